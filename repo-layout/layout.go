@@ -1,0 +1,80 @@
+// SPDX-License-Identifier: Apache-2.0
+
+// Package repolayout is the contract of the watched repository: every path,
+// branch, label and annotation name once, and the decoder that turns a YAML
+// document into one of our kinds with findings by file and line.
+//
+// It never looks at a catalogue, a cluster or the network: what needs those is
+// found by render/check.
+package repolayout
+
+import (
+	"path"
+	"strings"
+)
+
+// Labels and annotations. They are part of the contract: people select by them.
+const (
+	// LabelWorkspace is on every child of a Workspace: the Workspace's name.
+	LabelWorkspace = "espalier.dev/workspace"
+	// LabelPool is the label and the taint key of a pool's nodes; see PoolLabelValue.
+	LabelPool = "espalier.dev/pool"
+	// LabelSyncName and LabelSyncNamespace are on everything a RepoSync applied.
+	LabelSyncName      = "espalier.dev/reposync-name"
+	LabelSyncNamespace = "espalier.dev/reposync-namespace"
+
+	// AnnotationRevision is the commit that last changed the object.
+	AnnotationRevision = "espalier.dev/revision"
+	// AnnotationDigest is the digest of the object as Git last said it.
+	AnnotationDigest = "espalier.dev/digest"
+	// AnnotationInputDigest, on pod templates, is the digest of every input, so
+	// that a change of any of them reaches the pods.
+	AnnotationInputDigest = "espalier.dev/input-digest"
+	// AnnotationSource is file:line of the object in the repository.
+	AnnotationSource = "espalier.dev/source"
+	// AnnotationApprovePrune on a RepoSync, set to a revision's commit, approves
+	// a prune that was held at that commit.
+	AnnotationApprovePrune = "espalier.dev/approve-prune"
+	// AnnotationForceConflicts on an object takes over fields that another
+	// manager owns.
+	AnnotationForceConflicts = "espalier.dev/force-conflicts"
+	// AnnotationPrune, set to "disabled", keeps an object that Git dropped.
+	AnnotationPrune = "espalier.dev/prune"
+	// AnnotationReconcileAt asks for a reconcile now, as with every Flux kind.
+	AnnotationReconcileAt = "reconcile.fluxcd.io/requestedAt"
+
+	// Finalizer is on every kind of ours that has something to take down in order.
+	Finalizer = "espalier.dev/finalizer"
+)
+
+// FieldManager is the server-side apply field manager of the controllers.
+const FieldManager = "espalier"
+
+// Files of a status branch.
+const (
+	StatusReadme    = "README.md"
+	StatusOwnerFile = ".espalier.yaml"
+	statusFolder    = "workspaces"
+)
+
+// StatusBranch is the default branch readiness is written to.
+func StatusBranch(cluster, namespace, sync string) string {
+	return path.Join("espalier/status", cluster, namespace, sync)
+}
+
+// StatusFile is the path, on a status branch, of one Workspace's state.
+func StatusFile(namespace, name string) string {
+	return path.Join(statusFolder, namespace, name+".yaml")
+}
+
+// IsStatusPath says whether a path belongs to a status branch: a status commit
+// touches no other.
+func IsStatusPath(p string) bool {
+	return p == StatusReadme || p == StatusOwnerFile || strings.HasPrefix(p, statusFolder+"/")
+}
+
+// PoolLabelValue is the value of LabelPool on the nodes of a pool:
+// namespace.name, cut to a label's 63 characters with a hash where it is longer.
+func PoolLabelValue(namespace, name string) string {
+	return ShortName(63, namespace+"."+name)
+}

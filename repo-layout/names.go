@@ -1,0 +1,37 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package repolayout
+
+import (
+	"crypto/sha256"
+	"encoding/hex"
+	"strings"
+)
+
+// hashLength is the number of hex digits that tell cut names apart: 32 bits.
+const hashLength = 8
+
+// ShortName returns name if it has at most limit bytes; else its beginning and
+// a hash of the whole, joined by a dash, so that two long names stay two names.
+func ShortName(limit int, name string) string {
+	if len(name) <= limit {
+		return name
+	}
+	sum := sha256.Sum256([]byte(name))
+	head := strings.TrimRight(name[:limit-hashLength-1], "-.")
+	return head + "-" + hex.EncodeToString(sum[:])[:hashLength]
+}
+
+// RunName is the name of a tuning Job: the Workspace's, and the beginning of
+// the digest that identifies the run.
+func RunName(workspace, digest string) string {
+	return workspace + "-" + shortDigest(digest)
+}
+
+func shortDigest(digest string) string {
+	digest = strings.TrimPrefix(digest, "sha256:")
+	if len(digest) > hashLength {
+		return digest[:hashLength]
+	}
+	return digest
+}

@@ -1,0 +1,62 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package v1alpha1
+
+// Condition types. Ready, Reconciling and Stalled follow kstatus, so that
+// `kubectl wait`, Flux and Argo CD understand every kind here without a script.
+const (
+	ConditionReady       = "Ready"
+	ConditionReconciling = "Reconciling"
+	ConditionStalled     = "Stalled"
+
+	// Workspace.
+	ConditionResourceReady   = "ResourceReady"   // the GPU nodes are there (or were, and are Released)
+	ConditionInferenceReady  = "InferenceReady"  // the model answers
+	ConditionJobStarted      = "JobStarted"      // the tuning Job runs or ran
+	ConditionTuningSucceeded = "TuningSucceeded" // the tuning Job completed
+	ConditionWorkspaceReady  = "WorkspaceReady"  // the task is done or served
+
+	// RepoSync.
+	ConditionSourceReady   = "SourceReady"   // the commit was read
+	ConditionBuilt         = "Built"         // every unit builds and every document decodes
+	ConditionApplied       = "Applied"       // everything that was built is applied
+	ConditionPruneHeld     = "PruneHeld"     // True = bad: deleting waits for approval
+	ConditionFieldConflict = "FieldConflict" // True = bad: another manager owns a field that Git sets
+	ConditionReported      = "Reported"      // readiness is written back
+
+	// GPUNodePool.
+	ConditionProvisioned      = "Provisioned"      // the cloud has created the nodes
+	ConditionNodesRegistered  = "NodesRegistered"  // the nodes have joined and are Ready
+	ConditionGPUReady         = "GPUReady"         // every node's GPUs are allocatable
+	ConditionOwnershipLost    = "OwnershipLost"    // True = bad: a cloud pool of our name is not ours
+	ConditionDeletionBlocked  = "DeletionBlocked"  // True = bad: foreign pods run on the nodes
+	ConditionClusterBusy      = "ClusterBusy"      // True = bad: the cloud runs another operation
+	ConditionCapacityNotFound = "CapacityNotFound" // True = bad: no candidate can be had now
+)
+
+// Reasons that are shared by several conditions. A reason names a state of the
+// world; the message beside it says what to do.
+const (
+	ReasonSucceeded          = "Succeeded"
+	ReasonProgressing        = "Progressing"
+	ReasonSuspended          = "Suspended"
+	ReasonReleased           = "Released"
+	ReasonRefused            = "Refused"
+	ReasonWaitingForNodes    = "WaitingForNodes"
+	ReasonWaitingForPods     = "WaitingForPods"
+	ReasonJobRunning         = "JobRunning"
+	ReasonJobFailed          = "JobFailed"
+	ReasonInputMissing       = "InputMissing"
+	ReasonFieldConflict      = "FieldConflict"
+	ReasonDeleting           = "Deleting"
+	ReasonSourceUnreachable  = "SourceUnreachable"
+	ReasonAuthFailed         = "AuthenticationFailed"
+	ReasonRefNotFound        = "RefNotFound"
+	ReasonBuildFailed        = "BuildFailed"
+	ReasonApplyFailed        = "ApplyFailed"
+	ReasonTooMuchToPrune     = "TooMuchToPrune"
+	ReasonNothingBuilt       = "NothingBuilt"
+	ReasonReportConflict     = "ReportConflict"
+	ReasonReportFailed       = "ReportFailed"
+	ReasonClusterNameMissing = "ClusterNameMissing"
+)

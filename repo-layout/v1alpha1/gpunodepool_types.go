@@ -1,0 +1,191 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package v1alpha1
+
+import (
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+)
+
+// GPUNodePool is GPU nodes of one kind, provisioned for a Workspace or declared
+// in Git and shared.
+//
+// +kubebuilder:object:root=true
+// +kubebuilder:subresource:status
+// +kubebuilder:resource:shortName=gnp,categories={all,espalier}
+// +kubebuilder:metadata:annotations="kustomize.toolkit.fluxcd.io/substitute=disabled"
+// +kubebuilder:printcolumn:name="Provider",type=string,JSONPath=`.spec.provider`
+// +kubebuilder:printcolumn:name="Instance",type=string,JSONPath=`.status.candidate.instanceType`
+// +kubebuilder:printcolumn:name="Phase",type=string,JSONPath=`.status.phase`
+// +kubebuilder:printcolumn:name="Nodes",type=string,JSONPath=`.status.readyNodes`
+// +kubebuilder:printcolumn:name="GPUs",type=string,JSONPath=`.status.gpus.allocatable`
+// +kubebuilder:printcolumn:name="Ready",type=string,JSONPath=`.status.conditions[?(@.type=="Ready")].status`
+// +kubebuilder:printcolumn:name="USD/h",type=string,JSONPath=`.status.usdPerHour`
+// +kubebuilder:printcolumn:name="Age",type=date,JSONPath=`.metadata.creationTimestamp`
+// +kubebuilder:printcolumn:name="Status",type=string,JSONPath=`.status.conditions[?(@.type=="Ready")].message`,priority=1
+type GPUNodePool struct {
+	metav1.TypeMeta   `json:",inline"`
+	metav1.ObjectMeta `json:"metadata,omitempty"`
+
+	Spec GPUNodePoolSpec `json:"spec"`
+	// +kubebuilder:default={observedGeneration:-1}
+	Status GPUNodePoolStatus `json:"status,omitempty"`
+}
+
+// GPUNodePoolList is a list of GPUNodePools.
+//
+// +kubebuilder:object:root=true
+type GPUNodePoolList struct {
+	metav1.TypeMeta `json:",inline"`
+	metav1.ListMeta `json:"metadata,omitempty"`
+	Items           []GPUNodePool `json:"items"`
+}
+
+// Provider is where the nodes of a pool come from.
+//
+// +kubebuilder:validation:Enum=aks;existing
+type Provider string
+
+// Values of Provider.
+const (
+	ProviderAKS      Provider = "aks"      // AKS agent pools
+	ProviderExisting Provider = "existing" // nodes that exist: never created, never deleted
+)
+
+// GPUNodePoolSpec says which nodes are wanted.
+//
+// +kubebuilder:validation:XValidation:rule="self.provider == oldSelf.provider",message="provider is immutable: delete the pool and declare another"
+// +kubebuilder:validation:XValidation:rule="self.provider != 'existing' || (has(self.nodeLabels) && self.nodeLabels.size() > 0)",message="provider existing selects nodes by nodeLabels: name at least one"
+type GPUNodePoolSpec struct {
+	// Provider is aks or existing.
+	Provider Provider `json:"provider"`
+	// Candidates in order of preference: the first that can be had wins.
+	// +kubebuilder:validation:MinItems=1
+	// +kubebuilder:validation:MaxItems=16
+	Candidates []Candidate `json:"candidates"`
+	// Replicas is the number of nodes.
+	// +kubebuilder:default=1
+	// +kubebuilder:validation:Minimum=0
+	// +kubebuilder:validation:Maximum=1000
+	Replicas *int32 `json:"replicas,omitempty"`
+	// NodeLabels are put on the nodes; with provider existing they select them.
+	NodeLabels map[string]string `json:"nodeLabels,omitempty"`
+	// OSDiskSizeGiB is the size of the system disk, which also holds images.
+	// +kubebuilder:default=256
+	// +kubebuilder:validation:Minimum=64
+	// +kubebuilder:validation:Maximum=2048
+	OSDiskSizeGiB int32 `json:"osDiskSizeGiB,omitempty"`
+	// Timeouts after which a candidate is given up.
+	// +kubebuilder:default={provision:"20m",gpuReady:"15m"}
+	Timeouts PoolTimeouts `json:"timeouts,omitempty"`
+	// DeletionPolicy Orphan leaves the nodes in the cloud when the pool goes.
+	// +kubebuilder:default=Delete
+	DeletionPolicy DeletionPolicy `json:"deletionPolicy,omitempty"`
+}
+
+// PoolTimeouts bound the phases of provisioning.
+type PoolTimeouts struct {
+	// Provision bounds the cloud's part, until the nodes have joined.
+	// +kubebuilder:validation:Type=string
+	// +kubebuilder:validation:Pattern=`^([0-9]+(\.[0-9]+)?(ms|s|m|h))+$`
+	// +kubebuilder:default="20m"
+	Provision metav1.Duration `json:"provision,omitempty"`
+	// GPUReady bounds the time from joined to allocatable GPUs.
+	// +kubebuilder:validation:Type=string
+	// +kubebuilder:validation:Pattern=`^([0-9]+(\.[0-9]+)?(ms|s|m|h))+$`
+	// +kubebuilder:default="15m"
+	GPUReady metav1.Duration `json:"gpuReady,omitempty"`
+}
+
+// PoolPhase is where a pool stands on its way.
+type PoolPhase string
+
+// Values of PoolPhase.
+const (
+	PhasePending      PoolPhase = "Pending"      // nothing was decided yet
+	PhaseClaiming     PoolPhase = "Claiming"     // the attempt is recorded, the cloud not yet asked
+	PhaseCreating     PoolPhase = "Creating"     // the cloud is creating
+	PhaseNodesJoining PoolPhase = "NodesJoining" // waiting for nodes to register and be Ready
+	PhaseGPUWaiting   PoolPhase = "GPUWaiting"   // waiting for allocatable GPUs
+	PhaseReady        PoolPhase = "Ready"        // every node's GPUs can be used
+	PhaseCleaning     PoolPhase = "Cleaning"     // our failed attempt is being deleted
+	PhaseExhausted    PoolPhase = "Exhausted"    // no candidate can be had now
+	PhaseDeleting     PoolPhase = "Deleting"     // being deleted
+	PhaseLost         PoolPhase = "OwnershipLost"
+)
+
+// GPUNodePoolStatus is how far a pool is.
+type GPUNodePoolStatus struct {
+	// ObservedGeneration is the generation the status speaks of.
+	ObservedGeneration int64 `json:"observedGeneration,omitempty"`
+	// Conditions; see the Condition constants.
+	// +listType=map
+	// +listMapKey=type
+	Conditions []metav1.Condition `json:"conditions,omitempty"`
+	// Phase is where the pool stands.
+	Phase PoolPhase `json:"phase,omitempty"`
+	// Candidate is the one being tried or used. It is written before the cloud
+	// is asked, so that a crash in between creates nothing twice.
+	Candidate *CandidateStatus `json:"candidate,omitempty"`
+	// Skipped candidates and until when.
+	Skipped []SkippedCandidate `json:"skipped,omitempty"`
+	// PoolName is the name in the cloud, computed from the object's UID and the
+	// attempt.
+	PoolName string `json:"poolName,omitempty"`
+	// ReadyNodes counts nodes that are Ready with all their GPUs.
+	ReadyNodes int32 `json:"readyNodes"`
+	// GPUs expected and allocatable over all nodes.
+	GPUs *GPUCount `json:"gpus,omitempty"`
+	// USDPerHour is the list price of what is provisioned now.
+	USDPerHour string `json:"usdPerHour,omitempty"`
+	// Since is when the pool entered its phase.
+	Since *metav1.Time `json:"since,omitempty"`
+}
+
+// CandidateStatus is the candidate being tried or used.
+type CandidateStatus struct {
+	// Index in spec.candidates at the time of the attempt.
+	Index int32 `json:"index"`
+	// InstanceType and Priority of the candidate.
+	InstanceType string   `json:"instanceType"`
+	Priority     Priority `json:"priority,omitempty"`
+	// Zones the attempt was made in.
+	Zones []string `json:"zones,omitempty"`
+	// Attempt counts attempts of the pool, from 1; it is part of the name.
+	Attempt int32 `json:"attempt"`
+	// Since is when the attempt was recorded.
+	Since metav1.Time `json:"since"`
+}
+
+// SkippedCandidate is a candidate that could not be had.
+type SkippedCandidate struct {
+	// InstanceType and Priority of the candidate.
+	InstanceType string   `json:"instanceType"`
+	Priority     Priority `json:"priority,omitempty"`
+	// Class of the failure, for example FamilyQuota.
+	Class string `json:"class"`
+	// Until is when it is worth another try.
+	Until metav1.Time `json:"until"`
+	// Message is the cloud's own text, cut to a line.
+	Message string `json:"message,omitempty"`
+}
+
+// GPUCount counts GPUs.
+type GPUCount struct {
+	// Expected by the instance type, and Allocatable as the nodes report.
+	Expected    int32 `json:"expected"`
+	Allocatable int32 `json:"allocatable"`
+}
+
+// GetConditions returns the conditions of the pool.
+func (p *GPUNodePool) GetConditions() []metav1.Condition { return p.Status.Conditions }
+
+// SetConditions replaces the conditions of the pool.
+func (p *GPUNodePool) SetConditions(c []metav1.Condition) { p.Status.Conditions = c }
+
+// DesiredReplicas is the number of nodes wanted, 1 when the spec is silent.
+func (p *GPUNodePool) DesiredReplicas() int32 {
+	if p.Spec.Replicas == nil {
+		return 1
+	}
+	return *p.Spec.Replicas
+}

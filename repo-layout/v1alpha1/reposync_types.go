@@ -1,0 +1,234 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package v1alpha1
+
+import (
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+)
+
+// RepoSync keeps a cluster as a path of a Git repository says.
+//
+// +kubebuilder:object:root=true
+// +kubebuilder:subresource:status
+// +kubebuilder:resource:categories={all,espalier}
+// +kubebuilder:metadata:annotations="kustomize.toolkit.fluxcd.io/substitute=disabled"
+// +kubebuilder:printcolumn:name="URL",type=string,JSONPath=`.spec.source.git.url`,priority=1
+// +kubebuilder:printcolumn:name="Ready",type=string,JSONPath=`.status.conditions[?(@.type=="Ready")].status`
+// +kubebuilder:printcolumn:name="Revision",type=string,JSONPath=`.status.lastAppliedRevision`
+// +kubebuilder:printcolumn:name="Workspaces",type=string,JSONPath=`.status.workspaces`
+// +kubebuilder:printcolumn:name="Age",type=date,JSONPath=`.metadata.creationTimestamp`
+// +kubebuilder:printcolumn:name="Status",type=string,JSONPath=`.status.conditions[?(@.type=="Ready")].message`
+type RepoSync struct {
+	metav1.TypeMeta   `json:",inline"`
+	metav1.ObjectMeta `json:"metadata,omitempty"`
+
+	Spec RepoSyncSpec `json:"spec"`
+	// +kubebuilder:default={observedGeneration:-1}
+	Status RepoSyncStatus `json:"status,omitempty"`
+}
+
+// RepoSyncList is a list of RepoSyncs.
+//
+// +kubebuilder:object:root=true
+type RepoSyncList struct {
+	metav1.TypeMeta `json:",inline"`
+	metav1.ListMeta `json:"metadata,omitempty"`
+	Items           []RepoSync `json:"items"`
+}
+
+// DeletionPolicy says what becomes of applied objects when their RepoSync goes.
+//
+// +kubebuilder:validation:Enum=Delete;Orphan
+type DeletionPolicy string
+
+// Values of DeletionPolicy.
+const (
+	Delete DeletionPolicy = "Delete"
+	Orphan DeletionPolicy = "Orphan"
+)
+
+// RepoSyncSpec says what to sync and where to report.
+type RepoSyncSpec struct {
+	// Source is where the desired state comes from.
+	Source Source `json:"source"`
+	// Path is the folder of the root kustomization, relative to the root of
+	// the repository. Empty: the root itself.
+	// +kubebuilder:validation:MaxLength=512
+	// +kubebuilder:validation:XValidation:rule="!self.startsWith('/') && !self.split('/').exists(p, p == '..')",message="path: a folder within the repository, relative to its root and without '..'"
+	Path string `json:"path,omitempty"`
+	// Interval is how often to look for a new commit when nothing else says so.
+	// +kubebuilder:validation:Type=string
+	// +kubebuilder:validation:Pattern=`^([0-9]+(\.[0-9]+)?(ms|s|m|h))+$`
+	// +kubebuilder:default="1m"
+	Interval metav1.Duration `json:"interval,omitempty"`
+	// Timeout bounds one look at the source, and one write to Git.
+	// +kubebuilder:validation:Type=string
+	// +kubebuilder:validation:Pattern=`^([0-9]+(\.[0-9]+)?(ms|s|m|h))+$`
+	// +kubebuilder:default="60s"
+	Timeout metav1.Duration `json:"timeout,omitempty"`
+	// Prune deletes what an earlier revision held and this one does not,
+	// behind a guard against deleting much at once.
+	// +kubebuilder:default=true
+	Prune *bool `json:"prune,omitempty"`
+	// DeletionPolicy says what becomes of the Workspaces when the RepoSync goes.
+	// +kubebuilder:default=Delete
+	DeletionPolicy DeletionPolicy `json:"deletionPolicy,omitempty"`
+	// Suspend stops syncing. What runs, runs on.
+	Suspend bool `json:"suspend,omitempty"`
+	// TargetNamespace is where Workspaces without a namespace go, and the only
+	// namespace they may name. Empty: the namespace of the RepoSync.
+	TargetNamespace string `json:"targetNamespace,omitempty"`
+	// Substitutions replaces instance types, key by value, in every Workspace:
+	// a retired size is moved fleet-wide in one reviewed line.
+	// +kubebuilder:validation:MaxProperties=64
+	Substitutions map[string]string `json:"substitutions,omitempty"`
+	// Report says where readiness is written back to. Absent: nowhere.
+	Report *Report `json:"report,omitempty"`
+}
+
+// Source is where the desired state comes from.
+type Source struct {
+	// Git is a repository that Espalier clones itself.
+	Git *GitSource `json:"git"`
+}
+
+// GitSource is a Git repository.
+type GitSource struct {
+	// URL is the clone address: https, http or ssh.
+	// +kubebuilder:validation:Pattern=`^(https?|ssh)://[^\s]+$`
+	// +kubebuilder:validation:XValidation:rule="!self.matches('^https?://[^/]*@')",message="url: no credentials in the address; put them into a Secret and name it in secretRef"
+	URL string `json:"url"`
+	// Ref is the branch, tag or commit to follow.
+	// +kubebuilder:default={branch:main}
+	Ref GitRef `json:"ref,omitempty"`
+	// SecretRef names a Secret of the namespace in Flux's form: username and
+	// password, or bearerToken, or identity and known_hosts; ca.crt, tls.crt and
+	// tls.key where needed.
+	SecretRef *LocalObjectReference `json:"secretRef,omitempty"`
+}
+
+// GitRef is a branch, tag or commit.
+//
+// +kubebuilder:validation:XValidation:rule="!(has(self.branch) && has(self.tag))",message="ref: branch or tag, not both"
+type GitRef struct {
+	// Branch to follow.
+	// +kubebuilder:validation:Pattern=`^[A-Za-z0-9._][A-Za-z0-9._/-]*$`
+	Branch string `json:"branch,omitempty"`
+	// Tag to follow.
+	// +kubebuilder:validation:Pattern=`^[A-Za-z0-9._][A-Za-z0-9._/-]*$`
+	Tag string `json:"tag,omitempty"`
+	// Commit stays at one commit; with Branch it must be on that branch.
+	// +kubebuilder:validation:Pattern=`^[0-9a-f]{40}$`
+	Commit string `json:"commit,omitempty"`
+}
+
+// LocalObjectReference names an object of the same namespace.
+type LocalObjectReference struct {
+	// Name of the object.
+	// +kubebuilder:validation:MinLength=1
+	Name string `json:"name"`
+}
+
+// Report says where readiness is written back to.
+type Report struct {
+	// Commit writes readiness as commits on a status branch.
+	Commit *CommitReport `json:"commit,omitempty"`
+}
+
+// CommitReport writes readiness as commits on a status branch.
+type CommitReport struct {
+	// URL of the repository to write to. Empty: the source's.
+	// +kubebuilder:validation:Pattern=`^(https?|ssh)://[^\s]+$`
+	// +kubebuilder:validation:XValidation:rule="!self.matches('^https?://[^/]*@')",message="url: no credentials in the address; put them into a Secret and name it in secretRef"
+	URL string `json:"url,omitempty"`
+	// SecretRef names the write credential. Empty: the source's.
+	SecretRef *LocalObjectReference `json:"secretRef,omitempty"`
+	// Branch to write to. Empty: espalier/status/<cluster>/<namespace>/<name>.
+	// +kubebuilder:validation:Pattern=`^[A-Za-z0-9._][A-Za-z0-9._/-]*$`
+	Branch string `json:"branch,omitempty"`
+	// Author of the commits.
+	// +kubebuilder:default={name:"Espalier",email:"espalier@localhost"}
+	Author Author `json:"author,omitempty"`
+	// MinInterval is the shortest time between two commits: what happens within
+	// it is folded into one.
+	// +kubebuilder:validation:Type=string
+	// +kubebuilder:validation:Pattern=`^([0-9]+(\.[0-9]+)?(ms|s|m|h))+$`
+	// +kubebuilder:default="10s"
+	MinInterval metav1.Duration `json:"minInterval,omitempty"`
+}
+
+// Author of a commit.
+type Author struct {
+	// Name and Email of the author.
+	// +kubebuilder:default=Espalier
+	Name string `json:"name,omitempty"`
+	// +kubebuilder:default="espalier@localhost"
+	Email string `json:"email,omitempty"`
+}
+
+// RepoSyncStatus is what became of the last looks at the source.
+type RepoSyncStatus struct {
+	// ObservedGeneration is the generation the status speaks of.
+	ObservedGeneration int64 `json:"observedGeneration,omitempty"`
+	// Conditions; see the Condition constants.
+	// +listType=map
+	// +listMapKey=type
+	Conditions []metav1.Condition `json:"conditions,omitempty"`
+	// LastAttemptedRevision is the newest commit that was looked at, and
+	// LastAppliedRevision the newest that was applied whole.
+	LastAttemptedRevision string `json:"lastAttemptedRevision,omitempty"`
+	LastAppliedRevision   string `json:"lastAppliedRevision,omitempty"`
+	// LastHandledReconcileAt echoes the annotation reconcile.fluxcd.io/requestedAt.
+	LastHandledReconcileAt string `json:"lastHandledReconcileAt,omitempty"`
+	// Inventory lists what was applied, and so may be pruned.
+	Inventory []InventoryEntry `json:"inventory,omitempty"`
+	// Findings are the errors and warnings of the last attempted revision, the
+	// first 50.
+	Findings []Finding `json:"findings,omitempty"`
+	// Workspaces counts them as "ready/all".
+	Workspaces string `json:"workspaces,omitempty"`
+	// Report is the last write to Git.
+	Report *ReportStatus `json:"report,omitempty"`
+}
+
+// InventoryEntry identifies an applied object as namespace_name_group_kind,
+// the form Flux uses.
+type InventoryEntry struct {
+	// ID is namespace_name_group_kind.
+	ID string `json:"id"`
+	// Version is the API version it was applied with.
+	Version string `json:"v"`
+	// Unit is the folder it came from.
+	Unit string `json:"unit,omitempty"`
+}
+
+// Finding is one error or warning on a file of the repository.
+type Finding struct {
+	// Severity is error or warning.
+	Severity string `json:"severity"`
+	// Code is stable and CamelCase, for example UnknownInstanceType.
+	Code string `json:"code"`
+	// File, relative to the root of the repository, and the line in it, 0 when
+	// not known.
+	File string `json:"file,omitempty"`
+	Line int    `json:"line,omitempty"`
+	// Object is kind/namespace/name where the finding is about one.
+	Object string `json:"object,omitempty"`
+	// Message says what is wrong and what to do.
+	Message string `json:"message"`
+}
+
+// ReportStatus is the last write to Git.
+type ReportStatus struct {
+	// Branch and the Commit that was written to it.
+	Branch string `json:"branch,omitempty"`
+	Commit string `json:"commit,omitempty"`
+	// WrittenAt is when.
+	WrittenAt *metav1.Time `json:"writtenAt,omitempty"`
+}
+
+// GetConditions returns the conditions of the RepoSync.
+func (r *RepoSync) GetConditions() []metav1.Condition { return r.Status.Conditions }
+
+// SetConditions replaces the conditions of the RepoSync.
+func (r *RepoSync) SetConditions(c []metav1.Condition) { r.Status.Conditions = c }

@@ -1,0 +1,418 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package v1alpha1
+
+import (
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+)
+
+// Workspace is one model task, serving or tuning, with its GPU need: the unit
+// a user writes, reviews and reads back.
+//
+// +kubebuilder:object:root=true
+// +kubebuilder:subresource:status
+// +kubebuilder:resource:shortName=ews,categories={all,espalier}
+// +kubebuilder:metadata:annotations="kustomize.toolkit.fluxcd.io/substitute=disabled"
+// +kubebuilder:printcolumn:name="Instance",type=string,JSONPath=`.status.instance`
+// +kubebuilder:printcolumn:name="ResourceReady",type=string,JSONPath=`.status.conditions[?(@.type=="ResourceReady")].status`
+// +kubebuilder:printcolumn:name="InferenceReady",type=string,JSONPath=`.status.conditions[?(@.type=="InferenceReady")].status`
+// +kubebuilder:printcolumn:name="JobStarted",type=string,JSONPath=`.status.conditions[?(@.type=="JobStarted")].status`,priority=1
+// +kubebuilder:printcolumn:name="Tuned",type=string,JSONPath=`.status.conditions[?(@.type=="TuningSucceeded")].status`,priority=1
+// +kubebuilder:printcolumn:name="WorkspaceReady",type=string,JSONPath=`.status.conditions[?(@.type=="WorkspaceReady")].status`
+// +kubebuilder:printcolumn:name="USD/h",type=string,JSONPath=`.status.sizing.usdPerHour`,priority=1
+// +kubebuilder:printcolumn:name="Revision",type=string,JSONPath=`.status.revision`,priority=1
+// +kubebuilder:printcolumn:name="Message",type=string,JSONPath=`.status.conditions[?(@.type=="Ready")].message`,priority=1
+// +kubebuilder:printcolumn:name="Age",type=date,JSONPath=`.metadata.creationTimestamp`
+// +kubebuilder:validation:XValidation:rule="self.metadata.name.matches('^[a-z0-9]([-a-z0-9]*[a-z0-9])?$') && self.metadata.name.size() <= 48",message="metadata.name: at most 48 lower-case letters, digits and dashes, because Service and Job names are made from it"
+type Workspace struct {
+	metav1.TypeMeta   `json:",inline"`
+	metav1.ObjectMeta `json:"metadata,omitempty"`
+
+	Spec WorkspaceSpec `json:"spec"`
+	// +kubebuilder:default={observedGeneration:-1}
+	Status WorkspaceStatus `json:"status,omitempty"`
+}
+
+// WorkspaceList is a list of Workspaces.
+//
+// +kubebuilder:object:root=true
+type WorkspaceList struct {
+	metav1.TypeMeta `json:",inline"`
+	metav1.ListMeta `json:"metadata,omitempty"`
+	Items           []Workspace `json:"items"`
+}
+
+// WorkspaceSpec is what Git says of a Workspace.
+//
+// +kubebuilder:validation:XValidation:rule="has(self.inference) != has(self.tuning)",message="exactly one of spec.inference and spec.tuning is required: a Workspace either serves a model or tunes one"
+// +kubebuilder:validation:XValidation:rule="has(self.inference) == has(oldSelf.inference)",message="a Workspace cannot turn from inference into tuning or back: give the new task a Workspace of its own"
+type WorkspaceSpec struct {
+	// Resource says which GPU nodes the task runs on.
+	Resource ResourceSpec `json:"resource"`
+	// Inference serves a model.
+	Inference *InferenceSpec `json:"inference,omitempty"`
+	// Tuning trains a LoRA adapter for a model.
+	Tuning *TuningSpec `json:"tuning,omitempty"`
+	// Runtime pins the software that runs the task. Empty: as resolved at first render.
+	Runtime *RuntimeSpec `json:"runtime,omitempty"`
+	// Budget refuses what would cost more.
+	Budget *Budget `json:"budget,omitempty"`
+	// Patches are Kustomize patches over the rendered children. They may not
+	// change identity (apiVersion, kind, name, namespace, owner references, our
+	// labels), add objects, or ask for host access.
+	// +kubebuilder:validation:MaxItems=16
+	Patches []Patch `json:"patches,omitempty"`
+	// Suspend stops the work and the spending: pods are removed and the node
+	// pool is released. What is published stays.
+	Suspend bool `json:"suspend,omitempty"`
+}
+
+// ResourceSpec is the GPU need of a Workspace.
+//
+// +kubebuilder:validation:XValidation:rule="[has(self.instanceType), has(self.candidates), has(self.nodePool)].filter(x, x).size() == 1",message="exactly one of instanceType, candidates and nodePool is required"
+type ResourceSpec struct {
+	// InstanceType is the instance type to provision, on demand: shorthand for
+	// a single candidate.
+	// +kubebuilder:validation:MinLength=1
+	InstanceType string `json:"instanceType,omitempty"`
+	// Candidates lists instance types in order of preference; the first that
+	// fits the model and can be had wins.
+	// +kubebuilder:validation:MinItems=1
+	// +kubebuilder:validation:MaxItems=16
+	Candidates []Candidate `json:"candidates,omitempty"`
+	// Count is the number of nodes. 0 or absent: computed by the memory fit.
+	// +kubebuilder:validation:Minimum=0
+	// +kubebuilder:validation:Maximum=1000
+	Count int32 `json:"count,omitempty"`
+	// LabelSelector's matchLabels become labels of the provisioned nodes, and
+	// select the nodes the pods run on.
+	LabelSelector *metav1.LabelSelector `json:"labelSelector,omitempty"`
+	// NodePool names a GPUNodePool of the same namespace to share instead of
+	// provisioning one for this Workspace.
+	NodePool string `json:"nodePool,omitempty"`
+}
+
+// Priority is how an instance is bought.
+//
+// +kubebuilder:validation:Enum=OnDemand;Spot
+type Priority string
+
+// Values of Priority.
+const (
+	OnDemand Priority = "OnDemand"
+	Spot     Priority = "Spot"
+)
+
+// Candidate is one way to get the GPU nodes.
+type Candidate struct {
+	// InstanceType is the cloud's name of the machine size, for example
+	// Standard_NC24ads_A100_v4.
+	// +kubebuilder:validation:MinLength=1
+	InstanceType string `json:"instanceType"`
+	// Priority is OnDemand or Spot.
+	// +kubebuilder:default=OnDemand
+	Priority Priority `json:"priority,omitempty"`
+	// Zones restricts the availability zones.
+	Zones []string `json:"zones,omitempty"`
+}
+
+// ModelRef names the model of a task.
+type ModelRef struct {
+	// Preset is a short name (phi-4-mini-instruct) or repository id
+	// (microsoft/Phi-4-mini-instruct) of the catalogue; `espalier presets` lists them.
+	// +kubebuilder:validation:MinLength=1
+	Preset string `json:"preset"`
+	// Revision pins the commit of the model repository. Empty: the catalogue's.
+	// +kubebuilder:validation:Pattern=`^[0-9a-f]{40}$`
+	Revision string `json:"revision,omitempty"`
+	// AccessSecret names a Secret of the namespace whose key HF_TOKEN is used
+	// to download the weights.
+	AccessSecret string `json:"accessSecret,omitempty"`
+}
+
+// InferenceSpec serves a model over HTTP with an OpenAI-compatible API.
+type InferenceSpec struct {
+	ModelRef `json:",inline"`
+	// Config names a ConfigMap whose key inference_config.yaml holds vLLM
+	// engine arguments under the key vllm.
+	Config string `json:"config,omitempty"`
+	// Adapters are LoRA adapters served beside the model.
+	// +kubebuilder:validation:MaxItems=32
+	// +listType=map
+	// +listMapKey=name
+	Adapters []Adapter `json:"adapters,omitempty"`
+	// Replicas is the number of copies, each on GPUs of its own.
+	// +kubebuilder:default=1
+	// +kubebuilder:validation:Minimum=0
+	// +kubebuilder:validation:Maximum=1000
+	Replicas *int32 `json:"replicas,omitempty"`
+	// ContextLength is the longest request in tokens, prompt and answer
+	// together. 0 or absent: the longest that fits, at most the model's own.
+	// +kubebuilder:validation:Minimum=0
+	ContextLength int32 `json:"contextLength,omitempty"`
+}
+
+// Adapter is a LoRA adapter served beside the base model.
+type Adapter struct {
+	// Name is the model name that requests use.
+	// +kubebuilder:validation:Pattern=`^[a-z0-9]([-a-z0-9]*[a-z0-9])?$`
+	// +kubebuilder:validation:MaxLength=63
+	Name string `json:"name"`
+	// Image is the OCI image that holds adapter_config.json and
+	// adapter_model.safetensors, by digest where Git should say what runs.
+	// +kubebuilder:validation:MinLength=1
+	Image string `json:"image"`
+	// PullSecrets are Secrets of the namespace for the image's registry.
+	PullSecrets []string `json:"pullSecrets,omitempty"`
+}
+
+// TuningMethod is how an adapter is trained.
+//
+// +kubebuilder:validation:Enum=qlora;lora
+type TuningMethod string
+
+// Values of TuningMethod.
+const (
+	QLoRA TuningMethod = "qlora" // base weights in 4 bit (NF4), adapter in 16 bit
+	LoRA  TuningMethod = "lora"  // base weights and adapter in 16 bit
+)
+
+// TuningSpec trains a LoRA adapter on a data set.
+type TuningSpec struct {
+	ModelRef `json:",inline"`
+	// Method is qlora or lora.
+	Method TuningMethod `json:"method"`
+	// Input is the training data.
+	Input DataSource `json:"input"`
+	// Output is where the adapter goes.
+	Output DataDestination `json:"output"`
+	// Config names a ConfigMap whose key training_config.yaml holds the
+	// training configuration. Empty: the defaults of the method.
+	Config string `json:"config,omitempty"`
+}
+
+// DataSource is where training data comes from.
+//
+// +kubebuilder:validation:XValidation:rule="[has(self.urls), has(self.claim), has(self.image)].filter(x, x).size() == 1",message="exactly one of urls, claim and image is required"
+type DataSource struct {
+	// URLs are downloaded over HTTP(S).
+	// +kubebuilder:validation:MinItems=1
+	// +kubebuilder:validation:MaxItems=64
+	URLs []string `json:"urls,omitempty"`
+	// Claim names a PersistentVolumeClaim of the namespace that holds the data.
+	Claim string `json:"claim,omitempty"`
+	// Image is an OCI image whose files are the data.
+	Image string `json:"image,omitempty"`
+	// PullSecrets are Secrets of the namespace for the image's registry.
+	PullSecrets []string `json:"pullSecrets,omitempty"`
+}
+
+// DataDestination is where a trained adapter goes.
+//
+// +kubebuilder:validation:XValidation:rule="has(self.image) != has(self.claim)",message="exactly one of image and claim is required"
+// +kubebuilder:validation:XValidation:rule="!has(self.image) || has(self.pushSecret)",message="output.image needs output.pushSecret: a Secret of type kubernetes.io/dockerconfigjson that may push there"
+type DataDestination struct {
+	// Image is the OCI reference the adapter is pushed to.
+	Image string `json:"image,omitempty"`
+	// PushSecret names a Secret of type kubernetes.io/dockerconfigjson.
+	PushSecret string `json:"pushSecret,omitempty"`
+	// Claim names a PersistentVolumeClaim of the namespace the adapter is
+	// written to.
+	Claim string `json:"claim,omitempty"`
+}
+
+// RuntimeSpec pins the software that runs a task.
+type RuntimeSpec struct {
+	// Name is vllm (serves) or axolotl (tunes).
+	// +kubebuilder:validation:Enum=vllm;axolotl
+	Name string `json:"name,omitempty"`
+	// Version is one of the runtime's known versions; `espalier presets` lists
+	// them. Empty: the one that was resolved first, so that an upgrade of
+	// Espalier moves nothing.
+	Version string `json:"version,omitempty"`
+}
+
+// Budget refuses what would cost more.
+type Budget struct {
+	// MaxUSDPerHour bounds the list price of the nodes of the Workspace.
+	// +kubebuilder:validation:Pattern=`^[0-9]+(\.[0-9]{1,4})?$`
+	MaxUSDPerHour string `json:"maxUSDPerHour,omitempty"`
+}
+
+// Patch is a Kustomize patch over the rendered children.
+type Patch struct {
+	// Patch is a strategic merge patch or a JSON 6902 patch, as YAML.
+	// +kubebuilder:validation:MinLength=1
+	Patch string `json:"patch"`
+	// Target selects the children the patch applies to; required for JSON 6902.
+	Target *PatchTarget `json:"target,omitempty"`
+}
+
+// PatchTarget selects rendered children.
+type PatchTarget struct {
+	// Kind of the child, for example Deployment.
+	Kind string `json:"kind,omitempty"`
+	// Name of the child, a regular expression.
+	Name string `json:"name,omitempty"`
+}
+
+// WorkspaceStatus is what became of a Workspace.
+type WorkspaceStatus struct {
+	// ObservedGeneration is the generation the status speaks of.
+	ObservedGeneration int64 `json:"observedGeneration,omitempty"`
+	// Revision is the commit that last changed this Workspace, as
+	// branch@sha1:commit.
+	Revision string `json:"revision,omitempty"`
+	// Conditions say how far the Workspace is; see the Condition constants.
+	// +listType=map
+	// +listMapKey=type
+	Conditions []metav1.Condition `json:"conditions,omitempty"`
+	// Instance is the instance type that was obtained.
+	Instance string `json:"instance,omitempty"`
+	// NodePool is the GPUNodePool the Workspace runs on.
+	NodePool string `json:"nodePool,omitempty"`
+	// Sizing is the verdict before anything was paid.
+	Sizing *SizingStatus `json:"sizing,omitempty"`
+	// Resolved is what the Workspace was resolved to. It is kept until its own
+	// spec or an input changes, so that an upgrade of Espalier moves nothing.
+	Resolved *Resolved `json:"resolved,omitempty"`
+	// Inference is how to reach a served model.
+	Inference *InferenceStatus `json:"inference,omitempty"`
+	// Tuning is the state of a tuning run.
+	Tuning *TuningStatus `json:"tuning,omitempty"`
+}
+
+// Verdict says whether a task fits its GPUs.
+type Verdict string
+
+// Values of Verdict.
+const (
+	Fits    Verdict = "fits"    // with the stated margin
+	Tight   Verdict = "tight"   // within the margin of the estimate
+	No      Verdict = "no"      // it cannot work
+	Unknown Verdict = "unknown" // the model's shape is not known
+)
+
+// SizingStatus is the verdict on a Workspace and its sum.
+type SizingStatus struct {
+	// Verdict is fits, tight, no or unknown.
+	Verdict Verdict `json:"verdict"`
+	// Message shows the sum in one line.
+	Message string `json:"message,omitempty"`
+	// InstanceType is the one that was judged.
+	InstanceType string `json:"instanceType,omitempty"`
+	// Nodes is the number of nodes needed.
+	Nodes int32 `json:"nodes,omitempty"`
+	// USDPerHour is the list price of those nodes while they run.
+	USDPerHour string `json:"usdPerHour,omitempty"`
+	// PriceDate is the day the list price was read.
+	PriceDate string `json:"priceDate,omitempty"`
+}
+
+// Resolved is what the names in a spec stood for when they were resolved.
+type Resolved struct {
+	// Digest is the digest of the spec and the inputs that this was resolved for.
+	Digest string `json:"digest"`
+	// Runtime and its version.
+	Runtime string `json:"runtime"`
+	Version string `json:"version"`
+	// Image is the runtime's image by digest.
+	Image string `json:"image"`
+	// ModelRevision is the commit of the model repository; empty where the
+	// catalogue knows none and the spec pins none.
+	ModelRevision string `json:"modelRevision,omitempty"`
+	// Preset is the repository id of the model.
+	Preset string `json:"preset"`
+}
+
+// InferenceStatus is how to reach a served model.
+type InferenceStatus struct {
+	// Endpoint is the URL of the service within the cluster.
+	Endpoint string `json:"endpoint,omitempty"`
+	// Models are the names that requests may use: the model and its adapters.
+	Models []string `json:"models,omitempty"`
+}
+
+// TuningStatus is the state of a tuning run.
+type TuningStatus struct {
+	// Run is the name of the Job.
+	Run string `json:"run,omitempty"`
+	// Digest identifies the run: spec, data, configuration and base revision.
+	Digest string `json:"digest,omitempty"`
+	// Attempts counts the pods that were started for it.
+	Attempts int32 `json:"attempts,omitempty"`
+	// StartedAt and FinishedAt bound the run.
+	StartedAt  *metav1.Time `json:"startedAt,omitempty"`
+	FinishedAt *metav1.Time `json:"finishedAt,omitempty"`
+	// Adapter is the pushed adapter, by digest once the push reported one.
+	Adapter string `json:"adapter,omitempty"`
+}
+
+// GetConditions returns the conditions of the Workspace.
+func (w *Workspace) GetConditions() []metav1.Condition { return w.Status.Conditions }
+
+// SetConditions replaces the conditions of the Workspace.
+func (w *Workspace) SetConditions(c []metav1.Condition) { w.Status.Conditions = c }
+
+// Model returns the model reference of the task, nil when the spec has none.
+func (s *WorkspaceSpec) Model() *ModelRef {
+	switch {
+	case s.Inference != nil:
+		return &s.Inference.ModelRef
+	case s.Tuning != nil:
+		return &s.Tuning.ModelRef
+	}
+	return nil
+}
+
+// CandidateList returns the candidates in order, with instanceType as the
+// single on-demand candidate it stands for and priorities filled in.
+func (r *ResourceSpec) CandidateList() []Candidate {
+	if r.InstanceType != "" {
+		return []Candidate{{InstanceType: r.InstanceType, Priority: OnDemand}}
+	}
+	list := make([]Candidate, len(r.Candidates))
+	for i, c := range r.Candidates {
+		if c.Priority == "" {
+			c.Priority = OnDemand
+		}
+		list[i] = c
+	}
+	return list
+}
+
+// Secrets returns the names of the Secrets the spec refers to.
+func (s *WorkspaceSpec) Secrets() []string {
+	var names []string
+	add := func(n ...string) {
+		for _, name := range n {
+			if name != "" {
+				names = append(names, name)
+			}
+		}
+	}
+	if m := s.Model(); m != nil {
+		add(m.AccessSecret)
+	}
+	if s.Inference != nil {
+		for _, a := range s.Inference.Adapters {
+			add(a.PullSecrets...)
+		}
+	}
+	if s.Tuning != nil {
+		add(s.Tuning.Input.PullSecrets...)
+		add(s.Tuning.Output.PushSecret)
+	}
+	return names
+}
+
+// ConfigMap returns the name of the ConfigMap the spec refers to, "" when none.
+func (s *WorkspaceSpec) ConfigMap() string {
+	switch {
+	case s.Inference != nil:
+		return s.Inference.Config
+	case s.Tuning != nil:
+		return s.Tuning.Config
+	}
+	return ""
+}
