@@ -32,6 +32,8 @@ const (
 	ConditionDeletionBlocked  = "DeletionBlocked"  // True = bad: foreign pods run on the nodes
 	ConditionClusterBusy      = "ClusterBusy"      // True = bad: the cloud runs another operation
 	ConditionCapacityNotFound = "CapacityNotFound" // True = bad: no candidate can be had now
+	ConditionDegraded         = "Degraded"         // True = bad: it was Ready, and nodes or GPUs are missing since
+	ConditionDrifted          = "Drifted"          // True = bad: what runs differs from the spec and cannot be changed in place
 )
 
 // Reasons that are shared by several conditions. A reason names a state of the

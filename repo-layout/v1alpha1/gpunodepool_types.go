@@ -154,6 +154,9 @@ type CandidateStatus struct {
 	Attempt int32 `json:"attempt"`
 	// Since is when the attempt was recorded.
 	Since metav1.Time `json:"since"`
+	// Accepted is when the cloud took the order: timeouts.provision counts from
+	// here, not from the wait for a busy cluster before it.
+	Accepted *metav1.Time `json:"accepted,omitempty"`
 }
 
 // SkippedCandidate is a candidate that could not be had.
@@ -161,6 +164,8 @@ type SkippedCandidate struct {
 	// InstanceType and Priority of the candidate.
 	InstanceType string   `json:"instanceType"`
 	Priority     Priority `json:"priority,omitempty"`
+	// Zones of the candidate.
+	Zones []string `json:"zones,omitempty"`
 	// Class of the failure, for example FamilyQuota.
 	Class string `json:"class"`
 	// Until is when it is worth another try.
