@@ -132,6 +132,7 @@ type GPUNodePoolStatus struct {
 	// attempt.
 	PoolName string `json:"poolName,omitempty"`
 	// ReadyNodes counts nodes that are Ready with all their GPUs.
+	// +optional
 	ReadyNodes int32 `json:"readyNodes"`
 	// GPUs expected and allocatable over all nodes.
 	GPUs *GPUCount `json:"gpus,omitempty"`
