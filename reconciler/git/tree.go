@@ -1,0 +1,303 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package git
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"path"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/go-git/go-git/v5/plumbing"
+	"github.com/go-git/go-git/v5/plumbing/filemode"
+	"github.com/go-git/go-git/v5/plumbing/object"
+)
+
+// ErrNotRegular is the error, within an fs.PathError, of opening what is neither
+// file nor folder, or of a path that leads through such.
+var ErrNotRegular = errors.New("is a symbolic link or a submodule, which are not followed")
+
+// Tree is the files of one commit, read from Git's objects: a read-only fs.FS
+// that several goroutines may use. A symbolic link is an entry of fs.ModeSymlink
+// and a submodule one of fs.ModeIrregular; neither can be opened or passed
+// through.
+type Tree struct {
+	objects *objects
+	root    plumbing.Hash
+	dirs    sync.Map // plumbing.Hash → *dir: a tree is decoded once
+}
+
+var (
+	_ fs.ReadFileFS = (*Tree)(nil)
+	_ fs.ReadDirFS  = (*Tree)(nil)
+	_ fs.StatFS     = (*Tree)(nil)
+	_ fs.ReadLinkFS = (*Tree)(nil)
+)
+
+func newTree(from *objects, root plumbing.Hash) *Tree {
+	return &Tree{objects: from, root: root}
+}
+
+// dir is a decoded tree, its entries sorted by name.
+type dir struct {
+	entries []fs.DirEntry
+	byName  map[string]*node
+}
+
+// node is one entry of a tree. It is its own fs.FileInfo and fs.DirEntry. Git
+// keeps no times: ModTime is zero.
+type node struct {
+	name string
+	mode fs.FileMode
+	hash plumbing.Hash
+	size int64
+}
+
+func (n *node) Name() string               { return n.name }
+func (n *node) Size() int64                { return n.size }
+func (n *node) Mode() fs.FileMode          { return n.mode }
+func (n *node) ModTime() time.Time         { return time.Time{} }
+func (n *node) IsDir() bool                { return n.mode.IsDir() }
+func (n *node) Sys() any                   { return nil }
+func (n *node) Type() fs.FileMode          { return n.mode.Type() }
+func (n *node) Info() (fs.FileInfo, error) { return n, nil }
+func (n *node) String() string             { return fs.FormatFileInfo(n) }
+
+// Hash is Git's hash of the file or folder at a path, 40 hex digits: two that
+// have the same hash have the same content.
+func (t *Tree) Hash(name string) (string, error) {
+	n, err := t.find("hash", name)
+	if err != nil {
+		return "", err
+	}
+	return n.hash.String(), nil
+}
+
+// Open opens a file or a folder.
+func (t *Tree) Open(name string) (fs.File, error) {
+	n, err := t.find("open", name)
+	if err != nil {
+		return nil, err
+	}
+	switch {
+	case n.IsDir():
+		d, err := t.dir(n.hash)
+		if err != nil {
+			return nil, &fs.PathError{Op: "open", Path: name, Err: err}
+		}
+		return &openDir{node: n, path: name, rest: d.entries}, nil
+	case !n.mode.IsRegular():
+		return nil, &fs.PathError{Op: "open", Path: name, Err: ErrNotRegular}
+	}
+	content, err := t.blob(n.hash)
+	if err != nil {
+		return nil, &fs.PathError{Op: "open", Path: name, Err: err}
+	}
+	return &openFile{node: n, Reader: bytes.NewReader(content)}, nil
+}
+
+// ReadFile returns the content of a file; the caller may change it.
+func (t *Tree) ReadFile(name string) ([]byte, error) {
+	n, err := t.find("read", name)
+	if err != nil {
+		return nil, err
+	}
+	if !n.mode.IsRegular() {
+		err = ErrNotRegular
+		if n.IsDir() {
+			err = errors.New("is a folder")
+		}
+		return nil, &fs.PathError{Op: "read", Path: name, Err: err}
+	}
+	content, err := t.blob(n.hash)
+	if err != nil {
+		return nil, &fs.PathError{Op: "read", Path: name, Err: err}
+	}
+	return content, nil
+}
+
+// ReadDir lists a folder, sorted by name.
+func (t *Tree) ReadDir(name string) ([]fs.DirEntry, error) {
+	n, err := t.find("readdir", name)
+	if err != nil {
+		return nil, err
+	}
+	if !n.IsDir() {
+		return nil, &fs.PathError{Op: "readdir", Path: name, Err: errors.New("is no folder")}
+	}
+	d, err := t.dir(n.hash)
+	if err != nil {
+		return nil, &fs.PathError{Op: "readdir", Path: name, Err: err}
+	}
+	return slices.Clone(d.entries), nil
+}
+
+// Stat describes an entry; it follows no symbolic link.
+func (t *Tree) Stat(name string) (fs.FileInfo, error) { return t.Lstat(name) }
+
+// Lstat describes an entry.
+func (t *Tree) Lstat(name string) (fs.FileInfo, error) {
+	n, err := t.find("stat", name)
+	if err != nil {
+		return nil, err
+	}
+	return n, nil
+}
+
+// ReadLink returns where a symbolic link points to, for a message about it.
+func (t *Tree) ReadLink(name string) (string, error) {
+	n, err := t.find("readlink", name)
+	if err != nil {
+		return "", err
+	}
+	if n.mode.Type() != fs.ModeSymlink {
+		return "", &fs.PathError{Op: "readlink", Path: name, Err: fs.ErrInvalid}
+	}
+	target, err := t.blob(n.hash)
+	if err != nil {
+		return "", &fs.PathError{Op: "readlink", Path: name, Err: err}
+	}
+	return string(target), nil
+}
+
+func (t *Tree) find(op, name string) (*node, error) {
+	fail := func(err error) (*node, error) { return nil, &fs.PathError{Op: op, Path: name, Err: err} }
+	if !fs.ValidPath(name) {
+		return fail(fs.ErrInvalid)
+	}
+	at := &node{name: ".", mode: fs.ModeDir | 0o555, hash: t.root}
+	if name == "." {
+		return at, nil
+	}
+	for part := range strings.SplitSeq(name, "/") {
+		switch {
+		case at.mode.IsRegular():
+			return fail(fs.ErrNotExist)
+		case !at.IsDir():
+			return fail(ErrNotRegular)
+		}
+		d, err := t.dir(at.hash)
+		if err != nil {
+			return fail(err)
+		}
+		if at = d.byName[part]; at == nil {
+			return fail(fs.ErrNotExist)
+		}
+	}
+	return at, nil
+}
+
+func (t *Tree) dir(hash plumbing.Hash) (*dir, error) {
+	if d, ok := t.dirs.Load(hash); ok {
+		return d.(*dir), nil
+	}
+	tree, err := object.GetTree(t.objects, hash)
+	if err != nil {
+		return nil, fmt.Errorf("reading tree %s: %w", hash, err)
+	}
+	d := &dir{byName: make(map[string]*node, len(tree.Entries))}
+	for _, entry := range tree.Entries {
+		// git itself never makes such a tree; a hostile server may.
+		if !fs.ValidPath(entry.Name) || entry.Name == "." || strings.ContainsAny(entry.Name, "/\\\x00") {
+			return nil, fmt.Errorf("tree %s: %q is no name of a file", hash, entry.Name)
+		}
+		if d.byName[entry.Name] != nil {
+			return nil, fmt.Errorf("tree %s: %q is there twice", hash, entry.Name)
+		}
+		n := &node{name: path.Base(entry.Name), mode: modeOf(entry.Mode), hash: entry.Hash}
+		if typeOf(entry.Mode) == plumbing.BlobObject {
+			if n.size, err = t.objects.EncodedObjectSize(entry.Hash); err != nil {
+				return nil, fmt.Errorf("reading blob %s: %w", entry.Hash, err)
+			}
+		}
+		d.byName[n.name] = n
+		d.entries = append(d.entries, n)
+	}
+	// Git sorts folders as if their names ended in a slash.
+	slices.SortFunc(d.entries, func(a, b fs.DirEntry) int { return strings.Compare(a.Name(), b.Name()) })
+	kept, _ := t.dirs.LoadOrStore(hash, d)
+	return kept.(*dir), nil
+}
+
+func (t *Tree) blob(hash plumbing.Hash) ([]byte, error) {
+	o, err := t.objects.EncodedObject(plumbing.BlobObject, hash)
+	if err != nil {
+		return nil, fmt.Errorf("reading blob %s: %w", hash, err)
+	}
+	r, err := o.Reader()
+	if err != nil {
+		return nil, fmt.Errorf("reading blob %s: %w", hash, err)
+	}
+	defer func() { _ = r.Close() }()
+	content := make([]byte, o.Size())
+	if _, err := io.ReadFull(r, content); err != nil {
+		return nil, fmt.Errorf("reading blob %s: %w", hash, err)
+	}
+	return content, nil
+}
+
+func modeOf(mode filemode.FileMode) fs.FileMode {
+	switch mode {
+	case filemode.Dir:
+		return fs.ModeDir | 0o555
+	case filemode.Regular, filemode.Deprecated:
+		return 0o444
+	case filemode.Executable:
+		return 0o555
+	case filemode.Symlink:
+		return fs.ModeSymlink | 0o777
+	}
+	return fs.ModeIrregular
+}
+
+// typeOf is the type of the object that an entry points to, InvalidObject where
+// the repository does not hold it.
+func typeOf(mode filemode.FileMode) plumbing.ObjectType {
+	switch mode {
+	case filemode.Dir:
+		return plumbing.TreeObject
+	case filemode.Regular, filemode.Deprecated, filemode.Executable, filemode.Symlink:
+		return plumbing.BlobObject
+	}
+	return plumbing.InvalidObject
+}
+
+type openFile struct {
+	*node
+	*bytes.Reader
+}
+
+func (f *openFile) Stat() (fs.FileInfo, error) { return f.node, nil }
+func (f *openFile) Close() error               { return nil }
+func (f *openFile) Size() int64                { return f.node.size }
+
+type openDir struct {
+	*node
+	path string
+	rest []fs.DirEntry
+}
+
+func (d *openDir) Stat() (fs.FileInfo, error) { return d.node, nil }
+func (d *openDir) Close() error               { return nil }
+func (d *openDir) Read([]byte) (int, error) {
+	return 0, &fs.PathError{Op: "read", Path: d.path, Err: errors.New("is a folder")}
+}
+
+// ReadDir lists the next n entries, or all when n <= 0.
+func (d *openDir) ReadDir(n int) ([]fs.DirEntry, error) {
+	if n <= 0 {
+		n = len(d.rest)
+	} else if len(d.rest) == 0 {
+		return nil, io.EOF
+	}
+	n = min(n, len(d.rest))
+	list := slices.Clone(d.rest[:n])
+	d.rest = d.rest[n:]
+	return list, nil
+}
