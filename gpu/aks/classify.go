@@ -1,0 +1,259 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package aks
+
+import (
+	"encoding/json"
+	"errors"
+	"net"
+	"net/http"
+	"net/url"
+	"regexp"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/Azure/azure-sdk-for-go/sdk/azcore"
+	"github.com/Azure/azure-sdk-for-go/sdk/azcore/runtime"
+	"github.com/Azure/azure-sdk-for-go/sdk/azidentity"
+	"github.com/Azure/azure-sdk-for-go/sdk/resourcemanager/containerservice/armcontainerservice/v8"
+
+	"github.com/espalier-dev/espalier/gpu/pool"
+)
+
+// cue recognises a class of failure by code and text; both must match where
+// both are given. Texts are in lower case.
+type cue struct {
+	class pool.Class
+	codes []string
+	texts []string
+}
+
+// notAllowed is the trap of AKS: one code for "busy" and for every quota.
+const notAllowed = "OperationNotAllowed"
+
+// cues are in the order in which they must be asked, because several texts
+// contain each other's words.
+var cues = []cue{
+	{pool.ClassSpotQuota, []string{notAllowed, "QuotaExceeded", "ErrCode_InsufficientVCPUQuota"}, []string{"lowprioritycores"}},
+	{pool.ClassFamilyQuota, []string{notAllowed}, []string{"family cores quota"}},
+	{pool.ClassSKU, []string{"SkuNotAvailable"}, nil},
+	{pool.ClassZonalCapacity, []string{"ZonalAllocationFailed"}, nil},
+	{pool.ClassCapacity, []string{"AllocationFailed"}, nil},
+	{pool.ClassZonalCapacity, []string{"OverconstrainedZonalAllocationRequest"}, nil},
+	{pool.ClassCapacity, []string{"OverconstrainedAllocationRequest"}, nil},
+	{pool.ClassRegionQuota, []string{notAllowed, "QuotaExceeded"}, []string{"total regional cores quota"}},
+	{pool.ClassFamilyQuota, []string{"QuotaExceeded", "ErrCode_InsufficientVCPUQuota", "InsufficientVCPUQuota"}, nil},
+	{pool.ClassBusy, []string{notAllowed}, []string{"in progress", "another operation", "overriden and canceled by a later operation"}},
+	{pool.ClassBusy, []string{"AKSOperationPreempted", "AKSOperationPreemptedByDelete"}, nil},
+	{pool.ClassSubnet, []string{"InsufficientSubnetSize", "SubnetIsFull"}, nil},
+	{pool.ClassSKUSubscription, []string{"VMSizeNotSupported"}, nil},
+	{pool.ClassSKUSubscription, []string{"BadRequest"}, []string{"is not supported for subscription"}},
+	{pool.ClassThrottled, []string{"Throttled", "TooManyRequests", "SubscriptionRequestsThrottled"}, nil},
+	{pool.ClassAuth, []string{"AuthorizationFailed", "RequestDisallowedByPolicy", "LinkedAuthorizationFailed", "InvalidAuthenticationToken"}, nil},
+	{pool.ClassSpec, []string{"InvalidParameter", "BadRequest", "PropertyChangeNotAllowed"}, nil},
+	{pool.ClassTransient, []string{"InternalServerError", "InternalOperationError", "ServerTimeout", "ServiceUnavailable"}, nil},
+}
+
+// wrappers say that something else failed, and carry it in text or details.
+var wrappers = []string{"ReconcileVMSSAgentPoolFailed", "CreateVMSSAgentPoolFailed", "InvalidTemplateDeployment"}
+
+// body is what ARM and AKS say of an error: at the top level or under "error".
+type body struct {
+	Code    string `json:"code"`
+	Message string `json:"message"`
+	Details []body `json:"details"`
+	Error   *body  `json:"error"`
+}
+
+// Classify says what an error of a call means. now turns a Retry-After date
+// into a duration.
+func Classify(err error, now time.Time) *pool.Failure {
+	var known *pool.Failure
+	if errors.As(err, &known) {
+		return known
+	}
+	var re *azcore.ResponseError
+	if !errors.As(err, &re) {
+		return classifyTransport(err)
+	}
+	b := body{Code: re.ErrorCode}
+	retry := time.Duration(0)
+	if re.RawResponse != nil {
+		retry = retryAfter(re.RawResponse.Header, now)
+		if raw, err := runtime.Payload(re.RawResponse); err == nil {
+			b = parse(raw, re.ErrorCode)
+		}
+	}
+	f := classify(re.StatusCode, b)
+	f.RetryAfter = retry
+	return f
+}
+
+// parse reads an error body in either shape; the code of the header wins.
+func parse(raw []byte, code string) body {
+	var b body
+	if json.Unmarshal(raw, &b) != nil {
+		b = body{Message: string(raw)} // a proxy's HTML, for example
+	}
+	if b.Error != nil {
+		b = *b.Error
+	}
+	if code != "" {
+		b.Code = code
+	}
+	return b
+}
+
+// ClassifyProvisioning says what the failure of an operation means that the
+// pool itself reports. nil for nil.
+func ClassifyProvisioning(d *armcontainerservice.ErrorDetail) *pool.Failure {
+	if d == nil {
+		return nil
+	}
+	return classify(0, detail(d))
+}
+
+func detail(d *armcontainerservice.ErrorDetail) body {
+	b := body{Code: deref(d.Code), Message: deref(d.Message)}
+	for _, inner := range d.Details {
+		if inner != nil {
+			b.Details = append(b.Details, detail(inner))
+		}
+	}
+	return b
+}
+
+// classify is the error map: code and text first, then the status.
+func classify(status int, b body) *pool.Failure {
+	f := &pool.Failure{Code: b.Code, Text: line(b.Message)}
+	f.Class = classOf(b.Code, b.Message)
+	if slices.Contains(wrappers, b.Code) || f.Class == "" {
+		if inner := unwrap(b); inner != nil {
+			return inner
+		}
+	}
+	f.Quota = quota(b.Message)
+	switch {
+	case status == http.StatusTooManyRequests:
+		f.Class = pool.ClassThrottled
+	case status == http.StatusPreconditionFailed:
+		f.Class = pool.ClassPrecondition
+	case f.Class != "":
+	case status == http.StatusUnauthorized || status == http.StatusForbidden:
+		f.Class = pool.ClassAuth
+	case status >= http.StatusInternalServerError || status == http.StatusRequestTimeout:
+		f.Class = pool.ClassTransient
+	case status == http.StatusBadRequest && b.Code != notAllowed:
+		f.Class = pool.ClassSpec
+	default:
+		f.Class = pool.ClassUnknown
+	}
+	if f.Text == "" {
+		f.Text = strings.TrimSpace("the cloud answered " + strconv.Itoa(status) + " " + http.StatusText(status))
+	}
+	return f
+}
+
+func classOf(code, text string) pool.Class {
+	text = strings.ToLower(text)
+	for _, c := range cues {
+		said := len(c.texts) == 0 || slices.ContainsFunc(c.texts, func(t string) bool { return strings.Contains(text, t) })
+		if said && slices.ContainsFunc(c.codes, func(k string) bool { return strings.EqualFold(k, code) }) {
+			return c.class
+		}
+	}
+	return ""
+}
+
+// inner finds an error quoted in a text: Code="X" Message="Y".
+var inner = regexp.MustCompile(`(?i)code\\?["']?\s*[=:]\s*\\?"(\w+)\\?",?\s*\\?"?message\\?["']?\s*[=:]\s*\\?"([^"]*)`)
+
+// unwrap classifies what a wrapper carries; nil if that is no clearer.
+func unwrap(b body) *pool.Failure {
+	for _, d := range b.Details {
+		if f := classify(0, d); f.Class != pool.ClassUnknown {
+			return f
+		}
+	}
+	for _, m := range inner.FindAllStringSubmatch(b.Message, -1) {
+		if f := classify(0, body{Code: m[1], Message: m[2]}); f.Class != pool.ClassUnknown {
+			return f
+		}
+	}
+	return nil
+}
+
+// classifyTransport is for errors that are no answer of ARM.
+func classifyTransport(err error) *pool.Failure {
+	f := &pool.Failure{Class: pool.ClassTransient, Text: line(err.Error())}
+	var netErr net.Error
+	var auth *azidentity.AuthenticationFailedError
+	var final interface{ NonRetriable() } // what azidentity's "no credential is available" implements
+	if !errors.As(err, &netErr) && (errors.As(err, &auth) || errors.As(err, &final)) {
+		f.Class = pool.ClassAuth
+	}
+	return f
+}
+
+var (
+	quotaName  = regexp.MustCompile(`approved (.+?) [Qq]uota`)
+	quotaNums  = regexp.MustCompile(`Location: (\w+), Current Limit: (\d+), Current Usage: (\d+), Additional Required: (\d+)`)
+	quotaLink  = regexp.MustCompile(`https://aka\.ms/\w+`)
+	queryParts = regexp.MustCompile(`(https?://[^\s?"']+)\?[^\s"']*`)
+)
+
+// quota reads the numbers out of a quota text; nil if it has none.
+func quota(text string) *pool.Quota {
+	name, nums := quotaName.FindStringSubmatch(text), quotaNums.FindStringSubmatch(text)
+	if name == nil || nums == nil {
+		return nil
+	}
+	q := &pool.Quota{Family: name[1], Region: nums[1], Link: quotaLink.FindString(text)}
+	q.Limit, _ = strconv.Atoi(nums[2]) // the pattern admits digits only
+	q.Used, _ = strconv.Atoi(nums[3])
+	q.Needed, _ = strconv.Atoi(nums[4])
+	return q
+}
+
+// line makes a text fit for a status: one line, bounded, without the queries of
+// URLs, which may be signed.
+func line(text string) string {
+	text = queryParts.ReplaceAllString(strings.Join(strings.Fields(text), " "), "$1")
+	text = strings.TrimRight(text, ". ")
+	if len(text) > pool.MaxText {
+		text = strings.ToValidUTF8(text[:pool.MaxText], "") + "…"
+	}
+	return text
+}
+
+// retryAfter reads how long the cloud wants us to wait; 0: it does not say.
+func retryAfter(h http.Header, now time.Time) time.Duration {
+	for _, key := range []string{"Retry-After-Ms", "X-Ms-Retry-After-Ms"} {
+		if ms, err := strconv.Atoi(h.Get(key)); err == nil && ms > 0 {
+			return time.Duration(ms) * time.Millisecond
+		}
+	}
+	v := h.Get("Retry-After")
+	if s, err := strconv.Atoi(v); err == nil && s > 0 {
+		return time.Duration(s) * time.Second
+	}
+	if at, err := http.ParseTime(v); err == nil && at.After(now) {
+		return at.Sub(now)
+	}
+	return 0
+}
+
+// errEndpoint says that an endpoint cannot be used.
+var errEndpoint = errors.New("the endpoint of Azure Resource Manager must be an https URL")
+
+func checkEndpoint(s string) error {
+	if s == "" {
+		return nil
+	}
+	if u, err := url.Parse(s); err != nil || u.Scheme != "https" || u.Host == "" {
+		return errEndpoint
+	}
+	return nil
+}

@@ -1,0 +1,295 @@
+// SPDX-License-Identifier: Apache-2.0
+
+// Package aks provides GPU nodes from the agent pools of one AKS cluster, through
+// armcontainerservice. What it decides is small: whether a pool is ours, whether
+// the cluster is free for another operation, and what an error of the cloud means.
+//
+// It never keeps a poller: an operation is begun and its outcome read from the
+// pool's provisioning state, so a restart loses nothing. It never writes to a
+// pool that does not carry our marks, and never mutates without a precondition.
+package aks
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/http"
+	"time"
+
+	"github.com/Azure/azure-sdk-for-go/sdk/azcore"
+	"github.com/Azure/azure-sdk-for-go/sdk/azcore/arm"
+	"github.com/Azure/azure-sdk-for-go/sdk/azcore/cloud"
+	"github.com/Azure/azure-sdk-for-go/sdk/azcore/policy"
+	"github.com/Azure/azure-sdk-for-go/sdk/azcore/to"
+	"github.com/Azure/azure-sdk-for-go/sdk/resourcemanager/containerservice/armcontainerservice/v8"
+
+	"github.com/espalier-dev/espalier/gpu/pool"
+)
+
+// Config says which cluster's agent pools are managed, and how it is reached.
+type Config struct {
+	SubscriptionID, ResourceGroup, ClusterName string
+	Endpoint                                   string              // of Azure Resource Manager; empty: Cloud's
+	Audience                                   string              // of its tokens; empty: the public cloud's
+	Cloud                                      cloud.Configuration // zero: the public cloud
+	Credential                                 azcore.TokenCredential
+	Transport                                  policy.Transporter // nil: the SDK's
+	// MaxInFlight bounds the operations on agent pools of the cluster, ours and
+	// others'; 0 means 1, because AKS serialises or preempts more.
+	MaxInFlight int
+	// ListTTL is how old the list of pools may be when looking for operations
+	// under way; 0 means 10 s.
+	ListTTL time.Duration
+	Clock   func() time.Time // nil: time.Now
+}
+
+// Provider is a pool.Provider over one AKS cluster.
+type Provider struct {
+	cfg    Config
+	reads  *armcontainerservice.AgentPoolsClient // retries by itself
+	writes *armcontainerservice.AgentPoolsClient // never does: we requeue
+	list   *lister
+	gate   *gate
+}
+
+var _ pool.Provider = (*Provider)(nil)
+
+// Waits inside the SDK block a worker, so they are short; what the cloud asks
+// beyond them is honoured by requeueing.
+const (
+	readRetries   = 3
+	readRetryWait = 5 * time.Second
+	callTimeout   = 90 * time.Second // a create validates for about 8 s before it answers
+)
+
+// New returns a Provider; it makes no request.
+func New(cfg Config) (*Provider, error) {
+	switch {
+	case cfg.SubscriptionID == "" || cfg.ResourceGroup == "" || cfg.ClusterName == "":
+		return nil, errors.New("subscription, resource group and cluster name of the AKS cluster are all required")
+	case cfg.Credential == nil:
+		return nil, errors.New("a credential is required")
+	}
+	if cfg.Clock == nil {
+		cfg.Clock = time.Now
+	}
+	if cfg.MaxInFlight == 0 {
+		cfg.MaxInFlight = 1
+	}
+	if cfg.ListTTL == 0 {
+		cfg.ListTTL = 10 * time.Second
+	}
+	reads, err := newClient(cfg, policy.RetryOptions{MaxRetries: readRetries, MaxRetryDelay: readRetryWait})
+	if err != nil {
+		return nil, err
+	}
+	writes, err := newClient(cfg, policy.RetryOptions{MaxRetries: -1})
+	if err != nil {
+		return nil, err
+	}
+	p := &Provider{cfg: cfg, reads: reads, writes: writes, gate: &gate{clock: cfg.Clock}}
+	p.list = &lister{clock: cfg.Clock, fetch: p.fetch}
+	return p, nil
+}
+
+func newClient(cfg Config, retry policy.RetryOptions) (*armcontainerservice.AgentPoolsClient, error) {
+	o := &arm.ClientOptions{DisableRPRegistration: true} // it would block a worker for up to 5 min
+	o.Transport, o.Retry, o.Cloud = cfg.Transport, retry, clouds(cfg)
+	c, err := armcontainerservice.NewAgentPoolsClient(cfg.SubscriptionID, cfg.Credential, o)
+	if err != nil {
+		return nil, fmt.Errorf("making an agent pools client: %w", err)
+	}
+	return c, nil
+}
+
+// clouds is the cloud the clients talk to: a custom endpoint over the named
+// cloud's, else that cloud.
+func clouds(cfg Config) cloud.Configuration {
+	base := cfg.Cloud
+	if len(base.Services) == 0 {
+		base = cloud.AzurePublic
+	}
+	if cfg.Endpoint == "" {
+		return base
+	}
+	audience := cfg.Audience
+	if audience == "" {
+		audience = base.Services[cloud.ResourceManager].Audience
+	}
+	return cloud.Configuration{
+		ActiveDirectoryAuthorityHost: base.ActiveDirectoryAuthorityHost,
+		Services:                     map[cloud.ServiceName]cloud.ServiceConfiguration{cloud.ResourceManager: {Endpoint: cfg.Endpoint, Audience: audience}},
+	}
+}
+
+// fetch lists the cluster's agent pools: one request for up to a hundred pools,
+// shared by every GPUNodePool.
+func (p *Provider) fetch(ctx context.Context) ([]*armcontainerservice.AgentPool, error) {
+	ctx, cancel := context.WithTimeout(ctx, callTimeout)
+	defer cancel()
+	var all []*armcontainerservice.AgentPool
+	for pages := p.reads.NewListPager(p.cfg.ResourceGroup, p.cfg.ClusterName, nil); pages.More(); {
+		page, err := pages.NextPage(ctx)
+		if err != nil {
+			return nil, Classify(err, p.cfg.Clock())
+		}
+		all = append(all, page.Value...)
+	}
+	return all, nil
+}
+
+// get reads one pool live; nil: the cloud says 404.
+func (p *Provider) get(ctx context.Context, name string) (*armcontainerservice.AgentPool, error) {
+	ctx, cancel := context.WithTimeout(ctx, callTimeout)
+	defer cancel()
+	got, err := p.reads.Get(ctx, p.cfg.ResourceGroup, p.cfg.ClusterName, name, nil)
+	var re *azcore.ResponseError
+	if errors.As(err, &re) && re.StatusCode == http.StatusNotFound && !clusterMissing(re.ErrorCode) {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, Classify(err, p.cfg.Clock())
+	}
+	return &got.AgentPool, nil
+}
+
+// clusterMissing tells a cluster or group that is not there, or not named
+// rightly, from a pool that is not: only the latter means that nothing is left.
+func clusterMissing(code string) bool {
+	switch code {
+	case "ResourceGroupNotFound", "ResourceNotFound", "ParentResourceNotFound", "SubscriptionNotFound":
+		return true
+	}
+	return false
+}
+
+// Observe reads the target's pool from the shared list, or live where the
+// target asks for it.
+func (p *Provider) Observe(ctx context.Context, t pool.Target) (pool.Observation, error) {
+	pools, err := p.list.get(ctx, t.MaxAge)
+	if err != nil {
+		return pool.Observation{}, fmt.Errorf("listing agent pools: %w", err)
+	}
+	o := pool.Observation{Leftovers: leftovers(pools, t)}
+	if t.PoolName == "" {
+		o.Fresh = t.MaxAge == 0
+		return o, nil
+	}
+	found := find(pools, t.PoolName)
+	if t.MaxAge == 0 {
+		if found, err = p.get(ctx, t.PoolName); err != nil {
+			return pool.Observation{}, fmt.Errorf("reading agent pool %s: %w", t.PoolName, err)
+		}
+		o.Fresh = true
+	}
+	o.NodeSelector = selector(t.PoolName)
+	if found == nil {
+		return o, nil
+	}
+	props := properties(found)
+	o.Exists = true
+	o.NotOwned = foreign(found, t)
+	o.Owned = o.NotOwned == ""
+	o.State = state(deref(props.ProvisioningState))
+	o.Count = deref(props.Count)
+	o.Drift = drift(props, t)
+	if props.Status != nil && o.State == pool.StateFailed {
+		o.Failure = ClassifyProvisioning(props.Status.ProvisioningError)
+	}
+	return o, nil
+}
+
+// Ensure creates the pool, or sets its count, if the cluster is free.
+func (p *Provider) Ensure(ctx context.Context, t pool.Target) (pool.Step, error) {
+	leave, err := p.enter(ctx, t.PoolName)
+	if err != nil {
+		return pool.StepNone, err
+	}
+	defer leave()
+	found, err := p.get(ctx, t.PoolName)
+	if err != nil {
+		return pool.StepNone, fmt.Errorf("reading agent pool %s: %w", t.PoolName, err)
+	}
+	if found == nil {
+		err := p.put(ctx, t.PoolName, desired(t), &armcontainerservice.AgentPoolsClientBeginCreateOrUpdateOptions{IfNoneMatch: to.Ptr("*")})
+		if err != nil {
+			return pool.StepNone, fmt.Errorf("creating agent pool %s: %w", t.PoolName, err)
+		}
+		return pool.StepCreated, nil
+	}
+	if why := foreign(found, t); why != "" {
+		return pool.StepNone, &pool.Failure{Class: pool.ClassOwnership, Text: why}
+	}
+	props := properties(found)
+	if deref(props.Count) == t.Replicas || state(deref(props.ProvisioningState)) != pool.StateSucceeded {
+		return pool.StepNone, nil
+	}
+	err = p.put(ctx, t.PoolName, scaled(found, t.Replicas), &armcontainerservice.AgentPoolsClientBeginCreateOrUpdateOptions{IfMatch: props.ETag})
+	if err != nil {
+		return pool.StepNone, fmt.Errorf("scaling agent pool %s: %w", t.PoolName, err)
+	}
+	return pool.StepScaled, nil
+}
+
+// put begins a create or update and drops the poller: the provisioning state
+// tells the outcome, to this process or to the next.
+func (p *Provider) put(ctx context.Context, name string, body armcontainerservice.AgentPool, o *armcontainerservice.AgentPoolsClientBeginCreateOrUpdateOptions) error {
+	defer p.list.forget()
+	ctx, cancel := context.WithTimeout(ctx, callTimeout)
+	defer cancel()
+	if _, err := p.writes.BeginCreateOrUpdate(ctx, p.cfg.ResourceGroup, p.cfg.ClusterName, name, body, o); err != nil {
+		return Classify(err, p.cfg.Clock())
+	}
+	return nil
+}
+
+// Delete begins to delete the target's pool, after a live look that it is ours.
+func (p *Provider) Delete(ctx context.Context, t pool.Target) (pool.Step, error) {
+	leave, err := p.enter(ctx, t.PoolName)
+	if err != nil {
+		return pool.StepNone, err
+	}
+	defer leave()
+	found, err := p.get(ctx, t.PoolName)
+	if err != nil {
+		return pool.StepNone, fmt.Errorf("reading agent pool %s: %w", t.PoolName, err)
+	}
+	if found == nil {
+		return pool.StepGone, nil
+	}
+	if why := foreign(found, t); why != "" {
+		return pool.StepNone, &pool.Failure{Class: pool.ClassOwnership, Text: why}
+	}
+	props := properties(found)
+	if state(deref(props.ProvisioningState)) == pool.StateDeleting {
+		return pool.StepNone, nil
+	}
+	if deref(props.ETag) == "" {
+		return pool.StepNone, &pool.Failure{Class: pool.ClassTransient, Text: "the cloud gave no ETag, so it cannot be deleted safely"}
+	}
+	defer p.list.forget()
+	ctx, cancel := context.WithTimeout(ctx, callTimeout)
+	defer cancel()
+	if _, err := p.writes.BeginDelete(ctx, p.cfg.ResourceGroup, p.cfg.ClusterName, t.PoolName, &armcontainerservice.AgentPoolsClientBeginDeleteOptions{IfMatch: props.ETag}); err != nil {
+		return pool.StepNone, fmt.Errorf("deleting agent pool %s: %w", t.PoolName, Classify(err, p.cfg.Clock()))
+	}
+	return pool.StepDeleted, nil
+}
+
+// enter takes the cluster for one mutation: nobody of ours is ahead in the
+// queue, and the cluster runs no operation on another pool.
+func (p *Provider) enter(ctx context.Context, name string) (leave func(), err error) {
+	if ahead := p.gate.enter(name); ahead != "" {
+		return nil, &pool.Failure{Class: pool.ClassBusy, Text: "Node pool " + ahead + " is ahead in the queue of the cluster"}
+	}
+	pools, err := p.list.get(ctx, p.cfg.ListTTL)
+	if err != nil {
+		p.gate.leave(name, false)
+		return nil, fmt.Errorf("listing agent pools: %w", err)
+	}
+	if busy := inFlight(pools, name); len(busy) >= p.cfg.MaxInFlight {
+		p.gate.leave(name, false)
+		return nil, &pool.Failure{Class: pool.ClassBusy, Text: "The cluster runs another operation: node pool " + busy[0]}
+	}
+	return func() { p.gate.leave(name, true) }, nil
+}

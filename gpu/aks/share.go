@@ -1,0 +1,112 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package aks
+
+import (
+	"context"
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/Azure/azure-sdk-for-go/sdk/resourcemanager/containerservice/armcontainerservice/v8"
+)
+
+// lister shares one LIST among all pools of the cluster: AKS allows one read a
+// second for a whole subscription.
+type lister struct {
+	clock func() time.Time
+	fetch func(context.Context) ([]*armcontainerservice.AgentPool, error)
+
+	began int // LISTs begun; guarded by count
+	count sync.Mutex
+
+	mu    sync.Mutex
+	seq   int // the LIST that pools came from
+	at    time.Time
+	valid bool
+	pools []*armcontainerservice.AgentPool
+}
+
+// get returns a list at most maxAge old. A LIST that began after the call is
+// always fresh enough, so those who wait for one share it.
+func (l *lister) get(ctx context.Context, maxAge time.Duration) ([]*armcontainerservice.AgentPool, error) {
+	asked := l.begun(0)
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.valid && (l.seq > asked || maxAge > 0 && l.clock().Sub(l.at) < maxAge) {
+		return l.pools, nil
+	}
+	at, seq := l.clock(), l.begun(1)
+	pools, err := l.fetch(ctx)
+	if err != nil {
+		return nil, err
+	}
+	l.pools, l.at, l.seq, l.valid = pools, at, seq, true
+	return pools, nil
+}
+
+func (l *lister) begun(more int) int {
+	l.count.Lock()
+	defer l.count.Unlock()
+	l.began += more
+	return l.began
+}
+
+// forget makes the next get ask the cloud: something was changed.
+func (l *lister) forget() {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.valid = false
+}
+
+// patience is how long a waiting pool keeps its place without asking again. It
+// is longer than the longest pause after a busy answer.
+const patience = 2 * time.Minute
+
+// gate lets one mutation at a time through, first come, first served. It is
+// memory only: after a restart the list of pools says what is under way, and
+// the queue forms anew.
+type gate struct {
+	clock func() time.Time
+
+	mu      sync.Mutex
+	running string
+	queue   []waiter
+}
+
+type waiter struct {
+	name string
+	seen time.Time
+}
+
+// enter returns empty if the caller may go, else who is ahead. Whoever may go
+// must leave.
+func (g *gate) enter(name string) (ahead string) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	now := g.clock()
+	g.queue = slices.DeleteFunc(g.queue, func(w waiter) bool { return now.Sub(w.seen) > patience })
+	at := slices.IndexFunc(g.queue, func(w waiter) bool { return w.name == name })
+	if at < 0 {
+		g.queue, at = append(g.queue, waiter{name: name}), len(g.queue)
+	}
+	g.queue[at].seen = now
+	if g.running != "" {
+		return g.running
+	}
+	if at > 0 {
+		return g.queue[0].name
+	}
+	g.running = name
+	return ""
+}
+
+// leave ends a turn. done gives the place in the queue up; otherwise it is kept.
+func (g *gate) leave(name string, done bool) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	g.running = ""
+	if done {
+		g.queue = slices.DeleteFunc(g.queue, func(w waiter) bool { return w.name == name })
+	}
+}

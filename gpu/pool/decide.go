@@ -1,0 +1,228 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package pool
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	"github.com/espalier-dev/espalier/repo-layout/v1alpha1"
+)
+
+// settling is how long after an order was taken its absence is no news yet.
+const settling = time.Minute
+
+// Reasons of Ready beside the failure classes and the shared ones of v1alpha1.
+const (
+	ReasonClaiming       = "Claiming"
+	ReasonCreating       = "Creating"
+	ReasonGPUsNotReady   = "WaitingForGPUs"
+	ReasonCleaning       = "Cleaning"
+	ReasonNothingWanted  = "NothingWanted"
+	ReasonNoCandidate    = "NoCandidate"
+	ReasonForeignPods    = "ForeignPods"
+	ReasonOrphaned       = "Orphaned"
+	ReasonNodesMissing   = "NodesMissing"
+	ReasonImmutableField = "ImmutableField"
+)
+
+// Decide returns what to do next about a pool. The mutation it asks for, if any,
+// belongs to the status that was read: an attempt is recorded by one decision
+// and ordered by the next, so that a crash in between orders nothing twice.
+func Decide(f Facts) Decision {
+	d := start(f)
+	switch {
+	case f.Pool.DeletionTimestamp != nil:
+		return deleting(f, d)
+	case f.Seen.External:
+		return external(f, d)
+	case f.Seen.Exists && !f.Seen.Owned:
+		return lost(d, f.Seen.NotOwned)
+	case d.Candidate == nil && len(f.Seen.Leftovers) > 0:
+		return recoverStatus(f, d)
+	case len(f.Seen.Leftovers) > 0 && !f.Seen.Exists:
+		return clean(f, d, f.Seen.Leftovers[0])
+	}
+	d = advance(f, d)
+	if len(f.Seen.Leftovers) > 0 && d.Do == ActionNone && d.Phase != v1alpha1.PhaseCleaning {
+		l := f.Seen.Leftovers[0]
+		if l.State != StateDeleting {
+			d.Do, d.Subject, d.Attempt, d.Shrinks = ActionDelete, l.Name, l.Attempt, true
+		}
+		d.Wait = f.Poll
+	}
+	return d
+}
+
+// advance goes on with the recorded attempt, or makes the next.
+func advance(f Facts, d Decision) Decision {
+	if d.Candidate == nil || !f.Seen.Exists && !attempting(d.Phase) {
+		return next(f, d)
+	}
+	dropped := !slices.ContainsFunc(f.Pool.Spec.Candidates, func(c v1alpha1.Candidate) bool { return same(c, Candidate(d.Candidate)) })
+	switch {
+	case !f.Seen.Exists && d.Phase == v1alpha1.PhaseClaiming && !dropped && d.Count.Wanted > 0:
+		d.Do, d.Wait = ActionEnsure, f.Poll
+		return d.say(ReasonClaiming, "Asking for "+plural(d.Count.Wanted, size(Candidate(d.Candidate))+" node"))
+	case !f.Seen.Exists && d.Phase == v1alpha1.PhaseCreating && f.sinceAccepted() < settling:
+		d.Wait = f.Poll
+		return d.say(ReasonCreating, creatingMessage(d))
+	case !f.Seen.Exists:
+		return next(f, d)
+	case d.Phase == v1alpha1.PhaseCleaning || f.Seen.State == StateDeleting || dropped:
+		return cleanOwn(f, d, dropped)
+	case f.Seen.State == StateFailed && !f.wasReady():
+		return fail(f, d, failureOf(f.Seen))
+	}
+	return progress(f, d)
+}
+
+// attempting says whether a phase has an attempt that the cloud should know.
+func attempting(p v1alpha1.PoolPhase) bool {
+	switch p {
+	case v1alpha1.PhaseClaiming, v1alpha1.PhaseCreating, v1alpha1.PhaseNodesJoining, v1alpha1.PhaseGPUWaiting, v1alpha1.PhaseReady:
+		return true
+	}
+	return false
+}
+
+// next records the next attempt. The cloud is asked by the decision after it.
+func next(f Facts, d Decision) Decision {
+	if d.Count.Wanted == 0 {
+		d.Phase = v1alpha1.PhasePending
+		return d.say(ReasonNothingWanted, "No node is wanted: replicas is 0")
+	}
+	i := choose(f.Pool.Spec.Candidates, d.Skipped, f.Now)
+	if i < 0 {
+		return exhausted(f, d)
+	}
+	c := f.Pool.Spec.Candidates[i]
+	attempt := int32(1)
+	if d.Candidate != nil {
+		attempt = d.Candidate.Attempt + 1
+	}
+	for _, l := range f.Seen.Leftovers {
+		attempt = max(attempt, l.Attempt+1)
+	}
+	d.Candidate = &v1alpha1.CandidateStatus{
+		Index: int32(i), InstanceType: c.InstanceType, Priority: priority(c), Zones: c.Zones,
+		Attempt: attempt, Since: metav1.NewTime(f.Now.Truncate(time.Second)),
+	}
+	d.PoolName = Name(f.Installation, string(f.Pool.UID), attempt)
+	d.Subject, d.Attempt = d.PoolName, attempt
+	d.Phase, d.Wait = v1alpha1.PhaseClaiming, Soon
+	return d.say(ReasonClaiming, "Asking for "+plural(d.Count.Wanted, size(c)+" node"))
+}
+
+// exhausted waits until the first candidate is worth another try.
+func exhausted(f Facts, d Decision) Decision {
+	d.Phase = v1alpha1.PhaseExhausted
+	if len(d.Skipped) == 0 {
+		d.Stalled = true
+		return d.say(ReasonNoCandidate, "The spec lists no candidate")
+	}
+	var said []string
+	d.Stalled = true
+	until := d.Skipped[0].Until.Time
+	for _, s := range d.Skipped {
+		c := v1alpha1.Candidate{InstanceType: s.InstanceType, Priority: s.Priority, Zones: s.Zones}
+		said = append(said, size(c)+": "+s.Message)
+		d.Stalled = d.Stalled && Class(s.Class).NeedsAction()
+		if s.Until.Time.Before(until) {
+			until = s.Until.Time
+		}
+	}
+	slices.Sort(said)
+	d.Wait = max(until.Sub(f.Now), time.Second)
+	message := "No candidate can be had now. " + strings.Join(slices.Compact(said), ". ")
+	reason := ReasonNoCandidate
+	if len(d.Skipped) == 1 {
+		reason = d.Skipped[0].Class
+	}
+	return d.alarm(v1alpha1.ConditionCapacityNotFound, reason, message).say(reason, message)
+}
+
+// fail gives a candidate up. What it left behind is cleaned before the next.
+func fail(f Facts, d Decision, why *Failure) Decision {
+	d.Skipped = skip(d.Skipped, why, Candidate(d.Candidate), f.Pool.Spec.Candidates, f.Now, f.Catalog)
+	d.Do, d.Phase, d.Wait = ActionNone, v1alpha1.PhaseCleaning, Soon
+	return d.say(string(why.Class), size(Candidate(d.Candidate))+": "+why.Sentence())
+}
+
+// failureOf is why the cloud says that the pool failed. An operation that another
+// one preempted says nothing of the candidate, which is then tried again; what is
+// not in the table rests for a while, so that it does not go round and round.
+func failureOf(o Observation) *Failure {
+	switch {
+	case o.Failure == nil:
+		return &Failure{Class: ClassFailed, Text: "the cloud reports the node pool as failed and gives no reason"}
+	case o.Failure.Class == ClassBusy || !o.Failure.Class.keepsCandidate():
+		return o.Failure
+	}
+	return &Failure{Class: ClassFailed, Code: o.Failure.Code, Text: o.Failure.Text}
+}
+
+// cleanOwn deletes the attempt of the status: it failed, or the spec has
+// another candidate now, or somebody else is deleting it.
+func cleanOwn(f Facts, d Decision, dropped bool) Decision {
+	d.Wait = f.Poll
+	message := "Deleting what is left of " + size(Candidate(d.Candidate)) + " before the next attempt"
+	if d.Phase != v1alpha1.PhaseCleaning { // recorded first, deleted by the next decision
+		d.Phase, d.Wait = v1alpha1.PhaseCleaning, Soon
+		if dropped {
+			message = "Replacing " + size(Candidate(d.Candidate)) + ", which the spec no longer lists"
+		}
+		return d.say(ReasonCleaning, message)
+	}
+	if f.Seen.State != StateDeleting {
+		d.Do, d.Shrinks = ActionDelete, true
+	}
+	return d.say(ReasonCleaning, message)
+}
+
+// clean deletes a pool of ours that is not the recorded attempt.
+func clean(f Facts, d Decision, l Leftover) Decision {
+	d.Wait = f.Poll
+	if l.State != StateDeleting {
+		d.Do, d.Subject, d.Attempt, d.Shrinks = ActionDelete, l.Name, l.Attempt, true
+	}
+	return d.say(ReasonCleaning, fmt.Sprintf("Deleting node pool %s of an earlier attempt", l.Name))
+}
+
+// recoverStatus finds the attempt again after a status was lost: the newest
+// living pool that carries our marks and whose candidate is still wanted.
+func recoverStatus(f Facts, d Decision) Decision {
+	var best *Leftover
+	for i, l := range f.Seen.Leftovers {
+		index := slices.IndexFunc(f.Pool.Spec.Candidates, func(c v1alpha1.Candidate) bool { return same(c, l.Candidate) })
+		if index < 0 || l.State == StateDeleting || l.State == StateFailed || best != nil && best.Attempt > l.Attempt {
+			continue
+		}
+		best = &f.Seen.Leftovers[i]
+		now := metav1.NewTime(f.Now.Truncate(time.Second))
+		d.Candidate = &v1alpha1.CandidateStatus{
+			Index: int32(index), InstanceType: l.Candidate.InstanceType, Priority: priority(l.Candidate), Zones: l.Candidate.Zones,
+			Attempt: l.Attempt, Since: now, Accepted: &now,
+		}
+	}
+	if best == nil {
+		return clean(f, d, f.Seen.Leftovers[0])
+	}
+	d.PoolName, d.Phase, d.Wait = best.Name, v1alpha1.PhaseCreating, Soon
+	return d.say(ReasonCreating, fmt.Sprintf("Found node pool %s of this object again", best.Name))
+}
+
+// lost stops: a pool of our name is not ours.
+func lost(d Decision, why string) Decision {
+	d.Phase, d.Stalled = v1alpha1.PhaseLost, true
+	message := fmt.Sprintf("Node pool %s is not ours: %s; nothing is written to it", d.PoolName, why)
+	return d.alarm(v1alpha1.ConditionOwnershipLost, string(ClassOwnership), message).say(string(ClassOwnership), message)
+}
+
+func creatingMessage(d Decision) string {
+	return fmt.Sprintf("The cloud is creating %s in node pool %s", plural(d.Count.Wanted, size(Candidate(d.Candidate))+" node"), d.PoolName)
+}

@@ -1,0 +1,38 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package pool
+
+import (
+	"fmt"
+
+	"github.com/espalier-dev/espalier/repo-layout/v1alpha1"
+)
+
+// deleting takes an object down that is being deleted. The observation must be
+// fresh: only a live look may say that nothing is left.
+func deleting(f Facts, d Decision) Decision {
+	d.Phase, d.Wait, d.Skipped = v1alpha1.PhaseDeleting, f.Poll, nil
+	switch {
+	case f.Seen.External:
+		d.Gone = true
+		return d.say(v1alpha1.ReasonReleased, "The nodes are not ours and stay")
+	case f.Pool.Spec.DeletionPolicy == v1alpha1.Orphan:
+		d.Gone = true
+		return d.say(ReasonOrphaned, "The nodes stay in the cloud, as deletionPolicy says")
+	case f.Seen.Exists && !f.Seen.Owned:
+		d = lost(d, f.Seen.NotOwned)
+		d.Message += "; set deletionPolicy to Orphan to let the object go"
+		return d
+	case len(f.Seen.Leftovers) > 0:
+		d = clean(f, d, f.Seen.Leftovers[0])
+		return d.say(v1alpha1.ReasonDeleting, d.Message)
+	case !f.Seen.Exists && f.Seen.Fresh:
+		d.Gone = true
+		return d.say(v1alpha1.ReasonDeleting, "The nodes are gone")
+	case !f.Seen.Exists:
+		return d.say(v1alpha1.ReasonDeleting, "Looking whether the nodes are gone")
+	case f.Seen.State != StateDeleting:
+		d.Do, d.Shrinks = ActionDelete, true
+	}
+	return d.say(v1alpha1.ReasonDeleting, fmt.Sprintf("Deleting node pool %s", d.PoolName))
+}

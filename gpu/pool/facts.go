@@ -1,0 +1,131 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package pool
+
+import (
+	"time"
+
+	"github.com/espalier-dev/espalier/repo-layout/v1alpha1"
+)
+
+// Facts is all that a decision is made of.
+type Facts struct {
+	Now          time.Time
+	Installation string
+	Pool         *v1alpha1.GPUNodePool // with the status as last written
+	Seen         Observation
+	Nodes        []Node
+	Catalog      Catalog
+	Poll         time.Duration // between looks while something is under way
+	Idle         time.Duration // between looks when nothing is
+}
+
+// Action is the one mutation that a decision asks for.
+type Action string
+
+// Values of Action.
+const (
+	ActionNone   Action = ""
+	ActionEnsure Action = "Ensure" // create the pool, or change its number of nodes
+	ActionDelete Action = "Delete" // delete the pool named by Decision.Subject
+)
+
+// Alarm is a condition that is True when something is wrong.
+type Alarm struct {
+	Type, Reason, Message string
+}
+
+// Decision is what the status becomes, and the mutation that may follow.
+type Decision struct {
+	Do      Action
+	Subject string // the pool in the cloud that Do is about
+	Attempt int32  // the attempt that Subject belongs to
+	Shrinks bool   // Do removes nodes that may run pods
+
+	Phase     v1alpha1.PoolPhase
+	Candidate *v1alpha1.CandidateStatus
+	PoolName  string
+	Skipped   []v1alpha1.SkippedCandidate
+
+	Reason, Message string // of Ready
+	Stalled         bool   // a person has to act
+	Alarms          []Alarm
+	Provisioned     bool
+	Count           Count
+	Wait            time.Duration // until the next look; 0: an event will tell
+	Gone            bool          // nothing of ours is left: the finalizer may go
+}
+
+// Soon is the pause before a reconcile that only waits for the status, which was
+// just written, to be read back.
+const Soon = 50 * time.Millisecond
+
+// start carries the status over into a decision.
+func start(f Facts) Decision {
+	st := f.Pool.Status.DeepCopy()
+	fresh := f.Pool.Generation != st.ObservedGeneration
+	d := Decision{
+		Phase:       st.Phase,
+		Candidate:   st.Candidate,
+		PoolName:    st.PoolName,
+		Skipped:     current(st.Skipped, f.Pool.Spec.Candidates, f.Now, fresh),
+		Provisioned: f.Seen.Exists && f.Seen.State == StateSucceeded,
+		Count:       count(f),
+	}
+	if d.Candidate != nil {
+		d.Attempt = d.Candidate.Attempt
+	}
+	d.Subject = d.PoolName
+	return d
+}
+
+// say sets the reason and message of Ready.
+func (d Decision) say(reason, message string) Decision {
+	d.Reason, d.Message = reason, message
+	return d
+}
+
+// alarm raises a condition.
+func (d Decision) alarm(kind, reason, message string) Decision {
+	d.Alarms = append(d.Alarms, Alarm{Type: kind, Reason: reason, Message: message})
+	return d
+}
+
+// wasReady says whether the nodes have been usable once: from then on no timeout
+// takes them away, because work may run on them.
+func (f Facts) wasReady() bool {
+	if f.Pool.Status.Phase == v1alpha1.PhaseReady {
+		return true
+	}
+	for _, c := range f.Pool.Status.Conditions {
+		if c.Type == v1alpha1.ConditionDegraded && c.Status == "True" {
+			return true
+		}
+	}
+	return false
+}
+
+// since is how long the pool has been in its phase.
+func (f Facts) since() time.Duration {
+	if f.Pool.Status.Since == nil {
+		return 0
+	}
+	return f.Now.Sub(f.Pool.Status.Since.Time)
+}
+
+// sinceAccepted is how long ago the cloud took the order.
+func (f Facts) sinceAccepted() time.Duration {
+	c := f.Pool.Status.Candidate
+	if c == nil || c.Accepted == nil {
+		return 0
+	}
+	return f.Now.Sub(c.Accepted.Time)
+}
+
+// Candidate is the candidate of a status, as a spec would write it.
+func Candidate(s *v1alpha1.CandidateStatus) v1alpha1.Candidate {
+	if s == nil {
+		return v1alpha1.Candidate{}
+	}
+	return v1alpha1.Candidate{InstanceType: s.InstanceType, Priority: s.Priority, Zones: s.Zones}
+}

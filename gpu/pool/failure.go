@@ -1,0 +1,153 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package pool
+
+import (
+	"fmt"
+	"time"
+
+	"github.com/espalier-dev/espalier/repo-layout/v1alpha1"
+)
+
+// Class says what kind of failure it was, and so what helps.
+type Class string
+
+// Values of Class. They are reasons of conditions, so they are API.
+const (
+	ClassBusy             Class = "ClusterBusy"          // another operation is under way
+	ClassPrecondition     Class = "PreconditionFailed"   // the pool changed under us: look again
+	ClassThrottled        Class = "Throttled"            // too many requests
+	ClassFamilyQuota      Class = "FamilyQuota"          // quota of the size's family
+	ClassRegionQuota      Class = "RegionQuota"          // quota of the region
+	ClassSpotQuota        Class = "SpotQuota"            // quota of spot cores
+	ClassSKU              Class = "SKUNotAvailable"      // the size is not offered now
+	ClassSKUSubscription  Class = "SKUNotAllowed"        // the size is not offered to this subscription
+	ClassZonalCapacity    Class = "ZonalCapacity"        // no machines in the zone
+	ClassCapacity         Class = "Capacity"             // no machines in the region
+	ClassSubnet           Class = "SubnetFull"           // no addresses
+	ClassAuth             Class = "NotAuthorized"        // permission or policy
+	ClassSpec             Class = "InvalidSpec"          // the cloud refuses what is asked
+	ClassTransient        Class = "Transient"            // the cloud's own trouble, or the network's
+	ClassUnknown          Class = "Unknown"              // not in the table: kept with its text
+	ClassOwnership        Class = "OwnershipLost"        // the pool is not ours
+	ClassProvisionTimeout Class = "ProvisionTimeout"     // nodes did not join in time
+	ClassGPUTimeout       Class = "GPUTimeout"           // GPUs did not become allocatable in time
+	ClassFailed           Class = "ProvisioningFailed"   // the cloud failed on the way, for no reason in the table
+	ClassUnsupported      Class = "ProviderNotSupported" // this controller has no such provider
+)
+
+// Failure is an error of the cloud, understood. Text is the cloud's own words in
+// one line; it holds no credential and no signed URL.
+type Failure struct {
+	Class      Class
+	Code       string        // the cloud's error code
+	Text       string        // the cloud's text, one line, at most MaxText bytes
+	RetryAfter time.Duration // as the cloud asked; 0: it did not say
+	Quota      *Quota        // the numbers of a quota failure, where the text has them
+}
+
+// MaxText bounds the text of a failure in a status or condition, in bytes.
+const MaxText = 400
+
+// Quota is the numbers of a quota failure, in vCPUs.
+type Quota struct {
+	Family, Region      string
+	Limit, Used, Needed int
+	Link                string // where to ask for more
+}
+
+// Error makes a Failure an error.
+func (f *Failure) Error() string {
+	if f.Code == "" {
+		return fmt.Sprintf("%s: %s", f.Class, f.Text)
+	}
+	return fmt.Sprintf("%s: %s: %s", f.Class, f.Code, f.Text)
+}
+
+// scope is which candidates a failure rules out.
+type scope int
+
+const (
+	scopeNone        scope = iota // the candidate is kept
+	scopePool                     // every candidate: another size does not help
+	scopeCandidate                // this size at this priority
+	scopeSize                     // this size at any priority
+	scopeCapacity                 // this size; a spot failure says nothing of on demand
+	scopeZones                    // as scopeCapacity, in these zones
+	scopeFamily                   // sizes of this family at this priority
+	scopeAllPriority              // every size at this priority
+)
+
+// rule is one row of the error table: how far and how long a failure rules
+// candidates out, whether a person has to act, and what they can do.
+type rule struct {
+	scope  scope
+	skip   time.Duration
+	action bool
+	next   string
+}
+
+// specSkip is how long a refused spec rests if its generation stays: a new
+// generation clears it at once.
+const specSkip = 24 * time.Hour
+
+// rules is the error map. Times are those of the Karpenter provider for Azure;
+// where it skips both priorities after a spot allocation failure, on demand is
+// still tried here, because falling back to it is what ordered candidates are for.
+var rules = map[Class]rule{
+	ClassBusy:             {next: "it is tried again when that operation is over"},
+	ClassPrecondition:     {next: "the pool is read again"},
+	ClassThrottled:        {next: "it is tried again when the cloud allows"},
+	ClassFamilyQuota:      {scope: scopeFamily, skip: 10 * time.Minute, action: true, next: "ask for more quota of the family, or add a candidate of another family"},
+	ClassRegionQuota:      {scope: scopeAllPriority, skip: 10 * time.Minute, action: true, next: "ask for more regional vCPU quota, or add a spot candidate"},
+	ClassSpotQuota:        {scope: scopeAllPriority, skip: time.Hour, action: true, next: "ask for more spot vCPU quota, or add an on-demand candidate"},
+	ClassSKU:              {scope: scopeCandidate, skip: 23 * time.Hour, next: "add a candidate of another size"},
+	ClassSKUSubscription:  {scope: scopeSize, skip: 23 * time.Hour, action: true, next: "ask for the size to be enabled for the subscription, or add a candidate of another size"},
+	ClassZonalCapacity:    {scope: scopeZones, skip: time.Hour, next: "add a candidate in other zones or of another size"},
+	ClassCapacity:         {scope: scopeCapacity, skip: time.Hour, next: "add a candidate of another size"},
+	ClassSubnet:           {scope: scopePool, skip: 10 * time.Minute, action: true, next: "enlarge the subnet or lower maxPods: another size does not help"},
+	ClassAuth:             {scope: scopePool, skip: 10 * time.Minute, action: true, next: "give the controller's identity the permission, or change the policy"},
+	ClassSpec:             {scope: scopePool, skip: specSkip, action: true, next: "change the spec"},
+	ClassTransient:        {next: "it is tried again"},
+	ClassUnknown:          {next: "it is tried again"},
+	ClassOwnership:        {action: true, next: "nothing is written until a person decides"},
+	ClassProvisionTimeout: {scope: scopeCandidate, skip: time.Hour, next: "add a candidate of another size, or raise timeouts.provision"},
+	ClassGPUTimeout:       {scope: scopeCandidate, skip: time.Hour, next: "check that the GPU device plugin runs on the nodes and tolerates their taints"},
+	ClassFailed:           {scope: scopeCandidate, skip: 10 * time.Minute, next: "it is tried again after a pause"},
+	ClassUnsupported:      {scope: scopePool, skip: specSkip, action: true, next: "start the controller with the provider's settings"},
+}
+
+// NeedsAction says whether waiting cannot help, so that a person has to act.
+func (c Class) NeedsAction() bool { return rules[c].action }
+
+// keepsCandidate says whether the candidate is tried again after a failure.
+func (c Class) keepsCandidate() bool { return rules[c].scope == scopeNone }
+
+// skipFor is how long a failure of candidate c rules it out.
+func (f *Failure) skipFor(c v1alpha1.Candidate) time.Duration {
+	switch {
+	case f.Class == ClassSKU && priority(c) == v1alpha1.Spot:
+		return time.Hour // spot offers come and go
+	case f.Class == ClassFamilyQuota && f.Quota != nil && f.Quota.Limit == 0:
+		return time.Hour // no quota at all: somebody has to ask for it first
+	}
+	return rules[f.Class].skip
+}
+
+// Sentence says what happened and what helps, without a full stop.
+func (f *Failure) Sentence() string {
+	what := f.Text
+	if q := f.Quota; q != nil {
+		what = fmt.Sprintf("Quota of %s in %s is %d vCPUs, %d are used and %d more are needed", q.Family, q.Region, q.Limit, q.Used, q.Needed)
+		if q.Link != "" {
+			return what + ": ask at " + q.Link + " or add a candidate of another family"
+		}
+	}
+	if what == "" {
+		what = f.Code
+	}
+	if next := rules[f.Class].next; next != "" {
+		return what + "; " + next
+	}
+	return what
+}

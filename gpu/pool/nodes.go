@@ -1,0 +1,134 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package pool
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+
+	corev1 "k8s.io/api/core/v1"
+
+	"github.com/espalier-dev/espalier/repo-layout/v1alpha1"
+)
+
+// ResourceGPU is the extended resource that NVIDIA's device plugin offers.
+const ResourceGPU = corev1.ResourceName("nvidia.com/gpu")
+
+// Node is what matters of a Kubernetes node.
+type Node struct {
+	Name         string
+	InstanceType string
+	Ready        bool
+	Problem      string // why it is not Ready, or which node problem was detected
+	GPUs         int    // allocatable
+	Offered      int    // capacity: more than GPUs when some are unhealthy
+}
+
+// NodeOf reduces a node. A node that is being deleted is not Ready.
+func NodeOf(n *corev1.Node) Node {
+	out := Node{Name: n.Name, InstanceType: n.Labels[corev1.LabelInstanceTypeStable]}
+	allocatable, capacity := n.Status.Allocatable[ResourceGPU], n.Status.Capacity[ResourceGPU]
+	out.GPUs, out.Offered = int(allocatable.Value()), int(capacity.Value())
+	for _, c := range n.Status.Conditions {
+		switch {
+		case c.Type == corev1.NodeReady:
+			out.Ready = c.Status == corev1.ConditionTrue && n.DeletionTimestamp == nil
+			if !out.Ready {
+				out.Problem = c.Reason
+			}
+		case c.Status == corev1.ConditionTrue && slices.Contains(gpuProblems, string(c.Type)):
+			out.Problem = string(c.Type)
+		}
+	}
+	return out
+}
+
+// gpuProblems are conditions that AKS's node problem detector sets on GPU nodes.
+var gpuProblems = []string{"GPUMissing", "XIDErrors", "NVLinkStatusInactive", "IBLinkFlapping", "GPUClockThrottling", "UnhealthyNvidiaDevicePlugin"}
+
+// Count is how many nodes are how far, and the GPUs on them.
+type Count struct {
+	Wanted      int // nodes
+	Joined      int // nodes that are Ready
+	Usable      int // nodes that are Ready with all their GPUs
+	Expected    int // GPUs on Wanted nodes
+	Allocatable int // GPUs on Ready nodes
+	Problem     string
+}
+
+// count judges every node by what its size promises.
+func count(f Facts) Count {
+	c := Count{Wanted: int(f.Pool.DesiredReplicas())}
+	instance := Candidate(f.Pool.Status.Candidate).InstanceType
+	if instance == "" && len(f.Pool.Spec.Candidates) > 0 {
+		instance = f.Pool.Spec.Candidates[0].InstanceType
+	}
+	c.Expected = c.Wanted * promised(instance, f.Catalog)
+	nodes := slices.SortedFunc(slices.Values(f.Nodes), func(a, b Node) int { return strings.Compare(a.Name, b.Name) })
+	for _, n := range nodes {
+		want := promised(instance, f.Catalog)
+		if f.Seen.External && n.InstanceType != "" {
+			want = promised(n.InstanceType, f.Catalog) // a node that exists keeps its own size's promise
+		}
+		problem := judge(n, want)
+		if n.Ready {
+			c.Joined++
+			c.Allocatable += n.GPUs
+		}
+		if problem == "" {
+			c.Usable++
+		} else if c.Problem == "" {
+			c.Problem = problem
+		}
+	}
+	return c
+}
+
+// promised is the number of GPUs of a size; a size that the catalogue does not
+// know promises one, so that a node without any is never called usable.
+func promised(instance string, catalog Catalog) int {
+	if s, ok := catalog(instance); ok && s.GPUs > 0 {
+		return s.GPUs
+	}
+	return 1
+}
+
+// judge says why a node cannot be used; empty: it can.
+func judge(n Node, want int) string {
+	switch {
+	case !n.Ready && n.Problem != "":
+		return fmt.Sprintf("node %s is not Ready (%s)", n.Name, n.Problem)
+	case !n.Ready:
+		return fmt.Sprintf("node %s is not Ready", n.Name)
+	case n.GPUs == want:
+		return ""
+	case n.Problem != "":
+		return fmt.Sprintf("node %s offers %d of %d GPUs, with the problem %s", n.Name, n.GPUs, want, n.Problem)
+	case n.Offered == 0:
+		return fmt.Sprintf("node %s offers no nvidia.com/gpu yet: no device plugin has registered, or it does not tolerate the node's taints", n.Name)
+	case n.Offered > n.GPUs:
+		return fmt.Sprintf("node %s has %d GPUs of which the device plugin calls %d healthy", n.Name, n.Offered, n.GPUs)
+	}
+	return fmt.Sprintf("node %s offers %d nvidia.com/gpu where its size has %d", n.Name, n.GPUs, want)
+}
+
+// size names a candidate in a message.
+func size(c v1alpha1.Candidate) string {
+	s := c.InstanceType
+	if priority(c) == v1alpha1.Spot {
+		s += " (spot)"
+	}
+	if len(c.Zones) > 0 {
+		s += " in zones " + strings.Join(c.Zones, ", ")
+	}
+	return s
+}
+
+// plural is "1 node" or "2 nodes".
+func plural(n int, noun string) string {
+	if n == 1 {
+		return "1 " + noun
+	}
+	return fmt.Sprintf("%d %ss", n, noun)
+}

@@ -1,0 +1,161 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package pool
+
+import (
+	"fmt"
+	"strings"
+
+	"github.com/espalier-dev/espalier/repo-layout/v1alpha1"
+)
+
+// progress judges a living pool of ours by its nodes: Ready means usable.
+func progress(f Facts, d Decision) Decision {
+	d = drift(f, d)
+	d.Wait = f.Poll
+	settled := f.Seen.State == StateSucceeded
+	if settled && int(f.Seen.Count) != d.Count.Wanted {
+		d.Do, d.Shrinks = ActionEnsure, int(f.Seen.Count) > d.Count.Wanted
+	}
+	switch {
+	case d.Count.Usable >= d.Count.Wanted && (settled || f.wasReady()):
+		return ready(f, d)
+	case f.wasReady():
+		return degraded(f, d)
+	case !settled:
+		return creating(f, d)
+	case d.Count.Joined < d.Count.Wanted:
+		return joining(f, d)
+	}
+	return gpuWaiting(f, d)
+}
+
+func ready(f Facts, d Decision) Decision {
+	d.Phase = v1alpha1.PhaseReady
+	if d.Do == ActionNone {
+		d.Wait = f.Idle
+	}
+	if f.Seen.State == StateFailed {
+		d = d.alarm(v1alpha1.ConditionDegraded, string(failureOf(f.Seen).Class), "The last operation of the cloud on the node pool failed: "+failureOf(f.Seen).Text)
+	}
+	if d.Count.Wanted == 0 {
+		return d.say(v1alpha1.ReasonSucceeded, "Scaled to 0 nodes")
+	}
+	return d.say(v1alpha1.ReasonSucceeded, fmt.Sprintf("%s with %s", plural(d.Count.Wanted, instance(f, d)+" node"), plural(d.Count.Expected, "GPU")))
+}
+
+// degraded keeps a pool that was Ready once: work may run on what is left of
+// it. Only when no node is left at all, so no work either, is it given up.
+func degraded(f Facts, d Decision) Decision {
+	d.Phase = v1alpha1.PhaseNodesJoining
+	if d.Count.Joined >= d.Count.Wanted {
+		d.Phase = v1alpha1.PhaseGPUWaiting
+	}
+	message := fmt.Sprintf("%d of %s can be used", d.Count.Usable, plural(d.Count.Wanted, instance(f, d)+" node"))
+	if d.Count.Problem != "" {
+		message += ": " + d.Count.Problem
+	}
+	empty := !f.Seen.External && len(f.Nodes) == 0 && f.Pool.Status.Phase == v1alpha1.PhaseNodesJoining
+	if limit := f.Pool.Spec.Timeouts.Provision.Duration; empty && limit > 0 && f.since() > limit {
+		return fail(f, d, &Failure{Class: ClassProvisionTimeout, Text: "every node is gone and none came back"})
+	}
+	return d.alarm(v1alpha1.ConditionDegraded, ReasonNodesMissing, message).say(ReasonNodesMissing, message)
+}
+
+func creating(f Facts, d Decision) Decision {
+	d.Phase = v1alpha1.PhaseCreating
+	if d.Candidate.Accepted == nil { // the answer to the order was lost in a crash
+		d.Candidate.Accepted = &d.Candidate.Since
+	}
+	if provisionTimedOut(f) {
+		return fail(f, d, &Failure{Class: ClassProvisionTimeout, Text: "the cloud did not finish creating the node pool within " + f.Pool.Spec.Timeouts.Provision.Duration.String()})
+	}
+	return d.say(ReasonCreating, creatingMessage(d))
+}
+
+func joining(f Facts, d Decision) Decision {
+	d.Phase = v1alpha1.PhaseNodesJoining
+	message := fmt.Sprintf("%d of %s has joined", d.Count.Joined, plural(d.Count.Wanted, instance(f, d)+" node"))
+	if d.Count.Joined > 1 {
+		message = strings.Replace(message, "has joined", "have joined", 1)
+	}
+	if d.Count.Problem != "" {
+		message += ": " + d.Count.Problem
+	}
+	if provisionTimedOut(f) {
+		return fail(f, d, &Failure{Class: ClassProvisionTimeout, Text: message + " within " + f.Pool.Spec.Timeouts.Provision.Duration.String()})
+	}
+	return d.say(v1alpha1.ReasonWaitingForNodes, message)
+}
+
+func gpuWaiting(f Facts, d Decision) Decision {
+	d.Phase = v1alpha1.PhaseGPUWaiting
+	message := fmt.Sprintf("%d of %s can be allocated: %s", d.Count.Allocatable, plural(d.Count.Expected, "GPU"), d.Count.Problem)
+	limit := f.Pool.Spec.Timeouts.GPUReady.Duration
+	if limit > 0 && f.Pool.Status.Phase == v1alpha1.PhaseGPUWaiting && f.since() > limit {
+		return fail(f, d, &Failure{Class: ClassGPUTimeout, Text: message})
+	}
+	return d.say(ReasonGPUsNotReady, message)
+}
+
+func provisionTimedOut(f Facts) bool {
+	limit := f.Pool.Spec.Timeouts.Provision.Duration
+	return limit > 0 && f.sinceAccepted() > limit
+}
+
+// drift reports what the spec says and the cloud cannot change in place.
+func drift(f Facts, d Decision) Decision {
+	if len(f.Seen.Drift) == 0 {
+		return d
+	}
+	return d.alarm(v1alpha1.ConditionDrifted, ReasonImmutableField,
+		"These cannot be changed on a node pool that exists: "+strings.Join(f.Seen.Drift, ", ")+"; delete the GPUNodePool to have them")
+}
+
+// external judges nodes that exist without us. They are waited for without a
+// timeout and never given up.
+func external(f Facts, d Decision) Decision {
+	d.Provisioned, d.PoolName = true, ""
+	if d.Candidate == nil || !same(Candidate(d.Candidate), f.Pool.Spec.Candidates[0]) {
+		d.Candidate = externalCandidate(f)
+	}
+	switch {
+	case d.Count.Usable >= d.Count.Wanted:
+		return ready(f, d).quiet()
+	case f.wasReady():
+		return degraded(f, d).quiet()
+	case d.Count.Joined < d.Count.Wanted:
+		d.Phase = v1alpha1.PhaseNodesJoining
+		return d.say(v1alpha1.ReasonWaitingForNodes, fmt.Sprintf("%d of %s with the pool's labels %s Ready", d.Count.Joined, plural(d.Count.Wanted, "node"), are(d.Count.Joined)))
+	}
+	d.Phase = v1alpha1.PhaseGPUWaiting
+	return d.say(ReasonGPUsNotReady, fmt.Sprintf("%d of %s can be allocated: %s", d.Count.Allocatable, plural(d.Count.Expected, "GPU"), d.Count.Problem))
+}
+
+func externalCandidate(f Facts) *v1alpha1.CandidateStatus {
+	c := f.Pool.Spec.Candidates[0]
+	out := &v1alpha1.CandidateStatus{InstanceType: c.InstanceType, Priority: priority(c), Zones: c.Zones, Attempt: 1}
+	out.Since.Time = f.Now
+	return out
+}
+
+// quiet drops the polling: node events tell all there is to know.
+func (d Decision) quiet() Decision {
+	d.Wait = 0
+	return d
+}
+
+func are(n int) string {
+	if n == 1 {
+		return "is"
+	}
+	return "are"
+}
+
+// instance names the size of the nodes in a message.
+func instance(f Facts, d Decision) string {
+	if f.Seen.External {
+		return "existing"
+	}
+	return size(Candidate(d.Candidate))
+}

@@ -1,0 +1,110 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package pool
+
+import (
+	"fmt"
+	"hash/fnv"
+	"slices"
+	"strings"
+	"time"
+
+	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	"github.com/espalier-dev/espalier/repo-layout/v1alpha1"
+)
+
+// Pauses after failures that keep the candidate.
+const (
+	busyPause     = 15 * time.Second // spread to 60 s
+	throttlePause = time.Minute      // where the cloud names none
+)
+
+// Acted is what the decision becomes after its mutation was carried out.
+func Acted(f Facts, d Decision, step Step) Decision {
+	d.Wait = f.Poll
+	switch step {
+	case StepCreated:
+		now := metav1.NewTime(f.Now.Truncate(time.Second))
+		d.Phase, d.Candidate.Accepted = v1alpha1.PhaseCreating, &now
+		return d.say(ReasonCreating, creatingMessage(d))
+	case StepNone, StepGone:
+		d.Wait = Soon // the world has moved on since it was observed
+	}
+	return d
+}
+
+// Failed is what the decision becomes when observing or acting failed. retry
+// says that only the caller's backoff can pace the next try.
+func Failed(f Facts, d Decision, why *Failure) (_ Decision, retry bool) {
+	creating := d.Do == ActionEnsure && d.Phase == v1alpha1.PhaseClaiming
+	d.Do = ActionNone
+	if creating && !why.Class.keepsCandidate() {
+		return fail(f, d, why), false
+	}
+	d = d.say(string(why.Class), why.Sentence())
+	switch why.Class {
+	case ClassBusy:
+		d.Wait = max(why.RetryAfter, spread(string(f.Pool.UID), busyPause))
+		return d.alarm(v1alpha1.ConditionClusterBusy, string(ClassBusy), why.Text), false
+	case ClassPrecondition:
+		d.Wait = time.Second
+		return d, false
+	case ClassThrottled:
+		d.Wait = why.RetryAfter
+		if d.Wait == 0 {
+			d.Wait = spread(string(f.Pool.UID), throttlePause)
+		}
+		return d, false
+	case ClassOwnership:
+		return lost(d, why.Text), false
+	case ClassTransient, ClassUnknown:
+		d.Wait = why.RetryAfter
+		return d, d.Wait == 0
+	}
+	d.Wait = why.skipFor(Candidate(d.Candidate))
+	d.Stalled = why.Class.NeedsAction()
+	return d, false
+}
+
+// spread lengthens a pause by up to three times itself, differently for every
+// pool and always alike for one, so that pools do not come back together.
+func spread(uid string, pause time.Duration) time.Duration {
+	h := fnv.New32a()
+	_, _ = h.Write([]byte(uid)) // a hash does not fail
+	return pause + time.Duration(h.Sum32()%1000)*3*pause/1000
+}
+
+// MaxBlockers bounds the foreign pods that a message names.
+const MaxBlockers = 10
+
+// Blocked is what the decision becomes when foreign pods run on the nodes that
+// it would take away. No timeout turns this into a delete.
+func Blocked(f Facts, d Decision, pods []string) Decision {
+	d.Do, d.Wait = ActionNone, f.Poll
+	slices.Sort(pods)
+	more := ""
+	if len(pods) > MaxBlockers {
+		more = fmt.Sprintf(" and %d more", len(pods)-MaxBlockers)
+		pods = pods[:MaxBlockers]
+	}
+	message := fmt.Sprintf("Pods that are not of this pool's Workspace run on the nodes of %s: %s%s; move them to have the nodes released", d.Subject, strings.Join(pods, ", "), more)
+	return d.alarm(v1alpha1.ConditionDeletionBlocked, ReasonForeignPods, message).say(ReasonForeignPods, message)
+}
+
+// Foreign says whether a pod forbids taking its node away: it runs, no
+// controller of the node put it there, and it is not of the given Workspace,
+// which is empty for a pool that no Workspace owns.
+func Foreign(p *corev1.Pod, namespace, workspace, label string) bool {
+	if p.Status.Phase == corev1.PodSucceeded || p.Status.Phase == corev1.PodFailed {
+		return false
+	}
+	if _, mirror := p.Annotations[corev1.MirrorPodAnnotationKey]; mirror {
+		return false
+	}
+	if owner := metav1.GetControllerOf(p); owner != nil && owner.Kind == "DaemonSet" {
+		return false
+	}
+	return workspace == "" || p.Namespace != namespace || p.Labels[label] != workspace
+}

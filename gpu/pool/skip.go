@@ -1,0 +1,112 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package pool
+
+import (
+	"slices"
+	"time"
+
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	"github.com/espalier-dev/espalier/repo-layout/v1alpha1"
+)
+
+// priority is the candidate's, with the API's default filled in.
+func priority(c v1alpha1.Candidate) v1alpha1.Priority {
+	if c.Priority == "" {
+		return v1alpha1.OnDemand
+	}
+	return c.Priority
+}
+
+// same says whether two candidates ask for the same machines.
+func same(a, b v1alpha1.Candidate) bool {
+	return a.InstanceType == b.InstanceType && priority(a) == priority(b) && sameZones(a.Zones, b.Zones)
+}
+
+func sameZones(a, b []string) bool {
+	return slices.Equal(slices.Sorted(slices.Values(a)), slices.Sorted(slices.Values(b)))
+}
+
+// choose returns the index of the first candidate that is not skipped at now;
+// -1 if there is none.
+func choose(candidates []v1alpha1.Candidate, skipped []v1alpha1.SkippedCandidate, now time.Time) int {
+	return slices.IndexFunc(candidates, func(c v1alpha1.Candidate) bool {
+		return !slices.ContainsFunc(skipped, func(s v1alpha1.SkippedCandidate) bool {
+			return matches(s, c) && now.Before(s.Until.Time)
+		})
+	})
+}
+
+func matches(s v1alpha1.SkippedCandidate, c v1alpha1.Candidate) bool {
+	return same(c, v1alpha1.Candidate{InstanceType: s.InstanceType, Priority: s.Priority, Zones: s.Zones})
+}
+
+// current drops the entries that are over, those of candidates that the spec no
+// longer has, and, when the spec is new, those that only said that it was wrong.
+func current(skipped []v1alpha1.SkippedCandidate, candidates []v1alpha1.Candidate, now time.Time, newSpec bool) []v1alpha1.SkippedCandidate {
+	var kept []v1alpha1.SkippedCandidate
+	for _, s := range skipped {
+		over := !now.Before(s.Until.Time) || newSpec && Class(s.Class) == ClassSpec
+		known := slices.ContainsFunc(candidates, func(c v1alpha1.Candidate) bool { return matches(s, c) })
+		if known && !over {
+			kept = append(kept, s)
+		}
+	}
+	return kept
+}
+
+// skip adds what a failure of candidate tried rules out.
+func skip(skipped []v1alpha1.SkippedCandidate, f *Failure, tried v1alpha1.Candidate, candidates []v1alpha1.Candidate, now time.Time, catalog Catalog) []v1alpha1.SkippedCandidate {
+	for _, c := range candidates {
+		if !rulesOut(f.Class, tried, c, catalog) {
+			continue
+		}
+		entry := v1alpha1.SkippedCandidate{
+			InstanceType: c.InstanceType,
+			Priority:     priority(c),
+			Zones:        c.Zones,
+			Class:        string(f.Class),
+			Until:        metav1.NewTime(now.Add(f.skipFor(c)).Truncate(time.Second)),
+			Message:      f.Sentence(),
+		}
+		at := slices.IndexFunc(skipped, func(s v1alpha1.SkippedCandidate) bool { return matches(s, c) })
+		if at < 0 {
+			skipped = append(skipped, entry)
+		} else if skipped[at].Until.Before(&entry.Until) {
+			skipped[at] = entry
+		}
+	}
+	return skipped
+}
+
+// rulesOut says whether a failure of one candidate rules out another.
+func rulesOut(class Class, tried, other v1alpha1.Candidate, catalog Catalog) bool {
+	size := tried.InstanceType == other.InstanceType
+	prio := priority(tried) == priority(other)
+	// A spot allocation that failed says nothing of on demand, but not the reverse.
+	machines := size && (prio || priority(tried) == v1alpha1.OnDemand)
+	switch rules[class].scope {
+	case scopePool:
+		return true
+	case scopeCandidate:
+		return size && prio
+	case scopeSize:
+		return size
+	case scopeCapacity:
+		return machines
+	case scopeZones:
+		return machines && sameZones(tried.Zones, other.Zones)
+	case scopeFamily:
+		return prio && (size || sameFamily(tried.InstanceType, other.InstanceType, catalog))
+	case scopeAllPriority:
+		return prio
+	}
+	return false
+}
+
+func sameFamily(a, b string, catalog Catalog) bool {
+	x, okX := catalog(a)
+	y, okY := catalog(b)
+	return okX && okY && x.Family != "" && x.Family == y.Family
+}
