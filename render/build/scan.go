@@ -1,0 +1,135 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package build
+
+import (
+	"path"
+	"slices"
+	"strings"
+
+	"go.yaml.in/yaml/v3"
+	"sigs.k8s.io/kustomize/api/konfig"
+
+	"github.com/espalier-dev/espalier/repo-layout/v1alpha1"
+)
+
+// scan reads everything that a build of one unit would read, before Kustomize
+// does, and refuses what is not built. What it does not list in files, Kustomize
+// cannot read.
+type scan struct {
+	*source
+	files    map[string][]byte
+	problems []v1alpha1.Finding
+	costs    map[string]cost // by folder of a kustomization
+	stack    []string        // folders being read
+}
+
+func newScan(s *source) *scan {
+	return &scan{source: s, files: map[string][]byte{}, costs: map[string]cost{}}
+}
+
+func (s *scan) refused(err error, from place) {
+	f := asFinding(err, from)
+	if !slices.Contains(s.problems, f) { // a base that several list is read once
+		s.problems = append(s.problems, f)
+	}
+}
+
+// file takes a regular file into the build. Its documents are checked when
+// Kustomize parses it.
+func (s *scan) file(p string, parsed bool, from place) cost {
+	k, err := s.look(p)
+	switch {
+	case err != nil:
+		s.refused(err, from)
+		return cost{}
+	case k != regular:
+		s.refused(refuse(FileMissing, "%s is not a file of the repository", p), from)
+		return cost{}
+	}
+	text, err := s.text(p)
+	if err != nil {
+		s.refused(err, from)
+		return cost{}
+	}
+	c := cost{bytes: size(len(text)), largest: size(len(text))}
+	if parsed {
+		docs, err := s.documents(p)
+		if err != nil {
+			s.refused(err, from)
+			return cost{}
+		}
+		c.objects = size(len(docs))
+	}
+	s.files[p] = text
+	return c
+}
+
+// kustomizationFile returns the path of the kustomization of a folder, "" when
+// it has none.
+func (s *source) kustomizationFile(dir string) (string, error) {
+	entries, err := s.list(dir)
+	if err != nil {
+		return "", err
+	}
+	found := ""
+	for _, name := range konfig.RecognizedKustomizationFileNames() {
+		if _, ok := entries[name]; !ok {
+			continue
+		}
+		p := path.Join(dir, name)
+		if found != "" {
+			return "", &refusal{code: BuildFailed, at: place{p, 0}, message: "the folder has two kustomizations, " + path.Base(found) + " too: keep one"}
+		}
+		found = p
+	}
+	return found, nil
+}
+
+// kustomization reads the kustomization of a folder and what it leads to.
+func (s *scan) kustomization(dir string, from place) cost {
+	if slices.Contains(s.stack, dir) {
+		s.refused(refuse(Cycle, "%s leads back to itself: %s", dir, strings.Join(append(s.stack, dir), " → ")), from)
+		return cost{}
+	}
+	if c, ok := s.costs[dir]; ok {
+		return c
+	}
+	s.stack = append(s.stack, dir)
+	c := s.read(dir, from)
+	s.stack = s.stack[:len(s.stack)-1]
+	s.costs[dir] = c
+	return c
+}
+
+func (s *scan) read(dir string, from place) cost {
+	file, err := s.kustomizationFile(dir)
+	if err == nil && file == "" {
+		err = refuse(FileMissing, "folder %s has no kustomization.yaml", dir)
+	}
+	if err != nil {
+		s.refused(err, from)
+		return cost{}
+	}
+	own := s.file(file, true, from)
+	docs := s.docs[file]
+	if len(docs) != 1 || docs[0].Kind != yaml.MappingNode {
+		if s.files[file] != nil {
+			s.refused(refuse(NotAnObject, "a kustomization is one YAML mapping"), place{file, 1})
+		}
+		return cost{}
+	}
+	k, err := s.parse(file, docs[0])
+	if err != nil {
+		s.refused(err, place{file, 0})
+		return cost{}
+	}
+	r := reader{scan: s, dir: dir, file: file, node: docs[0], kustomization: k}
+	r.refuseUnsafe()
+	total := cost{kustomizations: 1, largest: own.largest}
+	total = total.plus(r.resources()).plus(r.generated()).plus(r.settings())
+	changes := r.changes()
+	total.patched = total.patched.plus(total.objects.times(changes.bytes.plus(own.bytes)))
+	total.copies = total.copies.plus(changes.copies)
+	return total
+}

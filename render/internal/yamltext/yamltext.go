@@ -1,0 +1,187 @@
+// SPDX-License-Identifier: Apache-2.0
+
+// Package yamltext checks YAML text before anything else reads it: its syntax,
+// with the line of a mistake, and how much its aliases would expand to.
+//
+// It decides nothing about the meaning of a document and never expands one.
+package yamltext
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"io"
+	"regexp"
+	"strconv"
+	"strings"
+
+	"go.yaml.in/yaml/v3"
+)
+
+// ErrExpands is the cause of an Error when aliases expand to more than allowed.
+var ErrExpands = errors.New("aliases expand to too much")
+
+// Error is what is wrong with YAML text, and the line, 0 when not known.
+type Error struct {
+	Line int
+	Err  error
+}
+
+// Error is one line without the line number, which findings carry apart.
+func (e *Error) Error() string { return e.Err.Error() }
+
+// Unwrap returns the cause.
+func (e *Error) Unwrap() error { return e.Err }
+
+// nodeBytes is what a node counts for beside its text: about its share of
+// punctuation when it is written out.
+const nodeBytes = 4
+
+// Parse returns the root nodes of the documents of text. maxExpansion bounds
+// the bytes that aliases add when they are followed: 1 KB of nested aliases can
+// stand for gigabytes.
+func Parse(text []byte, maxExpansion int) ([]*yaml.Node, error) {
+	var docs []*yaml.Node
+	decoder := yaml.NewDecoder(bytes.NewReader(text))
+	for {
+		doc, err := next(decoder)
+		if errors.Is(err, io.EOF) {
+			return docs, nil
+		}
+		if err != nil {
+			return nil, err
+		}
+		if err := checkExpansion(doc, maxExpansion); err != nil {
+			return nil, err
+		}
+		if len(doc.Content) == 1 {
+			docs = append(docs, doc.Content[0])
+		}
+	}
+}
+
+// next decodes one document. The parser is known to panic on odd bytes.
+func next(decoder *yaml.Decoder) (doc *yaml.Node, err error) {
+	defer func() {
+		if p := recover(); p != nil {
+			err = &Error{Err: fmt.Errorf("not YAML: %v", p)}
+		}
+	}()
+	doc = &yaml.Node{}
+	if err := decoder.Decode(doc); err != nil {
+		if errors.Is(err, io.EOF) {
+			return nil, io.EOF
+		}
+		return nil, syntaxError(err)
+	}
+	return doc, nil
+}
+
+var lineInMessage = regexp.MustCompile(`^line (\d+): `)
+
+// syntaxError takes the line out of the library's message. The library counts
+// the line a token starts at from 0 in some messages and from 1 in others, so
+// the number may be one too low; it is the best there is.
+func syntaxError(err error) *Error {
+	message := strings.TrimPrefix(err.Error(), "yaml: ")
+	line := 0
+	if m := lineInMessage.FindStringSubmatch(message); m != nil {
+		line, _ = strconv.Atoi(m[1])
+		message = strings.TrimPrefix(message, m[0])
+	}
+	return &Error{Line: line, Err: errors.New("not YAML: " + message)}
+}
+
+// checkExpansion bounds what replacing every alias by what it stands for adds.
+func checkExpansion(doc *yaml.Node, limit int) error {
+	c := counter{sizes: map[*yaml.Node]int{}, limit: limit}
+	_, err := c.expanded(doc)
+	if err != nil {
+		return err
+	}
+	if c.added > limit {
+		return &Error{Line: c.line, Err: fmt.Errorf("%w: more than %d bytes", ErrExpands, limit)}
+	}
+	return nil
+}
+
+// counter walks a document once; sizes holds, for each node, the bytes it
+// expands to, and inProgress while the node is being counted.
+type counter struct {
+	sizes map[*yaml.Node]int
+	limit int
+	added int // bytes that aliases add
+	line  int // of the first alias that went over the limit
+}
+
+const inProgress = -1
+
+func (c *counter) expanded(n *yaml.Node) (int, error) {
+	if n.Kind == yaml.AliasNode {
+		return c.alias(n)
+	}
+	if size, ok := c.sizes[n]; ok {
+		return size, nil
+	}
+	c.sizes[n] = inProgress
+	size := min(nodeBytes+len(n.Value), c.limit+1)
+	for _, child := range n.Content {
+		s, err := c.expanded(child)
+		if err != nil {
+			return 0, err
+		}
+		size = min(size+s, c.limit+1) // saturates: the real number may not fit an int
+	}
+	c.sizes[n] = size
+	return size, nil
+}
+
+func (c *counter) alias(n *yaml.Node) (int, error) {
+	size, ok := c.sizes[n.Alias]
+	if !ok || size == inProgress {
+		return 0, &Error{Line: n.Line, Err: fmt.Errorf("alias %q contains itself", n.Value)}
+	}
+	c.added = min(c.added+size, c.limit+1)
+	if c.added > c.limit && c.line == 0 {
+		c.line = n.Line
+	}
+	return size, nil
+}
+
+// Field returns the value node of a key of a mapping, nil when there is none.
+func Field(mapping *yaml.Node, key string) *yaml.Node {
+	if mapping == nil || mapping.Kind != yaml.MappingNode {
+		return nil
+	}
+	for i := 0; i+1 < len(mapping.Content); i += 2 {
+		if mapping.Content[i].Value == key {
+			return mapping.Content[i+1]
+		}
+	}
+	return nil
+}
+
+// Line returns the line of the value at a path of keys and sequence indices
+// below node, or that of the deepest part of the path that exists.
+func Line(node *yaml.Node, path ...any) int {
+	if node == nil {
+		return 0
+	}
+	line := node.Line
+	for _, step := range path {
+		switch s := step.(type) {
+		case string:
+			node = Field(node, s)
+		case int:
+			if node.Kind != yaml.SequenceNode || s >= len(node.Content) {
+				return line
+			}
+			node = node.Content[s]
+		}
+		if node == nil {
+			return line
+		}
+		line = node.Line
+	}
+	return line
+}
