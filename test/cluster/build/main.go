@@ -1,0 +1,39 @@
+// SPDX-License-Identifier: Apache-2.0
+
+// Command build builds the programs of the local control plane (etcd, kwok and
+// Kubernetes) from their Go modules into a folder, bin/ of the checkout unless
+// another is named. What is up to date is left alone.
+package main
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"os/signal"
+	"syscall"
+
+	"github.com/espalier-dev/espalier/test/cluster"
+)
+
+func main() {
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	defer stop()
+	if err := run(ctx, os.Args[1:]); err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		os.Exit(2)
+	}
+}
+
+func run(ctx context.Context, args []string) error {
+	if len(args) > 1 {
+		return fmt.Errorf("usage: build [FOLDER]")
+	}
+	bin, err := cluster.DefaultBin()
+	if err != nil {
+		return err
+	}
+	if len(args) == 1 {
+		bin = args[0]
+	}
+	return cluster.Build(ctx, bin, os.Stdout)
+}

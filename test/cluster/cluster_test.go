@@ -1,0 +1,73 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package cluster
+
+import (
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+)
+
+var shared = Shared{Options: Options{JobDuration: time.Second}}
+
+func TestMain(m *testing.M) { os.Exit(shared.Run(m)) }
+
+// TestChain shows that a pod's whole way is real: the scheduler honours GPUs,
+// taints and claims, simulated nodes run what is put on them, and the
+// controllers draw the conclusions.
+func TestChain(t *testing.T) {
+	c := shared.Get(t)
+	namespace := c.Namespace(t)
+	kubectl := func(args ...string) string {
+		t.Helper()
+		out, err := c.Kubectl(t.Context(), append([]string{"--namespace=" + namespace}, args...)...)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return strings.TrimSpace(out)
+	}
+	kubectl("apply", "-f", "testdata/chain.yaml")
+	t.Cleanup(func() { _, _ = c.Kubectl(t.Context(), "delete", "node", "gpu-0") })
+
+	const patience = "--timeout=60s"
+	kubectl("wait", patience, "--for=condition=Ready", "node/gpu-0")
+	kubectl("wait", patience, "--for=jsonpath={.status.phase}=Bound", "pvc/work")
+	kubectl("wait", patience, "--for=condition=Complete", "job/tune")
+	kubectl("wait", patience, "--for=condition=Available", "deployment/serve")
+
+	for what, want := range map[string]string{
+		"job/tune {.status.succeeded}":                                       "1",
+		"pod/stranger {.status.phase}":                                       "Pending",
+		"node/gpu-0 {.status.phase}":                                         "Running",
+		"storageclass {.items[*].metadata.name}":                             StorageClass,
+		"pods -l=batch.kubernetes.io/job-name=tune {.items[*].status.phase}": "Succeeded",
+		"pods -l=app=serve {.items[*].spec.nodeName}":                        "gpu-0",
+	} {
+		words := strings.Fields(what)
+		last := len(words) - 1
+		args := append([]string{"get", "-o", "jsonpath=" + words[last]}, words[:last]...)
+		if got := kubectl(args...); got != want {
+			t.Errorf("%s: got %q, want %q", what, got, want)
+		}
+	}
+
+	kubectl("delete", patience, "deployment/serve", "pvc/work", "job/tune", "pod/stranger")
+	kubectl("wait", patience, "--for=delete", "pods", "--all")
+	if left, _ := filepath.Glob(filepath.Join(c.Dir, "volumes", "*")); len(left) > 0 {
+		t.Errorf("folders of volumes left over: %v", left)
+	}
+}
+
+// TestVersion: the API server tells the version of the module it was built from.
+func TestVersion(t *testing.T) {
+	out, err := exec.CommandContext(t.Context(), "go", "list", "-C", "kubernetes", "-m", "-f", "{{.Version}}", "k8s.io/kubernetes").Output()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got := strings.TrimSpace(string(out)); got != kubernetesVersion {
+		t.Errorf("kubernetes/go.mod has %s, kubernetesVersion is %s", got, kubernetesVersion)
+	}
+}
