@@ -1,0 +1,287 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package repolayout
+
+import (
+	"maps"
+	"slices"
+	"strings"
+
+	corev1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+
+	"github.com/espalier-dev/espalier/repo-layout/finding"
+	"github.com/espalier-dev/espalier/repo-layout/internal/strict"
+	"github.com/espalier-dev/espalier/repo-layout/kaito"
+	"github.com/espalier-dev/espalier/repo-layout/v1alpha1"
+)
+
+// Decoded is what a document stands for. Exactly one field is set when there
+// was no error finding, none otherwise.
+type Decoded struct {
+	// Workspace, written natively or converted from kaito.sh, with defaults.
+	Workspace *v1alpha1.Workspace
+	// Pool is a GPUNodePool that is declared in Git, with defaults.
+	Pool *v1alpha1.GPUNodePool
+	// Input is a ConfigMap, Secret or PersistentVolumeClaim: applied as it stands.
+	Input *unstructured.Unstructured
+}
+
+// allowed is what KindNotAllowed tells the reader.
+const allowed = "a RepoSync applies Workspace and GPUNodePool of espalier.dev, Workspace and InferenceSet of kaito.sh, " +
+	"and ConfigMap, Secret and PersistentVolumeClaim"
+
+// Decode reads one document of the repository. It is strict: every unknown
+// field and every value of a wrong type is an error finding of its own. It
+// never panics, never touches the network, and does not judge what the
+// document asks for: ValidateWorkspace and ValidatePool do.
+func Decode(doc []byte, pos Position) (Decoded, []v1alpha1.Finding) {
+	tree, problems := strict.Parse(doc)
+	if len(problems) > 0 {
+		return Decoded{}, place(problems, pos, "")
+	}
+	d, problems := decode(tree)
+	findings := place(problems, pos, identify(tree))
+	if finding.Refused(findings) {
+		return Decoded{}, findings
+	}
+	return d, findings
+}
+
+// place gives problems their lines, in the order of the file.
+func place(problems []finding.Problem, pos Position, object string) []v1alpha1.Finding {
+	var findings []v1alpha1.Finding
+	for _, p := range problems {
+		findings = append(findings, p.At(pos, object))
+	}
+	finding.Sort(findings)
+	return findings
+}
+
+// identify is kind/namespace/name, as far as they are there.
+func identify(tree map[string]any) string {
+	meta, _ := tree["metadata"].(map[string]any)
+	var parts []string
+	for _, v := range []any{tree["kind"], meta["namespace"], meta["name"]} {
+		if s, _ := v.(string); s != "" {
+			parts = append(parts, s)
+		}
+	}
+	return strings.Join(parts, "/")
+}
+
+func decode(tree map[string]any) (Decoded, []finding.Problem) {
+	version, _ := tree["apiVersion"].(string)
+	kind, _ := tree["kind"].(string)
+	for _, field := range []struct{ name, value string }{{"apiVersion", version}, {"kind", kind}} {
+		if field.value == "" {
+			return Decoded{}, []finding.Problem{finding.Errorf(finding.KindMissing, "", "%s is missing; %s", field.name, allowed)}
+		}
+	}
+	problems := append(dropServerFields(tree), reservedKeys(tree)...)
+	d, more := decodeKind(version, kind, tree)
+	return d, append(problems, more...)
+}
+
+func decodeKind(version, kind string, tree map[string]any) (Decoded, []finding.Problem) {
+	group, _, hasGroup := strings.Cut(version, "/")
+	switch {
+	case group == kaito.Group:
+		w, problems := kaito.ConvertTree(tree)
+		if w != nil {
+			Default(w)
+		}
+		return Decoded{Workspace: w}, problems
+	case group == v1alpha1.Group:
+		return decodeNative(version, kind, tree)
+	case !hasGroup && version == "v1":
+		return decodeInput(kind, tree)
+	}
+	return Decoded{}, []finding.Problem{notAllowed(group, kind)}
+}
+
+func notAllowed(group, kind string) finding.Problem {
+	switch group {
+	case "kustomize.config.k8s.io":
+		return finding.Errorf(finding.KindNotAllowed, "kind", "a %s is built, not applied: it belongs into a file named kustomization.yaml, and its folder into the list of the one above", kind)
+	case "kustomize.toolkit.fluxcd.io", "source.toolkit.fluxcd.io":
+		return finding.Errorf(finding.KindNotAllowed, "kind", "a %s of Flux is applied by Flux: move it out of the path of the RepoSync; %s", kind, allowed)
+	}
+	return finding.Errorf(finding.KindNotAllowed, "kind", "%s; apply a %s with Flux or kubectl, from another folder", allowed, kind)
+}
+
+func decodeNative(version, kind string, tree map[string]any) (Decoded, []finding.Problem) {
+	if version != v1alpha1.GroupVersion.String() {
+		return Decoded{}, []finding.Problem{finding.Errorf(finding.VersionNotKnown, "apiVersion", "this version is not known: write apiVersion: %s", v1alpha1.GroupVersion)}
+	}
+	switch kind {
+	case v1alpha1.WorkspaceKind, v1alpha1.GPUNodePoolKind:
+		if p, bare := specMissing(kind, tree); bare {
+			return Decoded{}, []finding.Problem{p}
+		}
+	case v1alpha1.RepoSyncKind:
+		return Decoded{}, []finding.Problem{finding.Errorf(finding.KindNotAllowed, "kind", "a RepoSync applies no RepoSync: apply this one with kubectl or Flux, "+
+			"and keep it in a folder that no kustomization under the RepoSync's path lists")}
+	default:
+		return Decoded{}, []finding.Problem{finding.Errorf(finding.KindNotAllowed, "kind", "%s has no such kind; %s",
+			v1alpha1.Group, strict.Advice(kind, []string{v1alpha1.WorkspaceKind, v1alpha1.GPUNodePoolKind}))}
+	}
+	if kind == v1alpha1.WorkspaceKind {
+		w := &v1alpha1.Workspace{}
+		problems := strict.Into(tree, w)
+		Default(w)
+		return Decoded{Workspace: w}, problems
+	}
+	p := &v1alpha1.GPUNodePool{}
+	problems := strict.Into(tree, p)
+	DefaultPool(p)
+	return Decoded{Pool: p}, problems
+}
+
+// specMissing answers a document of ours that is written the way KAITO writes
+// its Workspace, without spec.
+func specMissing(kind string, tree map[string]any) (finding.Problem, bool) {
+	if _, ok := tree["spec"].(map[string]any); ok {
+		return finding.Problem{}, false
+	}
+	for _, part := range []string{"resource", "inference", "tuning"} {
+		if _, ok := tree[part]; ok {
+			return finding.Errorf(finding.SpecWrapper, part, "a %s of %s has a spec: indent this under it, or write apiVersion: kaito.sh/v1beta1, whose Workspace has none",
+				kind, v1alpha1.Group), true
+		}
+	}
+	return finding.Errorf(finding.MissingField, "spec", "spec is missing"), true
+}
+
+func decodeInput(kind string, tree map[string]any) (Decoded, []finding.Problem) {
+	var typed any
+	switch kind {
+	case "ConfigMap":
+		typed = &corev1.ConfigMap{}
+	case "Secret":
+		typed = &corev1.Secret{}
+	case "PersistentVolumeClaim":
+		typed = &corev1.PersistentVolumeClaim{}
+	case "List":
+		return Decoded{}, []finding.Problem{finding.Errorf(finding.KindNotAllowed, "kind", "write the items of the List as documents of their own, with --- between them")}
+	default:
+		return Decoded{}, []finding.Problem{notAllowed("", kind)}
+	}
+	if _, sops := tree["sops"]; sops && kind == "Secret" {
+		return Decoded{}, []finding.Problem{finding.Errorf(finding.EncryptedSecret, "sops", "SOPS encrypted this Secret and no RepoSync decrypts it: "+
+			"let Flux apply it from a folder of its own, with decryption set")}
+	}
+	problems := append(strict.Into(tree, typed), inputName(kind, tree)...)
+	if kind == "Secret" && (tree["data"] != nil || tree["stringData"] != nil) {
+		problems = append(problems, finding.Warningf(finding.SecretInGit, "", "whoever can read the repository can read this Secret: "+
+			"let an external secrets operator or Flux with SOPS bring it into the cluster, and name it here only"))
+	}
+	return Decoded{Input: &unstructured.Unstructured{Object: tree}}, problems
+}
+
+// serverFields of metadata are written by servers and controllers; in Git they
+// are left over from a kubectl get.
+var serverFields = []string{"uid", "resourceVersion", "generation", "creationTimestamp", "deletionTimestamp",
+	"deletionGracePeriodSeconds", "selfLink", "managedFields", "ownerReferences"}
+
+const lastApplied = "kubectl.kubernetes.io/last-applied-configuration"
+
+// dropServerFields removes what no repository decides, with a warning for each
+// that says something.
+func dropServerFields(tree map[string]any) []finding.Problem {
+	var problems []finding.Problem
+	drop := func(m map[string]any, key, path string) {
+		v, there := m[key]
+		if !there {
+			return
+		}
+		delete(m, key)
+		if empty, isMap := v.(map[string]any); v == nil || isMap && len(empty) == 0 {
+			return
+		}
+		problems = append(problems, finding.Warningf(finding.ServerField, finding.Key(path, key), "ignored: only the cluster writes it; remove it from Git"))
+	}
+	drop(tree, "status", "")
+	meta, _ := tree["metadata"].(map[string]any)
+	for _, key := range serverFields {
+		drop(meta, key, "metadata")
+	}
+	if annotations, ok := meta["annotations"].(map[string]any); ok {
+		drop(annotations, lastApplied, "metadata.annotations")
+	}
+	return problems
+}
+
+// written are labels and annotations that Espalier itself puts on what it
+// applies; in Git they would speak of another commit.
+var written = map[string]bool{
+	LabelWorkspace: true, LabelPool: true, LabelSyncName: true, LabelSyncNamespace: true,
+	AnnotationRevision: true, AnnotationDigest: true, AnnotationInputDigest: true, AnnotationSource: true, AnnotationSubstituted: true,
+	kaito.AnnotationConvertedFrom: true,
+}
+
+func reservedKeys(tree map[string]any) []finding.Problem {
+	var problems []finding.Problem
+	meta, _ := tree["metadata"].(map[string]any)
+	for _, part := range []string{"labels", "annotations"} {
+		values, _ := meta[part].(map[string]any)
+		for _, key := range sortedKeys(values) {
+			if written[key] {
+				problems = append(problems, finding.Errorf(finding.LabelReserved, finding.Key("metadata."+part, key), "Espalier writes this itself: remove it"))
+			}
+		}
+	}
+	return problems
+}
+
+// Entry is a decoded document and where it came from.
+type Entry struct {
+	Decoded
+	Position Position
+}
+
+// Collisions finds documents that stand for one object: a Workspace of ours and
+// one of KAITO's with the same name, for example, which Kustomize cannot see.
+func Collisions(entries []Entry) []v1alpha1.Finding {
+	first := map[string]Entry{}
+	var findings []v1alpha1.Finding
+	for _, e := range entries {
+		id := e.id()
+		other, twice := first[id]
+		if !twice {
+			first[id] = e
+			continue
+		}
+		where := "another document"
+		if other.Position != nil {
+			if file, line := other.Position.At("metadata.name"); file != "" {
+				where = finding.Location(file, line)
+			}
+		}
+		findings = append(findings, finding.Errorf(finding.NameCollision, "metadata.name",
+			"%s stands for the same object: rename or remove one", where).At(e.Position, id))
+	}
+	finding.Sort(findings)
+	return findings
+}
+
+func (d Decoded) id() string {
+	switch {
+	case d.Workspace != nil:
+		return object(v1alpha1.WorkspaceKind, d.Workspace.Namespace, d.Workspace.Name)
+	case d.Pool != nil:
+		return object(v1alpha1.GPUNodePoolKind, d.Pool.Namespace, d.Pool.Name)
+	case d.Input != nil:
+		return object(d.Input.GetKind(), d.Input.GetNamespace(), d.Input.GetName())
+	}
+	return ""
+}
+
+// object is the form of Finding.Object: kind/namespace/name, without the
+// namespace where there is none.
+func object(kind, namespace, name string) string {
+	parts := []string{kind, namespace, name}
+	return strings.Join(slices.DeleteFunc(parts, func(s string) bool { return s == "" }), "/")
+}
+
+func sortedKeys[V any](m map[string]V) []string { return slices.Sorted(maps.Keys(m)) }

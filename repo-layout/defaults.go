@@ -1,0 +1,56 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package repolayout
+
+import (
+	"time"
+
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	"github.com/espalier-dev/espalier/repo-layout/v1alpha1"
+)
+
+// Defaults that the CRDs set as well; a test compares them.
+const (
+	defaultReplicas  = 1
+	defaultOSDiskGiB = 256
+	defaultProvision = 20 * time.Minute
+	defaultGPUReady  = 15 * time.Minute
+)
+
+// Default fills in what the API server would: the defaults of the CRD.
+func Default(w *v1alpha1.Workspace) {
+	defaultCandidates(w.Spec.Resource.Candidates)
+	if i := w.Spec.Inference; i != nil && i.Replicas == nil {
+		i.Replicas = new(int32(defaultReplicas))
+	}
+}
+
+// DefaultPool is Default for a GPUNodePool.
+func DefaultPool(p *v1alpha1.GPUNodePool) {
+	s := &p.Spec
+	defaultCandidates(s.Candidates)
+	if s.Replicas == nil {
+		s.Replicas = new(int32(defaultReplicas))
+	}
+	if s.OSDiskSizeGiB == 0 {
+		s.OSDiskSizeGiB = defaultOSDiskGiB
+	}
+	if s.Timeouts.Provision.Duration == 0 {
+		s.Timeouts.Provision = metav1.Duration{Duration: defaultProvision}
+	}
+	if s.Timeouts.GPUReady.Duration == 0 {
+		s.Timeouts.GPUReady = metav1.Duration{Duration: defaultGPUReady}
+	}
+	if s.DeletionPolicy == "" {
+		s.DeletionPolicy = v1alpha1.Delete
+	}
+}
+
+func defaultCandidates(list []v1alpha1.Candidate) {
+	for i := range list {
+		if list[i].Priority == "" {
+			list[i].Priority = v1alpha1.OnDemand
+		}
+	}
+}

@@ -1,0 +1,78 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package finding
+
+// Codes on how a document is written. A code is stable: scripts and forges
+// match on it.
+const (
+	InvalidYAML      = "InvalidYAML"      // the text is no YAML, holds a key twice, or expands to too much
+	DocumentTooLarge = "DocumentTooLarge" // larger than any Kubernetes object can be
+	NotAnObject      = "NotAnObject"      // no mapping, or several documents where one is expected
+	KindMissing      = "KindMissing"      // no apiVersion or no kind
+	KindNotAllowed   = "KindNotAllowed"   // a kind that no RepoSync applies
+	KindNotSupported = "KindNotSupported" // a kind of KAITO that Espalier knows and does not run
+	VersionNotKnown  = "VersionNotKnown"  // a known kind in an unknown version
+	UnknownField     = "UnknownField"     // a field that the kind does not have
+	WrongType        = "WrongType"        // text where a number belongs, and the like
+	MissingField     = "MissingField"     // a required field is absent
+	SpecWrapper      = "SpecWrapper"      // spec where the kind has none, or none where it has one
+	ServerField      = "ServerField"      // warning: a field that only a server writes; it is ignored
+	EncryptedSecret  = "EncryptedSecret"  // a Secret that SOPS encrypted: nobody here decrypts it
+	SecretInGit      = "SecretInGit"      // warning: a Secret that whoever can read the repository can read
+	NameCollision    = "NameCollision"    // two documents stand for one object
+)
+
+// Codes on documents of kaito.sh.
+const (
+	DeadField           = "DeadField"           // warning: a field that KAITO itself never reads
+	OtherVersionField   = "OtherVersionField"   // a field that only the other version of kaito.sh has
+	AnnotationIgnored   = "AnnotationIgnored"   // warning: an annotation or label of KAITO without effect here
+	AnnotationInvalid   = "AnnotationInvalid"   // a value that KAITO refuses as well
+	ExposedService      = "ExposedService"      // warning: the model answers whoever reaches its address
+	TemplateUnsupported = "TemplateUnsupported" // inference.template: a pod template instead of a preset
+	RuntimeUnsupported  = "RuntimeUnsupported"  // the transformers runtime
+	VolumeUnsupported   = "VolumeUnsupported"   // a volume that is no PersistentVolumeClaim
+	HostAccess          = "HostAccess"          // a path of the node
+	PartitionGPU        = "PartitionGPU"        // MIG slices and shared GPUs
+	ModelStreaming      = "ModelStreaming"      // weights from a blob container or a mirror
+	WeightsClaim        = "WeightsClaim"        // weights from a claim of the user's
+	AdapterSource       = "AdapterSource"       // an adapter that is no image
+	AdapterStrength     = "AdapterStrength"     // a strength, which vLLM does not have
+	UpgradePolicy       = "UpgradePolicy"       // warning: autoUpgrade; versions are pinned in Git here
+	MultiNodeTuning     = "MultiNodeTuning"     // tuning on several nodes
+	SelectorUnsupported = "SelectorUnsupported" // a label selector that is no set of labels
+)
+
+// Codes on what a Workspace or GPUNodePool says.
+const (
+	NameInvalid         = "NameInvalid"         // no name, or one that Kubernetes would not take
+	TaskMissing         = "TaskMissing"         // neither inference nor tuning
+	TaskAmbiguous       = "TaskAmbiguous"       // both
+	ResourceMissing     = "ResourceMissing"     // no instanceType, candidates or nodePool
+	ResourceAmbiguous   = "ResourceAmbiguous"   // more than one of them
+	InstanceTypeInvalid = "InstanceTypeInvalid" // empty, or no name of an instance type
+	OutOfRange          = "OutOfRange"          // a number or a list beyond its bounds
+	NotOneOf            = "NotOneOf"            // a value that is not in its list
+	PresetMissing       = "PresetMissing"       // no model
+	PresetInvalid       = "PresetInvalid"       // no short name and no repository id
+	RevisionInvalid     = "RevisionInvalid"     // no full commit hash
+	ReferenceInvalid    = "ReferenceInvalid"    // a name of a Secret, ConfigMap, claim or pool that cannot exist
+	AdapterInvalid      = "AdapterInvalid"      // an adapter without a usable name
+	AdapterDuplicate    = "AdapterDuplicate"    // two adapters of one name
+	ImageInvalid        = "ImageInvalid"        // no image reference
+	ImageNotPinned      = "ImageNotPinned"      // warning: no tag, or latest: what Git says is not what runs
+	InputMissing        = "InputMissing"        // no training data
+	InputAmbiguous      = "InputAmbiguous"      // more than one source of it
+	OutputMissing       = "OutputMissing"       // no place for the adapter
+	OutputAmbiguous     = "OutputAmbiguous"     // more than one
+	PushSecretMissing   = "PushSecretMissing"   // an image to push to and no credential
+	URLInvalid          = "URLInvalid"          // no http or https address
+	URLForbidden        = "URLForbidden"        // an address within the machine or the network
+	URLCredentials      = "URLCredentials"      // credentials in an address
+	LabelInvalid        = "LabelInvalid"        // no label name or value
+	LabelReserved       = "LabelReserved"       // a label or annotation that Espalier or Kubernetes writes
+	BudgetInvalid       = "BudgetInvalid"       // no amount of US dollars
+	PatchInvalid        = "PatchInvalid"        // no YAML, or no patch
+	DurationInvalid     = "DurationInvalid"     // not a positive duration
+	Placeholder         = "Placeholder"         // an example's placeholder that nobody filled in
+)

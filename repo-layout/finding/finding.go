@@ -1,0 +1,126 @@
+// SPDX-License-Identifier: Apache-2.0
+
+// Package finding is how everything in the repository's contract says what is
+// wrong with a document: a stable code, the field, and a sentence with the
+// remedy in it.
+//
+// It decides nothing: it holds the codes, and turns a field of a document into
+// a file and a line. A message never repeats the content of a Secret.
+package finding
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+
+	"github.com/espalier-dev/espalier/repo-layout/v1alpha1"
+)
+
+// Values of v1alpha1.Finding.Severity. An error is what the controller
+// refuses; a warning is what it applies all the same.
+const (
+	Error   = "error"
+	Warning = "warning"
+)
+
+// Position maps a field of a decoded document to where it was written.
+type Position interface {
+	// At returns file and line of a field such as "spec.tuning.input.urls[0]";
+	// "" is the document itself. Line 0: not known.
+	At(field string) (file string, line int)
+}
+
+// Problem is a finding that knows its field but not yet its line.
+type Problem struct {
+	Severity string
+	Code     string
+	// Field is the path as the document spells it, "" for the whole document.
+	Field string
+	// Line within the document, from 1, where there is no field to name: the
+	// text did not parse. 0 otherwise.
+	Line    int
+	Message string
+}
+
+// Errorf is a problem for which the document is refused.
+func Errorf(code, field, format string, args ...any) Problem {
+	return Problem{Severity: Error, Code: code, Field: field, Message: fmt.Sprintf(format, args...)}
+}
+
+// Warningf is a problem with which the document is accepted.
+func Warningf(code, field, format string, args ...any) Problem {
+	return Problem{Severity: Warning, Code: code, Field: field, Message: fmt.Sprintf(format, args...)}
+}
+
+// At places a problem in a file. The message leads with the field, since a
+// line may hold several.
+func (p Problem) At(pos Position, object string) v1alpha1.Finding {
+	f := v1alpha1.Finding{Severity: p.Severity, Code: p.Code, Object: object, Message: p.Message}
+	if p.Field != "" {
+		f.Message = p.Field + ": " + p.Message
+	}
+	if pos == nil {
+		return f
+	}
+	f.File, f.Line = pos.At(p.Field)
+	if p.Line > 0 {
+		f.Line = p.Line
+		if d, ok := pos.(interface{ DocumentLine(int) int }); ok {
+			f.Line = d.DocumentLine(p.Line)
+		}
+	}
+	return f
+}
+
+// Refused says whether one of the findings is an error.
+func Refused(findings []v1alpha1.Finding) bool {
+	return slices.ContainsFunc(findings, func(f v1alpha1.Finding) bool { return f.Severity == Error })
+}
+
+// HasError says whether one of the problems is an error.
+func HasError(problems []Problem) bool {
+	return slices.ContainsFunc(problems, func(p Problem) bool { return p.Severity == Error })
+}
+
+// Sort orders findings by file, line, severity (errors first) and text, so that
+// the same document always yields the same report.
+func Sort(findings []v1alpha1.Finding) {
+	slices.SortStableFunc(findings, func(a, b v1alpha1.Finding) int {
+		if c := strings.Compare(a.File, b.File); c != 0 {
+			return c
+		}
+		if a.Line != b.Line {
+			return a.Line - b.Line
+		}
+		if c := strings.Compare(a.Severity, b.Severity); c != 0 {
+			return c
+		}
+		return strings.Compare(a.Message, b.Message)
+	})
+}
+
+// Key appends a map key to a path: dotted where it reads as a field name, in
+// brackets otherwise (metadata.annotations[kaito.sh/runtime]).
+func Key(path, key string) string {
+	plain := key != "" && !strings.ContainsFunc(key, func(r rune) bool {
+		return r != '_' && r != '-' && (r < '0' || r > '9') && (r < 'A' || r > 'Z') && (r < 'a' || r > 'z')
+	})
+	switch {
+	case !plain:
+		return path + "[" + key + "]"
+	case path == "":
+		return key
+	}
+	return path + "." + key
+}
+
+// Index appends a list index to a path.
+func Index(path string, i int) string { return fmt.Sprintf("%s[%d]", path, i) }
+
+// Location is file:line, without the line where it is not known.
+func Location(file string, line int) string {
+	if line == 0 {
+		return file
+	}
+	return fmt.Sprintf("%s:%d", file, line)
+}

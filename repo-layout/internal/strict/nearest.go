@@ -1,0 +1,83 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package strict
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+)
+
+// Advice says which of the known names was probably meant, or lists them.
+func Advice(name string, known []string) string {
+	if near := Nearest(name, known); near != "" {
+		return fmt.Sprintf("did you mean %s?", near)
+	}
+	slices.Sort(known)
+	switch {
+	case len(known) == 0:
+		return "remove it"
+	case len(known) > 12:
+		return fmt.Sprintf("remove it; known are %s and %d more", strings.Join(known[:12], ", "), len(known)-12)
+	}
+	return "known are " + strings.Join(known, ", ")
+}
+
+// Nearest returns the known name closest to name, "" when none is close: the
+// same but for case, the longest that contains it or is contained in it, or a
+// few letters away.
+func Nearest(name string, known []string) string {
+	lower := strings.ToLower(name)
+	slices.Sort(known)
+	best, contained := "", ""
+	bestDistance := max(1, len(name)/3) + 1
+	for _, k := range known {
+		l := strings.ToLower(k)
+		if l == lower {
+			return k
+		}
+		if shares(lower, l) && len(k) > len(contained) {
+			contained = k
+		}
+		if d := distance(lower, l, bestDistance); d < bestDistance {
+			best, bestDistance = k, d
+		}
+	}
+	if best != "" {
+		return best
+	}
+	return contained
+}
+
+// shares says whether one name, of four letters or more, is part of the other:
+// volume of volumeSource, pushSecret of imagePushSecret.
+func shares(a, b string) bool {
+	if len(a) > len(b) {
+		a, b = b, a
+	}
+	return len(a) >= 4 && strings.Contains(b, a)
+}
+
+// distance is the number of letters to change, add or drop between two names,
+// or limit as soon as it is certain to reach it.
+func distance(a, b string, limit int) int {
+	if len(a)-len(b) >= limit || len(b)-len(a) >= limit {
+		return limit
+	}
+	row := make([]int, len(b)+1)
+	for j := range row {
+		row[j] = j
+	}
+	for i := range len(a) {
+		diagonal := row[0]
+		row[0] = i + 1
+		for j := range len(b) {
+			cost := 1
+			if a[i] == b[j] {
+				cost = 0
+			}
+			diagonal, row[j+1] = row[j+1], min(row[j+1]+1, row[j]+1, diagonal+cost)
+		}
+	}
+	return row[len(b)]
+}

@@ -1,0 +1,164 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package kaito
+
+import (
+	"maps"
+	"slices"
+	"strings"
+
+	"github.com/espalier-dev/espalier/repo-layout/finding"
+	"github.com/espalier-dev/espalier/repo-layout/v1alpha1"
+)
+
+// reserved says whether a label or annotation key belongs to KAITO: kaito.sh,
+// kaito.io, and every domain below them.
+func reserved(key string) bool {
+	domain, _, found := strings.Cut(key, "/")
+	if !found {
+		return false
+	}
+	for _, own := range []string{"kaito.sh", "kaito.io"} {
+		if domain == own || strings.HasSuffix(domain, "."+own) {
+			return true
+		}
+	}
+	return false
+}
+
+// annotations returns those that are not KAITO's; its own are honoured or
+// answered, in the order of their keys.
+func (c *converter) annotations(all map[string]string, path string, tunes bool) map[string]string {
+	var kept map[string]string
+	for _, key := range slices.Sorted(maps.Keys(all)) {
+		if !reserved(key) {
+			if kept == nil {
+				kept = map[string]string{}
+			}
+			kept[key] = all[key]
+			continue
+		}
+		c.annotation(key, all[key], finding.Key(path, key), tunes)
+	}
+	return kept
+}
+
+// written lists annotations that KAITO's controllers write.
+var written = []string{"workspace.kaito.io/hash", "workspace.kaito.io/revision", "kaito.sh/upgrade-start-time"}
+
+func (c *converter) annotation(key, value, field string, tunes bool) {
+	ignored := func(why string) { c.warn(finding.AnnotationIgnored, field, "ignored: %s", why) }
+	switch key {
+	case "kaito.sh/enablelb":
+		c.loadBalancer(value, field, tunes)
+	case "kaito.sh/runtime":
+		c.runtime(value, field)
+	case "kaito.sh/disable-benchmark", "kaito.sh/run-benchmark":
+		// Espalier never holds readiness up with a benchmark: nothing to turn off.
+		if key == "kaito.sh/run-benchmark" && value == "true" {
+			ignored("Espalier runs no benchmark before a model is ready")
+		}
+	case "kaito.sh/bypass-resource-checks":
+		ignored("the memory check is shown with its sum and is not bypassed; shorten spec.inference.contextLength of an espalier.dev/v1alpha1 Workspace where it is tight")
+	case "kaito.sh/node-image-family":
+		c.oneOf(value, field, "ubuntu", "azurelinux")
+		ignored("the node image is chosen with the instance type")
+	case "kaito.sh/node-class-name":
+		ignored("node pools are made from the instance type and have no node class")
+	case "kaito.sh/performance-mode":
+		c.oneOf(value, field, "balanced", "interactivity", "throughput")
+		ignored("put performance-mode under vllm in the inference_config.yaml of the ConfigMap that inference.config names, where the runtime's version knows it")
+	case "kaito.sh/use-local-weights":
+		c.localWeights(value, field)
+	case "kaito.sh/model-streaming":
+		// Nothing is streamed here: disabled is what Espalier does.
+		if value != "disabled" {
+			ignored("only disabled has a meaning")
+		}
+	default:
+		c.otherAnnotation(key, field)
+	}
+}
+
+func (c *converter) otherAnnotation(key, field string) {
+	switch {
+	case slices.Contains(written, key):
+		c.warn(finding.ServerField, field, "ignored: KAITO's controller writes it; remove it from Git")
+	case strings.HasPrefix(key, "scaledobject.kaito.sh/"):
+		c.warn(finding.AnnotationIgnored, field, "ignored: nothing scales the replicas; set spec.replicas to what is needed")
+	case strings.HasPrefix(key, "inference.kaito.sh/"):
+		c.refuse(finding.ModelStreaming, field, "weights from a blob container or a static mirror are not possible: remove the annotation and the weights "+
+			"are downloaded from the model's repository")
+	case key == "kaito.sh/model-mirror-storage-class" || key == "kaito.sh/streaming-service-account":
+		c.warn(finding.AnnotationIgnored, field, "ignored: weights are downloaded from the model's repository, not from a mirror")
+	default:
+		c.warn(finding.AnnotationIgnored, field, "ignored: no annotation of KAITO's that Espalier knows; remove it")
+	}
+}
+
+func (c *converter) oneOf(value, field string, allowed ...string) {
+	if !slices.Contains(allowed, value) {
+		c.refuse(finding.AnnotationInvalid, field, "KAITO knows %s only; remove the annotation", strings.Join(allowed, ", "))
+	}
+}
+
+// loadBalancer: exactly "True" makes KAITO's Service a load balancer.
+func (c *converter) loadBalancer(value, field string, tunes bool) {
+	switch {
+	case tunes:
+		c.warn(finding.AnnotationIgnored, field, "ignored: a tuning run has no Service")
+	case value != "True":
+		c.warn(finding.AnnotationIgnored, field, `ignored: only the value "True" has a meaning`)
+	default:
+		c.warn(finding.ExposedService, field, "the Service becomes a load balancer: the model answers whoever reaches its address, and asks for no key; "+
+			"use a gateway in front of the cluster-internal Service where that is not meant")
+		c.out.Spec.Patches = append(c.out.Spec.Patches, v1alpha1.Patch{
+			Target: &v1alpha1.PatchTarget{Kind: "Service"},
+			Patch:  "- op: add\n  path: /spec/type\n  value: LoadBalancer\n",
+		})
+	}
+}
+
+func (c *converter) runtime(value, field string) {
+	switch value {
+	case "vllm": // KAITO's default, and what serves here
+	case "transformers":
+		c.refuse(finding.RuntimeUnsupported, field, "models are served by vLLM, which has the same OpenAI routes: remove the annotation")
+	default:
+		c.warn(finding.AnnotationIgnored, field, "ignored, as KAITO does: known are vllm and transformers")
+	}
+}
+
+func (c *converter) localWeights(value, field string) {
+	switch value {
+	case "false":
+	case "true":
+		c.refuse(finding.HostAccess, field, "a path of the node is out of a tenant's reach, and empty on a node that was just provisioned: "+
+			"remove the annotation and the weights are downloaded from the model's repository")
+	default:
+		c.oneOf(value, field, "true", "false")
+	}
+}
+
+// labels returns those that are not KAITO's. Its own are written by its
+// controllers, but for two.
+func (c *converter) labels(all map[string]string, path string) map[string]string {
+	var kept map[string]string
+	for _, key := range slices.Sorted(maps.Keys(all)) {
+		field := finding.Key(path, key)
+		switch {
+		case key == "kaito.sh/inference-role":
+			c.refuse(finding.KindNotSupported, field, "a prefill or decode role is part of a MultiRoleInference, which Espalier does not run: remove the label and the model is served whole")
+		case key == "kaito.sh/upgrade-to-version":
+			c.warn(finding.AnnotationIgnored, field, "ignored: set spec.runtime.version of an espalier.dev/v1alpha1 Workspace to move to another runtime")
+		case reserved(key):
+			c.warn(finding.ServerField, field, "ignored: KAITO's controllers write it; remove it from Git")
+		default:
+			if kept == nil {
+				kept = map[string]string{}
+			}
+			kept[key] = all[key]
+		}
+	}
+	return kept
+}

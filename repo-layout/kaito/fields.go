@@ -1,0 +1,51 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package kaito
+
+import (
+	"regexp"
+	"strings"
+)
+
+// spelling rewrites a field of our Workspace into the field of a kaito.sh
+// Workspace that it was converted from. The first rule that matches holds.
+var spelling = []struct {
+	native *regexp.Regexp
+	kaito  string
+}{
+	{regexp.MustCompile(`^spec\.resource\.candidates(\[0\](\.instanceType)?)?$`), "resource.instanceType"},
+	{regexp.MustCompile(`^spec\.(inference|tuning)\.preset$`), "$1.preset.name"},
+	{regexp.MustCompile(`^spec\.(inference|tuning)\.revision$`), "$1.preset"},
+	{regexp.MustCompile(`^spec\.(inference|tuning)\.accessSecret$`), "$1.preset.presetOptions.modelAccessSecret"},
+	{regexp.MustCompile(`^spec\.inference\.adapters\[(\d+)\]\.pullSecrets`), "inference.adapters[$1].source.imagePullSecrets"},
+	{regexp.MustCompile(`^spec\.inference\.adapters\[(\d+)\]\.`), "inference.adapters[$1].source."},
+	{regexp.MustCompile(`^spec\.tuning\.(input|output)\.claim$`), "tuning.$1.volumeSource.persistentVolumeClaim.claimName"},
+	{regexp.MustCompile(`^spec\.tuning\.input\.pullSecrets`), "tuning.input.imagePullSecrets"},
+	{regexp.MustCompile(`^spec\.tuning\.output\.pushSecret$`), "tuning.output.imagePushSecret"},
+	{regexp.MustCompile(`^spec\.patches.*$`), "metadata.annotations[kaito.sh/enablelb]"},
+	{regexp.MustCompile(`^spec\.`), ""},
+}
+
+// Field returns how a document of kaito.sh spells a field of the Workspace it
+// converts to. kind is Workspace or InferenceSet.
+func Field(kind, native string) string {
+	if kind == inferenceSetKind {
+		switch {
+		case native == "spec.inference.replicas":
+			return "spec.replicas"
+		case strings.HasPrefix(native, "spec.resource.labelSelector"):
+			return "spec.labelSelector" + strings.TrimPrefix(native, "spec.resource.labelSelector")
+		}
+	}
+	field := native
+	for _, s := range spelling {
+		if at := s.native.FindStringSubmatchIndex(native); at != nil {
+			field = string(s.native.ExpandString(nil, s.kaito, native, at)) + native[at[1]:]
+			break
+		}
+	}
+	if kind == inferenceSetKind && field != native && !strings.HasPrefix(field, "metadata") {
+		return "spec.template." + field
+	}
+	return field
+}

@@ -1,0 +1,24 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package kaito
+
+import (
+	"github.com/espalier-dev/espalier/repo-layout/finding"
+)
+
+// instead says what to do for each kind of kaito.sh that is not converted.
+var instead = map[string]string{
+	"RAGEngine": "Espalier serves models and tunes them, and has no retrieval: run the RAG service of your choice as a Deployment that Flux or kubectl applies, " +
+		"and point it at the endpoint in the status of a Workspace",
+	"MultiRoleInference": "Espalier does not split prefill and decode over nodes: write a Workspace with inference.preset.name set to its model and as many replicas as needed",
+	"ModelMirror": "Espalier downloads weights from the model's repository itself: remove the document; a Secret with HF_TOKEN goes into " +
+		"spec.inference.accessSecret of the Workspace",
+}
+
+// Unsupported answers a kind of kaito.sh that is not converted.
+func Unsupported(kind string) finding.Problem {
+	if remedy, known := instead[kind]; known {
+		return finding.Errorf(finding.KindNotSupported, "kind", "kaito.sh %s is not run by Espalier. %s", kind, remedy)
+	}
+	return finding.Errorf(finding.KindNotAllowed, "kind", "kaito.sh has no such kind that Espalier knows; converted are Workspace and InferenceSet")
+}

@@ -1,0 +1,184 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package kaito
+
+import (
+	"strconv"
+	"strings"
+
+	corev1 "k8s.io/api/core/v1"
+
+	"github.com/espalier-dev/espalier/repo-layout/finding"
+	"github.com/espalier-dev/espalier/repo-layout/v1alpha1"
+)
+
+func (c *converter) inference(in inference, path string) *v1alpha1.InferenceSpec {
+	out := &v1alpha1.InferenceSpec{Config: in.Config}
+	switch {
+	case in.Template != nil:
+		c.refuse(finding.TemplateUnsupported, path+".template", "Espalier runs models by preset and has no pod templates: name a model in %s.preset.name "+
+			"(espalier presets lists them; pods are changed with spec.patches of an espalier.dev/v1alpha1 Workspace), or apply your own Deployment with Flux or kubectl", path)
+	case in.Preset == nil:
+		c.refuse(finding.PresetMissing, path, "name the model in %s.preset.name; espalier presets lists them", path)
+	default:
+		out.ModelRef = c.preset(*in.Preset, path+".preset", true)
+	}
+	for i, a := range in.Adapters {
+		if converted, ok := c.adapter(a, finding.Index(path+".adapters", i)); ok {
+			out.Adapters = append(out.Adapters, converted)
+		}
+	}
+	return out
+}
+
+// preset: a v1beta1 field of the options works in an InferenceSet of either
+// version, whose v1alpha1 CRD embeds the v1beta1 inference.
+func (c *converter) preset(p preset, path string, serves bool) v1alpha1.ModelRef {
+	o, options := p.Options, path+".presetOptions."
+	c.dead(p.AccessMode != "", path+".accessMode", "weights are always downloaded from the model's repository")
+	c.dead(o.Image != "", options+"image", "weights are always downloaded from the model's repository")
+	c.dead(len(o.ImagePullSecrets) > 0, options+"imagePullSecrets", "remove it")
+	if o.ModelWeightsPVC != "" || o.ModelWeightsSubPath != "" {
+		field := options + "modelWeightsPVC"
+		if o.ModelWeightsPVC == "" {
+			field = options + "modelWeightsSubPath"
+		}
+		c.refuse(finding.WeightsClaim, field, "Espalier downloads the weights from the model's repository: remove it")
+	}
+	if c.kind == workspaceKind && !c.since(o.ModelAccessSecret != "", options+"modelAccessSecret") {
+		o.ModelAccessSecret = ""
+	}
+	if p.Name == "" {
+		c.refuse(finding.PresetMissing, path+".name", "name the model; espalier presets lists them")
+	}
+	return v1alpha1.ModelRef{Preset: p.Name, AccessSecret: o.ModelAccessSecret}
+}
+
+func (c *converter) adapter(a adapter, path string) (v1alpha1.Adapter, bool) {
+	if a.Strength != nil {
+		c.strength(*a.Strength, path+".strength")
+	}
+	s := a.Source
+	if s == nil {
+		c.refuse(finding.AdapterSource, path, "an adapter needs source.name and source.image")
+		return v1alpha1.Adapter{}, false
+	}
+	path += ".source"
+	ok := true
+	if len(s.URLs) > 0 {
+		c.refuse(finding.AdapterSource, path+".urls", "adapters are images, here and in KAITO, which notices it only on update: push the adapter and name it in source.image")
+		ok = false
+	}
+	if s.Volume != nil {
+		c.refuse(finding.AdapterSource, path+".volumeSource", "Espalier serves adapters from images, which can be pinned by digest: push the adapter and name it in source.image")
+		ok = false
+	}
+	if s.Name == "" {
+		c.refuse(finding.AdapterInvalid, path+".name", "name the adapter: requests use the name as the model")
+		ok = false
+	}
+	if s.Image == "" && ok {
+		c.refuse(finding.AdapterSource, path, "an adapter needs source.image")
+		ok = false
+	}
+	return v1alpha1.Adapter{Name: s.Name, Image: s.Image, PullSecrets: s.ImagePullSecrets}, ok
+}
+
+// strength belongs to KAITO's transformers runtime. 1 is what vLLM does.
+func (c *converter) strength(text, field string) {
+	if v, err := strconv.ParseFloat(text, 64); err == nil && v == 1 {
+		c.warn(finding.AdapterStrength, field, "remove it: vLLM applies an adapter in full, and KAITO refuses strength with vLLM")
+		return
+	}
+	c.refuse(finding.AdapterStrength, field, "vLLM applies an adapter in full and has no strength (KAITO refuses it with vLLM as well): "+
+		"remove it, or scale the adapter itself, by lora_alpha in its adapter_config.json")
+}
+
+func (c *converter) tuning(in tuning) *v1alpha1.TuningSpec {
+	out := &v1alpha1.TuningSpec{Config: in.Config}
+	if in.Preset == nil {
+		c.refuse(finding.PresetMissing, "tuning", "name the model in tuning.preset.name; espalier presets lists them")
+	} else {
+		out.ModelRef = c.preset(*in.Preset, "tuning.preset", false)
+	}
+	out.Method = c.method(in.Method)
+	if in.Input == nil {
+		c.refuse(finding.InputMissing, "tuning", "name the training data: tuning.input with one of urls, image and volumeSource")
+	} else {
+		out.Input = c.input(*in.Input)
+	}
+	if in.Output == nil {
+		c.refuse(finding.OutputMissing, "tuning", "say where the adapter goes: tuning.output with image and imagePushSecret, or with volumeSource")
+	} else {
+		out.Output = c.output(*in.Output)
+	}
+	return out
+}
+
+// method: KAITO's admission compares without case and its renderer with it, so
+// that QLoRA is accepted there and then not run as QLoRA.
+func (c *converter) method(method string) v1alpha1.TuningMethod {
+	m := v1alpha1.TuningMethod(strings.ToLower(method))
+	if m != v1alpha1.LoRA && m != v1alpha1.QLoRA {
+		c.refuse(finding.NotOneOf, "tuning.method", "want %s or %s", v1alpha1.QLoRA, v1alpha1.LoRA)
+	}
+	return m
+}
+
+func (c *converter) input(s dataSource) v1alpha1.DataSource {
+	const path = "tuning.input"
+	c.exactlyOne(len(s.URLs) > 0, s.Volume != nil, s.Image != "", path)
+	out := v1alpha1.DataSource{URLs: s.URLs, Image: s.Image, PullSecrets: s.ImagePullSecrets}
+	if s.Volume != nil {
+		out.Claim = c.claim(s.Volume, path+".volumeSource")
+	}
+	return out
+}
+
+func (c *converter) exactlyOne(urls, volume, image bool, path string) {
+	n := 0
+	for _, set := range []bool{urls, volume, image} {
+		if set {
+			n++
+		}
+	}
+	switch {
+	case n == 0:
+		c.refuse(finding.InputMissing, path, "name the training data: one of urls, image and volumeSource")
+	case n > 1:
+		c.refuse(finding.InputAmbiguous, path, "exactly one of urls, image and volumeSource is possible: keep one")
+	}
+}
+
+func (c *converter) output(d dataDestination) v1alpha1.DataDestination {
+	const path = "tuning.output"
+	switch {
+	case d.Volume == nil && d.Image == "":
+		c.refuse(finding.OutputMissing, path, "say where the adapter goes: image and imagePushSecret, or volumeSource")
+	case d.Volume != nil && d.Image != "":
+		c.refuse(finding.OutputAmbiguous, path, "image or volumeSource, not both: keep one")
+	}
+	out := v1alpha1.DataDestination{Image: d.Image, PushSecret: d.ImagePushSecret}
+	if d.Volume != nil {
+		out.Claim = c.claim(d.Volume, path+".volumeSource")
+	}
+	return out
+}
+
+// claim is the name of the PersistentVolumeClaim that a volume source stands
+// for; every other kind of volume is refused.
+func (c *converter) claim(v *corev1.VolumeSource, path string) string {
+	if v.HostPath != nil {
+		c.refuse(finding.HostAccess, path+".hostPath", "a path of the node is out of a tenant's reach, and empty on a node that was just provisioned: "+
+			"use persistentVolumeClaim")
+		return ""
+	}
+	if v.PersistentVolumeClaim == nil || *v != (corev1.VolumeSource{PersistentVolumeClaim: v.PersistentVolumeClaim}) {
+		c.refuse(finding.VolumeUnsupported, path, "only a persistentVolumeClaim is possible: declare the claim in the same folder and name it in persistentVolumeClaim.claimName")
+		return ""
+	}
+	if v.PersistentVolumeClaim.ClaimName == "" {
+		c.refuse(finding.ReferenceInvalid, path+".persistentVolumeClaim.claimName", "name the PersistentVolumeClaim")
+	}
+	return v.PersistentVolumeClaim.ClaimName
+}

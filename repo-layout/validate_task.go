@@ -1,0 +1,174 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package repolayout
+
+import (
+	"regexp"
+	"strings"
+	"unicode"
+
+	"github.com/google/go-containerregistry/pkg/name"
+
+	"github.com/espalier-dev/espalier/repo-layout/finding"
+	"github.com/espalier-dev/espalier/repo-layout/v1alpha1"
+)
+
+func (v *validator) inference(s v1alpha1.InferenceSpec) {
+	const path = "spec.inference"
+	v.model(path, s.ModelRef)
+	v.reference(path+".config", "ConfigMap", s.Config)
+	if s.Replicas != nil {
+		v.between(path+".replicas", int(*s.Replicas), 0, maxCount, "0 stops it")
+	}
+	if s.ContextLength < 0 {
+		v.refuse(finding.OutOfRange, path+".contextLength", "want 0 or more tokens; leave it out for the longest that fits")
+	}
+	v.atMost(path+".adapters", len(s.Adapters), maxAdapters)
+	first := map[string]int{}
+	for i, a := range s.Adapters {
+		at := finding.Index(path+".adapters", i)
+		v.adapter(at, a)
+		if other, twice := first[a.Name]; twice && a.Name != "" {
+			v.refuse(finding.AdapterDuplicate, at+".name", "adapter %d has this name as well, and requests could not tell them apart: rename one", other)
+			continue
+		}
+		first[a.Name] = i
+	}
+}
+
+var adapterName = regexp.MustCompile(`^[a-z0-9]([-a-z0-9]*[a-z0-9])?$`)
+
+func (v *validator) adapter(path string, a v1alpha1.Adapter) {
+	if !v.placeholder(path+".name", a.Name) && (!adapterName.MatchString(a.Name) || len(a.Name) > 63) {
+		v.refuse(finding.AdapterInvalid, path+".name", "want at most 63 lower-case letters, digits and dashes: requests use the name as the model")
+	}
+	v.image(path+".image", a.Image, imageRead)
+	v.references(path+".pullSecrets", "Secret", a.PullSecrets)
+}
+
+var (
+	// presetName is a short name or owner/name of a model repository.
+	presetName = regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9._-]*(/[A-Za-z0-9][A-Za-z0-9._-]*)?$`)
+	commitHash = regexp.MustCompile(`^[0-9a-f]{40}$`)
+)
+
+func (v *validator) model(path string, m v1alpha1.ModelRef) {
+	switch {
+	case m.Preset == "":
+		v.refuse(finding.PresetMissing, path+".preset", "name the model; espalier presets lists them")
+	case v.placeholder(path+".preset", m.Preset):
+	case !presetName.MatchString(m.Preset):
+		v.refuse(finding.PresetInvalid, path+".preset", "want a short name such as phi-4-mini-instruct or a repository id such as microsoft/Phi-4-mini-instruct; espalier presets lists them")
+	}
+	if m.Revision != "" && !commitHash.MatchString(m.Revision) {
+		v.refuse(finding.RevisionInvalid, path+".revision", "want the 40 hex digits of a commit of the model repository: a branch or tag can move")
+	}
+	v.reference(path+".accessSecret", "Secret", m.AccessSecret)
+}
+
+func (v *validator) tuning(s v1alpha1.TuningSpec) {
+	const path = "spec.tuning"
+	v.model(path, s.ModelRef)
+	v.reference(path+".config", "ConfigMap", s.Config)
+	if s.Method != v1alpha1.QLoRA && s.Method != v1alpha1.LoRA {
+		v.refuse(finding.NotOneOf, path+".method", "want %s or %s", v1alpha1.QLoRA, v1alpha1.LoRA)
+	}
+	v.input(path+".input", s.Input)
+	v.output(path+".output", s.Output)
+}
+
+func (v *validator) input(path string, in v1alpha1.DataSource) {
+	set := 0
+	for _, one := range []bool{len(in.URLs) > 0, in.Claim != "", in.Image != ""} {
+		if one {
+			set++
+		}
+	}
+	switch {
+	case set == 0:
+		v.refuse(finding.InputMissing, path, "name the training data: exactly one of urls, claim and image is required")
+	case set > 1:
+		v.refuse(finding.InputAmbiguous, path, "exactly one of urls, claim and image is possible: keep one")
+	}
+	v.atMost(path+".urls", len(in.URLs), maxURLs)
+	for i, u := range in.URLs {
+		v.url(finding.Index(path+".urls", i), u)
+	}
+	v.reference(path+".claim", "PersistentVolumeClaim", in.Claim)
+	if in.Image != "" {
+		v.image(path+".image", in.Image, imageRead)
+	}
+	v.references(path+".pullSecrets", "Secret", in.PullSecrets)
+}
+
+func (v *validator) output(path string, out v1alpha1.DataDestination) {
+	switch {
+	case out.Image == "" && out.Claim == "":
+		v.refuse(finding.OutputMissing, path, "say where the adapter goes: exactly one of image and claim is required")
+	case out.Image != "" && out.Claim != "":
+		v.refuse(finding.OutputAmbiguous, path, "exactly one of image and claim is possible: keep one")
+	}
+	if out.Image != "" {
+		v.image(path+".image", out.Image, imageWritten)
+		if out.PushSecret == "" {
+			v.refuse(finding.PushSecretMissing, path, "image needs %s: a Secret of type kubernetes.io/dockerconfigjson that may push there", v.name(path+".pushSecret"))
+		}
+	}
+	v.reference(path+".pushSecret", "Secret", out.PushSecret)
+	v.reference(path+".claim", "PersistentVolumeClaim", out.Claim)
+}
+
+// imageUse is what an image reference is for.
+type imageUse bool
+
+const (
+	imageRead    imageUse = false // pulled: a digest is best
+	imageWritten imageUse = true  // pushed to: a digest is impossible
+)
+
+func (v *validator) image(field, ref string, use imageUse) {
+	if ref == "" {
+		v.refuse(finding.ImageInvalid, field, "name the image")
+		return
+	}
+	if v.placeholder(field, ref) {
+		return
+	}
+	parsed, err := name.ParseReference(ref, name.WithDefaultTag(""))
+	if err != nil {
+		v.refuse(finding.ImageInvalid, field, "%s", imageRemedy(ref))
+		return
+	}
+	if host, _, found := strings.Cut(ref, "/"); !found || !strings.ContainsAny(host, ".:") && host != "localhost" {
+		v.refuse(finding.ImageInvalid, field, "the registry is missing, so that this would mean Docker Hub: write registry/%s", ref)
+		return
+	}
+	switch _, byDigest := parsed.(name.Digest); {
+	case byDigest && use == imageWritten:
+		v.refuse(finding.ImageInvalid, field, "nothing can be pushed to a digest: write a tag, such as :0.0.1")
+	case !byDigest && (parsed.Identifier() == "" || parsed.Identifier() == "latest"):
+		v.warn(finding.ImageNotPinned, field, "%s", pinRemedy(use))
+	}
+}
+
+func pinRemedy(use imageUse) string {
+	if use == imageWritten {
+		return "without a version the tag latest is overwritten by every run: write one, such as :0.0.1"
+	}
+	return "without a version what runs can change while Git does not: write a tag or, better, a digest"
+}
+
+// imageRemedy says what is wrong with a reference that does not parse.
+func imageRemedy(ref string) string {
+	repository := ref
+	if i := strings.LastIndexByte(ref, ':'); i > strings.LastIndexByte(ref, '/') {
+		repository = ref[:i]
+	}
+	switch {
+	case strings.Contains(ref, "://"):
+		return "this is a URL: an image is written without https://, as registry/repository:tag"
+	case strings.ContainsFunc(repository, unicode.IsUpper):
+		return "the name of a repository is in lower case: write " + strings.ToLower(repository) + ref[len(repository):]
+	}
+	return "this is no image reference: want registry/repository:tag or registry/repository@sha256:…"
+}
