@@ -1,0 +1,348 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package fit
+
+import (
+	"math"
+
+	"github.com/espalier-dev/espalier/gpu/sku"
+	"github.com/espalier-dev/espalier/repo-layout/v1alpha1"
+)
+
+// Serving says how a model is to be served.
+type Serving struct {
+	// Context is the longest request in tokens; 0: the longest that fits, at
+	// most the model's own.
+	Context int
+	// Utilization is vLLM's gpu_memory_utilization, 0 for 0.9.
+	Utilization float64
+	// Nodes is the number of nodes; 0: the smallest number that works, at most MaxNodes.
+	Nodes int
+	// Image is what the runtime's image demands.
+	Image Image
+	// BatchTokens and Sequences are max_num_batched_tokens and max_num_seqs; 0:
+	// vLLM's own defaults for the GPU.
+	BatchTokens, Sequences int
+	// KVElementBytes is the size of a cache element: 0 as the model says, 2 for
+	// 16 bit, 1 for fp8.
+	KVElementBytes int
+	// Adapters is the number of LoRA adapters held at a time, AdapterRank their
+	// largest rank (0 for 16).
+	Adapters, AdapterRank int
+	// TensorParallel forces a degree; 0: chosen.
+	TensorParallel int
+}
+
+// MaxNodes is the largest number of nodes Serve considers by itself.
+const MaxNodes = 16
+
+// Constants of inference. The ranges are fitted on the in-sample rows of
+// testdata/measurements.yaml; gpu.md 5.1 has the logs.
+const (
+	defaultUtilization = 0.9
+	// loadFactor is what weights grow by when loaded: buffers and rounding.
+	loadFactor = 1.005
+	// mxfp4LoadFactor is what MXFP4 weights grow by: their matrices are padded
+	// and their scales unpacked (65.97 GiB loaded of 60.8 on disk).
+	mxfp4LoadFactor = 1.085
+	// contextLow and contextHigh bound the CUDA context, what the driver keeps
+	// of the memory nvidia-smi shows, and CUDA graphs.
+	contextLow, contextHigh = 0.9 * gib, 1.5 * gib
+	// parallelLow and parallelHigh bound communication buffers per GPU once a
+	// model is spread over several.
+	parallelLow, parallelHigh = 0.4 * gib, 1.2 * gib
+	// expertsLow and expertsHigh bound the workspace of mixture-of-experts kernels.
+	expertsLow, expertsHigh = 3.5 * gib, 5.0 * gib
+	// leastContext is the shortest request worth serving: KAITO's default.
+	leastContext = 2048
+	// roomyShare is the share of the budget below which a cache is small (gpu.md 5.1).
+	roomyShare = 0.10
+	// largeGPU is where vLLM raises its batch defaults.
+	largeGPU = 70 * gib
+	// samplerCopies of the float32 logits of every sequence are alive while sampling.
+	samplerCopies = 2
+)
+
+// Serve judges serving the model on nodes of one type. It finds the smallest
+// number of nodes that works unless s.Nodes says it, and the way the model is
+// spread over their GPUs.
+func Serve(m Model, i sku.Instance, s Serving) Report {
+	var r Report
+	r.admit(m, i, s.Image)
+	if err := m.Validate(); err != nil {
+		return r.unknown(CodeShapeInvalid, "the shape of %s is wrong: %s", m.Name, err)
+	}
+	shape := headFields
+	if m.latent() {
+		shape = latentFields
+	}
+	if names := m.missing(servingFields, shape); len(names) > 0 {
+		return r.unknown(CodeShapeUnknown, "the shape of %s is not known: %s", m.Name, list(names))
+	}
+	if i.GPUs == 0 || i.MemoryMiB == 0 {
+		return r.unknown(CodeMemoryUnknown, "what the driver reports as the memory of %s on %s is not known", i.Chip(), i.Name)
+	}
+	s = s.defaults(m, i)
+	if int64(s.Context) > m.MaxContext {
+		r.Blocked = true
+		r.because(CodeContextOfModel, "%s tokens are more than the %s that %s was made for", Thousands(int64(s.Context)), Thousands(m.MaxContext), m.Name)
+	}
+	best := s.search(m, i)
+	best.Reasons = append(r.Reasons, best.Reasons...)
+	best.Blocked, best.DType = r.Blocked, r.DType
+	return best.decide()
+}
+
+func (s Serving) defaults(m Model, i sku.Instance) Serving {
+	if s.Utilization <= 0 || s.Utilization > 1 {
+		s.Utilization = defaultUtilization
+	}
+	// vLLM's defaults of the API server: 8192 tokens and 1024 sequences a step
+	// on GPUs from 70 GiB, except A100; 2048 and 256 elsewhere.
+	tokens, sequences := 2048, 256
+	if i.MemoryBytes() >= largeGPU && i.Chip() != "A100" {
+		tokens, sequences = 8192, 1024
+	}
+	if s.BatchTokens <= 0 {
+		s.BatchTokens = tokens
+	}
+	if s.Sequences <= 0 {
+		s.Sequences = sequences
+	}
+	if s.KVElementBytes <= 0 {
+		s.KVElementBytes = max(m.KVElementBytes, 0)
+	}
+	if s.KVElementBytes == 0 {
+		s.KVElementBytes = 2
+	}
+	if s.AdapterRank <= 0 {
+		s.AdapterRank = 16
+	}
+	return s
+}
+
+// sure says that the careful end of the estimate works.
+func (r Report) sure() bool { return r.Works() && r.PerGPU.Total <= r.PerGPU.Budget }
+
+// search tries numbers of nodes in order and returns the first that works, or
+// the report for one node.
+func (s Serving) search(m Model, i sku.Instance) Report {
+	if s.Nodes > 0 {
+		return s.spread(m, i, s.Nodes)
+	}
+	first := s.spread(m, i, 1)
+	if first.sure() || i.MIG != "" || i.Schedulable() != nil {
+		return first
+	}
+	for n := 2; n <= min(MaxNodes, m.Layers); n++ {
+		if r := s.spread(m, i, n); r.sure() {
+			return r
+		}
+	}
+	if first.Works() {
+		return first
+	}
+	first.because(CodeTooManyNodes, "no number of nodes up to %d works", min(MaxNodes, m.Layers))
+	return first
+}
+
+// spread chooses how n nodes share the model: the fewest GPUs a copy that give
+// the wanted context, else the most context.
+func (s Serving) spread(m Model, i sku.Instance, n int) Report {
+	degrees := s.tensorDegrees(m, i)
+	if n > m.Layers || i.MIG != "" && n > 1 || len(degrees) == 0 {
+		r := Report{Nodes: n, Verdict: v1alpha1.No}
+		r.because(CodeNotModelled, "%s cannot be spread over %d nodes of %s this way", m.Name, n, i.Name)
+		return r
+	}
+	wanted := int64(s.Context)
+	if wanted == 0 {
+		wanted = m.MaxContext
+	}
+	var best Report
+	for _, tp := range degrees {
+		if n > 1 && tp != degrees[len(degrees)-1] {
+			continue
+		}
+		r := s.judge(m, i, layout{tensor: tp, pipeline: n})
+		r.Nodes, r.TensorParallel, r.PipelineParallel, r.DataParallel = n, tp, n, 1
+		if n == 1 {
+			r.DataParallel = i.GPUs / tp
+		}
+		if best.TensorParallel == 0 || better(r, best, wanted) {
+			best = r
+		}
+	}
+	best.GPUs = best.TensorParallel * best.PipelineParallel * best.DataParallel
+	if idle := n*i.GPUs - best.GPUs; idle > 0 {
+		best.because(CodeHeads, "%d of %d GPUs stay idle: the %d heads of %s can be shared by %d GPUs of a node", idle, n*i.GPUs, m.Heads, m.Name, best.TensorParallel)
+	}
+	if n > 1 {
+		best.because(CodeMultiNode, "%d nodes work as one: each holds a part of the layers", n)
+	}
+	return best
+}
+
+// better says whether a, with more GPUs a copy, is worth it over b.
+func better(a, b Report, wanted int64) bool {
+	rank := map[v1alpha1.Verdict]int{v1alpha1.Fits: 2, v1alpha1.Tight: 1}
+	if b.Verdict == v1alpha1.Fits && b.MaxContext >= wanted {
+		return false
+	}
+	if rank[a.Verdict] != rank[b.Verdict] {
+		return rank[a.Verdict] > rank[b.Verdict]
+	}
+	return a.MaxContext > b.MaxContext
+}
+
+// tensorDegrees lists the numbers of GPUs of a node that can share a layer:
+// query heads are divided evenly, and key-value heads are divided or repeated.
+func (s Serving) tensorDegrees(m Model, i sku.Instance) []int {
+	var degrees []int
+	for tp := 1; tp <= i.GPUs; tp++ {
+		if i.MIG != "" && tp > 1 {
+			break
+		}
+		if s.TensorParallel > 0 && tp != s.TensorParallel {
+			continue
+		}
+		heads := m.Heads%tp == 0
+		if !m.latent() {
+			heads = heads && (m.KVHeads%tp == 0 || tp%m.KVHeads == 0)
+		}
+		if heads && (m.Intermediate == 0 || m.Intermediate%tp == 0) {
+			degrees = append(degrees, tp)
+		}
+	}
+	return degrees
+}
+
+// layout is how one copy of a model is spread: each layer over tensor GPUs,
+// the layers over pipeline stages.
+type layout struct{ tensor, pipeline int }
+
+// judge sums one GPU of a layout.
+func (s Serving) judge(m Model, i sku.Instance, l layout) Report {
+	var r Report
+	p := &r.PerGPU
+	p.Budget = size(float64(i.MemoryBytes()) * s.Utilization)
+	p.Weights = s.weights(m, l)
+	p.Adapter = s.adapters(m, l)
+	low, high := s.activations(m, l)
+	p.Activation = high
+	overheadLow, overheadHigh := overhead(m, l)
+	p.Overhead = overheadHigh
+	cache := s.cache(m, l)
+	fixedLow := p.Weights + p.Adapter + low + overheadLow
+	careful := p.Budget - p.Weights - p.Adapter - p.Activation - p.Overhead
+	hopeful := p.Budget - fixedLow
+
+	r.MaxContext = min(cache.longest(careful), m.MaxContext)
+	r.KVTokens = cache.tokens(careful)
+	least := int64(s.Context)
+	if least == 0 {
+		least = min(leastContext, m.MaxContext)
+	}
+	r.Context = least
+	if s.Context == 0 {
+		r.Context = max(least, r.MaxContext)
+	}
+	p.KVCache = cache.request(r.Context)
+	p.TotalLow = fixedLow + p.KVCache
+	p.add()
+	s.verdict(&r, m, cache, least, careful, hopeful)
+	return r
+}
+
+func (s Serving) verdict(r *Report, m Model, cache cache, least, careful, hopeful int64) {
+	p := r.PerGPU
+	need := cache.request(least)
+	switch {
+	case hopeful < 0:
+		r.Verdict = v1alpha1.No
+		r.because(CodeWeights, "weights and runtime take at least %s GiB without any cache, and %s GiB of a GPU may be used", GiB(p.Budget-hopeful), GiB(p.Budget))
+	case need > hopeful && m.UpperBound:
+		r.Verdict = v1alpha1.Unknown
+		r.because(CodeUpperBound, "%s has layers that keep less than full attention, and which is not known: %s tokens may need %s GiB or much less", m.Name, Thousands(least), GiB(need))
+	case need > hopeful:
+		r.Verdict = v1alpha1.No
+		r.because(CodeContext, "the model fits and a request of %s tokens does not: its cache needs %s GiB and %s GiB are left; %s tokens would fit", Thousands(least), GiB(need), GiB(hopeful), Thousands(min(cache.longest(hopeful), m.MaxContext)))
+	case need > careful:
+		r.Verdict = v1alpha1.Tight
+		r.because(CodeMargin, "it fits only if the overhead is at the lower end of its range: %s to %s of %s GiB", GiB(p.TotalLow), GiB(p.Total), GiB(p.Budget))
+	case float64(careful) < roomyShare*float64(p.Budget):
+		r.Verdict = v1alpha1.Tight
+		r.because(CodeCacheSmall, "%s GiB are left for the cache, less than a tenth of what may be used: few requests at a time", GiB(careful))
+	default:
+		r.Verdict = v1alpha1.Fits
+		r.because(CodeFits, "%s", r.Sum())
+	}
+	if s.Context == 0 && r.sure() && r.MaxContext < m.MaxContext {
+		r.because(CodeContextLimited, "the longest request is %s tokens of the model's own %s", Thousands(r.MaxContext), Thousands(m.MaxContext))
+	}
+	if r.Works() && m.UpperBound {
+		r.because(CodeUpperBound, "the cache is an upper bound: some layers keep less than full attention, and which is not known")
+	}
+	if r.Works() && m.StateLayers > 0 {
+		r.because(CodeRecurrentState, "%d layers keep a constant state for each request, which is not counted", m.StateLayers)
+	}
+}
+
+// weights of the fullest GPU: the stage with the most layers.
+func (s Serving) weights(m Model, l layout) int64 {
+	factor := loadFactor
+	if m.Quantization == "mxfp4" {
+		factor = mxfp4LoadFactor
+	}
+	stage := math.Ceil(float64(m.Layers)/float64(l.pipeline)) / float64(m.Layers)
+	return size(float64(m.WeightBytes) * factor * stage / float64(l.tensor))
+}
+
+// adapters is the room vLLM sets aside for LoRA adapters in 16 bit.
+func (s Serving) adapters(m Model, l layout) int64 {
+	if s.Adapters <= 0 || m.Intermediate == 0 {
+		return 0
+	}
+	perLayer, err := m.adapterWidth(nil)
+	if err != nil {
+		return 0
+	}
+	layers := math.Ceil(float64(m.Layers) / float64(l.pipeline))
+	return size(float64(s.Adapters) * float64(s.AdapterRank) * perLayer * layers * 2 / float64(l.tensor))
+}
+
+// activations is the range of the peak of a forward pass over BatchTokens, and
+// of sampling for Sequences. Where the width of the feed-forward part or the
+// vocabulary is unknown it spans what published models have.
+func (s Serving) activations(m Model, l layout) (low, high int64) {
+	hidden, tp := float64(m.Hidden), float64(l.tensor)
+	wide := [2]float64{float64(m.Intermediate), float64(m.Intermediate)}
+	if m.Intermediate == 0 {
+		wide = [2]float64{hidden, 4 * hidden}
+	}
+	words := [2]float64{float64(m.Vocab), float64(m.Vocab)}
+	if m.Vocab == 0 {
+		words = [2]float64{32_000, 262_144}
+	}
+	at := func(n int) int64 {
+		forward := float64(s.BatchTokens) * (4*hidden + 6*wide[n]/tp)
+		sampling := float64(s.Sequences) * words[n] * 4 * samplerCopies
+		return size(forward + sampling)
+	}
+	return at(0), at(1)
+}
+
+// overhead is the range of what is neither weights, cache nor activations.
+func overhead(m Model, l layout) (low, high int64) {
+	lo, hi := contextLow, contextHigh
+	if l.tensor*l.pipeline > 1 {
+		lo, hi = lo+parallelLow, hi+parallelHigh
+	}
+	switch m.Kind {
+	case MoE:
+		lo, hi = lo+expertsLow, hi+expertsHigh
+	case "":
+		hi += expertsHigh
+	}
+	return int64(lo), int64(hi)
+}

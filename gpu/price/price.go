@@ -1,0 +1,111 @@
+// SPDX-License-Identifier: Apache-2.0
+
+// Package price says what GPU nodes cost by list price: an hour of a pool, a
+// month of a service, a tuning run, and whether that is within a budget.
+//
+// Every amount carries the day it was read and the region; it is a list price,
+// without reservations or savings plans, and a spot price is the last one
+// seen, never a promise. Nothing here asks a cloud or reads a clock.
+package price
+
+import (
+	"fmt"
+	"sort"
+	"strconv"
+	"strings"
+
+	"github.com/espalier-dev/espalier/gpu/sku"
+	"github.com/espalier-dev/espalier/repo-layout/v1alpha1"
+)
+
+// hoursPerMonth is what clouds bill an average month as.
+const hoursPerMonth = 730
+
+// Price is an amount in USD, and where it is from. Known is false where no
+// price was published; USD is then zero and means nothing.
+type Price struct {
+	USD float64
+	// Date (YYYY-MM-DD) the price was read, and its Region.
+	Date, Region string
+	// Spot says that it is a spot price.
+	Spot bool
+	// Cheapest says that no region was asked for and Region is the cheapest.
+	Cheapest bool
+	Known    bool
+}
+
+// Hourly is the list price of an hour of that many nodes. Region "" takes the
+// cheapest region with a price; ties go to the first by name.
+func Hourly(i sku.Instance, region string, nodes int, priority v1alpha1.Priority) Price {
+	prices := i.USDPerHour
+	p := Price{Date: i.PriceDate, Region: strings.ToLower(region), Spot: priority == v1alpha1.Spot}
+	if p.Spot {
+		prices = i.SpotUSDPerHour
+	}
+	if p.Region == "" {
+		p.Cheapest = true
+		p.Region = cheapestRegion(prices)
+	}
+	usd, ok := prices[p.Region]
+	if !ok {
+		return p
+	}
+	p.USD, p.Known = usd*float64(max(1, nodes)), true
+	return p
+}
+
+func cheapestRegion(prices map[string]float64) string {
+	regions := make([]string, 0, len(prices))
+	for r := range prices {
+		regions = append(regions, r)
+	}
+	sort.Strings(regions)
+	best := ""
+	for _, r := range regions {
+		if best == "" || prices[r] < prices[best] {
+			best = r
+		}
+	}
+	return best
+}
+
+// String is the price for people: "$0.526/h list price, 2026-06-18, eastus".
+func (p Price) String() string {
+	if !p.Known {
+		return p.unknown()
+	}
+	kind := "list price"
+	if p.Spot {
+		kind = "spot price seen"
+	}
+	where := p.Region
+	if p.Cheapest {
+		where += ", the cheapest region"
+	}
+	return fmt.Sprintf("%s/h %s, %s, %s", USD(p.USD), kind, p.Date, where)
+}
+
+func (p Price) unknown() string {
+	kind := "list price"
+	if p.Spot {
+		kind = "spot price"
+	}
+	if p.Region == "" {
+		return "no " + kind + " known"
+	}
+	return fmt.Sprintf("no %s known in %s", kind, p.Region)
+}
+
+// Monthly is the price of a month of 730 hours.
+func (p Price) Monthly() float64 { return p.USD * hoursPerMonth }
+
+// USD writes an amount for people: at least two decimals, at most four
+// significant below a dollar.
+func USD(amount float64) string {
+	if amount != 0 && amount < 100 {
+		s := strconv.FormatFloat(amount, 'f', 3, 64)
+		s = strings.TrimSuffix(s, "0")
+		return "$" + s
+	}
+	return "$" + strconv.FormatFloat(amount, 'f', 2, 64)
+}
