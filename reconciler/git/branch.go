@@ -1,0 +1,275 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package git
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"maps"
+	"path"
+	"slices"
+	"sort"
+	"strings"
+	"time"
+
+	"github.com/fluxcd/pkg/git/repository"
+	gogit "github.com/go-git/go-git/v5"
+	"github.com/go-git/go-git/v5/plumbing"
+	"github.com/go-git/go-git/v5/plumbing/filemode"
+	"github.com/go-git/go-git/v5/plumbing/object"
+
+	"github.com/espalier-dev/espalier/repo-layout/v1alpha1"
+)
+
+// Branch is the head of one branch, to put a commit on top of.
+//
+// gogit clones it and pushes, but does not commit: its Commit writes a worktree,
+// walks it, and stages whatever differs, where the few blobs, trees and the commit
+// of a report can be written as objects at a cost that knows only the report.
+type Branch struct {
+	// Hash of the newest commit, "" where the branch is not there yet.
+	Hash string
+	// Tree is its files, nil where the branch is not there yet.
+	Tree *Tree
+
+	remote  Remote
+	ref     plumbing.ReferenceName
+	objects *objects
+	pusher  pusher
+}
+
+// Branch reads the head of a branch, which need not be there.
+func (r Remote) Branch(ctx context.Context, name string) (*Branch, error) {
+	ref := plumbing.NewBranchReferenceName(name)
+	if err := ref.Validate(); err != nil || strings.HasPrefix(name, "-") {
+		return nil, r.Errorf(v1alpha1.ReasonReportFailed, "%q is no name of a branch", name)
+	}
+	parent := ctx
+	ctx, cancel := context.WithTimeout(ctx, r.timeout())
+	defer cancel()
+	snapshot, push, err := r.clone(ctx, v1alpha1.GitRef{Branch: name}, "")
+	if err == nil {
+		return &Branch{
+			Hash: snapshot.Hash, Tree: snapshot.Tree,
+			remote: r, ref: ref, objects: snapshot.objects, pusher: push,
+		}, nil
+	}
+	err = r.explain(cause(parent, ctx), err, "branch "+name, r.timeout())
+	var failure *Error
+	if !errors.As(err, &failure) || failure.Reason != v1alpha1.ReasonRefNotFound {
+		return nil, err
+	}
+	into := newObjects(r.maxBytes())
+	client, err := r.client(ctx, into)
+	if err != nil {
+		return nil, err
+	}
+	if err := client.Init(ctx, r.URL, name); err != nil {
+		return nil, fmt.Errorf("preparing branch %s: %w", name, err)
+	}
+	return &Branch{remote: r, ref: ref, objects: into, pusher: client}, nil
+}
+
+// Change is a commit to make.
+type Change struct {
+	// Owns says which paths are the caller's: after the commit exactly Files are
+	// there. All other paths stay as they are.
+	Owns func(path string) bool
+	// Files, path by content. A path that Owns denies is refused.
+	Files map[string][]byte
+	// Message of the commit.
+	Message string
+	// Name, Email and When of its author and committer.
+	Name, Email string
+	When        time.Time
+}
+
+// Commit makes a commit in memory on top of the branch, for Push. changed is
+// false, and no commit made, where the files are there already.
+func (b *Branch) Commit(c Change) (hash string, changed bool, err error) {
+	tree, err := b.writeFiles(c)
+	if err != nil {
+		return "", false, err
+	}
+	if b.Tree != nil && tree == b.Tree.root {
+		return b.Hash, false, nil
+	}
+	who := object.Signature{Name: line(c.Name), Email: line(c.Email), When: c.When.UTC()}
+	commit := &object.Commit{Author: who, Committer: who, Message: c.Message, TreeHash: tree}
+	if b.Hash != "" {
+		commit.ParentHashes = []plumbing.Hash{plumbing.NewHash(b.Hash)}
+	}
+	written, err := b.write(commit)
+	if err != nil {
+		return "", false, err
+	}
+	if err := b.objects.SetReference(plumbing.NewHashReference(b.ref, written)); err != nil {
+		return "", false, fmt.Errorf("setting %s: %w", b.ref, err)
+	}
+	return written.String(), true, nil
+}
+
+// Push sends what Commit made, without force. ErrRefused is in the chain where
+// the server was there and would not take it.
+func (b *Branch) Push(ctx context.Context) error {
+	parent := ctx
+	ctx, cancel := context.WithTimeout(ctx, b.remote.timeout())
+	defer cancel()
+	err := b.pusher.Push(ctx, repository.PushConfig{Refspecs: []string{b.ref.String() + ":" + b.ref.String()}})
+	if err == nil || errors.Is(err, gogit.NoErrAlreadyUpToDate) {
+		return nil
+	}
+	// go-git has texts only for these: a reported refusal, and its own check that
+	// the remote's head is an ancestor, which a shallow clone may fail to answer.
+	text := err.Error()
+	moved := strings.Contains(text, "non-fast-forward") || errors.Is(err, plumbing.ErrObjectNotFound)
+	if moved || strings.Contains(text, "command error on") || strings.Contains(text, "unpack error") {
+		e := b.remote.Errorf(v1alpha1.ReasonReportFailed,
+			"The server refuses the push to branch %s of %s (%s): allow the account of the Secret to push there; see protected branches and push rules",
+			b.ref.Short(), b.remote.Address(), short(strings.TrimPrefix(text, "failed to push to remote: ")))
+		e.Err.(*sentence).is = ErrRefused
+		return e
+	}
+	return b.remote.explain(cause(parent, ctx), err, "branch "+b.ref.Short(), b.remote.timeout())
+}
+
+// ErrRefused is in the chain of a push that the server did not take.
+var ErrRefused = errors.New("the server refused the push")
+
+// writeFiles writes the blobs and trees of a change and returns the root.
+func (b *Branch) writeFiles(c Change) (plumbing.Hash, error) {
+	root := &folder{}
+	if b.Tree != nil {
+		if err := b.keep(root, ".", c.Owns); err != nil {
+			return plumbing.ZeroHash, err
+		}
+	}
+	for _, name := range slices.Sorted(maps.Keys(c.Files)) {
+		if !fs.ValidPath(name) || name == "." || !c.Owns(name) {
+			return plumbing.ZeroHash, fmt.Errorf("%q is no path that may be written", name)
+		}
+		blob := b.objects.NewEncodedObject()
+		blob.SetType(plumbing.BlobObject)
+		if err := fill(blob, c.Files[name]); err != nil {
+			return plumbing.ZeroHash, err
+		}
+		hash, err := b.objects.SetEncodedObject(blob)
+		if err != nil {
+			return plumbing.ZeroHash, fmt.Errorf("writing %s: %w", name, err)
+		}
+		if err := root.put(strings.Split(name, "/"), object.TreeEntry{Mode: filemode.Regular, Hash: hash}); err != nil {
+			return plumbing.ZeroHash, fmt.Errorf("writing %s: %w", name, err)
+		}
+	}
+	return b.writeFolder(root)
+}
+
+// keep takes over what is not the caller's.
+func (b *Branch) keep(root *folder, at string, owns func(string) bool) error {
+	n, err := b.Tree.find("read", at)
+	if err != nil {
+		return err
+	}
+	tree, err := object.GetTree(b.objects, n.hash)
+	if err != nil {
+		return fmt.Errorf("reading %s: %w", at, err)
+	}
+	for _, entry := range tree.Entries {
+		name := path.Join(at, entry.Name)
+		switch {
+		case entry.Mode == filemode.Dir:
+			err = b.keep(root, name, owns)
+		case !owns(name):
+			err = root.put(strings.Split(name, "/"), object.TreeEntry{Mode: entry.Mode, Hash: entry.Hash})
+		}
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (b *Branch) writeFolder(f *folder) (plumbing.Hash, error) {
+	tree := &object.Tree{}
+	for name, entry := range f.files {
+		entry.Name = name
+		tree.Entries = append(tree.Entries, entry)
+	}
+	for name, sub := range f.folders {
+		hash, err := b.writeFolder(sub)
+		if err != nil {
+			return plumbing.ZeroHash, err
+		}
+		tree.Entries = append(tree.Entries, object.TreeEntry{Name: name, Mode: filemode.Dir, Hash: hash})
+	}
+	sort.Sort(object.TreeEntrySorter(tree.Entries))
+	return b.write(tree)
+}
+
+func (b *Branch) write(o interface {
+	Encode(plumbing.EncodedObject) error
+}) (plumbing.Hash, error) {
+	encoded := b.objects.NewEncodedObject()
+	if err := o.Encode(encoded); err != nil {
+		return plumbing.ZeroHash, fmt.Errorf("encoding a Git object: %w", err)
+	}
+	hash, err := b.objects.SetEncodedObject(encoded)
+	if err != nil {
+		return plumbing.ZeroHash, fmt.Errorf("writing a Git object: %w", err)
+	}
+	return hash, nil
+}
+
+func fill(blob plumbing.EncodedObject, content []byte) error {
+	w, err := blob.Writer()
+	if err != nil {
+		return fmt.Errorf("writing a blob: %w", err)
+	}
+	if _, err := w.Write(content); err != nil {
+		return fmt.Errorf("writing a blob: %w", err)
+	}
+	return w.Close()
+}
+
+// folder is a tree that is being put together.
+type folder struct {
+	files   map[string]object.TreeEntry
+	folders map[string]*folder
+}
+
+func (f *folder) put(parts []string, entry object.TreeEntry) error {
+	name := parts[0]
+	_, isFile := f.files[name]
+	if len(parts) == 1 {
+		if f.folders[name] != nil {
+			return errors.New("there is a folder of that name")
+		}
+		if f.files == nil {
+			f.files = map[string]object.TreeEntry{}
+		}
+		f.files[name] = entry
+		return nil
+	}
+	if isFile {
+		return errors.New("a file is in the place of its folder")
+	}
+	if f.folders == nil {
+		f.folders = map[string]*folder{}
+	}
+	if f.folders[name] == nil {
+		f.folders[name] = &folder{}
+	}
+	return f.folders[name].put(parts[1:], entry)
+}
+
+// line makes a name fit into the header of a commit.
+func line(s string) string {
+	return strings.TrimSpace(strings.Map(func(r rune) rune {
+		if r < ' ' || r == '<' || r == '>' || r == 0x7f {
+			return -1
+		}
+		return r
+	}, s))
+}

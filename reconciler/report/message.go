@@ -1,0 +1,115 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package report
+
+import (
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+)
+
+// maxLines bounds the list of changes in a commit message.
+const maxLines = 20
+
+// message is the whole commit message: the subject, a line for each Workspace
+// that changed, [skip ci] so that no pipeline runs for it, and trailers.
+func (w *writer) message(old map[string][]byte) string {
+	var b strings.Builder
+	b.WriteString(quiet(clean(w.subject, 200)) + "\n\n")
+	lines := w.changes(parse(old), parse(w.files))
+	if len(lines) == 0 {
+		lines = []string{"No Workspace changed."}
+	}
+	for i, l := range lines {
+		if i == maxLines {
+			fmt.Fprintf(&b, "and %d more\n", len(lines)-maxLines)
+			break
+		}
+		b.WriteString(l + "\n")
+	}
+	b.WriteString("\n[skip ci]\n\n")
+	trailer := func(key, value string) {
+		if value = clean(value, 300); value != "" {
+			fmt.Fprintf(&b, "%s: %s\n", key, value)
+		}
+	}
+	trailer("Espalier-Cluster", w.Cluster)
+	trailer("Espalier-RepoSync", w.Namespace+"/"+w.Name)
+	trailer("Espalier-Revision", w.Revision)
+	return b.String()
+}
+
+// changes says in a line each what became of the Workspaces.
+func (w *writer) changes(old, now map[string]document) []string {
+	paths := maps.Clone(old)
+	maps.Copy(paths, now)
+	var lines []string
+	for _, path := range slices.Sorted(maps.Keys(paths)) {
+		before, was := old[path]
+		after, is := now[path]
+		if what := change(before, was, after, is); what != "" {
+			lines = append(lines, w.nameOf(path)+": "+what)
+		}
+	}
+	return lines
+}
+
+// nameOf reads a name out of a path of ours: what a file says may be tampered with.
+func (w *writer) nameOf(path string) string {
+	name := strings.TrimSuffix(strings.TrimPrefix(path, "workspaces/"), ".yaml")
+	return quiet(clean(strings.TrimPrefix(name, w.Namespace+"/"), 120))
+}
+
+func change(before document, was bool, after document, is bool) string {
+	switch {
+	case !is:
+		return "removed"
+	case !was:
+		return string(after.State) + " (new)"
+	case before.State != after.State:
+		if glyphs[before.State] == "" {
+			return string(after.State)
+		}
+		return string(before.State) + " → " + string(after.State)
+	}
+	if parts := differences(before, after); len(parts) > 0 {
+		return string(after.State) + ", changed: " + strings.Join(parts, ", ")
+	}
+	return ""
+}
+
+// differences names the parts of a document that differ, in its order.
+func differences(a, b document) []string {
+	var names []string
+	add := func(name string, x, y any) {
+		if string(encode(x)) != string(encode(y)) {
+			names = append(names, name)
+		}
+	}
+	add("model", a.Preset, b.Preset)
+	add("revision", a.Revision, b.Revision)
+	add("instance", []string{a.Instance, a.NodePool}, []string{b.Instance, b.NodePool})
+	add("price", a.USDPerHour, b.USDPerHour)
+	add("sizing", a.Sizing, b.Sizing)
+	add("resolved", a.Resolved, b.Resolved)
+	add("inference", a.Inference, b.Inference)
+	add("tuning", a.Tuning, b.Tuning)
+	add("conditions", a.Conditions, b.Conditions)
+	return names
+}
+
+// quiet parts @ and # from a name after them: forges mail whoever a commit
+// message mentions, and close the issues it names.
+func quiet(s string) string {
+	var b strings.Builder
+	runes := []rune(s)
+	for i, r := range runes {
+		b.WriteRune(r)
+		inWord := i > 0 && isWord(runes[i-1])
+		if (r == '@' && !inWord || r == '#') && i+1 < len(runes) && isWord(runes[i+1]) {
+			b.WriteRune('\u200b')
+		}
+	}
+	return b.String()
+}

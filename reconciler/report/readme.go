@@ -1,0 +1,238 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package report
+
+import (
+	"bytes"
+	"fmt"
+	"math/big"
+	"strings"
+
+	"k8s.io/apimachinery/pkg/api/meta"
+
+	repolayout "github.com/espalier-dev/espalier/repo-layout"
+	"github.com/espalier-dev/espalier/repo-layout/v1alpha1"
+)
+
+// maxFindings bounds the list of findings.
+const maxFindings = 50
+
+func readme(s Snapshot) []byte {
+	var b bytes.Buffer
+	fmt.Fprintf(&b, "# Model workspaces\n\nCluster %s · RepoSync %s · revision %s\n\n",
+		code(s.Cluster), code(s.Namespace+"/"+s.Name), code(shortRevision(s.Revision)))
+	writeTable(&b, s)
+	writeCost(&b, s.Workspaces)
+	writeReasons(&b, s)
+	writeHeld(&b, s)
+	writeFindings(&b, s.Findings)
+	b.WriteString("---\n\nThis branch is written by Espalier: do not edit it, the next report replaces it. " +
+		"Each Workspace has a file of its own under [`workspaces/`](workspaces) for programs to read.\n")
+	return b.Bytes()
+}
+
+func writeTable(b *bytes.Buffer, s Snapshot) {
+	if len(s.Workspaces) == 0 {
+		b.WriteString("No Workspaces.\n\n")
+		return
+	}
+	b.WriteString("| Workspace | What | Revision | State | Instance | USD/h | Endpoint or adapter | Since |\n")
+	b.WriteString("|---|---|---|---|---|--:|---|---|\n")
+	for i := range s.Workspaces {
+		w := &s.Workspaces[i]
+		state := StateOf(w)
+		cells := []string{
+			"[" + code(nameIn(s, w)) + "](" + repolayout.StatusFile(w.Namespace, w.Name) + ")",
+			what(w), code(shortHash(w.Status.Revision)), glyphs[state] + " " + string(state),
+			instance(w), price(w), result(w), since(w),
+		}
+		b.WriteString("| " + strings.Join(cells, " | ") + " |\n")
+	}
+	b.WriteString("\n")
+}
+
+// nameIn leaves the namespace out where it is that of the RepoSync.
+func nameIn(s Snapshot, w *v1alpha1.Workspace) string {
+	if w.Namespace == s.Namespace {
+		return w.Name
+	}
+	return w.Namespace + "/" + w.Name
+}
+
+func what(w *v1alpha1.Workspace) string {
+	if task(w) == "" {
+		return none
+	}
+	return task(w) + " " + code(preset(w))
+}
+
+func instance(w *v1alpha1.Workspace) string {
+	if s := w.Status.Sizing; s != nil && s.Nodes > 1 && w.Status.Instance != "" {
+		return fmt.Sprintf("%d × %s", s.Nodes, code(w.Status.Instance))
+	}
+	return code(w.Status.Instance)
+}
+
+func price(w *v1alpha1.Workspace) string {
+	if usd, ok := hourly(w); ok {
+		return dollars(usd)
+	}
+	return none
+}
+
+func result(w *v1alpha1.Workspace) string {
+	switch {
+	case w.Status.Inference != nil && w.Spec.Inference != nil:
+		return code(w.Status.Inference.Endpoint)
+	case w.Status.Tuning != nil:
+		return code(shortDigest(w.Status.Tuning.Adapter))
+	}
+	return none
+}
+
+func since(w *v1alpha1.Workspace) string {
+	c := meta.FindStatusCondition(w.Status.Conditions, v1alpha1.ConditionReady)
+	if c == nil || c.LastTransitionTime.IsZero() {
+		return none
+	}
+	return c.LastTransitionTime.UTC().Format("2006-01-02 15:04 UTC")
+}
+
+// hourly is the list price of the nodes a Workspace holds now, in USD; not ok
+// where it holds none or the price is not known.
+func hourly(w *v1alpha1.Workspace) (*big.Rat, bool) {
+	if !holdsNodes(w) || w.Status.Sizing == nil {
+		return nil, false
+	}
+	usd, ok := new(big.Rat).SetString(w.Status.Sizing.USDPerHour)
+	return usd, ok && usd.Sign() >= 0
+}
+
+// dollars prints cents, and up to four places where there are any.
+func dollars(usd *big.Rat) string {
+	s := usd.FloatString(4)
+	for range 2 {
+		s = strings.TrimSuffix(s, "0")
+	}
+	return s
+}
+
+// writeCost adds up what is paid now. Workspaces that share a pool pay for it
+// once; a price that is not known is said to be missing, not counted as nothing.
+func writeCost(b *bytes.Buffer, workspaces []v1alpha1.Workspace) {
+	sum, pools, unknown := new(big.Rat), map[string]*big.Rat{}, 0
+	for i := range workspaces {
+		w := &workspaces[i]
+		if !holdsNodes(w) {
+			continue
+		}
+		pool := w.Namespace + "/" + w.Status.NodePool
+		if w.Status.NodePool == "" {
+			pool += w.Name + "/" // no pool has a slash in its name
+		}
+		usd, ok := hourly(w)
+		if !ok {
+			if _, seen := pools[pool]; !seen {
+				unknown++
+			}
+			continue
+		}
+		if before := pools[pool]; before == nil || usd.Cmp(before) > 0 {
+			pools[pool] = usd
+		}
+	}
+	for _, usd := range pools {
+		sum.Add(sum, usd)
+	}
+	switch {
+	case len(pools) == 0 && unknown == 0:
+		b.WriteString("**Now:** no GPU node is held.\n\n")
+	case unknown > 0:
+		fmt.Fprintf(b, "**Now:** %s USD/h at list price, and the price of %s is not known.\n\n", dollars(sum), plural(unknown, "node pool"))
+	default:
+		fmt.Fprintf(b, "**Now:** %s USD/h at list price, for %s.\n\n", dollars(sum), plural(len(pools), "node pool"))
+	}
+}
+
+func plural(n int, what string) string {
+	if n == 1 {
+		return "1 " + what
+	}
+	return fmt.Sprintf("%d %ss", n, what)
+}
+
+// writeReasons says why what is not ready is not.
+func writeReasons(b *bytes.Buffer, s Snapshot) {
+	begun := false
+	for i := range s.Workspaces {
+		w := &s.Workspaces[i]
+		c := meta.FindStatusCondition(w.Status.Conditions, v1alpha1.ConditionReady)
+		if StateOf(w) == Ready || c == nil || c.Message == "" {
+			continue
+		}
+		if !begun {
+			b.WriteString("## Not ready\n\n")
+			begun = true
+		}
+		fmt.Fprintf(b, "- %s %s: %s (%s)\n", glyphs[StateOf(w)], code(nameIn(s, w)), text(c.Message), text(c.Reason))
+	}
+	if begun {
+		b.WriteString("\n")
+	}
+}
+
+func writeHeld(b *bytes.Buffer, s Snapshot) {
+	if s.Held == "" {
+		return
+	}
+	fmt.Fprintf(b, "## Deleting is held\n\n%s\n\nTo approve it for this revision, and no other:\n\n", text(s.Held))
+	fmt.Fprintf(b, "```sh\nkubectl annotate --overwrite --namespace %s reposync %s %s=%s\n```\n\n",
+		clean(s.Namespace, maxText), clean(s.Name, maxText), repolayout.AnnotationApprovePrune, clean(hash(s.Revision), maxText))
+}
+
+func writeFindings(b *bytes.Buffer, findings []v1alpha1.Finding) {
+	if len(findings) == 0 {
+		return
+	}
+	b.WriteString("## Findings\n\n")
+	for i, f := range findings {
+		if i == maxFindings {
+			fmt.Fprintf(b, "- and %d more: `espalier validate` lists them all\n", len(findings)-maxFindings)
+			break
+		}
+		place := f.Object
+		switch {
+		case f.File != "" && f.Line > 0:
+			place = fmt.Sprintf("%s:%d", f.File, f.Line)
+		case f.File != "":
+			place = f.File
+		}
+		fmt.Fprintf(b, "- %s: %s: %s (%s)\n", code(place), text(f.Severity), text(f.Message), text(f.Code))
+	}
+	b.WriteString("\n")
+}
+
+// hash is the commit of a revision.
+func hash(revision string) string { return revision[strings.LastIndexByte(revision, ':')+1:] }
+
+func shortHash(revision string) string {
+	h := hash(revision)
+	return h[:min(7, len(h))]
+}
+
+// shortRevision is main@1a2b3c4 for main@sha1:1a2b3c4…
+func shortRevision(revision string) string {
+	if name, _, found := strings.Cut(revision, "@sha1:"); found {
+		return name + "@" + shortHash(revision)
+	}
+	return shortHash(revision)
+}
+
+// shortDigest cuts the digest of an image to twelve digits.
+func shortDigest(image string) string {
+	name, digest, found := strings.Cut(image, "@sha256:")
+	if !found || len(digest) <= 12 {
+		return image
+	}
+	return name + "@sha256:" + digest[:12]
+}

@@ -1,0 +1,246 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package report
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"math/rand/v2"
+	"strings"
+	"time"
+
+	"go.yaml.in/yaml/v3"
+
+	"github.com/espalier-dev/espalier/reconciler/git"
+	repolayout "github.com/espalier-dev/espalier/repo-layout"
+	"github.com/espalier-dev/espalier/repo-layout/v1alpha1"
+)
+
+// Error says in one sentence, free of secrets, why nothing was written. Its
+// Reason is ReportConflict, AuthenticationFailed, SourceUnreachable or ReportFailed.
+type Error = git.Error
+
+// maxAttempts bounds how often a report is built anew on a branch that moves.
+const maxAttempts = 6
+
+// Target says where a report goes and in whose name.
+type Target struct {
+	// URL of the repository and Branch in it.
+	URL, Branch string
+	// Auth is the data of a Secret in Flux's form that may push; nil where there is none.
+	Auth map[string][]byte
+	// Author of the commits.
+	Author v1alpha1.Author
+	// Installation identifies this Espalier; Cluster is the name people gave it;
+	// Namespace and Name are the RepoSync's. Together they own the branch.
+	Installation, Cluster, Namespace, Name string
+	// Revision that the report is about, for a trailer. Empty: no trailer.
+	Revision string
+	// Timeout bounds the whole write. 0: git.DefaultTimeout.
+	Timeout time.Duration
+}
+
+// Result is what became of a write.
+type Result struct {
+	// Commit is the newest of the branch, 40 hex digits.
+	Commit string
+	// Changed is false where the branch held the files already.
+	Changed bool
+}
+
+// Write makes the branch hold the files, with at most one commit. It makes the
+// branch, without history, where it is not there. A branch that moved meanwhile is
+// read again and the commit built anew on it.
+//
+// Errors are *Error, or context.Canceled when ctx was.
+func Write(ctx context.Context, t Target, files map[string][]byte, subject string) (Result, error) {
+	if t.Timeout <= 0 {
+		t.Timeout = git.DefaultTimeout
+	}
+	parent := ctx
+	ctx, cancel := context.WithTimeout(ctx, t.Timeout)
+	defer cancel()
+	w := &writer{Target: t, subject: subject, remote: git.Remote{URL: t.URL, Auth: t.Auth, Timeout: t.Timeout}}
+	if err := w.take(files); err != nil {
+		return Result{}, err
+	}
+	result, err := w.write(ctx)
+	var known *Error
+	switch {
+	case err == nil, errors.As(err, &known):
+		return result, err
+	case parent.Err() != nil && errors.Is(parent.Err(), context.Canceled):
+		return result, context.Canceled
+	}
+	return result, w.remote.Errorf(v1alpha1.ReasonReportFailed, "Writing branch %s of %s ended with: %v", t.Branch, w.remote.Address(), err)
+}
+
+type writer struct {
+	Target
+	subject string
+	remote  git.Remote
+	files   map[string][]byte
+}
+
+// owner is the file that says whose a branch is.
+type owner struct {
+	Format       int    `yaml:"format"`
+	Installation string `yaml:"installation"`
+	Cluster      string `yaml:"cluster"`
+	Namespace    string `yaml:"namespace"`
+	RepoSync     string `yaml:"reposync"`
+}
+
+// take checks the files, and adds the one that says whose the branch is.
+func (w *writer) take(files map[string][]byte) error {
+	if w.Installation == "" {
+		return w.remote.Errorf(v1alpha1.ReasonReportFailed, "The controller does not know which installation it is, so it cannot tell its branch from another's")
+	}
+	w.files = map[string][]byte{}
+	for path, content := range files {
+		if !fs.ValidPath(path) || !repolayout.IsStatusPath(path) || path == repolayout.StatusOwnerFile {
+			return w.remote.Errorf(v1alpha1.ReasonReportFailed, "A report may not write %q", path)
+		}
+		w.files[path] = content
+	}
+	mark := owner{Format: 1, Installation: w.Installation, Cluster: w.Cluster, Namespace: w.Namespace, RepoSync: w.Name}
+	w.files[repolayout.StatusOwnerFile] = append([]byte("# Whose branch this is. Espalier writes to no branch that another installation has marked.\n"), encode(mark)...)
+	return nil
+}
+
+// attempt is one push that did not end well.
+type attempt struct {
+	base, made string
+	err        error
+}
+
+func (w *writer) write(ctx context.Context) (Result, error) {
+	var last attempt
+	for n := range maxAttempts {
+		if n > 0 && pause(ctx, n) != nil {
+			return Result{}, last.err
+		}
+		branch, err := w.remote.Branch(ctx, w.Branch)
+		switch {
+		case err != nil && last.err != nil:
+			return Result{}, last.err // the first says more than what follows from it
+		case err != nil:
+			return Result{}, err
+		case last.err != nil && branch.Hash == last.made:
+			return Result{Commit: last.made, Changed: true}, nil // only the answer was lost
+		case last.err != nil && branch.Hash == last.base && !busy(last.err):
+			return Result{}, last.err // nobody was in the way: it is the push itself
+		}
+		result, made, err := w.commit(ctx, branch)
+		if err == nil {
+			return result, nil
+		}
+		var failure *Error
+		if made == "" || !errors.As(err, &failure) || failure.Reason == v1alpha1.ReasonAuthFailed {
+			return Result{}, err
+		}
+		last = attempt{base: branch.Hash, made: made, err: err}
+	}
+	return Result{}, w.remote.Errorf(v1alpha1.ReasonReportFailed,
+		"Branch %s of %s moved %d times while a report was written: give each RepoSync a branch of its own", w.Branch, w.remote.Address(), maxAttempts)
+}
+
+// commit puts the files on a branch. made is the commit that was to be pushed.
+func (w *writer) commit(ctx context.Context, branch *git.Branch) (result Result, made string, err error) {
+	if err := w.mayWrite(branch); err != nil {
+		return Result{}, "", err
+	}
+	old, err := statusFiles(branch)
+	if err != nil {
+		return Result{}, "", err
+	}
+	made, changed, err := branch.Commit(git.Change{
+		Owns: repolayout.IsStatusPath, Files: w.files, Message: w.message(old),
+		Name: orElse(w.Author.Name, "Espalier"), Email: orElse(w.Author.Email, "espalier@localhost"), When: time.Now(),
+	})
+	switch {
+	case err != nil:
+		return Result{}, "", err
+	case !changed:
+		return Result{Commit: branch.Hash}, "", nil
+	}
+	if err := branch.Push(ctx); err != nil {
+		return Result{}, made, err
+	}
+	return Result{Commit: made, Changed: true}, made, nil
+}
+
+// mayWrite refuses a branch that is not this RepoSync's.
+func (w *writer) mayWrite(branch *git.Branch) error {
+	if branch.Hash == "" {
+		return nil
+	}
+	const advice = "name another in spec.report.commit.branch, or delete this one"
+	content, err := branch.Tree.ReadFile(repolayout.StatusOwnerFile)
+	if err != nil {
+		return w.remote.Errorf(v1alpha1.ReasonReportConflict,
+			"Branch %s of %s was not made by Espalier and is left alone: %s", w.Branch, w.remote.Address(), advice)
+	}
+	var o owner
+	if yaml.Unmarshal(content, &o) != nil || o.Format != 1 || o.Installation == "" {
+		return w.remote.Errorf(v1alpha1.ReasonReportConflict,
+			"Branch %s of %s has a %s that cannot be read, so it is left alone: %s", w.Branch, w.remote.Address(), repolayout.StatusOwnerFile, advice)
+	}
+	if o.Installation == w.Installation && o.Namespace == w.Namespace && o.RepoSync == w.Name {
+		return nil
+	}
+	whose := "another installation"
+	if o.Installation == w.Installation {
+		whose = "this installation"
+	}
+	return w.remote.Errorf(v1alpha1.ReasonReportConflict,
+		"Branch %s of %s is written by RepoSync %s/%s of cluster %s (%s): %s",
+		w.Branch, w.remote.Address(), clean(o.Namespace, 63), clean(o.RepoSync, 63), clean(o.Cluster, 63), whose, advice)
+}
+
+// statusFiles reads what an earlier report left.
+func statusFiles(branch *git.Branch) (map[string][]byte, error) {
+	files := map[string][]byte{}
+	if branch.Hash == "" {
+		return files, nil
+	}
+	err := fs.WalkDir(branch.Tree, ".", func(path string, entry fs.DirEntry, err error) error {
+		if err != nil || !entry.Type().IsRegular() || !repolayout.IsStatusPath(path) {
+			return err
+		}
+		files[path], err = branch.Tree.ReadFile(path)
+		return err
+	})
+	if err != nil {
+		return nil, fmt.Errorf("reading the last report: %w", err)
+	}
+	return files, nil
+}
+
+// busy says that a server refused because somebody else was pushing just then,
+// so that the branch may still look unmoved.
+func busy(err error) bool {
+	return errors.Is(err, git.ErrRefused) && strings.Contains(err.Error(), "lock")
+}
+
+// pause waits longer with each try, about 50 ms to 1.6 s, and not in step with others.
+func pause(ctx context.Context, n int) error {
+	base := 25 * time.Millisecond << n
+	timer := time.NewTimer(base + rand.N(base))
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}
+
+func orElse(s, other string) string {
+	if s == "" {
+		return other
+	}
+	return s
+}

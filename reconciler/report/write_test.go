@@ -1,0 +1,429 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package report
+
+import (
+	"context"
+	"errors"
+	"maps"
+	"net/http"
+	"os/exec"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/espalier-dev/espalier/repo-layout/v1alpha1"
+	"github.com/espalier-dev/espalier/test/gitserver"
+)
+
+const (
+	repo   = "fleet/models"
+	branch = "espalier/status/prod-eu/models/fleet"
+)
+
+func serve(t *testing.T, opts gitserver.Options) *gitserver.Server {
+	t.Helper()
+	s, err := gitserver.Start(opts)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = s.Close() })
+	if err := s.Create(repo); err != nil {
+		t.Fatal(err)
+	}
+	return s
+}
+
+func target(s *gitserver.Server) Target {
+	return Target{
+		URL: s.URL(repo), Branch: branch, Timeout: 30 * time.Second,
+		Author:       v1alpha1.Author{Name: "Espalier", Email: "espalier@example.com"},
+		Installation: "11111111-aaaa", Cluster: "prod-eu", Namespace: "models", Name: "fleet",
+		Revision: "main@sha1:" + commit,
+	}
+}
+
+func snapshot(workspaces ...v1alpha1.Workspace) map[string][]byte {
+	return Files(Snapshot{Cluster: "prod-eu", Namespace: "models", Name: "fleet", Revision: "main@sha1:" + commit, Workspaces: workspaces})
+}
+
+func write(t *testing.T, to Target, files map[string][]byte) Result {
+	t.Helper()
+	result, err := Write(context.Background(), to, files, "espalier: main@sha1:1a2b3c4")
+	if err != nil {
+		t.Fatal(err)
+	}
+	return result
+}
+
+func log(t *testing.T, s *gitserver.Server) []gitserver.Commit {
+	t.Helper()
+	l, err := s.Log(repo, branch)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return l
+}
+
+func progressing(name string) v1alpha1.Workspace {
+	return serving(name, is("Ready", "False", "WaitingForNodes", "0 of 1 nodes has joined"))
+}
+
+func TestWriteAsGitSeesIt(t *testing.T) {
+	server := serve(t, gitserver.Options{User: "ada", Password: "pw"})
+	main, err := server.Push(repo, "main", map[string]string{"a": "1"}, "first")
+	if err != nil {
+		t.Fatal(err)
+	}
+	to := target(server)
+	to.Auth = map[string][]byte{"username": []byte("ada"), "password": []byte("pw")}
+	first := write(t, to, snapshot(progressing("phi-4-mini"), progressing("other")))
+	second := write(t, to, snapshot(served(), tuned()))
+
+	commits := log(t, server)
+	if len(commits) != 2 || commits[0].Hash != second.Commit || commits[1].Hash != first.Commit || !first.Changed || !second.Changed {
+		t.Fatalf("log: got %+v, want the two commits %v and %v", commits, first, second)
+	}
+	if len(commits[1].Parents) != 0 {
+		t.Error("the branch begins without history: nothing of main is on it")
+	}
+	if commits[0].Author != "Espalier" || commits[0].Email != "espalier@example.com" || commits[0].Committer != "Espalier" {
+		t.Errorf("author: got %+v", commits[0])
+	}
+	want := "espalier: main@sha1:1a2b3c4\n\n" +
+		"other: removed\n" +
+		"phi-4-mini: Progressing → Ready\n" +
+		"research/tuning-phi-3: Ready (new)\n\n" +
+		"[skip ci]\n\n" +
+		"Espalier-Cluster: prod-eu\nEspalier-RepoSync: models/fleet\nEspalier-Revision: main@sha1:" + commit
+	if d := cmp.Diff(want, commits[0].Message); d != "" {
+		t.Errorf("message (-want +got):\n%s", d)
+	}
+	trailers := exec.Command("git", "interpret-trailers", "--parse")
+	trailers.Stdin = strings.NewReader(commits[0].Message + "\n")
+	if out, err := trailers.Output(); err != nil || strings.Count(string(out), "\n") != 3 {
+		t.Errorf("git reads these trailers: %s (%v)", out, err)
+	}
+
+	got, err := server.Files(repo, branch)
+	if err != nil {
+		t.Fatal(err)
+	}
+	wantPaths := []string{".espalier.yaml", "README.md", "workspaces/models/phi-4-mini.yaml", "workspaces/research/tuning-phi-3.yaml"}
+	if d := cmp.Diff(wantPaths, slices.Sorted(maps.Keys(got))); d != "" {
+		t.Errorf("files (-want +got):\n%s", d)
+	}
+	for path, content := range snapshot(served(), tuned()) {
+		if got[path] != string(content) {
+			t.Errorf("%s differs", path)
+		}
+	}
+	wantOwner := "# Whose branch this is. Espalier writes to no branch that another installation has marked.\n" +
+		"format: 1\ninstallation: 11111111-aaaa\ncluster: prod-eu\nnamespace: models\nreposync: fleet\n"
+	if d := cmp.Diff(wantOwner, got[".espalier.yaml"]); d != "" {
+		t.Errorf("owner (-want +got):\n%s", d)
+	}
+	if out, err := exec.Command("git", "-C", server.Dir(repo), "fsck", "--strict").CombinedOutput(); err != nil {
+		t.Errorf("fsck: %v\n%s", err, out)
+	}
+	branches, err := server.Branches(repo)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if head, _ := server.Head(repo, "main"); head != main || len(branches) != 2 {
+		t.Errorf("no other branch is touched: main at %s, branches %v", head, branches)
+	}
+}
+
+func TestUnchangedPushesNothing(t *testing.T) {
+	server, files := serve(t, gitserver.Options{}), snapshot(served())
+	first := write(t, target(server), files)
+	server.ResetRequests()
+	again := write(t, target(server), files)
+	if again.Changed || again.Commit != first.Commit {
+		t.Errorf("got %+v, want the commit %s unchanged", again, first.Commit)
+	}
+	requests := server.Requests()
+	if requests[gitserver.ListToPush]+requests[gitserver.Push] != 0 {
+		t.Errorf("nothing is pushed: got %v", requests)
+	}
+	if n := len(log(t, server)); n != 1 {
+		t.Errorf("commits: got %d, want 1", n)
+	}
+}
+
+func TestEmptyRepository(t *testing.T) {
+	server := serve(t, gitserver.Options{})
+	write(t, target(server), snapshot(served()))
+	if n := len(log(t, server)); n != 1 {
+		t.Errorf("commits: got %d, want 1", n)
+	}
+}
+
+func TestOnlyStatusPathsChange(t *testing.T) {
+	server := serve(t, gitserver.Options{})
+	write(t, target(server), snapshot(served()))
+	files, err := server.Files(repo, branch)
+	if err != nil {
+		t.Fatal(err)
+	}
+	// A person adds files of their own, and meddles with ours.
+	files["LICENSE"], files["docs/run"], files["README.md"] = "free", gitserver.Executable("#!/bin/sh"), "edited"
+	files["workspaces/models/phi-4-mini.yaml"] = "state: [not, a, state"
+	if _, err := server.Push(repo, branch, files, "by hand"); err != nil {
+		t.Fatal(err)
+	}
+	write(t, target(server), snapshot(served()))
+	got, err := server.Files(repo, branch)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got["LICENSE"] != "free" || got["docs/run"] != "#!/bin/sh" || got["README.md"] == "edited" {
+		t.Errorf("theirs stays, ours is restored: got %q, %q, %q", got["LICENSE"], got["docs/run"], got["README.md"])
+	}
+	if m := log(t, server)[0].Message; !strings.Contains(m, "phi-4-mini: Ready\n") {
+		t.Errorf("what cannot be read is not told: %s", m)
+	}
+	for _, path := range []string{"docs/x.md", "workspaces/../main.go", "/README.md", ".espalier.yaml", "workspaces"} {
+		server.ResetRequests()
+		_, err := Write(context.Background(), target(server), map[string][]byte{path: []byte("x")}, "s")
+		if err == nil || len(server.Requests()) != 0 {
+			t.Errorf("%s: got %v and %v, want a refusal before any request", path, err, server.Requests())
+		}
+	}
+}
+
+func TestErrors(t *testing.T) {
+	conflict, failed, auth := v1alpha1.ReasonReportConflict, v1alpha1.ReasonReportFailed, v1alpha1.ReasonAuthFailed
+	secret := map[string][]byte{"username": []byte("ada"), "password": []byte("horse-staple")}
+	for name, tc := range map[string]struct {
+		reason string
+		opts   gitserver.Options
+		make   func(*testing.T, *gitserver.Server, *Target)
+		want   string
+		says   []string
+	}{
+		"ForeignBranch": {
+			reason: "A branch that a person made is no report.",
+			make: func(t *testing.T, s *gitserver.Server, _ *Target) {
+				if _, err := s.Push(repo, branch, map[string]string{"main.go": "package main"}, "work"); err != nil {
+					t.Fatal(err)
+				}
+			},
+			want: conflict, says: []string{"not made by Espalier", "spec.report.commit.branch"},
+		},
+		"OtherInstallation": {
+			reason: "Two clusters of one name would overwrite each other for ever.",
+			make: func(t *testing.T, s *gitserver.Server, to *Target) {
+				write(t, *to, snapshot(served()))
+				to.Installation = "22222222-bbbb"
+			},
+			want: conflict, says: []string{"cluster prod-eu", "another installation"},
+		},
+		"OtherRepoSync": {
+			reason: "Two RepoSyncs of one cluster likewise.",
+			make: func(t *testing.T, s *gitserver.Server, to *Target) {
+				write(t, *to, snapshot(served()))
+				to.Name = "second"
+			},
+			want: conflict, says: []string{"RepoSync models/fleet"},
+		},
+		"UnreadableOwner": {
+			reason: "Who cannot be named must be assumed to be somebody.",
+			make: func(t *testing.T, s *gitserver.Server, _ *Target) {
+				if _, err := s.Push(repo, branch, map[string]string{".espalier.yaml": "{"}, "x"); err != nil {
+					t.Fatal(err)
+				}
+			},
+			want: conflict,
+		},
+		"NoInstallation": {
+			reason: "Without an identity nothing can be owned.",
+			make:   func(_ *testing.T, _ *gitserver.Server, to *Target) { to.Installation = "" },
+			want:   failed,
+		},
+		"Protected": {
+			reason: "A protected branch is not tried again and again, and says what to do.",
+			make: func(t *testing.T, s *gitserver.Server, _ *Target) {
+				if err := s.RejectPushes(repo, "espalier/*", "protected"); err != nil {
+					t.Fatal(err)
+				}
+			},
+			want: failed, says: []string{"refuses the push to branch " + branch, "protected branches", "pre-receive hook declined"},
+		},
+		"WrongPassword": {
+			reason: "Reading asks already.",
+			opts:   gitserver.Options{User: "ada", Password: "right"},
+			make:   func(_ *testing.T, _ *gitserver.Server, to *Target) { to.Auth = secret },
+			want:   auth, says: []string{"refuses the credentials"},
+		},
+		"ReadOnly": {
+			reason: "A credential that may read and not write.",
+			make: func(_ *testing.T, s *gitserver.Server, to *Target) {
+				to.Auth = secret
+				s.Break(gitserver.Fault{Service: gitserver.ListToPush, Status: http.StatusForbidden, Body: "no: horse-staple"})
+			},
+			want: auth, says: []string{"forbids"},
+		},
+		"Down": {
+			reason: "Nobody is there.",
+			make: func(t *testing.T, s *gitserver.Server, _ *Target) {
+				if err := s.Pause(); err != nil {
+					t.Fatal(err)
+				}
+			},
+			want: v1alpha1.ReasonSourceUnreachable,
+		},
+		"PushFails": {
+			reason: "A server that fails in the middle of a push is asked again later.",
+			make: func(_ *testing.T, s *gitserver.Server, _ *Target) {
+				s.Break(gitserver.Fault{Service: gitserver.Push, Status: http.StatusBadGateway})
+			},
+			want: v1alpha1.ReasonSourceUnreachable, says: []string{"502"},
+		},
+		"Hangs": {
+			reason: "The time is bounded.",
+			make: func(_ *testing.T, s *gitserver.Server, to *Target) {
+				to.Timeout = 200 * time.Millisecond
+				s.Break(gitserver.Fault{Service: gitserver.Push, Hang: true})
+			},
+			want: v1alpha1.ReasonSourceUnreachable, says: []string{"200ms"},
+		},
+		"BranchName": {
+			reason: "A name that Git does not take.",
+			make:   func(_ *testing.T, _ *gitserver.Server, to *Target) { to.Branch = "a..b" },
+			want:   failed,
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			server := serve(t, tc.opts)
+			to := target(server)
+			tc.make(t, server, &to)
+			before, _ := server.Log(repo, branch)
+			server.ResetRequests()
+			_, err := Write(context.Background(), to, snapshot(progressing("phi-4-mini")), "s")
+			var failure *Error
+			if !errors.As(err, &failure) {
+				t.Fatalf("%s\ngot %T %v, want an *Error", tc.reason, err, err)
+			}
+			t.Log(err)
+			if failure.Reason != tc.want {
+				t.Errorf("%s\nreason: got %s (%v), want %s", tc.reason, failure.Reason, err, tc.want)
+			}
+			for _, part := range tc.says {
+				if !strings.Contains(err.Error(), part) {
+					t.Errorf("%s\nmessage %q does not say %q", tc.reason, err, part)
+				}
+			}
+			if strings.Contains(err.Error(), "horse-staple") {
+				t.Errorf("%s\nmessage %q tells a password", tc.reason, err)
+			}
+			after, _ := server.Log(repo, branch)
+			if d := cmp.Diff(before, after); d != "" {
+				t.Errorf("%s\nsomething was written:\n%s", tc.reason, d)
+			}
+			if n := server.Requests()[gitserver.Push]; n > 1 {
+				t.Errorf("%s\npushes: got %d, want at most 1", tc.reason, n)
+			}
+		})
+	}
+}
+
+func TestMovedBranchIsBuiltAnew(t *testing.T) {
+	for name, tc := range map[string]struct {
+		reason string
+		at     gitserver.Service
+		exists bool
+	}{
+		"BeforeTheList":   {reason: "The push itself sees that the branch moved.", at: gitserver.ListToPush, exists: true},
+		"AfterTheList":    {reason: "The server alone sees it.", at: gitserver.Push, exists: true},
+		"CreatedList":     {reason: "The branch came into being meanwhile.", at: gitserver.ListToPush},
+		"CreatedLateList": {reason: "So late that the server alone sees it.", at: gitserver.Push},
+	} {
+		t.Run(name, func(t *testing.T) {
+			server := serve(t, gitserver.Options{})
+			to := target(server)
+			if tc.exists {
+				write(t, to, snapshot(progressing("phi-4-mini")))
+			}
+			meanwhile := func() { write(t, to, snapshot(progressing("phi-4-mini"), progressing("meanwhile"))) }
+			server.Break(gitserver.Fault{Service: tc.at, Times: 1, Before: meanwhile})
+			result := write(t, to, snapshot(served()))
+			commits := log(t, server)
+			want := 2
+			if tc.exists {
+				want = 3
+			}
+			if len(commits) != want || commits[0].Hash != result.Commit {
+				t.Fatalf("%s\ngot %d commits, want %d with %s at the head", tc.reason, len(commits), want, result.Commit)
+			}
+			if !strings.Contains(commits[0].Message, "meanwhile: removed\nphi-4-mini: Progressing → Ready\n") {
+				t.Errorf("%s\nthe message tells the change from what was there: %s", tc.reason, commits[0].Message)
+			}
+		})
+	}
+}
+
+func TestLostAnswerMakesNoSecondCommit(t *testing.T) {
+	server := serve(t, gitserver.Options{})
+	server.Break(gitserver.Fault{Service: gitserver.Push, Times: 1, After: true})
+	result := write(t, target(server), snapshot(served()))
+	commits := log(t, server)
+	if len(commits) != 1 || commits[0].Hash != result.Commit || !result.Changed {
+		t.Errorf("got %+v and %d commits, want the one that was taken", result, len(commits))
+	}
+}
+
+func TestTwoWritersRace(t *testing.T) {
+	server := serve(t, gitserver.Options{})
+	var done sync.WaitGroup
+	var mu sync.Mutex
+	written := map[string]bool{}
+	for i := range 4 {
+		done.Go(func() {
+			name := string(rune('a' + i))
+			result, err := Write(context.Background(), target(server), snapshot(progressing(name)), "s")
+			if err != nil {
+				t.Error(err)
+				return
+			}
+			mu.Lock()
+			defer mu.Unlock()
+			written[result.Commit] = true
+		})
+	}
+	done.Wait()
+	commits := log(t, server)
+	if len(commits) != 4 || len(written) != 4 {
+		t.Errorf("commits: got %d of %d writers, want 4", len(commits), len(written))
+	}
+	for i, c := range commits {
+		if !written[c.Hash] {
+			t.Errorf("%s is nobody's", c.Hash)
+		}
+		if last := i == len(commits)-1; last != (len(c.Parents) == 0) {
+			t.Errorf("history is not one line at %s", c.Hash)
+		}
+	}
+}
+
+func TestCancel(t *testing.T) {
+	server := serve(t, gitserver.Options{})
+	ctx, cancel := context.WithCancel(context.Background())
+	server.Break(gitserver.Fault{Service: gitserver.Push, Before: cancel})
+	if _, err := Write(ctx, target(server), snapshot(served()), "s"); err != nil && !errors.Is(err, context.Canceled) {
+		t.Errorf("got %v, want context.Canceled", err)
+	}
+}
+
+func TestMessageMentionsNobody(t *testing.T) {
+	w := &writer{Target: Target{Namespace: "models", Name: "fleet", Cluster: "x"}, subject: "by @team: closes #12\nEvil-Trailer: main@sha1:1"}
+	got, _, _ := strings.Cut(w.message(nil), "\n")
+	if want := "by @\u200bteam: closes #\u200b12 Evil-Trailer: main@sha1:1"; got != want {
+		t.Errorf("got %q, want %q", got, want)
+	}
+}
