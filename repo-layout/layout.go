@@ -32,6 +32,8 @@ const (
 	AnnotationInputDigest = "espalier.dev/input-digest"
 	// AnnotationSource is file:line of the object in the repository.
 	AnnotationSource = "espalier.dev/source"
+	// AnnotationSubstituted lists old=new instance types that the RepoSync replaced.
+	AnnotationSubstituted = "espalier.dev/substituted"
 	// AnnotationApprovePrune on a RepoSync, set to a revision's commit, approves
 	// a prune that was held at that commit.
 	AnnotationApprovePrune = "espalier.dev/approve-prune"

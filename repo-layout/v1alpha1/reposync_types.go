@@ -82,8 +82,21 @@ type RepoSyncSpec struct {
 	// a retired size is moved fleet-wide in one reviewed line.
 	// +kubebuilder:validation:MaxProperties=64
 	Substitutions map[string]string `json:"substitutions,omitempty"`
+	// Hook lets the forge say that something was pushed, so that nobody waits for
+	// the interval. Absent: the hook address answers 404 for this RepoSync.
+	Hook *Hook `json:"hook,omitempty"`
 	// Report says where readiness is written back to. Absent: nowhere.
 	Report *Report `json:"report,omitempty"`
+}
+
+// Hook is a push webhook at /hook/<namespace>/<name> of the controller's hook
+// address. It carries no content: a verified call makes the controller look at
+// the source now.
+type Hook struct {
+	// SecretRef names a Secret of the namespace whose key token is the secret of
+	// the webhook: the HMAC-SHA256 key with GitHub and Gitea, the token itself
+	// with GitLab and in an Authorization: Bearer header.
+	SecretRef LocalObjectReference `json:"secretRef"`
 }
 
 // Source is where the desired state comes from.

@@ -1,0 +1,143 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package main
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	"github.com/spf13/cobra"
+	corev1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/runtime"
+	"k8s.io/apimachinery/pkg/types"
+	clientgoscheme "k8s.io/client-go/kubernetes/scheme"
+	ctrl "sigs.k8s.io/controller-runtime"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+	"sigs.k8s.io/controller-runtime/pkg/healthz"
+	"sigs.k8s.io/controller-runtime/pkg/log/zap"
+	"sigs.k8s.io/controller-runtime/pkg/metrics/server"
+
+	"github.com/espalier-dev/espalier/reconciler/nodepool"
+	"github.com/espalier-dev/espalier/reconciler/reposync"
+	"github.com/espalier-dev/espalier/reconciler/source"
+	"github.com/espalier-dev/espalier/reconciler/workspace"
+	"github.com/espalier-dev/espalier/repo-layout/v1alpha1"
+)
+
+func newControllerCommand() *cobra.Command {
+	options := controllerOptions{}
+	command := &cobra.Command{
+		Use:   "controller",
+		Short: "Run the controllers in a cluster",
+		Args:  cobra.NoArgs,
+		RunE: func(c *cobra.Command, _ []string) error {
+			if err := options.Validate(); err != nil {
+				return err
+			}
+			return runController(c.Context(), options)
+		},
+	}
+	options.BindFlags(command.Flags())
+	return command
+}
+
+// runController runs the manager until ctx ends; it stops gracefully.
+func runController(ctx context.Context, o controllerOptions) error {
+	ctrl.SetLogger(zap.New(zap.UseDevMode(false)))
+	config, err := ctrl.GetConfig()
+	if err != nil {
+		return fmt.Errorf("finding a cluster: %w", err)
+	}
+	config.QPS, config.Burst = o.KubeAPIQPS, o.KubeAPIBurst
+	config.UserAgent = "espalier"
+	mgr, err := ctrl.NewManager(config, ctrl.Options{
+		Scheme:                        newScheme(),
+		Metrics:                       server.Options{BindAddress: o.MetricsAddr},
+		HealthProbeBindAddress:        o.HealthAddr,
+		LeaderElection:                o.LeaderElect,
+		LeaderElectionID:              "controller.espalier.dev",
+		LeaderElectionNamespace:       o.LeaderElectNamespace,
+		LeaderElectionReleaseOnCancel: true,
+		GracefulShutdownTimeout:       &o.GracefulStop,
+	})
+	if err != nil {
+		return fmt.Errorf("making the manager: %w", err)
+	}
+	if err := addProbes(mgr); err != nil {
+		return err
+	}
+	installation, err := installationID(ctx, mgr.GetAPIReader())
+	if err != nil {
+		return err
+	}
+	if err := addControllers(ctx, mgr, o, installation); err != nil {
+		return err
+	}
+	if err := mgr.Start(ctx); err != nil {
+		return fmt.Errorf("running the controllers: %w", err)
+	}
+	return nil
+}
+
+func newScheme() *runtime.Scheme {
+	scheme := runtime.NewScheme()
+	for _, add := range []func(*runtime.Scheme) error{clientgoscheme.AddToScheme, v1alpha1.AddToScheme} {
+		if err := add(scheme); err != nil {
+			panic(err) // two kinds of one name: a mistake of the build, not of the user
+		}
+	}
+	return scheme
+}
+
+func addProbes(mgr ctrl.Manager) error {
+	if err := mgr.AddHealthzCheck("alive", healthz.Ping); err != nil {
+		return fmt.Errorf("adding the liveness probe: %w", err)
+	}
+	if err := mgr.AddReadyzCheck("ready", healthz.Ping); err != nil {
+		return fmt.Errorf("adding the readiness probe: %w", err)
+	}
+	return nil
+}
+
+// installationID is the UID of the namespace kube-system: what tells one cluster
+// from another of the same name.
+func installationID(ctx context.Context, reader client.Reader) (string, error) {
+	ns := &corev1.Namespace{}
+	if err := reader.Get(ctx, types.NamespacedName{Name: "kube-system"}, ns); err != nil {
+		return "", fmt.Errorf("reading the identity of the cluster: %w", err)
+	}
+	return string(ns.UID), nil
+}
+
+func addControllers(ctx context.Context, mgr ctrl.Manager, o controllerOptions, installation string) error {
+	syncs := reposync.New(reposync.Deps{
+		Client: mgr.GetClient(), Reader: mgr.GetAPIReader(), Events: mgr.GetEventRecorder("reposync"),
+		Source: source.NewStore(source.Options{}), Cluster: o.ClusterName, Installation: installation, Clock: time.Now,
+	})
+	if err := syncs.SetupWithManager(mgr); err != nil {
+		return fmt.Errorf("setting up the RepoSync controller: %w", err)
+	}
+	if o.HookAddr != "" {
+		if err := mgr.Add(&reposync.HookServer{Addr: o.HookAddr, Reconciler: syncs}); err != nil {
+			return fmt.Errorf("adding the webhook server: %w", err)
+		}
+	}
+	workspaces := workspace.New(workspace.Deps{
+		Client: mgr.GetClient(), Reader: mgr.GetAPIReader(), Events: mgr.GetEventRecorder("workspace"),
+		Render: o.render(), Region: o.Region,
+	})
+	if err := workspaces.SetupWithManager(ctx, mgr); err != nil {
+		return fmt.Errorf("setting up the Workspace controller: %w", err)
+	}
+	providers, err := o.providers()
+	if err != nil {
+		return err
+	}
+	if err := nodepool.SetupWithManager(mgr, nodepool.Deps{
+		Providers: providers, Installation: installation, Region: o.Region, PollInterval: o.PoolPollInterval, Clock: time.Now,
+	}); err != nil {
+		return fmt.Errorf("setting up the GPUNodePool controller: %w", err)
+	}
+	return nil
+}

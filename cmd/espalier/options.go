@@ -1,0 +1,100 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package main
+
+import (
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/spf13/pflag"
+
+	"github.com/espalier-dev/espalier/gpu/aks"
+	"github.com/espalier-dev/espalier/gpu/existing"
+	"github.com/espalier-dev/espalier/gpu/pool"
+	"github.com/espalier-dev/espalier/render"
+	"github.com/espalier-dev/espalier/repo-layout/v1alpha1"
+)
+
+// controllerOptions are the settings of `espalier controller`.
+type controllerOptions struct {
+	ClusterName string
+	Provider    string
+	Region      string
+
+	MetricsAddr, HealthAddr, HookAddr string
+	LeaderElect                       bool
+	LeaderElectNamespace              string
+	GracefulStop                      time.Duration
+	KubeAPIQPS                        float32
+	KubeAPIBurst                      int
+
+	HelperImage      string
+	StorageClass     string
+	PoolPollInterval time.Duration
+
+	Azure aks.Options
+}
+
+// BindFlags binds the options to flags.
+func (o *controllerOptions) BindFlags(fs *pflag.FlagSet) {
+	fs.StringVar(&o.ClusterName, "cluster-name", "", "Name of this cluster in status branches; required to report readiness to Git")
+	fs.StringVar(&o.Provider, "provider", string(v1alpha1.ProviderAKS), "Where the nodes of Workspaces come from: aks or existing")
+	fs.StringVar(&o.Region, "region", "", "Cloud region that prices are quoted for; empty: the cheapest known")
+
+	fs.StringVar(&o.MetricsAddr, "metrics-addr", ":8080", "Address of the metrics endpoint; 0 turns it off")
+	fs.StringVar(&o.HealthAddr, "health-addr", ":9440", "Address of the probes /healthz and /readyz")
+	fs.StringVar(&o.HookAddr, "hook-addr", "", "Address of push webhooks, /hook/<namespace>/<reposync>; empty turns it off")
+	fs.BoolVar(&o.LeaderElect, "leader-elect", true, "Run only as the leader, so that two replicas never act at once")
+	fs.StringVar(&o.LeaderElectNamespace, "leader-elect-namespace", "", "Namespace of the leader's Lease; empty: the controller's own")
+	fs.DurationVar(&o.GracefulStop, "graceful-stop", 20*time.Second, "How long running passes may take to end after SIGTERM")
+	fs.Float32Var(&o.KubeAPIQPS, "kube-api-qps", 50, "Requests per second to the API server")
+	fs.IntVar(&o.KubeAPIBurst, "kube-api-burst", 100, "Burst of requests to the API server")
+
+	fs.StringVar(&o.HelperImage, "helper-image", "", "Image of Espalier itself, by digest, for data and adapter helpers in tuning pods")
+	fs.StringVar(&o.StorageClass, "storage-class", "", "StorageClass of the claims for checkpoints; empty: the cluster's default")
+	fs.DurationVar(&o.PoolPollInterval, "pool-poll-interval", 15*time.Second, "How often to ask the cloud while a node pool is being created or deleted")
+
+	o.Azure.BindFlags(fs)
+}
+
+// Validate says what is missing, all at once.
+func (o *controllerOptions) Validate() error {
+	var problems []error
+	switch v1alpha1.Provider(o.Provider) {
+	case v1alpha1.ProviderExisting:
+	case v1alpha1.ProviderAKS:
+		if !o.Azure.Enabled() {
+			problems = append(problems, errors.New("--provider aks needs the AKS cluster: --azure-subscription-id, --azure-resource-group and --azure-cluster-name"))
+		}
+	default:
+		problems = append(problems, fmt.Errorf("--provider %q: aks or existing", o.Provider))
+	}
+	if o.Azure.Enabled() {
+		problems = append(problems, o.Azure.Validate())
+	}
+	if o.HelperImage == "" {
+		problems = append(problems, errors.New("--helper-image is required: tuning pods fetch data and push adapters with it"))
+	}
+	return errors.Join(problems...)
+}
+
+func (o *controllerOptions) render() render.Options {
+	return render.Options{Provider: v1alpha1.Provider(o.Provider), HelperImage: o.HelperImage, StorageClass: o.StorageClass}
+}
+
+// providers makes the node pool providers that this installation can use.
+func (o *controllerOptions) providers() (map[v1alpha1.Provider]pool.Provider, error) {
+	providers := map[v1alpha1.Provider]pool.Provider{v1alpha1.ProviderExisting: &existing.Provider{}}
+	if !o.Azure.Enabled() {
+		return providers, nil
+	}
+	config, err := o.Azure.Config()
+	if err != nil {
+		return nil, fmt.Errorf("reading the Azure settings: %w", err)
+	}
+	if providers[v1alpha1.ProviderAKS], err = aks.New(config); err != nil {
+		return nil, fmt.Errorf("connecting to AKS: %w", err)
+	}
+	return providers, nil
+}

@@ -1,0 +1,113 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package main
+
+import (
+	"bytes"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+
+	"github.com/spf13/cobra"
+	"sigs.k8s.io/yaml"
+
+	"github.com/espalier-dev/espalier/render"
+	"github.com/espalier-dev/espalier/repo-layout/v1alpha1"
+)
+
+func newRenderCommand() *cobra.Command {
+	var options loadOptions
+	var only, helperImage string
+	output := "yaml"
+	provider := string(v1alpha1.ProviderAKS)
+	command := &cobra.Command{
+		Use:   "render PATH",
+		Short: "Print what would be applied",
+		Long: "Prints every child of the Workspaces below PATH as the controller would apply them, byte for byte, for the first\n" +
+			"candidate that works. What is refused is said on stderr, and the exit code is 1.",
+		Args: cobra.ExactArgs(1),
+		RunE: func(c *cobra.Command, paths []string) error {
+			l, err := load(c.Context(), paths[0], options)
+			if err != nil {
+				return err
+			}
+			saySync(c.ErrOrStderr(), l.sync)
+			return renderAll(c, l, only, output, render.Options{Provider: v1alpha1.Provider(provider), HelperImage: helperImage})
+		},
+	}
+	command.Flags().StringVar(&options.syncFile, "sync", "", "File with the RepoSync whose substitutions apply; empty: the one found in the tree")
+	command.Flags().StringVar(&options.region, "region", "", "Cloud region that prices are quoted for; empty: the cheapest known")
+	command.Flags().StringVar(&only, "workspace", "", "NAMESPACE/NAME of the only Workspace to render")
+	command.Flags().StringVar(&provider, "provider", provider, "Where the nodes come from: aks or existing")
+	command.Flags().StringVar(&helperImage, "helper-image", "espalier", "Image of Espalier for the helpers in tuning pods, as given to the controller")
+	command.Flags().StringVarP(&output, "output", "o", output, "yaml, or a folder to write one file a Workspace into")
+	return command
+}
+
+func renderAll(c *cobra.Command, l loaded, only, output string, options render.Options) error {
+	refused := false
+	for _, f := range l.findings {
+		if f.Severity == "error" {
+			refused = true
+			if err := printFindings(c.ErrOrStderr(), []v1alpha1.Finding{f}, "text"); err != nil {
+				return err
+			}
+		}
+	}
+	found := false
+	for _, d := range l.workspaces {
+		key := d.workspace.Namespace + "/" + d.workspace.Name
+		usable := d.assessment.Usable()
+		if (only != "" && only != key) || d.assessment.Refused() || len(usable) == 0 {
+			continue
+		}
+		found = true
+		out, err := render.Render(render.Input{
+			Workspace: d.workspace, Assessment: d.assessment, Candidate: usable[0], Config: d.config, Options: options,
+		})
+		if err != nil {
+			fmt.Fprintf(c.ErrOrStderr(), "%s: error: %v\n", key, err)
+			refused = true
+			continue
+		}
+		if err := writeRendered(c, d.workspace, out, output); err != nil {
+			return err
+		}
+	}
+	if only != "" && !found && !refused {
+		return fmt.Errorf("--workspace %s: no such Workspace below the path", only)
+	}
+	if refused {
+		return errRefused
+	}
+	return nil
+}
+
+func writeRendered(c *cobra.Command, w *v1alpha1.Workspace, out render.Output, output string) error {
+	var text bytes.Buffer
+	for _, o := range out.Objects() {
+		object := o.DeepCopy()
+		object.SetNamespace(w.Namespace)
+		content, err := yaml.Marshal(object.Object)
+		if err != nil {
+			return fmt.Errorf("writing %s %s as YAML: %w", o.GetKind(), o.GetName(), err)
+		}
+		text.WriteString("---\n")
+		text.Write(content)
+	}
+	if output == "yaml" {
+		_, err := c.OutOrStdout().Write(text.Bytes())
+		return err
+	}
+	folder := filepath.Join(output, w.Namespace)
+	if err := os.MkdirAll(folder, 0o755); err != nil {
+		return fmt.Errorf("making the output folder: %w", err)
+	}
+	name := filepath.Join(folder, strings.ReplaceAll(w.Name, "/", "-")+".yaml")
+	if err := os.WriteFile(name, text.Bytes(), 0o644); err != nil {
+		return fmt.Errorf("writing %s: %w", name, err)
+	}
+	fmt.Fprintln(c.ErrOrStderr(), "wrote", name)
+	return nil
+}

@@ -1,0 +1,31 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package main
+
+import (
+	"github.com/spf13/cobra"
+)
+
+func newRootCommand() *cobra.Command {
+	root := &cobra.Command{
+		Use:           "espalier",
+		Short:         "GitOps for GPU model work",
+		Long:          "Espalier turns a Git repository of model workspaces into running GPU work, and tells Git what became of it.",
+		SilenceUsage:  true,
+		SilenceErrors: true,
+	}
+	root.AddCommand(
+		newControllerCommand(),
+		newValidateCommand(),
+		newRenderCommand(),
+		newConvertCommand(),
+		newInitCommand(),
+		newFitCommand(),
+		newPresetsCommand(),
+		newSKUsCommand(),
+		newStatusCommand(),
+		newDataCommand(),
+		newAdapterCommand(),
+	)
+	return root
+}

@@ -1,0 +1,66 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package main
+
+import (
+	"fmt"
+	"text/tabwriter"
+
+	"github.com/spf13/cobra"
+	ctrl "sigs.k8s.io/controller-runtime"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	"github.com/espalier-dev/espalier/reconciler/condition"
+	"github.com/espalier-dev/espalier/repo-layout/v1alpha1"
+)
+
+func newStatusCommand() *cobra.Command {
+	var namespace string
+	command := &cobra.Command{
+		Use:   "status",
+		Short: "Show the Workspaces of the cluster and what they wait for",
+		Args:  cobra.NoArgs,
+		RunE: func(c *cobra.Command, _ []string) error {
+			config, err := ctrl.GetConfig()
+			if err != nil {
+				return fmt.Errorf("finding a cluster: %w", err)
+			}
+			reader, err := client.New(config, client.Options{Scheme: newScheme()})
+			if err != nil {
+				return fmt.Errorf("connecting to the cluster: %w", err)
+			}
+			return printStatus(c, reader, namespace)
+		},
+	}
+	command.Flags().StringVarP(&namespace, "namespace", "n", "", "Namespace to show; empty: all")
+	return command
+}
+
+func printStatus(command *cobra.Command, reader client.Reader, namespace string) error {
+	list := &v1alpha1.WorkspaceList{}
+	if err := reader.List(command.Context(), list, client.InNamespace(namespace)); err != nil {
+		return fmt.Errorf("listing Workspaces: %w", err)
+	}
+	if len(list.Items) == 0 {
+		fmt.Fprintln(command.ErrOrStderr(), "no Workspaces: apply a RepoSync, or see espalier init")
+		return nil
+	}
+	table := tabwriter.NewWriter(command.OutOrStdout(), 0, 4, 3, ' ', 0)
+	fmt.Fprintln(table, "NAMESPACE\tNAME\tINSTANCE\tREADY\tREASON\tMESSAGE")
+	for i := range list.Items {
+		w := &list.Items[i]
+		ready, reason, message := "–", "–", "–"
+		if c := condition.Get(w, v1alpha1.ConditionReady); c != nil {
+			ready, reason, message = string(c.Status), c.Reason, c.Message
+		}
+		fmt.Fprintf(table, "%s\t%s\t%s\t%s\t%s\t%s\n", w.Namespace, w.Name, orDash(w.Status.Instance), ready, reason, message)
+	}
+	return table.Flush()
+}
+
+func orDash(s string) string {
+	if s == "" {
+		return "–"
+	}
+	return s
+}

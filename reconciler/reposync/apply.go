@@ -1,0 +1,121 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package reposync
+
+import (
+	"context"
+	"fmt"
+
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	"github.com/espalier-dev/espalier/reconciler/apply"
+	"github.com/espalier-dev/espalier/reconciler/condition"
+	repolayout "github.com/espalier-dev/espalier/repo-layout"
+	"github.com/espalier-dev/espalier/repo-layout/v1alpha1"
+)
+
+// apply applies the inputs, then node pools, then Workspaces. One object that
+// the API server refuses holds up no other.
+func (r *Reconciler) apply(ctx context.Context, p *pass) error {
+	for _, ours := range []bool{false, true} {
+		for _, w := range p.kept.built.wanted {
+			if (w.object.GroupVersionKind().Group == v1alpha1.Group) != ours {
+				continue
+			}
+			if err := r.applyOne(ctx, p, w); err != nil {
+				return err
+			}
+		}
+	}
+	p.sync.Status.Inventory = apply.Union(entriesOf(p.kept.built.wanted), p.sync.Status.Inventory)
+	condition.True(p.sync, v1alpha1.ConditionApplied, v1alpha1.ReasonSucceeded, "Applied revision "+p.kept.commit.Revision)
+	return nil
+}
+
+func (r *Reconciler) applyOne(ctx context.Context, p *pass, w wanted) error {
+	live, err := r.live(ctx, p, w)
+	if err != nil {
+		return err
+	}
+	if live != nil && p.upToDate(w, live) {
+		return nil
+	}
+	desired := w.object.DeepCopy()
+	if live != nil && live.GetAnnotations()[repolayout.AnnotationDigest] == desired.GetAnnotations()[repolayout.AnnotationDigest] {
+		// Unchanged since an earlier commit: the revision is the one that last changed it.
+		keepAnnotation(desired, live, repolayout.AnnotationRevision)
+		keepAnnotation(desired, live, repolayout.AnnotationSource)
+	}
+	applied, err := apply.Object(ctx, r.Client, desired, live)
+	if conflict, ok := apply.AsConflict(err); ok {
+		p.conflicts = append(p.conflicts, conflict.Error())
+		return nil
+	}
+	if apierrors.IsInvalid(err) || apierrors.IsBadRequest(err) || apierrors.IsForbidden(err) {
+		p.refusals = append(p.refusals, fmt.Sprintf("%s:%d: %v", w.file, w.line, err))
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	p.kept.applied[w.entry.ID] = applied.GetGeneration()
+	return nil
+}
+
+// live returns what the cluster holds, nil when it holds nothing. Our kinds come
+// from the cache; of an input only the metadata is read, and only when the
+// source was looked at, because inputs are not cached.
+func (r *Reconciler) live(ctx context.Context, p *pass, w wanted) (client.Object, error) {
+	var live client.Object
+	reader := client.Reader(r.Client)
+	switch w.object.GetKind() {
+	case v1alpha1.WorkspaceKind:
+		live = &v1alpha1.Workspace{}
+	case v1alpha1.GPUNodePoolKind:
+		live = &v1alpha1.GPUNodePool{}
+	default:
+		if _, done := p.kept.applied[w.entry.ID]; done && !p.looked {
+			return w.object, nil
+		}
+		metadata := &metav1.PartialObjectMetadata{}
+		metadata.SetGroupVersionKind(w.object.GroupVersionKind())
+		live, reader = metadata, r.Reader
+	}
+	err := reader.Get(ctx, client.ObjectKeyFromObject(w.object), live)
+	if apierrors.IsNotFound(err) {
+		delete(p.kept.applied, w.entry.ID)
+		return nil, nil
+	}
+	if err != nil {
+		return nil, fmt.Errorf("reading %s: %w", apply.Describe(w.object), err)
+	}
+	return live, nil
+}
+
+// upToDate says that we applied exactly this, and that nobody has changed the
+// object since: an unchanged object costs no call.
+func (p *pass) upToDate(w wanted, live client.Object) bool {
+	generation, ok := p.kept.applied[w.entry.ID]
+	if w.object.GroupVersionKind().Group != v1alpha1.Group && p.looked {
+		return false // no generation tells whether an input was changed by hand
+	}
+	return ok && generation == live.GetGeneration() &&
+		live.GetAnnotations()[repolayout.AnnotationDigest] == w.object.GetAnnotations()[repolayout.AnnotationDigest]
+}
+
+func keepAnnotation(desired *unstructured.Unstructured, live client.Object, key string) {
+	if value := live.GetAnnotations()[key]; value != "" {
+		setAnnotations(desired, map[string]string{key: value})
+	}
+}
+
+func entriesOf(all []wanted) []v1alpha1.InventoryEntry {
+	entries := make([]v1alpha1.InventoryEntry, len(all))
+	for i, w := range all {
+		entries[i] = w.entry
+	}
+	return entries
+}

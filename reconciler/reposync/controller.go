@@ -1,0 +1,204 @@
+// SPDX-License-Identifier: Apache-2.0
+
+// Package reposync keeps a cluster as a path of a Git repository says: it reads
+// the commit, builds the user's tree, applies the inputs and the Workspaces,
+// prunes what Git dropped, and writes readiness back.
+//
+// It never sizes, never renders, and never asks a cloud: those are the
+// Workspace's and the GPUNodePool's controllers.
+package reposync
+
+import (
+	"context"
+	"fmt"
+	"sync"
+	"time"
+
+	corev1 "k8s.io/api/core/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	"k8s.io/apimachinery/pkg/types"
+	"k8s.io/client-go/tools/events"
+	"k8s.io/client-go/util/workqueue"
+	ctrl "sigs.k8s.io/controller-runtime"
+	"sigs.k8s.io/controller-runtime/pkg/builder"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+	"sigs.k8s.io/controller-runtime/pkg/controller"
+	"sigs.k8s.io/controller-runtime/pkg/event"
+	"sigs.k8s.io/controller-runtime/pkg/handler"
+	"sigs.k8s.io/controller-runtime/pkg/predicate"
+	"sigs.k8s.io/controller-runtime/pkg/reconcile"
+	crsource "sigs.k8s.io/controller-runtime/pkg/source"
+
+	"github.com/espalier-dev/espalier/reconciler/source"
+	repolayout "github.com/espalier-dev/espalier/repo-layout"
+	"github.com/espalier-dev/espalier/repo-layout/v1alpha1"
+)
+
+// Backoff of a RepoSync whose source cannot be reached.
+const (
+	retryFirst = time.Second
+	retryMost  = 5 * time.Minute
+)
+
+// Deps is what the controller works with.
+type Deps struct {
+	Client client.Client
+	// Reader reads past the cache: Secrets are never cached.
+	Reader client.Reader
+	Events events.EventRecorder
+	Source *source.Store
+	// Cluster is the --cluster-name, "" when not given: then nothing is reported.
+	Cluster string
+	// Installation tells this cluster from another of the same name.
+	Installation string
+	Clock        func() time.Time
+}
+
+// Reconciler reconciles RepoSyncs.
+type Reconciler struct {
+	Deps
+	kept  sync.Map // types.UID → *kept
+	asked sync.Map // types.UID → true: the hook wants the source looked at
+	hook  chan event.GenericEvent
+}
+
+// kept is what a RepoSync's last pass learnt. It is a cache: without it, the
+// next pass reads the source and applies everything once more.
+type kept struct {
+	generation int64
+	lookedAt   time.Time
+	commit     *source.Commit
+	built      built
+	applied    map[string]int64 // inventory ID → generation as of our last apply
+	reported   string           // digest of the files last written
+	reportedAt time.Time
+}
+
+// New returns a Reconciler.
+func New(d Deps) *Reconciler {
+	return &Reconciler{Deps: d, hook: make(chan event.GenericEvent, 64)}
+}
+
+// SetupWithManager registers the controller and its watches.
+func (r *Reconciler) SetupWithManager(mgr ctrl.Manager) error {
+	asked := predicate.Or(predicate.GenerationChangedPredicate{}, predicate.AnnotationChangedPredicate{})
+	return ctrl.NewControllerManagedBy(mgr).
+		Named("reposync").
+		For(&v1alpha1.RepoSync{}, builder.WithPredicates(asked)).
+		Watches(&v1alpha1.Workspace{}, handler.EnqueueRequestsFromMapFunc(syncOf)).
+		WatchesRawSource(crsource.Channel(r.hook, &handler.EnqueueRequestForObject{})).
+		WithOptions(controller.Options{
+			MaxConcurrentReconciles: 4,
+			RateLimiter:             workqueue.NewTypedItemExponentialFailureRateLimiter[reconcile.Request](retryFirst, retryMost),
+		}).
+		Complete(r)
+}
+
+// syncOf maps an applied object to its RepoSync.
+func syncOf(_ context.Context, o client.Object) []reconcile.Request {
+	name, namespace := o.GetLabels()[repolayout.LabelSyncName], o.GetLabels()[repolayout.LabelSyncNamespace]
+	if name == "" || namespace == "" {
+		return nil
+	}
+	return []reconcile.Request{{NamespacedName: types.NamespacedName{Namespace: namespace, Name: name}}}
+}
+
+// +kubebuilder:rbac:groups=espalier.dev,resources=reposyncs,verbs=get;list;watch;update;patch
+// +kubebuilder:rbac:groups=espalier.dev,resources=reposyncs/status,verbs=get;update;patch
+// +kubebuilder:rbac:groups=espalier.dev,resources=reposyncs/finalizers,verbs=update
+// +kubebuilder:rbac:groups=espalier.dev,resources=workspaces;gpunodepools,verbs=get;list;watch;create;update;patch;delete
+// +kubebuilder:rbac:groups="",resources=configmaps;secrets;persistentvolumeclaims,verbs=get;list;watch;create;update;patch;delete
+// +kubebuilder:rbac:groups="",resources=namespaces,verbs=get
+// +kubebuilder:rbac:groups=events.k8s.io,resources=events,verbs=create;patch
+
+// Reconcile makes one pass over a RepoSync.
+func (r *Reconciler) Reconcile(ctx context.Context, req ctrl.Request) (ctrl.Result, error) {
+	obj := &v1alpha1.RepoSync{}
+	if err := r.Client.Get(ctx, req.NamespacedName, obj); err != nil {
+		return ctrl.Result{}, client.IgnoreNotFound(err)
+	}
+	if !obj.DeletionTimestamp.IsZero() {
+		return r.finalize(ctx, obj)
+	}
+	if added, err := r.ensureFinalizer(ctx, obj); err != nil || added {
+		return ctrl.Result{}, err
+	}
+	before := obj.DeepCopy()
+	p := &pass{sync: obj, kept: r.recall(obj)}
+	if obj.Spec.Suspend {
+		p.suspend()
+		return ctrl.Result{}, r.patchStatus(ctx, before, obj)
+	}
+	stepErr := r.run(ctx, p)
+	reportErr := r.observeAndReport(ctx, p)
+	p.conclude(stepErr, reportErr)
+	if err := r.patchStatus(ctx, before, obj); err != nil {
+		return ctrl.Result{}, err
+	}
+	r.announce(before, obj, p)
+	return p.result(stepErr, reportErr, r.Clock())
+}
+
+// run goes through the steps and stops at the first that errs.
+func (r *Reconciler) run(ctx context.Context, p *pass) error {
+	for _, s := range []struct {
+		name      string
+		condition string
+		do        func(context.Context, *pass) error
+	}{
+		{"source", v1alpha1.ConditionSourceReady, r.source}, // read the commit
+		{"build", v1alpha1.ConditionBuilt, r.build},         // unit by unit; what fails, fails alone
+		{"apply", v1alpha1.ConditionApplied, r.apply},       // inputs, then Workspaces
+		{"prune", v1alpha1.ConditionApplied, r.prune},       // behind a guard
+	} {
+		if err := s.do(ctx, p); err != nil {
+			p.failed = s.condition
+			return err
+		}
+	}
+	return nil
+}
+
+func (r *Reconciler) recall(obj *v1alpha1.RepoSync) *kept {
+	k, _ := r.kept.LoadOrStore(obj.UID, &kept{applied: map[string]int64{}})
+	return k.(*kept)
+}
+
+// patchStatus is the one status write of a pass. A conflict means that the
+// object has changed: its event brings the next pass.
+func (r *Reconciler) patchStatus(ctx context.Context, before, after *v1alpha1.RepoSync) error {
+	if statusEqual(before, after) {
+		return nil
+	}
+	patch := client.MergeFromWithOptions(before, client.MergeFromWithOptimisticLock{})
+	err := r.Client.Status().Patch(ctx, after, patch)
+	if apierrors.IsConflict(err) {
+		r.again(after)
+		return nil
+	}
+	if err != nil {
+		return fmt.Errorf("writing the status of RepoSync %s/%s: %w", after.Namespace, after.Name, err)
+	}
+	return nil
+}
+
+// again asks for another pass without an error.
+func (r *Reconciler) again(obj *v1alpha1.RepoSync) {
+	select {
+	case r.hook <- event.GenericEvent{Object: obj}:
+	default: // the queue is full of the same question
+	}
+}
+
+// announce emits an event for what changed, none when nothing did.
+func (r *Reconciler) announce(before, after *v1alpha1.RepoSync, p *pass) {
+	if before.Status.LastAppliedRevision != after.Status.LastAppliedRevision {
+		r.Events.Eventf(after, nil, corev1.EventTypeNormal, "Applied", "Apply", "Applied revision %s", after.Status.LastAppliedRevision)
+	}
+	if len(p.pruned) > 0 {
+		r.Events.Eventf(after, nil, corev1.EventTypeNormal, "Pruned", "Prune", "Deleted what revision %s dropped: %s", after.Status.LastAttemptedRevision, joinIDs(p.pruned))
+	}
+	for _, kind := range []string{v1alpha1.ConditionReady, v1alpha1.ConditionPruneHeld, v1alpha1.ConditionReported} {
+		warnWhenNew(r.Events, before, after, kind)
+	}
+}

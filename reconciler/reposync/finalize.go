@@ -1,0 +1,84 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package reposync
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	ctrl "sigs.k8s.io/controller-runtime"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+	"sigs.k8s.io/controller-runtime/pkg/controller/controllerutil"
+
+	"github.com/espalier-dev/espalier/reconciler/apply"
+	"github.com/espalier-dev/espalier/reconciler/condition"
+	repolayout "github.com/espalier-dev/espalier/repo-layout"
+	"github.com/espalier-dev/espalier/repo-layout/v1alpha1"
+)
+
+// goneAgain is how often to look whether the Workspaces are gone; their own
+// events mostly say so earlier.
+const goneAgain = 15 * time.Second
+
+func (r *Reconciler) ensureFinalizer(ctx context.Context, obj *v1alpha1.RepoSync) (bool, error) {
+	before := obj.DeepCopy()
+	if !controllerutil.AddFinalizer(obj, repolayout.Finalizer) {
+		return false, nil
+	}
+	if err := r.Client.Patch(ctx, obj, client.MergeFromWithOptions(before, client.MergeFromWithOptimisticLock{})); err != nil {
+		return false, fmt.Errorf("adding the finalizer to RepoSync %s/%s: %w", obj.Namespace, obj.Name, err)
+	}
+	r.again(obj)
+	return true, nil
+}
+
+// finalize takes down what was applied: Workspaces first, and the inputs they
+// use when those are gone. With deletionPolicy Orphan everything stays.
+func (r *Reconciler) finalize(ctx context.Context, obj *v1alpha1.RepoSync) (ctrl.Result, error) {
+	if !controllerutil.ContainsFinalizer(obj, repolayout.Finalizer) {
+		return ctrl.Result{}, nil
+	}
+	if obj.Spec.DeletionPolicy != v1alpha1.Orphan {
+		if err := r.deleteInventory(ctx, obj, true); err != nil {
+			return ctrl.Result{}, err
+		}
+		left, err := r.workspaces(ctx, obj)
+		if err != nil {
+			return ctrl.Result{}, err
+		}
+		if len(left) > 0 {
+			return ctrl.Result{RequeueAfter: goneAgain}, r.sayDeleting(ctx, obj, left)
+		}
+		if err := r.deleteInventory(ctx, obj, false); err != nil {
+			return ctrl.Result{}, err
+		}
+	}
+	r.kept.Delete(obj.UID)
+	before := obj.DeepCopy()
+	controllerutil.RemoveFinalizer(obj, repolayout.Finalizer)
+	if err := r.Client.Patch(ctx, obj, client.MergeFrom(before)); client.IgnoreNotFound(err) != nil {
+		return ctrl.Result{}, fmt.Errorf("removing the finalizer of RepoSync %s/%s: %w", obj.Namespace, obj.Name, err)
+	}
+	return ctrl.Result{}, nil
+}
+
+// deleteInventory deletes our kinds, or the inputs.
+func (r *Reconciler) deleteInventory(ctx context.Context, obj *v1alpha1.RepoSync, ours bool) error {
+	for _, e := range obj.Status.Inventory {
+		if apply.IsOurs(e) != ours {
+			continue
+		}
+		if _, err := r.deleteEntry(ctx, obj, e); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (r *Reconciler) sayDeleting(ctx context.Context, obj *v1alpha1.RepoSync, left []v1alpha1.Workspace) error {
+	before := obj.DeepCopy()
+	message := fmt.Sprintf("Waiting for %d Workspaces to go, %s first", len(left), left[0].Name)
+	condition.Progressing(obj, v1alpha1.ReasonDeleting, message)
+	return r.patchStatus(ctx, before, obj)
+}

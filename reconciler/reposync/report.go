@@ -1,0 +1,162 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package reposync
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	"github.com/espalier-dev/espalier/reconciler/condition"
+	"github.com/espalier-dev/espalier/reconciler/fault"
+	"github.com/espalier-dev/espalier/reconciler/report"
+	repolayout "github.com/espalier-dev/espalier/repo-layout"
+	"github.com/espalier-dev/espalier/repo-layout/v1alpha1"
+)
+
+// observeAndReport reads the Workspaces and writes their state to Git when it
+// differs from what is there. It runs in every pass, with or without an error.
+func (r *Reconciler) observeAndReport(ctx context.Context, p *pass) error {
+	if p.sync.Status.LastAttemptedRevision == "" {
+		return nil // nothing was ever read: there is nothing to tell
+	}
+	workspaces, err := r.workspaces(ctx, p.sync)
+	if err != nil {
+		return err
+	}
+	p.sync.Status.Workspaces = fmt.Sprintf("%d/%d", countReady(workspaces), len(workspaces))
+	to := p.sync.Spec.Report
+	if to == nil || to.Commit == nil {
+		return nil
+	}
+	if r.Cluster == "" {
+		return fault.Stopf(v1alpha1.ReasonClusterNameMissing,
+			"readiness cannot be reported: the controller was started without --cluster-name, which names the status branch")
+	}
+	files := report.Files(r.snapshot(p, workspaces))
+	return r.write(ctx, p, files)
+}
+
+func (r *Reconciler) snapshot(p *pass, workspaces []v1alpha1.Workspace) report.Snapshot {
+	s := p.sync
+	snapshot := report.Snapshot{
+		Cluster: r.Cluster, Namespace: s.Namespace, Name: s.Name,
+		Revision: s.Status.LastAttemptedRevision, Workspaces: workspaces, Findings: s.Status.Findings,
+	}
+	if held := condition.Get(s, v1alpha1.ConditionPruneHeld); held != nil {
+		snapshot.Held = held.Message
+	}
+	return snapshot
+}
+
+// write writes the files to the status branch, at most once per minInterval:
+// what happens meanwhile is folded into the next commit.
+func (r *Reconciler) write(ctx context.Context, p *pass, files map[string][]byte) error {
+	digest := digestFiles(files)
+	if digest == p.kept.reported {
+		return nil
+	}
+	commit := p.sync.Spec.Report.Commit
+	if due := p.kept.reportedAt.Add(commit.MinInterval.Duration).Sub(r.Clock()); due > 0 {
+		p.reportDue = due
+		return nil
+	}
+	target, err := r.target(ctx, p.sync)
+	if err != nil {
+		return err
+	}
+	result, err := report.Write(ctx, target, files, "espalier: "+shortRevision(p.sync.Status.LastAttemptedRevision))
+	var failure *report.Error
+	if errors.As(err, &failure) {
+		return fault.Retry(failure.Reason, err)
+	}
+	if err != nil {
+		return fault.Retry(v1alpha1.ReasonReportFailed, err)
+	}
+	p.kept.reported, p.kept.reportedAt = digest, r.Clock()
+	if result.Changed || p.sync.Status.Report == nil {
+		at := metav1.NewTime(r.Clock())
+		p.sync.Status.Report = &v1alpha1.ReportStatus{Branch: target.Branch, Commit: result.Commit, WrittenAt: &at}
+	}
+	condition.True(p.sync, v1alpha1.ConditionReported, v1alpha1.ReasonSucceeded, "Written to branch "+target.Branch)
+	return nil
+}
+
+// target resolves where to write: the report's own address and credential, else
+// the source's.
+func (r *Reconciler) target(ctx context.Context, s *v1alpha1.RepoSync) (report.Target, error) {
+	to, from := s.Spec.Report.Commit, s.Spec.Source.Git
+	url, ref := to.URL, to.SecretRef
+	if url == "" {
+		url = from.URL
+	}
+	if ref == nil {
+		ref = from.SecretRef
+	}
+	auth, err := r.secret(ctx, s.Namespace, ref)
+	if err != nil {
+		return report.Target{}, err
+	}
+	branch := to.Branch
+	if branch == "" {
+		branch = repolayout.StatusBranch(r.Cluster, s.Namespace, s.Name)
+	}
+	if branch == from.Ref.Branch && url == from.URL {
+		return report.Target{}, fault.Stopf(v1alpha1.ReasonReportConflict,
+			"report.commit.branch %s is the branch that is synced: a status commit there would wake its own controller; name another branch", branch)
+	}
+	return report.Target{
+		URL: url, Branch: branch, Auth: auth, Author: to.Author,
+		Installation: r.Installation, Cluster: r.Cluster, Namespace: s.Namespace, Name: s.Name,
+		Revision: s.Status.LastAttemptedRevision, Timeout: s.Spec.Timeout.Duration,
+	}, nil
+}
+
+func (r *Reconciler) workspaces(ctx context.Context, s *v1alpha1.RepoSync) ([]v1alpha1.Workspace, error) {
+	list := &v1alpha1.WorkspaceList{}
+	err := r.Client.List(ctx, list, client.MatchingLabels{
+		repolayout.LabelSyncName: s.Name, repolayout.LabelSyncNamespace: s.Namespace,
+	})
+	if err != nil {
+		return nil, fmt.Errorf("listing the Workspaces of RepoSync %s/%s: %w", s.Namespace, s.Name, err)
+	}
+	slices.SortFunc(list.Items, func(a, b v1alpha1.Workspace) int {
+		return strings.Compare(a.Namespace+"/"+a.Name, b.Namespace+"/"+b.Name)
+	})
+	return list.Items, nil
+}
+
+func countReady(workspaces []v1alpha1.Workspace) int {
+	n := 0
+	for i := range workspaces {
+		if condition.Is(&workspaces[i], v1alpha1.ConditionReady) {
+			n++
+		}
+	}
+	return n
+}
+
+func digestFiles(files map[string][]byte) string {
+	h := sha256.New()
+	for _, name := range slices.Sorted(maps.Keys(files)) {
+		fmt.Fprintf(h, "%s %d\n", name, len(files[name]))
+		h.Write(files[name])
+	}
+	return hex.EncodeToString(h.Sum(nil))
+}
+
+// shortRevision is main@sha1:1a2b3c4 of a whole revision.
+func shortRevision(revision string) string {
+	if i := strings.LastIndex(revision, ":"); i >= 0 && len(revision) > i+8 {
+		return revision[:i+8]
+	}
+	return revision
+}

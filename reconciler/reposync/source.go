@@ -1,0 +1,74 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package reposync
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	corev1 "k8s.io/api/core/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	"k8s.io/apimachinery/pkg/types"
+
+	"github.com/espalier-dev/espalier/reconciler/condition"
+	"github.com/espalier-dev/espalier/reconciler/fault"
+	"github.com/espalier-dev/espalier/reconciler/source"
+	repolayout "github.com/espalier-dev/espalier/repo-layout"
+	"github.com/espalier-dev/espalier/repo-layout/v1alpha1"
+)
+
+// source reads the commit to sync. It asks the remote only when it is time to:
+// an event of a Workspace brings a pass that needs the kept commit alone.
+func (r *Reconciler) source(ctx context.Context, p *pass) error {
+	_, asked := r.asked.LoadAndDelete(p.sync.UID)
+	if !asked && !p.mustLook(r.Clock()) {
+		return nil
+	}
+	git := p.sync.Spec.Source.Git
+	auth, err := r.secret(ctx, p.sync.Namespace, git.SecretRef)
+	if err != nil {
+		return err
+	}
+	commit, err := r.Source.Fetch(ctx, source.Request{URL: git.URL, Ref: git.Ref, Auth: auth, Timeout: p.sync.Spec.Timeout.Duration})
+	var failure *source.Error
+	if errors.As(err, &failure) {
+		return fault.Retry(failure.Reason, err)
+	}
+	if err != nil {
+		return fault.Retry(v1alpha1.ReasonSourceUnreachable, err)
+	}
+	p.looked = true
+	p.kept.commit, p.kept.lookedAt, p.kept.generation = commit, r.Clock(), p.sync.Generation
+	p.sync.Status.LastAttemptedRevision = commit.Revision
+	p.sync.Status.LastHandledReconcileAt = p.sync.Annotations[repolayout.AnnotationReconcileAt]
+	condition.True(p.sync, v1alpha1.ConditionSourceReady, v1alpha1.ReasonSucceeded, "Read revision "+commit.Revision)
+	return nil
+}
+
+// mustLook says whether the source is to be asked: nothing kept, another spec,
+// asked to by annotation, or the interval is over.
+func (p *pass) mustLook(now time.Time) bool {
+	k, s := p.kept, p.sync
+	return k.commit == nil || k.generation != s.Generation ||
+		s.Annotations[repolayout.AnnotationReconcileAt] != s.Status.LastHandledReconcileAt ||
+		!now.Before(k.lookedAt.Add(s.Spec.Interval.Duration))
+}
+
+// secret reads the data of a Secret past the cache; nil where none is named.
+func (r *Reconciler) secret(ctx context.Context, namespace string, ref *v1alpha1.LocalObjectReference) (map[string][]byte, error) {
+	if ref == nil {
+		return nil, nil
+	}
+	secret := &corev1.Secret{}
+	err := r.Reader.Get(ctx, types.NamespacedName{Namespace: namespace, Name: ref.Name}, secret)
+	if apierrors.IsNotFound(err) {
+		return nil, fault.Retry(v1alpha1.ReasonAuthFailed,
+			fmt.Errorf("secret %s/%s does not exist: create it with username and password, bearerToken, or identity and known_hosts", namespace, ref.Name))
+	}
+	if err != nil {
+		return nil, fmt.Errorf("reading secret %s/%s: %w", namespace, ref.Name, err)
+	}
+	return secret.Data, nil
+}

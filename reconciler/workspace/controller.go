@@ -1,0 +1,152 @@
+// SPDX-License-Identifier: Apache-2.0
+
+// Package workspace turns a Workspace into its children: it sizes the task,
+// refuses what cannot work before anything is paid, renders, asks for the GPU
+// nodes, starts the work when the GPUs can be used, watches it, and gives the
+// nodes back when a tuning run is done.
+//
+// It never talks to a cloud or to Git, and one bad Workspace never holds up
+// another.
+package workspace
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	appsv1 "k8s.io/api/apps/v1"
+	batchv1 "k8s.io/api/batch/v1"
+	corev1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/api/equality"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	"k8s.io/client-go/tools/events"
+	"k8s.io/client-go/util/workqueue"
+	ctrl "sigs.k8s.io/controller-runtime"
+	"sigs.k8s.io/controller-runtime/pkg/builder"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+	"sigs.k8s.io/controller-runtime/pkg/controller"
+	"sigs.k8s.io/controller-runtime/pkg/handler"
+	"sigs.k8s.io/controller-runtime/pkg/predicate"
+	"sigs.k8s.io/controller-runtime/pkg/reconcile"
+
+	"github.com/espalier-dev/espalier/reconciler/fault"
+	"github.com/espalier-dev/espalier/render"
+	"github.com/espalier-dev/espalier/repo-layout/v1alpha1"
+)
+
+// Backoff of a Workspace whose children cannot be written.
+const (
+	retryFirst = 500 * time.Millisecond
+	retryMost  = 5 * time.Minute
+)
+
+// Deps is what the controller works with.
+type Deps struct {
+	Client client.Client
+	// Reader reads past the cache: ConfigMaps and Secrets are never cached whole.
+	Reader client.Reader
+	Events events.EventRecorder
+	// Render is the settings of this installation.
+	Render render.Options
+	// Region prices are quoted for; "" is the cheapest known.
+	Region string
+}
+
+// Reconciler reconciles Workspaces.
+type Reconciler struct{ Deps }
+
+// New returns a Reconciler.
+func New(d Deps) *Reconciler { return &Reconciler{Deps: d} }
+
+// SetupWithManager registers the controller, its indexes and its watches.
+func (r *Reconciler) SetupWithManager(ctx context.Context, mgr ctrl.Manager) error {
+	if err := addIndexes(ctx, mgr); err != nil {
+		return err
+	}
+	asked := predicate.Or(predicate.GenerationChangedPredicate{}, predicate.AnnotationChangedPredicate{})
+	return ctrl.NewControllerManagedBy(mgr).
+		Named("workspace").
+		For(&v1alpha1.Workspace{}, builder.WithPredicates(asked)).
+		Owns(&v1alpha1.GPUNodePool{}).
+		Owns(&appsv1.Deployment{}).
+		Owns(&batchv1.Job{}).
+		Watches(&v1alpha1.GPUNodePool{}, handler.EnqueueRequestsFromMapFunc(r.sharing)).
+		WatchesMetadata(&corev1.ConfigMap{}, handler.EnqueueRequestsFromMapFunc(r.using(indexConfigMap))).
+		WatchesMetadata(&corev1.Secret{}, handler.EnqueueRequestsFromMapFunc(r.using(indexSecret))).
+		WithOptions(controller.Options{
+			MaxConcurrentReconciles: 8,
+			RateLimiter:             workqueue.NewTypedItemExponentialFailureRateLimiter[reconcile.Request](retryFirst, retryMost),
+		}).
+		Complete(r)
+}
+
+// +kubebuilder:rbac:groups=espalier.dev,resources=workspaces,verbs=get;list;watch;update;patch
+// +kubebuilder:rbac:groups=espalier.dev,resources=workspaces/status,verbs=get;update;patch
+// +kubebuilder:rbac:groups=espalier.dev,resources=workspaces/finalizers,verbs=update
+// +kubebuilder:rbac:groups=espalier.dev,resources=gpunodepools,verbs=get;list;watch;create;update;patch;delete
+// +kubebuilder:rbac:groups=apps,resources=deployments,verbs=get;list;watch;create;update;patch;delete
+// +kubebuilder:rbac:groups=batch,resources=jobs,verbs=get;list;watch;create;update;patch;delete
+// +kubebuilder:rbac:groups="",resources=services;persistentvolumeclaims;configmaps,verbs=get;list;watch;create;update;patch;delete
+// +kubebuilder:rbac:groups="",resources=secrets,verbs=get;list;watch
+// +kubebuilder:rbac:groups="",resources=pods,verbs=get;list
+
+// Reconcile makes one pass over a Workspace.
+func (r *Reconciler) Reconcile(ctx context.Context, req ctrl.Request) (ctrl.Result, error) {
+	ws := &v1alpha1.Workspace{}
+	if err := r.Client.Get(ctx, req.NamespacedName, ws); err != nil {
+		return ctrl.Result{}, client.IgnoreNotFound(err)
+	}
+	if !ws.DeletionTimestamp.IsZero() {
+		before := ws.DeepCopy()
+		err := r.finalize(ctx, ws)
+		return r.finish(ctx, before, ws, err)
+	}
+	if err := r.ensureFinalizer(ctx, ws); err != nil {
+		return ctrl.Result{}, err
+	}
+	before := ws.DeepCopy()
+	p := &pass{ws: ws}
+	err := r.run(ctx, p)
+	p.conclude(err)
+	return r.finish(ctx, before, ws, err)
+}
+
+// run goes through the steps and stops at the first that errs.
+func (r *Reconciler) run(ctx context.Context, p *pass) error {
+	for _, step := range []func(context.Context, *pass) error{
+		r.children, // read what is there
+		r.inputs,   // read the ConfigMap, see that the Secrets are there
+		r.size,     // refuse what cannot fit, cannot be had or is over budget
+		r.render,   // Kustomize into objects; no cluster access
+		r.provide,  // ask for the GPU nodes
+		r.work,     // start the Job or Deployment once the GPUs can be used
+		r.observe,  // read back how far it is
+		r.release,  // a finished run gives its nodes back
+	} {
+		if err := step(ctx, p); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// finish makes the one status write of a pass and says when to look again.
+func (r *Reconciler) finish(ctx context.Context, before, ws *v1alpha1.Workspace, err error) (ctrl.Result, error) {
+	if !equality.Semantic.DeepEqual(before.Status, ws.Status) {
+		patch := client.MergeFromWithOptions(before, client.MergeFromWithOptimisticLock{})
+		switch patchErr := r.Client.Status().Patch(ctx, ws, patch); {
+		case apierrors.IsConflict(patchErr), apierrors.IsNotFound(patchErr):
+			return ctrl.Result{RequeueAfter: retryFirst}, nil
+		case patchErr != nil:
+			return ctrl.Result{}, fmt.Errorf("writing the status of Workspace %s/%s: %w", ws.Namespace, ws.Name, patchErr)
+		}
+		r.announce(before, ws)
+	}
+	if waiting, ok := fault.AsWaiting(err); ok {
+		return ctrl.Result{RequeueAfter: waiting.After}, nil
+	}
+	if fault.IsTerminal(err) {
+		return ctrl.Result{}, nil
+	}
+	return ctrl.Result{}, err
+}

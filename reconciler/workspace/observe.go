@@ -1,0 +1,200 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package workspace
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+
+	appsv1 "k8s.io/api/apps/v1"
+	batchv1 "k8s.io/api/batch/v1"
+	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/utils/ptr"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	"github.com/espalier-dev/espalier/reconciler/condition"
+	"github.com/espalier-dev/espalier/repo-layout/v1alpha1"
+)
+
+// observe reads back how far the nodes and the workload are.
+func (r *Reconciler) observe(ctx context.Context, p *pass) error {
+	observePool(p)
+	if p.ws.Spec.Inference != nil {
+		observeInference(p)
+		return nil
+	}
+	return r.observeTuning(ctx, p)
+}
+
+func observePool(p *pass) {
+	ws := p.ws
+	switch {
+	case p.finished(), p.pool == nil, !p.pool.DeletionTimestamp.IsZero():
+		return // release and provide speak of these
+	case p.poolReady():
+		ws.Status.Instance = p.pool.Status.Candidate.InstanceType
+		condition.True(ws, v1alpha1.ConditionResourceReady, v1alpha1.ReasonSucceeded, readyMessage(p.pool))
+	default:
+		if c := p.pool.Status.Candidate; c != nil {
+			ws.Status.Instance = c.InstanceType
+		}
+		reason, message := v1alpha1.ReasonWaitingForNodes, "Node pool "+p.pool.Name+" is requested"
+		if c := condition.Get(p.pool, v1alpha1.ConditionReady); c != nil && c.Status != metav1.ConditionTrue {
+			reason, message = c.Reason, c.Message
+		}
+		condition.False(ws, v1alpha1.ConditionResourceReady, reason, message)
+	}
+}
+
+func readyMessage(pool *v1alpha1.GPUNodePool) string {
+	if pool.Status.GPUs == nil || pool.Status.Candidate == nil {
+		return "Node pool " + pool.Name + " is ready"
+	}
+	return fmt.Sprintf("%d of %d %s nodes with %d GPUs", pool.Status.ReadyNodes, pool.DesiredReplicas(),
+		pool.Status.Candidate.InstanceType, pool.Status.GPUs.Allocatable)
+}
+
+// observeInference sets InferenceReady from the Deployment, and where the model
+// answers.
+func observeInference(p *pass) {
+	ws, d := p.ws, p.deployment
+	if d == nil {
+		reason, message := v1alpha1.ReasonWaitingForNodes, "Waiting for the GPU nodes"
+		if c := condition.Get(ws, v1alpha1.ConditionResourceReady); c != nil && c.Status != metav1.ConditionTrue {
+			reason, message = c.Reason, c.Message
+		} else if c != nil {
+			reason, message = v1alpha1.ReasonWaitingForPods, "Waiting for the first pod to load the model"
+		}
+		condition.False(ws, v1alpha1.ConditionInferenceReady, reason, message)
+		return
+	}
+	want := ptr.Deref(d.Spec.Replicas, 1)
+	if rolledOut(d, want) && want > 0 {
+		ws.Status.Inference = &v1alpha1.InferenceStatus{Endpoint: endpoint(ws), Models: servedModels(p)}
+		condition.True(ws, v1alpha1.ConditionInferenceReady, v1alpha1.ReasonSucceeded, fmt.Sprintf("%d of %d replicas answer", d.Status.AvailableReplicas, want))
+		return
+	}
+	condition.False(ws, v1alpha1.ConditionInferenceReady, v1alpha1.ReasonWaitingForPods,
+		fmt.Sprintf("%d of %d replicas answer", d.Status.AvailableReplicas, want))
+}
+
+// rolledOut says that every replica is of the current template and available.
+func rolledOut(d *appsv1.Deployment, want int32) bool {
+	s := d.Status
+	return s.ObservedGeneration >= d.Generation && s.UpdatedReplicas >= want && s.AvailableReplicas >= want && s.Replicas == s.UpdatedReplicas
+}
+
+func endpoint(ws *v1alpha1.Workspace) string {
+	return fmt.Sprintf("http://%s.%s.svc/v1", ws.Name, ws.Namespace)
+}
+
+func servedModels(p *pass) []string {
+	if p.settled && p.ws.Status.Inference != nil {
+		return p.ws.Status.Inference.Models
+	}
+	models := []string{p.assessment.Preset.ServedName()}
+	for _, a := range p.ws.Spec.Inference.Adapters {
+		models = append(models, a.Name)
+	}
+	return models
+}
+
+// observeTuning sets JobStarted and TuningSucceeded from the Job.
+func (r *Reconciler) observeTuning(ctx context.Context, p *pass) error {
+	ws, job := p.ws, p.job()
+	if p.finished() {
+		return nil // the record stands, even when the Job itself was cleaned away
+	}
+	if job == nil {
+		ws.Status.Tuning = nil
+		reason, message := v1alpha1.ReasonWaitingForNodes, "Waiting for the GPU nodes"
+		if c := condition.Get(ws, v1alpha1.ConditionResourceReady); c != nil {
+			reason, message = c.Reason, c.Message
+		}
+		condition.False(ws, v1alpha1.ConditionJobStarted, reason, message)
+		condition.False(ws, v1alpha1.ConditionTuningSucceeded, reason, message)
+		return nil
+	}
+	ws.Status.Tuning = tuningStatus(p, job)
+	if job.Status.StartTime != nil && job.Status.Active+job.Status.Succeeded+job.Status.Failed > 0 {
+		condition.True(ws, v1alpha1.ConditionJobStarted, v1alpha1.ReasonJobRunning, "Job "+job.Name+" was started")
+	} else {
+		condition.False(ws, v1alpha1.ConditionJobStarted, v1alpha1.ReasonWaitingForPods, "Job "+job.Name+" waits for its pod")
+	}
+	return r.concludeJob(ctx, p, job)
+}
+
+func tuningStatus(p *pass, job *batchv1.Job) *v1alpha1.TuningStatus {
+	t := &v1alpha1.TuningStatus{
+		Run: job.Name, Digest: p.out.Digest, StartedAt: job.Status.StartTime,
+		Attempts: job.Status.Active + job.Status.Succeeded + job.Status.Failed,
+	}
+	if was := p.ws.Status.Tuning; was != nil && was.Run == job.Name {
+		t.Adapter = was.Adapter
+		if t.Digest == "" {
+			t.Digest = was.Digest
+		}
+	}
+	return t
+}
+
+func (r *Reconciler) concludeJob(ctx context.Context, p *pass, job *batchv1.Job) error {
+	ws := p.ws
+	complete, failed := jobCondition(job, batchv1.JobComplete), jobCondition(job, batchv1.JobFailed)
+	switch {
+	case complete != nil:
+		adapter, err := r.pushedAdapter(ctx, job)
+		if err != nil {
+			return err
+		}
+		ws.Status.Tuning.Adapter = adapter
+		ws.Status.Tuning.FinishedAt = job.Status.CompletionTime
+		if ws.Status.Tuning.FinishedAt == nil {
+			ws.Status.Tuning.FinishedAt = &complete.LastTransitionTime
+		}
+		condition.True(ws, v1alpha1.ConditionTuningSucceeded, v1alpha1.ReasonSucceeded, "Job "+job.Name+" is complete")
+	case failed != nil:
+		ws.Status.Tuning.FinishedAt = &failed.LastTransitionTime
+		condition.False(ws, v1alpha1.ConditionTuningSucceeded, v1alpha1.ReasonJobFailed, fmt.Sprintf(
+			"Job %s gave up (%s: %s): see kubectl logs -n %s job/%s --all-containers; a changed spec or configuration starts a new run",
+			job.Name, failed.Reason, failed.Message, job.Namespace, job.Name))
+	default:
+		condition.False(ws, v1alpha1.ConditionTuningSucceeded, v1alpha1.ReasonJobRunning, "Job "+job.Name+" is running")
+	}
+	return nil
+}
+
+// pushedAdapter reads the digest that the publishing container left in its
+// termination message; "" where none did.
+func (r *Reconciler) pushedAdapter(ctx context.Context, job *batchv1.Job) (string, error) {
+	pods := &corev1.PodList{}
+	err := r.Reader.List(ctx, pods, client.InNamespace(job.Namespace), client.MatchingLabels{batchv1.JobNameLabel: job.Name})
+	if err != nil {
+		return "", fmt.Errorf("listing the pods of Job %s/%s: %w", job.Namespace, job.Name, err)
+	}
+	for _, pod := range pods.Items {
+		for _, c := range pod.Status.ContainerStatuses {
+			if c.State.Terminated == nil {
+				continue
+			}
+			var left struct {
+				Adapter string `json:"adapter"`
+			}
+			if json.Unmarshal([]byte(c.State.Terminated.Message), &left) == nil && left.Adapter != "" {
+				return left.Adapter, nil
+			}
+		}
+	}
+	return "", nil
+}
+
+func jobCondition(job *batchv1.Job, kind batchv1.JobConditionType) *batchv1.JobCondition {
+	for i, c := range job.Status.Conditions {
+		if c.Type == kind && c.Status == corev1.ConditionTrue {
+			return &job.Status.Conditions[i]
+		}
+	}
+	return nil
+}

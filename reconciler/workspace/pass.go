@@ -1,0 +1,162 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package workspace
+
+import (
+	"fmt"
+
+	appsv1 "k8s.io/api/apps/v1"
+	batchv1 "k8s.io/api/batch/v1"
+	corev1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/api/equality"
+
+	"github.com/espalier-dev/espalier/reconciler/condition"
+	"github.com/espalier-dev/espalier/reconciler/fault"
+	"github.com/espalier-dev/espalier/render"
+	"github.com/espalier-dev/espalier/render/check"
+	repolayout "github.com/espalier-dev/espalier/repo-layout"
+	"github.com/espalier-dev/espalier/repo-layout/v1alpha1"
+)
+
+// pass is what one reconcile of a Workspace has learnt so far; the steps fill
+// it from top to bottom.
+type pass struct {
+	ws *v1alpha1.Workspace
+
+	pool       *v1alpha1.GPUNodePool // nil: there is none
+	deployment *appsv1.Deployment    // nil: there is none
+	jobs       []batchv1.Job         // of this run and of earlier ones
+
+	config   map[string]string // data of the ConfigMap the spec names
+	versions map[string]string // "Secret/name" → resourceVersion
+
+	assessment check.Assessment
+	candidate  check.Candidate // obtained, else the first that works
+	out        render.Output
+	settled    bool // the catalogue would refuse today what already runs: left alone
+}
+
+// job is the Job of the current run, nil when there is none.
+func (p *pass) job() *batchv1.Job {
+	for i := range p.jobs {
+		if p.jobs[i].Name == p.runName() {
+			return &p.jobs[i]
+		}
+	}
+	return nil
+}
+
+func (p *pass) runName() string {
+	if p.out.Workload != nil {
+		return p.out.Workload.GetName()
+	}
+	if p.ws.Status.Tuning != nil {
+		return p.ws.Status.Tuning.Run
+	}
+	return ""
+}
+
+// finished says that the current tuning run has ended, well or badly: it is
+// never repeated, and needs no node.
+func (p *pass) finished() bool {
+	t := p.ws.Status.Tuning
+	if p.ws.Spec.Tuning == nil || t == nil || t.FinishedAt == nil {
+		return false
+	}
+	return p.settled || t.Run == p.runName()
+}
+
+// poolReady says that the GPUs can be used now.
+func (p *pass) poolReady() bool {
+	return p.pool != nil && p.pool.DeletionTimestamp.IsZero() &&
+		p.pool.Status.ObservedGeneration == p.pool.Generation &&
+		condition.Is(p.pool, v1alpha1.ConditionReady)
+}
+
+// conclude turns what the pass has learnt into the conditions that sum it up.
+func (p *pass) conclude(err error) {
+	ws := p.ws
+	ws.Status.ObservedGeneration = ws.Generation
+	if revision := ws.Annotations[repolayout.AnnotationRevision]; revision != "" {
+		ws.Status.Revision = revision
+	}
+	waiting, isWaiting := fault.AsWaiting(err)
+	switch {
+	case err == nil:
+		p.concludeTask()
+	case isWaiting:
+		condition.False(ws, v1alpha1.ConditionWorkspaceReady, waiting.Reason, waiting.Message)
+		condition.Progressing(ws, waiting.Reason, waiting.Message)
+	case fault.IsTerminal(err):
+		reason := fault.Reason(err, v1alpha1.ReasonRefused)
+		condition.False(ws, v1alpha1.ConditionWorkspaceReady, reason, err.Error())
+		condition.Stalled(ws, reason, err.Error())
+		p.neverAsked(reason, err.Error())
+	default:
+		reason := fault.Reason(err, v1alpha1.ReasonApplyFailed)
+		condition.False(ws, v1alpha1.ConditionWorkspaceReady, reason, err.Error())
+		condition.Progressing(ws, reason, err.Error())
+	}
+}
+
+// neverAsked says on ResourceReady that no node was requested for a refused
+// Workspace, so that the column tells the story by itself.
+func (p *pass) neverAsked(reason, message string) {
+	if p.pool == nil && condition.Get(p.ws, v1alpha1.ConditionResourceReady) == nil {
+		condition.False(p.ws, v1alpha1.ConditionResourceReady, reason, "No node was requested: "+message)
+	}
+}
+
+// concludeTask sums up a pass that went through.
+func (p *pass) concludeTask() {
+	ws := p.ws
+	if ws.Spec.Suspend && !p.finished() {
+		const message = "Suspended: no pod runs and the nodes are given back"
+		condition.False(ws, v1alpha1.ConditionWorkspaceReady, v1alpha1.ReasonSuspended, message)
+		condition.False(ws, v1alpha1.ConditionReady, v1alpha1.ReasonSuspended, message)
+		condition.Remove(ws, v1alpha1.ConditionReconciling, v1alpha1.ConditionStalled)
+		return
+	}
+	task := v1alpha1.ConditionInferenceReady
+	if ws.Spec.Tuning != nil {
+		task = v1alpha1.ConditionTuningSucceeded
+	}
+	c := condition.Get(ws, task)
+	switch {
+	case c != nil && condition.Is(ws, task):
+		condition.True(ws, v1alpha1.ConditionWorkspaceReady, c.Reason, c.Message)
+		condition.Ready(ws, c.Reason, c.Message)
+	case c != nil && c.Reason == v1alpha1.ReasonJobFailed:
+		condition.False(ws, v1alpha1.ConditionWorkspaceReady, c.Reason, c.Message)
+		condition.Stalled(ws, c.Reason, c.Message)
+	default:
+		reason, message := v1alpha1.ReasonProgressing, "Starting"
+		if c != nil {
+			reason, message = c.Reason, c.Message
+		}
+		condition.False(ws, v1alpha1.ConditionWorkspaceReady, reason, message)
+		condition.Progressing(ws, reason, message)
+	}
+}
+
+// announce emits an event when the Workspace became ready, refused or failed,
+// and none when nothing happened.
+func (r *Reconciler) announce(before, after *v1alpha1.Workspace) {
+	was, is := condition.Get(before, v1alpha1.ConditionReady), condition.Get(after, v1alpha1.ConditionReady)
+	if is == nil || equality.Semantic.DeepEqual(was, is) || (was != nil && was.Reason == is.Reason && was.Status == is.Status) {
+		return
+	}
+	kind := corev1.EventTypeNormal
+	if condition.Is(after, v1alpha1.ConditionStalled) {
+		kind = corev1.EventTypeWarning
+	}
+	r.Events.Eventf(after, nil, kind, is.Reason, "Reconcile", "%s", is.Message)
+}
+
+// usd formats a price for a message.
+func usd(text string) string {
+	if text == "" {
+		return "an unknown price"
+	}
+	return fmt.Sprintf("$%s/h list price", text)
+}

@@ -1,0 +1,102 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package workspace
+
+import (
+	"context"
+	"fmt"
+
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+	"sigs.k8s.io/controller-runtime/pkg/controller/controllerutil"
+
+	"github.com/espalier-dev/espalier/reconciler/apply"
+	"github.com/espalier-dev/espalier/reconciler/condition"
+	"github.com/espalier-dev/espalier/reconciler/fault"
+	"github.com/espalier-dev/espalier/repo-layout/v1alpha1"
+)
+
+// provide asks for the GPU nodes: by a GPUNodePool of the Workspace's own, or
+// one that Git declares and several share.
+func (r *Reconciler) provide(ctx context.Context, p *pass) error {
+	switch {
+	case p.finished() || p.ws.Spec.Suspend || p.settled:
+		return nil
+	case p.ws.Spec.Resource.NodePool != "":
+		return p.sharedPool()
+	}
+	if err := p.mayApply(); err != nil {
+		return err
+	}
+	pool := p.out.Pool.DeepCopy()
+	applied, err := r.applyChild(ctx, p.ws, pool, liveOrNil(p.pool))
+	if err != nil {
+		return err
+	}
+	p.ws.Status.NodePool = applied.GetName()
+	if p.pool == nil {
+		condition.False(p.ws, v1alpha1.ConditionResourceReady, v1alpha1.ReasonWaitingForNodes, "Node pool "+applied.GetName()+" is requested")
+	}
+	return nil
+}
+
+func (p *pass) sharedPool() error {
+	name := p.ws.Spec.Resource.NodePool
+	if p.pool == nil {
+		return fault.Wait(v1alpha1.ReasonInputMissing, 0,
+			"GPUNodePool %s/%s, which spec.resource.nodePool names, does not exist: declare it beside the Workspace", p.ws.Namespace, name)
+	}
+	p.ws.Status.NodePool = name
+	return nil
+}
+
+// mayApply refuses to take over a pool of somebody else's, and waits while the
+// Workspace's own is still being given back. Moving to another instance type is
+// the pool's own affair: it replaces what its spec no longer lists.
+func (p *pass) mayApply() error {
+	switch {
+	case p.pool == nil:
+		return nil
+	case !metav1.IsControlledBy(p.pool, p.ws):
+		return fault.Stopf(v1alpha1.ReasonRefused,
+			"GPUNodePool %s/%s exists and is not this Workspace's: rename the Workspace, or share the pool by spec.resource.nodePool", p.pool.Namespace, p.pool.Name)
+	case !p.pool.DeletionTimestamp.IsZero():
+		return fault.Wait(v1alpha1.ReasonWaitingForNodes, 0, "Node pool %s is given back before it is requested again", p.pool.Name)
+	}
+	return nil
+}
+
+func (r *Reconciler) deletePool(ctx context.Context, pool *v1alpha1.GPUNodePool) error {
+	err := r.Client.Delete(ctx, pool, client.Preconditions{UID: &pool.UID})
+	if err != nil && !apierrors.IsNotFound(err) {
+		return fmt.Errorf("giving back node pool %s/%s: %w", pool.Namespace, pool.Name, err)
+	}
+	return nil
+}
+
+// applyChild applies a child with the Workspace as its controller owner.
+func (r *Reconciler) applyChild(ctx context.Context, ws *v1alpha1.Workspace, child *unstructured.Unstructured, live client.Object) (*unstructured.Unstructured, error) {
+	child.SetNamespace(ws.Namespace)
+	if child.GetKind() != "PersistentVolumeClaim" { // a claim's end is the finalizer's to decide, not the garbage collector's
+		if err := controllerutil.SetControllerReference(ws, child, r.Client.Scheme()); err != nil {
+			return nil, fmt.Errorf("owning %s: %w", apply.Describe(child), err)
+		}
+	}
+	applied, err := apply.Object(ctx, r.Client, child, live)
+	if conflict, ok := apply.AsConflict(err); ok {
+		return nil, fault.Stop(v1alpha1.ReasonFieldConflict, conflict)
+	}
+	if apierrors.IsInvalid(err) {
+		return nil, fault.Stop(v1alpha1.ReasonApplyFailed, err)
+	}
+	return applied, err
+}
+
+func liveOrNil(pool *v1alpha1.GPUNodePool) client.Object {
+	if pool == nil {
+		return nil
+	}
+	return pool
+}

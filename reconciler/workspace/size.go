@@ -1,0 +1,111 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package workspace
+
+import (
+	"context"
+	"errors"
+	"strconv"
+	"strings"
+
+	"github.com/espalier-dev/espalier/reconciler/fault"
+	"github.com/espalier-dev/espalier/render"
+	"github.com/espalier-dev/espalier/render/check"
+	repolayout "github.com/espalier-dev/espalier/repo-layout"
+	"github.com/espalier-dev/espalier/repo-layout/v1alpha1"
+)
+
+// size judges the Workspace before anything is paid. What runs or has run for
+// the same generation is left alone even where today's catalogue would refuse
+// it: an upgrade of Espalier moves nothing.
+func (r *Reconciler) size(_ context.Context, p *pass) error {
+	p.assessment = check.Workspace(p.ws, check.Facts{
+		Config: p.config, Region: r.Region, Resolved: p.ws.Status.Resolved,
+	}, sourceOf(p.ws))
+	usable := p.assessment.Usable()
+	if p.assessment.Refused() || len(usable) == 0 {
+		if p.ws.Status.Resolved != nil && p.ws.Status.ObservedGeneration == p.ws.Generation && (p.pool != nil || p.ws.Status.Tuning != nil) {
+			p.settled = true
+			return nil
+		}
+		sizing := p.assessment.Status(0)
+		p.ws.Status.Sizing = &sizing
+		return fault.Stop(v1alpha1.ReasonRefused, errors.New(refusal(p.assessment)))
+	}
+	p.candidate = p.obtained(usable)
+	for i, c := range p.assessment.Candidates {
+		if c.InstanceType == p.candidate.InstanceType && c.Priority == p.candidate.Priority {
+			sizing := p.assessment.Status(i)
+			p.ws.Status.Sizing = &sizing
+			break
+		}
+	}
+	return nil
+}
+
+// obtained is the candidate that the node pool has got, else the first that works.
+func (p *pass) obtained(usable []check.Candidate) check.Candidate {
+	if p.pool != nil && p.pool.Status.Candidate != nil {
+		for _, c := range usable {
+			if c.InstanceType == p.pool.Status.Candidate.InstanceType {
+				return c
+			}
+		}
+	}
+	return usable[0]
+}
+
+// refusal joins the error findings into one message.
+func refusal(a check.Assessment) string {
+	var parts []string
+	add := func(f v1alpha1.Finding) {
+		if f.Severity == "error" {
+			parts = append(parts, f.Message)
+		}
+	}
+	for _, f := range a.Findings {
+		add(f)
+	}
+	if len(parts) == 0 {
+		for _, c := range a.Candidates {
+			for _, f := range c.Findings {
+				add(f)
+			}
+		}
+	}
+	return strings.Join(parts, "; ")
+}
+
+// sourceOf locates findings at the line of the repository that the Workspace
+// came from.
+func sourceOf(ws *v1alpha1.Workspace) repolayout.Position {
+	file, line, _ := strings.Cut(ws.Annotations[repolayout.AnnotationSource], ":")
+	n, _ := strconv.Atoi(line)
+	return fixedPosition{file, n}
+}
+
+type fixedPosition struct {
+	file string
+	line int
+}
+
+// At returns the same place for every field: the cluster holds no lines.
+func (f fixedPosition) At(string) (string, int) { return f.file, f.line }
+
+// render turns the Workspace into its children; no cluster access.
+func (r *Reconciler) render(_ context.Context, p *pass) error {
+	if p.settled {
+		return nil
+	}
+	out, err := render.Render(render.Input{
+		Workspace: p.ws, Assessment: p.assessment, Candidate: p.candidate,
+		Config: p.config, Versions: p.versions, Options: r.Render,
+	})
+	if err != nil {
+		return fault.Stop(v1alpha1.ReasonRefused, err)
+	}
+	p.out = out
+	resolved := out.Resolved
+	p.ws.Status.Resolved = &resolved
+	return nil
+}

@@ -1,0 +1,103 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package workspace
+
+import (
+	"context"
+	"fmt"
+
+	batchv1 "k8s.io/api/batch/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/utils/ptr"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	"github.com/espalier-dev/espalier/reconciler/fault"
+	"github.com/espalier-dev/espalier/repo-layout/v1alpha1"
+)
+
+// work applies what the pods need, and the workload itself as soon as the GPUs
+// can be used: a pod that cannot be placed tells nobody anything.
+func (r *Reconciler) work(ctx context.Context, p *pass) error {
+	if p.settled || p.finished() {
+		return nil
+	}
+	if err := r.support(ctx, p); err != nil {
+		return err
+	}
+	if p.ws.Spec.Tuning != nil {
+		return r.tune(ctx, p)
+	}
+	if p.deployment == nil && (p.ws.Spec.Suspend || !p.poolReady()) {
+		return nil
+	}
+	var live client.Object
+	if p.deployment != nil {
+		live = p.deployment
+	}
+	_, err := r.applyChild(ctx, p.ws, p.out.Workload.DeepCopy(), live)
+	return err
+}
+
+func (r *Reconciler) support(ctx context.Context, p *pass) error {
+	for _, o := range p.out.Support {
+		if _, err := r.applyChild(ctx, p.ws, o.DeepCopy(), nil); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// tune starts the Job of the current digest, once. A Job is never rewritten: a
+// changed input has another digest and so another Job, and an upgrade of
+// Espalier changes none that runs.
+func (r *Reconciler) tune(ctx context.Context, p *pass) error {
+	if gone, err := r.deleteOtherJobs(ctx, p); err != nil || !gone {
+		return err
+	}
+	job := p.job()
+	switch {
+	case job == nil && (p.ws.Spec.Suspend || !p.poolReady()):
+		return nil
+	case job == nil:
+		_, err := r.applyChild(ctx, p.ws, p.out.Workload.DeepCopy(), nil)
+		return err
+	case ptr.Deref(job.Spec.Suspend, false) != p.ws.Spec.Suspend:
+		before := job.DeepCopy()
+		job.Spec.Suspend = ptr.To(p.ws.Spec.Suspend)
+		if err := r.Client.Patch(ctx, job, client.MergeFrom(before)); err != nil {
+			return fmt.Errorf("suspending or resuming Job %s/%s: %w", job.Namespace, job.Name, err)
+		}
+	}
+	return nil
+}
+
+// deleteOtherJobs deletes the Jobs of earlier inputs, pods first, so that two
+// runs never share GPUs and the claim. It says whether they are gone.
+func (r *Reconciler) deleteOtherJobs(ctx context.Context, p *pass) (bool, error) {
+	gone := true
+	for i := range p.jobs {
+		if p.jobs[i].Name == p.runName() {
+			continue
+		}
+		gone = false
+		if err := r.deleteJob(ctx, &p.jobs[i]); err != nil {
+			return false, err
+		}
+	}
+	if !gone {
+		return false, fault.Wait(v1alpha1.ReasonProgressing, 0, "The run of the earlier inputs is being removed before the new one starts")
+	}
+	return true, nil
+}
+
+func (r *Reconciler) deleteJob(ctx context.Context, job *batchv1.Job) error {
+	if !job.DeletionTimestamp.IsZero() {
+		return nil
+	}
+	err := r.Client.Delete(ctx, job, client.Preconditions{UID: &job.UID}, client.PropagationPolicy(metav1.DeletePropagationForeground))
+	if err != nil && !apierrors.IsNotFound(err) {
+		return fmt.Errorf("deleting Job %s/%s: %w", job.Namespace, job.Name, err)
+	}
+	return nil
+}
