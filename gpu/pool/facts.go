@@ -54,11 +54,19 @@ type Decision struct {
 	Count           Count
 	Wait            time.Duration // until the next look; 0: an event will tell
 	Gone            bool          // nothing of ours is left: the finalizer may go
+	Keep            bool          // nothing new was learnt: conditions stay as they are
 }
 
 // Soon is the pause before a reconcile that only waits for the status, which was
 // just written, to be read back.
 const Soon = 50 * time.Millisecond
+
+// Unseen is the decision to begin with where observing failed; see Failed.
+func Unseen(f Facts) Decision {
+	d := start(f)
+	d.Keep = d.Phase == v1alpha1.PhaseReady && f.Pool.DeletionTimestamp == nil
+	return d
+}
 
 // start carries the status over into a decision.
 func start(f Facts) Decision {

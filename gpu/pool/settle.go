@@ -43,7 +43,9 @@ func Failed(f Facts, d Decision, why *Failure) (_ Decision, retry bool) {
 	if creating && !why.Class.keepsCandidate() {
 		return fail(f, d, why), false
 	}
-	d = d.say(string(why.Class), why.Sentence())
+	if d.Phase != v1alpha1.PhaseReady {
+		d = d.say(string(why.Class), why.Sentence())
+	}
 	switch why.Class {
 	case ClassBusy:
 		d.Wait = max(why.RetryAfter, spread(string(f.Pool.UID), busyPause))

@@ -1,0 +1,232 @@
+// SPDX-License-Identifier: Apache-2.0
+
+// Package nodepool is the controller of GPUNodePools: it gathers facts (the
+// object, what the provider observes, the nodes), lets gpu/pool decide, carries
+// out at most one mutation, and writes the status once.
+//
+// It decides nothing about machines or money itself, never acts on a cached
+// object, never deletes nodes that foreign pods run on, and lets an object go
+// only after a live look found nothing of it in the cloud.
+package nodepool
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	corev1 "k8s.io/api/core/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	ctrl "sigs.k8s.io/controller-runtime"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+	"sigs.k8s.io/controller-runtime/pkg/controller/controllerutil"
+
+	"github.com/espalier-dev/espalier/gpu/pool"
+	repolayout "github.com/espalier-dev/espalier/repo-layout"
+	"github.com/espalier-dev/espalier/repo-layout/v1alpha1"
+)
+
+// Deps are what the controller needs beside a cluster.
+type Deps struct {
+	Providers    map[v1alpha1.Provider]pool.Provider
+	Installation string // id of this installation of Espalier, in the tags of what it creates
+	Region       string // of the cluster, for prices; empty: the cheapest known
+	Clock        func() time.Time
+	PollInterval time.Duration // between looks while something is under way; 0: 15 s
+	IdleInterval time.Duration // between looks when nothing is; 0: 2 min
+	Sizes        pool.Catalog  // what an instance type promises; nil: gpu/sku
+	// HourlyUSD is the list price of nodes as "0.526", empty where none is known;
+	// nil: gpu/price.
+	HourlyUSD func(c v1alpha1.Candidate, nodes int) string
+	Workers   int // pools reconciled at a time; 0: 8
+}
+
+// Intervals where Deps names none.
+const (
+	defaultPoll = 15 * time.Second
+	defaultIdle = 2 * time.Minute
+)
+
+// Reconciler reconciles GPUNodePools.
+type Reconciler struct {
+	Client client.Client // reads from the cache
+	Live   client.Reader // reads from the API server: asked before every mutation
+	Deps   Deps
+}
+
+// pass is what one reconcile has learnt so far. Steps fill it from left to right.
+type pass struct {
+	now      time.Time
+	pool     *v1alpha1.GPUNodePool
+	provider pool.Provider
+	facts    pool.Facts
+	unseen   *pool.Failure // why the provider could not observe
+	decision pool.Decision
+	stale    bool  // the cache is behind: begin again
+	retry    error // for the backoff of the queue
+}
+
+type step struct {
+	name string
+	run  func(context.Context, *pass) error
+}
+
+func (r *Reconciler) steps() []step {
+	return []step{
+		{"claiming the finalizer", r.finalizer}, // before the first mutation, so that nothing can leak
+		{"observing", r.observe},                // the provider, then the nodes
+		{"deciding", r.decide},                  // gpu/pool, pure
+		{"acting", r.act},                       // at most one mutation, after live looks
+		{"writing the status", r.write},         // once; or let the object go
+	}
+}
+
+// +kubebuilder:rbac:groups=espalier.dev,resources=gpunodepools,verbs=get;list;watch;update;patch
+// +kubebuilder:rbac:groups=espalier.dev,resources=gpunodepools/status,verbs=get;update;patch
+// +kubebuilder:rbac:groups=espalier.dev,resources=gpunodepools/finalizers,verbs=update
+// +kubebuilder:rbac:groups="",resources=nodes,verbs=get;list;watch
+// +kubebuilder:rbac:groups="",resources=pods,verbs=get;list
+
+// Reconcile brings one pool a step further.
+func (r *Reconciler) Reconcile(ctx context.Context, req ctrl.Request) (ctrl.Result, error) {
+	p := &pass{now: r.Deps.Clock(), pool: &v1alpha1.GPUNodePool{}}
+	if err := r.Client.Get(ctx, req.NamespacedName, p.pool); err != nil {
+		return ctrl.Result{}, client.IgnoreNotFound(err)
+	}
+	if p.pool.DeletionTimestamp != nil && !controllerutil.ContainsFinalizer(p.pool, repolayout.Finalizer) {
+		return ctrl.Result{}, nil
+	}
+	for _, s := range r.steps() {
+		err := s.run(ctx, p)
+		if apierrors.IsConflict(err) || p.stale {
+			return ctrl.Result{RequeueAfter: pool.Soon}, nil
+		}
+		if err != nil {
+			return ctrl.Result{}, fmt.Errorf("%s: %w", s.name, client.IgnoreNotFound(err))
+		}
+	}
+	if p.retry != nil {
+		return ctrl.Result{}, p.retry
+	}
+	return ctrl.Result{RequeueAfter: p.decision.Wait}, nil
+}
+
+// finalizer puts ours on the object.
+func (r *Reconciler) finalizer(ctx context.Context, p *pass) error {
+	if p.pool.DeletionTimestamp != nil {
+		return nil
+	}
+	before := p.pool.DeepCopy()
+	if !controllerutil.AddFinalizer(p.pool, repolayout.Finalizer) {
+		return nil
+	}
+	return r.Client.Patch(ctx, p.pool, client.MergeFromWithOptions(before, client.MergeFromWithOptimisticLock{}), client.FieldOwner(repolayout.FieldManager))
+}
+
+// observe asks the provider and reads the nodes. What a shared, slightly old
+// list does not show is looked for live before anything is concluded from it.
+func (r *Reconciler) observe(ctx context.Context, p *pass) error {
+	p.facts = pool.Facts{
+		Now: p.now, Installation: r.Deps.Installation, Pool: p.pool, Catalog: r.Deps.Sizes,
+		Poll: r.Deps.PollInterval, Idle: r.Deps.IdleInterval,
+	}
+	p.provider = r.Deps.Providers[p.pool.Spec.Provider]
+	if p.provider == nil {
+		p.unseen = &pool.Failure{Class: pool.ClassUnsupported, Text: fmt.Sprintf("this controller was started without the provider %s", p.pool.Spec.Provider)}
+		return nil
+	}
+	st := p.pool.Status
+	t := target(p.pool, r.Deps.Installation, st.PoolName, pool.Candidate(st.Candidate), attempt(st.Candidate))
+	t.MaxAge = r.Deps.PollInterval
+	if st.Phase == v1alpha1.PhaseReady {
+		t.MaxAge = r.Deps.IdleInterval
+	}
+	seen, err := p.provider.Observe(ctx, t)
+	leaving := p.pool.DeletionTimestamp != nil
+	known := st.PoolName != "" && st.Phase != v1alpha1.PhaseClaiming
+	if err == nil && !seen.Exists && !seen.Fresh && (leaving || known) {
+		t.MaxAge = 0
+		seen, err = p.provider.Observe(ctx, t)
+	}
+	if err != nil {
+		p.unseen, p.retry = understand(err), err
+		return nil
+	}
+	p.facts.Seen = seen
+	nodes, err := list(ctx, r.Client, seen.NodeSelector)
+	for i := range nodes {
+		p.facts.Nodes = append(p.facts.Nodes, pool.NodeOf(&nodes[i]))
+	}
+	return err
+}
+
+// list reads the nodes that a selector selects; an empty one selects none.
+func list(ctx context.Context, from client.Reader, selector map[string]string) ([]corev1.Node, error) {
+	if len(selector) == 0 {
+		return nil, nil
+	}
+	var nodes corev1.NodeList
+	if err := from.List(ctx, &nodes, client.MatchingLabels(selector)); err != nil {
+		return nil, fmt.Errorf("listing nodes: %w", err)
+	}
+	return nodes.Items, nil
+}
+
+// decide lets gpu/pool judge.
+func (r *Reconciler) decide(_ context.Context, p *pass) error {
+	if p.unseen == nil {
+		p.decision = pool.Decide(p.facts)
+		return nil
+	}
+	if p.provider == nil && p.pool.DeletionTimestamp != nil && p.pool.Status.Candidate == nil {
+		p.decision = pool.Decision{Gone: true} // nothing was ever asked for
+		return nil
+	}
+	p.settleFailure(pool.Unseen(p.facts), p.unseen)
+	return nil
+}
+
+// settleFailure turns a failure into a decision; the queue's backoff paces the
+// next try only where nothing else does.
+func (p *pass) settleFailure(d pool.Decision, why *pool.Failure) {
+	var backoff bool
+	p.decision, backoff = pool.Failed(p.facts, d, why)
+	if !backoff {
+		p.retry = nil
+	}
+}
+
+// understand is the failure that an error is or wraps; what no provider
+// understood is transient.
+func understand(err error) *pool.Failure {
+	var known *pool.Failure
+	if errors.As(err, &known) {
+		return known
+	}
+	return &pool.Failure{Class: pool.ClassTransient, Text: err.Error()}
+}
+
+// target is an attempt at a pool, as the provider needs it.
+func target(p *v1alpha1.GPUNodePool, installation, name string, c v1alpha1.Candidate, attempt int32) pool.Target {
+	return pool.Target{
+		Namespace: p.Namespace, Name: p.Name, UID: string(p.UID), Installation: installation,
+		PoolName: name, Attempt: attempt, Candidate: c, Replicas: p.DesiredReplicas(),
+		NodeLabels: p.Spec.NodeLabels, OSDiskSizeGiB: p.Spec.OSDiskSizeGiB,
+	}
+}
+
+func attempt(c *v1alpha1.CandidateStatus) int32 {
+	if c == nil {
+		return 0
+	}
+	return c.Attempt
+}
+
+// workspaceOf names the Workspace that owns a pool; empty: it is shared.
+func workspaceOf(p *v1alpha1.GPUNodePool) string {
+	if owner := metav1.GetControllerOf(p); owner != nil && owner.Kind == "Workspace" {
+		return owner.Name
+	}
+	return ""
+}

@@ -1,0 +1,124 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package nodepool
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"maps"
+	"time"
+
+	corev1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/labels"
+	"k8s.io/client-go/util/workqueue"
+	ctrl "sigs.k8s.io/controller-runtime"
+	"sigs.k8s.io/controller-runtime/pkg/builder"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+	"sigs.k8s.io/controller-runtime/pkg/controller"
+	"sigs.k8s.io/controller-runtime/pkg/event"
+	"sigs.k8s.io/controller-runtime/pkg/handler"
+	"sigs.k8s.io/controller-runtime/pkg/predicate"
+	"sigs.k8s.io/controller-runtime/pkg/reconcile"
+
+	"github.com/espalier-dev/espalier/gpu/pool"
+	repolayout "github.com/espalier-dev/espalier/repo-layout"
+	"github.com/espalier-dev/espalier/repo-layout/v1alpha1"
+)
+
+// Fields that pools are indexed by.
+const (
+	fieldLabel    = "espalier.poolLabel" // the value of LabelPool on the pool's nodes
+	fieldProvider = "spec.provider"
+)
+
+// Backoff where only the cloud's own trouble can be waited for.
+const (
+	backoffMin = 5 * time.Second
+	backoffMax = 5 * time.Minute
+)
+
+// SetupWithManager adds the controller to a manager.
+func SetupWithManager(mgr ctrl.Manager, deps Deps) error {
+	r, err := New(mgr.GetClient(), mgr.GetAPIReader(), deps)
+	if err != nil {
+		return err
+	}
+	for field, value := range map[string]func(*v1alpha1.GPUNodePool) string{
+		fieldLabel:    func(p *v1alpha1.GPUNodePool) string { return repolayout.PoolLabelValue(p.Namespace, p.Name) },
+		fieldProvider: func(p *v1alpha1.GPUNodePool) string { return string(p.Spec.Provider) },
+	} {
+		index := func(o client.Object) []string { return []string{value(o.(*v1alpha1.GPUNodePool))} }
+		if err := mgr.GetFieldIndexer().IndexField(context.Background(), &v1alpha1.GPUNodePool{}, field, index); err != nil {
+			return fmt.Errorf("indexing GPUNodePools by %s: %w", field, err)
+		}
+	}
+	workers := r.Deps.Workers
+	if workers == 0 {
+		workers = 8 // a create blocks its worker for about 8 s
+	}
+	return ctrl.NewControllerManagedBy(mgr).
+		Named("gpunodepool").
+		For(&v1alpha1.GPUNodePool{}, builder.WithPredicates(predicate.Or(predicate.GenerationChangedPredicate{}, predicate.AnnotationChangedPredicate{}))).
+		Watches(&corev1.Node{}, handler.EnqueueRequestsFromMapFunc(r.poolsOf), builder.WithPredicates(nodeChanged())).
+		WithOptions(controller.Options{
+			MaxConcurrentReconciles: workers,
+			RateLimiter:             workqueue.NewTypedItemExponentialFailureRateLimiter[reconcile.Request](backoffMin, backoffMax),
+		}).
+		Complete(r)
+}
+
+// New returns a Reconciler with the defaults of Deps filled in.
+func New(cached client.Client, live client.Reader, deps Deps) (*Reconciler, error) {
+	if deps.Installation == "" {
+		return nil, errors.New("an installation id is required: it tells our node pools from those of others")
+	}
+	if deps.Clock == nil {
+		deps.Clock = time.Now
+	}
+	if deps.PollInterval == 0 {
+		deps.PollInterval = defaultPoll
+	}
+	if deps.IdleInterval == 0 {
+		deps.IdleInterval = defaultIdle
+	}
+	if deps.Sizes == nil || deps.HourlyUSD == nil {
+		return nil, errors.New("sizes and prices of instance types are required")
+	}
+	return &Reconciler{Client: cached, Live: live, Deps: deps}, nil
+}
+
+// poolsOf names the pools that a node may belong to.
+func (r *Reconciler) poolsOf(ctx context.Context, o client.Object) []reconcile.Request {
+	var found v1alpha1.GPUNodePoolList
+	if value := o.GetLabels()[repolayout.LabelPool]; value != "" {
+		// A cache that cannot be read is not running: there is nobody to tell.
+		_ = r.Client.List(ctx, &found, client.MatchingFields{fieldLabel: value})
+	}
+	var external v1alpha1.GPUNodePoolList
+	_ = r.Client.List(ctx, &external, client.MatchingFields{fieldProvider: string(v1alpha1.ProviderExisting)})
+	for _, p := range external.Items {
+		if len(p.Spec.NodeLabels) > 0 && labels.SelectorFromSet(p.Spec.NodeLabels).Matches(labels.Set(o.GetLabels())) {
+			found.Items = append(found.Items, p)
+		}
+	}
+	var out []reconcile.Request
+	for i := range found.Items {
+		out = append(out, reconcile.Request{NamespacedName: client.ObjectKeyFromObject(&found.Items[i])})
+	}
+	return out
+}
+
+// nodeChanged lets through what can change a decision; a node's heartbeat, every
+// few seconds for every node, cannot.
+func nodeChanged() predicate.Predicate {
+	return predicate.Funcs{UpdateFunc: func(e event.UpdateEvent) bool {
+		before, okBefore := e.ObjectOld.(*corev1.Node)
+		after, okAfter := e.ObjectNew.(*corev1.Node)
+		if !okBefore || !okAfter {
+			return true
+		}
+		gone := (before.DeletionTimestamp == nil) != (after.DeletionTimestamp == nil)
+		return gone || pool.NodeOf(before) != pool.NodeOf(after) || !maps.Equal(before.Labels, after.Labels)
+	}}
+}

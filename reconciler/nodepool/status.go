@@ -1,0 +1,120 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package nodepool
+
+import (
+	"context"
+	"slices"
+	"time"
+
+	"k8s.io/apimachinery/pkg/api/equality"
+	"k8s.io/apimachinery/pkg/api/meta"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+	"sigs.k8s.io/controller-runtime/pkg/controller/controllerutil"
+
+	"github.com/espalier-dev/espalier/gpu/pool"
+	repolayout "github.com/espalier-dev/espalier/repo-layout"
+	"github.com/espalier-dev/espalier/repo-layout/v1alpha1"
+)
+
+// write makes the decision the object's status, or lets the object go. A write
+// that lost a race is a conflict: the decision was made on what is no more.
+func (r *Reconciler) write(ctx context.Context, p *pass) error {
+	before := p.pool.DeepCopy()
+	lock := client.MergeFromWithOptions(before, client.MergeFromWithOptimisticLock{})
+	if p.decision.Gone {
+		controllerutil.RemoveFinalizer(p.pool, repolayout.Finalizer)
+		return client.IgnoreNotFound(r.Client.Patch(ctx, p.pool, lock, client.FieldOwner(repolayout.FieldManager)))
+	}
+	r.fill(p)
+	if equality.Semantic.DeepEqual(before.Status, p.pool.Status) {
+		return nil
+	}
+	return client.IgnoreNotFound(r.Client.Status().Patch(ctx, p.pool, lock, client.FieldOwner(repolayout.FieldManager)))
+}
+
+// fill sets the status from the decision.
+func (r *Reconciler) fill(p *pass) {
+	d, st := p.decision, &p.pool.Status
+	st.ObservedGeneration = p.pool.Generation
+	if d.Keep {
+		return
+	}
+	if st.Phase != d.Phase || st.Since == nil {
+		now := metav1.NewTime(p.now.Truncate(time.Second))
+		st.Since = &now
+	}
+	st.Phase, st.PoolName, st.Candidate, st.Skipped = d.Phase, d.PoolName, d.Candidate, d.Skipped
+	if p.unseen == nil {
+		st.ReadyNodes = int32(d.Count.Usable)
+		st.GPUs = &v1alpha1.GPUCount{Expected: int32(d.Count.Expected), Allocatable: int32(d.Count.Allocatable)}
+		st.USDPerHour = r.price(p)
+	}
+	setConditions(p.pool, d, p.unseen == nil, p.now)
+}
+
+// price is what the nodes that the cloud has cost now; nothing for nodes that
+// are not ours.
+func (r *Reconciler) price(p *pass) string {
+	seen := p.facts.Seen
+	if !seen.Exists || !seen.Owned || p.decision.Candidate == nil {
+		return ""
+	}
+	return r.Deps.HourlyUSD(pool.Candidate(p.decision.Candidate), int(seen.Count))
+}
+
+// alarms are the conditions that are there only while something is wrong.
+var alarms = []string{
+	v1alpha1.ConditionOwnershipLost, v1alpha1.ConditionDeletionBlocked, v1alpha1.ConditionClusterBusy,
+	v1alpha1.ConditionCapacityNotFound, v1alpha1.ConditionDegraded, v1alpha1.ConditionDrifted,
+}
+
+// setConditions writes a decision as conditions. Where nothing could be seen,
+// what was known of the nodes stays.
+func setConditions(p *v1alpha1.GPUNodePool, d pool.Decision, seen bool, now time.Time) {
+	set := func(kind string, status metav1.ConditionStatus, reason, message string) {
+		meta.SetStatusCondition(&p.Status.Conditions, metav1.Condition{
+			Type: kind, Status: status, Reason: reason, Message: message,
+			ObservedGeneration: p.Generation, LastTransitionTime: metav1.NewTime(now.Truncate(time.Second)),
+		})
+	}
+	stage := func(kind string, reached bool) {
+		if reached {
+			set(kind, metav1.ConditionTrue, v1alpha1.ReasonSucceeded, "")
+			return
+		}
+		set(kind, metav1.ConditionFalse, d.Reason, d.Message)
+	}
+	if seen {
+		stage(v1alpha1.ConditionProvisioned, d.Provisioned)
+		stage(v1alpha1.ConditionNodesRegistered, d.Provisioned && d.Count.Joined >= d.Count.Wanted)
+		stage(v1alpha1.ConditionGPUReady, d.Provisioned && d.Count.Usable >= d.Count.Wanted)
+	}
+	ready := d.Phase == v1alpha1.PhaseReady
+	readyStatus := metav1.ConditionFalse
+	if ready {
+		readyStatus = metav1.ConditionTrue
+	}
+	set(v1alpha1.ConditionReady, readyStatus, d.Reason, d.Message)
+	drop := func(kind string) { meta.RemoveStatusCondition(&p.Status.Conditions, kind) }
+	switch {
+	case d.Stalled:
+		set(v1alpha1.ConditionStalled, metav1.ConditionTrue, d.Reason, d.Message)
+		drop(v1alpha1.ConditionReconciling)
+	case ready:
+		drop(v1alpha1.ConditionStalled)
+		drop(v1alpha1.ConditionReconciling)
+	default:
+		set(v1alpha1.ConditionReconciling, metav1.ConditionTrue, d.Reason, d.Message)
+		drop(v1alpha1.ConditionStalled)
+	}
+	for _, kind := range alarms {
+		at := slices.IndexFunc(d.Alarms, func(a pool.Alarm) bool { return a.Type == kind })
+		if at < 0 {
+			drop(kind)
+			continue
+		}
+		set(kind, metav1.ConditionTrue, d.Alarms[at].Reason, d.Alarms[at].Message)
+	}
+}

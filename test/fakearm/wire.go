@@ -1,0 +1,287 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package fakearm
+
+import (
+	"encoding/json"
+	"fmt"
+	"io"
+	"maps"
+	"net/http"
+	"net/url"
+	"regexp"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+)
+
+// token is what the token endpoint issues and every other request must carry.
+const token = "fakearm-token"
+
+var (
+	poolPath = regexp.MustCompile(`(?i)^/subscriptions/([^/]+)/resourceGroups/([^/]+)/providers/Microsoft\.ContainerService/managedClusters/([^/]+)/agentPools(?:/([^/]+))?$`)
+	opPath   = regexp.MustCompile(`(?i)^/subscriptions/[^/]+/providers/Microsoft\.ContainerService/locations/[^/]+/operations/([^/]+)$`)
+	poolName = regexp.MustCompile(`^[a-z][a-z0-9]{0,11}$`)
+)
+
+// maxPools is AKS's limit of agent pools in a cluster.
+const maxPools = 100
+
+// ServeHTTP answers as Azure does.
+func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	if s.serveToken(w, r) {
+		return
+	}
+	raw, err := io.ReadAll(io.LimitReader(r.Body, 1<<20))
+	if err != nil {
+		return // the client is gone
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.settle()
+	a := &answer{w: w, r: r, body: raw}
+	s.route(a)
+	s.log = append(s.log, Request{Kind: a.kind, Pool: a.pool, Status: a.status})
+}
+
+// answer is one request and what was answered.
+type answer struct {
+	w          http.ResponseWriter
+	r          *http.Request
+	body       []byte
+	kind, pool string
+	status     int
+}
+
+func (a *answer) json(status int, v any) {
+	a.status = status
+	a.w.Header().Set("Content-Type", "application/json")
+	a.w.WriteHeader(status)
+	if v != nil {
+		_ = json.NewEncoder(a.w).Encode(v) // the client is gone
+	}
+}
+
+// fault answers as AKS does, with the error at the top level.
+func (a *answer) fault(f Fault) {
+	if f.RetryAfter > 0 {
+		a.w.Header().Set("Retry-After", strconv.Itoa(int(f.RetryAfter/time.Second)))
+	}
+	a.json(f.Status, map[string]any{"code": f.Code, "message": f.Message, "subcode": "", "details": nil})
+}
+
+func (s *Server) route(a *answer) {
+	a.kind = a.r.Method
+	if m := opPath.FindStringSubmatch(a.r.URL.Path); m != nil {
+		a.kind = "OPERATION"
+		s.serveOperation(a, m[1])
+		return
+	}
+	m := poolPath.FindStringSubmatch(a.r.URL.Path)
+	switch {
+	case a.r.Header.Get("Authorization") != "Bearer "+token:
+		a.json(http.StatusUnauthorized, arm("InvalidAuthenticationToken", "The access token is invalid."))
+		return
+	case a.r.URL.Query().Get("api-version") == "":
+		a.json(http.StatusBadRequest, arm("MissingApiVersionParameter", "The api-version query parameter (?api-version=) is required for all requests."))
+		return
+	case m == nil:
+		a.json(http.StatusNotFound, arm("InvalidResourceType", "The resource type could not be found."))
+		return
+	case !strings.EqualFold(m[1], Subscription) || !strings.EqualFold(m[2], ResourceGroup):
+		a.json(http.StatusNotFound, arm("ResourceGroupNotFound", fmt.Sprintf("Resource group '%s' could not be found.", m[2])))
+		return
+	case !strings.EqualFold(m[3], Cluster):
+		a.json(http.StatusNotFound, arm("ResourceNotFound", fmt.Sprintf("The Resource 'Microsoft.ContainerService/managedClusters/%s' under resource group '%s' was not found.", m[3], m[2])))
+		return
+	}
+	a.pool = m[4]
+	if a.pool == "" {
+		a.kind = "LIST"
+	}
+	if f, ok := s.faults.take(a.kind); ok {
+		a.fault(f)
+		return
+	}
+	switch a.kind {
+	case "LIST":
+		s.serveList(a)
+	case http.MethodGet:
+		s.serveGet(a)
+	case http.MethodPut:
+		s.servePut(a)
+	case http.MethodDelete:
+		s.serveDelete(a)
+	default:
+		a.fault(Fault{Status: http.StatusMethodNotAllowed, Code: "MethodNotAllowed", Message: a.r.Method})
+	}
+}
+
+// arm is an error of the layer before AKS, which wraps it.
+func arm(code, message string) map[string]any {
+	return map[string]any{"error": map[string]any{"code": code, "message": message}}
+}
+
+func (s *Server) serveList(a *answer) {
+	value := []any{}
+	for _, name := range slices.Sorted(maps.Keys(s.pools)) {
+		value = append(value, s.pools[name].wire())
+	}
+	a.json(http.StatusOK, map[string]any{"value": value})
+}
+
+func (s *Server) serveGet(a *answer) {
+	p := s.pools[a.pool]
+	if p == nil {
+		a.json(http.StatusNotFound, map[string]any{
+			"code": "NotFound", "subcode": "GetAgentPool_NotFound_HCPServerError", "message": "Could not find the agentpool: " + a.pool,
+			"details": []any{map[string]any{"code": "Unspecified", "message": "rpc error: code = NotFound desc = Agent Pool not found"}},
+		})
+		return
+	}
+	a.json(http.StatusOK, p.wire())
+}
+
+func (s *Server) servePut(a *answer) {
+	var in struct {
+		Properties map[string]any `json:"properties"`
+	}
+	p := s.pools[a.pool]
+	if json.Unmarshal(a.body, &in) != nil || in.Properties == nil {
+		a.fault(Fault{Status: http.StatusBadRequest, Code: "InvalidParameter", Message: "The request body has no properties."})
+		return
+	}
+	if f := s.refusal(a, p, in.Properties); f != nil {
+		a.fault(*f)
+		return
+	}
+	if p == nil {
+		p = &agentPool{name: a.pool, props: map[string]any{}}
+		s.pools[a.pool] = p
+		s.ordered = append(s.ordered, a.pool)
+		maps.Copy(p.props, in.Properties)
+		s.begin(a, s.create(p))
+		a.json(http.StatusCreated, p.wire())
+		return
+	}
+	maps.Copy(p.props, in.Properties)
+	s.begin(a, s.scale(p))
+	a.json(http.StatusOK, p.wire())
+}
+
+// refusal is what the synchronous part of a PUT finds wrong.
+func (s *Server) refusal(a *answer, p *agentPool, props map[string]any) *Fault {
+	vmSize, _ := props["vmSize"].(string)
+	bad := func(code, message string) *Fault {
+		return &Fault{Status: http.StatusBadRequest, Code: code, Message: message}
+	}
+	if f := s.precondition(a, p); f != nil {
+		return f
+	}
+	if f := s.busy(a.pool); f != nil {
+		return f
+	}
+	if f, ok := s.faults.refused[vmSize]; ok {
+		return &f
+	}
+	if labels, ok := props["nodeLabels"].(map[string]any); ok {
+		for k := range labels {
+			if p == nil && strings.HasPrefix(k, "kubernetes.azure.com/") {
+				return bad("InvalidParameter", "Label key "+k+" is reserved for system use.")
+			}
+		}
+	}
+	_, offered := s.opt.Sizes(vmSize)
+	switch {
+	case !poolName.MatchString(a.pool):
+		return bad("InvalidParameter", "The value of parameter agentPool.name is invalid: "+a.pool)
+	case p == nil && len(s.pools) >= maxPools:
+		return bad("MaxAgentPoolCountReached", fmt.Sprintf("The cluster has %d agent pools, which is the most it can have.", maxPools))
+	case p == nil && !offered:
+		return bad("VMSizeNotSupported", "The VM size of "+vmSize+" is not supported in your subscription in location '"+Location+"'.")
+	case p != nil && vmSize != p.props["vmSize"]:
+		return bad("PropertyChangeNotAllowed", "Changing property 'properties.vmSize' is not allowed.")
+	}
+	return nil
+}
+
+// precondition is what the ETag headers ask for and is not so.
+func (s *Server) precondition(a *answer, p *agentPool) *Fault {
+	none, match := a.r.Header.Get("If-None-Match"), a.r.Header.Get("If-Match")
+	failed := &Fault{Status: http.StatusPreconditionFailed, Code: "PreconditionFailed", Message: "The condition of the request is not met."}
+	switch {
+	case none != "" && match != "":
+		return &Fault{Status: http.StatusBadRequest, Code: "BadRequest", Message: "If-Match and If-None-Match exclude each other."}
+	case none == "*" && p != nil, match != "" && (p == nil || match != p.etag):
+		return failed
+	}
+	return nil
+}
+
+// busy is AKS's answer while another pool is being changed. A pool that is
+// being created may be deleted: the delete preempts the create.
+func (s *Server) busy(name string) *Fault {
+	for _, other := range slices.Sorted(maps.Keys(s.pools)) {
+		state := s.pools[other].state()
+		if other != name && !settled(state) {
+			return &Fault{Status: http.StatusConflict, Code: "OperationNotAllowed", Message: fmt.Sprintf(
+				"Operation is not allowed: Another agentpool operation (%s - %s) is in progress, please wait for it to finish before starting a new operation. See https://aka.ms/aks-pending-operation for more details", other, state)}
+		}
+	}
+	return nil
+}
+
+func settled(state string) bool {
+	return state == "Succeeded" || state == "Failed" || state == "Canceled"
+}
+
+func (s *Server) serveDelete(a *answer) {
+	p := s.pools[a.pool]
+	if p == nil {
+		a.json(http.StatusNoContent, nil)
+		return
+	}
+	if f := s.precondition(a, p); f != nil {
+		a.fault(*f)
+		return
+	}
+	if f := s.busy(a.pool); f != nil {
+		a.fault(*f)
+		return
+	}
+	s.begin(a, s.remove(p))
+	a.w.Header().Set("Location", s.operationURL("operationresults", a.w.Header().Get("Azure-AsyncOperation")))
+	a.json(http.StatusAccepted, nil)
+}
+
+// serveToken is the authority: discovery of one tenant and its token endpoint.
+func (s *Server) serveToken(w http.ResponseWriter, r *http.Request) bool {
+	base := s.URL + "/" + Tenant
+	var v map[string]any
+	switch r.URL.Path {
+	case "/" + Tenant + "/v2.0/.well-known/openid-configuration":
+		v = map[string]any{
+			"issuer": base + "/v2.0", "token_endpoint": base + "/oauth2/v2.0/token",
+			"authorization_endpoint": base + "/oauth2/v2.0/authorize", "tenant_region_scope": nil,
+		}
+	case "/" + Tenant + "/oauth2/v2.0/token":
+		v = map[string]any{"token_type": "Bearer", "expires_in": 3600, "ext_expires_in": 3600, "access_token": token}
+	default:
+		return false
+	}
+	s.mu.Lock()
+	s.log = append(s.log, Request{Kind: "TOKEN", Status: http.StatusOK})
+	s.mu.Unlock()
+	w.Header().Set("Content-Type", "application/json")
+	_ = json.NewEncoder(w).Encode(v) // the client is gone
+	return true
+}
+
+func (s *Server) operationURL(kind, like string) string {
+	u, err := url.Parse(like)
+	if err != nil {
+		return ""
+	}
+	return s.URL + strings.Replace(u.Path, "/operations/", "/"+kind+"/", 1) + "?api-version=2025-03-01"
+}
