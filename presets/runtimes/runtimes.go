@@ -1,0 +1,193 @@
+// SPDX-License-Identifier: Apache-2.0
+
+// Package runtimes is the catalogue of the software that runs a task: its image
+// by digest (pins.yaml), what the image demands of a node, and the Kustomize
+// base its objects are rendered from (NAME/VERSION).
+//
+// It chooses nothing for a Workspace beyond the newest version that a driver
+// runs, and it never asks a registry.
+package runtimes
+
+import (
+	"embed"
+	"fmt"
+	"io/fs"
+	"slices"
+	"strconv"
+	"strings"
+	"sync"
+
+	"sigs.k8s.io/yaml"
+
+	"github.com/espalier-dev/espalier/gpu/fit"
+	"github.com/espalier-dev/espalier/gpu/sku"
+)
+
+// Tasks of runtimes.
+const (
+	Inference = "inference"
+	Tuning    = "tuning"
+)
+
+// Names of the runtimes.
+const (
+	VLLM    = "vllm"
+	Axolotl = "axolotl"
+)
+
+// Runtime is one version of the software that runs a task.
+type Runtime struct {
+	// Name and Version, as spec.runtime spells them.
+	Name, Version string
+	// Task is Inference or Tuning.
+	Task string
+	// Image by digest.
+	Image string
+	// CUDA is the version the image is built with.
+	CUDA string
+	// Requires is what the image demands of a node.
+	Requires fit.Image
+	// Sources of the facts.
+	Sources []string
+}
+
+//go:embed pins.yaml vllm axolotl
+var files embed.FS
+
+// pin is an entry of pins.yaml.
+type pin struct {
+	Name          string   `json:"name"`
+	Version       string   `json:"version"`
+	Task          string   `json:"task"`
+	Image         string   `json:"image"`
+	CUDA          string   `json:"cuda"`
+	MinDriver     int      `json:"minDriver"`
+	MinCapability string   `json:"minCapability"`
+	Architectures []string `json:"architectures,omitempty"`
+	Sources       []string `json:"sources"`
+}
+
+// catalogue panics on a malformed pins.yaml: it is part of the binary and a
+// test loads it.
+var catalogue = sync.OnceValue(func() []Runtime {
+	all, err := load()
+	if err != nil {
+		panic("presets/runtimes: " + err.Error())
+	}
+	return all
+})
+
+func load() ([]Runtime, error) {
+	text, err := files.ReadFile("pins.yaml")
+	if err != nil {
+		return nil, fmt.Errorf("reading pins: %w", err)
+	}
+	return decode(text)
+}
+
+func decode(text []byte) ([]Runtime, error) {
+	var doc struct {
+		Runtimes []pin `json:"runtimes"`
+	}
+	if err := yaml.UnmarshalStrict(text, &doc); err != nil {
+		return nil, fmt.Errorf("parsing pins.yaml: %w", err)
+	}
+	all := make([]Runtime, 0, len(doc.Runtimes))
+	for _, p := range doc.Runtimes {
+		r, err := p.runtime()
+		if err != nil {
+			return nil, fmt.Errorf("reading pin %s %s: %w", p.Name, p.Version, err)
+		}
+		all = append(all, r)
+	}
+	return all, nil
+}
+
+func (p pin) runtime() (Runtime, error) {
+	capability, err := parseCapability(p.MinCapability)
+	switch {
+	case err != nil:
+		return Runtime{}, err
+	case !strings.Contains(p.Image, "@sha256:"):
+		return Runtime{}, fmt.Errorf("image %q has no digest", p.Image)
+	case p.Task != Inference && p.Task != Tuning:
+		return Runtime{}, fmt.Errorf("task is %q: inference or tuning", p.Task)
+	}
+	return Runtime{
+		Name: p.Name, Version: p.Version, Task: p.Task, Image: p.Image, CUDA: p.CUDA, Sources: p.Sources,
+		Requires: fit.Image{
+			Name: p.Name + " " + p.Version, MinDriver: p.MinDriver, MinCapability: capability, Arch: p.Architectures,
+		},
+	}, nil
+}
+
+func parseCapability(s string) (sku.Capability, error) {
+	major, minor, ok := strings.Cut(s, ".")
+	a, errA := strconv.Atoi(major)
+	b, errB := strconv.Atoi(minor)
+	if !ok || errA != nil || errB != nil {
+		return sku.Capability{}, fmt.Errorf("minCapability is %q: want major.minor", s)
+	}
+	return sku.Capability{Major: a, Minor: b}, nil
+}
+
+// All returns every version of every runtime, in the order of pins.yaml.
+func All() []Runtime { return slices.Clone(catalogue()) }
+
+// Lookup returns a version of a runtime; version "" is its default, and a
+// leading v is ignored.
+func Lookup(name, version string) (Runtime, bool) {
+	version = strings.TrimPrefix(version, "v")
+	for _, r := range catalogue() {
+		if r.Name == name && (version == "" || r.Version == version) {
+			return r, true
+		}
+	}
+	return Runtime{}, false
+}
+
+// Versions lists the known versions of a runtime, for messages.
+func Versions(name string) []string {
+	var versions []string
+	for _, r := range catalogue() {
+		if r.Name == name {
+			versions = append(versions, r.Version)
+		}
+	}
+	return versions
+}
+
+// Default is the first runtime for a task whose image runs on a driver such as
+// "580.159.04". Where none does, or the driver is unknown (""), it is the first
+// for the task: what is wrong with it then shows in the fit.
+func Default(task, driver string) (Runtime, bool) {
+	branch := sku.Instance{Driver: driver}.DriverBranch()
+	var first *Runtime
+	for _, r := range catalogue() {
+		if r.Task != task {
+			continue
+		}
+		if branch == 0 || branch >= r.Requires.MinDriver {
+			return r, true
+		}
+		if first == nil {
+			first = &r
+		}
+	}
+	if first == nil {
+		return Runtime{}, false
+	}
+	return *first, true
+}
+
+// Base is the folder of Kustomize bases that a version is rendered from.
+func (r Runtime) Base() (fs.FS, error) {
+	base, err := fs.Sub(files, r.Name+"/"+r.Version)
+	if err != nil {
+		return nil, fmt.Errorf("opening the base of %s %s: %w", r.Name, r.Version, err)
+	}
+	if _, err := fs.Stat(base, "kustomization.yaml"); err != nil {
+		return nil, fmt.Errorf("%s %s has no base in this release of Espalier: %w", r.Name, r.Version, err)
+	}
+	return base, nil
+}
