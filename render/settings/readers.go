@@ -1,0 +1,175 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package settings
+
+import (
+	"math"
+	"slices"
+	"strings"
+
+	"github.com/espalier-dev/espalier/repo-layout/v1alpha1"
+)
+
+// Readers that only rename a value.
+
+func number(name string, low, high float64) reader {
+	return func(t *training, s section, key string) {
+		if n, ok := s.number(key, low, high); ok {
+			t.Axolotl[name] = n
+		}
+	}
+}
+
+func whole(name string, low, high float64) reader {
+	return func(t *training, s section, key string) {
+		if n, ok := s.whole(key, low, high); ok {
+			t.Axolotl[name] = n
+		}
+	}
+}
+
+func yes(name string) reader {
+	return func(t *training, s section, key string) {
+		if b, ok := s.yes(key); ok {
+			t.Axolotl[name] = b
+		}
+	}
+}
+
+func text(name string, allowed ...string) reader {
+	return func(t *training, s section, key string) {
+		if v, ok := s.text(key, allowed...); ok {
+			t.Axolotl[name] = v
+		}
+	}
+}
+
+// Readers of values that are fixed here.
+
+func mustBe(want bool, why string) reader {
+	return func(_ *training, s section, key string) {
+		if b, ok := s.yes(key); ok && b != want {
+			s.refuse(key, "only %v: %s", want, why)
+		}
+	}
+}
+
+func oneOf(allowed ...string) reader {
+	return func(_ *training, s section, key string) { s.text(key, allowed...) }
+}
+
+// Readers of values that the memory fit needs, or that exclude others.
+
+func (t *training) fourBit(s section, key string) {
+	b, ok := s.yes(key)
+	if want := t.method == v1alpha1.QLoRA; ok && b != want {
+		s.refuse(key, "method %s means %v", t.method, want)
+	}
+}
+
+func (t *training) doubleQuant(s section, key string) {
+	if b, ok := s.yes(key); ok && !b && t.method == v1alpha1.QLoRA {
+		t.SingleQuantization = true
+		t.Axolotl["bnb_config_kwargs"] = map[string]any{"bnb_4bit_use_double_quant": false}
+	}
+}
+
+// rank moves alpha along unless that is given too: twice the rank, as in the
+// defaults.
+func (t *training) rank(s section, key string) {
+	n, ok := s.whole(key, 1, 512)
+	if !ok {
+		return
+	}
+	t.Rank = n
+	if _, given := s.values["lora_alpha"]; !given {
+		t.Axolotl["lora_alpha"] = 2 * n
+	}
+}
+
+func (t *training) targets(s section, key string) {
+	if v, isText := s.values[key].(string); isText && v == "all-linear" {
+		return
+	}
+	if list, ok := s.list(key); ok {
+		slices.Sort(list)
+		t.Targets = slices.Compact(list)
+	}
+}
+
+func (t *training) microBatch(s section, key string) {
+	if n, ok := s.whole(key, 1, 1024); ok {
+		t.MicroBatch = n
+	}
+}
+
+func (t *training) length(s section, key string) {
+	if n, ok := s.whole(key, 16, 1<<20); ok {
+		t.SequenceLength = n
+	}
+}
+
+func (t *training) steps(s section, key string) {
+	if n, ok := s.whole(key, -1, 1e7); ok && n > 0 { // -1 is transformers' "by epochs"
+		t.Axolotl["max_steps"] = n
+	}
+}
+
+func (t *training) warmupSteps(s section, key string) {
+	if n, ok := s.whole(key, 0, 1e6); ok {
+		delete(t.Axolotl, "warmup_ratio")
+		t.Axolotl["warmup_steps"] = n
+	}
+}
+
+func (t *training) warmupRatio(s section, key string) {
+	n, ok := s.number(key, 0, 1)
+	if !ok {
+		return
+	}
+	if _, both := s.values["warmup_steps"]; both {
+		return // steps win, as in transformers
+	}
+	t.Axolotl["warmup_ratio"] = n
+}
+
+func (t *training) saveSteps(s section, key string) {
+	if n, ok := s.whole(key, 1, 1e6); ok {
+		delete(t.Axolotl, "saves_per_epoch")
+		t.Axolotl["save_steps"] = n
+	}
+}
+
+func (t *training) optimizer(s section, key string) {
+	name, ok := s.text(key, "adamw_torch", "adamw_torch_fused", "adamw_hf", "adamw_bnb_8bit", "adamw_8bit",
+		"paged_adamw_8bit", "paged_adamw_32bit")
+	if !ok {
+		return
+	}
+	if name == "adamw_hf" { // removed from transformers 5; the same arithmetic
+		name = "adamw_torch"
+	}
+	t.Optimizer = name
+}
+
+// EightBit says whether the optimizer keeps its moments in one byte each.
+func (t Training) EightBit() bool { return strings.HasSuffix(t.Optimizer, "8bit") }
+
+func (t *training) checkpointing(s section, key string) {
+	if b, ok := s.yes(key); ok {
+		t.NoCheckpointing = !b
+	}
+}
+
+// split turns KAITO's share of training data into Axolotl's share of the rest.
+func (t *training) split(s section, key string) {
+	if n, ok := s.number(key, 0.01, 1); ok {
+		t.Axolotl["val_set_size"] = math.Round((1-n)*1e6) / 1e6
+	}
+}
+
+func (t *training) messages(s section, key string) {
+	if name, ok := s.text(key); ok && name != "" {
+		t.MessagesField = name
+	}
+}

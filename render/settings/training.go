@@ -1,0 +1,209 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package settings
+
+import (
+	"maps"
+	"math"
+	"slices"
+	"strings"
+
+	"github.com/espalier-dev/espalier/repo-layout/finding"
+	"github.com/espalier-dev/espalier/repo-layout/v1alpha1"
+)
+
+// Training is what a tuning run is told, defaults included.
+type Training struct {
+	// Rank, SequenceLength, MicroBatch and Targets decide how much memory is
+	// needed. Targets empty: every matrix of a layer.
+	Rank, SequenceLength, MicroBatch int
+	Targets                          []string
+	// Optimizer by the name transformers gives it.
+	Optimizer string
+	// NoCheckpointing keeps activations; SingleQuantization leaves the
+	// constants of NF4 in float32.
+	NoCheckpointing, SingleQuantization bool
+	// MessagesField is the column of the data that holds the conversation.
+	MessagesField string
+	// Axolotl are further settings by Axolotl's names.
+	Axolotl map[string]any
+}
+
+// DefaultTraining are the settings of a run without a configuration. Ranks,
+// rates and the 8-bit optimizer are Axolotl's own QLoRA examples
+// (examples/llama-3/qlora.yml); the length is gpu/fit's; three passes are
+// transformers' default, and so KAITO's.
+func DefaultTraining() Training {
+	return Training{
+		Rank: 16, SequenceLength: 2048, MicroBatch: 1,
+		Optimizer: "adamw_bnb_8bit", MessagesField: "messages",
+		Axolotl: map[string]any{
+			"gradient_accumulation_steps": 8,
+			"learning_rate":               0.0002,
+			"logging_steps":               10,
+			"lora_alpha":                  32,
+			"lora_dropout":                0.05,
+			"lr_scheduler":                "cosine",
+			"num_epochs":                  3,
+			"sample_packing":              true,
+			"saves_per_epoch":             4,
+			"save_total_limit":            2,
+			"seed":                        42,
+			"val_set_size":                0,
+			"warmup_ratio":                0.03,
+		},
+	}
+}
+
+// training reads training_config.yaml.
+type training struct {
+	Training
+	method   v1alpha1.TuningMethod
+	field    string
+	problems []finding.Problem
+	ignored  []string
+}
+
+// reader handles one key of a section.
+type reader func(t *training, s section, key string)
+
+// sections of training_config.yaml and what their keys become. A key that is
+// in none of them is a problem.
+var sections = map[string]map[string]reader{
+	"ModelConfig": {
+		"trust_remote_code": mustBe(false, "it runs code of the model repository in the pod"),
+	},
+	"QuantizationConfig": {
+		"load_in_4bit":              (*training).fourBit,
+		"load_in_8bit":              mustBe(false, "methods are qlora (4 bit) and lora (16 bit)"),
+		"bnb_4bit_quant_type":       oneOf("nf4"),
+		"bnb_4bit_use_double_quant": (*training).doubleQuant,
+	},
+	"LoraConfig": {
+		"r":              (*training).rank,
+		"lora_alpha":     whole("lora_alpha", 1, 4096),
+		"lora_dropout":   number("lora_dropout", 0, 0.99),
+		"target_modules": (*training).targets,
+		"use_rslora":     yes("peft_use_rslora"),
+		"use_dora":       yes("peft_use_dora"),
+		"bias":           oneOf("none"),
+		"task_type":      oneOf("CAUSAL_LM"),
+	},
+	"TrainingArguments": {
+		"num_train_epochs":            number("num_epochs", 0.01, 1000),
+		"max_steps":                   (*training).steps,
+		"per_device_train_batch_size": (*training).microBatch,
+		"per_device_eval_batch_size":  whole("eval_batch_size", 1, 1024),
+		"gradient_accumulation_steps": whole("gradient_accumulation_steps", 1, 4096),
+		"learning_rate":               number("learning_rate", 1e-9, 1),
+		"lr_scheduler_type":           text("lr_scheduler", "linear", "cosine", "constant", "constant_with_warmup", "cosine_with_restarts", "polynomial"),
+		"warmup_steps":                (*training).warmupSteps,
+		"warmup_ratio":                (*training).warmupRatio,
+		"weight_decay":                number("weight_decay", 0, 1),
+		"max_grad_norm":               number("max_grad_norm", 0, 1000),
+		"adam_beta1":                  number("adam_beta1", 0, 1),
+		"adam_beta2":                  number("adam_beta2", 0, 1),
+		"adam_epsilon":                number("adam_epsilon", 0, 1),
+		"neftune_noise_alpha":         number("neftune_noise_alpha", 0.01, 100),
+		"optim":                       (*training).optimizer,
+		"seed":                        whole("seed", 0, math.MaxInt32),
+		"logging_steps":               whole("logging_steps", 1, 100000),
+		"save_steps":                  (*training).saveSteps,
+		"save_total_limit":            whole("save_total_limit", 1, 100),
+		"max_seq_length":              (*training).length,
+		"max_length":                  (*training).length,
+		"packing":                     yes("sample_packing"),
+		"gradient_checkpointing":      (*training).checkpointing,
+		"ddp_find_unused_parameters":  yes("ddp_find_unused_parameters"),
+		"dataloader_num_workers":      whole("dataloader_num_workers", 0, 64),
+	},
+	"DataCollator": {},
+	"DatasetConfig": {
+		"shuffle_dataset":  yes("shuffle_merged_datasets"),
+		"train_test_split": (*training).split,
+		"messages_column":  (*training).messages,
+	},
+}
+
+// withoutEffect are keys that KAITO's own files hold and that mean nothing
+// here, with why.
+var withoutEffect = map[string]string{
+	"ModelConfig.torch_dtype":                   "the GPU decides between bfloat16 and float16",
+	"ModelConfig.local_files_only":              "weights are downloaded at a pinned revision",
+	"ModelConfig.device_map":                    "the trainer places the model",
+	"ModelConfig.low_cpu_mem_usage":             "the trainer decides",
+	"ModelConfig.use_cache":                     "training keeps no cache",
+	"QuantizationConfig.quant_method":           "the method decides",
+	"QuantizationConfig.bnb_4bit_compute_dtype": "the GPU decides between bfloat16 and float16",
+	"TrainingArguments.output_dir":              "results go to a volume of the run and from there to spec.tuning.output",
+	"TrainingArguments.logging_dir":             "there is no logger that writes files",
+	"TrainingArguments.save_strategy":           "checkpoints are always kept, so that a lost pod goes on",
+	"TrainingArguments.bf16":                    "the GPU decides between bfloat16 and float16",
+	"TrainingArguments.fp16":                    "the GPU decides between bfloat16 and float16",
+	"TrainingArguments.report_to":               "no tracker is told",
+	"TrainingArguments.remove_unused_columns":   "the trainer decides",
+	"TrainingArguments.overwrite_output_dir":    "every run has a folder of its own",
+	"DataCollator.mlm":                          "causal language models are trained on the next token",
+	"DatasetConfig.shuffle_seed":                "TrainingArguments.seed counts",
+	"DatasetConfig.dataset_file_ext":            "the name of the file decides",
+	"DatasetConfig.context_column":              "KAITO never reads it; data holds conversations (messages_column)",
+	"DatasetConfig.response_column":             "KAITO never reads it; data holds conversations (messages_column)",
+}
+
+// ParseTraining reads training_config.yaml. field is the field of the
+// Workspace that names the ConfigMap, for problems.
+func ParseTraining(data map[string]string, method v1alpha1.TuningMethod, field string) (Training, []finding.Problem) {
+	tree, problems := document(data, TrainingKey, field)
+	if problems != nil {
+		return DefaultTraining(), problems
+	}
+	t := training{Training: DefaultTraining(), method: method, field: field}
+	for _, key := range slices.Sorted(maps.Keys(tree)) {
+		if key != "training_config" {
+			t.problem("%.60s is not known: sections go below training_config", key)
+		}
+	}
+	config, ok := tree["training_config"].(map[string]any)
+	if !ok {
+		t.problem("training_config is missing, or no mapping of sections")
+	}
+	for _, name := range slices.Sorted(maps.Keys(config)) {
+		t.section(name, config[name])
+	}
+	if len(t.ignored) > 0 {
+		t.problems = append(t.problems, finding.Warningf(ConfigIgnored, field, "%s: without effect here: %s", TrainingKey, strings.Join(t.ignored, "; ")))
+	}
+	return t.Training, t.problems
+}
+
+func (t *training) problem(format string, args ...any) {
+	t.problems = append(t.problems, finding.Errorf(ConfigInvalid, t.field, TrainingKey+": "+format, args...))
+}
+
+func (t *training) section(name string, value any) {
+	readers, known := sections[name]
+	if !known {
+		t.problem("section %.60q is not known: %s", name, strings.Join(slices.Sorted(maps.Keys(sections)), ", "))
+		return
+	}
+	values, ok := value.(map[string]any)
+	if !ok {
+		if value != nil {
+			t.problem("%s is no mapping", name)
+		}
+		return
+	}
+	s := section{field: t.field, name: TrainingKey + ": " + name, values: values, problems: &t.problems}
+	for _, key := range slices.Sorted(maps.Keys(values)) {
+		if why, ok := withoutEffect[name+"."+key]; ok {
+			t.ignored = append(t.ignored, name+"."+key+" ("+why+")")
+			continue
+		}
+		read, ok := readers[key]
+		if !ok {
+			s.refuse(key, "there is no counterpart in Axolotl for it here; leave it out")
+			continue
+		}
+		read(t, s, key)
+	}
+}
