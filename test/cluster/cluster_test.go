@@ -3,6 +3,7 @@
 package cluster
 
 import (
+	"context"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -30,7 +31,7 @@ func TestChain(t *testing.T) {
 		return strings.TrimSpace(out)
 	}
 	kubectl("apply", "-f", "testdata/chain.yaml")
-	t.Cleanup(func() { _, _ = c.Kubectl(t.Context(), "delete", "node", "gpu-0") })
+	t.Cleanup(func() { _, _ = c.Kubectl(context.Background(), "delete", "node", "gpu-0") })
 
 	const patience = "--timeout=60s"
 	kubectl("wait", patience, "--for=condition=Ready", "node/gpu-0")

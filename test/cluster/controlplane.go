@@ -4,6 +4,7 @@ package cluster
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"net"
 	"os"
@@ -11,11 +12,9 @@ import (
 	"strconv"
 	"time"
 
-	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/util/wait"
 	clientset "k8s.io/client-go/kubernetes"
-	"k8s.io/client-go/rest"
 )
 
 const (
@@ -33,10 +32,7 @@ func (c *Cluster) startControlPlane(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	users, err := newUsers()
-	if err != nil {
-		return err
-	}
+	users := newUsers()
 	if err := c.writeSecrets(users); err != nil {
 		return err
 	}
@@ -180,7 +176,7 @@ func (c *Cluster) waitReady(ctx context.Context) error {
 		return last == nil
 	})
 	if err != nil {
-		return fmt.Errorf("waiting for the API server at %s: %w (last answer: %v)", c.Config.Host, err, last)
+		return fmt.Errorf("waiting for the API server at %s: %w", c.Config.Host, errors.Join(err, last))
 	}
 	return nil
 }
@@ -188,7 +184,7 @@ func (c *Cluster) waitReady(ctx context.Context) error {
 // waitDefaultAccount waits for what pods of the default namespace need: it also
 // shows that the controllers work.
 func (c *Cluster) waitDefaultAccount(ctx context.Context) error {
-	client, err := clientset.NewForConfig(rest.CopyConfig(c.Config))
+	client, err := clientset.NewForConfig(c.Config)
 	if err != nil {
 		return err
 	}
@@ -197,10 +193,10 @@ func (c *Cluster) waitDefaultAccount(ctx context.Context) error {
 		_, last = client.CoreV1().ServiceAccounts(metav1.NamespaceDefault).Get(ctx, "default", metav1.GetOptions{})
 		return last == nil
 	})
-	if err != nil && apierrors.IsNotFound(last) {
-		return fmt.Errorf("waiting for the default service account: %w", err)
+	if err != nil {
+		return fmt.Errorf("waiting for the default service account: %w", errors.Join(err, last))
 	}
-	return err
+	return nil
 }
 
 // freePort returns a TCP port of the loopback interface that was free just now.

@@ -4,6 +4,7 @@ package cluster
 
 import (
 	"context"
+	"errors"
 	"os"
 	"path/filepath"
 	"time"
@@ -108,10 +109,7 @@ func (p *provisioner) provision(ctx context.Context, claim *corev1.PersistentVol
 			},
 		},
 	}, metav1.CreateOptions{})
-	if apierrors.IsAlreadyExists(err) || ctx.Err() != nil {
-		return nil
-	}
-	return err
+	return unless(err, apierrors.IsAlreadyExists)
 }
 
 // release removes a volume whose claim is gone, and its folder.
@@ -124,7 +122,12 @@ func (p *provisioner) release(ctx context.Context, volume *corev1.PersistentVolu
 		return err
 	}
 	err := p.client.CoreV1().PersistentVolumes().Delete(ctx, volume.Name, metav1.DeleteOptions{})
-	if apierrors.IsNotFound(err) || ctx.Err() != nil {
+	return unless(err, apierrors.IsNotFound)
+}
+
+// unless passes an error on but for the expected one, and the end of the cluster.
+func unless(err error, expected func(error) bool) error {
+	if expected(err) || errors.Is(err, context.Canceled) {
 		return nil
 	}
 	return err

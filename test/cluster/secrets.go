@@ -33,7 +33,7 @@ type user struct {
 
 // newUsers returns the users of a cluster: the administrator, whose kubeconfig
 // is "admin", and the components that have roles of their own.
-func newUsers() ([]user, error) {
+func newUsers() []user {
 	users := []user{
 		{name: "admin", group: "system:masters"},
 		{name: "system:kube-controller-manager", group: "system:components"},
@@ -42,7 +42,7 @@ func newUsers() ([]user, error) {
 	for i := range users {
 		users[i].token = rand.Text()
 	}
-	return users, nil
+	return users
 }
 
 // file is the name of the user's kubeconfig.

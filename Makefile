@@ -1,0 +1,92 @@
+# SPDX-License-Identifier: Apache-2.0
+#
+# Go and git are all that is needed: every tool is built from its Go module.
+
+.DEFAULT_GOAL := help
+SHELL := /bin/bash
+
+GO ?= go
+# Nothing here needs a C compiler; `make race` does and says so.
+export CGO_ENABLED ?= 0
+
+# What `make generate` writes, and `make verify` compares with the commit.
+GENERATED := deploy/crd deploy/rbac/role.yaml repo-layout/v1alpha1/zz_generated.deepcopy.go
+
+.PHONY: help
+help: ## Show this help
+	@awk 'BEGIN {FS = ":.*## "} /^[a-z-]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+.PHONY: build
+build: ## Build bin/espalier
+	$(GO) build -o bin/ ./cmd/...
+
+.PHONY: demo
+demo: ## Show the whole loop on a local control plane; ARGS=--keep stays up
+	@echo "Compiling the demo (1 to 3 minutes when nothing is cached)."
+	@$(GO) run ./test/demo $(ARGS)
+
+##@ Tests
+
+.PHONY: test
+test: control-plane ## Run every test, on a real control plane
+	$(GO) test -timeout 20m ./...
+
+.PHONY: race
+race: control-plane ## Run every test with the race detector; needs a C compiler
+	CGO_ENABLED=1 $(GO) test -race -timeout 40m ./...
+
+.PHONY: control-plane
+control-plane: ## Build etcd, Kubernetes and kwok into bin/ (8 to 25 minutes the first time)
+	@$(GO) run ./test/cluster/build
+
+.PHONY: accuracy
+accuracy: ## Compare the memory estimates with measured runs
+	$(GO) test ./gpu/fit -run TestAccuracy -v -count=1
+
+.PHONY: bench
+bench: ## Run the benchmarks
+	$(GO) test -run '^$$' -bench . -benchmem ./...
+
+.PHONY: fuzz
+fuzz: ## Run each fuzz target for FUZZTIME (10s)
+	@for file in $$(git grep -l '^func Fuzz' -- '*_test.go'); do \
+		for target in $$(sed -n 's/^func \(Fuzz[A-Za-z0-9_]*\).*/\1/p' $$file); do \
+			echo "$$target in $$(dirname $$file)"; \
+			$(GO) test ./$$(dirname $$file) -run '^$$' -fuzz "^$$target\$$" -fuzztime $(or $(FUZZTIME),10s) || exit 1; \
+		done; \
+	done
+
+##@ What a change must pass
+
+.PHONY: presubmit
+presubmit: verify lint test ## What a pull request must pass
+
+.PHONY: generate
+generate: bin/controller-gen ## Generate CRDs, RBAC and deep copies from the Go types
+	bin/controller-gen object crd paths=./repo-layout/v1alpha1/... output:crd:dir=deploy/crd
+	bin/controller-gen rbac:roleName=espalier paths=./reconciler/... output:rbac:dir=deploy/rbac
+
+.PHONY: verify
+verify: generate ## Fail when generated files, go.mod or the formatting are not as they should be
+	@test -z "$$(git status --porcelain -- $(GENERATED))" || \
+		{ git --no-pager diff -- $(GENERATED); git status --short -- $(GENERATED); \
+		  echo "Generated files differ from the commit: run 'make generate' and commit them."; exit 1; }
+	@unformatted=$$(gofmt -l $$(git ls-files --cached --others --exclude-standard '*.go')); test -z "$$unformatted" || \
+		{ echo "Not formatted, run gofmt -w on:"; echo "$$unformatted"; exit 1; }
+	$(GO) mod tidy -diff
+	$(GO) vet ./...
+
+.PHONY: lint
+lint: bin/golangci-lint ## Run the linters of .golangci.yml
+	bin/golangci-lint run
+
+.PHONY: clean
+clean: ## Remove what was built
+	rm -rf bin dist
+
+bin/controller-gen: test/tools/go.mod test/tools/go.sum
+	$(GO) build -C test/tools -o ../../$@ sigs.k8s.io/controller-tools/cmd/controller-gen
+
+bin/golangci-lint: test/tools/lint/go.mod test/tools/lint/go.sum
+	@echo "Building golangci-lint (1 to 3 minutes when nothing is cached)."
+	$(GO) build -C test/tools/lint -o ../../../$@ github.com/golangci/golangci-lint/v2/cmd/golangci-lint

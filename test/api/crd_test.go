@@ -1,0 +1,311 @@
+// SPDX-License-Identifier: Apache-2.0
+
+// Package api tests the CustomResourceDefinitions of deploy/crd where they
+// count: in a real API server. Every rule that is written in CEL is broken once
+// and its message read, and what kubectl prints is compared.
+package api
+
+import (
+	"context"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+
+	apiextensionsv1 "k8s.io/apiextensions-apiserver/pkg/apis/apiextensions/v1"
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+	"sigs.k8s.io/yaml"
+
+	"github.com/espalier-dev/espalier/test/cluster"
+)
+
+var shared = cluster.Shared{Options: cluster.Options{Parts: cluster.APIServer}}
+
+func TestMain(m *testing.M) { os.Exit(shared.Run(m)) }
+
+// Bases of the cases: valid, and as short as can be.
+const (
+	serving = `
+apiVersion: espalier.dev/v1alpha1
+kind: Workspace
+metadata: {name: phi, namespace: default}
+spec:
+  resource: {instanceType: Standard_NC24ads_A100_v4}
+  inference: {preset: phi-4-mini-instruct}
+`
+	tuning = `
+apiVersion: espalier.dev/v1alpha1
+kind: Workspace
+metadata: {name: tune, namespace: default}
+spec:
+  resource: {instanceType: Standard_NC24ads_A100_v4}
+  tuning:
+    preset: phi-4-mini-instruct
+    method: qlora
+    input: {urls: ["https://example.com/data.parquet"]}
+    output: {image: "registry.example.com/phi:1", pushSecret: push}
+`
+	sync = `
+apiVersion: espalier.dev/v1alpha1
+kind: RepoSync
+metadata: {name: models, namespace: default}
+spec:
+  source: {git: {url: "https://git.example.com/models.git"}}
+`
+	pool = `
+apiVersion: espalier.dev/v1alpha1
+kind: GPUNodePool
+metadata: {name: a100, namespace: default}
+spec:
+  provider: aks
+  candidates: [{instanceType: Standard_NC24ads_A100_v4}]
+`
+)
+
+// cases are objects as somebody writes them. With update, the object is valid
+// and the change to update is what is judged.
+var cases = map[string]struct {
+	reason string
+	base   string
+	set    string // YAML merged over the base; null removes
+	update string // YAML merged over the created object
+	want   string // part of the refusal; "" when it is accepted
+}{
+	"Serving": {reason: "The shortest serving Workspace is valid.", base: serving},
+	"Tuning":  {reason: "The shortest tuning Workspace is valid.", base: tuning},
+	"Sync":    {reason: "The shortest RepoSync is valid.", base: sync},
+	"Pool":    {reason: "The shortest GPUNodePool is valid.", base: pool},
+	"BothTasks": {
+		reason: "Serving and tuning need different pods and lives.",
+		base:   tuning, set: `spec: {inference: {preset: phi-4-mini-instruct}}`,
+		want: "exactly one of spec.inference and spec.tuning is required: a Workspace either serves a model or tunes one",
+	},
+	"NoTask": {
+		reason: "A Workspace that does nothing would still buy a node.",
+		base:   serving, set: `spec: {inference: null}`,
+		want: "exactly one of spec.inference and spec.tuning is required",
+	},
+	"TurnsIntoTuning": {
+		reason: "The children of one task are not those of the other.",
+		base:   serving,
+		update: `spec: {inference: null, tuning: {preset: phi-4-mini-instruct, method: qlora, input: {claim: data}, output: {claim: out}}}`,
+		want:   "a Workspace cannot turn from inference into tuning or back: give the new task a Workspace of its own",
+	},
+	"ServesMore": {
+		reason: "Changing what is served is an ordinary update.",
+		base:   serving, update: `spec: {inference: {preset: phi-4-mini-instruct, contextLength: 4096}}`,
+	},
+	"NoInstance": {
+		reason: "Nobody else chooses what is bought.",
+		base:   serving, set: `spec: {resource: {instanceType: null}}`,
+		want: "exactly one of instanceType, candidates and nodePool is required",
+	},
+	"InstanceAndCandidates": {
+		reason: "The shorthand and the list would contradict each other.",
+		base:   serving, set: `spec: {resource: {candidates: [{instanceType: Standard_NV36ads_A10_v5}]}}`,
+		want: "exactly one of instanceType, candidates and nodePool is required",
+	},
+	"SharedPool": {
+		reason: "A Workspace may share the nodes of a pool that Git declares.",
+		base:   serving, set: `spec: {resource: {instanceType: null, nodePool: a100}}`,
+	},
+	"Candidates": {
+		reason: "Several ways to get nodes, in order of preference.",
+		base:   serving, set: `spec: {resource: {instanceType: null, candidates: [{instanceType: Standard_NV36ads_A10_v5, priority: Spot}, {instanceType: Standard_NV36ads_A10_v5}]}}`,
+	},
+	"TwoInputs": {
+		reason: "Which of two data sources is meant cannot be guessed.",
+		base:   tuning, set: `spec: {tuning: {input: {claim: data}}}`,
+		want: "exactly one of urls, claim and image is required",
+	},
+	"NoOutput": {
+		reason: "A run whose adapter goes nowhere is money lost.",
+		base:   tuning, set: `spec: {tuning: {output: {image: null, pushSecret: null}}}`,
+		want: "exactly one of image and claim is required",
+	},
+	"NoPushSecret": {
+		reason: "The push comes after hours of paid work; its credential is asked for before.",
+		base:   tuning, set: `spec: {tuning: {output: {pushSecret: null}}}`,
+		want: "output.image needs output.pushSecret: a Secret of type kubernetes.io/dockerconfigjson that may push there",
+	},
+	"LongName": {
+		reason: "Names of Services and Jobs are made from it.",
+		base:   serving, set: `metadata: {name: ` + strings.Repeat("x", 49) + `}`,
+		want: "metadata.name: at most 48 lower-case letters, digits and dashes, because Service and Job names are made from it",
+	},
+	"DottedName": {
+		reason: "A dot is fine in an object's name and not in a Service's.",
+		base:   serving, set: `metadata: {name: phi.4}`,
+		want: "metadata.name: at most 48 lower-case letters, digits and dashes",
+	},
+	"UnknownMethod": {
+		reason: "Only what can be run is accepted.",
+		base:   tuning, set: `spec: {tuning: {method: full}}`,
+		want: `spec.tuning.method: Unsupported value: "full": supported values: "qlora", "lora"`,
+	},
+	"PathLeavesTree": {
+		reason: "A sync reads its own repository and nothing beside it.",
+		base:   sync, set: `spec: {path: a/../../b}`,
+		want: "path: a folder within the repository, relative to its root and without '..'",
+	},
+	"DotsInNames": {
+		reason: "Two dots within a name climb nowhere.",
+		base:   sync, set: `spec: {path: a..b/c}`,
+	},
+	"PasswordInURL": {
+		reason: "An address is shown in status, events and reports.",
+		base:   sync, set: `spec: {source: {git: {url: "https://user:secret@git.example.com/models.git"}}}`,
+		want: "url: no credentials in the address; put them into a Secret and name it in secretRef",
+	},
+	"AtInPath": {
+		reason: "An @ behind the host is no credential.",
+		base:   sync, set: `spec: {source: {git: {url: "https://git.example.com/@team/models.git"}}}`,
+	},
+	"FileURL": {
+		reason: "A path of the controller's own machine is no repository.",
+		base:   sync, set: `spec: {source: {git: {url: "file:///etc"}}}`,
+		want: "spec.source.git.url in body should match",
+	},
+	"BranchAndTag": {
+		reason: "Two answers to which commit is meant.",
+		base:   sync, set: `spec: {source: {git: {ref: {branch: main, tag: v1}}}}`,
+		want: "ref: branch or tag, not both",
+	},
+	"PoolChangesProvider": {
+		reason: "Nodes do not move between clouds.",
+		base:   pool, update: `spec: {provider: existing, nodeLabels: {a: b}}`,
+		want: "provider is immutable: delete the pool and declare another",
+	},
+	"ExistingSelectsNothing": {
+		reason: "Without labels every node of the cluster would be the pool.",
+		base:   pool, set: `spec: {provider: existing}`,
+		want: "provider existing selects nodes by nodeLabels: name at least one",
+	},
+	"ExistingSelects": {
+		reason: "Nodes that exist are found by their labels.",
+		base:   pool, set: `spec: {provider: existing, nodeLabels: {a: b}}`,
+	},
+}
+
+func TestRules(t *testing.T) {
+	c, err := client.New(shared.Get(t).Config, client.Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for name, tc := range cases {
+		t.Run(name, func(t *testing.T) {
+			object := merged(t, parse(t, tc.base), tc.set)
+			if tc.update == "" {
+				judge(t, c.Create(t.Context(), object, client.DryRunAll), tc.want, tc.reason)
+				return
+			}
+			if err := c.Create(t.Context(), object); err != nil {
+				t.Fatalf("creating the object to update: %v", err)
+			}
+			t.Cleanup(func() { _ = c.Delete(context.Background(), object) }) // judged cases say if it is still there
+			judge(t, c.Update(t.Context(), merged(t, object.DeepCopy(), tc.update), client.DryRunAll), tc.want, tc.reason)
+		})
+	}
+}
+
+func judge(t *testing.T, err error, want, reason string) {
+	t.Helper()
+	switch {
+	case want == "" && err != nil:
+		t.Errorf("%s\nrefused: %v", reason, err)
+	case want != "" && (err == nil || !strings.Contains(err.Error(), want)):
+		t.Errorf("%s\ngot  %v\nwant %s", reason, err, want)
+	}
+}
+
+// TestEveryRuleIsBrokenOnce: a rule without a case would be found wrong by a user.
+func TestEveryRuleIsBrokenOnce(t *testing.T) {
+	files, err := filepath.Glob("../../deploy/crd/*.yaml")
+	if err != nil || len(files) == 0 {
+		t.Fatalf("no CRDs found: %v", err)
+	}
+	for _, file := range files {
+		data, err := os.ReadFile(file)
+		if err != nil {
+			t.Fatal(err)
+		}
+		var crd apiextensionsv1.CustomResourceDefinition
+		if err := yaml.Unmarshal(data, &crd); err != nil {
+			t.Fatal(err)
+		}
+		for _, version := range crd.Spec.Versions {
+			for _, message := range messages(version.Schema.OpenAPIV3Schema) {
+				if !slices.ContainsFunc(wanted(), func(want string) bool { return want != "" && strings.Contains(message, want) }) {
+					t.Errorf("%s: no case breaks the rule that says %q", filepath.Base(file), message)
+				}
+			}
+		}
+	}
+}
+
+func wanted() []string {
+	var list []string
+	for _, tc := range cases {
+		list = append(list, tc.want)
+	}
+	return list
+}
+
+// messages of all CEL rules in a schema.
+func messages(s *apiextensionsv1.JSONSchemaProps) []string {
+	if s == nil {
+		return nil
+	}
+	var list []string
+	for _, rule := range s.XValidations {
+		list = append(list, rule.Message)
+	}
+	for _, property := range s.Properties {
+		list = append(list, messages(&property)...)
+	}
+	if s.Items != nil {
+		list = append(list, messages(s.Items.Schema)...)
+	}
+	if s.AdditionalProperties != nil {
+		list = append(list, messages(s.AdditionalProperties.Schema)...)
+	}
+	return list
+}
+
+func parse(t *testing.T, text string) *unstructured.Unstructured {
+	t.Helper()
+	object := &unstructured.Unstructured{}
+	if err := yaml.UnmarshalStrict([]byte(text), &object.Object); err != nil {
+		t.Fatal(err)
+	}
+	return object
+}
+
+// merged lays the YAML change over the object: maps merge, null removes,
+// anything else replaces.
+func merged(t *testing.T, object *unstructured.Unstructured, change string) *unstructured.Unstructured {
+	t.Helper()
+	var over map[string]any
+	if err := yaml.Unmarshal([]byte(change), &over); err != nil {
+		t.Fatal(err)
+	}
+	merge(object.Object, over)
+	return object
+}
+
+func merge(into, over map[string]any) {
+	for key, value := range over {
+		child, isMap := value.(map[string]any)
+		existing, hasMap := into[key].(map[string]any)
+		switch {
+		case value == nil:
+			delete(into, key)
+		case isMap && hasMap:
+			merge(existing, child)
+		default:
+			into[key] = value
+		}
+	}
+}
