@@ -44,11 +44,7 @@ func SetupWithManager(mgr ctrl.Manager, deps Deps) error {
 	if err != nil {
 		return err
 	}
-	for field, value := range map[string]func(*v1alpha1.GPUNodePool) string{
-		fieldLabel:    func(p *v1alpha1.GPUNodePool) string { return repolayout.PoolLabelValue(p.Namespace, p.Name) },
-		fieldProvider: func(p *v1alpha1.GPUNodePool) string { return string(p.Spec.Provider) },
-	} {
-		index := func(o client.Object) []string { return []string{value(o.(*v1alpha1.GPUNodePool))} }
+	for field, index := range map[string]client.IndexerFunc{fieldLabel: poolLabel, fieldProvider: provider} {
 		if err := mgr.GetFieldIndexer().IndexField(context.Background(), &v1alpha1.GPUNodePool{}, field, index); err != nil {
 			return fmt.Errorf("indexing GPUNodePools by %s: %w", field, err)
 		}
@@ -66,6 +62,20 @@ func SetupWithManager(mgr ctrl.Manager, deps Deps) error {
 			RateLimiter:             workqueue.NewTypedItemExponentialFailureRateLimiter[reconcile.Request](backoffMin, backoffMax),
 		}).
 		Complete(r)
+}
+
+// poolLabel is what the nodes of a pool are labelled with.
+func poolLabel(o client.Object) []string {
+	return []string{repolayout.PoolLabelValue(o.GetNamespace(), o.GetName())}
+}
+
+// provider is where the nodes of a pool come from.
+func provider(o client.Object) []string {
+	p, ok := o.(*v1alpha1.GPUNodePool)
+	if !ok {
+		return nil
+	}
+	return []string{string(p.Spec.Provider)}
 }
 
 // New returns a Reconciler with the defaults of Deps filled in.

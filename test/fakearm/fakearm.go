@@ -82,6 +82,7 @@ type Server struct {
 	faults  faults
 	log     []Request
 	ordered []string // names of pools ever created by a request
+	created []Pool   // the same as they were ordered
 	sinkErr error
 }
 
@@ -252,6 +253,14 @@ func (s *Server) Ordered() []string {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return slices.Clone(s.ordered)
+}
+
+// Created are the agent pools ever ordered, as they were ordered; those that
+// are gone stay in the list.
+func (s *Server) Created() []Pool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return slices.Clone(s.created)
 }
 
 // Requests is the log of what was asked, in order.

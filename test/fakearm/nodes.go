@@ -51,7 +51,7 @@ func (k KubeSink) SetGPUs(ctx context.Context, name string, gpus int) error {
 		if err != nil {
 			return err
 		}
-		setGPUs(n, gpus)
+		SetGPUs(n, gpus)
 		_, err = k.Client.CoreV1().Nodes().UpdateStatus(ctx, n, metav1.UpdateOptions{})
 		return err
 	})
@@ -77,7 +77,7 @@ func (s *Server) fillNodes(p *agentPool, gpus bool) error {
 		n := s.node(p, len(p.nodes), hw)
 		delayed := gpus && s.opt.GPUDelay > 0
 		if gpus && !delayed {
-			setGPUs(n, hw.GPUs)
+			SetGPUs(n, hw.GPUs)
 		}
 		if err := s.addNode(n); err != nil {
 			return err
@@ -139,7 +139,8 @@ func diskGiB(p *agentPool) int64 {
 	return 128 // the server's default
 }
 
-func setGPUs(n *corev1.Node, gpus int) {
+// SetGPUs sets the GPUs that a node offers.
+func SetGPUs(n *corev1.Node, gpus int) {
 	q := *resource.NewQuantity(int64(gpus), resource.DecimalSI)
 	for _, l := range []*corev1.ResourceList{&n.Status.Capacity, &n.Status.Allocatable} {
 		if *l == nil {

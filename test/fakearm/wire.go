@@ -16,8 +16,8 @@ import (
 	"time"
 )
 
-// token is what the token endpoint issues and every other request must carry.
-const token = "fakearm-token"
+// Token is what the token endpoint issues and every other request must carry.
+const Token = "fakearm-token"
 
 var (
 	poolPath = regexp.MustCompile(`(?i)^/subscriptions/([^/]+)/resourceGroups/([^/]+)/providers/Microsoft\.ContainerService/managedClusters/([^/]+)/agentPools(?:/([^/]+))?$`)
@@ -80,7 +80,7 @@ func (s *Server) route(a *answer) {
 	}
 	m := poolPath.FindStringSubmatch(a.r.URL.Path)
 	switch {
-	case a.r.Header.Get("Authorization") != "Bearer "+token:
+	case a.r.Header.Get("Authorization") != "Bearer "+Token:
 		a.json(http.StatusUnauthorized, arm("InvalidAuthenticationToken", "The access token is invalid."))
 		return
 	case a.r.URL.Query().Get("api-version") == "":
@@ -161,6 +161,7 @@ func (s *Server) servePut(a *answer) {
 		s.pools[a.pool] = p
 		s.ordered = append(s.ordered, a.pool)
 		maps.Copy(p.props, in.Properties)
+		s.created = append(s.created, p.view())
 		s.begin(a, s.create(p))
 		a.json(http.StatusCreated, p.wire())
 		return
@@ -266,7 +267,7 @@ func (s *Server) serveToken(w http.ResponseWriter, r *http.Request) bool {
 			"authorization_endpoint": base + "/oauth2/v2.0/authorize", "tenant_region_scope": nil,
 		}
 	case "/" + Tenant + "/oauth2/v2.0/token":
-		v = map[string]any{"token_type": "Bearer", "expires_in": 3600, "ext_expires_in": 3600, "access_token": token}
+		v = map[string]any{"token_type": "Bearer", "expires_in": 3600, "ext_expires_in": 3600, "access_token": Token}
 	default:
 		return false
 	}

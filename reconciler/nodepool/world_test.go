@@ -1,0 +1,330 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package nodepool
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/http"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/Azure/azure-sdk-for-go/sdk/azcore"
+	"github.com/Azure/azure-sdk-for-go/sdk/azcore/policy"
+	corev1 "k8s.io/api/core/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	"k8s.io/apimachinery/pkg/api/meta"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/runtime"
+	"k8s.io/apimachinery/pkg/types"
+	ctrl "sigs.k8s.io/controller-runtime"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+	kubefake "sigs.k8s.io/controller-runtime/pkg/client/fake"
+	"sigs.k8s.io/controller-runtime/pkg/client/interceptor"
+
+	"github.com/espalier-dev/espalier/gpu/aks"
+	"github.com/espalier-dev/espalier/gpu/existing"
+	"github.com/espalier-dev/espalier/gpu/pool"
+	"github.com/espalier-dev/espalier/repo-layout/v1alpha1"
+	"github.com/espalier-dev/espalier/test/fakearm"
+)
+
+const (
+	t4   = "Standard_NC4as_T4_v3"
+	a100 = "Standard_NC24ads_A100_v4"
+	h100 = "Standard_NC40ads_H100_v5"
+)
+
+var hardware = map[string]fakearm.Hardware{
+	t4:   {GPUs: 1, VCPUs: 4, MemoryGiB: 28, Family: "standardNCASv3_T4Family"},
+	a100: {GPUs: 1, VCPUs: 24, MemoryGiB: 220, Family: "standardNCADSA100v4Family"},
+	h100: {GPUs: 1, VCPUs: 40, MemoryGiB: 320, Family: "standardNCADSH100v5Family"},
+}
+
+const installation = "installation-1"
+
+// world is one cluster, one cloud, one clock. Controllers come and go in it.
+type world struct {
+	t    *testing.T
+	ctx  context.Context
+	kube client.WithWatch
+	arm  *fakearm.Server
+}
+
+func newWorld(t *testing.T) *world {
+	t.Helper()
+	scheme := runtime.NewScheme()
+	for _, add := range []func(*runtime.Scheme) error{v1alpha1.AddToScheme, corev1.AddToScheme} {
+		if err := add(scheme); err != nil {
+			t.Fatal(err)
+		}
+	}
+	w := &world{t: t, ctx: t.Context()}
+	w.kube = kubefake.NewClientBuilder().WithScheme(scheme).WithStatusSubresource(&v1alpha1.GPUNodePool{}).
+		WithIndex(&corev1.Pod{}, FieldNodeName, func(o client.Object) []string { return []string{o.(*corev1.Pod).Spec.NodeName} }).
+		WithIndex(&v1alpha1.GPUNodePool{}, fieldProvider, provider).
+		WithIndex(&v1alpha1.GPUNodePool{}, fieldLabel, poolLabel).Build()
+	var err error
+	w.arm, err = fakearm.Start(fakearm.Options{
+		Sizes:       func(name string) (fakearm.Hardware, bool) { h, ok := hardware[name]; return h, ok },
+		CreateDelay: 4 * time.Minute, GPUDelay: 30 * time.Second, DeleteDelay: 3 * time.Minute,
+		Nodes: sink{w.kube}, NodesReady: true, Manual: true,
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(w.arm.Close)
+	return w
+}
+
+// sink is a fakearm.NodeSink over the client of the tests.
+type sink struct{ c client.Client }
+
+func (s sink) Create(ctx context.Context, n *corev1.Node) error {
+	err := s.c.Create(ctx, n)
+	if apierrors.IsAlreadyExists(err) {
+		return nil
+	}
+	return err
+}
+
+func (s sink) SetGPUs(ctx context.Context, name string, gpus int) error {
+	n := &corev1.Node{}
+	if err := s.c.Get(ctx, types.NamespacedName{Name: name}, n); err != nil {
+		return client.IgnoreNotFound(err)
+	}
+	fakearm.SetGPUs(n, gpus)
+	return s.c.Status().Update(ctx, n)
+}
+
+func (s sink) Delete(ctx context.Context, name string) error {
+	return client.IgnoreNotFound(s.c.Delete(ctx, &corev1.Node{ObjectMeta: metav1.ObjectMeta{Name: name}}))
+}
+
+// errKilled is what every call of a killed controller gets.
+var errKilled = errors.New("the controller was killed")
+
+// life is one process of the controller: it may be killed at a call.
+type life struct {
+	calls  int
+	killAt int  // the number of the call; 0: never
+	before bool // killed before the call took effect, else after
+	dead   bool
+	cancel context.CancelFunc
+	log    []string
+}
+
+// call runs one call of the outside world, or dies.
+func (l *life) call(name string, do func() error) error {
+	if l.dead {
+		return errKilled
+	}
+	l.calls++
+	l.log = append(l.log, name)
+	if l.calls != l.killAt {
+		return do()
+	}
+	if !l.before {
+		_ = do() // its answer is never seen
+	}
+	l.dead = true
+	l.cancel()
+	return errKilled
+}
+
+// transport is the network of one life.
+type transport struct {
+	l    *life
+	next policy.Transporter
+}
+
+func (t transport) Do(r *http.Request) (resp *http.Response, err error) {
+	name := r.Method + " " + r.URL.Path[strings.LastIndex(r.URL.Path, "/")+1:]
+	kill := t.l.call(name, func() error {
+		resp, err = t.next.Do(r)
+		return err
+	})
+	if kill != nil && resp != nil {
+		_ = resp.Body.Close()
+	}
+	return resp, kill
+}
+
+// staticToken is a credential that the fake takes.
+type staticToken struct{}
+
+func (staticToken) GetToken(context.Context, policy.TokenRequestOptions) (azcore.AccessToken, error) {
+	return azcore.AccessToken{Token: fakearm.Token, ExpiresOn: time.Now().Add(time.Hour)}, nil
+}
+
+// controller starts a process.
+func (w *world) controller(l *life) (*Reconciler, context.Context) {
+	w.t.Helper()
+	ctx, cancel := context.WithCancel(w.ctx)
+	w.t.Cleanup(cancel)
+	l.cancel = cancel
+	cloud, err := aks.New(aks.Config{
+		SubscriptionID: fakearm.Subscription, ResourceGroup: fakearm.ResourceGroup, ClusterName: fakearm.Cluster,
+		Endpoint: w.arm.URL, Credential: staticToken{}, Transport: transport{l, w.arm.Client()}, Clock: w.arm.Now,
+	})
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	kube := interceptor.NewClient(w.kube, interceptor.Funcs{
+		Patch: func(ctx context.Context, c client.WithWatch, o client.Object, p client.Patch, opts ...client.PatchOption) error {
+			return l.call("patch", func() error { return c.Patch(ctx, o, p, opts...) })
+		},
+		SubResourcePatch: func(ctx context.Context, c client.Client, sub string, o client.Object, p client.Patch, opts ...client.SubResourcePatchOption) error {
+			return l.call("patch "+sub, func() error { return c.SubResource(sub).Patch(ctx, o, p, opts...) })
+		},
+	})
+	r, err := New(kube, kube, Deps{
+		Providers:    map[v1alpha1.Provider]pool.Provider{v1alpha1.ProviderAKS: cloud, v1alpha1.ProviderExisting: existing.Provider{}},
+		Installation: installation, Clock: w.arm.Now,
+		Sizes: func(name string) (pool.Size, bool) {
+			h, ok := hardware[name]
+			return pool.Size{GPUs: h.GPUs, Family: h.Family}, ok
+		},
+		HourlyUSD: func(_ v1alpha1.Candidate, nodes int) string { return fmt.Sprintf("%d.5", nodes) },
+	})
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	return r, ctx
+}
+
+// gpuPool is a GPUNodePool with candidates, as a test needs it.
+func gpuPool(name string, instances ...string) *v1alpha1.GPUNodePool {
+	p := &v1alpha1.GPUNodePool{}
+	p.Namespace, p.Name, p.UID, p.Generation = "team-a", name, types.UID("uid-"+name), 1
+	p.Spec = v1alpha1.GPUNodePoolSpec{
+		Provider: v1alpha1.ProviderAKS, OSDiskSizeGiB: 256,
+		Timeouts: v1alpha1.PoolTimeouts{Provision: metav1.Duration{Duration: 20 * time.Minute}, GPUReady: metav1.Duration{Duration: 15 * time.Minute}},
+	}
+	for _, i := range instances {
+		c := v1alpha1.Candidate{InstanceType: i, Priority: v1alpha1.OnDemand}
+		if plain, spot := strings.CutSuffix(i, "/spot"); spot {
+			c = v1alpha1.Candidate{InstanceType: plain, Priority: v1alpha1.Spot}
+		}
+		p.Spec.Candidates = append(p.Spec.Candidates, c)
+	}
+	return p
+}
+
+func (w *world) create(o client.Object) {
+	w.t.Helper()
+	if err := w.kube.Create(w.ctx, o); err != nil {
+		w.t.Fatal(err)
+	}
+}
+
+// get reads a pool; nil: it is gone.
+func (w *world) get(name string) *v1alpha1.GPUNodePool {
+	w.t.Helper()
+	p := &v1alpha1.GPUNodePool{}
+	err := w.kube.Get(w.ctx, types.NamespacedName{Namespace: "team-a", Name: name}, p)
+	if apierrors.IsNotFound(err) {
+		return nil
+	}
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	return p
+}
+
+// edit changes a pool's spec as a new generation.
+func (w *world) edit(name string, change func(*v1alpha1.GPUNodePool)) {
+	w.t.Helper()
+	p := w.get(name)
+	change(p)
+	p.Generation++
+	if err := w.kube.Update(w.ctx, p); err != nil {
+		w.t.Fatal(err)
+	}
+}
+
+// maxSteps bounds a drive: 100 polls are 25 minutes of the fake's clock.
+const maxSteps = 400
+
+// drive reconciles pools in turn, moving the clock on by what they ask to wait,
+// until the world is as wanted or the controller is dead. It checks at every
+// step what must always hold.
+func (w *world) drive(l *life, names []string, until func() bool) {
+	w.t.Helper()
+	r, ctx := w.controller(l)
+	due := map[string]time.Time{}
+	for range maxSteps {
+		if l.dead || until() {
+			return
+		}
+		next := w.arm.Now().Add(time.Hour)
+		for _, name := range names {
+			if at, ok := due[name]; !ok || !at.After(w.arm.Now()) {
+				res, err := r.Reconcile(ctx, ctrl.Request{NamespacedName: types.NamespacedName{Namespace: "team-a", Name: name}})
+				wait := res.RequeueAfter
+				if err != nil {
+					wait = backoffMin
+				}
+				if wait == 0 {
+					wait = backoffMin // the harness has no watches: it looks again
+				}
+				due[name] = w.arm.Now().Add(wait)
+				w.invariants(names)
+			}
+			if due[name].Before(next) {
+				next = due[name]
+			}
+		}
+		w.arm.Advance(next.Sub(w.arm.Now()))
+	}
+	if !l.dead && !until() {
+		w.t.Fatalf("not there after %d steps; pools in the cloud: %+v; objects: %s", maxSteps, w.arm.Pools(), w.describe(names))
+	}
+}
+
+func (w *world) describe(names []string) string {
+	var b strings.Builder
+	for _, n := range names {
+		if p := w.get(n); p != nil {
+			c := meta.FindStatusCondition(p.Status.Conditions, v1alpha1.ConditionReady)
+			fmt.Fprintf(&b, "%s %s %+v; ", n, p.Status.Phase, c)
+		}
+	}
+	return b.String()
+}
+
+// invariants hold at every moment, whatever fails: an object has at most one
+// agent pool, and foreign pools are as they were.
+func (w *world) invariants(names []string) {
+	w.t.Helper()
+	owners := map[string]string{}
+	for _, p := range w.arm.Pools() {
+		uid := p.Tags[aks.TagOwner]
+		if other := owners[uid]; uid != "" && other != "" && p.Tags[aks.TagInstallation] == installation {
+			w.t.Fatalf("object %s has two agent pools at once: %s and %s", uid, other, p.Name)
+		}
+		owners[uid] = p.Name
+	}
+}
+
+func (w *world) ready(name string) func() bool {
+	return func() bool {
+		p := w.get(name)
+		return p != nil && meta.IsStatusConditionTrue(p.Status.Conditions, v1alpha1.ConditionReady) && p.Status.ObservedGeneration == p.Generation
+	}
+}
+
+func (w *world) phase(name string, want v1alpha1.PoolPhase) func() bool {
+	return func() bool { p := w.get(name); return p != nil && p.Status.Phase == want }
+}
+
+func (w *world) gone(name string) func() bool { return func() bool { return w.get(name) == nil } }
+
+func (w *world) delete(name string) {
+	w.t.Helper()
+	if err := w.kube.Delete(w.ctx, w.get(name)); err != nil {
+		w.t.Fatal(err)
+	}
+}
