@@ -92,8 +92,11 @@ func New(cached client.Client, live client.Reader, deps Deps) (*Reconciler, erro
 	if deps.IdleInterval == 0 {
 		deps.IdleInterval = defaultIdle
 	}
-	if deps.Sizes == nil || deps.HourlyUSD == nil {
-		return nil, errors.New("sizes and prices of instance types are required")
+	if deps.Sizes == nil {
+		deps.Sizes = sizes
+	}
+	if deps.HourlyUSD == nil {
+		deps.HourlyUSD = hourly(deps.Region)
 	}
 	return &Reconciler{Client: cached, Live: live, Deps: deps}, nil
 }
