@@ -11,6 +11,9 @@ import (
 // maxText bounds one message in the README, in characters.
 const maxText = 600
 
+// maxPlain bounds one value in a file for programs, in characters.
+const maxPlain = 8192
+
 // none is what stands where nothing exists.
 const none = "–"
 
@@ -24,6 +27,8 @@ func text(s string) string {
 	for i, r := range s {
 		next, _ := utf8.DecodeRuneInString(s[i+utf8.RuneLen(r):])
 		switch {
+		case i == 0 && strings.ContainsRune("#+-=", r), isNumber(s[:i]) && (r == '.' || r == ')'):
+			b.WriteByte('\\') // at the beginning of a line these make headings and lists
 		case r == '_' && isWord(previous) && isWord(next):
 			// Within a word it formats nothing, and Standard_NC6s_v3 stays readable.
 		case strings.ContainsRune("\\`*_[]<>|~&$", r),
@@ -42,7 +47,13 @@ func text(s string) string {
 	return b.String()
 }
 
-// code shows a name or value literally, within a table too. Empty: a dash.
+func isNumber(s string) bool { return s != "" && strings.Trim(s, "0123456789") == "" }
+
+// cell is code within a table, which ends its cell at a bar even within code, and
+// takes the escape away.
+func cell(s string) string { return strings.ReplaceAll(code(s), "|", `\|`) }
+
+// code shows a name or value literally. Empty: a dash.
 func code(s string) string {
 	s = clean(s, maxText)
 	if s == "" {
@@ -55,8 +66,7 @@ func code(s string) string {
 	if strings.HasPrefix(s, "`") || strings.HasSuffix(s, "`") {
 		s = " " + s + " "
 	}
-	// A table ends its cell at a bar even within code, and takes the escape away.
-	return fence + strings.ReplaceAll(s, "|", `\|`) + fence
+	return fence + s + fence
 }
 
 // clean makes one line of a text, without control characters and those that turn

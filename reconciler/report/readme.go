@@ -9,6 +9,7 @@ import (
 	"strings"
 
 	"k8s.io/apimachinery/pkg/api/meta"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	repolayout "github.com/espalier-dev/espalier/repo-layout"
 	"github.com/espalier-dev/espalier/repo-layout/v1alpha1"
@@ -26,8 +27,11 @@ func readme(s Snapshot) []byte {
 	writeReasons(&b, s)
 	writeHeld(&b, s)
 	writeFindings(&b, s.Findings)
-	b.WriteString("---\n\nThis branch is written by Espalier: do not edit it, the next report replaces it. " +
-		"Each Workspace has a file of its own under [`workspaces/`](workspaces) for programs to read.\n")
+	b.WriteString("---\n\nThis branch is written by Espalier: do not edit it, the next report replaces what you change.")
+	if len(s.Workspaces) > 0 {
+		b.WriteString(" Each Workspace has a file of its own under [`workspaces/`](workspaces) for programs to read.")
+	}
+	b.WriteString("\n")
 	return b.Bytes()
 }
 
@@ -42,8 +46,8 @@ func writeTable(b *bytes.Buffer, s Snapshot) {
 		w := &s.Workspaces[i]
 		state := StateOf(w)
 		cells := []string{
-			"[" + code(nameIn(s, w)) + "](" + repolayout.StatusFile(w.Namespace, w.Name) + ")",
-			what(w), code(shortHash(w.Status.Revision)), glyphs[state] + " " + string(state),
+			"[" + cell(nameIn(s, w)) + "](" + repolayout.StatusFile(w.Namespace, w.Name) + ")",
+			what(w), cell(shortHash(w.Status.Revision)), glyphs[state] + " " + string(state),
 			instance(w), price(w), result(w), since(w),
 		}
 		b.WriteString("| " + strings.Join(cells, " | ") + " |\n")
@@ -63,14 +67,14 @@ func what(w *v1alpha1.Workspace) string {
 	if task(w) == "" {
 		return none
 	}
-	return task(w) + " " + code(preset(w))
+	return task(w) + " " + cell(preset(w))
 }
 
 func instance(w *v1alpha1.Workspace) string {
 	if s := w.Status.Sizing; s != nil && s.Nodes > 1 && w.Status.Instance != "" {
-		return fmt.Sprintf("%d × %s", s.Nodes, code(w.Status.Instance))
+		return fmt.Sprintf("%d × %s", s.Nodes, cell(w.Status.Instance))
 	}
-	return code(w.Status.Instance)
+	return cell(w.Status.Instance)
 }
 
 func price(w *v1alpha1.Workspace) string {
@@ -83,9 +87,9 @@ func price(w *v1alpha1.Workspace) string {
 func result(w *v1alpha1.Workspace) string {
 	switch {
 	case w.Status.Inference != nil && w.Spec.Inference != nil:
-		return code(w.Status.Inference.Endpoint)
+		return cell(w.Status.Inference.Endpoint)
 	case w.Status.Tuning != nil:
-		return code(shortDigest(w.Status.Tuning.Adapter))
+		return cell(shortDigest(w.Status.Tuning.Adapter))
 	}
 	return none
 }
@@ -166,19 +170,33 @@ func writeReasons(b *bytes.Buffer, s Snapshot) {
 	begun := false
 	for i := range s.Workspaces {
 		w := &s.Workspaces[i]
-		c := meta.FindStatusCondition(w.Status.Conditions, v1alpha1.ConditionReady)
-		if StateOf(w) == Ready || c == nil || c.Message == "" {
+		why := reason(w)
+		if why == "" {
 			continue
 		}
 		if !begun {
 			b.WriteString("## Not ready\n\n")
 			begun = true
 		}
-		fmt.Fprintf(b, "- %s %s: %s (%s)\n", glyphs[StateOf(w)], code(nameIn(s, w)), text(c.Message), text(c.Reason))
+		fmt.Fprintf(b, "- %s %s: %s\n", glyphs[StateOf(w)], code(nameIn(s, w)), why)
 	}
 	if begun {
 		b.WriteString("\n")
 	}
+}
+
+// reason is why a Workspace is not ready, "" where there is nothing to say.
+func reason(w *v1alpha1.Workspace) string {
+	c := meta.FindStatusCondition(w.Status.Conditions, v1alpha1.ConditionReady)
+	switch {
+	case StateOf(w) == Ready || c == nil:
+		return ""
+	case c.Status == metav1.ConditionTrue && w.DeletionTimestamp.IsZero():
+		return "its last change has not been looked at yet"
+	case c.Status == metav1.ConditionTrue || c.Message == "":
+		return ""
+	}
+	return text(c.Message) + " (" + text(c.Reason) + ")"
 }
 
 func writeHeld(b *bytes.Buffer, s Snapshot) {

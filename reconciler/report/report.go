@@ -118,39 +118,48 @@ type condition struct {
 func newDocument(w *v1alpha1.Workspace) document {
 	status := &w.Status
 	d := document{
-		Name: w.Name, Namespace: w.Namespace, Task: task(w), Preset: preset(w),
-		Revision: status.Revision, State: StateOf(w),
-		Instance: status.Instance, NodePool: status.NodePool,
+		Name: w.Name, Namespace: w.Namespace, Task: task(w), Preset: plain(preset(w)),
+		Revision: plain(status.Revision), State: StateOf(w),
+		Instance: plain(status.Instance), NodePool: plain(status.NodePool),
 	}
 	if holdsNodes(w) && status.Sizing != nil {
-		d.USDPerHour = status.Sizing.USDPerHour
+		d.USDPerHour = plain(status.Sizing.USDPerHour)
 	}
 	if s := status.Sizing; s != nil {
 		d.Sizing = &sizing{
-			Verdict: string(s.Verdict), Message: s.Message, InstanceType: s.InstanceType,
-			Nodes: s.Nodes, USDPerHour: s.USDPerHour, PriceDate: s.PriceDate,
+			Verdict: plain(string(s.Verdict)), Message: plain(s.Message), InstanceType: plain(s.InstanceType),
+			Nodes: s.Nodes, USDPerHour: plain(s.USDPerHour), PriceDate: plain(s.PriceDate),
 		}
 	}
 	if r := status.Resolved; r != nil {
-		d.Resolved = &resolved{Model: r.Preset, ModelRevision: r.ModelRevision, Runtime: r.Runtime, Version: r.Version, Image: r.Image}
+		d.Resolved = &resolved{
+			Model: plain(r.Preset), ModelRevision: plain(r.ModelRevision),
+			Runtime: plain(r.Runtime), Version: plain(r.Version), Image: plain(r.Image),
+		}
 	}
 	if i := status.Inference; i != nil {
-		d.Inference = &inference{Endpoint: i.Endpoint, Models: i.Models}
+		d.Inference = &inference{Endpoint: plain(i.Endpoint)}
+		for _, m := range i.Models {
+			d.Inference.Models = append(d.Inference.Models, plain(m))
+		}
 	}
 	if t := status.Tuning; t != nil {
 		d.Tuning = &tuning{
-			Run: t.Run, Digest: t.Digest, Attempts: t.Attempts, Adapter: t.Adapter,
+			Run: plain(t.Run), Digest: plain(t.Digest), Attempts: t.Attempts, Adapter: plain(t.Adapter),
 			StartedAt: stamp(t.StartedAt), FinishedAt: stamp(t.FinishedAt),
 		}
 	}
 	for _, c := range status.Conditions {
 		d.Conditions = append(d.Conditions, condition{
-			Type: c.Type, Status: string(c.Status), Reason: c.Reason, Message: c.Message, Since: stamp(&c.LastTransitionTime),
+			Type: plain(c.Type), Status: plain(string(c.Status)), Reason: plain(c.Reason), Message: plain(c.Message), Since: stamp(&c.LastTransitionTime),
 		})
 	}
 	slices.SortFunc(d.Conditions, func(a, b condition) int { return strings.Compare(a.Type, b.Type) })
 	return d
 }
+
+// plain keeps what somebody wrote readable for people who look at the file.
+func plain(s string) string { return clean(s, maxPlain) }
 
 func encode(v any) []byte {
 	var b bytes.Buffer

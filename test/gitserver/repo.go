@@ -117,7 +117,7 @@ func (s *Server) Files(repo, branch string) (map[string]string, error) {
 
 // Commit is one commit as git log shows it.
 type Commit struct {
-	Hash, Author, Email, Committer, Message string
+	Hash, Tree, Author, Email, Committer, Message string
 	Parents                                 []string
 }
 
@@ -129,7 +129,7 @@ func (c Commit) Subject() string {
 
 // Log lists the commits of a branch, newest first.
 func (s *Server) Log(repo, branch string) ([]Commit, error) {
-	const format = "%H%x00%an%x00%ae%x00%cn%x00%P%x00%B%x01"
+	const format = "%H%x00%T%x00%an%x00%ae%x00%cn%x00%P%x00%B%x01"
 	out, err := s.git1(context.Background(), repo, "log", "--format="+format, "refs/heads/"+branch, "--")
 	if err != nil {
 		return nil, err
@@ -137,12 +137,12 @@ func (s *Server) Log(repo, branch string) ([]Commit, error) {
 	var log []Commit
 	for _, entry := range strings.Split(out, "\x01") {
 		f := strings.Split(strings.TrimPrefix(entry, "\n"), "\x00")
-		if len(f) != 6 {
+		if len(f) != 7 {
 			continue
 		}
 		log = append(log, Commit{
-			Hash: f[0], Author: f[1], Email: f[2], Committer: f[3],
-			Parents: strings.Fields(f[4]), Message: strings.TrimRight(f[5], "\n"),
+			Hash: f[0], Tree: f[1], Author: f[2], Email: f[3], Committer: f[4],
+			Parents: strings.Fields(f[5]), Message: strings.TrimRight(f[6], "\n"),
 		})
 	}
 	return log, nil
