@@ -25,35 +25,36 @@ const gib = 1 << 30
 
 // Codes of reasons.
 const (
-	CodeRetired         = "Retired"           // no node of the type can be created
-	CodeNotSchedulable  = "NotSchedulable"    // listed and never chosen
-	CodeArch            = "ArchMismatch"      // the image is not built for the CPU
-	CodeVendor          = "GPUVendorMismatch" // a CUDA image on a GPU that is not NVIDIA's
-	CodeCapability      = "CapabilityTooLow"  // the GPU is too old for the image
-	CodeDriver          = "DriverTooOld"      // the node's driver is too old for the image
-	CodeDriverUnknown   = "DriverUnknown"     // the node's driver is not known here
-	CodeQuantization    = "QuantizationUnsupported"
-	CodeEmulated        = "QuantizationEmulated" // weights stay small, arithmetic is in 16 bit
-	CodeFloat16         = "Float16"              // float16 in place of bfloat16
-	CodeFloat16Refused  = "Float16Unsupported"   // the model overflows in float16
-	CodeMemoryUnknown   = "GPUMemoryUnknown"
-	CodeShapeUnknown    = "ModelShapeUnknown"
-	CodeShapeInvalid    = "ModelShapeInvalid"
-	CodeNotModelled     = "NotModelled"      // no formula here covers it
-	CodeWeights         = "WeightsTooLarge"  // the model alone is too big
-	CodeContext         = "ContextTooLong"   // the model fits, the requested context does not
-	CodeContextOfModel  = "ContextOverModel" // longer than the model was made for
-	CodeContextLimited  = "ContextLimited"   // shorter than the model's own
-	CodeCacheSmall      = "CacheSmall"       // the cache left is small for the budget
-	CodeUpperBound      = "CacheUpperBound"
-	CodeMargin          = "WithinMargin" // fits by less than the estimate's margin
-	CodeMemory          = "MemoryTooSmall"
-	CodeMultiNode       = "MultiNode"
-	CodeTooManyNodes    = "TooManyNodes"
-	CodeHeads           = "HeadsIndivisible" // GPUs stay idle
-	CodeFits            = "Fits"
-	CodeRecurrentState  = "RecurrentState"
-	CodeSliceNoParallel = "SliceAlone" // MIG slices cannot work on one model
+	CodeRetired        = "Retired"           // no node of the type can be created
+	CodeNotSchedulable = "NotSchedulable"    // listed and never chosen
+	CodeArch           = "ArchMismatch"      // the image is not built for the CPU
+	CodeVendor         = "GPUVendorMismatch" // a CUDA image on a GPU that is not NVIDIA's
+	CodeCapability     = "CapabilityTooLow"  // the GPU is too old for the image
+	CodeDriver         = "DriverTooOld"      // the node's driver is too old for the image
+	CodeDriverUnknown  = "DriverUnknown"     // the node's driver is not known here
+	CodeQuantization   = "QuantizationUnsupported"
+	CodeEmulated       = "QuantizationEmulated" // weights stay small, arithmetic is in 16 bit
+	CodeFloat16        = "Float16"              // float16 in place of bfloat16
+	CodeFloat16Refused = "Float16Unsupported"   // the model overflows in float16
+	CodeMemoryUnknown  = "GPUMemoryUnknown"
+	CodeShapeUnknown   = "ModelShapeUnknown"
+	CodeShapeInvalid   = "ModelShapeInvalid"
+	CodeNotModelled    = "NotModelled"      // no formula here covers it
+	CodeWeights        = "WeightsTooLarge"  // the model alone is too big
+	CodeContext        = "ContextTooLong"   // the model fits, the requested context does not
+	CodeContextOfModel = "ContextOverModel" // longer than the model was made for
+	CodeContextLimited = "ContextLimited"   // shorter than the model's own
+	CodeCacheSmall     = "CacheSmall"       // the cache left is small for the budget
+	CodeUpperBound     = "CacheUpperBound"
+	CodeMargin         = "WithinMargin" // fits by less than the estimate's margin
+	CodeMemory         = "MemoryTooSmall"
+	CodeMultiNode      = "MultiNode"
+	CodeTooManyNodes   = "TooManyNodes"
+	CodeHeads          = "HeadsIndivisible" // GPUs stay idle
+	CodeFits           = "Fits"
+	CodeMemoryEnough   = "MemoryEnough" // and something else says no
+	CodeRecurrentState = "RecurrentState"
+	CodeSlice          = "SliceAlone" // MIG slices cannot work on one model
 )
 
 // Reason is one thing that decided or limits a verdict.

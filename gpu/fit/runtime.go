@@ -4,6 +4,7 @@ package fit
 
 import (
 	"fmt"
+	"sort"
 
 	"github.com/espalier-dev/espalier/gpu/sku"
 	"github.com/espalier-dev/espalier/repo-layout/v1alpha1"
@@ -33,16 +34,15 @@ const (
 // kind, and from which one the GPU computes in it.
 type quantization struct{ runs, native sku.Capability }
 
-// quantizations follow vLLM's table of supported hardware. FP8 and FP4 weights
-// run on older GPUs through Marlin kernels, which keep them small and compute
-// in 16 bit.
+// quantizations follow vLLM's pages on quantisation (docs.vllm.ai v0.32.0: FP8
+// from 8.9, as weight-only Marlin from 7.5; v0.14.0 table: AWQ from 7.5, Marlin
+// from 8.0). A weight-only kernel keeps the weights small and computes in 16 bit.
 var quantizations = map[string]quantization{
 	"fp8":                  {runs: sku.Capability{Major: 7, Minor: 5}, native: sku.Capability{Major: 8, Minor: 9}},
 	"float-quantized":      {runs: sku.Capability{Major: 7, Minor: 5}, native: sku.Capability{Major: 8, Minor: 9}},
 	"mxfp4":                {runs: sku.Capability{Major: 8}, native: sku.Capability{Major: 10}},
 	"nvfp4-pack-quantized": {runs: sku.Capability{Major: 8}, native: sku.Capability{Major: 10}},
 	"awq":                  {runs: sku.Capability{Major: 7, Minor: 5}},
-	"gptq":                 {runs: sku.Capability{Major: 7, Minor: 5}},
 }
 
 // admit records what about the node itself, not its memory, decides: cheapest
@@ -125,10 +125,31 @@ func (r Report) unknown(code, format string, args ...any) Report {
 	return r.decide()
 }
 
-// decide turns the verdict into No where the node is out of the question.
+// decide turns the verdict into No where the node is out of the question, and
+// puts what decided it first.
 func (r Report) decide() Report {
 	if r.Blocked {
 		r.Verdict = v1alpha1.No
+		for n := range r.Reasons {
+			if r.Reasons[n].Code == CodeFits {
+				r.Reasons[n] = Reason{Code: CodeMemoryEnough, Message: "its memory would be enough: " + r.Reasons[n].Message}
+			}
+		}
 	}
+	sort.SliceStable(r.Reasons, func(a, b int) bool { return weight(r.Reasons[a].Code) < weight(r.Reasons[b].Code) })
 	return r
+}
+
+// weight orders reasons: what about the node decides, what about the memory
+// decides, what is good to know.
+func weight(code string) int {
+	switch code {
+	case CodeRetired, CodeNotSchedulable, CodeArch, CodeVendor, CodeCapability, CodeDriver,
+		CodeQuantization, CodeFloat16Refused, CodeContextOfModel:
+		return 0
+	case CodeFits, CodeMargin, CodeCacheSmall, CodeWeights, CodeContext, CodeMemory,
+		CodeMemoryUnknown, CodeShapeUnknown, CodeShapeInvalid, CodeNotModelled:
+		return 1
+	}
+	return 2
 }

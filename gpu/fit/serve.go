@@ -42,17 +42,20 @@ const (
 	defaultUtilization = 0.9
 	// loadFactor is what weights grow by when loaded: buffers and rounding.
 	loadFactor = 1.005
-	// mxfp4LoadFactor is what MXFP4 weights grow by: their matrices are padded
-	// and their scales unpacked (65.97 GiB loaded of 60.8 on disk).
-	mxfp4LoadFactor = 1.085
+	// mxfp4Padded is what MXFP4 weights grow by on Hopper and later, whose kernels
+	// pad the matrices (65.97 GiB loaded of 60.8); older GPUs do not (12.88 of 12.8).
+	mxfp4Padded = 1.085
 	// contextLow and contextHigh bound the CUDA context, what the driver keeps
 	// of the memory nvidia-smi shows, and CUDA graphs.
 	contextLow, contextHigh = 0.9 * gib, 1.5 * gib
 	// parallelLow and parallelHigh bound communication buffers per GPU once a
 	// model is spread over several.
 	parallelLow, parallelHigh = 0.4 * gib, 1.2 * gib
-	// expertsLow and expertsHigh bound the workspace of mixture-of-experts kernels.
+	// expertsLow and expertsHigh bound the workspace of mixture-of-experts kernels;
+	// it is not known whether it grows with the weights, so for small models the
+	// lower end is expertsShare of them.
 	expertsLow, expertsHigh = 3.5 * gib, 5.0 * gib
+	expertsShare            = 0.055
 	// leastContext is the shortest request worth serving: KAITO's default.
 	leastContext = 2048
 	// roomyShare is the share of the budget below which a cache is small (gpu.md 5.1).
@@ -131,16 +134,14 @@ func (s Serving) search(m Model, i sku.Instance) Report {
 		return s.spread(m, i, s.Nodes)
 	}
 	first := s.spread(m, i, 1)
-	if first.sure() || i.MIG != "" || i.Schedulable() != nil {
+	if first.Works() || i.MIG != "" || i.Schedulable() != nil {
 		return first
 	}
 	for n := 2; n <= min(MaxNodes, m.Layers); n++ {
+		// Several nodes are no place for a gamble on the overhead.
 		if r := s.spread(m, i, n); r.sure() {
 			return r
 		}
-	}
-	if first.Works() {
-		return first
 	}
 	first.because(CodeTooManyNodes, "no number of nodes up to %d works", min(MaxNodes, m.Layers))
 	return first
@@ -152,7 +153,14 @@ func (s Serving) spread(m Model, i sku.Instance, n int) Report {
 	degrees := s.tensorDegrees(m, i)
 	if n > m.Layers || i.MIG != "" && n > 1 || len(degrees) == 0 {
 		r := Report{Nodes: n, Verdict: v1alpha1.No}
-		r.because(CodeNotModelled, "%s cannot be spread over %d nodes of %s this way", m.Name, n, i.Name)
+		switch {
+		case i.MIG != "":
+			r.because(CodeSlice, "MIG slices cannot work on one model together: one slice serves one copy")
+		case n > m.Layers:
+			r.because(CodeHeads, "%d nodes cannot share the %d layers of %s", n, m.Layers, m.Name)
+		default:
+			r.because(CodeHeads, "%d GPUs of a node cannot share the %d heads of %s", s.TensorParallel, m.Heads, m.Name)
+		}
 		return r
 	}
 	wanted := int64(s.Context)
@@ -226,11 +234,11 @@ func (s Serving) judge(m Model, i sku.Instance, l layout) Report {
 	var r Report
 	p := &r.PerGPU
 	p.Budget = size(float64(i.MemoryBytes()) * s.Utilization)
-	p.Weights = s.weights(m, l)
+	p.Weights = s.weights(m, i, l)
 	p.Adapter = s.adapters(m, l)
 	low, high := s.activations(m, l)
 	p.Activation = high
-	overheadLow, overheadHigh := overhead(m, l)
+	overheadLow, overheadHigh := overhead(m, l, p.Weights)
 	p.Overhead = overheadHigh
 	cache := s.cache(m, l)
 	fixedLow := p.Weights + p.Adapter + low + overheadLow
@@ -289,10 +297,10 @@ func (s Serving) verdict(r *Report, m Model, cache cache, least, careful, hopefu
 }
 
 // weights of the fullest GPU: the stage with the most layers.
-func (s Serving) weights(m Model, l layout) int64 {
+func (s Serving) weights(m Model, i sku.Instance, l layout) int64 {
 	factor := loadFactor
-	if m.Quantization == "mxfp4" {
-		factor = mxfp4LoadFactor
+	if m.Quantization == "mxfp4" && i.Capability.Major >= 9 {
+		factor = mxfp4Padded
 	}
 	stage := math.Ceil(float64(m.Layers)/float64(l.pipeline)) / float64(m.Layers)
 	return size(float64(m.WeightBytes) * factor * stage / float64(l.tensor))
@@ -333,14 +341,14 @@ func (s Serving) activations(m Model, l layout) (low, high int64) {
 }
 
 // overhead is the range of what is neither weights, cache nor activations.
-func overhead(m Model, l layout) (low, high int64) {
+func overhead(m Model, l layout, weights int64) (low, high int64) {
 	lo, hi := contextLow, contextHigh
 	if l.tensor*l.pipeline > 1 {
 		lo, hi = lo+parallelLow, hi+parallelHigh
 	}
 	switch m.Kind {
 	case MoE:
-		lo, hi = lo+expertsLow, hi+expertsHigh
+		lo, hi = lo+math.Min(expertsLow, expertsShare*float64(weights)), hi+expertsHigh
 	case "":
 		hi += expertsHigh
 	}

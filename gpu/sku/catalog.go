@@ -160,6 +160,9 @@ func loadGPUs() (map[string]gpu, error) {
 			g.VendorGB, err = r.float("vendorGB")
 		}
 		if err == nil {
+			g.TFLOPS, err = r.float("tflops")
+		}
+		if err == nil {
 			g.Capability, err = parseCapability(r["capability"])
 		}
 		if err == nil {

@@ -7,6 +7,7 @@ import (
 	"sort"
 	"strconv"
 	"strings"
+	"sync"
 )
 
 // slice is one MIG profile of a GPU: the memory of a slice and how many a GPU has.
@@ -31,13 +32,13 @@ func parseSlices(s string) (map[string]slice, error) {
 	return slices, nil
 }
 
-var sliceTable = func() map[string]gpu {
+var sliceTable = sync.OnceValue(func() map[string]gpu {
 	gpus, err := loadGPUs()
 	if err != nil {
 		panic("gpu/sku: " + err.Error())
 	}
 	return gpus
-}()
+})
 
 // Slice returns the instance type as it looks when each of its GPUs is cut into
 // MIG slices of one profile: "3g", or AKS's spelling "MIG3g". A slice is a GPU
@@ -45,12 +46,13 @@ var sliceTable = func() map[string]gpu {
 func (i Instance) Slice(profile string) (Instance, error) {
 	p := strings.TrimPrefix(strings.ToLower(profile), "mig")
 	p, _, _ = strings.Cut(p, ".")
-	slices := sliceTable[i.GPU].mig
+	slices := sliceTable()[i.GPU].mig
 	s, ok := slices[p]
 	if !ok {
 		return Instance{}, fmt.Errorf("%s has no MIG profile %q: %s", i.Chip(), profile, sliceNames(slices))
 	}
 	i.MIG, i.MemoryMiB, i.GPUs, i.NVLink = p, s.memoryMiB, i.GPUs*s.perGPU, false
+	i.TFLOPS = 0
 	return i, nil
 }
 

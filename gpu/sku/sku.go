@@ -104,6 +104,8 @@ type Instance struct {
 	Capability Capability
 	// BF16, FP8 and FP4 say whether the GPU computes in that type.
 	BF16, FP8, FP4 bool
+	// TFLOPS is the dense 16-bit tensor peak of one GPU by its data sheet.
+	TFLOPS float64
 	// NVLink between the GPUs of a node and RDMA between nodes; false where unknown.
 	NVLink, RDMA bool
 	// VCPUs, RAMGiB and LocalDiskGiB of one node. DiskKind is nvme or temp.

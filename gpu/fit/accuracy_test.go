@@ -1,0 +1,181 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package fit
+
+import (
+	"fmt"
+	"math"
+	"os"
+	"strings"
+	"testing"
+	"text/tabwriter"
+
+	"go.yaml.in/yaml/v3"
+
+	"github.com/espalier-dev/espalier/gpu/sku"
+	"github.com/espalier-dev/espalier/repo-layout/v1alpha1"
+)
+
+// measurements is testdata/measurements.yaml.
+type measurements struct {
+	Models map[string]struct {
+		WeightsGiB    float64 `yaml:"weightsGiB"`
+		Kind          Kind
+		Quantization  string
+		Layers        int
+		SlidingLayers int `yaml:"slidingLayers"`
+		Window        int
+		Hidden        int
+		Intermediate  int
+		Vocabulary    int
+		Heads         int
+		KVHeads       int `yaml:"kvHeads"`
+		HeadDim       int `yaml:"headDim"`
+		Embeddings    int
+		MaxContext    int64 `yaml:"maxContext"`
+		StateLayers   int   `yaml:"stateLayers"`
+		KVBytes       int   `yaml:"kvBytes"`
+		Fused         bool
+	}
+	Rows []measurement
+}
+
+type measurement struct {
+	Name, Kind, Model, Sample, Source, Why, Method string
+	Measured, Memory, Utilization, Available       float64
+	Tokens, KVTokens                               int64
+	BatchTokens                                    int `yaml:"batchTokens"`
+	Sequences, Rank, Sequence                      int
+	Fused, Fits                                    bool
+	Bound                                          *float64
+	GPU                                            string // an instance type with that GPU; "" for one without special treatment
+	TP                                             int
+}
+
+func readMeasurements(t *testing.T) (map[string]Model, []measurement) {
+	t.Helper()
+	text, err := os.ReadFile("testdata/measurements.yaml")
+	if err != nil {
+		t.Fatal(err)
+	}
+	var m measurements
+	decoder := yaml.NewDecoder(strings.NewReader(strings.ReplaceAll(string(text), "kvTokens:", "kvtokens:")))
+	decoder.KnownFields(true)
+	if err := decoder.Decode(&m); err != nil {
+		t.Fatal(err)
+	}
+	models := map[string]Model{}
+	for name, s := range m.Models {
+		if s.Kind == "" {
+			s.Kind = Dense
+		}
+		models[name] = Model{
+			Name: name, WeightBytes: int64(s.WeightsGiB * gib), Kind: s.Kind, Quantization: s.Quantization,
+			Layers: s.Layers, SlidingLayers: s.SlidingLayers, Window: s.Window, Hidden: s.Hidden, Intermediate: s.Intermediate,
+			Vocab: s.Vocabulary, Heads: s.Heads, KVHeads: s.KVHeads, HeadDim: s.HeadDim, Embeddings: s.Embeddings,
+			MaxContext: s.MaxContext, FusedProjections: s.Fused, StateLayers: s.StateLayers, KVElementBytes: s.KVBytes,
+		}
+	}
+	return models, m.Rows
+}
+
+// predict returns what the formulas say for a row and what was measured, in the same unit.
+func (row measurement) predict(t *testing.T, m Model) (predicted, measured float64, unit string) {
+	t.Helper()
+	one := layout{tensor: max(1, row.TP), pipeline: 1}
+	var i sku.Instance
+	if row.GPU != "" {
+		var ok bool
+		if i, ok = sku.Lookup(row.GPU); !ok {
+			t.Fatalf("%s: no instance type %q", row.Name, row.GPU)
+		}
+	}
+	serving := Serving{Utilization: row.Utilization, BatchTokens: row.BatchTokens, Sequences: row.Sequences}.defaults(m, sku.Instance{})
+	tuning := Tuning{Rank: row.Rank, SequenceLength: row.Sequence, FusedLoss: row.Fused, Method: v1alpha1.TuningMethod(row.Method)}
+	cache := serving.cache(m, one)
+	switch row.Kind {
+	case "loaded":
+		return float64(serving.weights(m, i, one)) / gib, row.Measured, "GiB"
+	case "tokens":
+		return float64(cache.tokens(int64(row.Available * gib))), row.Measured, "tokens"
+	case "layers":
+		return cache.full * cache.perToken * float64(row.Tokens) / (1 << 20), row.Measured, "MiB"
+	case "total":
+		available := row.Available * gib
+		if row.KVTokens > 0 {
+			available = float64(row.KVTokens) * cache.perToken * (cache.full + cache.sliding)
+		}
+		_, act := serving.activations(m, one)
+		_, over := overhead(m, one, serving.weights(m, i, one))
+		return (float64(serving.weights(m, i, one)+act+over) + available) / gib, row.Memory * row.Utilization, "GiB"
+	case "tuning", "ceiling":
+		return float64(tuning.memoryOf(t, m).Total) / gib, row.Memory, "GiB"
+	case "base":
+		return float64(tuning.memoryOf(t, m).Weights) / 1e6, row.Measured, "MB"
+	case "minimum":
+		tuning.SequenceLength = 512
+		return float64(tuning.memoryOf(t, m).Total) / 1e9, row.Measured, "GB"
+	}
+	t.Fatalf("%s: no kind %q", row.Name, row.Kind)
+	return 0, 0, ""
+}
+
+func (t Tuning) memoryOf(tt *testing.T, m Model) Memory {
+	tt.Helper()
+	width, err := m.adapterWidth(nil)
+	if err != nil {
+		tt.Fatal(err)
+	}
+	t = t.defaults()
+	return t.sum(m, width).memory(t)
+}
+
+// TestAccuracy compares every published measurement with what the formulas say
+// and prints the table: go test ./gpu/fit -run TestAccuracy -v.
+func TestAccuracy(t *testing.T) {
+	models, rows := readMeasurements(t)
+	var b strings.Builder
+	w := tabwriter.NewWriter(&b, 0, 0, 2, ' ', 0)
+	fmt.Fprintln(w, "MEASUREMENT\tKIND\tSAMPLE\tMEASURED\tPREDICTED\tERROR\tBOUND\tSOURCE")
+	for _, row := range rows {
+		m, ok := models[row.Model]
+		if !ok || row.Sample != "in" && row.Sample != "out" {
+			t.Fatalf("%s: model %q, sample %q", row.Name, row.Model, row.Sample)
+		}
+		predicted, measured, unit := row.predict(t, m)
+		percent := 100 * (predicted - measured) / measured
+		bound := "not judged: " + row.Why
+		switch {
+		case row.Kind == "ceiling":
+			bound = map[bool]string{true: "fits", false: "out of memory"}[row.Fits]
+			if fits := predicted <= measured; fits != row.Fits {
+				t.Errorf("%s: predicted %.1f of %.1f GiB, and it was seen to be: %s", row.Name, predicted, measured, bound)
+			}
+		case row.Bound != nil:
+			bound = fmt.Sprintf("%g %%", *row.Bound)
+			if math.Abs(percent) > *row.Bound {
+				t.Errorf("%s: %.4g %s predicted, %.4g measured: %.1f %% off, %s allowed", row.Name, predicted, unit, measured, percent, bound)
+			}
+		case row.Why == "":
+			t.Errorf("%s has neither a bound nor a reason for none", row.Name)
+		}
+		fmt.Fprintf(w, "%s\t%s\t%s\t%.6g %s\t%.6g\t%+.2f %%\t%s\t%s\n", row.Name, row.Kind, row.Sample, measured, unit, predicted, percent, bound, row.Source)
+	}
+	w.Flush()
+	t.Log("\n" + b.String())
+}
+
+// The split is part of the test: a row that was out of sample stays out of sample.
+func TestOutOfSampleRowsStayOut(t *testing.T) {
+	_, rows := readMeasurements(t)
+	in := map[string]bool{
+		"gpt-oss-120b loaded on H100": true, "gpt-oss-20b loaded on RTX 3090": true, "llama-3.1-8b on RTX 3090": true, "gpt-oss-120b on H100-80": true,
+		"llama-3.1-8b in 16 GB": true, "llama-3.1-8b in 24 GB": true, "llama-3.1-8b in 40 GB": true,
+		"llama-3.1-8b in 48 GB": true, "llama-3.1-8b in 80 GB": true,
+	}
+	for _, row := range rows {
+		if (row.Sample == "in") != in[row.Name] {
+			t.Errorf("%s is marked %q: the split is fixed here", row.Name, row.Sample)
+		}
+	}
+}
