@@ -1,0 +1,137 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package harness
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"syscall"
+	"time"
+
+	"k8s.io/apimachinery/pkg/util/wait"
+
+	"github.com/espalier-dev/espalier/test/cluster"
+)
+
+// BuildEspalier builds the product's binary into bin/ of the checkout, as a
+// user would, and returns its path.
+func BuildEspalier(ctx context.Context, out io.Writer) (string, error) {
+	root, err := cluster.Root()
+	if err != nil {
+		return "", err
+	}
+	binary := filepath.Join(root, "bin", "espalier")
+	cmd := exec.CommandContext(ctx, "go", "build", "-o", binary, "./cmd/espalier")
+	cmd.Dir, cmd.Stdout, cmd.Stderr = root, out, out
+	cmd.Env = append(os.Environ(), "CGO_ENABLED=0")
+	if err := cmd.Run(); err != nil {
+		return "", fmt.Errorf("building espalier: %w", err)
+	}
+	return binary, nil
+}
+
+// controller is a running `espalier controller`.
+type controller struct {
+	cmd    *exec.Cmd
+	health string
+	hook   string
+	exited chan error
+	log    *os.File
+}
+
+// StartController starts the controller and returns when it is ready.
+func (s *Stand) StartController(ctx context.Context) error {
+	health, err := freeAddress()
+	if err != nil {
+		return err
+	}
+	hook, err := freeAddress()
+	if err != nil {
+		return err
+	}
+	log, err := os.OpenFile(s.ControllerLog(), os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o600)
+	if err != nil {
+		return fmt.Errorf("opening the controller's log: %w", err)
+	}
+	args := append([]string{"controller", "--health-addr", health, "--hook-addr", hook, "--metrics-addr", "0", "--leader-elect=false"}, s.controllerArgs()...)
+	cmd := exec.Command(s.binary, args...)
+	cmd.Env = append(os.Environ(), s.controllerEnv()...)
+	cmd.Stdout, cmd.Stderr = log, log
+	cmd.SysProcAttr = dieWithParent()
+	if err := cmd.Start(); err != nil {
+		return fmt.Errorf("starting the controller: %w", err)
+	}
+	c := &controller{cmd: cmd, health: health, hook: hook, exited: make(chan error, 1), log: log}
+	go func() { c.exited <- cmd.Wait() }()
+	s.controller = c
+	return s.waitReady(ctx, c)
+}
+
+func (s *Stand) waitReady(ctx context.Context, c *controller) error {
+	err := wait.PollUntilContextTimeout(ctx, 100*time.Millisecond, time.Minute, true, func(ctx context.Context) (bool, error) {
+		select {
+		case err := <-c.exited:
+			c.exited <- err
+			return false, fmt.Errorf("the controller ended: %w; see %s", err, s.ControllerLog())
+		default:
+		}
+		req, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://"+c.health+"/readyz", nil)
+		if err != nil {
+			return false, err
+		}
+		res, err := http.DefaultClient.Do(req)
+		if err != nil {
+			return false, nil
+		}
+		defer res.Body.Close()
+		return res.StatusCode == http.StatusOK, nil
+	})
+	if err != nil {
+		return fmt.Errorf("waiting for the controller: %w", err)
+	}
+	return nil
+}
+
+// HookURL is where a webhook of a RepoSync goes.
+func (s *Stand) HookURL(namespace, name string) string {
+	return fmt.Sprintf("http://%s/hook/%s/%s", s.controller.hook, namespace, name)
+}
+
+// KillController kills the controller with SIGKILL, as a lost node would.
+func (s *Stand) KillController() error { return s.endController(syscall.SIGKILL) }
+
+// StopController stops the controller with SIGTERM and says how it ended.
+func (s *Stand) StopController() error { return s.endController(syscall.SIGTERM) }
+
+func (s *Stand) endController(signal syscall.Signal) error {
+	c := s.controller
+	if c == nil {
+		return nil
+	}
+	s.controller = nil
+	defer c.log.Close()
+	if err := c.cmd.Process.Signal(signal); err != nil && !errors.Is(err, os.ErrProcessDone) {
+		return fmt.Errorf("signalling the controller: %w", err)
+	}
+	err := <-c.exited
+	if signal == syscall.SIGKILL {
+		return nil // that is how it ends
+	}
+	return err
+}
+
+func freeAddress() (string, error) {
+	listener, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		return "", fmt.Errorf("finding a free port: %w", err)
+	}
+	defer listener.Close()
+	return listener.Addr().String(), nil
+}

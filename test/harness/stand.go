@@ -1,0 +1,182 @@
+// SPDX-License-Identifier: Apache-2.0
+
+// Package harness puts the whole of Espalier on one machine, for the
+// whole-system tests and the demo: a local control plane with simulated nodes, a
+// Git server, a fake Azure Resource Manager, and the product's own binary as a
+// child process, reached through its ordinary flags and doors.
+//
+// It asserts nothing and knows nothing of the product's insides.
+package harness
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"time"
+
+	"k8s.io/apimachinery/pkg/runtime"
+	"k8s.io/client-go/kubernetes"
+	clientgoscheme "k8s.io/client-go/kubernetes/scheme"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	"github.com/espalier-dev/espalier/gpu/sku"
+	"github.com/espalier-dev/espalier/repo-layout/v1alpha1"
+	"github.com/espalier-dev/espalier/test/cluster"
+	"github.com/espalier-dev/espalier/test/fakearm"
+	"github.com/espalier-dev/espalier/test/gitserver"
+)
+
+// ClusterName is the --cluster-name of a Stand.
+const ClusterName = "local"
+
+// Region prices are quoted for on a Stand.
+const Region = "westeurope"
+
+// Credentials of the Git server of a Stand.
+const (
+	GitUser     = "espalier"
+	GitPassword = "correct-horse-battery-staple"
+)
+
+// Options say how fast the world of a Stand turns.
+type Options struct {
+	// Kubeconfig of a cluster to use instead of starting one.
+	Kubeconfig string
+	// CreateDelay, GPUDelay and DeleteDelay are the cloud's: creating a node
+	// pool, from joining to GPUs, deleting.
+	CreateDelay, GPUDelay, DeleteDelay time.Duration
+	// PodStart and JobDuration are the simulated nodes'.
+	PodStart, JobDuration time.Duration
+	// PollInterval of the controller while the cloud works.
+	PollInterval time.Duration
+	// Out gets the output of builds; nil: nowhere.
+	Out io.Writer
+}
+
+// Stand is everything running.
+type Stand struct {
+	Cluster *cluster.Cluster
+	Git     *gitserver.Server
+	ARM     *fakearm.Server
+	Client  client.Client
+
+	dir        string
+	binary     string
+	armFlags   []string
+	poll       time.Duration
+	controller *controller
+}
+
+// Start starts everything but the controller.
+func Start(ctx context.Context, o Options) (*Stand, error) {
+	if o.Out == nil {
+		o.Out = io.Discard
+	}
+	s := &Stand{poll: o.PollInterval}
+	if err := s.start(ctx, o); err != nil {
+		return nil, errors.Join(err, s.Stop())
+	}
+	return s, nil
+}
+
+func (s *Stand) start(ctx context.Context, o Options) error {
+	var err error
+	if s.binary, err = BuildEspalier(ctx, o.Out); err != nil {
+		return err
+	}
+	if s.dir, err = os.MkdirTemp("", "espalier-"); err != nil {
+		return fmt.Errorf("making a folder for logs: %w", err)
+	}
+	root, err := cluster.Root()
+	if err != nil {
+		return err
+	}
+	s.Cluster, err = cluster.Start(ctx, cluster.Options{
+		CRDs: filepath.Join(root, "deploy", "crd"), Existing: o.Kubeconfig, PodStart: o.PodStart, JobDuration: o.JobDuration,
+	})
+	if err != nil {
+		return fmt.Errorf("starting the local cluster: %w", err)
+	}
+	if s.Git, err = gitserver.Start(gitserver.Options{User: GitUser, Password: GitPassword}); err != nil {
+		return fmt.Errorf("starting the Git server: %w", err)
+	}
+	if err := s.startARM(o); err != nil {
+		return err
+	}
+	scheme := runtime.NewScheme()
+	for _, add := range []func(*runtime.Scheme) error{clientgoscheme.AddToScheme, v1alpha1.AddToScheme} {
+		if err := add(scheme); err != nil {
+			return fmt.Errorf("making the scheme: %w", err)
+		}
+	}
+	if s.Client, err = client.NewWithWatch(s.Cluster.Config, client.Options{Scheme: scheme}); err != nil {
+		return fmt.Errorf("connecting to the local cluster: %w", err)
+	}
+	return nil
+}
+
+func (s *Stand) startARM(o Options) error {
+	kube, err := kubernetes.NewForConfig(s.Cluster.Config)
+	if err != nil {
+		return fmt.Errorf("connecting to the local cluster: %w", err)
+	}
+	s.ARM, err = fakearm.Start(fakearm.Options{
+		Sizes: hardware, Nodes: fakearm.KubeSink{Client: kube},
+		CreateDelay: o.CreateDelay, GPUDelay: o.GPUDelay, DeleteDelay: o.DeleteDelay,
+	})
+	if err != nil {
+		return fmt.Errorf("starting the fake Azure Resource Manager: %w", err)
+	}
+	if s.armFlags, err = s.ARM.Flags(s.dir); err != nil {
+		return fmt.Errorf("preparing the Azure flags: %w", err)
+	}
+	return nil
+}
+
+// hardware offers what the catalogue knows and Azure still sells.
+func hardware(vmSize string) (fakearm.Hardware, bool) {
+	i, ok := sku.Lookup(vmSize)
+	if !ok || i.Schedulable() != nil {
+		return fakearm.Hardware{}, false
+	}
+	return fakearm.Hardware{GPUs: i.GPUs, VCPUs: i.VCPUs, MemoryGiB: i.RAMGiB, Family: i.QuotaFamily}, true
+}
+
+// Stop ends everything, the controller first.
+func (s *Stand) Stop() error {
+	err := s.StopController()
+	if s.ARM != nil {
+		s.ARM.Close()
+	}
+	if s.Git != nil {
+		err = errors.Join(err, s.Git.Close())
+	}
+	if s.Cluster != nil {
+		s.Cluster.Stop()
+	}
+	if s.dir != "" {
+		err = errors.Join(err, os.RemoveAll(s.dir))
+	}
+	return err
+}
+
+// ControllerLog is the file the controller writes its log to, over all its lives.
+func (s *Stand) ControllerLog() string { return filepath.Join(s.dir, "controller.log") }
+
+func (s *Stand) controllerArgs() []string {
+	args := []string{
+		"--cluster-name", ClusterName, "--provider", "aks", "--region", Region,
+		"--helper-image", "registry.example.com/espalier@sha256:e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855",
+	}
+	if s.poll > 0 {
+		args = append(args, "--pool-poll-interval", s.poll.String())
+	}
+	return append(args, s.armFlags...)
+}
+
+func (s *Stand) controllerEnv() []string {
+	return append(s.ARM.Env(), "KUBECONFIG="+s.Cluster.Kubeconfig)
+}
