@@ -1,0 +1,290 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package check
+
+import (
+	"fmt"
+	"strconv"
+	"strings"
+
+	"github.com/espalier-dev/espalier/gpu/fit"
+	"github.com/espalier-dev/espalier/gpu/price"
+	"github.com/espalier-dev/espalier/gpu/sku"
+	"github.com/espalier-dev/espalier/repo-layout/finding"
+	"github.com/espalier-dev/espalier/repo-layout/v1alpha1"
+)
+
+func indexed(field string, i int) string { return finding.Index(field, i) }
+
+// defaultAdapterRank is max-lora-rank without a configuration: adapters of
+// QLoRA runs have ranks of up to 64, and vLLM's own default of 16 refuses them.
+const defaultAdapterRank = 64
+
+// AdapterRank is the largest rank of adapters that the service takes.
+func (a Assessment) AdapterRank() int {
+	if a.Serving.AdapterRank > 0 {
+		return a.Serving.AdapterRank
+	}
+	return defaultAdapterRank
+}
+
+// listed are the candidates of the spec, or of the pool it shares, with the
+// field each is written in.
+func (c *checker) listed() (list []v1alpha1.Candidate, field func(int) string) {
+	r := c.workspace.Spec.Resource
+	switch {
+	case r.NodePool != "":
+		field = func(int) string { return "spec.resource.nodePool" }
+		if c.facts.Pool != nil {
+			list = c.facts.Pool.Candidates
+		}
+	case r.InstanceType != "":
+		list = r.CandidateList()
+		field = func(int) string { return "spec.resource.instanceType" }
+	default:
+		list = r.CandidateList()
+		field = func(i int) string { return indexed("spec.resource.candidates", i) + ".instanceType" }
+	}
+	return list, field
+}
+
+// driver of the first candidate that the catalogue knows.
+func (c *checker) driver() string {
+	list, _ := c.listed()
+	for _, candidate := range list {
+		if i, ok := sku.Lookup(candidate.InstanceType); ok {
+			return i.Driver
+		}
+	}
+	return ""
+}
+
+// candidates judges every candidate. One that is refused beside one that can be
+// used is a warning: the next in order is taken.
+func (c *checker) candidates() {
+	r := c.workspace.Spec.Resource
+	list, field := c.listed()
+	if r.NodePool != "" && c.facts.Pool == nil {
+		c.refuse(InputMissing, "spec.resource.nodePool", "GPUNodePool %q is not there", r.NodePool)
+	}
+	for i, candidate := range list {
+		judged := c.candidate(candidate, field(i))
+		judged.Refused = finding.Refused(judged.Findings)
+		c.out.Candidates = append(c.out.Candidates, judged)
+	}
+	if len(c.out.Usable()) == 0 {
+		return
+	}
+	for _, candidate := range c.out.Candidates {
+		for n := range candidate.Findings {
+			candidate.Findings[n].Severity = finding.Warning
+		}
+	}
+}
+
+func (c *checker) candidate(candidate v1alpha1.Candidate, field string) Candidate {
+	out := Candidate{Candidate: candidate, Nodes: 1}
+	if out.Priority == "" {
+		out.Priority = v1alpha1.OnDemand
+	}
+	add := func(p finding.Problem) { out.Findings = append(out.Findings, c.place(p)) }
+	instance, ok := sku.Lookup(candidate.InstanceType)
+	if !ok {
+		add(finding.Errorf(UnknownInstanceType, field, "%.100q is not in the catalogue: check the spelling, `espalier skus` lists the sizes%s", candidate.InstanceType, c.advice(sku.Azure)))
+		return out
+	}
+	// The catalogue's spelling: clouds compare names by letter.
+	out.Instance, out.InstanceType = instance, instance.Name
+	out.Fit = c.judge(instance)
+	c.size(&out)
+	switch {
+	case !out.Fit.Works():
+		add(c.refusal(out, field))
+		return out
+	case out.Fit.Verdict == v1alpha1.Tight:
+		add(finding.Warningf(FitTight, field, "%s fits %s only just: %s", c.out.Preset.Name(), instance.Name, reasons(out.Fit)))
+	}
+	c.count(out, add)
+	if c.workspace.Spec.Resource.NodePool == "" {
+		out.Price = hourly(instance, c.facts.Region, out.Nodes, out.Priority)
+		c.budget(out, field, add)
+	}
+	return out
+}
+
+// judge asks the memory fit.
+func (c *checker) judge(i sku.Instance) fit.Report {
+	if c.workspace.Spec.Tuning != nil {
+		return fit.Tune(c.out.Preset.Model, i, c.tuning())
+	}
+	return fit.Serve(c.out.Preset.Model, i, c.serving())
+}
+
+func (c *checker) tuning() fit.Tuning {
+	t := c.out.Training
+	return fit.Tuning{
+		Method: c.workspace.Spec.Tuning.Method, SequenceLength: t.SequenceLength, MicroBatch: t.MicroBatch,
+		Rank: t.Rank, TargetModules: t.Targets, Optimizer32Bit: !t.EightBit(), NoCheckpointing: t.NoCheckpointing,
+		SingleQuantization: t.SingleQuantization, Image: c.out.Runtime.Requires,
+	}
+}
+
+// serving is for one pod, which is on one node.
+func (c *checker) serving() fit.Serving {
+	s, spec := c.out.Serving, c.workspace.Spec.Inference
+	out := fit.Serving{
+		Context: max(int(spec.ContextLength), s.Context), Utilization: s.Utilization, Nodes: 1,
+		BatchTokens: s.BatchTokens, Sequences: s.Sequences, KVElementBytes: s.KVElementBytes,
+		TensorParallel: s.TensorParallel, Image: c.out.Runtime.Requires,
+	}
+	if len(spec.Adapters) > 0 {
+		out.Adapters, out.AdapterRank = len(spec.Adapters), c.out.AdapterRank()
+	}
+	return out
+}
+
+// size computes how many nodes all copies take.
+func (c *checker) size(out *Candidate) {
+	out.PodGPUs = max(1, out.Fit.TensorParallel)
+	if c.workspace.Spec.Tuning != nil {
+		out.PodGPUs = max(1, out.Fit.GPUs)
+		return
+	}
+	copies := 1
+	if r := c.workspace.Spec.Inference.Replicas; r != nil {
+		copies = int(*r)
+	}
+	perNode := max(1, out.Instance.GPUs/out.PodGPUs)
+	needed := (copies + perNode - 1) / perNode
+	out.Nodes = max(needed, int(c.workspace.Spec.Resource.Count))
+}
+
+// count compares the number of nodes with spec.resource.count.
+func (c *checker) count(out Candidate, add func(finding.Problem)) {
+	count := int(c.workspace.Spec.Resource.Count)
+	switch {
+	case count <= 1 && (count == 0 || out.Nodes <= 1):
+	case c.workspace.Spec.Tuning != nil:
+		add(finding.Errorf(NodesUnsupported, "spec.resource.count", "a tuning run takes one node: leave count out"))
+	case out.Nodes > count:
+		add(finding.Errorf(NodesUnsupported, "spec.resource.count", "%d copies take %d nodes of %s: raise count, or leave it out", *c.workspace.Spec.Inference.Replicas, out.Nodes, out.InstanceType))
+	default:
+		copies := out.Nodes * max(1, out.Instance.GPUs/out.PodGPUs)
+		if r := c.workspace.Spec.Inference.Replicas; r == nil || int(*r) < copies {
+			add(finding.Warningf(NodesIdle, "spec.resource.count", "%d nodes have room for %d copies: raise replicas, or leave count out", out.Nodes, copies))
+		}
+	}
+}
+
+// hourly is the price of a candidate. Clouds publish few spot prices: without
+// one the list price is an upper bound.
+func hourly(i sku.Instance, region string, nodes int, priority v1alpha1.Priority) price.Price {
+	if p := price.Hourly(i, region, nodes, priority); p.Known || priority != v1alpha1.Spot {
+		return p
+	}
+	return price.Hourly(i, region, nodes, v1alpha1.OnDemand)
+}
+
+func (c *checker) budget(out Candidate, field string, add func(finding.Problem)) {
+	b := c.workspace.Spec.Budget
+	if b == nil || b.MaxUSDPerHour == "" {
+		return
+	}
+	most, err := strconv.ParseFloat(b.MaxUSDPerHour, 64)
+	if err != nil {
+		return // ValidateWorkspace says so
+	}
+	switch {
+	case !out.Price.Known:
+		add(finding.Errorf(PriceUnknown, field, "%s for %s, so nobody can say whether it stays within the budget of $%s/h", out.Price, out.InstanceType, b.MaxUSDPerHour))
+	case out.Price.USD > most:
+		add(finding.Errorf(BudgetExceeded, field, "%s %s %s, more than the budget of $%s/h%s", nodes(out.Nodes, out.InstanceType), costs(out.Nodes), out.Price, b.MaxUSDPerHour, c.cheaper(out, most)))
+	}
+}
+
+func nodes(n int, instance string) string {
+	if n == 1 {
+		return instance
+	}
+	return fmt.Sprintf("%d nodes of %s", n, instance)
+}
+
+func costs(n int) string {
+	if n == 1 {
+		return "costs"
+	}
+	return "cost"
+}
+
+// cheaper names the cheapest size when it is within the budget.
+func (c *checker) cheaper(out Candidate, most float64) string {
+	best, ok := c.cheapest(out.Instance.Cloud)
+	if !ok || best.HourlyUSD > most || best.Instance.Name == out.InstanceType {
+		return ""
+	}
+	return "; " + c.name(best)
+}
+
+// refusal explains why a candidate cannot be used, and what can.
+func (c *checker) refusal(out Candidate, field string) finding.Problem {
+	code := DoesNotFit
+	switch {
+	case out.Instance.Status == sku.Retired:
+		code = InstanceTypeRetired
+	case out.Fit.Verdict == v1alpha1.Unknown:
+		code = FitUnknown
+	}
+	return finding.Errorf(code, field, "%s%s", reasons(out.Fit), c.advice(out.Instance.Cloud))
+}
+
+// information are reasons that decide nothing by themselves.
+var information = map[string]bool{
+	fit.CodeFloat16: true, fit.CodeEmulated: true, fit.CodeDriverUnknown: true, fit.CodeContextLimited: true,
+	fit.CodeFits: true, fit.CodeMultiNode: true, fit.CodeRecurrentState: true,
+}
+
+// reasons joins what decided a verdict.
+func reasons(r fit.Report) string {
+	var list []string
+	for _, reason := range r.Reasons {
+		if !information[reason.Code] {
+			list = append(list, reason.Message)
+		}
+	}
+	if len(list) == 0 {
+		return "it does not fit"
+	}
+	return strings.Join(list, "; ")
+}
+
+// cheapest size of a cloud that the task fits.
+func (c *checker) cheapest(cloud string) (fit.Alternative, bool) {
+	var among []sku.Instance
+	for _, i := range sku.All() {
+		if i.Cloud == cloud {
+			among = append(among, i)
+		}
+	}
+	if c.workspace.Spec.Tuning != nil {
+		return fit.CheapestTuning(c.out.Preset.Model, among, c.facts.Region, c.tuning())
+	}
+	return fit.CheapestServing(c.out.Preset.Model, among, c.facts.Region, c.serving())
+}
+
+// advice ends a refusal with what would work.
+func (c *checker) advice(cloud string) string {
+	best, ok := c.cheapest(cloud)
+	if !ok {
+		return "; no size in the catalogue works for it on one node"
+	}
+	return "; " + c.name(best)
+}
+
+func (c *checker) name(best fit.Alternative) string {
+	p := price.Hourly(best.Instance, c.facts.Region, 1, v1alpha1.OnDemand)
+	dtype := ""
+	if best.Report.DType == "float16" {
+		dtype = " in float16"
+	}
+	return fmt.Sprintf("the cheapest size that works is %s, %s, which it %s%s: %s", best.Instance.Name, p, best.Report.Verdict, dtype, best.Report.Sum())
+}

@@ -1,0 +1,209 @@
+// SPDX-License-Identifier: Apache-2.0
+
+// Package check says everything that a catalogue knows about a Workspace before
+// anyone pays: whether the model and the sizes exist, whether it fits, whether
+// the driver runs the image, what it costs and whether that is within budget.
+//
+// It is a pure function over embedded data: the pull request, `espalier
+// validate` and the controller call it and get the same answer. It never asks a
+// cluster, a clock or a network, and repeats nothing that
+// repolayout.ValidateWorkspace finds.
+package check
+
+import (
+	"slices"
+	"strconv"
+	"strings"
+
+	"github.com/espalier-dev/espalier/gpu/fit"
+	"github.com/espalier-dev/espalier/gpu/price"
+	"github.com/espalier-dev/espalier/gpu/sku"
+	"github.com/espalier-dev/espalier/presets"
+	"github.com/espalier-dev/espalier/presets/runtimes"
+	"github.com/espalier-dev/espalier/render/settings"
+	"github.com/espalier-dev/espalier/repo-layout/finding"
+	"github.com/espalier-dev/espalier/repo-layout/v1alpha1"
+
+	repolayout "github.com/espalier-dev/espalier/repo-layout"
+)
+
+// Codes of findings. They are stable: scripts and forges match on them.
+const (
+	UnknownModel          = "UnknownModel"
+	UnknownInstanceType   = "UnknownInstanceType"
+	UnknownRuntime        = "UnknownRuntime"
+	InstanceTypeRetired   = "InstanceTypeRetired"
+	DoesNotFit            = "DoesNotFit"
+	FitUnknown            = "FitUnknown" // a fact is missing: nobody can say whether it fits
+	FitTight              = "FitTight"   // warning: it fits within the margin of the estimate
+	NotTunable            = "NotTunable"
+	NodesUnsupported      = "NodesUnsupported" // a number of nodes that is not rendered
+	BudgetExceeded        = "BudgetExceeded"
+	PriceUnknown          = "PriceUnknown"
+	ModelRevisionUnpinned = "ModelRevisionUnpinned" // warning
+	ModelGated            = "ModelGated"
+	ConfigInvalid         = settings.ConfigInvalid
+	ConfigIgnored         = settings.ConfigIgnored // warning
+	InputMissing          = finding.InputMissing   // something the spec names is not there
+	InputInvalid          = "InputInvalid"
+	NameTaken             = "NameTaken"   // an adapter with the name of the model
+	NodesIdle             = "NodesIdle"   // warning: more nodes than the task uses
+	NotReproducible       = "InputMoving" // warning: data that can change under its name
+)
+
+// Facts are what a check needs beside the Workspace. Nil and zero mean none.
+type Facts struct {
+	// Config is the data of the ConfigMap that the spec names; nil: none, or
+	// missing.
+	Config map[string]string
+	// Region for prices; "": the cheapest of each size.
+	Region string
+	// Resolved is what the Workspace resolved to before. It is kept while the
+	// digest holds, so that an upgrade of Espalier moves nothing.
+	Resolved *v1alpha1.Resolved
+	// Pool is the spec of the GPUNodePool that spec.resource.nodePool names;
+	// nil: none, or missing.
+	Pool *v1alpha1.GPUNodePoolSpec
+}
+
+// Candidate is one way to get the nodes, judged.
+type Candidate struct {
+	v1alpha1.Candidate
+	Instance sku.Instance
+	Fit      fit.Report
+	// Nodes to provision for every copy, and GPUs that one pod takes.
+	Nodes, PodGPUs int
+	// Price of an hour of all Nodes; of spot nodes the list price where no spot
+	// price is published, which is then an upper bound. Not Known for a shared pool.
+	Price price.Price
+	// Findings on the candidate; Refused says that one of them rules it out.
+	// They are warnings while another candidate can be used.
+	Findings []v1alpha1.Finding
+	Refused  bool
+}
+
+// Usable says whether the candidate can be bought and the task fits it.
+func (c Candidate) Usable() bool { return c.Fit.Works() && !c.Refused }
+
+// Assessment is everything found on a Workspace.
+type Assessment struct {
+	// Findings on the Workspace and its candidates, in the order of the file.
+	Findings []v1alpha1.Finding
+	// Candidates in the order of the spec, all of them.
+	Candidates []Candidate
+	Preset     presets.Preset
+	Runtime    runtimes.Runtime
+	// Resolved is what the names in the spec stand for: kept, or resolved anew.
+	Resolved v1alpha1.Resolved
+	// Serving and Training are the configuration, with defaults; one is set.
+	Serving  settings.Serving
+	Training settings.Training
+}
+
+// Usable lists the candidates that can be bought and fit, in order.
+func (a Assessment) Usable() []Candidate {
+	var usable []Candidate
+	for _, c := range a.Candidates {
+		if c.Usable() {
+			usable = append(usable, c)
+		}
+	}
+	return usable
+}
+
+// Refused says whether nothing may be provisioned or run.
+func (a Assessment) Refused() bool { return finding.Refused(a.Findings) || len(a.Usable()) == 0 }
+
+// Status is the sizing of one candidate, by its index in Candidates; of the
+// first that is usable, else the first, when there is no such index.
+func (a Assessment) Status(chosen int) v1alpha1.SizingStatus {
+	if chosen < 0 || chosen >= len(a.Candidates) {
+		chosen = max(0, slices.IndexFunc(a.Candidates, Candidate.Usable))
+	}
+	if chosen >= len(a.Candidates) {
+		return v1alpha1.SizingStatus{Verdict: v1alpha1.Unknown, Message: firstMessage(a.Findings)}
+	}
+	c := a.Candidates[chosen]
+	s := v1alpha1.SizingStatus{
+		Verdict: c.Fit.Verdict, Message: c.Fit.Sum(), InstanceType: c.InstanceType, Nodes: int32(c.Nodes),
+	}
+	if s.Verdict == "" {
+		s.Verdict = v1alpha1.Unknown
+	}
+	if !c.Usable() {
+		s.Message = firstMessage(append(slices.Clone(c.Findings), a.Findings...))
+	}
+	if c.Price.Known {
+		s.USDPerHour, s.PriceDate = usd(c.Price.USD), c.Price.Date
+	}
+	return s
+}
+
+func firstMessage(findings []v1alpha1.Finding) string {
+	for _, f := range findings {
+		if f.Severity == finding.Error {
+			return f.Message
+		}
+	}
+	return ""
+}
+
+// usd writes an amount with as many decimals as list prices have.
+func usd(amount float64) string {
+	s := strconv.FormatFloat(amount, 'f', 4, 64)
+	return strings.TrimSuffix(strings.TrimRight(s, "0"), ".")
+}
+
+// Workspace checks a Workspace. pos says where its fields were written; nil:
+// findings carry no line.
+func Workspace(w *v1alpha1.Workspace, f Facts, pos repolayout.Position) Assessment {
+	c := &checker{workspace: w, facts: f, pos: pos}
+	c.model()
+	c.configuration()
+	c.runtime()
+	if c.known {
+		c.revision()
+		c.adapters()
+		c.data()
+		c.candidates()
+	}
+	for i := range c.out.Candidates {
+		c.out.Findings = append(c.out.Findings, c.out.Candidates[i].Findings...)
+	}
+	finding.Sort(c.out.Findings)
+	c.out.Findings = slices.Compact(c.out.Findings) // what holds for every candidate is said once
+	return c.out
+}
+
+// checker is one check under way.
+type checker struct {
+	workspace *v1alpha1.Workspace
+	facts     Facts
+	pos       repolayout.Position
+	known     bool // the model is in the catalogue
+	out       Assessment
+}
+
+func (c *checker) place(p finding.Problem) v1alpha1.Finding {
+	object := v1alpha1.WorkspaceKind + "/" + c.workspace.Name
+	if c.workspace.Namespace != "" {
+		object = v1alpha1.WorkspaceKind + "/" + c.workspace.Namespace + "/" + c.workspace.Name
+	}
+	return p.At(c.pos, object)
+}
+
+func (c *checker) refuse(code, field, format string, args ...any) {
+	c.out.Findings = append(c.out.Findings, c.place(finding.Errorf(code, field, format, args...)))
+}
+
+func (c *checker) warn(code, field, format string, args ...any) {
+	c.out.Findings = append(c.out.Findings, c.place(finding.Warningf(code, field, format, args...)))
+}
+
+// task is the part of the spec that has the model, "spec.inference" or "spec.tuning".
+func (c *checker) task() string {
+	if c.workspace.Spec.Tuning != nil {
+		return "spec.tuning"
+	}
+	return "spec.inference"
+}

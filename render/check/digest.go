@@ -1,0 +1,58 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package check
+
+import (
+	"crypto/sha256"
+	"encoding/hex"
+	"encoding/json"
+
+	"github.com/espalier-dev/espalier/repo-layout/v1alpha1"
+)
+
+// Digest identifies what a Workspace asks to be run: its task, runtime and
+// patches, and the configuration it names. Where it runs (resource), how often
+// (replicas), for how much (budget), whether just now (suspend) and with whose
+// credentials are no part of it: moving a finished tuning run to another size,
+// as substitutions do to a whole fleet, repeats nothing.
+func Digest(w *v1alpha1.Workspace, config map[string]string) string {
+	spec := w.Spec.DeepCopy()
+	spec.Resource = v1alpha1.ResourceSpec{}
+	spec.Budget, spec.Suspend = nil, false
+	if m := spec.Model(); m != nil {
+		m.AccessSecret = ""
+	}
+	if spec.Inference != nil {
+		spec.Inference.Replicas = nil
+		for i := range spec.Inference.Adapters {
+			spec.Inference.Adapters[i].PullSecrets = nil
+		}
+	}
+	if spec.Tuning != nil {
+		spec.Tuning.Input.PullSecrets = nil
+		spec.Tuning.Output.PushSecret = ""
+	}
+	// The name of the ConfigMap says nothing that its content does not: a
+	// generator's suffix may change with the version of Kustomize.
+	if spec.Inference != nil && config != nil {
+		spec.Inference.Config = ""
+	}
+	if spec.Tuning != nil && config != nil {
+		spec.Tuning.Config = ""
+	}
+	return Sum(spec, config)
+}
+
+// Sum is the digest of values as JSON, whose maps are written in order.
+func Sum(values ...any) string {
+	h := sha256.New()
+	for _, v := range values {
+		text, err := json.Marshal(v)
+		if err != nil {
+			panic("render/check: digest of a value that is no JSON: " + err.Error())
+		}
+		h.Write(text)
+		h.Write([]byte{0})
+	}
+	return "sha256:" + hex.EncodeToString(h.Sum(nil))
+}

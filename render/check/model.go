@@ -1,0 +1,227 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package check
+
+import (
+	"net/url"
+	"path"
+	"slices"
+	"strings"
+
+	"github.com/espalier-dev/espalier/presets"
+	"github.com/espalier-dev/espalier/presets/runtimes"
+	"github.com/espalier-dev/espalier/render/settings"
+	"github.com/espalier-dev/espalier/repo-layout/v1alpha1"
+)
+
+// model finds the preset.
+func (c *checker) model() {
+	m := c.workspace.Spec.Model()
+	if m == nil {
+		return // ValidateWorkspace says so
+	}
+	c.out.Preset, c.known = presets.Lookup(m.Preset)
+	if !c.known {
+		hint := "`espalier presets` lists the models"
+		if near := presets.Suggest(m.Preset); len(near) > 0 {
+			hint = "did you mean " + strings.Join(near, " or ") + "? " + hint
+		}
+		c.refuse(UnknownModel, c.task()+".preset", "%.100q is not in the catalogue; %s", m.Preset, hint)
+		return
+	}
+	if c.out.Preset.Gated && m.AccessSecret == "" {
+		c.refuse(ModelGated, c.task()+".accessSecret", "%s is gated: name a Secret whose key HF_TOKEN holds the token of an account that has accepted its licence (%s)", c.out.Preset.ID, c.out.Preset.License)
+	}
+	if t := c.workspace.Spec.Tuning; t != nil && !c.out.Preset.Tunable {
+		c.refuse(NotTunable, "spec.tuning.preset", "how much memory tuning %s takes is not known here, so it is not tuned; models that are: %s", c.out.Preset.Name(), strings.Join(tunable(), ", "))
+	}
+}
+
+// tunable lists the models that can be tuned, the smallest first.
+func tunable() []string {
+	all := presets.All()
+	slices.SortStableFunc(all, func(a, b presets.Preset) int { return int((a.Model.WeightBytes - b.Model.WeightBytes) >> 20) })
+	var names []string
+	for _, p := range all {
+		if p.Tunable {
+			names = append(names, p.Name())
+		}
+	}
+	return names
+}
+
+// configuration reads the ConfigMap.
+func (c *checker) configuration() {
+	name, field := c.workspace.Spec.ConfigMap(), c.task()+".config"
+	if name != "" && c.facts.Config == nil {
+		c.refuse(InputMissing, field, "ConfigMap %q is not there", name)
+	}
+	t := c.workspace.Spec.Tuning
+	if t != nil {
+		c.out.Training = settings.DefaultTraining()
+	}
+	if name == "" || c.facts.Config == nil {
+		return
+	}
+	if t != nil {
+		training, problems := settings.ParseTraining(c.facts.Config, t.Method, field)
+		c.out.Training = training
+		for _, p := range problems {
+			c.out.Findings = append(c.out.Findings, c.place(p))
+		}
+		c.fusedTargets(field)
+		return
+	}
+	serving, problems := settings.ParseServing(c.facts.Config, field)
+	c.out.Serving = serving
+	for _, p := range problems {
+		c.out.Findings = append(c.out.Findings, c.place(p))
+	}
+	if own := int(c.workspace.Spec.Inference.ContextLength); own > 0 && serving.Context > 0 && own != serving.Context {
+		c.refuse(ConfigInvalid, field, "max-model-len is %d there and spec.inference.contextLength is %d: give one of them", serving.Context, own)
+	}
+}
+
+// fusedNames are the matrices that models of the Phi-3 family keep as one.
+var fusedNames = map[string]string{
+	"q_proj": "qkv_proj", "k_proj": "qkv_proj", "v_proj": "qkv_proj",
+	"gate_proj": "gate_up_proj", "up_proj": "gate_up_proj",
+}
+
+// fusedTargets renames target modules: KAITO's examples for Phi-3 name matrices
+// that the model does not have, and peft would leave them out in silence.
+func (c *checker) fusedTargets(field string) {
+	if !c.known || !c.out.Preset.Model.FusedProjections {
+		return
+	}
+	var renamed []string
+	targets := slices.Clone(c.out.Training.Targets)
+	for i, t := range targets {
+		if fused, ok := fusedNames[t]; ok {
+			renamed = append(renamed, t+" is part of "+fused)
+			targets[i] = fused
+		}
+	}
+	if len(renamed) == 0 {
+		return
+	}
+	slices.Sort(targets)
+	c.out.Training.Targets = slices.Compact(targets)
+	c.warn(ConfigIgnored, field, "target_modules of %s: %s; tuned are %s", c.out.Preset.Name(), strings.Join(renamed, ", "), strings.Join(c.out.Training.Targets, ", "))
+}
+
+// runtime chooses the software, or keeps what was chosen before.
+func (c *checker) runtime() {
+	task, name := runtimes.Inference, runtimes.VLLM
+	if c.workspace.Spec.Tuning != nil {
+		task, name = runtimes.Tuning, runtimes.Axolotl
+	}
+	digest := Digest(c.workspace, c.facts.Config)
+	c.out.Resolved = v1alpha1.Resolved{Digest: digest, Preset: c.out.Preset.ID}
+	if kept := c.facts.Resolved; kept != nil && kept.Digest == digest && kept.Image != "" {
+		r, _ := runtimes.Lookup(kept.Runtime, kept.Version)
+		r.Name, r.Version, r.Image, r.Task = kept.Runtime, kept.Version, kept.Image, task
+		c.setRuntime(r)
+		return
+	}
+	spec := c.workspace.Spec.Runtime
+	if spec == nil || spec.Name == "" && spec.Version == "" {
+		r, _ := runtimes.Default(task, c.driver())
+		c.setRuntime(r)
+		return
+	}
+	if spec.Name != "" && spec.Name != name {
+		c.refuse(UnknownRuntime, "spec.runtime.name", "%s does no %s: %s does", spec.Name, task, name)
+		return
+	}
+	r, ok := runtimes.Lookup(name, spec.Version)
+	if !ok {
+		c.refuse(UnknownRuntime, "spec.runtime.version", "%s %.40q is not known; versions: %s", name, spec.Version, strings.Join(runtimes.Versions(name), ", "))
+		return
+	}
+	c.setRuntime(r)
+}
+
+func (c *checker) setRuntime(r runtimes.Runtime) {
+	c.out.Runtime = r
+	c.out.Resolved.Runtime, c.out.Resolved.Version, c.out.Resolved.Image = r.Name, r.Version, r.Image
+}
+
+// revision pins the model.
+func (c *checker) revision() {
+	m := c.workspace.Spec.Model()
+	kept := c.facts.Resolved
+	switch {
+	case m.Revision != "":
+		c.out.Resolved.ModelRevision = m.Revision
+	case kept != nil && kept.Digest == c.out.Resolved.Digest:
+		c.out.Resolved.ModelRevision = kept.ModelRevision
+	default:
+		c.out.Resolved.ModelRevision = c.out.Preset.Revision
+	}
+	if c.out.Resolved.ModelRevision == "" {
+		c.warn(ModelRevisionUnpinned, c.task()+".revision", "no commit of %s is pinned, neither here nor in the catalogue: a restarted pod may load other weights; set revision to a commit of the model repository", c.out.Preset.ID)
+	}
+}
+
+// adapters must not take the name of the model.
+func (c *checker) adapters() {
+	s := c.workspace.Spec.Inference
+	if s == nil {
+		return
+	}
+	for i, a := range s.Adapters {
+		if a.Name == c.out.Preset.Name() {
+			c.refuse(NameTaken, indexed("spec.inference.adapters", i)+".name", "%s is the name that requests use for the model itself", a.Name)
+		}
+	}
+}
+
+// data checks the files of a URL list by their names.
+func (c *checker) data() {
+	t := c.workspace.Spec.Tuning
+	if t == nil {
+		return
+	}
+	seen := map[string]bool{}
+	for i, address := range t.Input.URLs {
+		field := indexed("spec.tuning.input.urls", i)
+		name := FileName(address)
+		switch {
+		case name == "":
+			c.refuse(InputInvalid, field, "the address names no file")
+		case DataType(name) == "":
+			c.refuse(InputInvalid, field, "%s: the end of the name does not say what it holds; known are %s", name, strings.Join(extensions(), ", "))
+		case seen[name]:
+			c.refuse(InputInvalid, field, "another address names a file %s too", name)
+		}
+		seen[name] = true
+	}
+}
+
+// FileName is the name that a downloaded file gets: the last part of the path.
+// It is "" where that is no plain name.
+func FileName(address string) string {
+	u, err := url.Parse(address)
+	if err != nil {
+		return ""
+	}
+	name := path.Base(u.Path)
+	plain := strings.IndexFunc(name, func(r rune) bool {
+		return r != '-' && r != '_' && r != '.' && (r < '0' || r > '9') && (r < 'A' || r > 'Z') && (r < 'a' || r > 'z')
+	}) < 0
+	if !plain || strings.HasPrefix(name, ".") {
+		return ""
+	}
+	return name
+}
+
+// dataTypes are the kinds of files that the data set library loads by name.
+var dataTypes = map[string]string{
+	".parquet": "parquet", ".json": "json", ".jsonl": "json", ".csv": "csv", ".arrow": "arrow",
+}
+
+// DataType is the kind of a data file by the end of its name, "" unknown.
+func DataType(name string) string { return dataTypes[strings.ToLower(path.Ext(name))] }
+
+func extensions() []string { return []string{".parquet", ".json", ".jsonl", ".csv", ".arrow"} }
