@@ -55,8 +55,19 @@ func place(problems []finding.Problem, pos Position, object string) []v1alpha1.F
 		findings = append(findings, p.At(pos, object))
 	}
 	finding.Sort(findings)
-	return findings
+	more := len(findings) - maxFindings
+	if more <= 0 {
+		return findings
+	}
+	last := finding.Warningf(findings[maxFindings].Code, "", "and %d findings more", more)
+	if finding.Refused(findings) {
+		last.Severity = finding.Error
+	}
+	return append(findings[:maxFindings], last.At(pos, object))
 }
+
+// maxFindings bounds what is said of one document: nobody reads more.
+const maxFindings = 50
 
 // identify is kind/namespace/name, as far as they are there.
 func identify(tree map[string]any) string {
@@ -128,14 +139,25 @@ func decodeNative(version, kind string, tree map[string]any) (Decoded, []finding
 	}
 	if kind == v1alpha1.WorkspaceKind {
 		w := &v1alpha1.Workspace{}
-		problems := strict.Into(tree, w)
+		problems := strict.Into(tree, w, hints)
 		Default(w)
 		return Decoded{Workspace: w}, problems
 	}
 	p := &v1alpha1.GPUNodePool{}
-	problems := strict.Into(tree, p)
+	problems := strict.Into(tree, p, nil)
 	DefaultPool(p)
 	return Decoded{Pool: p}, problems
+}
+
+// hints answer what people write in place of a name, or know from KAITO.
+var hints = map[string]string{
+	"spec.inference.preset":           "write the model itself: preset: phi-4-mini-instruct",
+	"spec.tuning.preset":              "write the model itself: preset: phi-4-mini-instruct",
+	"spec.inference.config":           "it is the name of a ConfigMap, whose key inference_config.yaml holds the configuration",
+	"spec.tuning.config":              "it is the name of a ConfigMap, whose key training_config.yaml holds the configuration",
+	"spec.tuning.input.volumeSource":  "a claim is written as claim: and its name",
+	"spec.tuning.output.volumeSource": "a claim is written as claim: and its name",
+	"spec.inference.template":         "pods are changed with spec.patches",
 }
 
 // specMissing answers a document of ours that is written the way KAITO writes
@@ -171,7 +193,7 @@ func decodeInput(kind string, tree map[string]any) (Decoded, []finding.Problem) 
 		return Decoded{}, []finding.Problem{finding.Errorf(finding.EncryptedSecret, "sops", "SOPS encrypted this Secret and no RepoSync decrypts it: "+
 			"let Flux apply it from a folder of its own, with decryption set")}
 	}
-	problems := append(strict.Into(tree, typed), inputName(kind, tree)...)
+	problems := append(strict.Into(tree, typed, nil), inputName(kind, tree)...)
 	if kind == "Secret" && (tree["data"] != nil || tree["stringData"] != nil) {
 		problems = append(problems, finding.Warningf(finding.SecretInGit, "", "whoever can read the repository can read this Secret: "+
 			"let an external secrets operator or Flux with SOPS bring it into the cluster, and name it here only"))

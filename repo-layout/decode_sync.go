@@ -29,7 +29,7 @@ func DecodeSync(doc []byte, pos Position) (*v1alpha1.RepoSync, []v1alpha1.Findin
 	}
 	problems = dropServerFields(tree)
 	s := &v1alpha1.RepoSync{}
-	problems = append(problems, strict.Into(tree, s)...)
+	problems = append(problems, strict.Into(tree, s, nil)...)
 	if !finding.HasError(problems) {
 		defaultSync(s)
 		problems = append(problems, syncProblems(s)...)

@@ -135,7 +135,7 @@ func (v *validator) image(field, ref string, use imageUse) {
 		return
 	}
 	parsed, err := name.ParseReference(ref, name.WithDefaultTag(""))
-	if err != nil {
+	if err != nil || strings.Contains(ref, "://") {
 		v.refuse(finding.ImageInvalid, field, "%s", imageRemedy(ref))
 		return
 	}
@@ -169,6 +169,8 @@ func imageRemedy(ref string) string {
 		return "this is a URL: an image is written without https://, as registry/repository:tag"
 	case strings.ContainsFunc(repository, unicode.IsUpper):
 		return "the name of a repository is in lower case: write " + strings.ToLower(repository) + ref[len(repository):]
+	case len(repository)-strings.IndexByte(repository, '/') == 2:
+		return "the name of a repository has at least two characters"
 	}
 	return "this is no image reference: want registry/repository:tag or registry/repository@sha256:…"
 }

@@ -12,6 +12,7 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"unicode/utf8"
 
 	"github.com/espalier-dev/espalier/repo-layout/v1alpha1"
 )
@@ -59,6 +60,7 @@ func (p Problem) At(pos Position, object string) v1alpha1.Finding {
 	if p.Field != "" {
 		f.Message = p.Field + ": " + p.Message
 	}
+	f.Message = cut(f.Message)
 	if pos == nil {
 		return f
 	}
@@ -70,6 +72,21 @@ func (p Problem) At(pos Position, object string) v1alpha1.Finding {
 		}
 	}
 	return f
+}
+
+// maxMessage bounds a message in bytes: a field's name may be as long as its
+// author likes, and findings are kept in a status.
+const maxMessage = 480
+
+func cut(s string) string {
+	if len(s) <= maxMessage {
+		return s
+	}
+	head := s[:maxMessage]
+	for len(head) > 0 && !utf8.ValidString(head) {
+		head = head[:len(head)-1]
+	}
+	return head + "…"
 }
 
 // Refused says whether one of the findings is an error.

@@ -61,13 +61,15 @@ func (c *converter) annotation(key, value, field string, tunes bool) {
 	case "kaito.sh/bypass-resource-checks":
 		ignored("the memory check is shown with its sum and is not bypassed; shorten spec.inference.contextLength of an espalier.dev/v1alpha1 Workspace where it is tight")
 	case "kaito.sh/node-image-family":
-		c.oneOf(value, field, "ubuntu", "azurelinux")
-		ignored("the node image is chosen with the instance type")
+		if c.oneOf(value, field, "ubuntu", "azurelinux") {
+			ignored("the node image is chosen with the instance type")
+		}
 	case "kaito.sh/node-class-name":
 		ignored("node pools are made from the instance type and have no node class")
 	case "kaito.sh/performance-mode":
-		c.oneOf(value, field, "balanced", "interactivity", "throughput")
-		ignored("put performance-mode under vllm in the inference_config.yaml of the ConfigMap that inference.config names, where the runtime's version knows it")
+		if c.oneOf(value, field, "balanced", "interactivity", "throughput") {
+			ignored("put performance-mode under vllm in the inference_config.yaml of the ConfigMap that inference.config names, where the runtime's version knows it")
+		}
 	case "kaito.sh/use-local-weights":
 		c.localWeights(value, field)
 	case "kaito.sh/model-streaming":
@@ -96,10 +98,13 @@ func (c *converter) otherAnnotation(key, field string) {
 	}
 }
 
-func (c *converter) oneOf(value, field string, allowed ...string) {
-	if !slices.Contains(allowed, value) {
-		c.refuse(finding.AnnotationInvalid, field, "KAITO knows %s only; remove the annotation", strings.Join(allowed, ", "))
+// oneOf refuses what KAITO's admission refuses, and says whether it did not.
+func (c *converter) oneOf(value, field string, allowed ...string) bool {
+	if slices.Contains(allowed, value) {
+		return true
 	}
+	c.refuse(finding.AnnotationInvalid, field, "KAITO accepts one of %s; remove the annotation", strings.Join(allowed, ", "))
+	return false
 }
 
 // loadBalancer: exactly "True" makes KAITO's Service a load balancer.

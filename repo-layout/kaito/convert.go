@@ -5,7 +5,8 @@
 //
 // What cannot be said there is an error with the reason and what to do instead;
 // a field that KAITO itself never reads is a warning; nothing is dropped in
-// silence. It never looks at a catalogue, a cluster or the network, and judges
+// silence but the name of a tuning input, which only names a container there.
+// It never looks at a catalogue, a cluster or the network, and judges
 // no value that the native form judges as well: that is left to
 // repolayout.ValidateWorkspace, which spells fields as the document does.
 package kaito
@@ -76,6 +77,16 @@ func ConvertTree(tree map[string]any) (*v1alpha1.Workspace, []finding.Problem) {
 	return &c.out, c.problems
 }
 
+// hints answer what people write in place of a name.
+var hints = map[string]string{
+	"inference.preset":               "write name: and the model under it",
+	"tuning.preset":                  "write name: and the model under it",
+	"spec.template.inference.preset": "write name: and the model under it",
+	"inference.config":               "it is the name of a ConfigMap, whose key inference_config.yaml holds the configuration",
+	"spec.template.inference.config": "it is the name of a ConfigMap, whose key inference_config.yaml holds the configuration",
+	"tuning.config":                  "it is the name of a ConfigMap, whose key training_config.yaml holds the configuration",
+}
+
 type converter struct {
 	version, kind string
 	out           v1alpha1.Workspace
@@ -111,7 +122,7 @@ func (c *converter) workspace(tree map[string]any) {
 		return
 	}
 	var in workspace
-	if c.problems = append(c.problems, strict.Into(tree, &in)...); len(c.problems) > 0 {
+	if c.problems = append(c.problems, strict.Into(tree, &in, hints)...); len(c.problems) > 0 {
 		return
 	}
 	c.metadata(in.Metadata, "metadata", in.Tuning != nil)
@@ -183,8 +194,8 @@ func (c *converter) count(count *int, field string, tunes bool) {
 	case tunes:
 		c.refuse(finding.MultiNodeTuning, field, "tuning runs on one node, here and in KAITO: remove count")
 	default:
-		c.dead(true, field, "the number of nodes is computed from the model; to set it, write an "+
-			"espalier.dev/v1alpha1 Workspace (espalier convert) with spec.resource.count")
+		c.warn(finding.DeadField, field, "with vLLM KAITO itself never reads count, and Espalier does not either: the number of nodes is computed from the model; "+
+			"to set it, write an espalier.dev/v1alpha1 Workspace (espalier convert) with spec.resource.count")
 	}
 }
 
@@ -245,7 +256,7 @@ func (c *converter) inferenceSet(tree map[string]any) {
 		return
 	}
 	var in inferenceSet
-	if c.problems = append(c.problems, strict.Into(tree, &in)...); len(c.problems) > 0 {
+	if c.problems = append(c.problems, strict.Into(tree, &in, hints)...); len(c.problems) > 0 {
 		return
 	}
 	t := in.Spec.Template

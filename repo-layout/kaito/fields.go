@@ -23,7 +23,7 @@ var spelling = []struct {
 	{regexp.MustCompile(`^spec\.tuning\.input\.pullSecrets`), "tuning.input.imagePullSecrets"},
 	{regexp.MustCompile(`^spec\.tuning\.output\.pushSecret$`), "tuning.output.imagePushSecret"},
 	{regexp.MustCompile(`^spec\.patches.*$`), "metadata.annotations[kaito.sh/enablelb]"},
-	{regexp.MustCompile(`^spec\.`), ""},
+	{regexp.MustCompile(`^spec(\.|$)`), ""},
 }
 
 // Field returns how a document of kaito.sh spells a field of the Workspace it
@@ -45,7 +45,7 @@ func Field(kind, native string) string {
 		}
 	}
 	if kind == inferenceSetKind && field != native && !strings.HasPrefix(field, "metadata") {
-		return "spec.template." + field
+		return strings.TrimSuffix("spec.template."+field, ".")
 	}
 	return field
 }

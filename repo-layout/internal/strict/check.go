@@ -17,10 +17,15 @@ import (
 
 // Into checks tree against the type of out, field by field, and fills out when
 // nothing is wrong. Values never appear in a message: a Secret is checked here
-// as well.
-func Into(tree map[string]any, out any) []finding.Problem {
+// as well. hints add a remedy to whatever is wrong with a field.
+func Into(tree map[string]any, out any, hints map[string]string) []finding.Problem {
 	c := checker{}
 	c.value(reflect.TypeOf(out).Elem(), tree, "")
+	for i, p := range c.problems {
+		if hint := hints[p.Field]; hint != "" {
+			c.problems[i].Message += "; " + hint
+		}
+	}
 	if len(c.problems) > 0 {
 		return c.problems
 	}

@@ -1,0 +1,418 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package repolayout_test
+
+import (
+	"fmt"
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+
+	repolayout "github.com/espalier-dev/espalier/repo-layout"
+	"github.com/espalier-dev/espalier/repo-layout/v1alpha1"
+)
+
+// judge decodes and validates the only document of a text.
+func judge(t *testing.T, text string) []v1alpha1.Finding {
+	t.Helper()
+	doc := repolayout.Split("f.yaml", []byte(text))[0]
+	d, findings := repolayout.Decode(doc.Text, doc)
+	switch {
+	case d.Workspace != nil:
+		return append(findings, repolayout.ValidateWorkspace(d.Workspace, doc)...)
+	case d.Pool != nil:
+		return append(findings, repolayout.ValidatePool(d.Pool, doc)...)
+	}
+	return findings
+}
+
+const (
+	header    = "apiVersion: espalier.dev/v1alpha1\nkind: Workspace\nmetadata: {name: a}\nspec:\n"
+	onA100    = "  resource: {instanceType: A100}\n"
+	serves    = "  inference: {preset: phi-4}\n"
+	tunes     = "  tuning:\n    preset: phi-4\n    method: qlora\n"
+	fromURL   = "    input: {urls: ['https://data.example.com/a']}\n"
+	intoClaim = "    output: {claim: c}\n"
+)
+
+func TestValidateWorkspace(t *testing.T) {
+	for name, c := range map[string]struct {
+		reason string
+		text   string
+		want   []string
+	}{
+		"Serves":      {reason: "The least that serves.", text: header + onA100 + serves},
+		"Tunes":       {reason: "The least that tunes.", text: header + onA100 + tunes + fromURL + intoClaim},
+		"SharesAPool": {reason: "A pool of the namespace instead of an own one.", text: header + "  resource: {nodePool: shared}\n" + serves},
+		"NameTooLong": {
+			reason: "49 characters: with the suffix of a run the Job's name would be too long for a label.",
+			text:   strings.Replace(header, "{name: a}", "{name: "+strings.Repeat("a", 49)+"}", 1) + onA100 + serves,
+			want:   []string{"3: error: metadata.name: want at most 48 lower-case letters, digits and dashes, because Service and Job names are made from it (NameInvalid)"},
+		},
+		"NoName": {
+			reason: "Git needs a name to find the object again.",
+			text:   strings.Replace(header, "{name: a}", "{generateName: a}", 1) + onA100 + serves,
+			want:   []string{"3: error: metadata.name: a name is required; generateName cannot be kept in Git (NameInvalid)"},
+		},
+		"NoNamespace": {
+			reason: "A namespace is a DNS label.",
+			text:   strings.Replace(header, "{name: a}", "{name: a, namespace: A_B}", 1) + onA100 + serves,
+			want:   []string{"3: error: metadata.namespace: this is no namespace: want at most 63 lower-case letters, digits and dashes (NameInvalid)"},
+		},
+		"Labels": {
+			reason: "The API server would refuse them, without a line.",
+			text:   strings.Replace(header, "{name: a}", "{name: a, labels: {'a b': c, d: 'e f'}}", 1) + onA100 + serves,
+			want: []string{
+				"3: error: metadata.labels.d: a label's value has at most 63 letters, digits, '-', '_' and '.', and begins and ends with a letter or digit (LabelInvalid)",
+				"3: error: metadata.labels[a b]: a label's name has at most 63 letters, digits, '-', '_' and '.', and may begin with a domain and '/' (LabelInvalid)",
+			},
+		},
+		"NoTask": {
+			reason: "A Workspace either serves or tunes.",
+			text:   header + onA100,
+			want:   []string{"4: error: spec: exactly one of spec.inference and spec.tuning is required: a Workspace either serves a model or tunes one (TaskMissing)"},
+		},
+		"TwoTasks": {
+			reason: "A Workspace either serves or tunes.",
+			text:   header + onA100 + serves + tunes + fromURL + intoClaim,
+			want: []string{"7: error: spec.tuning: spec.inference is set as well: a Workspace either serves a model or tunes one; " +
+				"make two, and serve the adapter when it is there (TaskAmbiguous)"},
+		},
+		"NoResource": {
+			reason: "Where it runs is never guessed.",
+			text:   header + "  resource: {count: 2}\n" + serves,
+			want:   []string{"5: error: spec.resource: exactly one of instanceType, candidates and nodePool is required (ResourceMissing)"},
+		},
+		"TwoResources": {
+			reason: "Which of them would win is nobody's guess.",
+			text:   header + "  resource: {instanceType: A, nodePool: b}\n" + serves,
+			want:   []string{"5: error: spec.resource: exactly one of instanceType, candidates and nodePool is possible: keep one (ResourceAmbiguous)"},
+		},
+		"Candidates": {
+			reason: "Each candidate on its own line.",
+			text: header + "  resource:\n    candidates:\n    - instanceType: 'Standard NC6'\n    - priority: Cheap\n" +
+				"      instanceType: A\n    - {}\n" + serves,
+			want: []string{
+				"7: error: spec.resource.candidates[0].instanceType: this is no name of an instance type; espalier skus lists them (InstanceTypeInvalid)",
+				"8: error: spec.resource.candidates[1].priority: want OnDemand or Spot (NotOneOf)",
+				"10: error: spec.resource.candidates[2].instanceType: name an instance type, such as Standard_NC24ads_A100_v4; espalier skus lists them (InstanceTypeInvalid)",
+			},
+		},
+		"ManyCandidates": {
+			reason: "A list that long is a mistake, and every one would be tried.",
+			text:   header + "  resource:\n    candidates: [" + strings.Repeat("{instanceType: A},", 17) + "]\n" + serves,
+			want:   []string{"6: error: spec.resource.candidates: at most 16 are possible, found 17 (OutOfRange)"},
+		},
+		"Count": {
+			reason: "Fewer than none is none of ours.",
+			text:   header + "  resource: {instanceType: A, count: -1}\n" + serves,
+			want:   []string{"5: error: spec.resource.count: want 0 to 1000; leave it out and it is computed (OutOfRange)"},
+		},
+		"Selector": {
+			reason: "Labels are put on nodes: an expression is no label, and ours is ours.",
+			text: header + "  resource:\n    instanceType: A\n    labelSelector:\n      matchLabels: {espalier.dev/pool: x}\n" +
+				"      matchExpressions: [{key: a, operator: Exists}]\n" + serves,
+			want: []string{
+				"8: error: spec.resource.labelSelector.matchLabels[espalier.dev/pool]: Espalier gives each pool's nodes this label: remove it (LabelReserved)",
+				"9: error: spec.resource.labelSelector.matchExpressions: the labels are put on nodes, so only matchLabels is possible: write them there (SelectorUnsupported)",
+			},
+		},
+		"Model": {
+			reason: "A revision is a commit, because whatever else it may be can move.",
+			text:   header + onA100 + "  inference: {preset: a/b/c, revision: main, accessSecret: HF_TOKEN, config: 'My Config'}\n",
+			want: []string{
+				"6: error: spec.inference.accessSecret: no Secret can have this name: want lower-case letters, digits, '-' and '.' (ReferenceInvalid)",
+				"6: error: spec.inference.config: no ConfigMap can have this name: want lower-case letters, digits, '-' and '.' (ReferenceInvalid)",
+				"6: error: spec.inference.preset: want a short name such as phi-4-mini-instruct or a repository id such as microsoft/Phi-4-mini-instruct; " +
+					"espalier presets lists them (PresetInvalid)",
+				"6: error: spec.inference.revision: want the 40 hex digits of a commit of the model repository: a branch or tag can move (RevisionInvalid)",
+			},
+		},
+		"NoModel": {
+			reason: "There is nothing to serve.",
+			text:   header + onA100 + "  inference: {}\n",
+			want:   []string{"6: error: spec.inference.preset: name the model; espalier presets lists them (PresetMissing)"},
+		},
+		"Numbers": {
+			reason: "Bounds as in the CRD.",
+			text:   header + onA100 + "  inference: {preset: phi-4, replicas: 1001, contextLength: -1}\n",
+			want: []string{
+				"6: error: spec.inference.contextLength: want 0 or more tokens; leave it out for the longest that fits (OutOfRange)",
+				"6: error: spec.inference.replicas: want 0 to 1000; 0 stops it (OutOfRange)",
+			},
+		},
+		"Adapters": {
+			reason: "The name is the model that requests ask for, and the image what is served.",
+			text: header + onA100 + `  inference:
+    preset: phi-4
+    adapters:
+    - {name: Dolly, image: registry.example.com/models/dolly}
+    - {name: b, image: "registry.example.com/models/b:1", pullSecrets: [""]}
+    - {name: b, image: "registry.example.com/models/b:latest"}
+    - {name: c}
+`,
+			want: []string{
+				"9: error: spec.inference.adapters[0].name: want at most 63 lower-case letters, digits and dashes: requests use the name as the model (AdapterInvalid)",
+				"9: warning: spec.inference.adapters[0].image: without a version what runs can change while Git does not: write a tag or, better, a digest (ImageNotPinned)",
+				"10: error: spec.inference.adapters[1].pullSecrets[0]: name the Secret (ReferenceInvalid)",
+				"11: error: spec.inference.adapters[2].name: adapter 1 has this name as well, and requests could not tell them apart: rename one (AdapterDuplicate)",
+				"11: warning: spec.inference.adapters[2].image: without a version what runs can change while Git does not: write a tag or, better, a digest (ImageNotPinned)",
+				"12: error: spec.inference.adapters[3].image: name the image (ImageInvalid)",
+			},
+		},
+		"ManyAdapters": {
+			reason: "A bound on what one server loads.",
+			text: header + onA100 + "  inference:\n    preset: phi-4\n    adapters: [" +
+				strings.Join(numbered(33, "{name: a%d, image: 'registry.example.com/a/b:1'}"), ", ") + "]\n",
+			want: []string{"8: error: spec.inference.adapters: at most 32 are possible, found 33 (OutOfRange)"},
+		},
+		"Method": {
+			reason: "KAITO compares without case; the native form has one spelling.",
+			text:   header + onA100 + strings.Replace(tunes, "qlora", "QLoRA", 1) + fromURL + intoClaim,
+			want:   []string{"8: error: spec.tuning.method: want qlora or lora (NotOneOf)"},
+		},
+		"NoInput": {
+			reason: "There is nothing to train on.",
+			text:   header + onA100 + tunes + "    input: {pullSecrets: [a]}\n" + intoClaim,
+			want:   []string{"9: error: spec.tuning.input: name the training data: exactly one of urls, claim and image is required (InputMissing)"},
+		},
+		"TwoInputs": {
+			reason: "Exactly one, as the CRD has it.",
+			text:   header + onA100 + tunes + "    input: {claim: a, image: 'registry.example.com/a/b:1'}\n" + intoClaim,
+			want:   []string{"9: error: spec.tuning.input: exactly one of urls, claim and image is possible: keep one (InputAmbiguous)"},
+		},
+		"ManyURLs": {
+			reason: "A bound on what one run downloads.",
+			text:   header + onA100 + tunes + "    input: {urls: [" + strings.Join(numbered(65, "'https://data.example.com/%d'"), ", ") + "]}\n" + intoClaim,
+			want:   []string{"9: error: spec.tuning.input.urls: at most 64 are possible, found 65 (OutOfRange)"},
+		},
+		"NoOutput": {
+			reason: "The adapter would be lost.",
+			text:   header + onA100 + tunes + fromURL + "    output: {}\n",
+			want:   []string{"10: error: spec.tuning.output: say where the adapter goes: exactly one of image and claim is required (OutputMissing)"},
+		},
+		"TwoOutputs": {
+			reason: "Exactly one, as the CRD has it.",
+			text:   header + onA100 + tunes + fromURL + "    output: {claim: a, image: 'registry.example.com/a/b:1', pushSecret: p}\n",
+			want:   []string{"10: error: spec.tuning.output: exactly one of image and claim is possible: keep one (OutputAmbiguous)"},
+		},
+		"NoPushSecret": {
+			reason: "The run would be paid for and its result refused.",
+			text:   header + onA100 + tunes + fromURL + "    output: {image: 'registry.example.com/a/b:1'}\n",
+			want: []string{"10: error: spec.tuning.output: image needs pushSecret: a Secret of type kubernetes.io/dockerconfigjson " +
+				"that may push there (PushSecretMissing)"},
+		},
+		"OutputLatest": {
+			reason: "Every run would overwrite what is served.",
+			text:   header + onA100 + tunes + fromURL + "    output: {image: registry.example.com/a/b, pushSecret: p}\n",
+			want: []string{"10: warning: spec.tuning.output.image: without a version the tag latest is overwritten by every run: " +
+				"write one, such as :0.0.1 (ImageNotPinned)"},
+		},
+		"Runtime": {
+			reason: "A runtime serves or tunes, never both.",
+			text:   header + onA100 + serves + "  runtime: {name: axolotl}\n",
+			want:   []string{"7: error: spec.runtime.name: axolotl tunes and does not serve: write vllm or leave it out (NotOneOf)"},
+		},
+		"RuntimeUnknown": {
+			reason: "The CRD lists them.",
+			text:   header + onA100 + serves + "  runtime: {name: tgi}\n",
+			want:   []string{"7: error: spec.runtime.name: want vllm, which serves, or axolotl, which tunes (NotOneOf)"},
+		},
+		"Budget": {
+			reason: "An amount with its currency is no amount.",
+			text:   header + onA100 + serves + "  budget: {maxUSDPerHour: 16 USD}\n",
+			want: []string{`7: error: spec.budget.maxUSDPerHour: want US dollars per hour as digits with at most 4 decimals, in quotes: ` +
+				`"16" or "0.75" (BudgetInvalid)`},
+		},
+		"Patches": {
+			reason: "What is no patch is said before a node is bought.",
+			text: header + onA100 + serves + `  patches:
+  - patch: "a: ["
+  - patch: "- {op: add, path: /spec/a}"
+  - {target: {kind: Service}, patch: "- {op: put, path: /spec/a}"}
+  - {target: {kind: Service}, patch: "- {op: add, path: spec}"}
+  - {target: {name: "("}, patch: "spec: {}"}
+  - patch: "spec: {}"
+  - patch: "  "
+  - {target: {kind: Service}, patch: "just text"}
+  - {target: {kind: Deployment}, patch: "spec: {}"}
+`,
+			want: []string{
+				"8: error: spec.patches[0].patch: the patch is no YAML: line 1: did not find expected node content (PatchInvalid)",
+				"9: error: spec.patches[1].patch: a list of JSON 6902 operations needs a target with kind or name (PatchInvalid)",
+				"10: error: spec.patches[2].patch: every operation needs op, one of add, remove, replace, move, copy, test (PatchInvalid)",
+				"11: error: spec.patches[3].patch: every operation needs path, which begins with / (PatchInvalid)",
+				"12: error: spec.patches[4].target.name: want a name or a regular expression of one (PatchInvalid)",
+				"13: error: spec.patches[5].patch: a patch without target needs apiVersion, kind and metadata.name of what it changes (PatchInvalid)",
+				"14: error: spec.patches[6].patch: the patch is empty: write a strategic merge patch or a list of JSON 6902 operations, as YAML (PatchInvalid)",
+				"15: error: spec.patches[7].patch: want a mapping (strategic merge patch) or a list (JSON 6902) (PatchInvalid)",
+			},
+		},
+		"ManyPatches": {
+			reason: "A bound on what a Workspace changes.",
+			text: header + onA100 + serves + "  patches: [" +
+				strings.Join(numbered(17, "{target: {kind: Service}, patch: 'spec: {a: %d}'}"), ", ") + "]\n",
+			want: []string{"7: error: spec.patches: at most 16 are possible, found 17 (OutOfRange)"},
+		},
+		"Placeholders": {
+			reason: "An example's placeholder and a variable that nobody substitutes have different remedies.",
+			text: header + "  resource: {instanceType: '${SIZE}'}\n" + "  tuning:\n    preset: <MODEL>\n    method: lora\n" +
+				"    input: {urls: ['https://{{ host }}/a']}\n    output: {image: 'YOUR_REGISTRY/model:1', pushSecret: your-registry-secret}\n",
+			want: []string{
+				"5: error: spec.resource.instanceType: ${SIZE} is a placeholder: write the value itself: no variable is substituted here; " +
+					"replacements of Kustomize do what variables would (Placeholder)",
+				"7: error: spec.tuning.preset: <MODEL> is a placeholder: fill it in (Placeholder)",
+				"9: error: spec.tuning.input.urls[0]: {{ host }} is a placeholder: fill it in (Placeholder)",
+				"10: error: spec.tuning.output.image: YOUR_REGISTRY is a placeholder: fill it in (Placeholder)",
+				"10: error: spec.tuning.output.pushSecret: your-registry is a placeholder: fill it in (Placeholder)",
+			},
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			if diff := cmp.Diff(c.want, lines(judge(t, c.text))); diff != "" {
+				t.Errorf("%s\n-want +got:\n%s", c.reason, diff)
+			}
+		})
+	}
+}
+
+func numbered(n int, format string) []string {
+	var out []string
+	for i := range n {
+		out = append(out, fmt.Sprintf(format, i))
+	}
+	return out
+}
+
+func TestImages(t *testing.T) {
+	digest := "@sha256:" + strings.Repeat("0", 64)
+	for name, c := range map[string]struct {
+		reason string
+		image  string
+		want   string
+	}{
+		"Tag":        {"the plain case", "registry.example.com/models/a:1", ""},
+		"Port":       {"a port is no tag", "localhost:5000/models/a:1", ""},
+		"Local":      {"a registry beside the cluster", "localhost/models/a:1", ""},
+		"Digest":     {"nothing can be pushed to it", "registry.example.com/models/a" + digest, "nothing can be pushed to a digest: write a tag, such as :0.0.1"},
+		"Capitals":   {"the remedy is the reference itself", "registry.example.com/Models/A:V1", "the name of a repository is in lower case: write registry.example.com/models/a:V1"},
+		"Scheme":     {"a URL is no reference", "https://registry.example.com/models/a:1", "this is a URL: an image is written without https://, as registry/repository:tag"},
+		"NoRegistry": {"Docker Hub is never meant", "models/a:1", "the registry is missing, so that this would mean Docker Hub: write registry/models/a:1"},
+		"NoPath":     {"Docker Hub's library even less", "model:1", "the registry is missing, so that this would mean Docker Hub: write registry/model:1"},
+		"Short":      {"the library wants two characters", "registry.example.com/a:1", "the name of a repository has at least two characters"},
+		"Spaces":     {"no reference at all", "registry.example.com/a b:1", "this is no image reference: want registry/repository:tag or registry/repository@sha256:…"},
+		"BadDigest":  {"half a digest", "registry.example.com/models/a@sha256:00", "this is no image reference: want registry/repository:tag or registry/repository@sha256:…"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			findings := judge(t, header+onA100+tunes+fromURL+"    output: {image: '"+c.image+"', pushSecret: p}\n")
+			var want []string
+			if c.want != "" {
+				want = []string{"10: error: spec.tuning.output.image: " + c.want + " (ImageInvalid)"}
+			}
+			if diff := cmp.Diff(want, lines(findings)); diff != "" {
+				t.Errorf("%s\n-want +got:\n%s", c.reason, diff)
+			}
+		})
+	}
+}
+
+func TestURLs(t *testing.T) {
+	for name, c := range map[string]struct {
+		reason string
+		url    string
+		want   string // code, "" for none
+	}{
+		"HTTPS":        {"the plain case", "https://data.example.com/a.parquet?download=true", ""},
+		"HTTP":         {"data of the cluster's own store", "http://minio.data.svc/bucket/a", ""},
+		"PublicIP":     {"an address that everybody reaches", "https://8.8.8.8/a", ""},
+		"PublicIPv6":   {"an address that everybody reaches", "https://[2606:4700::1111]/a", ""},
+		"FTP":          {"nothing downloads it", "ftp://data.example.com/a", "URLInvalid"},
+		"File":         {"the pod's own files", "file:///etc/passwd", "URLInvalid"},
+		"NoHost":       {"nowhere", "https:///a", "URLInvalid"},
+		"NoURL":        {"a path", "data/a.json", "URLInvalid"},
+		"Broken":       {"no address", "https://[::1", "URLInvalid"},
+		"Localhost":    {"the pod itself", "http://localhost:8080/a", "URLForbidden"},
+		"SubLocalhost": {"the pod itself", "http://a.localhost/a", "URLForbidden"},
+		"DotLocalhost": {"a last dot changes nothing", "http://LOCALHOST./a", "URLForbidden"},
+		"Loopback":     {"the pod itself", "http://127.0.0.1/a", "URLForbidden"},
+		"Loopback6":    {"the pod itself", "http://[::1]/a", "URLForbidden"},
+		"Unspecified":  {"the pod itself", "http://0.0.0.0/a", "URLForbidden"},
+		"Short":        {"127.1 is read as 127.0.0.1 by some", "http://127.1/a", "URLForbidden"},
+		"Decimal":      {"2130706433 is 127.0.0.1", "http://2130706433/a", "URLForbidden"},
+		"Hex":          {"0x7f000001 is 127.0.0.1", "http://0x7f000001/a", "URLForbidden"},
+		"Octal":        {"0177.0.0.1 is 127.0.0.1", "http://0177.0.0.1/a", "URLForbidden"},
+		"Mapped":       {"IPv4 in IPv6", "http://[::ffff:10.0.0.1]/a", "URLForbidden"},
+		"NAT64":        {"IPv4 behind a translator", "http://[64:ff9b::a9fe:a9fe]/a", "URLForbidden"},
+		"Zone":         {"a link-local address has a zone", "http://[fe80::1%25eth0]/a", "URLForbidden"},
+		"Metadata":     {"the cloud's credentials", "http://169.254.169.254/metadata/identity", "URLForbidden"},
+		"MetadataName": {"the cloud's credentials", "http://metadata.google.internal/computeMetadata/v1", "URLForbidden"},
+		"WireServer":   {"Azure's own address on every machine", "http://168.63.129.16/machine", "URLForbidden"},
+		"Private":      {"the network of the nodes", "http://10.0.0.1/a", "URLForbidden"},
+		"UniqueLocal":  {"the network of the nodes", "http://[fd00::1]/a", "URLForbidden"},
+		"CGNAT":        {"shared address space", "http://100.64.0.1/a", "URLForbidden"},
+		"Multicast":    {"nobody answers", "http://224.0.0.1/a", "URLForbidden"},
+		"UserInfo":     {"Git shows it to every reader", "https://user:hunter2@data.example.com/a", "URLCredentials"},
+		"SAS":          {"a signature is a credential that ends: a warning", "https://a.blob.core.windows.net/b/c?sv=1&sig=hunter2", "URLCredentials"},
+		"AWS":          {"a signature is a credential that ends: a warning", "https://b.s3.amazonaws.com/c?X-Amz-Signature=hunter2", "URLCredentials"},
+		"Placeholder":  {"an example's", "https://<account>.blob.core.windows.net/a", "Placeholder"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			var got string
+			for _, f := range judge(t, header+onA100+tunes+"    input:\n      urls:\n      - '"+c.url+"'\n"+intoClaim) {
+				got += f.Code
+				if f.Line != 11 {
+					t.Errorf("the line is %d", f.Line)
+				}
+				if strings.Contains(f.Message, "hunter2") {
+					t.Errorf("the message shows a credential: %s", f.Message)
+				}
+			}
+			if got != c.want {
+				t.Errorf("%s: got %q, want %q", c.reason, got, c.want)
+			}
+		})
+	}
+}
+
+func TestValidatePool(t *testing.T) {
+	const pool = "apiVersion: espalier.dev/v1alpha1\nkind: GPUNodePool\nmetadata: {name: a}\nspec:\n"
+	for name, c := range map[string]struct {
+		reason string
+		text   string
+		want   []string
+	}{
+		"AKS":      {reason: "The least that provisions.", text: pool + "  provider: aks\n  candidates: [{instanceType: A}]\n"},
+		"Existing": {reason: "Nodes that are there.", text: pool + "  provider: existing\n  candidates: [{instanceType: A}]\n  nodeLabels: {gpu: a}\n"},
+		"Empty": {
+			reason: "Everything that is required, at once.",
+			text:   pool + "  replicas: -1\n",
+			want: []string{
+				"4: error: spec.candidates: name at least one instance type (ResourceMissing)",
+				"4: error: spec.provider: want aks or existing (NotOneOf)",
+				"5: error: spec.replicas: want 0 to 1000; 0 keeps no node (OutOfRange)",
+			},
+		},
+		"ExistingWithoutLabels": {
+			reason: "Without labels it would take every node of the cluster.",
+			text:   pool + "  provider: existing\n  candidates: [{instanceType: A}]\n",
+			want:   []string{"4: error: spec.nodeLabels: provider existing selects nodes by nodeLabels: name at least one (MissingField)"},
+		},
+		"Bounds": {
+			reason: "Bounds as in the CRD.",
+			text: pool + "  provider: aks\n  candidates: [{instanceType: A}]\n  osDiskSizeGiB: 32\n  deletionPolicy: Keep\n" +
+				"  timeouts: {gpuReady: -1m}\n",
+			want: []string{
+				"7: error: spec.osDiskSizeGiB: want 64 to 2048; leave it out for 256 (OutOfRange)",
+				"8: error: spec.deletionPolicy: want Delete or Orphan (NotOneOf)",
+				"9: error: spec.timeouts.gpuReady: want a duration such as 20m, and not less than nothing (DurationInvalid)",
+			},
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			if diff := cmp.Diff(c.want, lines(judge(t, c.text))); diff != "" {
+				t.Errorf("%s\n-want +got:\n%s", c.reason, diff)
+			}
+		})
+	}
+}
