@@ -1,0 +1,145 @@
+// SPDX-License-Identifier: Apache-2.0
+
+// Package adapter publishes a trained LoRA adapter as an OCI image that a
+// Kubernetes image volume can mount.
+//
+// It decides what is an adapter (adapter_config.json and a whole
+// adapter_model.safetensors, as PEFT writes them) and makes the same bytes into
+// the same digest, on any machine and in any run. It publishes nothing else of
+// the trainer's folder, and nothing at all when one of the two is damaged. It
+// never reads or changes weights.
+package adapter
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"time"
+
+	"github.com/google/go-containerregistry/pkg/authn"
+	"github.com/google/go-containerregistry/pkg/name"
+	"github.com/google/go-containerregistry/pkg/v1/remote"
+	"github.com/google/go-containerregistry/pkg/v1/remote/transport"
+)
+
+// Defaults of Options.
+const (
+	DefaultAttempts = 5
+	DefaultBackoff  = 2 * time.Second
+)
+
+// Options say what to push where. Attempts and Backoff have defaults.
+type Options struct {
+	// From is the trainer's output folder.
+	From string
+	// To is the image reference with a tag, as Workspaces name it.
+	To string
+	// Annotations are put on the index and on both of its manifests, beside
+	// those of the adapter itself; see Annotations.
+	Annotations map[string]string
+	// Keychain holds the registry's credentials. Nil: none.
+	Keychain authn.Keychain
+	// Attempts is how often the whole push is tried; what the registry has is
+	// not sent again.
+	Attempts int
+	// Backoff is the wait after the first failure; it doubles with each.
+	Backoff time.Duration
+	// Progress receives a line now and then; nil: none.
+	Progress io.Writer
+}
+
+// RefusedError is a push that no retry can bring about: the adapter, the
+// reference or the credential is wrong.
+type RefusedError struct{ Message string }
+
+func (e *RefusedError) Error() string { return e.Message }
+
+func refused(format string, a ...any) error { return &RefusedError{fmt.Sprintf(format, a...)} }
+
+// Push publishes the adapter and returns its reference by digest,
+// registry/repository@sha256:….
+func Push(ctx context.Context, o Options) (string, error) {
+	ref, err := name.NewTag(o.To)
+	if err != nil {
+		return "", refused("the output image %q is not a reference with a tag: %v", o.To, err)
+	}
+	files, err := open(o.From)
+	if err != nil {
+		return "", err
+	}
+	index, err := build(files, o.Annotations)
+	if err != nil {
+		return "", err
+	}
+	digest, err := index.Digest()
+	if err != nil {
+		return "", fmt.Errorf("computing the digest of the image: %w", err)
+	}
+	say(o.Progress, "pushing %s, %d bytes of weights, as %s to %s", files.base(), files.weights.size, digest, ref)
+	err = retry(ctx, o, func(ctx context.Context) error {
+		return remote.WriteIndex(ref, index, remote.WithContext(ctx), remote.WithAuthFromKeychain(keychain(o)),
+			remote.WithUserAgent("espalier"), remote.WithRetryBackoff(remote.Backoff{Duration: o.Backoff, Steps: 1}))
+	})
+	if err != nil {
+		return "", fmt.Errorf("pushing to %s: %w", ref, err)
+	}
+	return ref.Context().Digest(digest.String()).String(), nil
+}
+
+func keychain(o Options) authn.Keychain {
+	if o.Keychain == nil {
+		return authn.NewMultiKeychain()
+	}
+	return o.Keychain
+}
+
+func say(w io.Writer, format string, a ...any) {
+	if w != nil {
+		fmt.Fprintf(w, format+"\n", a...)
+	}
+}
+
+// retry calls push until it succeeds or fails in a way that time cannot cure.
+func retry(ctx context.Context, o Options, push func(context.Context) error) error {
+	attempts, wait := o.Attempts, o.Backoff
+	if attempts <= 0 {
+		attempts = DefaultAttempts
+	}
+	if wait <= 0 {
+		wait = DefaultBackoff
+	}
+	for n := 1; ; n++ {
+		err := judge(push(ctx))
+		var no *RefusedError
+		if err == nil || errors.As(err, &no) || ctx.Err() != nil {
+			return err
+		}
+		if n == attempts {
+			return fmt.Errorf("giving up after %d attempts: %w", n, err)
+		}
+		say(o.Progress, "%v; trying again in %s", err, wait)
+		select {
+		case <-ctx.Done():
+			return ctx.Err()
+		case <-time.After(wait):
+		}
+		wait *= 2
+	}
+}
+
+// judge makes a refusal of what the registry will answer again.
+func judge(err error) error {
+	var answer *transport.Error
+	if !errors.As(err, &answer) {
+		return err
+	}
+	switch code := answer.StatusCode; {
+	case code == http.StatusUnauthorized, code == http.StatusForbidden:
+		return refused("the registry refuses the credential (%d): the push Secret needs the right to push there", code)
+	case code >= 400 && code < 500 && !answer.Temporary():
+		return refused("%v", answer)
+	}
+	return err
+}
