@@ -31,16 +31,20 @@ type Decoded struct {
 const allowed = "a RepoSync applies Workspace and GPUNodePool of espalier.dev, Workspace and InferenceSet of kaito.sh, " +
 	"and ConfigMap, Secret and PersistentVolumeClaim"
 
-// Decode reads one document of the repository. It is strict: every unknown
-// field and every value of a wrong type is an error finding of its own. It
-// never panics, never touches the network, and does not judge what the
-// document asks for: ValidateWorkspace and ValidatePool do.
+// Decode reads one document of the repository and returns every finding on it
+// that needs no catalogue. It is strict: every unknown field and every value of
+// a wrong type is an error finding of its own; what decodes is judged by
+// ValidateWorkspace and ValidatePool. It never panics and never touches the
+// network.
 func Decode(doc []byte, pos Position) (Decoded, []v1alpha1.Finding) {
 	tree, problems := strict.Parse(doc)
 	if len(problems) > 0 {
 		return Decoded{}, place(problems, pos, "")
 	}
 	d, problems := decode(tree)
+	if !finding.HasError(problems) {
+		problems = append(problems, d.validate()...)
+	}
 	findings := place(problems, pos, identify(tree))
 	if finding.Refused(findings) {
 		return Decoded{}, findings
@@ -92,6 +96,16 @@ func decode(tree map[string]any) (Decoded, []finding.Problem) {
 	problems := append(dropServerFields(tree), reservedKeys(tree)...)
 	d, more := decodeKind(version, kind, tree)
 	return d, append(problems, more...)
+}
+
+func (d Decoded) validate() []finding.Problem {
+	switch {
+	case d.Workspace != nil:
+		return workspaceProblems(d.Workspace)
+	case d.Pool != nil:
+		return poolProblems(d.Pool)
+	}
+	return nil
 }
 
 func decodeKind(version, kind string, tree map[string]any) (Decoded, []finding.Problem) {

@@ -28,8 +28,13 @@ const (
 // ValidateWorkspace returns the findings on a Workspace that need no
 // catalogue: the rules of the CRD again, with file and line, and what a schema
 // cannot say. A Workspace that was converted from kaito.sh is spoken of in the
-// words of its document.
+// words of its document. Decode calls it: it is for Workspaces that come from
+// elsewhere, such as a cluster.
 func ValidateWorkspace(w *v1alpha1.Workspace, pos Position) []v1alpha1.Finding {
+	return place(workspaceProblems(w), pos, object(v1alpha1.WorkspaceKind, w.Namespace, w.Name))
+}
+
+func workspaceProblems(w *v1alpha1.Workspace) []finding.Problem {
 	v := validator{}
 	if from := w.Annotations[kaito.AnnotationConvertedFrom]; from != "" {
 		v.convertedFrom = from[strings.LastIndexByte(from, ' ')+1:]
@@ -40,7 +45,7 @@ func ValidateWorkspace(w *v1alpha1.Workspace, pos Position) []v1alpha1.Finding {
 	v.runtime(w.Spec)
 	v.budget(w.Spec.Budget)
 	v.patches(w.Spec.Patches)
-	return place(v.problems, pos, object(v1alpha1.WorkspaceKind, w.Namespace, w.Name))
+	return v.problems
 }
 
 type validator struct {

@@ -10,8 +10,12 @@ import (
 	"github.com/espalier-dev/espalier/repo-layout/v1alpha1"
 )
 
-// ValidatePool is ValidateWorkspace for a GPUNodePool that is declared in Git.
+// ValidatePool is ValidateWorkspace for a GPUNodePool.
 func ValidatePool(p *v1alpha1.GPUNodePool, pos Position) []v1alpha1.Finding {
+	return place(poolProblems(p), pos, object(v1alpha1.GPUNodePoolKind, p.Namespace, p.Name))
+}
+
+func poolProblems(p *v1alpha1.GPUNodePool) []finding.Problem {
 	v := validator{}
 	v.metadata(p.Name, p.Namespace, p.Labels)
 	s := p.Spec
@@ -42,7 +46,7 @@ func ValidatePool(p *v1alpha1.GPUNodePool, pos Position) []v1alpha1.Finding {
 	default:
 		v.refuse(finding.NotOneOf, "spec.deletionPolicy", "want %s or %s", v1alpha1.Delete, v1alpha1.Orphan)
 	}
-	return place(v.problems, pos, object(v1alpha1.GPUNodePoolKind, p.Namespace, p.Name))
+	return v.problems
 }
 
 func (v *validator) timeout(field string, d time.Duration) {

@@ -4,26 +4,20 @@ package repolayout_test
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
 
 	repolayout "github.com/espalier-dev/espalier/repo-layout"
+	"github.com/espalier-dev/espalier/repo-layout/finding"
 	"github.com/espalier-dev/espalier/repo-layout/v1alpha1"
 )
 
-// judge decodes and validates the only document of a text.
-func judge(t *testing.T, text string) []v1alpha1.Finding {
-	t.Helper()
-	doc := repolayout.Split("f.yaml", []byte(text))[0]
-	d, findings := repolayout.Decode(doc.Text, doc)
-	switch {
-	case d.Workspace != nil:
-		return append(findings, repolayout.ValidateWorkspace(d.Workspace, doc)...)
-	case d.Pool != nil:
-		return append(findings, repolayout.ValidatePool(d.Pool, doc)...)
-	}
+// judge returns the findings on the only document of a text.
+func judge(text string) []v1alpha1.Finding {
+	_, findings := decode(text)
 	return findings
 }
 
@@ -270,7 +264,7 @@ func TestValidateWorkspace(t *testing.T) {
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
-			if diff := cmp.Diff(c.want, lines(judge(t, c.text))); diff != "" {
+			if diff := cmp.Diff(c.want, lines(judge(c.text))); diff != "" {
 				t.Errorf("%s\n-want +got:\n%s", c.reason, diff)
 			}
 		})
@@ -305,7 +299,7 @@ func TestImages(t *testing.T) {
 		"BadDigest":  {"half a digest", "registry.example.com/models/a@sha256:00", "this is no image reference: want registry/repository:tag or registry/repository@sha256:…"},
 	} {
 		t.Run(name, func(t *testing.T) {
-			findings := judge(t, header+onA100+tunes+fromURL+"    output: {image: '"+c.image+"', pushSecret: p}\n")
+			findings := judge(header + onA100 + tunes + fromURL + "    output: {image: '" + c.image + "', pushSecret: p}\n")
 			var want []string
 			if c.want != "" {
 				want = []string{"10: error: spec.tuning.output.image: " + c.want + " (ImageInvalid)"}
@@ -359,7 +353,7 @@ func TestURLs(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			var got string
-			for _, f := range judge(t, header+onA100+tunes+"    input:\n      urls:\n      - '"+c.url+"'\n"+intoClaim) {
+			for _, f := range judge(header + onA100 + tunes + "    input:\n      urls:\n      - '" + c.url + "'\n" + intoClaim) {
 				got += f.Code
 				if f.Line != 11 {
 					t.Errorf("the line is %d", f.Line)
@@ -372,6 +366,29 @@ func TestURLs(t *testing.T) {
 				t.Errorf("%s: got %q, want %q", c.reason, got, c.want)
 			}
 		})
+	}
+}
+
+// What did not come through Decode is judged by the same rules.
+func TestValidateFromElsewhere(t *testing.T) {
+	w := &v1alpha1.Workspace{}
+	w.Namespace, w.Name = "models", "a"
+	want := []v1alpha1.Finding{
+		{Severity: "error", Code: "ResourceMissing", Object: "Workspace/models/a",
+			Message: "spec.resource: exactly one of instanceType, candidates and nodePool is required"},
+		{Severity: "error", Code: "TaskMissing", Object: "Workspace/models/a",
+			Message: "spec: exactly one of spec.inference and spec.tuning is required: a Workspace either serves a model or tunes one"},
+	}
+	got := repolayout.ValidateWorkspace(w, nil)
+	finding.Sort(got)
+	slices.SortFunc(want, func(a, b v1alpha1.Finding) int { return strings.Compare(a.Message, b.Message) })
+	if diff := cmp.Diff(want, got); diff != "" {
+		t.Errorf("-want +got:\n%s", diff)
+	}
+	p := &v1alpha1.GPUNodePool{}
+	p.Name = "a"
+	if got := repolayout.ValidatePool(p, nil); len(got) != 2 {
+		t.Errorf("an empty pool has %v", lines(got))
 	}
 }
 
@@ -410,7 +427,7 @@ func TestValidatePool(t *testing.T) {
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
-			if diff := cmp.Diff(c.want, lines(judge(t, c.text))); diff != "" {
+			if diff := cmp.Diff(c.want, lines(judge(c.text))); diff != "" {
 				t.Errorf("%s\n-want +got:\n%s", c.reason, diff)
 			}
 		})

@@ -29,15 +29,10 @@ const (
 	tuned   = "tuning:\n  preset: {name: phi-4}\n  method: qlora\n"
 )
 
-// said runs a document through all that Decode and ValidateWorkspace find, as
-// LINE SEVERITY CODE.
+// said is what Decode finds on a document, as LINE SEVERITY CODE.
 func said(doc string) []string {
 	docs := repolayout.Split("ws.yaml", []byte(doc))
-	decoded, findings := repolayout.Decode(docs[0].Text, docs[0])
-	if decoded.Workspace != nil {
-		findings = append(findings, repolayout.ValidateWorkspace(decoded.Workspace, docs[0])...)
-	}
-	finding.Sort(findings)
+	_, findings := repolayout.Decode(docs[0].Text, docs[0])
 	var out []string
 	for _, f := range findings {
 		out = append(out, fmt.Sprintf("%d %s %s", f.Line, f.Severity, f.Code))

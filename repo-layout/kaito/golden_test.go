@@ -57,10 +57,6 @@ func answer(t *testing.T, file string) []byte {
 	var out bytes.Buffer
 	for _, doc := range repolayout.Split(filepath.Base(file), text) {
 		decoded, findings := repolayout.Decode(doc.Text, doc)
-		if decoded.Workspace != nil {
-			findings = append(findings, repolayout.ValidateWorkspace(decoded.Workspace, doc)...)
-		}
-		finding.Sort(findings)
 		for _, f := range findings {
 			fmt.Fprintf(&out, "%s:%d: %s: %s (%s)\n", f.File, f.Line, f.Severity, f.Message, f.Code)
 		}
