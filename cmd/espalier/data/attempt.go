@@ -23,15 +23,11 @@ func (f *fetcher) attempt(ctx context.Context, t target) (reached int64, err err
 	timer := time.AfterFunc(f.Stall, func() { cancel(stalled) })
 	defer timer.Stop()
 
-	part, err := os.OpenFile(f.partPath(t), os.O_CREATE|os.O_WRONLY, 0o644)
+	part, offset, err := f.openPart(t)
 	if err != nil {
-		return 0, &diskError{err}
+		return 0, err
 	}
 	defer part.Close()
-	offset, err := part.Seek(0, io.SeekEnd)
-	if err != nil {
-		return 0, &diskError{err}
-	}
 	known := f.load(t)
 	resp, err := f.request(ctx, t, offset, known)
 	if err != nil {
@@ -52,20 +48,40 @@ func (f *fetcher) attempt(ctx context.Context, t target) (reached int64, err err
 	if err := f.save(t, record{Validator: validator(resp.Header), Total: total}); err != nil {
 		return 0, err
 	}
-	if start == 0 {
-		f.lines.printf("%s: downloading %s", t.name, t.shown)
-	} else {
-		f.lines.printf("%s: resuming at %s", t.name, share(start, total))
-	}
 	m := &meter{f: f, name: t.name, out: part, size: start, total: total, printed: time.Now(),
 		alive: func() { timer.Reset(f.Stall) }}
-	if _, err := io.Copy(m, resp.Body); err != nil {
-		return m.size, f.failure(ctx, err)
+	err = f.receive(ctx, t, resp.Body, m)
+	return m.size, err
+}
+
+// openPart opens the partial file at its end.
+func (f *fetcher) openPart(t target) (*os.File, int64, error) {
+	part, err := os.OpenFile(f.partPath(t), os.O_CREATE|os.O_WRONLY, 0o644) //nolint:gosec // the trainer reads it, as another user
+	if err != nil {
+		return nil, 0, &diskError{err}
 	}
-	if total >= 0 && m.size != total {
-		return m.size, &retryError{err: fmt.Errorf("the connection ended at %s", share(m.size, total))}
+	offset, err := part.Seek(0, io.SeekEnd)
+	if err != nil {
+		part.Close()
+		return nil, 0, &diskError{err}
 	}
-	return m.size, nil
+	return part, offset, nil
+}
+
+// receive copies the body to its end.
+func (f *fetcher) receive(ctx context.Context, t target, body io.Reader, m *meter) error {
+	if m.size == 0 {
+		f.lines.printf("%s: downloading %s", t.name, t.shown)
+	} else {
+		f.lines.printf("%s: resuming at %s", t.name, share(m.size, m.total))
+	}
+	if _, err := io.Copy(m, body); err != nil {
+		return f.failure(ctx, err)
+	}
+	if m.total >= 0 && m.size != m.total {
+		return &retryError{err: fmt.Errorf("the connection ended at %s", share(m.size, m.total))}
+	}
+	return nil
 }
 
 // request asks for the content from offset on, on condition that it is still
@@ -122,13 +138,20 @@ func (f *fetcher) judge(t target, resp *http.Response, offset int64, known recor
 			return offset, offset, nil
 		}
 		return 0, 0, f.anew(t, offset, "the server does not have the range")
-	case http.StatusRequestTimeout, http.StatusTooEarly, http.StatusTooManyRequests:
-		return 0, 0, &retryError{err: errors.New("the server answers " + resp.Status), after: retryAfter(resp.Header)}
 	}
-	if resp.StatusCode >= 500 {
+	if passing(resp.StatusCode) {
 		return 0, 0, &retryError{err: errors.New("the server answers " + resp.Status), after: retryAfter(resp.Header)}
 	}
 	return 0, 0, refused("the server answers %s", resp.Status)
+}
+
+// passing says whether a status may be another one soon.
+func passing(code int) bool {
+	switch code {
+	case http.StatusRequestTimeout, http.StatusTooEarly, http.StatusTooManyRequests:
+		return true
+	}
+	return code >= 500
 }
 
 // notEmpty keeps an empty file from looking finished before it was created.

@@ -69,13 +69,14 @@ func share(done, total int64) string {
 
 // size is a number of bytes as a person reads it.
 func size(n int64) string {
-	units := []string{"KiB", "MiB", "GiB", "TiB"}
 	if n < 1024 {
 		return fmt.Sprintf("%d B", n)
 	}
-	v, u := float64(n)/1024, 0
-	for v >= 1024 && u < len(units)-1 {
-		v, u = v/1024, u+1
+	v := float64(n)
+	for _, unit := range []string{"KiB", "MiB", "GiB"} {
+		if v /= 1024; v < 1024 {
+			return fmt.Sprintf("%.1f %s", v, unit)
+		}
 	}
-	return fmt.Sprintf("%.1f %s", v, units[u])
+	return fmt.Sprintf("%.1f TiB", v/1024)
 }
