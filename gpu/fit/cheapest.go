@@ -15,15 +15,17 @@ import (
 // or without a price are not proposed, and one that fits goes before one that
 // is tight.
 func CheapestServing(m Model, among []sku.Instance, region string, s Serving) (Alternative, bool) {
-	return cheapest(among, region, func(i sku.Instance) Report { return Serve(m, i, s) })
+	return Cheapest(among, region, func(i sku.Instance) Report { return Serve(m, i, s) })
 }
 
 // CheapestTuning is CheapestServing for tuning.
 func CheapestTuning(m Model, among []sku.Instance, region string, t Tuning) (Alternative, bool) {
-	return cheapest(among, region, func(i sku.Instance) Report { return Tune(m, i, t) })
+	return Cheapest(among, region, func(i sku.Instance) Report { return Tune(m, i, t) })
 }
 
-func cheapest(among []sku.Instance, region string, judge func(sku.Instance) Report) (Alternative, bool) {
+// Cheapest is CheapestServing and CheapestTuning for any judge, for example one
+// that takes another image on another driver.
+func Cheapest(among []sku.Instance, region string, judge func(sku.Instance) Report) (Alternative, bool) {
 	var all []Alternative
 	for _, i := range among {
 		if i.Status != sku.Available || i.Schedulable() != nil {

@@ -97,6 +97,7 @@ func Serve(m Model, i sku.Instance, s Serving) Report {
 }
 
 func (s Serving) defaults(m Model, i sku.Instance) Serving {
+	s.Context, s.Nodes = max(0, s.Context), max(0, s.Nodes)
 	if s.Utilization <= 0 || s.Utilization > 1 {
 		s.Utilization = defaultUtilization
 	}
