@@ -126,9 +126,14 @@ func (b *Branch) Push(ctx context.Context) error {
 	text := err.Error()
 	moved := strings.Contains(text, "non-fast-forward") || errors.Is(err, plumbing.ErrObjectNotFound)
 	if moved || strings.Contains(text, "command error on") || strings.Contains(text, "unpack error") {
-		e := b.remote.Errorf(v1alpha1.ReasonReportFailed,
-			"The server refuses the push to branch %s of %s (%s): allow the account of the Secret to push there; see protected branches and push rules",
-			b.ref.Short(), b.remote.Address(), short(strings.TrimPrefix(text, "failed to push to remote: ")))
+		advice := "allow the account of the Secret to push there; see protected branches and push rules"
+		if strings.Contains(text, "update ref") || strings.Contains(text, "lock") {
+			// Git keeps branches as files: a and a/b cannot both be.
+			advice = "see whether a branch is in its way whose name is the beginning of this one"
+		}
+		why := strings.TrimPrefix(text, "failed to push to remote: ")
+		e := b.remote.Errorf(v1alpha1.ReasonReportFailed, "The server refuses the push to branch %s of %s (%s): %s",
+			b.ref.Short(), b.remote.Address(), short(strings.TrimPrefix(why, "command error on "+b.ref.String()+": ")), advice)
 		e.Err.(*sentence).is = ErrRefused
 		return e
 	}

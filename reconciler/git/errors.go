@@ -77,9 +77,7 @@ func (r Remote) explain(ctx context.Context, err error, ref string, timeout time
 	where := r.Address()
 	switch {
 	case isTimeout(ctx, err):
-		e := r.Errorf(v1alpha1.ReasonSourceUnreachable, "No answer from %s within %s; check the address and that the server can be reached from the cluster", where, timeout)
-		e.Err.(*sentence).is = context.DeadlineExceeded
-		return e
+		return r.Unanswered(timeout)
 	case errors.Is(err, ErrTooLarge):
 		return r.Errorf(ReasonTooLarge, "The repository at %s takes more than %d MiB: keep models and data out of it, or raise the limit", where, r.maxBytes()>>20)
 	case errors.Is(err, transport.ErrAuthenticationRequired):
@@ -108,6 +106,14 @@ func root(err error) error {
 		}
 		err = inner
 	}
+}
+
+// Unanswered is the Error of a server that took longer than timeout.
+func (r Remote) Unanswered(timeout time.Duration) *Error {
+	e := r.Errorf(v1alpha1.ReasonSourceUnreachable,
+		"No answer from %s within %s: check the address, and that the server can be reached from the cluster", r.Address(), timeout)
+	e.Err.(*sentence).is = context.DeadlineExceeded
+	return e
 }
 
 func (r Remote) signIn() *Error {

@@ -11,6 +11,7 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
 	"net"
 	"strings"
@@ -385,5 +386,21 @@ func TestBranchKeepsWhatIsNotOurs(t *testing.T) {
 	change.Files = map[string][]byte{"theirs/x": nil}
 	if _, _, err := b.Commit(change); err == nil {
 		t.Error("a path that is not the caller's must be refused")
+	}
+}
+
+func TestEndlessAnswer(t *testing.T) {
+	here, there := net.Pipe()
+	t.Cleanup(func() { _ = here.Close() })
+	go func() {
+		for {
+			if _, err := there.Write(make([]byte, 64)); err != nil {
+				return
+			}
+		}
+	}()
+	n, err := io.Copy(io.Discard, bound(here, 1000))
+	if !errors.Is(err, ErrTooLarge) || n < 1000 || n > 1000+64 {
+		t.Errorf("got %d bytes and %v, want about 1000 and %v", n, err, ErrTooLarge)
 	}
 }

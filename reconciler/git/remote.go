@@ -34,7 +34,7 @@ import (
 
 // Defaults of Remote.
 const (
-	DefaultMaxBytes = 256 << 20 // bytes of inflated objects
+	DefaultMaxBytes = 128 << 20 // bytes of inflated objects
 	DefaultTimeout  = time.Minute
 )
 
@@ -49,7 +49,7 @@ type Remote struct {
 	// Timeout bounds one operation. 0: DefaultTimeout.
 	Timeout time.Duration
 	// MaxBytes bounds the objects of one operation, inflated, in bytes.
-	// 0: DefaultMaxBytes.
+	// 0: DefaultMaxBytes. What comes over the wire is bounded to 256 MiB beside it.
 	MaxBytes int64
 }
 

@@ -56,7 +56,7 @@ func (d deadlineDialer) DialContext(ctx context.Context, network, addr string) (
 		_ = conn.Close()
 		return nil, fmt.Errorf("setting a deadline: %w", err)
 	}
-	return conn, nil
+	return bound(conn, maxReceived), nil
 }
 
 func (d deadlineDialer) dial(ctx context.Context, network, addr string) (net.Conn, error) {

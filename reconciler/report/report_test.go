@@ -98,17 +98,19 @@ func hostile() v1alpha1.Workspace {
 	return w
 }
 
-func TestFiles(t *testing.T) {
+type rendered struct {
+	reason string
+	in     Snapshot
+}
+
+func snapshots() map[string]rendered {
 	base := Snapshot{Cluster: "prod-eu", Namespace: "models", Name: "fleet", Revision: "main@sha1:" + commit}
 	with := func(f func(*Snapshot)) Snapshot {
 		s := base
 		f(&s)
 		return s
 	}
-	for name, tc := range map[string]struct {
-		reason string
-		in     Snapshot
-	}{
+	return map[string]rendered{
 		"empty": {
 			reason: "Before the first Workspace there is a README that says so.",
 			in:     base,
@@ -157,7 +159,11 @@ func TestFiles(t *testing.T) {
 				s.Workspaces = []v1alpha1.Workspace{one, two, unknown, served()}
 			}),
 		},
-	} {
+	}
+}
+
+func TestFiles(t *testing.T) {
+	for name, tc := range snapshots() {
 		t.Run(name, func(t *testing.T) {
 			got := archive(Files(tc.in))
 			slices.Reverse(tc.in.Workspaces)
@@ -189,6 +195,23 @@ func archive(files map[string][]byte) string {
 		b.Write(files[name])
 	}
 	return b.String()
+}
+
+func TestLongListsAreCut(t *testing.T) {
+	s := Snapshot{Findings: make([]v1alpha1.Finding, 60)}
+	s.Findings[0].Message = strings.Repeat("x", 10000)
+	got := string(readme(s))
+	if !strings.Contains(got, "and 10 more") || len(got) > 5000 {
+		t.Errorf("got %d bytes:\n%s", len(got), got)
+	}
+	old := map[string]document{}
+	for _, c := range "abcdefghijklmnopqrstuvwxyz" {
+		old["workspaces/models/"+string(c)+".yaml"] = document{}
+	}
+	w := &writer{Target: Target{Namespace: "models"}}
+	if lines := w.changes(old, nil); len(lines) != 26 || lines[0] != "a: removed" {
+		t.Errorf("got %v", lines)
+	}
 }
 
 func TestStateOf(t *testing.T) {

@@ -63,7 +63,7 @@ type Options struct {
 	// Commits that are kept at most; the longest unused goes first. Default 32.
 	Commits int
 	// Bytes that kept commits take together at most. A single larger one is kept
-	// alone. Default 512 MiB.
+	// alone. Default 256 MiB.
 	Bytes int64
 	// MaxBytes that one repository may take. Default git.DefaultMaxBytes.
 	MaxBytes int64
@@ -91,7 +91,7 @@ func NewStore(opts Options) *Store {
 		opts.Commits = 32
 	}
 	if opts.Bytes <= 0 {
-		opts.Bytes = 512 << 20
+		opts.Bytes = 256 << 20
 	}
 	return &Store{opts: opts}
 }
@@ -101,7 +101,7 @@ func NewStore(opts Options) *Store {
 //
 // Errors are *Error, or context.Canceled when ctx was cancelled.
 func (s *Store) Fetch(ctx context.Context, req Request) (*Commit, error) {
-	key := keyOf(req)
+	key, start := keyOf(req), time.Now()
 	// Whoever comes second joins the look of the first, and must not lose it when
 	// the first goes away: the look has a context of its own.
 	flight := s.flights.DoChan(key, func() (any, error) {
@@ -117,11 +117,7 @@ func (s *Store) Fetch(ctx context.Context, req Request) (*Commit, error) {
 		if errors.Is(ctx.Err(), context.Canceled) {
 			return nil, ctx.Err()
 		}
-		remote := s.remote(req)
-		return nil, &Error{
-			Reason: v1alpha1.ReasonSourceUnreachable,
-			Err:    fmt.Errorf("No answer from %s in time: %w", remote.Address(), ctx.Err()),
-		}
+		return nil, s.remote(req).Unanswered(time.Since(start).Round(time.Millisecond))
 	}
 }
 

@@ -115,10 +115,10 @@ func (s *Server) Files(repo, branch string) (map[string]string, error) {
 	return files, nil
 }
 
-// Commit is one commit as git log shows it.
+// Commit is one commit as git log shows it: Hash of the commit, Tree of its files.
 type Commit struct {
 	Hash, Tree, Author, Email, Committer, Message string
-	Parents                                 []string
+	Parents                                       []string
 }
 
 // Subject is the first line of the message.

@@ -1,0 +1,77 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package git
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"testing"
+	"time"
+
+	"github.com/espalier-dev/espalier/repo-layout/v1alpha1"
+	"github.com/espalier-dev/espalier/test/gitserver"
+)
+
+// BenchmarkClone measures a repository of 20,000 small files: the first clone, a
+// look at an unchanged remote, and a status commit beside it.
+func BenchmarkClone(b *testing.B) {
+	server, err := gitserver.Start(gitserver.Options{})
+	if err != nil {
+		b.Fatal(err)
+	}
+	defer func() { _ = server.Close() }()
+	if err := server.Create(repo); err != nil {
+		b.Fatal(err)
+	}
+	files := map[string]string{}
+	for i := range 20000 {
+		files[fmt.Sprintf("d%03d/f%03d.yaml", i/100, i%100)] = fmt.Sprintf("name: %d\n", i)
+	}
+	if _, err := server.Push(repo, "main", files, "many"); err != nil {
+		b.Fatal(err)
+	}
+	r := Remote{URL: server.URL(repo)}
+	ctx := context.Background()
+	snapshot, err := r.Clone(ctx, v1alpha1.GitRef{}, "")
+	if err != nil {
+		b.Fatal(err)
+	}
+	b.Run("Clone", func(b *testing.B) {
+		b.ReportAllocs()
+		for b.Loop() {
+			if _, err := r.Clone(ctx, v1alpha1.GitRef{}, ""); err != nil {
+				b.Fatal(err)
+			}
+		}
+	})
+	b.Run("Unchanged", func(b *testing.B) {
+		b.ReportAllocs()
+		for b.Loop() {
+			if _, err := r.Clone(ctx, v1alpha1.GitRef{}, snapshot.Revision); !errors.Is(err, ErrUnchanged) {
+				b.Fatal(err)
+			}
+		}
+	})
+	b.Run("StatusCommit", func(b *testing.B) {
+		b.ReportAllocs()
+		n := 0
+		for b.Loop() {
+			n++
+			branch, err := r.Branch(ctx, "status")
+			if err != nil {
+				b.Fatal(err)
+			}
+			change := Change{
+				Owns: func(string) bool { return true }, Files: map[string][]byte{"README.md": fmt.Appendf(nil, "%d", n)},
+				Message: "m", Name: "n", Email: "e", When: time.Unix(1700000000, 0),
+			}
+			if _, _, err := branch.Commit(change); err != nil {
+				b.Fatal(err)
+			}
+			if err := branch.Push(ctx); err != nil {
+				b.Fatal(err)
+			}
+		}
+	})
+}
