@@ -137,7 +137,7 @@ func (p program) build(ctx context.Context, module, bin string, out io.Writer) e
 	cmd := exec.CommandContext(ctx, "go", p.args(unfinished)...)
 	cmd.Dir = module
 	cmd.Env = append(os.Environ(), "CGO_ENABLED=0", "GOWORK=off")
-	if err := watchBuild(cmd, p.name, out); err != nil {
+	if err := WatchBuild(cmd, p.name, out); err != nil {
 		return err
 	}
 	if err := os.Rename(unfinished, binary); err != nil {

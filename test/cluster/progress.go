@@ -62,9 +62,9 @@ func (l *buildLog) String() string {
 	return strings.Join(l.lines, "\n")
 }
 
-// watchBuild runs a build and says how far it is: in one line on a terminal, in
-// a line now and then elsewhere.
-func watchBuild(cmd *exec.Cmd, name string, out io.Writer) error {
+// WatchBuild runs a `go build -v` and says how far it is: in one line on a
+// terminal, in a line now and then elsewhere.
+func WatchBuild(cmd *exec.Cmd, name string, out io.Writer) error {
 	var said buildLog
 	talk, err := cmd.StderrPipe()
 	if err != nil {

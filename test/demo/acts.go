@@ -1,0 +1,241 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package main
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+	"time"
+
+	"k8s.io/apimachinery/pkg/api/meta"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/util/wait"
+
+	repolayout "github.com/espalier-dev/espalier/repo-layout"
+	"github.com/espalier-dev/espalier/repo-layout/example"
+	"github.com/espalier-dev/espalier/repo-layout/v1alpha1"
+	"github.com/espalier-dev/espalier/test/harness"
+)
+
+// substitution is the line of the sample's RepoSync that the demo leaves out at
+// first, with what stands around it there.
+const (
+	substitutionBlock = "  # Azure retired Standard_NC6s_v3 on 2025-09-30. One reviewed line moves every\n" +
+		"  # Workspace of this cluster that still asks for it.\n" +
+		"  substitutions:\n    " + harness.RetiredSize + ": " + harness.MovedToSize + "\n"
+	substitutionLine = "  substitutions: {" + harness.RetiredSize + ": " + harness.MovedToSize + "}\n"
+	beforeReport     = "  # Readiness comes back as commits"
+)
+
+// firstPush pushes the sample repository and applies its RepoSync, without the
+// substitution.
+func (st *story) firstPush(ctx context.Context) error {
+	st.heading("1. A push, and a RepoSync that follows the repository")
+	files, err := harness.Example()
+	if err != nil {
+		return err
+	}
+	for name, content := range files {
+		if err := st.work.write(name, content); err != nil {
+			return err
+		}
+	}
+	for _, change := range [][2]string{
+		{"https://git.example.com/team/models.git", st.team.Git.URL(st.team.Repo)},
+		{"interval: 1m", "interval: 2s"},
+		{"commit: {}", "commit: {minInterval: 3s}"},
+		{substitutionBlock, ""},
+	} {
+		if err := st.work.edit(example.Sync, change[0], change[1]); err != nil {
+			return err
+		}
+	}
+	if _, err := st.work.commit(ctx, "models: tune phi-3, serve phi-4-mini"); err != nil {
+		return err
+	}
+	if err := st.git(ctx, "ls-files"); err != nil {
+		return err
+	}
+	if err := st.git(ctx, "push", "origin", "main"); err != nil {
+		return err
+	}
+	return st.applySync(ctx)
+}
+
+func (st *story) applySync(ctx context.Context) error {
+	out, err := st.stand.Cluster.Kubectl(ctx, "apply", "-f", filepath.Join(st.work.dir, example.Sync))
+	st.command("kubectl apply -f "+example.Sync, out)
+	return err
+}
+
+// refusal shows that a retired size is refused, and nothing bought.
+func (st *story) refusal(ctx context.Context) error {
+	err := st.until(ctx, harness.TuningName, "refused", func(w *v1alpha1.Workspace) bool {
+		c := meta.FindStatusCondition(w.Status.Conditions, v1alpha1.ConditionReady)
+		return c != nil && c.Reason == v1alpha1.ReasonRefused
+	})
+	if err != nil {
+		return err
+	}
+	st.heading("2. A size that Azure retired is refused before anything is paid")
+	st.kubectl(ctx, "get", "workspace", harness.TuningName, "-o", `jsonpath={.status.conditions[?(@.type=="Ready")].message}`)
+	if err := st.neverOrdered(harness.RetiredSize); err != nil {
+		return err
+	}
+	st.kubectl(ctx, "get", "workspaces,gpunodepools")
+	st.say("No node was asked for, and the other Workspace goes on: one that is refused holds up nobody.")
+	return nil
+}
+
+func (st *story) neverOrdered(size string) error {
+	for _, p := range st.team.ARM.Pools() {
+		if p.VMSize == size {
+			return fmt.Errorf("agent pool %s of size %s was created for a Workspace that is refused", p.Name, size)
+		}
+	}
+	return nil
+}
+
+// substitution moves the retired size by one line of the RepoSync.
+func (st *story) substitution(ctx context.Context) error {
+	st.heading("3. One line of the RepoSync moves it")
+	if err := st.work.edit(example.Sync, beforeReport, substitutionLine+beforeReport); err != nil {
+		return err
+	}
+	if err := st.git(ctx, "diff", "--unified=1"); err != nil {
+		return err
+	}
+	if _, err := st.work.commit(ctx, "clusters: move the retired V100 size to T4"); err != nil {
+		return err
+	}
+	if err := st.git(ctx, "push", "origin", "main"); err != nil {
+		return err
+	}
+	return st.applySync(ctx)
+}
+
+// bothReady follows the loop until both Workspaces are done, reported, and the
+// tuning run's nodes are gone.
+func (st *story) bothReady(ctx context.Context) error {
+	st.heading("4. From Git to GPUs")
+	if err := st.until(ctx, harness.TuningName, "on nodes", isTrue(v1alpha1.ConditionResourceReady)); err != nil {
+		return err
+	}
+	st.kubectl(ctx, "get", "gpunodepools")
+	st.kubectl(ctx, "get", "nodes", "--label-columns", "node.kubernetes.io/instance-type")
+	if err := st.until(ctx, harness.TuningName, "running", isTrue(v1alpha1.ConditionJobStarted)); err != nil {
+		return err
+	}
+	st.kubectl(ctx, "get", "jobs,pods")
+	for _, name := range []string{harness.InferenceName, harness.TuningName} {
+		if err := st.until(ctx, name, "ready", isTrue(v1alpha1.ConditionWorkspaceReady)); err != nil {
+			return err
+		}
+	}
+	pool := &v1alpha1.GPUNodePool{ObjectMeta: metav1.ObjectMeta{Namespace: namespace, Name: harness.TuningName}}
+	if err := harness.Gone(ctx, st.stand, pool); err != nil {
+		return err
+	}
+	if err := st.reported(ctx, "both Workspaces ready", func(files map[string]string) bool {
+		return isReady(files, harness.InferenceName) && isReady(files, harness.TuningName)
+	}); err != nil {
+		return err
+	}
+	st.kubectl(ctx, "get", "workspaces")
+	st.kubectl(ctx, "get", "gpunodepools,nodes")
+	st.say("The tuning run is done and its nodes are deleted; the model is served on.")
+	return nil
+}
+
+// secondPush changes one Workspace and removes the other.
+func (st *story) secondPush(ctx context.Context) error {
+	st.heading("5. A second push: a shorter context, and the tuning is removed")
+	commit, err := st.changeAndRemove(ctx)
+	if err != nil {
+		return err
+	}
+	if err := harness.Gone(ctx, st.stand, st.workspace(harness.TuningName)); err != nil {
+		return err
+	}
+	if err := st.until(ctx, harness.InferenceName, "ready at the second push", func(w *v1alpha1.Workspace) bool {
+		return strings.HasSuffix(w.Status.Revision, commit) && w.Status.ObservedGeneration == w.Generation &&
+			meta.IsStatusConditionTrue(w.Status.Conditions, v1alpha1.ConditionReady)
+	}); err != nil {
+		return err
+	}
+	if err := st.reported(ctx, "the second push", func(files map[string]string) bool {
+		_, tuning := files[repolayout.StatusFile(namespace, harness.TuningName)]
+		return !tuning && isReady(files, harness.InferenceName) && strings.Contains(files[repolayout.StatusReadme], commit[:7])
+	}); err != nil {
+		return err
+	}
+	st.kubectl(ctx, "get", "workspaces,gpunodepools,deployments")
+	return nil
+}
+
+// changeAndRemove pushes the second commit and returns it.
+func (st *story) changeAndRemove(ctx context.Context) (commit string, err error) {
+	if err := st.work.edit("models/phi-4-mini/workspace.yaml", "contextLength: 32768", "contextLength: 16384"); err != nil {
+		return "", err
+	}
+	if err := st.work.edit("models/kustomization.yaml", "- phi-3-dolly\n", ""); err != nil {
+		return "", err
+	}
+	if err := os.RemoveAll(filepath.Join(st.work.dir, "models", "phi-3-dolly")); err != nil {
+		return "", err
+	}
+	if commit, err = st.work.commit(ctx, "models: shorten phi-4-mini, remove the tuning"); err != nil {
+		return "", err
+	}
+	if err := st.git(ctx, "show", "--stat", "--format=%h %s"); err != nil {
+		return "", err
+	}
+	return commit, st.git(ctx, "push", "origin", "main")
+}
+
+// reported waits until the files of the status branch say something.
+func (st *story) reported(ctx context.Context, what string, holds func(files map[string]string) bool) error {
+	var last string
+	err := wait.PollUntilContextCancel(ctx, lookAtBranch, true, func(context.Context) (bool, error) {
+		files, missing := st.team.Git.Files(st.team.Repo, st.team.StatusBranch())
+		last = files[repolayout.StatusReadme]
+		return missing == nil && holds(files), nil // the branch comes with the first report
+	})
+	if err != nil {
+		return fmt.Errorf("waiting for the status branch to report %s: %w; its README says:\n%s", what, err, last)
+	}
+	return nil
+}
+
+// isReady reads a Workspace's state out of its file on the status branch.
+func isReady(files map[string]string, name string) bool {
+	return strings.Contains(files[repolayout.StatusFile(namespace, name)], "\nstate: Ready\n")
+}
+
+// statusBranch reads the status branch back with git, and says how to go on.
+func (st *story) statusBranch(ctx context.Context) error {
+	st.quiet()
+	st.heading("6. What Git says of it")
+	branch := "origin/" + st.team.StatusBranch()
+	if _, err := st.work.git(ctx, "fetch", "--quiet", "origin"); err != nil {
+		return err
+	}
+	if err := st.git(ctx, "log", "--format=%h %an: %s", branch); err != nil {
+		return err
+	}
+	if err := st.git(ctx, "show", branch+":"+repolayout.StatusReadme); err != nil {
+		return err
+	}
+	st.heading("To go on by hand (make demo ARGS=--keep)")
+	st.command("git clone "+st.work.address, "the repository; push to main, and watch")
+	st.command("export KUBECONFIG="+st.stand.Cluster.Kubeconfig, "then bin/kubectl --namespace "+namespace+" get workspaces --watch, or bin/espalier status")
+	st.say(fmt.Sprintf("Seen whole in %s.", time.Since(st.started).Round(time.Second)))
+	return nil
+}
+
+func isTrue(condition string) func(*v1alpha1.Workspace) bool {
+	return func(w *v1alpha1.Workspace) bool { return meta.IsStatusConditionTrue(w.Status.Conditions, condition) }
+}
