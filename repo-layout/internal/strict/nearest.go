@@ -31,6 +31,9 @@ func Nearest(name string, known []string) string {
 	slices.Sort(known)
 	best, contained := "", ""
 	bestDistance := max(1, len(name)/3) + 1
+	if len(name) > 4 {
+		bestDistance = max(bestDistance, 3) // two letters swapped are two changes
+	}
 	for _, k := range known {
 		l := strings.ToLower(k)
 		if l == lower {

@@ -1,0 +1,302 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package repolayout_test
+
+import (
+	"encoding/json"
+	"fmt"
+	"maps"
+	"os"
+	"slices"
+	"strconv"
+	"strings"
+	"testing"
+	"time"
+
+	apiextensionsv1 "k8s.io/apiextensions-apiserver/pkg/apis/apiextensions/v1"
+	"sigs.k8s.io/yaml"
+
+	repolayout "github.com/espalier-dev/espalier/repo-layout"
+	"github.com/espalier-dev/espalier/repo-layout/finding"
+	"github.com/espalier-dev/espalier/repo-layout/v1alpha1"
+)
+
+// bases are valid documents to break: the first whose spec has the task that a
+// path goes through is used.
+var bases = map[string]map[string]string{
+	"workspaces": {
+		"":               header + onA100 + serves,
+		"spec.tuning":    header + onA100 + tunes + fromURL + intoClaim,
+		"spec.inference": header + onA100 + serves,
+	},
+	"gpunodepools": {"": "apiVersion: espalier.dev/v1alpha1\nkind: GPUNodePool\nmetadata: {name: a}\nspec:\n  provider: aks\n  candidates: [{instanceType: A}]\n"},
+}
+
+// items are good elements of lists, to be repeated or broken; %d tells them apart.
+var items = map[string]string{
+	"spec.inference.adapters":                                `{"name":"a%d","image":"registry.example.com/models/a:1"}`,
+	"spec.patches":                                           `{"target":{"kind":"Service"},"patch":"spec: {a: %d}"}`,
+	"spec.candidates":                                        `{"instanceType":"A%d"}`,
+	"spec.resource.candidates":                               `{"instanceType":"A%d"}`,
+	"spec.tuning.input.urls":                                 `"https://data.example.com/%d"`,
+	"spec.resource.labelSelector.matchExpressions":           `{"key":"a%d","operator":"Exists"}`,
+	"spec.inference.adapters[0].pullSecrets":                 `"s%d"`,
+	"spec.tuning.input.pullSecrets":                          `"s%d"`,
+	"spec.resource.candidates[0].zones":                      `"%d"`,
+	"spec.candidates[0].zones":                               `"%d"`,
+	"spec.resource.labelSelector.matchExpressions[0].values": `"v%d"`,
+}
+
+// celCases break each CEL rule, by its message.
+var celCases = map[string]string{
+	"exactly one of spec.inference and spec.tuning is required: a Workspace either serves a model or tunes one":       header + onA100,
+	"exactly one of instanceType, candidates and nodePool is required":                                                header + "  resource: {}\n" + serves,
+	"exactly one of urls, claim and image is required":                                                                header + onA100 + tunes + "    input: {}\n" + intoClaim,
+	"exactly one of image and claim is required":                                                                      header + onA100 + tunes + fromURL + "    output: {}\n",
+	"output.image needs output.pushSecret: a Secret of type kubernetes.io/dockerconfigjson that may push there":       header + onA100 + tunes + fromURL + "    output: {image: 'registry.example.com/a/b:1'}\n",
+	"metadata.name: at most 48 lower-case letters, digits and dashes, because Service and Job names are made from it": strings.Replace(header, "{name: a}", "{name: A}", 1) + onA100 + serves,
+	"provider existing selects nodes by nodeLabels: name at least one":                                                strings.Replace(bases["gpunodepools"][""], "aks", "existing", 1),
+	// Of two generations, which a single document does not have: the API server's and the plan's.
+	"a Workspace cannot turn from inference into tuning or back: give the new task a Workspace of its own": "",
+	"provider is immutable: delete the pool and declare another":                                           "",
+}
+
+// What the CRD refuses, Decode refuses, and says at which field: otherwise the
+// reader would learn it from the API server, without file and line. What the
+// CRD fills in, Decode fills in.
+func TestCRDRules(t *testing.T) {
+	for plural := range bases {
+		text, err := os.ReadFile("../deploy/crd/espalier.dev_" + plural + ".yaml")
+		if err != nil {
+			t.Fatal(err)
+		}
+		var crd apiextensionsv1.CustomResourceDefinition
+		if err := yaml.UnmarshalStrict(text, &crd); err != nil {
+			t.Fatal(err)
+		}
+		root := *crd.Spec.Versions[0].Schema.OpenAPIV3Schema
+		w := walker{t: t, plural: plural}
+		w.cel("", root)
+		w.visit("spec", root.Properties["spec"])
+		t.Logf("%s: %d rules", plural, w.rules)
+		if w.rules < 10 {
+			t.Errorf("%s: only %d rules were found: the walk is broken", plural, w.rules)
+		}
+	}
+}
+
+type walker struct {
+	t      *testing.T
+	plural string
+	rules  int
+}
+
+func (w *walker) visit(path string, s apiextensionsv1.JSONSchemaProps) {
+	w.cel(path, s)
+	w.limits(path, s)
+	for _, name := range s.Required {
+		if path+"."+name != "spec.resource" { // refused below as ResourceMissing
+			w.refused(path+"."+name, "required", nil)
+		}
+	}
+	for _, name := range slices.Sorted(maps.Keys(s.Properties)) {
+		p := s.Properties[name]
+		if p.Default != nil {
+			w.filled(path+"."+name, p.Default.Raw)
+		}
+		w.visit(path+"."+name, p)
+	}
+	if s.Items != nil && s.Items.Schema != nil {
+		w.visit(path+"[0]", *s.Items.Schema)
+	}
+}
+
+func (w *walker) cel(path string, s apiextensionsv1.JSONSchemaProps) {
+	for _, rule := range s.XValidations {
+		w.rules++
+		text, known := celCases[rule.Message]
+		switch {
+		case !known:
+			w.t.Errorf("%s: the rule %q has no case: write it in Go as well", path, rule.Message)
+		case text != "" && !finding.Refused(judge(text)):
+			w.t.Errorf("%s: Decode accepts what the rule %q refuses", path, rule.Message)
+		}
+	}
+}
+
+func (w *walker) limits(path string, s apiextensionsv1.JSONSchemaProps) {
+	if s.Enum != nil {
+		w.refused(path, "enum", "nonsense")
+	}
+	if s.Pattern != "" {
+		w.refused(path, "pattern", "§ §")
+	}
+	if s.MinLength != nil {
+		w.refused(path, "minLength", "")
+	}
+	if s.MaxLength != nil {
+		w.refused(path, "maxLength", strings.Repeat("a", int(*s.MaxLength)+1))
+	}
+	if s.Minimum != nil {
+		w.refused(path, "minimum", *s.Minimum-1)
+	}
+	if s.Maximum != nil {
+		w.refused(path, "maximum", *s.Maximum+1)
+	}
+	if s.MaxItems != nil {
+		w.refused(path, "maxItems", w.list(path, int(*s.MaxItems)+1))
+	}
+}
+
+// refused sets a field of a valid document (nil removes it) and wants an error
+// finding at it or within.
+func (w *walker) refused(path, rule string, value any) {
+	w.rules++
+	tree := w.base(path)
+	set(w.t, w, tree, path, value)
+	findings := w.decode(tree)
+	parent := path[:strings.LastIndexByte(path, '.')]
+	for _, f := range findings {
+		field, _, _ := strings.Cut(f.Message, ": ")
+		if f.Severity == finding.Error && f.Line > 0 && (strings.HasPrefix(field, path) || field == parent || field == strings.TrimSuffix(parent, "[0]")) {
+			return
+		}
+	}
+	w.t.Errorf("%s: %s refuses %v, and Decode says %v", path, rule, value, lines(findings))
+}
+
+// filled wants the CRD's default where a document leaves the field out.
+func (w *walker) filled(path string, raw []byte) {
+	w.rules++
+	tree := w.base(path)
+	set(w.t, w, tree, path, nil)
+	text, err := yaml.Marshal(tree)
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	d, findings := decode(string(text))
+	if len(findings) > 0 {
+		w.t.Errorf("%s: %v", path, lines(findings))
+		return
+	}
+	native, err := repolayout.Encode(d)
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	var got, want any
+	if err := yaml.Unmarshal(native, &got); err != nil {
+		w.t.Fatal(err)
+	}
+	if err := json.Unmarshal(raw, &want); err != nil {
+		w.t.Fatal(err)
+	}
+	for _, step := range steps(path) {
+		if i, err := strconv.Atoi(step); err == nil {
+			got = got.([]any)[i]
+			continue
+		}
+		got = got.(map[string]any)[step]
+	}
+	if plain(got) != plain(want) {
+		w.t.Errorf("%s: the CRD fills in %v, Decode %v", path, want, got)
+	}
+}
+
+// plain prints a value; durations by their length.
+func plain(v any) string {
+	switch v := v.(type) {
+	case map[string]any:
+		var parts []string
+		for _, k := range slices.Sorted(maps.Keys(v)) {
+			parts = append(parts, k+"="+plain(v[k]))
+		}
+		return strings.Join(parts, ",")
+	case string:
+		if d, err := time.ParseDuration(v); err == nil {
+			return d.String()
+		}
+	}
+	return fmt.Sprint(v)
+}
+
+func (w *walker) base(path string) map[string]any {
+	text, best := bases[w.plural][""], ""
+	for prefix, b := range bases[w.plural] {
+		if strings.HasPrefix(path, prefix) && len(prefix) > len(best) {
+			text, best = b, prefix
+		}
+	}
+	var tree map[string]any
+	if err := yaml.Unmarshal([]byte(text), &tree); err != nil {
+		w.t.Fatal(err)
+	}
+	return tree
+}
+
+func (w *walker) decode(tree map[string]any) []v1alpha1.Finding {
+	text, err := yaml.Marshal(tree)
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	return judge(string(text))
+}
+
+func (w *walker) list(path string, n int) []any {
+	format, known := items[path]
+	if !known {
+		w.t.Fatalf("%s: write a good element of this list into items", path)
+	}
+	var list []any
+	for i := range n {
+		var item any
+		if err := json.Unmarshal([]byte(strings.Replace(format, "%d", strconv.Itoa(i), 1)), &item); err != nil {
+			w.t.Fatal(err)
+		}
+		list = append(list, item)
+	}
+	return list
+}
+
+func steps(path string) []string {
+	return strings.FieldsFunc(path, func(r rune) bool { return r == '.' || r == '[' || r == ']' })
+}
+
+// set writes a value at a path, making what is missing on the way; nil removes.
+func set(t *testing.T, w *walker, tree map[string]any, path string, value any) {
+	t.Helper()
+	var at any = tree
+	all := steps(path)
+	walked := ""
+	for i, step := range all {
+		last := i == len(all)-1
+		if n, err := strconv.Atoi(step); err == nil {
+			list := at.([]any)
+			walked += "[" + step + "]"
+			if last {
+				list[n] = value
+				return
+			}
+			at = list[n]
+			continue
+		}
+		walked = strings.TrimPrefix(walked+"."+step, ".")
+		m := at.(map[string]any)
+		switch {
+		case last && value == nil:
+			delete(m, step)
+			return
+		case last:
+			m[step] = value
+			return
+		}
+		if _, isList := items[walked]; isList && m[step] == nil {
+			m[step] = w.list(walked, 1)
+		} else if m[step] == nil {
+			m[step] = map[string]any{}
+		}
+		if walked == "spec.resource.candidates" {
+			delete(m, "instanceType")
+		}
+		at = m[step]
+	}
+}
