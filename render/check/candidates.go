@@ -240,7 +240,7 @@ func (c *checker) refusal(out Candidate, field string) finding.Problem {
 // information are reasons that decide nothing by themselves.
 var information = map[string]bool{
 	fit.CodeFloat16: true, fit.CodeEmulated: true, fit.CodeDriverUnknown: true, fit.CodeContextLimited: true,
-	fit.CodeFits: true, fit.CodeMultiNode: true, fit.CodeRecurrentState: true,
+	fit.CodeFits: true, fit.CodeMemoryEnough: true, fit.CodeMultiNode: true, fit.CodeRecurrentState: true,
 }
 
 // reasons joins what decided a verdict.

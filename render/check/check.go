@@ -98,6 +98,8 @@ type Assessment struct {
 	// Serving and Training are the configuration, with defaults; one is set.
 	Serving  settings.Serving
 	Training settings.Training
+	// Pool is the spec of the shared node pool, nil when the Workspace has its own.
+	Pool *v1alpha1.GPUNodePoolSpec
 }
 
 // Usable lists the candidates that can be bought and fit, in order.
@@ -157,7 +159,7 @@ func usd(amount float64) string {
 // Workspace checks a Workspace. pos says where its fields were written; nil:
 // findings carry no line.
 func Workspace(w *v1alpha1.Workspace, f Facts, pos repolayout.Position) Assessment {
-	c := &checker{workspace: w, facts: f, pos: pos}
+	c := &checker{workspace: w, facts: f, pos: pos, out: Assessment{Pool: f.Pool}}
 	c.model()
 	c.configuration()
 	c.runtime()

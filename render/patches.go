@@ -1,0 +1,219 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package render
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"maps"
+	"reflect"
+	"strings"
+
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+
+	"github.com/espalier-dev/espalier/render/internal/yamltext"
+	"github.com/espalier-dev/espalier/repo-layout/v1alpha1"
+
+	repolayout "github.com/espalier-dev/espalier/repo-layout"
+)
+
+// maxPatchBytes and maxPatchExpansion bound a user's patch: a Workspace is at
+// most 1.5 MiB as a whole.
+const (
+	maxPatchBytes     = 256 << 10
+	maxPatchExpansion = 64 << 10
+)
+
+// patched applies the user's patches and refuses what a tenant may not change.
+// The error names the first patch that does it.
+func (l layer) patched(ctx context.Context, own []*unstructured.Unstructured, patches []v1alpha1.Patch) ([]*unstructured.Unstructured, error) {
+	for i, p := range patches {
+		if err := checkText(p.Patch); err != nil {
+			return nil, patchError(i, err)
+		}
+	}
+	out, err := l.permitted(ctx, own, patches)
+	if err == nil {
+		return out, nil
+	}
+	for i := range patches {
+		if _, err := l.permitted(ctx, own, patches[:i+1]); err != nil {
+			return nil, patchError(i, err)
+		}
+	}
+	return nil, fmt.Errorf("spec.patches: %w", err)
+}
+
+func patchError(i int, err error) error {
+	return fmt.Errorf("spec.patches[%d]: %s", i, strings.Join(strings.Fields(err.Error()), " "))
+}
+
+// checkText refuses what would grow before Kustomize sees it.
+func checkText(text string) error {
+	if len(text) > maxPatchBytes {
+		return fmt.Errorf("larger than %d bytes", maxPatchBytes)
+	}
+	docs, err := yamltext.Parse([]byte(text), maxPatchExpansion)
+	if err != nil {
+		return err
+	}
+	for _, d := range docs {
+		for _, operation := range d.Content {
+			if op := yamltext.Field(operation, "op"); op != nil && (op.Value == "copy" || op.Value == "move") {
+				return fmt.Errorf("operation %q is not allowed: write the value", op.Value)
+			}
+		}
+	}
+	return nil
+}
+
+func (l layer) permitted(ctx context.Context, own []*unstructured.Unstructured, patches []v1alpha1.Patch) ([]*unstructured.Unstructured, error) {
+	out, err := l.build(ctx, patches)
+	if err != nil {
+		return nil, errors.New(strings.ReplaceAll(err.Error(), ownFolder, "the rendered objects"))
+	}
+	if err := sameObjects(own, out); err != nil {
+		return nil, err
+	}
+	for i := range out {
+		if err := permitted(own[i], out[i]); err != nil {
+			return nil, fmt.Errorf("%s %s: %w", out[i].GetKind(), out[i].GetName(), err)
+		}
+	}
+	return out, nil
+}
+
+// identity is what tells children apart.
+func identity(o *unstructured.Unstructured) string {
+	return o.GetAPIVersion() + " " + o.GetKind() + " " + o.GetNamespace() + "/" + o.GetName()
+}
+
+// sameObjects refuses added, removed and renamed objects.
+func sameObjects(own, out []*unstructured.Unstructured) error {
+	names := map[string]bool{}
+	for _, o := range own {
+		names[identity(o)] = true
+	}
+	for _, o := range out {
+		if !names[identity(o)] {
+			return fmt.Errorf("it adds or renames an object: there is no %s among the rendered ones", identity(o))
+		}
+		delete(names, identity(o))
+	}
+	for _, o := range own {
+		if names[identity(o)] {
+			return fmt.Errorf("it removes %s", identity(o))
+		}
+	}
+	return nil
+}
+
+// permitted compares an object with what was rendered before the patches.
+func permitted(own, out *unstructured.Unstructured) error {
+	if len(out.GetOwnerReferences()) > 0 || len(out.GetFinalizers()) > 0 {
+		return errors.New("owner references and finalizers are Espalier's")
+	}
+	if err := ourKeys("labels", own.GetLabels(), out.GetLabels()); err != nil {
+		return err
+	}
+	if err := ourKeys("annotations", own.GetAnnotations(), out.GetAnnotations()); err != nil {
+		return err
+	}
+	for _, field := range fixed[out.GetKind()] {
+		if !reflect.DeepEqual(at(own, field), at(out, field)) {
+			return fmt.Errorf("%s cannot be patched: %s", field, fixedBy[field])
+		}
+	}
+	template, ok, err := unstructured.NestedMap(out.Object, "spec", "template")
+	if err != nil || !ok {
+		return err
+	}
+	before, _, err := unstructured.NestedMap(own.Object, "spec", "template")
+	if err != nil {
+		return err
+	}
+	return permittedPod(before, template)
+}
+
+// fixed are fields that decide what is paid for or who is reached, by kind.
+var fixed = map[string][]string{
+	v1alpha1.GPUNodePoolKind: {"spec.provider", "spec.candidates", "spec.replicas", "spec.nodeLabels", "spec.deletionPolicy"},
+	"Deployment":             {"spec.selector", "spec.replicas"},
+	"Job":                    {"spec.suspend", "spec.selector", "spec.manualSelector"},
+	"Service":                {"spec.selector", "spec.externalIPs", "spec.externalName"},
+}
+
+// fixedBy says where a fixed field comes from.
+var fixedBy = map[string]string{
+	"spec.provider":       "the installation chooses it",
+	"spec.candidates":     "set spec.resource, which is what is sized and priced",
+	"spec.replicas":       "set spec.inference.replicas or spec.resource.count, which are what is sized and priced",
+	"spec.nodeLabels":     "set spec.resource.labelSelector",
+	"spec.deletionPolicy": "nodes of a Workspace go with it",
+	"spec.selector":       "it finds the pods of this Workspace and no others",
+	"spec.manualSelector": "it finds the pods of this Workspace and no others",
+	"spec.suspend":        "set spec.suspend of the Workspace",
+	"spec.externalIPs":    "it takes over traffic to an address that may be somebody else's",
+	"spec.externalName":   "it takes over traffic to a name that may be somebody else's",
+}
+
+func at(o *unstructured.Unstructured, field string) any {
+	v, _, _ := unstructured.NestedFieldNoCopy(o.Object, strings.Split(field, ".")...)
+	return v
+}
+
+// ourKeys refuses changes to labels or annotations that Espalier reads.
+func ourKeys(what string, own, out map[string]string) error {
+	all := maps.Clone(out)
+	if all == nil {
+		all = map[string]string{}
+	}
+	for k := range own {
+		all[k] = out[k]
+	}
+	for k := range all {
+		_, ours := own[k]
+		if (ours || reserved(k)) && own[k] != out[k] {
+			return fmt.Errorf("%s %s is Espalier's", what, k)
+		}
+	}
+	return nil
+}
+
+func reserved(key string) bool {
+	domain, _, _ := strings.Cut(key, "/")
+	return domain == v1alpha1.Group || strings.HasSuffix(domain, "."+v1alpha1.Group) || domain == "app.kubernetes.io"
+}
+
+// permittedPod checks a pod template: our labels and digest, the node selector
+// that keeps Workspaces off each other's nodes, and nothing that reaches the
+// host or the API server (the Pod Security level baseline, and no token).
+func permittedPod(own, out object) error {
+	ownMeta, outMeta := unstructured.Unstructured{Object: own}, unstructured.Unstructured{Object: out}
+	if err := ourKeys("pod labels", ownMeta.GetLabels(), outMeta.GetLabels()); err != nil {
+		return err
+	}
+	if err := ourKeys("pod annotations", ownMeta.GetAnnotations(), outMeta.GetAnnotations()); err != nil {
+		return err
+	}
+	ownSpec, _, _ := unstructured.NestedMap(own, "spec")
+	outSpec, ok, err := unstructured.NestedMap(out, "spec")
+	if err != nil || !ok {
+		return errors.New("the pod has no spec")
+	}
+	ownNodes, _, _ := unstructured.NestedStringMap(ownSpec, "nodeSelector")
+	outNodes, _, err := unstructured.NestedStringMap(outSpec, "nodeSelector")
+	if err != nil {
+		return err
+	}
+	for key, value := range ownNodes {
+		if outNodes[key] != value {
+			return fmt.Errorf("nodeSelector %s keeps the pods on their own nodes", key)
+		}
+	}
+	if v := outNodes[repolayout.LabelPool]; v != ownNodes[repolayout.LabelPool] {
+		return fmt.Errorf("nodeSelector %s chooses nodes of another pool", repolayout.LabelPool)
+	}
+	return confined(outSpec)
+}

@@ -1,0 +1,158 @@
+// SPDX-License-Identifier: Apache-2.0
+
+// Package render turns one Workspace, judged by render/check, into the objects
+// that run it: GPUNodePool; Deployment and Service, or Job, ConfigMap and claim.
+// It is the second of the two stages of rendering: Kustomize over the runtime's
+// base (presets/runtimes), then patches generated here, then the user's own
+// within the limits of a tenant.
+//
+// Equal input gives equal bytes: no clock, no map order, no random name, and
+// nothing that an upgrade of Espalier changes by itself (estimates of the
+// memory fit reach no argument). It never asks a cluster and adds no owner
+// references: the controller does.
+package render
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+
+	"github.com/espalier-dev/espalier/render/check"
+	"github.com/espalier-dev/espalier/repo-layout/v1alpha1"
+)
+
+// Options are settings of the installation.
+type Options struct {
+	// Provider of node pools that Workspaces do not share.
+	Provider v1alpha1.Provider
+	// HelperImage is Espalier's own image by digest: it fetches data and pushes
+	// adapters.
+	HelperImage string
+	// StorageClass of claims; "" is the cluster's default.
+	StorageClass string
+}
+
+// Input is what a Workspace is rendered from.
+type Input struct {
+	Workspace  *v1alpha1.Workspace
+	Assessment check.Assessment
+	// Candidate is the one that was obtained; before that, the first usable.
+	Candidate check.Candidate
+	// Config is the data of the ConfigMap that the spec names.
+	Config map[string]string
+	// Versions maps "Secret/name" to its resourceVersion: a rotated credential
+	// reaches the pods of a service. Content never gets here.
+	Versions map[string]string
+	Options  Options
+}
+
+// Output are the children of a Workspace.
+type Output struct {
+	// Pool is nil when the Workspace shares one.
+	Pool *unstructured.Unstructured
+	// Support is what the pods need: ConfigMap, claims, Service.
+	Support []*unstructured.Unstructured
+	// Workload is the Deployment or the Job.
+	Workload *unstructured.Unstructured
+	// Digest of every input, which is also on the pod template; of a tuning run
+	// what identifies it.
+	Digest string
+	// Resolved is for status.resolved.
+	Resolved v1alpha1.Resolved
+}
+
+// Objects lists every child in the order to apply them.
+func (o Output) Objects() []*unstructured.Unstructured {
+	var all []*unstructured.Unstructured
+	if o.Pool != nil {
+		all = append(all, o.Pool)
+	}
+	all = append(all, o.Support...)
+	if o.Workload != nil {
+		all = append(all, o.Workload)
+	}
+	return all
+}
+
+// patience bounds the build: it takes milliseconds, and patches are the user's.
+const patience = 30 * time.Second
+
+// Render renders the children of a Workspace that was not refused. An error is
+// the user's to mend, and names the patch where it is about one.
+func Render(in Input) (Output, error) {
+	if !in.Candidate.Usable() {
+		return Output{}, errors.New("rendering a Workspace without a candidate that it fits")
+	}
+	base, err := in.Assessment.Runtime.Base()
+	if err != nil {
+		return Output{}, err
+	}
+	j := job{Input: in, spec: &in.Workspace.Spec, name: in.Workspace.Name, namespace: in.Workspace.Namespace}
+	j.digest = j.inputDigest()
+	l := layer{base: base, name: j.name, namespace: j.namespace, labels: j.labels()}
+	if err := j.fill(&l); err != nil {
+		return Output{}, fmt.Errorf("rendering %s: %w", j.name, err)
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), patience)
+	defer cancel()
+	objects, err := l.build(ctx, nil)
+	if err != nil {
+		return Output{}, fmt.Errorf("rendering %s: %w", j.name, err)
+	}
+	if len(j.spec.Patches) > 0 {
+		if objects, err = l.patched(ctx, objects, j.spec.Patches); err != nil {
+			return Output{}, err
+		}
+	}
+	return j.output(objects)
+}
+
+// job is one Workspace being rendered.
+type job struct {
+	Input
+	spec            *v1alpha1.WorkspaceSpec
+	name, namespace string
+	digest          string
+}
+
+// inputDigest of a tuning run is what identifies it, and so without its image
+// and without credentials; of a service it is everything that its pods see.
+func (j job) inputDigest() string {
+	r := j.Assessment.Resolved
+	if j.spec.Tuning != nil {
+		return check.Sum("tuning", r.Digest, r.ModelRevision)
+	}
+	return check.Sum("inference", r.Digest, r.ModelRevision, r.Image, j.Versions)
+}
+
+func (j job) fill(l *layer) error {
+	if j.spec.Resource.NodePool == "" {
+		l.objects = append(l.objects, j.pool())
+	}
+	if j.spec.Tuning != nil {
+		return j.tuning(l)
+	}
+	return j.serving(l)
+}
+
+// output sorts the children into their places.
+func (j job) output(objects []*unstructured.Unstructured) (Output, error) {
+	out := Output{Digest: j.digest, Resolved: j.Assessment.Resolved}
+	for _, o := range objects {
+		switch o.GetKind() {
+		case v1alpha1.GPUNodePoolKind:
+			out.Pool = o
+		case "Deployment", "Job":
+			out.Workload = o
+		default:
+			out.Support = append(out.Support, o)
+		}
+	}
+	if out.Workload == nil {
+		return Output{}, fmt.Errorf("the base of %s %s has no workload", j.Assessment.Runtime.Name, j.Assessment.Runtime.Version)
+	}
+	return out, nil
+}

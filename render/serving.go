@@ -1,0 +1,149 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package render
+
+import (
+	"encoding/json"
+	"fmt"
+	"maps"
+	"slices"
+	"strconv"
+	"strings"
+
+	repolayout "github.com/espalier-dev/espalier/repo-layout"
+)
+
+// serving patches the base of vLLM.
+func (j job) serving(l *layer) error {
+	s := j.spec.Inference
+	args, err := j.arguments()
+	if err != nil {
+		return err
+	}
+	container := object{
+		"name": "vllm", "image": j.Assessment.Resolved.Image, "args": texts(args), "resources": j.gpus(),
+		"startupProbe": object{"failureThreshold": startupFailures(j.Assessment.Preset.Model.WeightBytes)},
+	}
+	set(container, "env", j.token(s.AccessSecret))
+	pod := object{"nodeSelector": j.nodeSelector(), "containers": []any{container}}
+	var volumes, mounts []any
+	var secrets []string
+	for _, a := range s.Adapters {
+		volume := repolayout.ShortName(63, "adapter-"+a.Name)
+		volumes = append(volumes, imageVolume(volume, a.Image))
+		mounts = append(mounts, mount(volume, adapterPath(a.Name)))
+		secrets = append(secrets, a.PullSecrets...)
+	}
+	set(container, "volumeMounts", mounts)
+	set(pod, "volumes", volumes)
+	set(pod, "imagePullSecrets", pullSecrets(secrets))
+	replicas := 1
+	if s.Replicas != nil {
+		replicas = int(*s.Replicas)
+	}
+	if j.spec.Suspend {
+		replicas = 0
+	}
+	l.patches = append(l.patches,
+		patch{kind: "Deployment", name: "workspace", body: object{
+			"metadata": object{"name": j.name},
+			"spec": object{
+				"replicas": replicas,
+				"selector": object{"matchLabels": j.selector()},
+				"template": object{
+					"metadata": object{"annotations": object{repolayout.AnnotationInputDigest: j.digest}},
+					"spec":     pod,
+				},
+			},
+		}, operations: []object{j.tolerate()}},
+		patch{kind: "Service", name: "workspace", body: object{
+			"metadata": object{"name": j.name},
+			"spec":     object{"selector": j.selector()},
+		}},
+	)
+	return nil
+}
+
+func adapterPath(name string) string { return "/adapters/" + name }
+
+// startupFailures is the number of probes, ten seconds apart, that starting may
+// take: half an hour, and another for every 64 GiB of weights to download and
+// load. The steps are coarse, so that a corrected size in the catalogue restarts
+// no pod.
+func startupFailures(weightBytes int64) int {
+	return 180 * (1 + int(weightBytes>>36))
+}
+
+// arguments of vLLM: the model, then engine arguments in the order of their
+// names. The user's configuration wins over what is chosen here; it cannot hold
+// what has a field of its own (render/settings).
+func (j job) arguments() ([]string, error) {
+	preset, s, spec := j.Assessment.Preset, j.Assessment.Serving, j.spec.Inference
+	chosen := map[string]string{
+		"served-model-name":      preset.Name(),
+		"tensor-parallel-size":   strconv.Itoa(j.Candidate.PodGPUs),
+		"gpu-memory-utilization": "0.9",
+		"dtype":                  j.Candidate.Fit.DType,
+		// "auto" lets vLLM take the longest that fits: a number computed here
+		// would change with the estimate, and restart pods on an upgrade.
+		"max-model-len": "auto",
+	}
+	for name, value := range preset.Args {
+		chosen[name] = value
+	}
+	for name, value := range map[string]string{
+		"revision": j.Assessment.Resolved.ModelRevision, "tokenizer-revision": j.Assessment.Resolved.ModelRevision,
+		"tool-call-parser": preset.ToolParser, "reasoning-parser": preset.ReasoningParser,
+	} {
+		if value != "" {
+			chosen[name] = value
+		}
+	}
+	if preset.ToolParser != "" {
+		chosen["enable-auto-tool-choice"] = ""
+	}
+	if spec.ContextLength > 0 {
+		chosen["max-model-len"] = strconv.Itoa(int(spec.ContextLength))
+	}
+	modules, err := j.adapterModules()
+	if err != nil {
+		return nil, err
+	}
+	if len(modules) > 0 {
+		chosen["enable-lora"] = ""
+		chosen["max-loras"] = strconv.Itoa(len(modules))
+		chosen["max-lora-rank"] = strconv.Itoa(j.Assessment.AdapterRank())
+	}
+	for name, value := range s.Args {
+		delete(chosen, strings.TrimPrefix(name, "no-"))
+		chosen[name] = value
+	}
+	// The positional form: --model is deprecated for `vllm serve`.
+	args := []string{preset.ID}
+	for _, name := range slices.Sorted(maps.Keys(chosen)) {
+		if chosen[name] == "" {
+			args = append(args, "--"+name)
+			continue
+		}
+		args = append(args, "--"+name+"="+chosen[name])
+	}
+	if len(modules) > 0 {
+		args = append(append(args, "--lora-modules"), modules...)
+	}
+	return args, nil
+}
+
+// adapterModules are the values of --lora-modules, in the order of the spec.
+func (j job) adapterModules() ([]string, error) {
+	var modules []string
+	for _, a := range j.spec.Inference.Adapters {
+		text, err := json.Marshal(map[string]string{
+			"name": a.Name, "path": adapterPath(a.Name), "base_model_name": j.Assessment.Preset.Name(),
+		})
+		if err != nil {
+			return nil, fmt.Errorf("naming adapter %s: %w", a.Name, err)
+		}
+		modules = append(modules, string(text))
+	}
+	return modules, nil
+}

@@ -1,0 +1,216 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package render
+
+import (
+	"fmt"
+	"path"
+	"strings"
+
+	"sigs.k8s.io/yaml"
+
+	"github.com/espalier-dev/espalier/render/check"
+	"github.com/espalier-dev/espalier/repo-layout/v1alpha1"
+
+	repolayout "github.com/espalier-dev/espalier/repo-layout"
+)
+
+// Paths within the pods of a run.
+const (
+	workPath   = "/work"
+	dataPath   = "/data"
+	outputPath = "/output"
+)
+
+// tuning patches the base of Axolotl.
+func (j job) tuning(l *layer) error {
+	t := j.spec.Tuning
+	config, err := j.axolotl()
+	if err != nil {
+		return err
+	}
+	l.objects = append(l.objects, object{
+		"apiVersion": "v1", "kind": "ConfigMap",
+		"metadata": object{"name": j.name + "-config"},
+		"data":     object{"axolotl.yaml": config},
+	})
+	train := object{"name": "train", "image": j.Assessment.Resolved.Image, "resources": j.gpus()}
+	set(train, "env", j.token(t.AccessSecret))
+	volumes := []any{
+		object{"name": "config", "configMap": object{"name": j.name + "-config"}},
+		object{"name": "work", "persistentVolumeClaim": object{"claimName": j.name + "-work"}},
+	}
+	data, volume, err := j.input()
+	if err != nil {
+		return err
+	}
+	init := []any{data}
+	volumes = append(volumes, volume)
+	pod := object{"nodeSelector": j.nodeSelector()}
+	set(pod, "imagePullSecrets", pullSecrets(t.Input.PullSecrets))
+	if t.Output.Claim != "" {
+		// The component has moved train among the containers.
+		l.components = append(l.components, "claim")
+		train["volumeMounts"] = []any{object{"name": "output", "mountPath": outputPath}}
+		pod["containers"] = []any{train}
+		volumes = append(volumes, object{"name": "output", "persistentVolumeClaim": object{"claimName": t.Output.Claim}})
+	} else {
+		publish, volume, err := j.publish()
+		if err != nil {
+			return err
+		}
+		init = append(init, train)
+		pod["containers"] = []any{publish}
+		volumes = append(volumes, volume)
+	}
+	pod["initContainers"], pod["volumes"] = init, volumes
+	l.patches = append(l.patches, j.run(pod), j.work())
+	return nil
+}
+
+// run is the patch of the Job.
+func (j job) run(pod object) patch {
+	return patch{kind: "Job", name: "workspace-run", body: object{
+		"metadata": object{"name": repolayout.RunName(j.name, j.digest)},
+		"spec": object{
+			"suspend": j.spec.Suspend,
+			"template": object{
+				"metadata": object{"annotations": object{repolayout.AnnotationInputDigest: j.digest}},
+				"spec":     pod,
+			},
+		},
+	}, operations: []object{j.tolerate()}}
+}
+
+// work is the patch of the claim for checkpoints.
+func (j job) work() patch {
+	spec := object{"resources": object{"requests": object{
+		"storage": fmt.Sprintf("%dGi", workGiB(j.Assessment.Preset.Model.WeightBytes)),
+	}}}
+	if c := j.Options.StorageClass; c != "" {
+		spec["storageClassName"] = c
+	}
+	return patch{kind: "PersistentVolumeClaim", name: "workspace-work", body: object{
+		"metadata": object{"name": j.name + "-work"}, "spec": spec,
+	}}
+}
+
+// workGiB is the size of the claim: the base model as downloaded, and 20 GiB
+// for prepared data and checkpoints, in steps of 32 GiB: a claim cannot shrink,
+// and a corrected size in the catalogue should change none.
+func workGiB(weightBytes int64) int64 {
+	const step = 32 << 30
+	need := weightBytes + weightBytes/5 + 20<<30
+	return (need + step - 1) / step * 32
+}
+
+// input is the patch of the container that fetches the data, and the volume
+// that it is in.
+func (j job) input() (container, volume object, err error) {
+	in := j.spec.Tuning.Input
+	none := object{"name": "data", "$patch": "delete"}
+	switch {
+	case in.Claim != "":
+		return none, object{"name": "data", "persistentVolumeClaim": object{"claimName": in.Claim, "readOnly": true}}, nil
+	case in.Image != "":
+		return none, imageVolume("data", in.Image), nil
+	}
+	if err := j.needHelper("fetching the data"); err != nil {
+		return nil, nil, err
+	}
+	args := append([]string{"--to", dataPath}, in.URLs...)
+	return object{"name": "data", "image": j.Options.HelperImage, "args": texts(args)},
+		object{"name": "data", "emptyDir": object{}}, nil
+}
+
+// publish is the patch of the container that pushes the adapter, and the volume
+// with the credential in the form that every registry client reads.
+func (j job) publish() (container, volume object, err error) {
+	if err := j.needHelper("pushing the adapter"); err != nil {
+		return nil, nil, err
+	}
+	out := j.spec.Tuning.Output
+	return object{
+			"name": "publish", "image": j.Options.HelperImage,
+			"args": texts([]string{"--from", j.outputFolder(), "--to", out.Image}),
+		}, object{"name": "docker", "secret": object{
+			"secretName":  out.PushSecret,
+			"defaultMode": 0o400,
+			"items":       []any{object{"key": ".dockerconfigjson", "path": "config.json"}},
+		}}, nil
+}
+
+// runFolder keeps runs of other inputs on the same claim apart: one must not go
+// on from the checkpoints of another.
+func (j job) runFolder() string { return strings.TrimPrefix(repolayout.RunName("", j.digest), "-") }
+
+func (j job) outputFolder() string {
+	if j.spec.Tuning.Output.Claim != "" {
+		return path.Join(outputPath, repolayout.RunName(j.name, j.digest))
+	}
+	return path.Join(workPath, j.runFolder(), "out")
+}
+
+// axolotl is the configuration file of the trainer. Names and values are those
+// of Axolotl 0.19's schema (src/axolotl/utils/schemas).
+func (j job) axolotl() (string, error) {
+	t, a := j.spec.Tuning, j.Assessment
+	config := map[string]any{
+		"base_model":       a.Preset.ID,
+		"adapter":          string(t.Method),
+		"load_in_4bit":     t.Method == v1alpha1.QLoRA,
+		"lora_r":           a.Training.Rank,
+		"sequence_len":     a.Training.SequenceLength,
+		"micro_batch_size": a.Training.MicroBatch,
+		"optimizer":        a.Training.Optimizer,
+		// The image has no flash-attn; sdpa keeps packed samples apart too.
+		"attn_implementation":          "sdpa",
+		"gradient_checkpointing":       !a.Training.NoCheckpointing,
+		"datasets":                     j.datasets(),
+		"dataset_prepared_path":        path.Join(workPath, j.runFolder(), "prepared"),
+		"output_dir":                   j.outputFolder(),
+		"auto_resume_from_checkpoints": true,
+		"save_first_step":              true, // fails early where the volume cannot be written
+	}
+	// GPUs before Ampere have no bfloat16.
+	half := j.Candidate.Fit.DType == "float16"
+	config["bf16"], config["fp16"] = !half, half
+	if a.Resolved.ModelRevision != "" {
+		config["revision_of_model"] = a.Resolved.ModelRevision
+	}
+	if len(a.Training.Targets) > 0 {
+		config["lora_target_modules"] = a.Training.Targets
+	} else {
+		config["lora_target_linear"] = true
+	}
+	for name, value := range a.Training.Axolotl {
+		config[name] = value
+	}
+	text, err := yaml.Marshal(config)
+	if err != nil {
+		return "", fmt.Errorf("writing axolotl.yaml: %w", err)
+	}
+	return string(text), nil
+}
+
+// datasets names the files by type where their names say it; a folder from a
+// claim or an image is loaded as the data set library finds it.
+func (j job) datasets() []any {
+	one := func(file string) object {
+		return object{
+			"path": file, "type": "chat_template", "chat_template": "tokenizer_default",
+			"field_messages": j.Assessment.Training.MessagesField,
+		}
+	}
+	var sets []any
+	for _, address := range j.spec.Tuning.Input.URLs {
+		name := check.FileName(address)
+		set := one(path.Join(dataPath, name))
+		set["ds_type"] = check.DataType(name)
+		sets = append(sets, set)
+	}
+	if len(sets) == 0 {
+		sets = append(sets, one(dataPath))
+	}
+	return sets
+}
