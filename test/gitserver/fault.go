@@ -66,8 +66,8 @@ func serviceOf(r *http.Request) Service {
 	return Other
 }
 
-// Fault is one way for the server to misbehave. Exactly one of Status, Hang,
-// Drop and Before says how; a fault without any drops the connection.
+// Fault is one way for the server to misbehave. At most one of Status, Hang,
+// Before and After says how; a fault with none of them drops the connection.
 type Fault struct {
 	// Service that is hit. Empty: all.
 	Service Service
