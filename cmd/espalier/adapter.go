@@ -60,7 +60,7 @@ func newAdapterPushCommand() *cobra.Command {
 	fs.StringVar(&o.From, "from", "", "Folder that the trainer wrote the adapter to (required)")
 	fs.StringVar(&o.To, "to", "", "Image reference with a tag to push to (required)")
 	fs.StringArrayVar(&annotations, "annotation", nil, "Annotation KEY=VALUE of the image; may be given several times")
-	fs.StringVar(&dockerConfig, "docker-config", "", "Folder with config.json or .dockerconfigjson; empty: Docker's default, which DOCKER_CONFIG moves")
+	fs.StringVar(&dockerConfig, "docker-config", "", "Folder with config.json or .dockerconfigjson; empty: that of DOCKER_CONFIG, else Docker's default")
 	fs.IntVar(&o.Attempts, "attempts", adapter.DefaultAttempts, "How often the push is tried")
 	fs.StringVar(&termination, "termination-log", terminationLog, "File for the termination message; the default is written only where it exists")
 	cobra.CheckErr(command.MarkFlagRequired("from"))

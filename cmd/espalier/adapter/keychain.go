@@ -20,8 +20,11 @@ type dockerConfig struct{ file *configfile.ConfigFile }
 
 // DockerConfig reads the credentials of a folder: config.json as Docker names
 // the file, or .dockerconfigjson as a mounted Secret of Kubernetes does. An
-// empty dir is Docker's own default, which DOCKER_CONFIG moves.
+// empty dir is that of DOCKER_CONFIG, without which it is Docker's own default.
 func DockerConfig(dir string) (authn.Keychain, error) {
+	if dir == "" {
+		dir = os.Getenv("DOCKER_CONFIG")
+	}
 	if dir == "" {
 		return authn.DefaultKeychain, nil
 	}

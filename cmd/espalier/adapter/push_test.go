@@ -391,7 +391,14 @@ func TestCredentials(t *testing.T) {
 			t.Errorf("error: %v", err)
 		}
 	})
+	t.Run("Environment", func(t *testing.T) {
+		t.Setenv("DOCKER_CONFIG", t.TempDir())
+		if _, err := DockerConfig(""); err == nil || !strings.Contains(err.Error(), "neither config.json nor .dockerconfigjson") {
+			t.Errorf("error: %v, want the folder of DOCKER_CONFIG to be looked at", err)
+		}
+	})
 	t.Run("Default", func(t *testing.T) {
+		t.Setenv("DOCKER_CONFIG", "")
 		if keychain, err := DockerConfig(""); err != nil || keychain != authn.DefaultKeychain {
 			t.Errorf("got %v, %v; want Docker's own default", keychain, err)
 		}

@@ -11,9 +11,9 @@ import (
 	"strings"
 )
 
-// maxNameBytes leaves room below the 255 bytes of a file name for the ending
-// that a second file of the same name gets.
-const maxNameBytes = 200
+// maxNameBytes leaves room below the 255 bytes of a file name for the number
+// that a second file of the same name gets and for the ending of its record.
+const maxNameBytes = 240
 
 // target is one URL and the file it goes to.
 type target struct {
@@ -73,7 +73,8 @@ func demandedSum(fragment string) (string, error) {
 }
 
 // baseName is the last element of a URL's path as a plain file name: no
-// separator, no leading dot, no character that a shell or a glob reads.
+// separator, no leading dot, no character that a shell or a glob reads. A name
+// that is plain stays as it is: the trainer's configuration names it so.
 func baseName(urlPath string) string {
 	name := strings.Map(func(r rune) rune {
 		switch {
@@ -82,7 +83,7 @@ func baseName(urlPath string) string {
 		}
 		return '-'
 	}, path.Base(urlPath))
-	name = strings.TrimLeft(name, ".-")
+	name = strings.TrimLeft(name, ".")
 	if name == "" {
 		return "data"
 	}

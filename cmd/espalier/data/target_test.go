@@ -7,6 +7,8 @@ import (
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
+
+	"github.com/espalier-dev/espalier/render/check"
 )
 
 func TestNames(t *testing.T) {
@@ -26,14 +28,14 @@ func TestNames(t *testing.T) {
 			want:   []string{"train.jsonl", "train-2.jsonl", "train-3.jsonl", "train-2-2.jsonl"},
 		},
 		"Hostile": {
-			reason: "A name never leaves the folder, hides, or is an option.",
+			reason: "A name never leaves the folder, or hides.",
 			urls:   []string{"https://a.example/..%2f..%2fetc%2fpasswd", "https://a.example/..", "https://a.example/", "https://a.example/-rf", "https://a.example/.bashrc", "https://a.example/a%00b%0a.txt"},
-			want:   []string{"passwd", "data", "data-2", "rf", "bashrc", "a-b-.txt"},
+			want:   []string{"passwd", "data", "-", "-rf", "bashrc", "a-b-.txt"},
 		},
 		"Long": {
 			reason: "File names have 255 bytes; the ending stays, since loaders read it.",
 			urls:   []string{"https://a.example/" + strings.Repeat("x", 400) + ".parquet"},
-			want:   []string{strings.Repeat("x", 192) + ".parquet"},
+			want:   []string{strings.Repeat("x", 232) + ".parquet"},
 		},
 	}
 	for name, tc := range cases {
@@ -86,6 +88,9 @@ func FuzzParseTarget(f *testing.F) {
 		}
 		if got.name == "" || strings.ContainsAny(got.name, "/\\\x00\n") || strings.HasPrefix(got.name, ".") || len(got.name) > maxNameBytes {
 			t.Errorf("%q gives the file name %q", raw, got.name)
+		}
+		if named := check.FileName(raw); named != "" && len(named) <= maxNameBytes && got.name != named && named != "/" {
+			t.Errorf("%q is downloaded as %q, the trainer is told %q", raw, got.name, named)
 		}
 	})
 }
