@@ -29,8 +29,11 @@ var bases = map[string]map[string]string{
 		"spec.tuning":    header + onA100 + tunes + fromURL + intoClaim,
 		"spec.inference": header + onA100 + serves,
 	},
+	"reposyncs":    {"": following},
 	"gpunodepools": {"": "apiVersion: espalier.dev/v1alpha1\nkind: GPUNodePool\nmetadata: {name: a}\nspec:\n  provider: aks\n  candidates: [{instanceType: A}]\n"},
 }
+
+const following = "apiVersion: espalier.dev/v1alpha1\nkind: RepoSync\nmetadata: {name: a}\nspec:\n  source: {git: {url: 'https://git.example.com/a.git'}}\n"
 
 // items are good elements of lists, to be repeated or broken; %d tells them apart.
 var items = map[string]string{
@@ -56,6 +59,9 @@ var celCases = map[string]string{
 	"output.image needs output.pushSecret: a Secret of type kubernetes.io/dockerconfigjson that may push there":       header + onA100 + tunes + fromURL + "    output: {image: 'registry.example.com/a/b:1'}\n",
 	"metadata.name: at most 48 lower-case letters, digits and dashes, because Service and Job names are made from it": strings.Replace(header, "{name: a}", "{name: A}", 1) + onA100 + serves,
 	"provider existing selects nodes by nodeLabels: name at least one":                                                strings.Replace(bases["gpunodepools"][""], "aks", "existing", 1),
+	"path: a folder within the repository, relative to its root and without '..'":                                     following + "  path: a/../..\n",
+	"url: no credentials in the address; put them into a Secret and name it in secretRef":                             strings.Replace(following, "git.ex", "user:token@git.ex", 1),
+	"ref: branch or tag, not both": strings.Replace(following, "a.git'", "a.git', ref: {branch: a, tag: b}", 1),
 	// Of two generations, which a single document does not have: the API server's and the plan's.
 	"a Workspace cannot turn from inference into tuning or back: give the new task a Workspace of its own": "",
 	"provider is immutable: delete the pool and declare another":                                           "",
@@ -118,7 +124,7 @@ func (w *walker) cel(path string, s apiextensionsv1.JSONSchemaProps) {
 		switch {
 		case !known:
 			w.t.Errorf("%s: the rule %q has no case: write it in Go as well", path, rule.Message)
-		case text != "" && !finding.Refused(judge(text)):
+		case text != "" && !finding.Refused(w.findings(text)):
 			w.t.Errorf("%s: Decode accepts what the rule %q refuses", path, rule.Message)
 		}
 	}
@@ -142,6 +148,13 @@ func (w *walker) limits(path string, s apiextensionsv1.JSONSchemaProps) {
 	}
 	if s.Maximum != nil {
 		w.refused(path, "maximum", *s.Maximum+1)
+	}
+	if s.MaxProperties != nil {
+		many := map[string]any{}
+		for i := range *s.MaxProperties + 1 {
+			many["k"+strconv.Itoa(int(i))] = "v"
+		}
+		w.refused(path, "maxProperties", many)
 	}
 	if s.MaxItems != nil {
 		w.refused(path, "maxItems", w.list(path, int(*s.MaxItems)+1))
@@ -174,14 +187,10 @@ func (w *walker) filled(path string, raw []byte) {
 	if err != nil {
 		w.t.Fatal(err)
 	}
-	d, findings := decode(string(text))
+	native, findings := w.read(string(text))
 	if len(findings) > 0 {
 		w.t.Errorf("%s: %v", path, lines(findings))
 		return
-	}
-	native, err := repolayout.Encode(d)
-	if err != nil {
-		w.t.Fatal(err)
 	}
 	var got, want any
 	if err := yaml.Unmarshal(native, &got); err != nil {
@@ -238,7 +247,34 @@ func (w *walker) decode(tree map[string]any) []v1alpha1.Finding {
 	if err != nil {
 		w.t.Fatal(err)
 	}
-	return judge(string(text))
+	return w.findings(string(text))
+}
+
+// read decodes a document and returns what became of it, as YAML.
+func (w *walker) read(text string) ([]byte, []v1alpha1.Finding) {
+	if w.plural == "reposyncs" {
+		doc := repolayout.Split("f.yaml", []byte(text))[0]
+		s, findings := repolayout.DecodeSync(doc.Text, doc)
+		native, err := yaml.Marshal(s)
+		if err != nil {
+			w.t.Fatal(err)
+		}
+		return native, findings
+	}
+	d, findings := decode(text)
+	if finding.Refused(findings) {
+		return nil, findings
+	}
+	native, err := repolayout.Encode(d)
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	return native, findings
+}
+
+func (w *walker) findings(text string) []v1alpha1.Finding {
+	_, findings := w.read(text)
+	return findings
 }
 
 func (w *walker) list(path string, n int) []any {

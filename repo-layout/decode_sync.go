@@ -3,7 +3,6 @@
 package repolayout
 
 import (
-	"path"
 	"regexp"
 	"slices"
 	"strings"
@@ -42,6 +41,9 @@ func DecodeSync(doc []byte, pos Position) (*v1alpha1.RepoSync, []v1alpha1.Findin
 }
 
 const (
+	maxPath          = 512
+	maxSubstitutions = 64
+
 	defaultBranch      = "main"
 	defaultInterval    = time.Minute
 	defaultTimeout     = time.Minute
@@ -94,26 +96,66 @@ func syncProblems(s *v1alpha1.RepoSync) []finding.Problem {
 		v.refuse(finding.NameInvalid, "metadata.name", "a name is required")
 	}
 	v.reference("metadata.name", v1alpha1.RepoSyncKind, s.Name)
-	if g := s.Spec.Source.Git; g == nil {
-		v.refuse(finding.MissingField, "spec.source.git", "name the repository: spec.source.git.url")
-	} else {
-		v.cloneAddress("spec.source.git.url", g.URL)
-		v.ref("spec.source.git.ref", g.Ref)
+	v.source(s.Spec.Source.Git)
+	if p := s.Spec.Path; strings.HasPrefix(p, "/") || slices.Contains(strings.Split(p, "/"), "..") || len(p) > maxPath {
+		v.refuse(finding.ReferenceInvalid, "spec.path", "want a folder within the repository, relative to its root, without '..' and of at most %d characters", maxPath)
 	}
-	if p := s.Spec.Path; strings.HasPrefix(p, "/") || slices.Contains(strings.Split(path.Clean(p), "/"), "..") {
-		v.refuse(finding.ReferenceInvalid, "spec.path", "want a folder within the repository, relative to its root and without '..'")
+	v.timeout("spec.interval", s.Spec.Interval.Duration)
+	v.timeout("spec.timeout", s.Spec.Timeout.Duration)
+	if p := s.Spec.DeletionPolicy; p != v1alpha1.Delete && p != v1alpha1.Orphan {
+		v.refuse(finding.NotOneOf, "spec.deletionPolicy", "want %s or %s", v1alpha1.Delete, v1alpha1.Orphan)
 	}
-	for _, from := range sortedKeys(s.Spec.Substitutions) {
-		at := finding.Key("spec.substitutions", from)
-		v.instanceType(at, s.Spec.Substitutions[from], true)
-		if _, chained := s.Spec.Substitutions[s.Spec.Substitutions[from]]; chained {
+	v.substitutions("spec.substitutions", s.Spec.Substitutions)
+	if h := s.Spec.Hook; h != nil {
+		v.secretRef("spec.hook.secretRef", &h.SecretRef)
+	}
+	if r := s.Spec.Report; r != nil && r.Commit != nil {
+		v.commitReport("spec.report.commit", *r.Commit)
+	}
+	return v.problems
+}
+
+func (v *validator) source(g *v1alpha1.GitSource) {
+	const path = "spec.source.git"
+	if g == nil {
+		v.refuse(finding.MissingField, path, "name the repository: spec.source.git.url")
+		return
+	}
+	v.cloneAddress(path+".url", g.URL)
+	v.ref(path+".ref", g.Ref)
+	v.secretRef(path+".secretRef", g.SecretRef)
+}
+
+func (v *validator) substitutions(path string, table map[string]string) {
+	v.atMost(path, len(table), maxSubstitutions)
+	for _, from := range sortedKeys(table) {
+		at := finding.Key(path, from)
+		v.instanceType(at, table[from], true)
+		if _, chained := table[table[from]]; chained {
 			v.refuse(finding.NotOneOf, at, "what it becomes is substituted itself, and only one step is taken: write the last instance type")
 		}
 	}
-	if r := s.Spec.Report; r != nil && r.Commit != nil && r.Commit.URL != "" {
-		v.cloneAddress("spec.report.commit.url", r.Commit.URL)
+}
+
+func (v *validator) commitReport(path string, c v1alpha1.CommitReport) {
+	if c.URL != "" {
+		v.cloneAddress(path+".url", c.URL)
 	}
-	return v.problems
+	if c.Branch != "" && !refName.MatchString(c.Branch) {
+		v.refuse(finding.ReferenceInvalid, path+".branch", "this is no name of a branch")
+	}
+	v.secretRef(path+".secretRef", c.SecretRef)
+	v.timeout(path+".minInterval", c.MinInterval.Duration)
+}
+
+func (v *validator) secretRef(path string, ref *v1alpha1.LocalObjectReference) {
+	if ref == nil {
+		return
+	}
+	if ref.Name == "" {
+		v.refuse(finding.ReferenceInvalid, path+".name", "name the Secret")
+	}
+	v.reference(path+".name", "Secret", ref.Name)
 }
 
 func (v *validator) cloneAddress(field, url string) {

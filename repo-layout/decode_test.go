@@ -187,6 +187,11 @@ spec:
 			want: []string{"5: error: sops: SOPS encrypted this Secret and no RepoSync decrypts it: let Flux apply it from a folder of its own, " +
 				"with decryption set (EncryptedSecret)"},
 		},
+		"TokenSecret": {
+			reason: "Whoever can push would hold the rights of any service account of the namespace.",
+			text:   "apiVersion: v1\nkind: Secret\nmetadata: {name: a, annotations: {kubernetes.io/service-account.name: b}}\ntype: kubernetes.io/service-account-token\n",
+			want:   []string{"4: error: type: Kubernetes would fill this Secret with the token of a service account, which no repository may ask for (SecretType)"},
+		},
 		"PlainSecret": {
 			reason: "It is applied, and whoever reviews it should know who else reads it.",
 			text:   "apiVersion: v1\nkind: Secret\nmetadata: {name: a}\nstringData: {token: hunter2}\n",

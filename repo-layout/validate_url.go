@@ -7,6 +7,7 @@ import (
 	"net/url"
 	"regexp"
 	"strings"
+	"unicode"
 
 	"github.com/espalier-dev/espalier/repo-layout/finding"
 )
@@ -20,6 +21,10 @@ func (v *validator) url(field, address string) {
 	u, err := url.Parse(address)
 	if err != nil || (u.Scheme != "http" && u.Scheme != "https") || u.Hostname() == "" {
 		v.refuse(finding.URLInvalid, field, "want an address that begins with https:// or http://")
+		return
+	}
+	if strings.ContainsFunc(u.Host, func(r rune) bool { return r > unicode.MaxASCII }) {
+		v.refuse(finding.URLInvalid, field, "write the host in ASCII, as xn--…: other letters can look like a host that they are not")
 		return
 	}
 	if why := forbiddenHost(u.Hostname()); why != "" {
@@ -61,13 +66,17 @@ var forbiddenNames = map[string]string{
 // https://learn.microsoft.com/azure/virtual-network/what-is-ip-address-168-63-129-16
 var wireServer = netip.MustParseAddr("168.63.129.16")
 
-// forbiddenRanges are ranges that netip does not name and that lead inside:
-// shared address space (RFC 6598), "this network" and NAT64 of any of them.
+// forbiddenRanges are ranges that netip does not name and that lead inside or
+// nowhere: shared address space (RFC 6598), "this network", reserved and
+// broadcast, site-local, and IPv4 within IPv6 (NAT64, 6to4).
 var forbiddenRanges = []netip.Prefix{
 	netip.MustParsePrefix("100.64.0.0/10"),
 	netip.MustParsePrefix("0.0.0.0/8"),
+	netip.MustParsePrefix("240.0.0.0/4"),
+	netip.MustParsePrefix("fec0::/10"),
 	netip.MustParsePrefix("64:ff9b::/96"),
 	netip.MustParsePrefix("64:ff9b:1::/48"),
+	netip.MustParsePrefix("2002::/16"),
 }
 
 // numeric is a last label that resolvers may read as a number of an address
@@ -109,7 +118,7 @@ func forbiddenAddr(a netip.Addr) string {
 	}
 	for _, r := range forbiddenRanges {
 		if r.Contains(a) {
-			return "this address leads into the network of the node"
+			return "this address leads into the network of the node or nowhere"
 		}
 	}
 	return ""

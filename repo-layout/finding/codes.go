@@ -18,6 +18,7 @@ const (
 	SpecWrapper      = "SpecWrapper"      // spec where the kind has none, or none where it has one
 	ServerField      = "ServerField"      // warning: a field that only a server writes; it is ignored
 	EncryptedSecret  = "EncryptedSecret"  // a Secret that SOPS encrypted: nobody here decrypts it
+	SecretType       = "SecretType"       // a Secret that Kubernetes fills with a service account's token
 	SecretInGit      = "SecretInGit"      // warning: a Secret that whoever can read the repository can read
 	NameCollision    = "NameCollision"    // two documents stand for one object
 )

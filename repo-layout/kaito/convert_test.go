@@ -180,6 +180,12 @@ inference:
 			doc:    document(tuned + "  input: {urls: ['https://data.example.com/a']}\n  output:\n    image: registry.example.com/a/b:1\n"),
 			want:   []string{"9 error PushSecretMissing"},
 		},
+		"OutputReadOnly": {
+			reason: "KAITO takes it and the run fails when it is done.",
+			doc: document(tuned + "  input: {urls: ['https://data.example.com/a']}\n" +
+				"  output:\n    volumeSource:\n      persistentVolumeClaim: {claimName: a, readOnly: true}\n"),
+			want: []string{"11 error VolumeUnsupported"},
+		},
 		"CapitalsInImage": {
 			reason: "No registry takes a repository name with capitals.",
 			doc: document(tuned + "  input: {urls: ['https://data.example.com/a']}\n" +

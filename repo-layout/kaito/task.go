@@ -161,6 +161,9 @@ func (c *converter) output(d dataDestination) v1alpha1.DataDestination {
 	out := v1alpha1.DataDestination{Image: d.Image, PushSecret: d.ImagePushSecret}
 	if d.Volume != nil {
 		out.Claim = c.claim(d.Volume, path+".volumeSource")
+		if p := d.Volume.PersistentVolumeClaim; p != nil && p.ReadOnly {
+			c.refuse(finding.VolumeUnsupported, path+".volumeSource.persistentVolumeClaim.readOnly", "the adapter is written there: remove readOnly")
+		}
 	}
 	return out
 }

@@ -1,0 +1,81 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package repolayout_test
+
+import (
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+
+	repolayout "github.com/espalier-dev/espalier/repo-layout"
+	"github.com/espalier-dev/espalier/repo-layout/v1alpha1"
+)
+
+func decodeSync(text string) (*v1alpha1.RepoSync, []v1alpha1.Finding) {
+	doc := repolayout.Split("sync.yaml", []byte(text))[0]
+	return repolayout.DecodeSync(doc.Text, doc)
+}
+
+func TestDecodeSync(t *testing.T) {
+	for name, c := range map[string]struct {
+		reason string
+		text   string
+		want   []string
+	}{
+		"Good": {reason: "The least that follows a repository.", text: following},
+		"Chain": {
+			reason: "One step is taken, so a chain would end on a size that was meant to be left.",
+			text:   following + "  substitutions:\n    A: B\n    B: C\n",
+			want: []string{"7: error: spec.substitutions.A: what it becomes is substituted itself, and only one step is taken: " +
+				"write the last instance type (NotOneOf)"},
+		},
+		"SSHByColon": {
+			reason: "git's short form is no URL, and would be read as a relative path.",
+			text:   strings.Replace(following, "https://git.example.com/a.git", "git@git.example.com:a.git", 1),
+			want:   []string{"5: error: spec.source.git.url: want an address that begins with https://, http:// or ssh:// (URLInvalid)"},
+		},
+		"Credentials": {
+			reason: "The message does not repeat the token.",
+			text:   strings.Replace(following, "git.example.com", "bot:hunter2@git.example.com", 1),
+			want:   []string{"5: error: spec.source.git.url: no credentials in the address: put them into a Secret and name it in secretRef (URLCredentials)"},
+		},
+		"UnknownField": {
+			reason: "As strict as every other kind.",
+			text:   following + "  prunes: true\n",
+			want:   []string{"6: error: spec.prunes: no such field; did you mean prune? (UnknownField)"},
+		},
+		"OtherKind": {
+			reason: "The file that --sync names is a RepoSync.",
+			text:   serving,
+			want:   []string{"3: error: kind: want a RepoSync of espalier.dev/v1alpha1 (KindNotAllowed)"},
+		},
+		"NoYAML": {
+			reason: "One line, whatever it is.",
+			text:   "a: [\n",
+			want:   []string{"1: error: this is no YAML: did not find expected node content (InvalidYAML)"},
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			s, findings := decodeSync(c.text)
+			if diff := cmp.Diff(c.want, lines(findings)); diff != "" {
+				t.Errorf("%s\n-want +got:\n%s", c.reason, diff)
+			}
+			if (s == nil) != (len(c.want) > 0) {
+				t.Errorf("%s: got %v", c.reason, s)
+			}
+		})
+	}
+}
+
+func TestSyncDefaults(t *testing.T) {
+	s, findings := decodeSync(following + "  report: {commit: {}}\n")
+	if len(findings) > 0 {
+		t.Fatal(lines(findings))
+	}
+	if s.Spec.Source.Git.Ref.Branch != "main" || s.Spec.Interval.Duration != time.Minute || !*s.Spec.Prune ||
+		s.Spec.Report.Commit.Author.Name != "Espalier" {
+		t.Errorf("%+v", s.Spec)
+	}
+}
