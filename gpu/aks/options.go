@@ -31,9 +31,9 @@ type Options struct {
 
 // BindFlags makes the options flags.
 func (o *Options) BindFlags(fs *pflag.FlagSet) {
-	fs.StringVar(&o.SubscriptionID, "azure-subscription", "", "Subscription of the AKS cluster whose agent pools are managed; empty: the provider aks is off")
+	fs.StringVar(&o.SubscriptionID, "azure-subscription-id", "", "Subscription of the AKS cluster whose agent pools are managed; empty: the provider aks is off")
 	fs.StringVar(&o.ResourceGroup, "azure-resource-group", "", "Resource group of the AKS cluster")
-	fs.StringVar(&o.ClusterName, "azure-cluster", "", "Name of the AKS cluster")
+	fs.StringVar(&o.ClusterName, "azure-cluster-name", "", "Name of the AKS cluster")
 	fs.StringVar(&o.Cloud, "azure-cloud", "public", "Azure cloud: public, government or china")
 	fs.StringVar(&o.Endpoint, "azure-endpoint", "", "URL of Azure Resource Manager in a cloud of one's own, such as Azure Stack")
 	fs.StringVar(&o.Audience, "azure-audience", "", "Audience of tokens for --azure-endpoint; empty: that of --azure-cloud")
@@ -48,7 +48,7 @@ func (o *Options) Enabled() bool {
 // Validate says what is wrong with the options.
 func (o *Options) Validate() error {
 	if o.Enabled() && (o.SubscriptionID == "" || o.ResourceGroup == "" || o.ClusterName == "") {
-		return errors.New("--azure-subscription, --azure-resource-group and --azure-cluster belong together")
+		return errors.New("--azure-subscription-id, --azure-resource-group and --azure-cluster-name belong together")
 	}
 	if _, err := o.cloud(); err != nil {
 		return err

@@ -23,7 +23,7 @@ const (
 	TagOwner        = "espalier-owner-uid"
 	TagInstallation = "espalier-installation"
 	TagAttempt      = "espalier-attempt"
-	TagPool         = "espalier-pool"         // namespace/name, for people
+	TagPool         = "espalier-pool"          // namespace/name, for people
 	LabelOwner      = "espalier.dev/owner-uid" // on the nodes
 )
 

@@ -15,11 +15,8 @@ import (
 	"github.com/espalier-dev/espalier/repo-layout/v1alpha1"
 )
 
-// Pauses after failures that keep the candidate.
-const (
-	busyPause     = 15 * time.Second // spread to 60 s
-	throttlePause = time.Minute      // where the cloud names none
-)
+// throttlePause is how long to wait where the cloud throttles and names no time.
+const throttlePause = time.Minute
 
 // Acted is what the decision becomes after its mutation was carried out.
 func Acted(f Facts, d Decision, step Step) Decision {
@@ -48,7 +45,7 @@ func Failed(f Facts, d Decision, why *Failure) (_ Decision, retry bool) {
 	}
 	switch why.Class {
 	case ClassBusy:
-		d.Wait = max(why.RetryAfter, spread(string(f.Pool.UID), busyPause))
+		d.Wait = max(why.RetryAfter, spread(string(f.Pool.UID), f.Poll))
 		return d.alarm(v1alpha1.ConditionClusterBusy, string(ClassBusy), why.Text), false
 	case ClassPrecondition:
 		d.Wait = time.Second

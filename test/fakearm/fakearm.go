@@ -170,7 +170,7 @@ func (s *Server) Flags(dir string) ([]string, error) {
 		return nil, fmt.Errorf("writing the certificate authority: %w", err)
 	}
 	return []string{
-		"--azure-subscription=" + Subscription, "--azure-resource-group=" + ResourceGroup, "--azure-cluster=" + Cluster,
+		"--azure-subscription-id=" + Subscription, "--azure-resource-group=" + ResourceGroup, "--azure-cluster-name=" + Cluster,
 		"--azure-endpoint=" + s.URL, "--azure-ca-file=" + file,
 	}, nil
 }

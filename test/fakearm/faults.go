@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"maps"
 	"net/http"
-	"slices"
 	"time"
 )
 
@@ -186,6 +185,6 @@ func (f *faults) take(kind string) (Fault, bool) {
 	if len(line) == 0 {
 		return Fault{}, false
 	}
-	f.next[kind] = slices.Delete(line, 0, 1)
+	f.next[kind] = line[1:]
 	return line[0], true
 }
