@@ -274,49 +274,6 @@ func reservedKeys(tree map[string]any) []finding.Problem {
 	return problems
 }
 
-// Entry is a decoded document and where it came from.
-type Entry struct {
-	Decoded
-	Position Position
-}
-
-// Collisions finds documents that stand for one object: a Workspace of ours and
-// one of KAITO's with the same name, for example, which Kustomize cannot see.
-func Collisions(entries []Entry) []v1alpha1.Finding {
-	first := map[string]Entry{}
-	var findings []v1alpha1.Finding
-	for _, e := range entries {
-		id := e.id()
-		other, twice := first[id]
-		if !twice {
-			first[id] = e
-			continue
-		}
-		where := "another document"
-		if other.Position != nil {
-			if file, line := other.Position.At("metadata.name"); file != "" {
-				where = finding.Location(file, line)
-			}
-		}
-		findings = append(findings, finding.Errorf(finding.NameCollision, "metadata.name",
-			"%s stands for the same object: rename or remove one", where).At(e.Position, id))
-	}
-	finding.Sort(findings)
-	return findings
-}
-
-func (d Decoded) id() string {
-	switch {
-	case d.Workspace != nil:
-		return object(v1alpha1.WorkspaceKind, d.Workspace.Namespace, d.Workspace.Name)
-	case d.Pool != nil:
-		return object(v1alpha1.GPUNodePoolKind, d.Pool.Namespace, d.Pool.Name)
-	case d.Input != nil:
-		return object(d.Input.GetKind(), d.Input.GetNamespace(), d.Input.GetName())
-	}
-	return ""
-}
-
 // object is the form of Finding.Object: kind/namespace/name, without the
 // namespace where there is none.
 func object(kind, namespace, name string) string {

@@ -392,6 +392,15 @@ apiVersion: v1
 kind: ConfigMap
 metadata:
   name: phi
+  namespace: one
+---
+apiVersion: v1
+kind: ConfigMap
+metadata: {name: phi, namespace: two}
+---
+apiVersion: v1
+kind: ConfigMap
+metadata: {name: phi}
 `
 	var entries []repolayout.Entry
 	for _, doc := range repolayout.Split("f.yaml", []byte(text)) {
@@ -401,9 +410,12 @@ metadata:
 		}
 		entries = append(entries, repolayout.Entry{Decoded: d, Position: doc})
 	}
-	want := []string{"15: error: metadata.name: f.yaml:5 stands for the same object: rename or remove one (NameCollision)"}
+	want := []string{
+		"15: error: metadata.name: f.yaml:5 stands for the same object: rename or remove one (NameCollision)",
+		"32: error: metadata.name: f.yaml:23 stands for the same object: rename or remove one (NameCollision)",
+	}
 	if diff := cmp.Diff(want, lines(repolayout.Collisions(entries))); diff != "" {
-		t.Errorf("KAITO's document and ours stand for one Workspace, a ConfigMap of that name does not\n-want +got:\n%s", diff)
+		t.Errorf("KAITO's document and ours stand for one Workspace, a ConfigMap of that name does not; without a namespace it goes where another goes\n-want +got:\n%s", diff)
 	}
 }
 
