@@ -54,6 +54,9 @@ func FuzzDecode(f *testing.F) {
 			if _, again := repolayout.Decode(native, nil); finding.Refused(again) {
 				t.Errorf("the native form is refused: %v\n%s", again, native)
 			}
+			if converted, _, err := repolayout.Convert(doc.Text, doc); err != nil || converted == nil {
+				t.Errorf("the document is not converted: %v", err)
+			}
 			repolayout.DecodeSync(doc.Text, doc)
 		}
 	})

@@ -198,27 +198,41 @@ func Line(root *yaml.Node, field string) int {
 // walk follows a path as far as it is written; whole says whether that was to
 // its end.
 func walk(n *yaml.Node, field string) (line int, whole bool) {
+	k, _, whole := follow(n, field)
+	if k == nil {
+		return 0, whole
+	}
+	return k.Line, whole
+}
+
+// follow returns the last key that a path reaches and its value; for an element
+// of a list both are the element.
+func follow(n *yaml.Node, field string) (key, value *yaml.Node, whole bool) {
 	for field != "" {
 		for n != nil && n.Kind == yaml.AliasNode {
 			n = n.Alias
 		}
 		var step string
 		step, field = next(field)
-		if i, err := strconv.Atoi(step); err == nil && n != nil && n.Kind == yaml.SequenceNode {
-			if i < 0 || i >= len(n.Content) {
-				return line, false
-			}
-			n = n.Content[i]
-			line = n.Line
-			continue
-		}
-		k, v := entry(n, step)
+		k, v := element(n, step)
 		if k == nil {
-			return line, false
+			return key, n, false
 		}
-		n, line = v, k.Line
+		key, n = k, v
 	}
-	return line, true
+	return key, n, true
+}
+
+// element is the entry of a mapping or the item of a list that a step names.
+func element(n *yaml.Node, step string) (key, value *yaml.Node) {
+	if n == nil || n.Kind != yaml.SequenceNode {
+		return entry(n, step)
+	}
+	i, err := strconv.Atoi(step)
+	if err != nil || i < 0 || i >= len(n.Content) {
+		return nil, nil
+	}
+	return n.Content[i], n.Content[i]
 }
 
 // next cuts the first step off a path: a name, or what is in brackets.
