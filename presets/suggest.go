@@ -5,6 +5,8 @@ package presets
 import (
 	"sort"
 	"strings"
+
+	"github.com/espalier-dev/espalier/gpu/sku"
 )
 
 // suggestions is how many names Suggest returns at most.
@@ -25,7 +27,7 @@ func Suggest(name string) []string {
 	for _, p := range catalogue() {
 		best := len(name)
 		for _, n := range p.names() {
-			best = min(best, distance(name, n))
+			best = min(best, sku.Distance(name, n))
 			if strings.Contains(n, name) {
 				best = min(best, 1)
 			}
@@ -41,24 +43,4 @@ func Suggest(name string) []string {
 		names = append(names, n.name)
 	}
 	return names
-}
-
-// distance is the number of letters to insert, delete or change (Levenshtein).
-func distance(a, b string) int {
-	row := make([]int, len(b)+1)
-	for j := range row {
-		row[j] = j
-	}
-	for i := 1; i <= len(a); i++ {
-		diagonal := row[0]
-		row[0] = i
-		for j := 1; j <= len(b); j++ {
-			cost := diagonal
-			if a[i-1] != b[j-1] {
-				cost = 1 + min(diagonal, row[j], row[j-1])
-			}
-			diagonal, row[j] = row[j], cost
-		}
-	}
-	return row[len(b)]
 }

@@ -78,6 +78,23 @@ func TestLookup(t *testing.T) {
 	}
 }
 
+func TestSuggest(t *testing.T) {
+	for name, want := range map[string]string{
+		"Standard_NC24ads_A100_v5": "Standard_NC24ads_A100_v4",
+		"NC24ads_A100":             "Standard_NC24ads_A100_v4",
+		"g5.xlarg":                 "g5.xlarge",
+		"nonsense":                 "",
+	} {
+		got := ""
+		if names := Suggest(name); len(names) > 0 {
+			got = names[0]
+		}
+		if got != want {
+			t.Errorf("%q suggests %q first, want %q", name, got, want)
+		}
+	}
+}
+
 func TestSchedulable(t *testing.T) {
 	for name, want := range map[string]string{
 		"Standard_NC24ads_A100_v4":             "",

@@ -1,0 +1,250 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package main
+
+import (
+	"encoding/json"
+	"fmt"
+	"io"
+	"sort"
+	"strings"
+	"text/tabwriter"
+
+	"github.com/espalier-dev/espalier/gpu/fit"
+	"github.com/espalier-dev/espalier/gpu/price"
+	"github.com/espalier-dev/espalier/gpu/sku"
+	"github.com/espalier-dev/espalier/repo-layout/v1alpha1"
+)
+
+// alternatives is how many other instance types an answer names at most.
+const alternatives = 5
+
+// fitAnswer is the answer as JSON. What is not known is null or absent.
+type fitAnswer struct {
+	Model            string           `json:"model"`
+	InstanceType     string           `json:"instanceType"`
+	Task             string           `json:"task"`
+	Verdict          v1alpha1.Verdict `json:"verdict"`
+	Reasons          []fit.Reason     `json:"reasons"`
+	Runtime          string           `json:"runtime,omitempty"`
+	DType            string           `json:"dtype,omitempty"`
+	Nodes            int              `json:"nodes"`
+	GPUs             int              `json:"gpus"`
+	TensorParallel   int              `json:"tensorParallel"`
+	PipelineParallel int              `json:"pipelineParallel"`
+	DataParallel     int              `json:"dataParallel"`
+	PerGPU           fit.Memory       `json:"perGPU"`
+	Sum              string           `json:"sum,omitempty"`
+	Context          int64            `json:"context,omitempty"`
+	KVTokens         int64            `json:"kvTokens"`
+	MaxContext       int64            `json:"maxContext"`
+	MaxBatch         int64            `json:"maxBatch,omitempty"`
+	HourlyUSD        *float64         `json:"hourlyUSD"`
+	MonthlyUSD       *float64         `json:"monthlyUSD,omitempty"`
+	PriceDate        string           `json:"priceDate"`
+	Region           string           `json:"region,omitempty"`
+	Alternatives     []otherType      `json:"alternatives"`
+}
+
+type otherType struct {
+	InstanceType string           `json:"instanceType"`
+	Verdict      v1alpha1.Verdict `json:"verdict"`
+	Nodes        int              `json:"nodes"`
+	HourlyUSD    float64          `json:"hourlyUSD"`
+}
+
+func (j *judge) answer(a judged) fitAnswer {
+	r := a.report
+	out := fitAnswer{
+		Model: j.preset.Name(), InstanceType: a.instance.Name, Task: j.task, Verdict: r.Verdict, Reasons: r.Reasons,
+		Runtime: a.runtime.Requires.Name, DType: r.DType, Nodes: r.Nodes, GPUs: r.GPUs,
+		TensorParallel: r.TensorParallel, PipelineParallel: r.PipelineParallel, DataParallel: r.DataParallel,
+		PerGPU: r.PerGPU, Sum: r.Sum(), Context: r.Context, KVTokens: r.KVTokens, MaxContext: r.MaxContext, MaxBatch: r.MaxBatch,
+		PriceDate: a.price.Date, Alternatives: []otherType{},
+	}
+	if a.price.Known {
+		hourly, monthly := a.price.USD, a.price.Monthly()
+		out.HourlyUSD, out.Region = &hourly, a.price.Region
+		if j.options.Tune == "" {
+			out.MonthlyUSD = &monthly
+		}
+	}
+	for _, other := range j.others(a) {
+		out.Alternatives = append(out.Alternatives, otherType{
+			InstanceType: other.instance.Name, Verdict: other.report.Verdict, Nodes: other.report.Nodes, HourlyUSD: other.price.USD,
+		})
+	}
+	return out
+}
+
+// others are the cheapest types that work; where this one fits, only cheaper
+// ones that fit as well.
+func (j *judge) others(a judged) []judged {
+	var all []judged
+	for _, i := range j.among {
+		if i.Name == a.instance.Name || i.Status != sku.Available {
+			continue
+		}
+		other := j.judge(i)
+		if !other.report.Works() || !other.price.Known {
+			continue
+		}
+		if a.report.Verdict == v1alpha1.Fits && (other.report.Verdict != v1alpha1.Fits || other.price.USD >= a.price.USD) {
+			continue
+		}
+		all = append(all, other)
+	}
+	sort.SliceStable(all, func(x, y int) bool { return all[x].price.USD < all[y].price.USD })
+	return all[:min(alternatives, len(all))]
+}
+
+// one prints the answer for --instance-type.
+func (j *judge) one(w io.Writer) error {
+	a := j.judge(j.solo)
+	if j.options.Output == "json" {
+		if err := printJSON(w, j.answer(a)); err != nil {
+			return err
+		}
+	} else {
+		j.text(w, a)
+	}
+	if a.report.Verdict == v1alpha1.No {
+		return errRefused
+	}
+	return nil
+}
+
+func (j *judge) text(w io.Writer, a judged) {
+	r := a.report
+	fmt.Fprintf(w, "%s, %s on %s: %s\n", j.preset.Name(), j.verb(), describe(a.instance), strings.ToUpper(string(r.Verdict)))
+	if r.PerGPU.Total > 0 {
+		fmt.Fprintf(w, "\n%s\n", bar(r.PerGPU))
+	}
+	for n, reason := range r.Reasons {
+		mark := "  "
+		if n == 0 {
+			mark = "→ "
+		}
+		fmt.Fprintf(w, "%s%s (%s)\n", mark, reason.Message, reason.Code)
+	}
+	fmt.Fprintln(w)
+	table := tabwriter.NewWriter(w, 0, 4, 2, ' ', 0)
+	if r.Works() {
+		fmt.Fprintf(table, "spread\t%s\n", spread(r))
+		fmt.Fprintf(table, "longest\t%s\n", longest(r))
+		fmt.Fprintf(table, "runtime\t%s, %s\n", a.runtime.Requires.Name, r.DType)
+	}
+	line := a.price.String()
+	if j.options.Tune == "" && a.price.Known {
+		line += fmt.Sprintf("; %s a month", price.USD(a.price.Monthly()))
+	}
+	fmt.Fprintf(table, "price\t%s\n", line)
+	label := map[bool]string{true: "cheaper", false: "instead"}[r.Verdict == v1alpha1.Fits]
+	for _, other := range j.others(a) {
+		fmt.Fprintf(table, "%s\t%s: %s on %s, %s/h\n", label, other.instance.Name, other.report.Verdict, nodesOf(other), price.USD(other.price.USD))
+		label = ""
+	}
+	table.Flush()
+}
+
+func (j *judge) verb() string {
+	if j.options.Tune != "" {
+		return j.options.Tune + " tuning"
+	}
+	return "served"
+}
+
+func describe(i sku.Instance) string {
+	gpus := fmt.Sprintf("%d × %s", i.GPUs, i.GPU)
+	switch {
+	case i.GPUs == 0:
+		gpus = i.GPU
+	case i.MIG != "":
+		gpus = fmt.Sprintf("%d MIG %s slices of %s", i.GPUs, i.MIG, i.GPU)
+	case i.Fraction != "":
+		gpus = i.Fraction + " of an " + i.GPU
+	}
+	return fmt.Sprintf("%s (%s)", i.Name, gpus)
+}
+
+func nodesOf(a judged) string {
+	if a.report.Nodes == 1 {
+		return fmt.Sprintf("1 node of %d × %s", a.instance.GPUs, a.instance.GPU)
+	}
+	return fmt.Sprintf("%d nodes of %d × %s", a.report.Nodes, a.instance.GPUs, a.instance.GPU)
+}
+
+func spread(r fit.Report) string {
+	return fmt.Sprintf("%d GPUs on %d nodes: tensor %d × pipeline %d × data %d", r.GPUs, r.Nodes, r.TensorParallel, r.PipelineParallel, r.DataParallel)
+}
+
+func longest(r fit.Report) string {
+	if r.MaxBatch > 0 {
+		return fmt.Sprintf("%s tokens a sequence, or micro batch %d at %s", fit.Thousands(r.MaxContext), r.MaxBatch, fit.Thousands(r.Context))
+	}
+	return fmt.Sprintf("%s tokens a request; the cache holds %s", fit.Thousands(r.MaxContext), fit.Thousands(r.KVTokens))
+}
+
+// compare prints every instance type, those that work first, cheapest first.
+func (j *judge) compare(w io.Writer) error {
+	var all []judged
+	works := false
+	for _, i := range j.among {
+		a := j.judge(i)
+		works = works || a.report.Works()
+		all = append(all, a)
+	}
+	sort.SliceStable(all, func(x, y int) bool {
+		if all[x].report.Works() != all[y].report.Works() {
+			return all[x].report.Works()
+		}
+		if all[x].price.Known != all[y].price.Known {
+			return all[x].price.Known
+		}
+		return all[x].price.USD < all[y].price.USD
+	})
+	if err := j.printComparison(w, all); err != nil {
+		return err
+	}
+	if !works {
+		return errRefused
+	}
+	return nil
+}
+
+func (j *judge) printComparison(w io.Writer, all []judged) error {
+	if j.options.Output == "json" {
+		answers := []fitAnswer{}
+		for _, a := range all {
+			alone := judge{options: j.options, preset: j.preset, task: j.task}
+			answers = append(answers, alone.answer(a))
+		}
+		return printJSON(w, answers)
+	}
+	table := tabwriter.NewWriter(w, 0, 4, 2, ' ', 0)
+	fmt.Fprintln(table, "INSTANCE TYPE\tVERDICT\tUSD/H\tNODES\tGPUS\tTP×PP×DP\tCONTEXT\tGiB A GPU\tWHY")
+	for _, a := range all {
+		r := a.report
+		cost, layout, context, gib := "-", "-", "-", "-"
+		if a.price.Known {
+			cost = strings.TrimPrefix(price.USD(a.price.USD), "$")
+		}
+		if r.Works() {
+			layout = fmt.Sprintf("%d×%d×%d", r.TensorParallel, r.PipelineParallel, r.DataParallel)
+			context = fit.Thousands(r.MaxContext)
+		}
+		if r.PerGPU.Total > 0 {
+			gib = fit.GiB(r.PerGPU.Total) + " of " + fit.GiB(r.PerGPU.Budget)
+		}
+		fmt.Fprintf(table, "%s\t%s\t%s\t%d\t%s\t%s\t%s\t%s\t%s\n", a.instance.Name, r.Verdict, cost, max(1, r.Nodes),
+			fmt.Sprintf("%d × %s", a.instance.GPUs, a.instance.GPU), layout, context, gib, r.Reasons[0].Code)
+	}
+	return table.Flush()
+}
+
+func printJSON(w io.Writer, value any) error {
+	encoder := json.NewEncoder(w)
+	encoder.SetEscapeHTML(false)
+	encoder.SetIndent("", "  ")
+	return encoder.Encode(value)
+}
