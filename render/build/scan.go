@@ -103,9 +103,16 @@ func (s *scan) kustomization(dir string, from place) cost {
 }
 
 func (s *scan) read(dir string, from place) cost {
-	file, err := s.kustomizationFile(dir)
-	if err == nil && file == "" {
-		err = refuse(FileMissing, "folder %s has no kustomization.yaml", dir)
+	file := ""
+	k, err := s.look(dir) // before anything is listed: it may be a link
+	switch {
+	case err == nil && k != folder:
+		err = refuse(FileMissing, "there is no folder %s", dir)
+	case err == nil:
+		file, err = s.kustomizationFile(dir)
+		if err == nil && file == "" {
+			err = refuse(FileMissing, "folder %s has no kustomization.yaml", dir)
+		}
 	}
 	if err != nil {
 		s.refused(err, from)
@@ -119,12 +126,12 @@ func (s *scan) read(dir string, from place) cost {
 		}
 		return cost{}
 	}
-	k, err := s.parse(file, docs[0])
+	decoded, err := s.parse(file, docs[0])
 	if err != nil {
 		s.refused(err, place{file, 0})
 		return cost{}
 	}
-	r := reader{scan: s, dir: dir, file: file, node: docs[0], kustomization: k}
+	r := reader{scan: s, dir: dir, file: file, node: docs[0], kustomization: decoded}
 	r.refuseUnsafe()
 	total := cost{kustomizations: 1, largest: own.largest}
 	total = total.plus(r.resources()).plus(r.generated()).plus(r.settings())

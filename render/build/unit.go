@@ -42,6 +42,7 @@ func (s *source) unit(ctx context.Context, p plan) Unit {
 	} else if err := sc.kustomization(p.path, p.from).check(s.limits); err != nil {
 		sc.refused(err, p.from)
 	}
+	finding.Sort(sc.problems)
 	u.Findings = sc.problems
 	u.Reads = slices.Sorted(maps.Keys(sc.files))
 	if finding.Refused(u.Findings) {
