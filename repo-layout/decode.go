@@ -207,15 +207,7 @@ func decodeInput(kind string, tree map[string]any) (Decoded, []finding.Problem) 
 		return Decoded{}, []finding.Problem{finding.Errorf(finding.EncryptedSecret, "sops", "SOPS encrypted this Secret and no RepoSync decrypts it: "+
 			"let Flux apply it from a folder of its own, with decryption set")}
 	}
-	problems := append(strict.Into(tree, typed, nil), inputName(kind, tree)...)
-	if tree["type"] == string(corev1.SecretTypeServiceAccountToken) {
-		problems = append(problems, finding.Errorf(finding.SecretType, "type", "Kubernetes would fill this Secret with the token of a service account, "+
-			"which no repository may ask for"))
-	}
-	if kind == "Secret" && (tree["data"] != nil || tree["stringData"] != nil) {
-		problems = append(problems, finding.Warningf(finding.SecretInGit, "", "whoever can read the repository can read this Secret: "+
-			"let an external secrets operator or Flux with SOPS bring it into the cluster, and name it here only"))
-	}
+	problems := append(strict.Into(tree, typed, nil), inputProblems(kind, tree)...)
 	return Decoded{Input: &unstructured.Unstructured{Object: tree}}, problems
 }
 

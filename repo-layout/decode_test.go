@@ -336,6 +336,34 @@ func TestHostileDocuments(t *testing.T) {
 	}
 }
 
+// A document with many mistakes is no reason for a status of a megabyte.
+func TestManyFindings(t *testing.T) {
+	for name, c := range map[string]struct {
+		reason string
+		text   string
+		want   string
+	}{
+		"Errors": {
+			reason: "the rest is counted",
+			text:   serving + strings.Join(numbered(100, "x%d: 1\n"), ""),
+			want:   "2: error: and 50 findings more (UnknownField)",
+		},
+		"Warnings": {
+			reason: "warnings alone refuse nothing, however many",
+			text: "apiVersion: kaito.sh/v1beta1\nkind: Workspace\nmetadata:\n  name: a\n  annotations:\n" +
+				strings.Join(numbered(60, "    kaito.sh/x%d: a\n"), "") + "resource: {instanceType: A}\ninference: {preset: {name: phi-4}}\n",
+			want: "1: warning: and 10 findings more (AnnotationIgnored)",
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			_, findings := decode(c.text)
+			if len(findings) != 51 || lines(findings)[50] != c.want {
+				t.Errorf("%s: got %d, the last %s", c.reason, len(findings), lines(findings)[len(findings)-1])
+			}
+		})
+	}
+}
+
 func TestManyDocuments(t *testing.T) {
 	text := bytes.Repeat([]byte("---\na: 1\n"), 100_000)
 	began := time.Now()

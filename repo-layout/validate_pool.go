@@ -6,7 +6,6 @@ import (
 	"time"
 
 	"github.com/espalier-dev/espalier/repo-layout/finding"
-	"github.com/espalier-dev/espalier/repo-layout/internal/strict"
 	"github.com/espalier-dev/espalier/repo-layout/v1alpha1"
 )
 
@@ -54,20 +53,3 @@ func (v *validator) timeout(field string, d time.Duration) {
 		v.refuse(finding.DurationInvalid, field, "want a duration such as 20m, and not less than nothing")
 	}
 }
-
-// inputName checks that an input names itself, since it never becomes a type
-// of ours.
-func inputName(kind string, tree map[string]any) []finding.Problem {
-	meta, _ := tree["metadata"].(map[string]any)
-	name, _ := meta["name"].(string)
-	v := validator{}
-	if name == "" {
-		v.refuse(finding.NameInvalid, "metadata.name", "a name is required; generateName cannot be kept in Git")
-	}
-	v.reference("metadata.name", kind, name)
-	return v.problems
-}
-
-// Advice says which of the known names a misspelt one probably means, or lists
-// them: for messages everywhere.
-func Advice(name string, known []string) string { return strict.Advice(name, known) }
