@@ -35,10 +35,7 @@ func ValidateWorkspace(w *v1alpha1.Workspace, pos Position) []v1alpha1.Finding {
 }
 
 func workspaceProblems(w *v1alpha1.Workspace) []finding.Problem {
-	v := validator{}
-	if from := w.Annotations[kaito.AnnotationConvertedFrom]; from != "" {
-		v.convertedFrom = from[strings.LastIndexByte(from, ' ')+1:]
-	}
+	v := validator{spell: func(native string) string { return kaito.Spelling(w, native) }}
 	v.metadata(w.Name, w.Namespace, w.Labels)
 	v.task(w.Spec)
 	v.resource(w.Spec.Resource)
@@ -50,16 +47,16 @@ func workspaceProblems(w *v1alpha1.Workspace) []finding.Problem {
 
 type validator struct {
 	problems []finding.Problem
-	// convertedFrom is the kind of the kaito.sh document, "" for our own.
-	convertedFrom string
+	// spell names a field as its document does; nil: as it is.
+	spell func(native string) string
 }
 
 // field spells a field of the Workspace as its document does.
 func (v *validator) field(native string) string {
-	if v.convertedFrom == "" {
+	if v.spell == nil {
 		return native
 	}
-	return kaito.Field(v.convertedFrom, native)
+	return v.spell(native)
 }
 
 // name is the last part of a field's spelling, for use within a sentence.

@@ -5,6 +5,8 @@ package kaito
 import (
 	"regexp"
 	"strings"
+
+	"github.com/espalier-dev/espalier/repo-layout/v1alpha1"
 )
 
 // spelling rewrites a field of our Workspace into the field of a kaito.sh
@@ -24,6 +26,16 @@ var spelling = []struct {
 	{regexp.MustCompile(`^spec\.tuning\.output\.pushSecret$`), "tuning.output.imagePushSecret"},
 	{regexp.MustCompile(`^spec\.patches.*$`), "metadata.annotations[kaito.sh/enablelb]"},
 	{regexp.MustCompile(`^spec(\.|$)`), ""},
+}
+
+// Spelling returns how the document that a Workspace was read from spells a
+// field: as it is, unless the Workspace was converted.
+func Spelling(w *v1alpha1.Workspace, native string) string {
+	from := w.Annotations[AnnotationConvertedFrom]
+	if from == "" {
+		return native
+	}
+	return Field(from[strings.LastIndexByte(from, ' ')+1:], native)
 }
 
 // Field returns how a document of kaito.sh spells a field of the Workspace it
