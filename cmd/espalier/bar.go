@@ -42,14 +42,9 @@ func bar(m fit.Memory) string {
 	} else {
 		line += "|"
 	}
-	right := []string{fmt.Sprintf("%s of %s GiB on each GPU", fit.GiB(m.Total), fit.GiB(m.Budget))}
-	for _, p := range parts {
-		right = append(right, fmt.Sprintf("%s %-12s %6s", letters[p.Name], p.Name, fit.GiB(p.Bytes)))
+	var legend []string
+	for n, gib := range fit.Rounded(parts) {
+		legend = append(legend, fmt.Sprintf("  %s %-12s %6s\n", letters[parts[n].Name], parts[n].Name, gib))
 	}
-	var out strings.Builder
-	fmt.Fprintf(&out, "  [%s]  %s\n", line, right[0])
-	for _, r := range right[1:] {
-		fmt.Fprintf(&out, "  %s\n", r)
-	}
-	return out.String()
+	return fmt.Sprintf("  [%s]  %s of %s GiB on each GPU\n%s", line, fit.GiB(m.Total), fit.GiB(m.Budget), strings.Join(legend, ""))
 }

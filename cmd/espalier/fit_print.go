@@ -154,28 +154,38 @@ func (j *judge) verb() string {
 	return "served"
 }
 
-func describe(i sku.Instance) string {
-	gpus := fmt.Sprintf("%d × %s", i.GPUs, i.GPU)
+func describe(i sku.Instance) string { return fmt.Sprintf("%s (%s)", i.Name, gpusOf(i)) }
+
+// gpusOf says what GPUs a node has.
+func gpusOf(i sku.Instance) string {
 	switch {
 	case i.GPUs == 0:
-		gpus = i.GPU
+		return "? × " + i.GPU
 	case i.MIG != "":
-		gpus = fmt.Sprintf("%d MIG %s slices of %s", i.GPUs, i.MIG, i.GPU)
+		return fmt.Sprintf("%d × MIG %s of %s", i.GPUs, i.MIG, i.GPU)
 	case i.Fraction != "":
-		gpus = i.Fraction + " of an " + i.GPU
+		return i.Fraction + " × " + i.GPU
 	}
-	return fmt.Sprintf("%s (%s)", i.Name, gpus)
+	return fmt.Sprintf("%d × %s", i.GPUs, i.GPU)
 }
 
 func nodesOf(a judged) string {
-	if a.report.Nodes == 1 {
-		return fmt.Sprintf("1 node of %d × %s", a.instance.GPUs, a.instance.GPU)
+	return many(a.report.Nodes, "node") + " of " + gpusOf(a.instance)
+}
+
+func many(n int, what string) string {
+	if n == 1 {
+		return "1 " + what
 	}
-	return fmt.Sprintf("%d nodes of %d × %s", a.report.Nodes, a.instance.GPUs, a.instance.GPU)
+	return fmt.Sprintf("%d %ss", n, what)
 }
 
 func spread(r fit.Report) string {
-	return fmt.Sprintf("%d GPUs on %d nodes: tensor %d × pipeline %d × data %d", r.GPUs, r.Nodes, r.TensorParallel, r.PipelineParallel, r.DataParallel)
+	how := ""
+	if r.GPUs > 1 {
+		how = fmt.Sprintf(": tensor %d × pipeline %d × data %d", r.TensorParallel, r.PipelineParallel, r.DataParallel)
+	}
+	return many(r.GPUs, "GPU") + " on " + many(r.Nodes, "node") + how
 }
 
 func longest(r fit.Report) string {
@@ -237,7 +247,7 @@ func (j *judge) printComparison(w io.Writer, all []judged) error {
 			gib = fit.GiB(r.PerGPU.Total) + " of " + fit.GiB(r.PerGPU.Budget)
 		}
 		fmt.Fprintf(table, "%s\t%s\t%s\t%d\t%s\t%s\t%s\t%s\t%s\n", a.instance.Name, r.Verdict, cost, max(1, r.Nodes),
-			fmt.Sprintf("%d × %s", a.instance.GPUs, a.instance.GPU), layout, context, gib, r.Reasons[0].Code)
+			gpusOf(a.instance), layout, context, gib, r.Reasons[0].Code)
 	}
 	return table.Flush()
 }

@@ -141,13 +141,8 @@ func answerSKU(i sku.Instance, p price.Price) skuAnswer {
 func printSKUs(table *tabwriter.Writer, found []skuAnswer) error {
 	fmt.Fprintln(table, "INSTANCE TYPE\tCLOUD\tGPUS\tGiB A GPU\tCC\tDRIVER\tVCPU\tRAM GiB\tUSD/H\tREGION\tPRICE DATE\tSTATUS")
 	for _, a := range found {
-		gpus, memory, cost := "? × "+a.GPU, "?", "?"
-		if a.GPUs != nil {
-			gpus = fmt.Sprintf("%d × %s", *a.GPUs, a.GPU)
-		}
-		if a.Fraction != "" {
-			gpus = a.Fraction + " × " + a.GPU
-		}
+		memory, cost := "?", "?"
+		instance, _ := sku.Lookup(a.Name)
 		if a.MemoryMiBPerGPU != nil {
 			memory = fmt.Sprintf("%.1f", float64(*a.MemoryMiBPerGPU)/1024)
 		}
@@ -158,7 +153,7 @@ func printSKUs(table *tabwriter.Writer, found []skuAnswer) error {
 		if a.RetiredOn != "" {
 			status += " " + a.RetiredOn
 		}
-		fmt.Fprintf(table, "%s\t%s\t%s\t%s\t%s\t%s\t%d\t%g\t%s\t%s\t%s\t%s\n", a.Name, a.Cloud, gpus, memory, orUnknown(a.Capability),
+		fmt.Fprintf(table, "%s\t%s\t%s\t%s\t%s\t%s\t%d\t%g\t%s\t%s\t%s\t%s\n", a.Name, a.Cloud, gpusOf(instance), memory, orUnknown(a.Capability),
 			orUnknown(a.Driver), a.VCPUs, a.RAMGiB, cost, orUnknown(a.PriceRegion), a.PriceDate, status)
 	}
 	return table.Flush()

@@ -3,17 +3,15 @@
 package fit
 
 import (
-	"sort"
-
 	"github.com/espalier-dev/espalier/gpu/price"
 	"github.com/espalier-dev/espalier/gpu/sku"
 	"github.com/espalier-dev/espalier/repo-layout/v1alpha1"
 )
 
 // CheapestServing finds the instance type with the lowest list price in the
-// region ("" for each type's cheapest) that serves the model; types in preview
-// or without a price are not proposed, and one that fits goes before one that
-// is tight.
+// region ("" for each type's cheapest) that serves the model. Types in preview
+// or without a price are not proposed; one node goes before several, and what
+// fits before what is tight.
 func CheapestServing(m Model, among []sku.Instance, region string, s Serving) (Alternative, bool) {
 	return Cheapest(among, region, func(i sku.Instance) Report { return Serve(m, i, s) })
 }
@@ -26,34 +24,37 @@ func CheapestTuning(m Model, among []sku.Instance, region string, t Tuning) (Alt
 // Cheapest is CheapestServing and CheapestTuning for any judge, for example one
 // that takes another image on another driver.
 func Cheapest(among []sku.Instance, region string, judge func(sku.Instance) Report) (Alternative, bool) {
-	var all []Alternative
+	var best Alternative
 	for _, i := range among {
-		if i.Status != sku.Available || i.Schedulable() != nil {
+		p := price.Hourly(i, region, 1, v1alpha1.OnDemand)
+		if i.Status != sku.Available || i.Schedulable() != nil || !p.Known {
 			continue
 		}
-		if p := price.Hourly(i, region, 1, v1alpha1.OnDemand); p.Known {
-			all = append(all, Alternative{Instance: i, HourlyUSD: p.USD})
+		// Worse in rank or dearer for one node already: not worth judging.
+		if best.rank() == 0 && p.USD >= best.HourlyUSD {
+			continue
 		}
-	}
-	// By the price of one node: once a type works, none whose single node costs
-	// more than all of its nodes needs to be judged.
-	sort.SliceStable(all, func(a, b int) bool { return all[a].HourlyUSD < all[b].HourlyUSD })
-	var best, tight Alternative
-	for _, a := range all {
-		if best.HourlyUSD > 0 && a.HourlyUSD >= best.HourlyUSD {
-			break
-		}
-		a.Report = judge(a.Instance)
-		a.HourlyUSD *= float64(max(1, a.Report.Nodes))
-		switch {
-		case a.Report.Verdict == v1alpha1.Fits && (best.HourlyUSD == 0 || a.HourlyUSD < best.HourlyUSD):
+		a := Alternative{Instance: i, Report: judge(i)}
+		a.HourlyUSD = p.USD * float64(max(1, a.Report.Nodes))
+		if a.Report.Works() && (best.rank() > a.rank() || best.rank() == a.rank() && a.HourlyUSD < best.HourlyUSD) {
 			best = a
-		case a.Report.Verdict == v1alpha1.Tight && (tight.HourlyUSD == 0 || a.HourlyUSD < tight.HourlyUSD):
-			tight = a
 		}
 	}
-	if best.HourlyUSD > 0 {
-		return best, true
+	return best, best.Report.Works()
+}
+
+// rank orders alternatives before their price does: one node before several,
+// which are harder to run, and what fits before what is tight.
+func (a Alternative) rank() int {
+	switch {
+	case !a.Report.Works():
+		return 4
+	case a.Report.Nodes > 1 && a.Report.Verdict != v1alpha1.Fits:
+		return 3
+	case a.Report.Nodes > 1:
+		return 2
+	case a.Report.Verdict != v1alpha1.Fits:
+		return 1
 	}
-	return tight, tight.HourlyUSD > 0
+	return 0
 }

@@ -149,13 +149,13 @@ func (r Report) Sum() string {
 	if len(parts) == 0 || r.PerGPU.Budget == 0 {
 		return ""
 	}
-	tenths := roundParts(parts)
+	rounded := Rounded(parts)
 	var b strings.Builder
 	for n, p := range parts {
 		if n > 0 {
 			b.WriteString(" + ")
 		}
-		fmt.Fprintf(&b, "%s %.1f", p.Name, float64(tenths[n])/10)
+		fmt.Fprintf(&b, "%s %s", p.Name, rounded[n])
 		if p.Name == "KV cache" {
 			fmt.Fprintf(&b, " (%s tokens)", Thousands(r.Context))
 		}
@@ -164,9 +164,9 @@ func (r Report) Sum() string {
 	return b.String()
 }
 
-// roundParts rounds to tenths of a GiB so that the rounded parts add up to the
-// rounded total: the largest remainders are rounded up.
-func roundParts(parts []Part) []int64 {
+// Rounded is each part in GiB with one decimal, so that the rounded parts add up
+// to the rounded total: the largest remainders are rounded up.
+func Rounded(parts []Part) []string {
 	var total, floor int64
 	tenths := make([]int64, len(parts))
 	rest := make([]float64, len(parts))
@@ -188,7 +188,11 @@ func roundParts(parts []Part) []int64 {
 		tenths[largest]++
 		rest[largest] = -1
 	}
-	return tenths
+	rounded := make([]string, len(parts))
+	for n, t := range tenths {
+		rounded[n] = fmt.Sprintf("%.1f", float64(t)/10)
+	}
+	return rounded
 }
 
 // GiB is a size in GiB with one decimal, without the unit.

@@ -99,13 +99,18 @@ func (p Price) unknown() string {
 // Monthly is the price of a month of 730 hours.
 func (p Price) Monthly() float64 { return p.USD * hoursPerMonth }
 
-// USD writes an amount for people: at least two decimals, at most four
-// significant below a dollar.
+// USD writes an amount for people: cents, a third decimal below 100 dollars
+// where it is not zero, whole dollars from 1,000.
 func USD(amount float64) string {
-	if amount != 0 && amount < 100 {
-		s := strconv.FormatFloat(amount, 'f', 3, 64)
-		s = strings.TrimSuffix(s, "0")
+	switch {
+	case amount >= 1000:
+		s := strconv.FormatFloat(amount, 'f', 0, 64)
+		for at := len(s) - 3; at > 0; at -= 3 {
+			s = s[:at] + "," + s[at:]
+		}
 		return "$" + s
+	case amount != 0 && amount < 100:
+		return "$" + strings.TrimSuffix(strconv.FormatFloat(amount, 'f', 3, 64), "0")
 	}
 	return "$" + strconv.FormatFloat(amount, 'f', 2, 64)
 }

@@ -1,0 +1,240 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package main
+
+import (
+	"bytes"
+	"encoding/json"
+	"errors"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/spf13/cobra"
+
+	"github.com/espalier-dev/espalier/repo-layout/v1alpha1"
+)
+
+// execute runs one command and returns what it wrote to stdout.
+func execute(command *cobra.Command, args ...string) (string, error) {
+	var out bytes.Buffer
+	command.SilenceErrors, command.SilenceUsage = true, true
+	command.SetOut(&out)
+	command.SetErr(&out)
+	command.SetArgs(args)
+	err := command.Execute()
+	return out.String(), err
+}
+
+func TestFitSaysNoAndWhatWould(t *testing.T) {
+	out, err := execute(newFitCommand(), "--model", "llama-3.3-70b-instruct", "--instance-type", "Standard_NC24ads_A100_v4", "--nodes", "1")
+	if !errors.Is(err, errRefused) {
+		t.Errorf("a model that does not fit ends with %v, want %v", err, errRefused)
+	}
+	for _, says := range []string{
+		"Standard_NC24ads_A100_v4 (1 × A100-80GB): NO", "W weights       132.1", "of 72.0 GiB on each GPU", "(WeightsTooLarge)",
+		"$3.673/h list price, 2026-06-18", "instead", "Standard_NC96ads_A100_v4: fits on 1 node of 4 × A100-80GB",
+	} {
+		if !strings.Contains(out, says) {
+			t.Errorf("the answer does not say %q:\n%s", says, out)
+		}
+	}
+}
+
+func TestFitJSON(t *testing.T) {
+	for name, c := range map[string]struct {
+		reason string
+		args   []string
+		keys   []string // of perGPU
+		want   v1alpha1.Verdict
+		err    error
+	}{
+		"Serving": {
+			reason: "serving has a cache", args: []string{"--model", "phi-4-mini-instruct", "--instance-type", "Standard_NC24ads_A100_v4"},
+			keys: []string{"budgetBytes", "weightsBytes", "kvCacheBytes", "activationBytes", "overheadBytes", "totalBytes"}, want: v1alpha1.Fits,
+		},
+		"Tuning": {
+			reason: "tuning adds adapter, optimizer and logits",
+			args:   []string{"--model", "phi-3-mini-128k-instruct", "--instance-type", "Standard_NC4as_T4_v3", "--tune", "qlora"},
+			keys:   []string{"budgetBytes", "weightsBytes", "adapterBytes", "optimizerBytes", "logitsBytes", "activationBytes", "overheadBytes", "totalBytes"},
+			want:   v1alpha1.Fits,
+		},
+		"Refused": {
+			reason: "a refusal is JSON as well", args: []string{"--model", "phi-3-mini-128k-instruct", "--instance-type", "Standard_NC6s_v3", "--tune", "qlora"},
+			keys: []string{"totalBytes"}, want: v1alpha1.No, err: errRefused,
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			out, err := execute(newFitCommand(), append(c.args, "-o", "json")...)
+			if !errors.Is(err, c.err) {
+				t.Fatalf("%s: %v\n%s", c.reason, err, out)
+			}
+			var answer map[string]any
+			if err := json.Unmarshal([]byte(out), &answer); err != nil {
+				t.Fatal(err)
+			}
+			for _, key := range []string{
+				"model", "instanceType", "task", "verdict", "reasons", "nodes", "gpus", "tensorParallel", "pipelineParallel", "dataParallel",
+				"perGPU", "kvTokens", "maxContext", "hourlyUSD", "priceDate", "alternatives",
+			} {
+				if _, ok := answer[key]; !ok {
+					t.Errorf("%s: no %s in\n%s", c.reason, key, out)
+				}
+			}
+			memory, _ := answer["perGPU"].(map[string]any)
+			for _, key := range c.keys {
+				if n, ok := memory[key].(float64); !ok || n <= 0 {
+					t.Errorf("%s: perGPU.%s is %v", c.reason, key, memory[key])
+				}
+			}
+			if answer["verdict"] != string(c.want) {
+				t.Errorf("%s: verdict %v, want %s", c.reason, answer["verdict"], c.want)
+			}
+		})
+	}
+}
+
+func TestFitMisuse(t *testing.T) {
+	for name, c := range map[string]struct {
+		reason string
+		args   []string
+		says   string
+	}{
+		"Model":       {"a nonsense model", []string{"--model", "llama-9", "--all"}, `no model "llama-9"`},
+		"NearModel":   {"a near one is named", []string{"--model", "phi-4-mini", "--all"}, "did you mean phi-4-mini-instruct"},
+		"Size":        {"a nonsense size", []string{"--model", "phi-4", "--instance-type", "Standard_X"}, `no instance type "Standard_X"`},
+		"NearSize":    {"a near one is named", []string{"--model", "phi-4", "--instance-type", "Standard_NC24ads_A100"}, "did you mean Standard_NC24ads_A100_v4"},
+		"Flag":        {"a nonsense flag", []string{"--modle", "phi-4"}, "unknown flag: --modle"},
+		"Value":       {"a nonsense value", []string{"--model", "phi-4", "--all", "--nodes", "many"}, `"many"`},
+		"Method":      {"a nonsense method", []string{"--model", "phi-4", "--all", "--tune", "full"}, `--tune "full": qlora or lora`},
+		"Nothing":     {"nothing asked", nil, "one of --model and --model-file is required; one of --instance-type and --all is required"},
+		"Both":        {"both asked", []string{"--model", "phi-4", "--all", "--instance-type", "x"}, "one of --instance-type and --all"},
+		"Utilisation": {"more than there is", []string{"--model", "phi-4", "--all", "--gpu-memory-utilization", "1.5"}, "between 0 and 1"},
+		"Runtime":     {"a runtime for another task", []string{"--model", "phi-4", "--all", "--runtime", "axolotl"}, "axolotl is for tuning, not for inference"},
+		"MIG":         {"a GPU that cannot be cut", []string{"--model", "phi-4", "--instance-type", "Standard_NC4as_T4_v3", "--mig", "1g"}, `T4 has no MIG profile "1g"`},
+	} {
+		t.Run(name, func(t *testing.T) {
+			out, err := execute(newFitCommand(), c.args...)
+			if err == nil || errors.Is(err, errRefused) || !strings.Contains(err.Error(), c.says) || strings.Contains(err.Error(), "\n") {
+				t.Errorf("%s: %v, want one line saying %q", c.reason, err, c.says)
+			}
+			if out != "" {
+				t.Errorf("%s: misuse wrote to stdout: %s", c.reason, out)
+			}
+		})
+	}
+}
+
+func TestFitAllIsCheapestFirst(t *testing.T) {
+	out, err := execute(newFitCommand(), "--model", "llama-3.1-8b-instruct", "--all", "--cloud", "any", "-o", "json")
+	if err != nil {
+		t.Fatal(err)
+	}
+	var answers []fitAnswer
+	if err := json.Unmarshal([]byte(out), &answers); err != nil {
+		t.Fatal(err)
+	}
+	if len(answers) != 116 {
+		t.Errorf("%d instance types were compared, want 116", len(answers))
+	}
+	last := 0.0
+	for n, a := range answers {
+		if a.Verdict != v1alpha1.Fits && a.Verdict != v1alpha1.Tight {
+			break
+		}
+		if a.HourlyUSD == nil {
+			last = 1e9
+			continue
+		}
+		if *a.HourlyUSD < last {
+			t.Errorf("row %d, %s, is cheaper than the one before it", n, a.InstanceType)
+		}
+		last = *a.HourlyUSD
+	}
+	if out, err = execute(newFitCommand(), "--model", "phi-4", "--all"); err != nil || !strings.Contains(out, "INSTANCE TYPE") {
+		t.Errorf("%v\n%s", err, out)
+	}
+	if _, err = execute(newFitCommand(), "--model", "kimi-k2.6", "--all", "--cloud", "aws", "--nodes", "1", "--context", "262144", "--tensor-parallel", "1"); !errors.Is(err, errRefused) {
+		t.Errorf("where nothing works: %v, want %v", err, errRefused)
+	}
+}
+
+func TestSKUs(t *testing.T) {
+	for name, c := range map[string]struct {
+		reason      string
+		args        []string
+		has, hasNot string
+	}{
+		"Cloud":       {"one cloud", []string{"--cloud", "gcp"}, "g2-standard-4", "Standard_NC4as_T4_v3"},
+		"GPU":         {"one GPU", []string{"--gpu", "a100"}, "Standard_NC24ads_A100_v4", "T4"},
+		"MaxUSD":      {"up to a price", []string{"--cloud", "azure", "--max-usd", "1"}, "Standard_NC4as_T4_v3", "Standard_NC24ads_A100_v4"},
+		"MinMemory":   {"with so much memory in all", []string{"--cloud", "azure", "--min-memory", "300"}, "Standard_NC96ads_A100_v4", "Standard_NC48ads_A100_v4"},
+		"Retired":     {"retired since when", []string{"--gpu", "V100"}, "retired 2025-09-30", ""},
+		"Schedulable": {"only what can be had", []string{"--cloud", "azure", "--schedulable"}, "Standard_NC4as_T4_v3", "Standard_NC6s_v3"},
+		"Unknown":     {"an unknown number of GPUs is no zero", []string{"--gpu", "RTX"}, "? × RTX-PRO-6000-BSE-96GB", "0 × "},
+	} {
+		t.Run(name, func(t *testing.T) {
+			out, err := execute(newSKUsCommand(), c.args...)
+			if err != nil || !strings.Contains(out, c.has) || c.hasNot != "" && strings.Contains(out, c.hasNot) {
+				t.Errorf("%s: %v, want %q and not %q:\n%s", c.reason, err, c.has, c.hasNot, out)
+			}
+		})
+	}
+	out, err := execute(newSKUsCommand(), "-o", "json")
+	var all []skuAnswer
+	if err != nil || json.Unmarshal([]byte(out), &all) != nil || len(all) != 116 {
+		t.Errorf("as JSON: %v, %d types", err, len(all))
+	}
+	if _, err := execute(newSKUsCommand(), "--cloud", "oracle"); err == nil {
+		t.Error("a cloud nobody knows is refused")
+	}
+}
+
+func TestPresets(t *testing.T) {
+	out, err := execute(newPresetsCommand())
+	if err != nil || !strings.Contains(out, "phi-3-mini-128k-instruct") || strings.Count(out, "\n") != 61 {
+		t.Errorf("the list: %v\n%s", err, out)
+	}
+	out, err = execute(newPresetsCommand(), "Phi-4", "-o", "json")
+	var one presetAnswer
+	if err != nil || json.Unmarshal([]byte(out), &one) != nil || one.ID != "microsoft/phi-4" || !one.Tunable {
+		t.Errorf("one: %v\n%s", err, out)
+	}
+	if _, err = execute(newPresetsCommand(), "phi-44"); err == nil || !strings.Contains(err.Error(), "did you mean phi-4") {
+		t.Errorf("a nonsense name: %v", err)
+	}
+}
+
+func TestLockThenFit(t *testing.T) {
+	dir := t.TempDir()
+	config, file := filepath.Join(dir, "config.json"), filepath.Join(dir, "model.yaml")
+	write := func(path, text string) {
+		if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	write(config, `{"architectures": ["LlamaForCausalLM"], "hidden_size": 4096, "intermediate_size": 14336, "num_hidden_layers": 32,
+		"num_attention_heads": 32, "num_key_value_heads": 8, "vocab_size": 128256, "max_position_embeddings": 131072, "tie_word_embeddings": false}`)
+	out, err := execute(newPresetsCommand(), "lock", "someone/my-llama", "--from", config, "--size", "14.96GiB")
+	if err != nil {
+		t.Fatal(err)
+	}
+	write(file, out)
+	mine, err := execute(newFitCommand(), "--model-file", file, "--instance-type", "Standard_NC24ads_A100_v4", "-o", "json")
+	if err != nil {
+		t.Fatal(err)
+	}
+	known, err := execute(newFitCommand(), "--model", "llama-3.1-8b-instruct", "--instance-type", "Standard_NC24ads_A100_v4", "-o", "json")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if want := strings.ReplaceAll(known, "llama-3.1-8b-instruct", "my-llama"); mine != want {
+		t.Errorf("the locked model is judged otherwise:\n%s\nwant\n%s", mine, want)
+	}
+	for _, args := range [][]string{{"lock", "a/b"}, {"lock", "nonsense", "--from", config}, {"lock", "a/b", "--from", config, "--size", "big"}} {
+		if _, err := execute(newPresetsCommand(), args...); err == nil {
+			t.Errorf("%v was accepted", args)
+		}
+	}
+}
