@@ -152,6 +152,20 @@ func (t transport) Do(r *http.Request) (resp *http.Response, err error) {
 	return resp, kill
 }
 
+// frozen is a cache that is behind: it still shows an object as it was.
+type frozen struct {
+	client.WithWatch
+	pool *v1alpha1.GPUNodePool
+}
+
+func (f frozen) Get(ctx context.Context, key client.ObjectKey, o client.Object, opts ...client.GetOption) error {
+	if p, ok := o.(*v1alpha1.GPUNodePool); ok {
+		f.pool.DeepCopyInto(p)
+		return nil
+	}
+	return f.WithWatch.Get(ctx, key, o, opts...)
+}
+
 // staticToken is a credential that the fake takes.
 type staticToken struct{}
 
@@ -245,8 +259,8 @@ func (w *world) edit(name string, change func(*v1alpha1.GPUNodePool)) {
 	}
 }
 
-// maxSteps bounds a drive: 100 polls are 25 minutes of the fake's clock.
-const maxSteps = 400
+// maxSteps bounds a drive, in moments of the fake's clock at which a pool looks.
+const maxSteps = 10_000
 
 // drive reconciles pools in turn, moving the clock on by what they ask to wait,
 // until the world is as wanted or the controller is dead. It checks at every

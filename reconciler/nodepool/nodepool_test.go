@@ -1,0 +1,442 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package nodepool
+
+import (
+	"fmt"
+	"net/http"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	corev1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/api/meta"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/types"
+	ctrl "sigs.k8s.io/controller-runtime"
+	"sigs.k8s.io/controller-runtime/pkg/event"
+	"sigs.k8s.io/controller-runtime/pkg/reconcile"
+
+	"github.com/espalier-dev/espalier/gpu/aks"
+	"github.com/espalier-dev/espalier/gpu/pool"
+	repolayout "github.com/espalier-dev/espalier/repo-layout"
+	"github.com/espalier-dev/espalier/repo-layout/v1alpha1"
+	"github.com/espalier-dev/espalier/test/fakearm"
+)
+
+// condition is a condition of a pool; the zero one if it is not there.
+func (w *world) condition(name, kind string) metav1.Condition {
+	w.t.Helper()
+	if c := meta.FindStatusCondition(w.get(name).Status.Conditions, kind); c != nil {
+		return *c
+	}
+	return metav1.Condition{}
+}
+
+func (w *world) want(name, kind string, status metav1.ConditionStatus, reason, part string) {
+	w.t.Helper()
+	c := w.condition(name, kind)
+	if c.Status != status || c.Reason != reason || !strings.Contains(c.Message, part) {
+		w.t.Errorf("condition %s is %s, %s, %q; want %s, %s, with %q", kind, c.Status, c.Reason, c.Message, status, reason, part)
+	}
+}
+
+// once reconciles one time.
+func (w *world) once(r *Reconciler, name string) ctrl.Result {
+	w.t.Helper()
+	res, err := r.Reconcile(w.ctx, ctrl.Request{NamespacedName: types.NamespacedName{Namespace: "team-a", Name: name}})
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	return res
+}
+
+// pod puts a running pod on the first node of a pool.
+func (w *world) pod(pool string, labels map[string]string) *corev1.Pod {
+	w.t.Helper()
+	var nodes corev1.NodeList
+	if err := w.kube.List(w.ctx, &nodes); err != nil || len(nodes.Items) == 0 {
+		w.t.Fatalf("no node for a pod of %s: %v", pool, err)
+	}
+	p := &corev1.Pod{ObjectMeta: metav1.ObjectMeta{Namespace: "team-a", Name: "pod-of-" + pool, Labels: labels}}
+	p.Spec.NodeName, p.Status.Phase = nodes.Items[0].Name, corev1.PodRunning
+	w.create(p)
+	return p
+}
+
+func TestReadyStatus(t *testing.T) {
+	w := newWorld(t)
+	w.create(gpuPool("p", t4))
+	w.drive(&life{}, []string{"p"}, w.ready("p"))
+	st := w.get("p").Status
+	if st.Phase != v1alpha1.PhaseReady || st.ReadyNodes != 1 || *st.GPUs != (v1alpha1.GPUCount{Expected: 1, Allocatable: 1}) || st.USDPerHour != "1.5" || st.Candidate.Accepted == nil || st.ObservedGeneration != 1 {
+		t.Errorf("status %+v", st)
+	}
+	for _, kind := range []string{v1alpha1.ConditionReady, v1alpha1.ConditionProvisioned, v1alpha1.ConditionNodesRegistered, v1alpha1.ConditionGPUReady} {
+		w.want("p", kind, metav1.ConditionTrue, v1alpha1.ReasonSucceeded, "")
+	}
+	if len(st.Conditions) != 4 {
+		t.Errorf("a Ready pool has no other conditions: %+v", st.Conditions)
+	}
+}
+
+// TestQuiet: when nothing happens, nothing is written, and pools share a look.
+func TestQuiet(t *testing.T) {
+	w := newWorld(t)
+	var names []string
+	for i := range 20 {
+		names = append(names, fmt.Sprintf("p%d", i))
+		w.create(gpuPool(names[i], t4))
+	}
+	allReady := func() bool { return !slices.ContainsFunc(names, func(n string) bool { return !w.ready(n)() }) }
+	w.drive(&life{}, names, allReady)
+	quiet := &life{}
+	r, _ := w.controller(quiet)
+	before := w.arm.Counts()
+	const ticks = 10
+	for range ticks {
+		for i, n := range names {
+			if res := w.once(r, n); res.RequeueAfter != defaultIdle {
+				t.Fatalf("a Ready pool looks again after %s", res.RequeueAfter)
+			}
+			if i == len(names)/2 {
+				w.arm.Advance(defaultIdle / 2) // pools are not in step
+			}
+		}
+		w.arm.Advance(defaultIdle / 2)
+	}
+	after := w.arm.Counts()
+	if n := after["LIST"] - before["LIST"]; n > ticks+1 || after["GET"] != before["GET"] {
+		t.Errorf("%d LISTs and %d GETs in %d ticks of %d pools, want one LIST a tick", n, after["GET"]-before["GET"], ticks, len(names))
+	}
+	if slices.ContainsFunc(quiet.log, func(c string) bool { return strings.HasPrefix(c, "patch") }) {
+		t.Errorf("a quiet controller wrote to the cluster: %v", quiet.log)
+	}
+}
+
+// TestOneMutationInFlight: five pools at once are created one after the other,
+// in fair order, and the cloud never has to refuse one as busy.
+func TestOneMutationInFlight(t *testing.T) {
+	w := newWorld(t)
+	names := []string{"a", "b", "c", "d", "e"}
+	for _, n := range names {
+		w.create(gpuPool(n, t4))
+	}
+	seenBusy := false
+	w.drive(&life{}, names, func() bool {
+		creating := 0
+		for _, p := range w.arm.Pools() {
+			if p.State == "Creating" {
+				creating++
+			}
+		}
+		if creating > 1 {
+			t.Fatalf("%d creates in flight", creating)
+		}
+		seenBusy = seenBusy || w.condition("b", v1alpha1.ConditionClusterBusy).Status == metav1.ConditionTrue
+		return !slices.ContainsFunc(names, func(n string) bool { return !w.ready(n)() })
+	})
+	for _, r := range w.arm.Requests() {
+		if r.Status == http.StatusConflict {
+			t.Errorf("the cloud was asked while busy: %+v", r)
+		}
+	}
+	if !seenBusy {
+		t.Error("a waiting pool does not say ClusterBusy")
+	}
+	if got := w.condition("b", v1alpha1.ConditionClusterBusy); got.Status != "" {
+		t.Errorf("ClusterBusy stays: %+v", got)
+	}
+}
+
+func TestFailures(t *testing.T) {
+	cases := map[string]struct {
+		reason string
+		pool   *v1alpha1.GPUNodePool
+		fault  func(*fakearm.Server)
+		want   string // the instance type it ends on; empty: Exhausted
+		class  pool.Class
+		said   string
+	}{
+		"Quota": {
+			reason: "The sentence has family, limit, used, needed and where to ask.",
+			pool:   gpuPool("p", a100), fault: func(s *fakearm.Server) { s.Refuse(a100, fakearm.Quota("standardNCADSA100v4Family", 24, 20, 24)) },
+			class: pool.ClassFamilyQuota, said: "is 24 vCPUs, 20 are used and 24 more are needed: ask at https://aka.ms/ProdportalCRP",
+		},
+		"SpotFallsBackToOnDemand": {
+			reason: "That is what ordered candidates are for.",
+			pool:   gpuPool("p", a100+"/spot", a100), fault: func(s *fakearm.Server) { s.FailNextCreateAsync(fakearm.AllocationFailed()) },
+			want: a100, class: pool.ClassCapacity,
+		},
+		"SizeNotOffered": {
+			reason: "The next candidate is tried at once.",
+			pool:   gpuPool("p", h100, t4), fault: func(s *fakearm.Server) { s.Refuse(h100, fakearm.SKUNotAvailable(h100)) },
+			want: t4, class: pool.ClassSKU,
+		},
+		"Unoffered": {
+			reason: "A retired size is refused by the cloud for the subscription.",
+			pool:   gpuPool("p", "Standard_NC6s_v3", t4), fault: func(*fakearm.Server) {},
+			want: t4, class: pool.ClassSKUSubscription,
+		},
+		"NoPermission": {
+			reason: "Other sizes need the same permission.",
+			pool:   gpuPool("p", a100, t4), fault: func(s *fakearm.Server) {
+				s.FailNextCreate("AuthorizationFailed", "The client has no authorization to perform action agentPools/write", http.StatusForbidden)
+			},
+			class: pool.ClassAuth, said: "give the controller's identity the permission",
+		},
+		"NodesNeverJoin": {
+			reason: "Succeeded without nodes is no success.",
+			pool:   gpuPool("p", a100), fault: func(s *fakearm.Server) { s.NodesJoin(false) },
+			class: pool.ClassProvisionTimeout, said: "0 of 1 Standard_NC24ads_A100_v4 node has joined within 20m0s",
+		},
+		"NodesWithoutGPUs": {
+			reason: "Ready nodes without GPUs are given up, and the likely cause is named.",
+			pool:   gpuPool("p", a100), fault: func(s *fakearm.Server) { s.NodesOfferGPUs(false) },
+			class: pool.ClassGPUTimeout, said: "no device plugin has registered",
+		},
+	}
+	for name, tc := range cases {
+		t.Run(name, func(t *testing.T) {
+			w := newWorld(t)
+			tc.fault(w.arm)
+			w.create(tc.pool)
+			until := w.phase("p", v1alpha1.PhaseExhausted)
+			if tc.want != "" {
+				until = w.ready("p")
+			}
+			w.drive(&life{}, []string{"p"}, until)
+			st := w.get("p").Status
+			if len(st.Skipped) == 0 || st.Skipped[0].Class != string(tc.class) || !strings.Contains(st.Skipped[0].Message, tc.said) {
+				t.Errorf("%s\nskipped %+v, want %s with %q", tc.reason, st.Skipped, tc.class, tc.said)
+			}
+			if tc.want != "" {
+				if st.Candidate.InstanceType != tc.want || st.Candidate.Priority != v1alpha1.OnDemand {
+					t.Errorf("%s\nended on %+v", tc.reason, st.Candidate)
+				}
+				return
+			}
+			if len(w.arm.Pools()) != 0 || st.USDPerHour != "" {
+				t.Errorf("%s\nleft behind %+v at %s USD/h", tc.reason, w.arm.Pools(), st.USDPerHour)
+			}
+			c := w.condition("p", v1alpha1.ConditionCapacityNotFound)
+			if c.Status != metav1.ConditionTrue || !strings.Contains(c.Message, tc.said) {
+				t.Errorf("%s\ncondition %+v", tc.reason, c)
+			}
+		})
+	}
+}
+
+// TestExhaustedWakes: the candidate is tried again when its time is over, and a
+// quota that was raised meanwhile is found without a restart.
+func TestExhaustedWakes(t *testing.T) {
+	w := newWorld(t)
+	w.arm.Refuse(a100, fakearm.Quota("standardNCADSA100v4Family", 24, 24, 24))
+	w.create(gpuPool("p", a100))
+	w.drive(&life{}, []string{"p"}, w.phase("p", v1alpha1.PhaseExhausted))
+	w.want("p", v1alpha1.ConditionStalled, metav1.ConditionTrue, string(pool.ClassFamilyQuota), "Quota of")
+	at := w.get("p").Status.Since.Time
+	w.arm.Allow(a100)
+	w.drive(&life{}, []string{"p"}, w.ready("p"))
+	if took := w.arm.Now().Sub(at); took < 10*time.Minute || took > 17*time.Minute {
+		t.Errorf("tried again and Ready after %s, want 10 min of rest and a create", took)
+	}
+	if c := w.condition("p", v1alpha1.ConditionStalled); c.Status != "" {
+		t.Errorf("Stalled stays: %+v", c)
+	}
+}
+
+// TestRetryAfter: what the cloud asks for is what the queue waits.
+func TestRetryAfter(t *testing.T) {
+	w := newWorld(t)
+	w.create(gpuPool("p", t4))
+	w.arm.FailNext("PUT", fakearm.Throttled(77*time.Second))
+	r, _ := w.controller(&life{})
+	w.once(r, "p")
+	if res := w.once(r, "p"); res.RequeueAfter != 77*time.Second {
+		t.Errorf("looks again after %s, want 77 s", res.RequeueAfter)
+	}
+	if p := w.get("p"); p.Status.Phase != v1alpha1.PhaseClaiming || p.Status.Candidate.Attempt != 1 || len(p.Status.Skipped) != 0 {
+		t.Errorf("throttling cost an attempt: %+v", p.Status)
+	}
+}
+
+// TestWriteAhead: the reconcile that records the attempt asks the cloud for
+// nothing, and a decision on an old object is not acted on.
+func TestWriteAhead(t *testing.T) {
+	w := newWorld(t)
+	w.create(gpuPool("p", t4))
+	r, _ := w.controller(&life{})
+	w.once(r, "p")
+	if p := w.get("p"); p.Status.Phase != v1alpha1.PhaseClaiming || p.Status.PoolName != pool.Name(installation, "uid-p", 1) {
+		t.Fatalf("status %+v", p.Status)
+	}
+	if len(w.arm.Ordered()) != 0 {
+		t.Fatal("ordered before it was recorded and read back")
+	}
+	stale := &Reconciler{Client: frozen{w.kube, w.get("p")}, Live: w.kube, Deps: r.Deps}
+	w.edit("p", func(p *v1alpha1.GPUNodePool) { p.Spec.Candidates[0].InstanceType = a100 })
+	if res := w.once(stale, "p"); res.RequeueAfter != pool.Soon || len(w.arm.Ordered()) != 0 {
+		t.Errorf("acted on a stale object: %v, %s", w.arm.Ordered(), res.RequeueAfter)
+	}
+}
+
+func TestForeignPodsBlock(t *testing.T) {
+	w := newWorld(t)
+	yes := true
+	p := gpuPool("p", t4)
+	p.OwnerReferences = []metav1.OwnerReference{{APIVersion: "espalier.dev/v1alpha1", Kind: "Workspace", Name: "ws", UID: "ws", Controller: &yes}}
+	w.create(p)
+	w.drive(&life{}, []string{"p"}, w.ready("p"))
+	own := w.pod("own", map[string]string{repolayout.LabelWorkspace: "ws"})
+	stranger := w.pod("stranger", nil)
+	w.delete("p")
+	w.drive(&life{}, []string{"p"}, func() bool {
+		return w.condition("p", v1alpha1.ConditionDeletionBlocked).Status == metav1.ConditionTrue
+	})
+	w.want("p", v1alpha1.ConditionDeletionBlocked, metav1.ConditionTrue, pool.ReasonForeignPods, "team-a/"+stranger.Name+";")
+	if c := w.condition("p", v1alpha1.ConditionDeletionBlocked); strings.Contains(c.Message, own.Name) {
+		t.Errorf("the Workspace's own pod blocks: %s", c.Message)
+	}
+	r, _ := w.controller(&life{})
+	w.arm.Advance(100 * time.Hour)
+	w.once(r, "p")
+	if w.arm.Counts()["DELETE"] != 0 {
+		t.Error("time turned a block into a delete")
+	}
+	if err := w.kube.Delete(w.ctx, stranger); err != nil {
+		t.Fatal(err)
+	}
+	w.drive(&life{}, []string{"p"}, w.gone("p"))
+	if len(w.arm.Pools()) != 0 {
+		t.Errorf("left in the cloud: %+v", w.arm.Pools())
+	}
+}
+
+func TestOwnershipLost(t *testing.T) {
+	w := newWorld(t)
+	w.create(gpuPool("p", t4))
+	w.drive(&life{}, []string{"p"}, w.ready("p"))
+	name := w.get("p").Status.PoolName
+	w.arm.SetTag(name, aks.TagInstallation, "installation-2")
+	w.delete("p")
+	w.drive(&life{}, []string{"p"}, w.phase("p", v1alpha1.PhaseLost))
+	w.want("p", v1alpha1.ConditionOwnershipLost, metav1.ConditionTrue, string(pool.ClassOwnership), aks.TagInstallation)
+	w.want("p", v1alpha1.ConditionStalled, metav1.ConditionTrue, string(pool.ClassOwnership), "deletionPolicy")
+	if w.arm.Counts()["DELETE"] != 0 {
+		t.Fatal("a pool of another installation was deleted")
+	}
+	w.edit("p", func(p *v1alpha1.GPUNodePool) { p.Spec.DeletionPolicy = v1alpha1.Orphan })
+	w.drive(&life{}, []string{"p"}, w.gone("p"))
+	if len(w.arm.Pools()) != 1 {
+		t.Error("letting the object go took the pool away")
+	}
+}
+
+// TestETagRace: the pool changes between the look and the delete.
+func TestETagRace(t *testing.T) {
+	w := newWorld(t)
+	w.create(gpuPool("p", t4))
+	w.drive(&life{}, []string{"p"}, w.ready("p"))
+	w.delete("p")
+	w.arm.FailNext("DELETE", fakearm.Fault{Status: http.StatusPreconditionFailed, Code: "PreconditionFailed", Message: "changed"})
+	w.drive(&life{}, []string{"p"}, w.gone("p"))
+	if n := w.arm.Counts()["DELETE"]; n != 2 || len(w.arm.Pools()) != 0 {
+		t.Errorf("%d DELETEs, left %+v", n, w.arm.Pools())
+	}
+}
+
+// TestEviction: a spot pool that lost every node and gets none back moves on; one
+// whose nodes merely fail is kept.
+func TestEviction(t *testing.T) {
+	w := newWorld(t)
+	w.create(gpuPool("p", t4+"/spot", t4))
+	w.drive(&life{}, []string{"p"}, w.ready("p"))
+	w.arm.Evict(w.get("p").Status.PoolName)
+	w.drive(&life{}, []string{"p"}, func() bool {
+		return w.condition("p", v1alpha1.ConditionDegraded).Status == metav1.ConditionTrue
+	})
+	w.want("p", v1alpha1.ConditionReady, metav1.ConditionFalse, pool.ReasonNodesMissing, "0 of 1")
+	w.drive(&life{}, []string{"p"}, func() bool { return w.ready("p")() && w.get("p").Status.Candidate.Attempt == 2 })
+	if c := w.get("p").Status.Candidate; c.Priority != v1alpha1.OnDemand {
+		t.Errorf("moved on to %+v", c)
+	}
+}
+
+// TestVanished: a person deletes our pool; it is declared, so it comes back.
+func TestVanished(t *testing.T) {
+	w := newWorld(t)
+	w.create(gpuPool("p", t4))
+	w.drive(&life{}, []string{"p"}, w.ready("p"))
+	w.arm.Remove(w.get("p").Status.PoolName)
+	w.drive(&life{}, []string{"p"}, func() bool { return w.ready("p")() && w.get("p").Status.Candidate.Attempt == 2 })
+	if n := len(w.arm.Pools()); n != 1 {
+		t.Errorf("%d pools", n)
+	}
+}
+
+func TestExisting(t *testing.T) {
+	w := newWorld(t)
+	p := gpuPool("p", t4)
+	p.Spec.Provider, p.Spec.NodeLabels = v1alpha1.ProviderExisting, map[string]string{"gpu": "yes"}
+	w.create(p)
+	r, _ := w.controller(&life{})
+	if res := w.once(r, "p"); res.RequeueAfter != 0 {
+		t.Errorf("nodes that exist are polled every %s", res.RequeueAfter)
+	}
+	w.want("p", v1alpha1.ConditionReady, metav1.ConditionFalse, v1alpha1.ReasonWaitingForNodes, "0 of 1 node")
+	n := &corev1.Node{ObjectMeta: metav1.ObjectMeta{Name: "n1", Labels: map[string]string{"gpu": "yes"}}}
+	n.Status.Conditions = []corev1.NodeCondition{{Type: corev1.NodeReady, Status: corev1.ConditionTrue}}
+	fakearm.SetGPUs(n, 1)
+	w.create(n)
+	want := []reconcile.Request{{NamespacedName: types.NamespacedName{Namespace: "team-a", Name: "p"}}}
+	if got := r.poolsOf(w.ctx, n); !slices.Equal(got, want) {
+		t.Errorf("the node wakes %v", got)
+	}
+	w.once(r, "p")
+	w.want("p", v1alpha1.ConditionReady, metav1.ConditionTrue, v1alpha1.ReasonSucceeded, "1 existing node with 1 GPU")
+	w.delete("p")
+	w.once(r, "p")
+	if w.get("p") != nil || w.arm.Counts()["LIST"] != 0 {
+		t.Errorf("want the object gone and no cloud asked: %v", w.arm.Counts())
+	}
+}
+
+func TestProviderMissing(t *testing.T) {
+	w := newWorld(t)
+	w.create(gpuPool("p", t4))
+	r, _ := w.controller(&life{})
+	delete(r.Deps.Providers, v1alpha1.ProviderAKS)
+	w.once(r, "p")
+	w.want("p", v1alpha1.ConditionStalled, metav1.ConditionTrue, string(pool.ClassUnsupported), "without the provider aks")
+	w.delete("p")
+	w.once(r, "p")
+	if w.get("p") != nil {
+		t.Error("an object that asked for nothing is held")
+	}
+}
+
+func TestNodeEvents(t *testing.T) {
+	w := newWorld(t)
+	w.create(gpuPool("p", t4))
+	r, _ := w.controller(&life{})
+	n := &corev1.Node{ObjectMeta: metav1.ObjectMeta{Name: "n", Labels: map[string]string{repolayout.LabelPool: "team-a.p"}}}
+	if got := r.poolsOf(w.ctx, n); len(got) != 1 || got[0].Name != "p" {
+		t.Errorf("the node wakes %v", got)
+	}
+	n.Labels[repolayout.LabelPool] = "team-b.p"
+	if got := r.poolsOf(w.ctx, n); len(got) != 0 {
+		t.Errorf("a node of another pool wakes %v", got)
+	}
+	beat := n.DeepCopy()
+	beat.Status.Conditions = []corev1.NodeCondition{{Type: corev1.NodeMemoryPressure, Status: corev1.ConditionFalse, LastHeartbeatTime: metav1.Now()}}
+	gpus := beat.DeepCopy()
+	fakearm.SetGPUs(gpus, 1)
+	if nodeChanged().Update(event.UpdateEvent{ObjectOld: n, ObjectNew: beat}) {
+		t.Error("a heartbeat wakes the controller")
+	}
+	if !nodeChanged().Update(event.UpdateEvent{ObjectOld: beat, ObjectNew: gpus}) {
+		t.Error("GPUs that appear do not wake the controller")
+	}
+}
