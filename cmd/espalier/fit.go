@@ -43,6 +43,9 @@ type fitOptions struct {
 	Runtime, RuntimeVersion string
 	Region                  string
 	Spot                    bool
+	MaxUSDPerHour           string
+	Tokens                  int64
+	TokensPerSecond         float64
 	Output                  string
 }
 
@@ -71,6 +74,9 @@ func (o *fitOptions) BindFlags(fs *pflag.FlagSet) {
 	fs.StringVar(&o.RuntimeVersion, "runtime-version", "", "Version of --runtime; empty: its default")
 	fs.StringVar(&o.Region, "region", "", "Cloud region that prices are quoted for; empty: the cheapest known")
 	fs.BoolVar(&o.Spot, "spot", false, "Price as spot")
+	fs.StringVar(&o.MaxUSDPerHour, "max-usd-per-hour", "", "Budget: what costs more is refused")
+	fs.Int64Var(&o.Tokens, "tokens", 0, "Tokens of a tuning run, all epochs together: prices the run")
+	fs.Float64Var(&o.TokensPerSecond, "tokens-per-second", 0, "Speed of one GPU that you measured; 0: a range is stated")
 	fs.StringVarP(&o.Output, "output", "o", "text", "text or json")
 }
 
@@ -91,11 +97,27 @@ func (o *fitOptions) Validate() error {
 	check(o.Context < 0 || o.Nodes < 0 || o.TensorParallel < 0, "--context, --nodes and --tensor-parallel are not negative")
 	check(o.MicroBatch < 1 || o.Rank < 1, "--micro-batch and --rank are at least 1")
 	check(o.Utilization <= 0 || o.Utilization > 1, "--gpu-memory-utilization %g: between 0 and 1", o.Utilization)
+	check((o.Tokens != 0 || o.TokensPerSecond != 0) && o.Tune == "", "--tokens and --tokens-per-second are for --tune")
+	check(o.Tokens < 0 || o.TokensPerSecond < 0, "--tokens and --tokens-per-second are not negative")
+	_, err := o.budget()
+	check(err != nil, "--max-usd-per-hour %q: an amount in USD", o.MaxUSDPerHour)
 	check(o.Runtime == "" && o.RuntimeVersion != "", "--runtime-version needs --runtime")
 	if len(wrong) > 0 {
 		return errors.New(strings.Join(wrong, "; "))
 	}
 	return nil
+}
+
+// budget is --max-usd-per-hour, nil when none is set.
+func (o *fitOptions) budget() (*v1alpha1.Budget, error) {
+	if o.MaxUSDPerHour == "" {
+		return nil, nil
+	}
+	b := &v1alpha1.Budget{MaxUSDPerHour: o.MaxUSDPerHour}
+	if err := price.Within(price.Price{Known: true}, b); err != nil {
+		return nil, err
+	}
+	return b, nil
 }
 
 func newFitCommand() *cobra.Command {
@@ -105,7 +127,8 @@ func newFitCommand() *cobra.Command {
 		Short: "Say whether a model fits GPUs, show the sum, and what would fit",
 		Long: "Says whether a model fits the GPUs of an instance type, with the sum of one GPU's memory, how it is\n" +
 			"spread over GPUs and nodes, the longest context, the list price, and what else would work.\n" +
-			"It works from embedded facts: no network, no cluster. Exits with 1 when the model does not fit.",
+			"It works from embedded facts: no network, no cluster. Exits with 1 when the model does not fit or the\n" +
+			"price is over --max-usd-per-hour; a verdict of unknown is no refusal.",
 		Args: cobra.NoArgs,
 		RunE: func(c *cobra.Command, _ []string) error {
 			if err := o.Validate(); err != nil {
@@ -145,6 +168,8 @@ type judged struct {
 	report   fit.Report
 	runtime  runtimes.Runtime
 	price    price.Price
+	budget   error // over it, or not comparable with it
+	run      *price.Run
 }
 
 func newJudge(o fitOptions) (*judge, error) {
@@ -240,6 +265,9 @@ func (o fitOptions) runtime() (runtimes.Runtime, error) {
 	return r, nil
 }
 
+// usable says whether an answer works within the budget.
+func (a judged) usable() bool { return a.report.Works() && a.budget == nil }
+
 // judge answers for one instance type, with the runtime its driver can run.
 func (j *judge) judge(i sku.Instance) judged {
 	o := j.options
@@ -274,6 +302,17 @@ func (j *judge) judge(i sku.Instance) judged {
 		priority = v1alpha1.Spot
 	}
 	out.price = price.Hourly(i, o.Region, out.report.Nodes, priority)
+	if budget, err := o.budget(); err == nil {
+		out.budget = price.Within(out.price, budget)
+	}
+	if o.Tokens > 0 {
+		speed, _ := price.Estimate(i, j.preset.Model.Params())
+		if o.TokensPerSecond > 0 {
+			speed = price.Measured(o.TokensPerSecond, "--tokens-per-second")
+		}
+		run := price.Training(i, o.Region, out.report.Nodes, priority, o.Tokens, speed)
+		out.run = &run
+	}
 	return out
 }
 

@@ -43,7 +43,21 @@ type fitAnswer struct {
 	MonthlyUSD       *float64         `json:"monthlyUSD,omitempty"`
 	PriceDate        string           `json:"priceDate"`
 	Region           string           `json:"region,omitempty"`
+	OverBudget       string           `json:"overBudget,omitempty"`
+	Run              *runAnswer       `json:"run,omitempty"`
 	Alternatives     []otherType      `json:"alternatives"`
+}
+
+// runAnswer is the price of a tuning run: low and high are one number where the
+// speed was measured.
+type runAnswer struct {
+	Tokens    int64   `json:"tokens"`
+	HoursLow  float64 `json:"hoursLow"`
+	HoursHigh float64 `json:"hoursHigh"`
+	USDLow    float64 `json:"usdLow"`
+	USDHigh   float64 `json:"usdHigh"`
+	Measured  bool    `json:"measured"`
+	From      string  `json:"from"`
 }
 
 type otherType struct {
@@ -69,6 +83,15 @@ func (j *judge) answer(a judged) fitAnswer {
 			out.MonthlyUSD = &monthly
 		}
 	}
+	if a.budget != nil {
+		out.OverBudget = a.budget.Error()
+	}
+	if r := a.run; r != nil && r.Known {
+		out.Run = &runAnswer{
+			Tokens: j.options.Tokens, HoursLow: r.HoursLow, HoursHigh: r.HoursHigh, USDLow: r.USDLow, USDHigh: r.USDHigh,
+			Measured: r.Speed.Measured, From: r.Speed.From,
+		}
+	}
 	for _, other := range j.others(a) {
 		out.Alternatives = append(out.Alternatives, otherType{
 			InstanceType: other.instance.Name, Verdict: other.report.Verdict, Nodes: other.report.Nodes, HourlyUSD: other.price.USD,
@@ -86,10 +109,10 @@ func (j *judge) others(a judged) []judged {
 			continue
 		}
 		other := j.judge(i)
-		if !other.report.Works() || !other.price.Known {
+		if !other.usable() || !other.price.Known {
 			continue
 		}
-		if a.report.Verdict == v1alpha1.Fits && (other.report.Verdict != v1alpha1.Fits || other.price.USD >= a.price.USD) {
+		if a.usable() && a.report.Verdict == v1alpha1.Fits && (other.report.Verdict != v1alpha1.Fits || other.price.USD >= a.price.USD) {
 			continue
 		}
 		all = append(all, other)
@@ -108,7 +131,7 @@ func (j *judge) one(w io.Writer) error {
 	} else {
 		j.text(w, a)
 	}
-	if a.report.Verdict == v1alpha1.No {
+	if a.report.Verdict == v1alpha1.No || a.budget != nil {
 		return errRefused
 	}
 	return nil
@@ -139,7 +162,16 @@ func (j *judge) text(w io.Writer, a judged) {
 		line += fmt.Sprintf("; %s a month", price.USD(a.price.Monthly()))
 	}
 	fmt.Fprintf(table, "price\t%s\n", line)
-	label := map[bool]string{true: "cheaper", false: "instead"}[r.Verdict == v1alpha1.Fits]
+	if a.run != nil {
+		fmt.Fprintf(table, "run\t%s\n", a.run)
+	}
+	if a.budget != nil {
+		fmt.Fprintf(table, "budget\t%s\n", a.budget)
+	}
+	label := "instead"
+	if a.usable() && r.Verdict == v1alpha1.Fits {
+		label = "cheaper"
+	}
 	for _, other := range j.others(a) {
 		fmt.Fprintf(table, "%s\t%s: %s on %s, %s/h\n", label, other.instance.Name, other.report.Verdict, nodesOf(other), price.USD(other.price.USD))
 		label = ""
@@ -201,12 +233,12 @@ func (j *judge) compare(w io.Writer) error {
 	works := false
 	for _, i := range j.among {
 		a := j.judge(i)
-		works = works || a.report.Works()
+		works = works || a.usable()
 		all = append(all, a)
 	}
 	sort.SliceStable(all, func(x, y int) bool {
-		if all[x].report.Works() != all[y].report.Works() {
-			return all[x].report.Works()
+		if all[x].usable() != all[y].usable() {
+			return all[x].usable()
 		}
 		if all[x].price.Known != all[y].price.Known {
 			return all[x].price.Known
@@ -247,9 +279,17 @@ func (j *judge) printComparison(w io.Writer, all []judged) error {
 			gib = fit.GiB(r.PerGPU.Total) + " of " + fit.GiB(r.PerGPU.Budget)
 		}
 		fmt.Fprintf(table, "%s\t%s\t%s\t%d\t%s\t%s\t%s\t%s\t%s\n", a.instance.Name, r.Verdict, cost, max(1, r.Nodes),
-			gpusOf(a.instance), layout, context, gib, r.Reasons[0].Code)
+			gpusOf(a.instance), layout, context, gib, why(a))
 	}
 	return table.Flush()
+}
+
+// why is the code of what decided, or that it is over budget.
+func why(a judged) string {
+	if a.report.Works() && a.budget != nil {
+		return "OverBudget"
+	}
+	return a.report.Reasons[0].Code
 }
 
 func printJSON(w io.Writer, value any) error {

@@ -101,18 +101,20 @@ func TestFitMisuse(t *testing.T) {
 		args   []string
 		says   string
 	}{
-		"Model":       {"a nonsense model", []string{"--model", "llama-9", "--all"}, `no model "llama-9"`},
-		"NearModel":   {"a near one is named", []string{"--model", "phi-4-mini", "--all"}, "did you mean phi-4-mini-instruct"},
-		"Size":        {"a nonsense size", []string{"--model", "phi-4", "--instance-type", "Standard_X"}, `no instance type "Standard_X"`},
-		"NearSize":    {"a near one is named", []string{"--model", "phi-4", "--instance-type", "Standard_NC24ads_A100"}, "did you mean Standard_NC24ads_A100_v4"},
-		"Flag":        {"a nonsense flag", []string{"--modle", "phi-4"}, "unknown flag: --modle"},
-		"Value":       {"a nonsense value", []string{"--model", "phi-4", "--all", "--nodes", "many"}, `"many"`},
-		"Method":      {"a nonsense method", []string{"--model", "phi-4", "--all", "--tune", "full"}, `--tune "full": qlora or lora`},
-		"Nothing":     {"nothing asked", nil, "one of --model and --model-file is required; one of --instance-type and --all is required"},
-		"Both":        {"both asked", []string{"--model", "phi-4", "--all", "--instance-type", "x"}, "one of --instance-type and --all"},
-		"Utilisation": {"more than there is", []string{"--model", "phi-4", "--all", "--gpu-memory-utilization", "1.5"}, "between 0 and 1"},
-		"Runtime":     {"a runtime for another task", []string{"--model", "phi-4", "--all", "--runtime", "axolotl"}, "axolotl is for tuning, not for inference"},
-		"MIG":         {"a GPU that cannot be cut", []string{"--model", "phi-4", "--instance-type", "Standard_NC4as_T4_v3", "--mig", "1g"}, `T4 has no MIG profile "1g"`},
+		"Model":        {"a nonsense model", []string{"--model", "llama-9", "--all"}, `no model "llama-9"`},
+		"NearModel":    {"a near one is named", []string{"--model", "phi-4-mini", "--all"}, "did you mean phi-4-mini-instruct"},
+		"Size":         {"a nonsense size", []string{"--model", "phi-4", "--instance-type", "Standard_X"}, `no instance type "Standard_X"`},
+		"NearSize":     {"a near one is named", []string{"--model", "phi-4", "--instance-type", "Standard_NC24ads_A100"}, "did you mean Standard_NC24ads_A100_v4"},
+		"Flag":         {"a nonsense flag", []string{"--modle", "phi-4"}, "unknown flag: --modle"},
+		"Value":        {"a nonsense value", []string{"--model", "phi-4", "--all", "--nodes", "many"}, `"many"`},
+		"Method":       {"a nonsense method", []string{"--model", "phi-4", "--all", "--tune", "full"}, `--tune "full": qlora or lora`},
+		"Nothing":      {"nothing asked", nil, "one of --model and --model-file is required; one of --instance-type and --all is required"},
+		"Both":         {"both asked", []string{"--model", "phi-4", "--all", "--instance-type", "x"}, "one of --instance-type and --all"},
+		"Utilisation":  {"more than there is", []string{"--model", "phi-4", "--all", "--gpu-memory-utilization", "1.5"}, "between 0 and 1"},
+		"Runtime":      {"a runtime for another task", []string{"--model", "phi-4", "--all", "--runtime", "axolotl"}, "axolotl is for tuning, not for inference"},
+		"Budget":       {"no amount", []string{"--model", "phi-4", "--all", "--max-usd-per-hour", "little"}, `--max-usd-per-hour "little"`},
+		"RunOfServing": {"serving has no end", []string{"--model", "phi-4", "--all", "--tokens", "5"}, "are for --tune"},
+		"MIG":          {"a GPU that cannot be cut", []string{"--model", "phi-4", "--instance-type", "Standard_NC4as_T4_v3", "--mig", "1g"}, `T4 has no MIG profile "1g"`},
 	} {
 		t.Run(name, func(t *testing.T) {
 			out, err := execute(newFitCommand(), c.args...)
@@ -157,6 +159,28 @@ func TestFitAllIsCheapestFirst(t *testing.T) {
 	}
 	if _, err = execute(newFitCommand(), "--model", "kimi-k2.6", "--all", "--cloud", "aws", "--nodes", "1", "--context", "262144", "--tensor-parallel", "1"); !errors.Is(err, errRefused) {
 		t.Errorf("where nothing works: %v, want %v", err, errRefused)
+	}
+}
+
+func TestFitBudgetAndRun(t *testing.T) {
+	base := []string{"--model", "phi-3-mini-128k-instruct", "--instance-type", "Standard_NC4as_T4_v3", "--tune", "qlora", "--region", "eastus"}
+	for name, c := range map[string]struct {
+		reason string
+		args   []string
+		err    error
+		says   string
+	}{
+		"Within":   {"a budget that holds", []string{"--max-usd-per-hour", "0.526"}, nil, "FITS"},
+		"Over":     {"a budget that does not", []string{"--max-usd-per-hour", "0.5"}, errRefused, "over budget: $0.526/h"},
+		"Measured": {"3.6 million tokens at 1,000 a second are an hour", []string{"--tokens", "3600000", "--tokens-per-second", "1000"}, nil, "$0.526 for 1 h (--tokens-per-second)"},
+		"Range":    {"without a measurement a range is stated", []string{"--tokens", "3600000"}, nil, "of the data sheet's 65 TFLOPS"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			out, err := execute(newFitCommand(), append(base, c.args...)...)
+			if !errors.Is(err, c.err) || !strings.Contains(out, c.says) {
+				t.Errorf("%s: %v, want %q in\n%s", c.reason, err, c.says, out)
+			}
+		})
 	}
 }
 

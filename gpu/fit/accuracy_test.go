@@ -127,7 +127,7 @@ func (t Tuning) memoryOf(tt *testing.T, m Model) Memory {
 		tt.Fatal(err)
 	}
 	t = t.defaults()
-	return t.sum(m, width).memory(t)
+	return t.sum(m, width, 1).memory(t)
 }
 
 // TestAccuracy compares every published measurement with what the formulas say

@@ -4,6 +4,7 @@ package fit
 
 import (
 	"fmt"
+	"slices"
 	"sort"
 
 	"github.com/espalier-dev/espalier/gpu/sku"
@@ -59,7 +60,7 @@ func (r *Report) admit(m Model, i sku.Instance, img Image) {
 		}
 		block(code, "%s", err)
 	}
-	if len(img.Arch) > 0 && i.Arch != "" && !contains(img.Arch, i.Arch) {
+	if len(img.Arch) > 0 && i.Arch != "" && !slices.Contains(img.Arch, i.Arch) {
 		block(CodeArch, "%s has %s processors; the image %s is built for %s", i.Name, i.Arch, img.Name, list(img.Arch))
 	}
 	if img.MinCapability.Known() && i.Vendor == sku.AMD {
@@ -106,15 +107,6 @@ func (r *Report) admitType(m Model, i sku.Instance, block func(string, string, .
 	case q.native.Known() && i.Capability.Less(q.native):
 		r.because(CodeEmulated, "%s has no %s arithmetic: the weights stay small and are computed in 16 bit, which is slower", i.Chip(), m.Quantization)
 	}
-}
-
-func contains(list []string, s string) bool {
-	for _, l := range list {
-		if l == s {
-			return true
-		}
-	}
-	return false
 }
 
 // unknown ends a report that cannot be summed; what blocks the node stays the

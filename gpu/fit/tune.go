@@ -87,7 +87,7 @@ func Tune(m Model, i sku.Instance, t Tuning) Report {
 		r.Blocked = true
 		r.because(CodeContextOfModel, "%s tokens are more than the %s that %s was made for", Thousands(int64(t.SequenceLength)), Thousands(m.MaxContext), m.Name)
 	}
-	run := t.sum(m, width)
+	run := t.sum(m, width, r.DataParallel)
 	r.Context = int64(t.SequenceLength)
 	r.PerGPU = run.memory(t)
 	r.PerGPU.Budget = i.MemoryBytes()
@@ -134,7 +134,8 @@ type run struct {
 	kept, block, logits float64
 }
 
-func (t Tuning) sum(m Model, width float64) run {
+// sum of a run whose adapter so many GPUs train together.
+func (t Tuning) sum(m Model, width float64, copies int) run {
 	layers, hidden := float64(m.Layers), float64(m.Hidden)
 	words := float64(m.Embeddings) * float64(m.Vocab) * hidden
 	// What the matrices do not explain (an image encoder) is not quantised.
@@ -159,6 +160,10 @@ func (t Tuning) sum(m Model, width float64) run {
 		moments = 8
 	}
 	u.optimizer = lora * (4 + moments)
+	if copies > 1 {
+		// Gradients are gathered in buckets of the same size.
+		u.optimizer += lora * 4
+	}
 	fixed := runtimeMemory
 	if t.Method == v1alpha1.QLoRA {
 		fixed += 2 * hidden * m.widestMatrix()
