@@ -132,7 +132,11 @@ func (j job) publish() (container, volume object, err error) {
 	out := j.spec.Tuning.Output
 	return object{
 			"name": "publish", "image": j.Options.HelperImage,
-			"args": texts([]string{"--from", j.outputFolder(), "--to", out.Image}),
+			// The digest tells a later look at the registry that this run is published.
+			"args": texts([]string{
+				"--from", j.outputFolder(), "--to", out.Image,
+				"--annotation", repolayout.AnnotationInputDigest + "=" + j.digest,
+			}),
 		}, object{"name": "docker", "secret": object{
 			"secretName":  out.PushSecret,
 			"defaultMode": 0o400,

@@ -1,0 +1,124 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package render_test
+
+import (
+	"strings"
+	"testing"
+
+	"github.com/espalier-dev/espalier/render"
+	"github.com/espalier-dev/espalier/render/check"
+	"github.com/espalier-dev/espalier/repo-layout/v1alpha1"
+)
+
+// smp is a strategic merge patch of a child called w.
+func smp(kind, body string) v1alpha1.Patch {
+	version := map[string]string{"Deployment": "apps/v1", "Job": "batch/v1", "Service": "v1", "GPUNodePool": "espalier.dev/v1alpha1"}[kind]
+	return v1alpha1.Patch{Patch: "apiVersion: " + version + "\nkind: " + kind + "\nmetadata:\n  name: w\n" + body}
+}
+
+// pod is a strategic merge patch of the pod of a service.
+func pod(fields string) v1alpha1.Patch {
+	return smp("Deployment", "spec: {template: {spec: "+fields+"}}\n")
+}
+
+func json6902(kind, operations string) v1alpha1.Patch {
+	return v1alpha1.Patch{Target: &v1alpha1.PatchTarget{Kind: kind}, Patch: operations}
+}
+
+// TestPatchesOfATenant says what a patch may not do. Each case is the second of
+// two patches, and must be named as that.
+func TestPatchesOfATenant(t *testing.T) {
+	harmless := smp("Deployment", "  annotations: {example.com/a: b}\n")
+	for name, tc := range map[string]struct {
+		reason string
+		patch  v1alpha1.Patch
+		want   string // part of the message
+	}{
+		"Rename":            {"names are the contract", json6902("Deployment", "- {op: replace, path: /metadata/name, value: x}"), "renames"},
+		"Namespace":         {"namespaces bound a tenant", json6902("Deployment", "- {op: replace, path: /metadata/namespace, value: kube-system}"), "renames"},
+		"Kind":              {"a kind is another object", json6902("Service", "- {op: replace, path: /kind, value: Pod}"), "renames"},
+		"Remove":            {"a child that is missing is found out late", smp("Service", "$patch: delete\n"), "removes"},
+		"OwnerReference":    {"owners decide what is deleted", json6902("Service", "- {op: add, path: /metadata/ownerReferences, value: [{apiVersion: v1, kind: Node, name: x, uid: y}]}"), "owner references"},
+		"Finalizer":         {"finalizers block deletion", json6902("Service", "- {op: add, path: /metadata/finalizers, value: [x/y]}"), "finalizers"},
+		"OurLabel":          {"labels find children", json6902("Service", "- {op: replace, path: /metadata/labels/espalier.dev~1workspace, value: x}"), "labels"},
+		"NewLabelOfOurs":    {"labels of ours mean something", smp("Service", "  labels: {espalier.dev/reposync-name: x}\n"), "labels"},
+		"PodLabel":          {"the Service selects pods by it", smp("Deployment", "spec: {template: {metadata: {labels: {espalier.dev/workspace: x}}}}\n"), "labels"},
+		"Digest":            {"the digest says what runs", smp("Deployment", "spec: {template: {metadata: {annotations: {espalier.dev/input-digest: x}}}}\n"), "annotations"},
+		"Selector":          {"a selector reaches other pods", json6902("Service", "- {op: replace, path: /spec/selector, value: {app: x}}"), "spec.selector"},
+		"Replicas":          {"replicas are sized and priced", smp("Deployment", "spec: {replicas: 9}\n"), "spec.replicas"},
+		"Candidates":        {"candidates are sized and priced", json6902("GPUNodePool", "- {op: replace, path: /spec/candidates/0/instanceType, value: Standard_ND96isr_H100_v5}"), "spec.candidates"},
+		"Nodes":             {"nodes are priced", json6902("GPUNodePool", "- {op: replace, path: /spec/replicas, value: 100}"), "spec.replicas"},
+		"Orphan":            {"nodes go with their Workspace", json6902("GPUNodePool", "- {op: add, path: /spec/deletionPolicy, value: Orphan}"), "spec.deletionPolicy"},
+		"HostNetwork":       {"the host's network", pod("{hostNetwork: true}"), "hostNetwork"},
+		"HostPID":           {"the host's processes", pod("{hostPID: true}"), "hostPID"},
+		"HostPath":          {"the host's disk", pod("{volumes: [{name: h, hostPath: {path: /}}]}"), "hostPath"},
+		"HostPathOverOurs":  {"through a volume of ours", pod("{volumes: [{name: tmp, emptyDir: null, hostPath: {path: /}}]}"), "hostPath"},
+		"HostPort":          {"a port of the node", json6902("Deployment", "- {op: add, path: /spec/template/spec/containers/0/ports/0/hostPort, value: 80}"), "hostPort"},
+		"Privileged":        {"privilege", pod("{containers: [{name: vllm, securityContext: {privileged: true}}]}"), "privileged"},
+		"PrivilegedSidecar": {"privilege of a container of its own", pod("{initContainers: [{name: x, image: y, securityContext: {privileged: true}}]}"), "privileged"},
+		"Capability":        {"capabilities above baseline", pod("{containers: [{name: vllm, securityContext: {capabilities: {add: [SYS_ADMIN]}}}]}"), "SYS_ADMIN"},
+		"Seccomp":           {"no filter", pod("{securityContext: {seccompProfile: {type: Unconfined}}}"), "seccompProfile"},
+		"Token":             {"a token for the API server", pod("{automountServiceAccountToken: true}"), "automountServiceAccountToken"},
+		"ProjectedToken":    {"the same by a volume", pod("{volumes: [{name: t, projected: {sources: [{serviceAccountToken: {path: t}}]}}]}"), "token"},
+		"ServiceAccount":    {"another account's rights", pod("{serviceAccountName: admin}"), "serviceAccountName"},
+		"NodeName":          {"past the scheduler", pod("{nodeName: n1}"), "nodeName"},
+		"OtherPool":         {"another Workspace's nodes", pod("{nodeSelector: {espalier.dev/pool: other.x}}"), "nodeSelector"},
+		"ProbeElsewhere":    {"a probe that makes the node ask any address", pod("{containers: [{name: vllm, livenessProbe: {httpGet: {host: 169.254.169.254}}}]}"), "host"},
+		"NoSuchObject":      {"a patch that finds nothing is a mistake", v1alpha1.Patch{Patch: "apiVersion: apps/v1\nkind: Deployment\nmetadata: {name: other}\n"}, "other"},
+		"NoYAML":            {"text that is no patch", v1alpha1.Patch{Patch: "a: [", Target: &v1alpha1.PatchTarget{Kind: "Service"}}, "not YAML"},
+		"Bomb":              {"a patch that grows", v1alpha1.Patch{Target: &v1alpha1.PatchTarget{Kind: "Service"}, Patch: bomb()}, "aliases"},
+		"Copy":              {"an operation that doubles", json6902("Service", "- {op: copy, from: /spec, path: /spec/x}"), "copy"},
+		"RemoteInPatch":     {"a file of another host", v1alpha1.Patch{Patch: "https://example.com/p.yaml"}, "spec.patches[1]"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			in := render.Input{Workspace: workspace(t, service), Options: options}
+			in.Workspace.Spec.Patches = []v1alpha1.Patch{harmless, tc.patch, harmless}
+			assess(t, &in, check.Facts{Config: map[string]string{"inference_config.yaml": "vllm: {}"}})
+			out, err := render.Render(in)
+			if err == nil {
+				t.Fatalf("%s: it was rendered:\n%s", tc.reason, text(t, out))
+			}
+			if m := err.Error(); !strings.HasPrefix(m, "spec.patches[1]: ") || !strings.Contains(m, tc.want) || strings.Contains(m, "\n") {
+				t.Errorf("%s: the message is %q, want spec.patches[1] and %q", tc.reason, m, tc.want)
+			}
+		})
+	}
+}
+
+func bomb() string {
+	var b strings.Builder
+	b.WriteString("a0: &a0 [x,x,x,x,x,x,x,x,x]\n")
+	for i := 1; i < 9; i++ {
+		level := string(rune('0' + i))
+		below := "*a" + string(rune('0'+i-1)) + ","
+		b.WriteString("a" + level + ": &a" + level + " [" + strings.TrimSuffix(strings.Repeat(below, 9), ",") + "]\n")
+	}
+	return b.String()
+}
+
+func TestRenderRefuses(t *testing.T) {
+	in := render.Input{Workspace: workspace(t, run), Options: render.Options{Provider: v1alpha1.ProviderAKS}}
+	assess(t, &in, check.Facts{})
+	if _, err := render.Render(in); err == nil || !strings.Contains(err.Error(), "--helper-image") {
+		t.Errorf("without a helper image: %v", err)
+	}
+	in.Candidate = check.Candidate{}
+	if _, err := render.Render(in); err == nil {
+		t.Error("a Workspace without a candidate was rendered")
+	}
+}
+
+func BenchmarkRender(b *testing.B) {
+	in := render.Input{Workspace: &v1alpha1.Workspace{}, Options: options}
+	in.Workspace.Name, in.Workspace.Namespace = "w", "n"
+	in.Workspace.Spec.Resource.InstanceType = "Standard_NC24ads_A100_v4"
+	in.Workspace.Spec.Inference = &v1alpha1.InferenceSpec{ModelRef: v1alpha1.ModelRef{Preset: "phi-4-mini-instruct"}}
+	in.Assessment = check.Workspace(in.Workspace, check.Facts{}, nil)
+	in.Candidate = in.Assessment.Usable()[0]
+	for b.Loop() {
+		if _, err := render.Render(in); err != nil {
+			b.Fatal(err)
+		}
+	}
+}

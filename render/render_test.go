@@ -1,0 +1,316 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package render_test
+
+import (
+	"flag"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+	"golang.org/x/tools/txtar"
+	"sigs.k8s.io/yaml"
+
+	"github.com/espalier-dev/espalier/gpu/fit"
+	"github.com/espalier-dev/espalier/gpu/sku"
+	"github.com/espalier-dev/espalier/presets"
+	"github.com/espalier-dev/espalier/render"
+	"github.com/espalier-dev/espalier/render/check"
+	"github.com/espalier-dev/espalier/repo-layout/finding"
+	"github.com/espalier-dev/espalier/repo-layout/v1alpha1"
+
+	repolayout "github.com/espalier-dev/espalier/repo-layout"
+)
+
+var update = flag.Bool("update", false, "write the golden files anew")
+
+// options of every case.
+var options = render.Options{
+	Provider:    v1alpha1.ProviderAKS,
+	HelperImage: "registry.example.com/espalier@sha256:0000000000000000000000000000000000000000000000000000000000000000",
+}
+
+// goldenCase is a file of testdata.
+type goldenCase struct {
+	archive *txtar.Archive
+	file    string
+}
+
+func (g goldenCase) text(name string) []byte {
+	for _, f := range g.archive.Files {
+		if f.Name == name {
+			return f.Data
+		}
+	}
+	return nil
+}
+
+// input decodes the files of a case as a repository's.
+func (g goldenCase) input(t *testing.T) render.Input {
+	t.Helper()
+	in := render.Input{Workspace: workspace(t, string(g.text("workspace.yaml"))), Options: options}
+	if text := g.text("config.yaml"); text != nil {
+		if err := yaml.Unmarshal(text, &in.Config); err != nil {
+			t.Fatal(err)
+		}
+	}
+	facts := check.Facts{Config: in.Config, Region: "eastus"}
+	if text := g.text("pool.yaml"); text != nil {
+		d, findings := repolayout.Decode(text, nil)
+		if d.Pool == nil {
+			t.Fatalf("decoding the pool: %v", findings)
+		}
+		facts.Pool = &d.Pool.Spec
+	}
+	assess(t, &in, facts)
+	return in
+}
+
+func workspace(t *testing.T, text string) *v1alpha1.Workspace {
+	t.Helper()
+	d, findings := repolayout.Decode([]byte(text), nil)
+	if d.Workspace == nil {
+		t.Fatalf("decoding: %v", findings)
+	}
+	if findings := repolayout.ValidateWorkspace(d.Workspace, nil); finding.Refused(findings) {
+		t.Fatalf("validating: %v", findings)
+	}
+	return d.Workspace
+}
+
+func assess(t *testing.T, in *render.Input, facts check.Facts) {
+	t.Helper()
+	in.Assessment = check.Workspace(in.Workspace, facts, nil)
+	if in.Assessment.Refused() {
+		t.Fatalf("refused: %v", in.Assessment.Findings)
+	}
+	in.Candidate = in.Assessment.Usable()[0]
+}
+
+func rendered(t *testing.T, in render.Input) string {
+	t.Helper()
+	out, err := render.Render(in)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return text(t, out)
+}
+
+func text(t *testing.T, out render.Output) string {
+	t.Helper()
+	var b strings.Builder
+	for _, o := range out.Objects() {
+		doc, err := yaml.Marshal(o.Object)
+		if err != nil {
+			t.Fatal(err)
+		}
+		b.WriteString("---\n")
+		b.Write(doc)
+	}
+	return b.String()
+}
+
+func cases(t *testing.T) map[string]goldenCase {
+	t.Helper()
+	files, err := filepath.Glob("testdata/*.txtar")
+	if err != nil || len(files) == 0 {
+		t.Fatalf("no cases: %v", err)
+	}
+	all := map[string]goldenCase{}
+	for _, f := range files {
+		a, err := txtar.ParseFile(f)
+		if err != nil {
+			t.Fatal(err)
+		}
+		all[strings.TrimSuffix(filepath.Base(f), ".txtar")] = goldenCase{archive: a, file: f}
+	}
+	return all
+}
+
+func TestGolden(t *testing.T) {
+	for name, g := range cases(t) {
+		t.Run(name, func(t *testing.T) {
+			got := rendered(t, g.input(t))
+			if *update {
+				g.archive.Files = slices.DeleteFunc(g.archive.Files, func(f txtar.File) bool { return f.Name == "want.yaml" })
+				g.archive.Files = append(g.archive.Files, txtar.File{Name: "want.yaml", Data: []byte(got)})
+				if err := os.WriteFile(g.file, txtar.Format(g.archive), 0o644); err != nil {
+					t.Fatal(err)
+				}
+				return
+			}
+			if diff := cmp.Diff(string(g.text("want.yaml")), got); diff != "" {
+				t.Errorf("%s (-want +got; -update writes it):\n%s", strings.TrimSpace(string(g.archive.Comment)), diff)
+			}
+		})
+	}
+}
+
+func TestStable(t *testing.T) {
+	for name, g := range cases(t) {
+		in := g.input(t)
+		first := rendered(t, in)
+		for range 19 {
+			if again := rendered(t, in); again != first {
+				t.Fatalf("%s: two renders differ:\n%s", name, cmp.Diff(first, again))
+			}
+		}
+	}
+}
+
+const service = `
+apiVersion: espalier.dev/v1alpha1
+kind: Workspace
+metadata: {name: w, namespace: n}
+spec:
+  resource: {instanceType: Standard_NC24ads_A100_v4}
+  inference: {preset: phi-4-mini-instruct, config: c, accessSecret: s}
+`
+
+const run = `
+apiVersion: espalier.dev/v1alpha1
+kind: Workspace
+metadata: {name: w, namespace: n}
+spec:
+  resource: {instanceType: Standard_NC4as_T4_v3}
+  tuning:
+    preset: phi-3-mini-128k-instruct
+    method: qlora
+    input: {urls: ["https://example.com/a.parquet"]}
+    output: {image: "registry.example.com/aa:1", pushSecret: s}
+`
+
+// TestDigest says what reaches the pods of a service, and what repeats a run.
+func TestDigest(t *testing.T) {
+	none := func(*render.Input, *check.Facts) {}
+	for name, tc := range map[string]struct {
+		reason  string
+		doc     string
+		change  func(in *render.Input, f *check.Facts)
+		changes bool
+	}{
+		"Nothing": {"equal input, equal digest", service, none, false},
+		"ConfigContent": {"a changed ConfigMap reaches the pods", service, func(_ *render.Input, f *check.Facts) {
+			f.Config = map[string]string{"inference_config.yaml": "vllm: {max-num-seqs: 8}"}
+		}, true},
+		"SecretVersion": {"a rotated credential reaches the pods", service, func(in *render.Input, _ *check.Facts) { in.Versions = map[string]string{"Secret/s": "2"} }, true},
+		"Replicas":      {"more copies restart none", service, func(in *render.Input, _ *check.Facts) { n := int32(2); in.Workspace.Spec.Inference.Replicas = &n }, false},
+		"Suspend":       {"a pause is no change", service, func(in *render.Input, _ *check.Facts) { in.Workspace.Spec.Suspend = true }, false},
+		"Context":       {"the spec reaches the pods", service, func(in *render.Input, _ *check.Facts) { in.Workspace.Spec.Inference.ContextLength = 4096 }, true},
+		"ConfigName":    {"a generator's suffix says nothing that the content does not", service, func(in *render.Input, _ *check.Facts) { in.Workspace.Spec.Inference.Config = "c-hash" }, false},
+		"RunNothing":    {"equal input, equal run", run, none, false},
+		"RunMoved": {"a finished run is not repeated because it moves to another size", run, func(in *render.Input, _ *check.Facts) {
+			in.Workspace.Spec.Resource.InstanceType = "Standard_NC24ads_A100_v4"
+		}, false},
+		"RunBudget": {"nor for a budget", run, func(in *render.Input, _ *check.Facts) {
+			in.Workspace.Spec.Budget = &v1alpha1.Budget{MaxUSDPerHour: "9"}
+		}, false},
+		"RunCredential": {"nor for a rotated credential", run, func(in *render.Input, _ *check.Facts) {
+			in.Workspace.Spec.Tuning.Output.PushSecret, in.Versions = "s2", map[string]string{"Secret/s2": "9"}
+		}, false},
+		"RunData": {"other data is another run", run, func(in *render.Input, _ *check.Facts) {
+			in.Workspace.Spec.Tuning.Input.URLs = []string{"https://example.com/b.parquet"}
+		}, true},
+		"RunOutput": {"another place is another run", run, func(in *render.Input, _ *check.Facts) {
+			in.Workspace.Spec.Tuning.Output.Image = "registry.example.com/aa:2"
+		}, true},
+		"RunRevision": {"another base revision is another run", run, func(in *render.Input, _ *check.Facts) { in.Workspace.Spec.Tuning.Revision = strings.Repeat("ab", 20) }, true},
+	} {
+		t.Run(name, func(t *testing.T) {
+			digest := func(change func(*render.Input, *check.Facts)) string {
+				in := render.Input{Workspace: workspace(t, tc.doc), Options: options}
+				facts := check.Facts{}
+				if in.Workspace.Spec.Inference != nil {
+					facts.Config = map[string]string{"inference_config.yaml": "vllm: {}"}
+				}
+				change(&in, &facts)
+				assess(t, &in, facts)
+				out, err := render.Render(in)
+				if err != nil {
+					t.Fatal(err)
+				}
+				return out.Digest
+			}
+			if got := digest(none) != digest(tc.change); got != tc.changes {
+				t.Errorf("%s: digest changes: %v, want %v", tc.reason, got, tc.changes)
+			}
+		})
+	}
+}
+
+// TestUpgradeMovesNothing renders with what an earlier release resolved to:
+// another image and model revision, which this release does not know.
+func TestUpgradeMovesNothing(t *testing.T) {
+	for _, doc := range []string{service, run} {
+		w := workspace(t, doc)
+		facts := check.Facts{}
+		if w.Spec.Inference != nil {
+			facts.Config = map[string]string{"inference_config.yaml": "vllm: {}"}
+		}
+		in := render.Input{Workspace: w, Options: options}
+		assess(t, &in, facts)
+		before := in.Assessment.Resolved
+		before.Image = "docker.io/earlier/image@sha256:" + strings.Repeat("a", 64)
+		before.ModelRevision = strings.Repeat("cd", 20)
+		facts.Resolved = &before
+		assess(t, &in, facts)
+		out, err := render.Render(in)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if out.Resolved != before {
+			t.Errorf("resolved %+v, want it kept: %+v", out.Resolved, before)
+		}
+		if got := text(t, out); !strings.Contains(got, before.Image) || !strings.Contains(got, before.ModelRevision) {
+			t.Errorf("what was resolved is not what is rendered:\n%s", got)
+		}
+		if w.Spec.Inference != nil {
+			w.Spec.Inference.ContextLength = 4096
+		} else {
+			w.Spec.Tuning.Input.URLs = append(w.Spec.Tuning.Input.URLs, "https://example.com/c.jsonl")
+		}
+		assess(t, &in, facts)
+		if in.Assessment.Resolved.Image == before.Image {
+			t.Error("a changed spec is resolved with today's catalogue, and was not")
+		}
+	}
+}
+
+// TestEveryPreset renders every model of the catalogue on the cheapest size
+// that serves it, and every one that can be tuned.
+func TestEveryPreset(t *testing.T) {
+	var azure []sku.Instance
+	for _, i := range sku.All() {
+		if i.Cloud == sku.Azure {
+			azure = append(azure, i)
+		}
+	}
+	served, tuned := 0, 0
+	for _, p := range presets.All() {
+		access := ""
+		if p.Gated {
+			access = ", accessSecret: hf"
+		}
+		if best, ok := fit.CheapestServing(p.Model, azure, "", fit.Serving{Nodes: 1, Image: fit.Image{MinDriver: 580, MinCapability: sku.Capability{Major: 7, Minor: 5}}}); ok {
+			in := render.Input{Options: options, Workspace: workspace(t, "apiVersion: espalier.dev/v1alpha1\nkind: Workspace\nmetadata: {name: w, namespace: n}\nspec:\n  resource: {instanceType: "+best.Instance.Name+"}\n  inference: {preset: "+p.ID+access+"}\n")}
+			assess(t, &in, check.Facts{})
+			if got := rendered(t, in); !strings.Contains(got, "- "+p.ID+"\n") {
+				t.Errorf("%s: the arguments do not name the model", p.ID)
+			}
+			served++
+		}
+		if best, ok := fit.CheapestTuning(p.Model, azure, "", fit.Tuning{Image: fit.Image{MinDriver: 580, MinCapability: sku.Capability{Major: 7, Minor: 5}}}); ok && p.Tunable {
+			in := render.Input{Options: options, Workspace: workspace(t, "apiVersion: espalier.dev/v1alpha1\nkind: Workspace\nmetadata: {name: w, namespace: n}\nspec:\n  resource: {instanceType: "+best.Instance.Name+"}\n  tuning: {preset: "+p.ID+access+", method: qlora, input: {claim: i}, output: {claim: o}}\n")}
+			assess(t, &in, check.Facts{})
+			rendered(t, in)
+			tuned++
+		}
+	}
+	t.Logf("%d models served, %d tuned, of %d", served, tuned, len(presets.All()))
+	if served < 40 || tuned < 10 {
+		t.Errorf("only %d models are served and %d tuned", served, tuned)
+	}
+}
