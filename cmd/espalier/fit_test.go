@@ -42,6 +42,31 @@ func TestFitSaysNoAndWhatWould(t *testing.T) {
 	}
 }
 
+// The exit code is 0 for yes, 1 for no, 2 for misuse, through the whole command line.
+func TestFitExitCodes(t *testing.T) {
+	for name, c := range map[string]struct {
+		args string
+		want int
+	}{
+		"Fits":    {"fit --model phi-4-mini-instruct --instance-type Standard_NC24ads_A100_v4", exitOK},
+		"Unknown": {"fit --model granite-4.1-8b --instance-type Standard_NC24ads_A100_v4 --tune qlora", exitOK},
+		"No":      {"fit --model llama-3.3-70b-instruct --instance-type Standard_NC24ads_A100_v4 --nodes 1", exitRefused},
+		"Misuse":  {"fit --model llama-9 --instance-type Standard_NC24ads_A100_v4", exitFailed},
+		"SKUs":    {"skus --max-usd 1", exitOK},
+		"Presets": {"presets nonsense-of-a-name", exitFailed},
+	} {
+		t.Run(name, func(t *testing.T) {
+			var stdout, stderr bytes.Buffer
+			if got := run(t.Context(), strings.Fields(c.args), strings.NewReader(""), &stdout, &stderr); got != c.want {
+				t.Errorf("espalier %s exits with %d, want %d\n%s%s", c.args, got, c.want, &stdout, &stderr)
+			}
+			if lines := strings.Count(stderr.String(), "\n"); c.want == exitFailed && lines != 1 {
+				t.Errorf("misuse is one line, not %d: %s", lines, &stderr)
+			}
+		})
+	}
+}
+
 func TestFitJSON(t *testing.T) {
 	for name, c := range map[string]struct {
 		reason string
