@@ -117,6 +117,12 @@ func TestFailed(t *testing.T) {
 		f := facts(v1alpha1.PhaseReady, ours(StateSucceeded), deleted)
 		return f, Decide(f)
 	}
+	unseen := func(change ...func(*Facts)) func() (Facts, Decision) {
+		return func() (Facts, Decision) {
+			f := facts(v1alpha1.PhaseReady, Observation{}, change...)
+			return f, Unseen(f)
+		}
+	}
 	cases := map[string]struct {
 		reason string
 		make   func() (Facts, Decision)
@@ -153,6 +159,16 @@ func TestFailed(t *testing.T) {
 			reason: "A missing permission needs a person, and skips no candidate.",
 			make:   deleting, why: Failure{Class: ClassAuth},
 			want: verdict{Phase: v1alpha1.PhaseDeleting, Reason: string(ClassAuth), Attempt: 1, Wait: 10 * time.Minute, Stalled: true},
+		},
+		"ReadyUnseen": {
+			reason: "Not being able to look is no news of the nodes.",
+			make:   unseen(), why: Failure{Class: ClassTransient},
+			want: verdict{Phase: v1alpha1.PhaseReady, Reason: string(ClassTransient), Attempt: 1}, retry: true,
+		},
+		"DeletingUnseen": {
+			reason: "A condition always has a reason.",
+			make:   unseen(deleted), why: Failure{Class: ClassThrottled, RetryAfter: time.Minute},
+			want: verdict{Phase: v1alpha1.PhaseReady, Reason: string(ClassThrottled), Attempt: 1, Wait: time.Minute},
 		},
 		"DeleteNotOurs": {
 			reason: "The mark changed between the look and the delete.",

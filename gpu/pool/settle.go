@@ -40,7 +40,7 @@ func Failed(f Facts, d Decision, why *Failure) (_ Decision, retry bool) {
 	if creating && !why.Class.keepsCandidate() {
 		return fail(f, d, why), false
 	}
-	if d.Phase != v1alpha1.PhaseReady {
+	if d.Phase != v1alpha1.PhaseReady || d.Reason == "" { // usable nodes stay so while a call fails
 		d = d.say(string(why.Class), why.Sentence())
 	}
 	switch why.Class {

@@ -99,11 +99,13 @@ func (r *Reconciler) Reconcile(ctx context.Context, req ctrl.Request) (ctrl.Resu
 	}
 	for _, s := range r.steps() {
 		err := s.run(ctx, p)
-		if apierrors.IsConflict(err) || p.stale {
+		switch {
+		case apierrors.IsConflict(err) || p.stale:
 			return ctrl.Result{RequeueAfter: pool.Soon}, nil
-		}
-		if err != nil {
-			return ctrl.Result{}, fmt.Errorf("%s: %w", s.name, client.IgnoreNotFound(err))
+		case apierrors.IsNotFound(err):
+			return ctrl.Result{}, nil // the object went meanwhile
+		case err != nil:
+			return ctrl.Result{}, fmt.Errorf("%s: %w", s.name, err)
 		}
 	}
 	if p.retry != nil {

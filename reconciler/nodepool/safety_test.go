@@ -1,0 +1,112 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package nodepool
+
+import (
+	"net/http"
+	"strings"
+	"testing"
+	"time"
+
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	"github.com/espalier-dev/espalier/gpu/aks"
+	"github.com/espalier-dev/espalier/gpu/pool"
+	repolayout "github.com/espalier-dev/espalier/repo-layout"
+	"github.com/espalier-dev/espalier/repo-layout/v1alpha1"
+	"github.com/espalier-dev/espalier/test/fakearm"
+)
+
+func TestForeignPodsBlock(t *testing.T) {
+	w := newWorld(t)
+	yes := true
+	p := gpuPool("p", t4)
+	p.OwnerReferences = []metav1.OwnerReference{{APIVersion: "espalier.dev/v1alpha1", Kind: "Workspace", Name: "ws", UID: "ws", Controller: &yes}}
+	w.create(p)
+	w.drive(&life{}, []string{"p"}, w.ready("p"))
+	own := w.pod("own", map[string]string{repolayout.LabelWorkspace: "ws"})
+	stranger := w.pod("stranger", nil)
+	w.delete("p")
+	w.drive(&life{}, []string{"p"}, func() bool {
+		return w.condition("p", v1alpha1.ConditionDeletionBlocked).Status == metav1.ConditionTrue
+	})
+	w.want("p", v1alpha1.ConditionDeletionBlocked, metav1.ConditionTrue, pool.ReasonForeignPods, "team-a/"+stranger.Name+";")
+	if c := w.condition("p", v1alpha1.ConditionDeletionBlocked); strings.Contains(c.Message, own.Name) {
+		t.Errorf("the Workspace's own pod blocks: %s", c.Message)
+	}
+	r, _ := w.controller(&life{})
+	w.arm.Advance(100 * time.Hour)
+	w.once(r, "p")
+	if w.arm.Counts()["DELETE"] != 0 {
+		t.Error("time turned a block into a delete")
+	}
+	if err := w.kube.Delete(w.ctx, stranger); err != nil {
+		t.Fatal(err)
+	}
+	w.drive(&life{}, []string{"p"}, w.gone("p"))
+	if len(w.arm.Pools()) != 0 {
+		t.Errorf("left in the cloud: %+v", w.arm.Pools())
+	}
+}
+
+func TestOwnershipLost(t *testing.T) {
+	w := newWorld(t)
+	w.create(gpuPool("p", t4))
+	w.drive(&life{}, []string{"p"}, w.ready("p"))
+	name := w.get("p").Status.PoolName
+	w.arm.SetTag(name, aks.TagInstallation, "installation-2")
+	w.delete("p")
+	w.drive(&life{}, []string{"p"}, w.phase("p", v1alpha1.PhaseLost))
+	w.want("p", v1alpha1.ConditionOwnershipLost, metav1.ConditionTrue, string(pool.ClassOwnership), aks.TagInstallation)
+	w.want("p", v1alpha1.ConditionStalled, metav1.ConditionTrue, string(pool.ClassOwnership), "deletionPolicy")
+	if w.arm.Counts()["DELETE"] != 0 {
+		t.Fatal("a pool of another installation was deleted")
+	}
+	w.edit("p", func(p *v1alpha1.GPUNodePool) { p.Spec.DeletionPolicy = v1alpha1.Orphan })
+	w.drive(&life{}, []string{"p"}, w.gone("p"))
+	if len(w.arm.Pools()) != 1 {
+		t.Error("letting the object go took the pool away")
+	}
+}
+
+// TestETagRace: the pool changes between the look and the delete.
+func TestETagRace(t *testing.T) {
+	w := newWorld(t)
+	w.create(gpuPool("p", t4))
+	w.drive(&life{}, []string{"p"}, w.ready("p"))
+	w.delete("p")
+	w.arm.FailNext("DELETE", fakearm.Fault{Status: http.StatusPreconditionFailed, Code: "PreconditionFailed", Message: "changed"})
+	w.drive(&life{}, []string{"p"}, w.gone("p"))
+	if n := w.arm.Counts()["DELETE"]; n != 2 || len(w.arm.Pools()) != 0 {
+		t.Errorf("%d DELETEs, left %+v", n, w.arm.Pools())
+	}
+}
+
+// TestEviction: a spot pool that lost every node and gets none back moves on; one
+// whose nodes merely fail is kept.
+func TestEviction(t *testing.T) {
+	w := newWorld(t)
+	w.create(gpuPool("p", t4+"/spot", t4))
+	w.drive(&life{}, []string{"p"}, w.ready("p"))
+	w.arm.Evict(w.get("p").Status.PoolName)
+	w.drive(&life{}, []string{"p"}, func() bool {
+		return w.condition("p", v1alpha1.ConditionDegraded).Status == metav1.ConditionTrue
+	})
+	w.want("p", v1alpha1.ConditionReady, metav1.ConditionFalse, pool.ReasonNodesMissing, "0 of 1")
+	w.drive(&life{}, []string{"p"}, func() bool { return w.ready("p")() && w.get("p").Status.Candidate.Attempt == 2 })
+	if c := w.get("p").Status.Candidate; c.Priority != v1alpha1.OnDemand {
+		t.Errorf("moved on to %+v", c)
+	}
+}
+
+// TestVanished: a person deletes our pool; it is declared, so it comes back.
+func TestVanished(t *testing.T) {
+	w := newWorld(t)
+	w.create(gpuPool("p", t4))
+	w.drive(&life{}, []string{"p"}, w.ready("p"))
+	w.arm.Remove(w.get("p").Status.PoolName)
+	w.drive(&life{}, []string{"p"}, func() bool { return w.ready("p")() && w.get("p").Status.Candidate.Attempt == 2 })
+	if n := len(w.arm.Pools()); n != 1 {
+		t.Errorf("%d pools", n)
+	}
+}
