@@ -4,6 +4,7 @@ package main
 
 import (
 	"fmt"
+	"math"
 	"strings"
 
 	"github.com/espalier-dev/espalier/gpu/fit"
@@ -20,31 +21,41 @@ var letters = map[string]string{
 // bar draws the memory of one GPU: a letter a part, dots for what is free, a
 // stroke where the budget ends, and the sum beside it.
 func bar(m fit.Memory) string {
-	scale := max(m.Budget, m.Total)
-	columns := func(b int64) int { return int((float64(b)/float64(scale))*barWidth + 0.5) }
+	scale := float64(max(m.Budget, m.Total, 1))
 	parts := m.Parts()
-	var drawn strings.Builder
-	var sum int64
-	for _, p := range parts {
-		sum += p.Bytes
-		// Each part has a letter at least, and ends where the sum so far ends.
-		n := max(1, columns(sum)-drawn.Len())
-		drawn.WriteString(strings.Repeat(letters[p.Name], n))
+	var line string
+	for n, width := range widths(parts, scale) {
+		line += strings.Repeat(letters[parts[n].Name], width)
 	}
-	line := drawn.String()
-	if len(line) > barWidth {
-		line = line[:barWidth]
-	}
-	end := columns(m.Budget)
-	line += strings.Repeat("·", max(0, end-len(line)))
-	if m.Total > m.Budget {
-		line = line[:end] + "|" + line[end:]
+	if end := int(float64(m.Budget) / scale * barWidth); m.Total > m.Budget {
+		line = line[:min(end, len(line))] + "|" + line[min(end, len(line)):]
 	} else {
-		line += "|"
+		line += strings.Repeat("·", max(0, barWidth-len(line))) + "|"
 	}
-	var legend []string
+	var legend strings.Builder
 	for n, gib := range fit.Rounded(parts) {
-		legend = append(legend, fmt.Sprintf("  %s %-12s %6s\n", letters[parts[n].Name], parts[n].Name, gib))
+		fmt.Fprintf(&legend, "  %s %-12s %6s\n", letters[parts[n].Name], parts[n].Name, gib)
 	}
-	return fmt.Sprintf("  [%s]  %s of %s GiB on each GPU\n%s", line, fit.GiB(m.Total), fit.GiB(m.Budget), strings.Join(legend, ""))
+	return fmt.Sprintf("  [%s]  %s of %s GiB on each GPU\n%s", line, fit.GiB(m.Total), fit.GiB(m.Budget), legend.String())
+}
+
+// widths are the columns of each part, at least one; the widest gives way where
+// they would be too many.
+func widths(parts []fit.Part, scale float64) []int {
+	columns := make([]int, len(parts))
+	total := 0
+	for n, p := range parts {
+		columns[n] = max(1, int(math.Round(float64(p.Bytes)/scale*barWidth)))
+		total += columns[n]
+	}
+	for ; total > barWidth; total-- {
+		widest := 0
+		for n := range columns {
+			if columns[n] > columns[widest] {
+				widest = n
+			}
+		}
+		columns[widest]--
+	}
+	return columns
 }

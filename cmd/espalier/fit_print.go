@@ -100,8 +100,8 @@ func (j *judge) answer(a judged) fitAnswer {
 	return out
 }
 
-// others are the cheapest types that work; where this one fits, only cheaper
-// ones that fit as well.
+// others are the cheapest types that work, on one node before on several; where
+// this one fits, only cheaper ones that fit on as many nodes at most.
 func (j *judge) others(a judged) []judged {
 	var all []judged
 	for _, i := range j.among {
@@ -112,13 +112,23 @@ func (j *judge) others(a judged) []judged {
 		if !other.usable() || !other.price.Known {
 			continue
 		}
-		if a.usable() && a.report.Verdict == v1alpha1.Fits && (other.report.Verdict != v1alpha1.Fits || other.price.USD >= a.price.USD) {
+		if a.usable() && a.report.Verdict == v1alpha1.Fits && !other.improves(a) {
 			continue
 		}
 		all = append(all, other)
 	}
-	sort.SliceStable(all, func(x, y int) bool { return all[x].price.USD < all[y].price.USD })
+	sort.SliceStable(all, func(x, y int) bool {
+		if alone := all[x].report.Nodes == 1; alone != (all[y].report.Nodes == 1) {
+			return alone
+		}
+		return all[x].price.USD < all[y].price.USD
+	})
 	return all[:min(alternatives, len(all))]
+}
+
+// improves says whether an answer is as good as one that fits, for less money.
+func (a judged) improves(on judged) bool {
+	return a.report.Verdict == v1alpha1.Fits && a.price.USD < on.price.USD && a.report.Nodes <= on.report.Nodes
 }
 
 // one prints the answer for --instance-type.
@@ -154,7 +164,9 @@ func (j *judge) text(w io.Writer, a judged) {
 	table := tabwriter.NewWriter(w, 0, 4, 2, ' ', 0)
 	if r.Works() {
 		fmt.Fprintf(table, "spread\t%s\n", spread(r))
-		fmt.Fprintf(table, "longest\t%s\n", longest(r))
+		if r.MaxContext > 0 {
+			fmt.Fprintf(table, "longest\t%s\n", longest(r))
+		}
 		fmt.Fprintf(table, "runtime\t%s, %s\n", a.runtime.Requires.Name, r.DType)
 	}
 	line := a.price.String()

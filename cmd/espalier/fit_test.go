@@ -13,6 +13,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/espalier-dev/espalier/gpu/fit"
 	"github.com/espalier-dev/espalier/repo-layout/v1alpha1"
 )
 
@@ -197,13 +198,41 @@ func TestFitBudgetAndRun(t *testing.T) {
 	}{
 		"Within":   {"a budget that holds", []string{"--max-usd-per-hour", "0.526"}, nil, "FITS"},
 		"Over":     {"a budget that does not", []string{"--max-usd-per-hour", "0.5"}, errRefused, "over budget: $0.526/h"},
-		"Measured": {"3.6 million tokens at 1,000 a second are an hour", []string{"--tokens", "3600000", "--tokens-per-second", "1000"}, nil, "$0.526 for 1 h (--tokens-per-second)"},
+		"Measured": {"3.6 million tokens at 1,000 a second are an hour", []string{"--tokens", "3600000", "--tokens-per-second", "1000"}, nil, "$0.53 for 1 h (--tokens-per-second)"},
 		"Range":    {"without a measurement a range is stated", []string{"--tokens", "3600000"}, nil, "of the data sheet's 65 TFLOPS"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			out, err := execute(newFitCommand(), append(base, c.args...)...)
 			if !errors.Is(err, c.err) || !strings.Contains(out, c.says) {
 				t.Errorf("%s: %v, want %q in\n%s", c.reason, err, c.says, out)
+			}
+		})
+	}
+}
+
+func TestBar(t *testing.T) {
+	const gib = 1 << 30
+	for name, c := range map[string]struct {
+		reason string
+		memory fit.Memory
+		want   string
+	}{
+		"Free": {
+			"what is free is dots", fit.Memory{Budget: 56 * gib, Weights: 20 * gib, KVCache: 8 * gib, Total: 28 * gib},
+			"[" + strings.Repeat("W", 20) + strings.Repeat("K", 8) + strings.Repeat("·", 28) + "|]",
+		},
+		"Over": {
+			"the stroke is where the budget ends", fit.Memory{Budget: 28 * gib, Weights: 50 * gib, Overhead: 6 * gib, Total: 56 * gib},
+			"[" + strings.Repeat("W", 28) + "|" + strings.Repeat("W", 22) + strings.Repeat("R", 6) + "]",
+		},
+		"Small": {
+			"the smallest part has a letter", fit.Memory{Budget: 56 * gib, Weights: 56*gib - 2, KVCache: 1, Overhead: 1, Total: 56 * gib},
+			"[" + strings.Repeat("W", 54) + "KR|]",
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			if got, _, _ := strings.Cut(strings.TrimSpace(bar(c.memory)), "  "); got != c.want {
+				t.Errorf("%s:\n%s\nwant\n%s", c.reason, got, c.want)
 			}
 		})
 	}

@@ -77,9 +77,9 @@ func (r Run) String() string {
 	case !r.Known:
 		return "the price of the run is not known"
 	case r.Speed.Measured:
-		return fmt.Sprintf("%s for %s h (%s), %s", USD(r.USDLow), hours(r.HoursLow), r.Speed.From, r.Price)
+		return fmt.Sprintf("$%.2f for %s h (%s), %s", r.USDLow, hours(r.HoursLow), r.Speed.From, r.Price)
 	}
-	return fmt.Sprintf("%s to %s for %s to %s h (%s), %s", USD(r.USDLow), USD(r.USDHigh), hours(r.HoursLow), hours(r.HoursHigh), r.Speed.From, r.Price)
+	return fmt.Sprintf("$%.2f to $%.2f for %s to %s h (%s), %s", r.USDLow, r.USDHigh, hours(r.HoursLow), hours(r.HoursHigh), r.Speed.From, r.Price)
 }
 
 func hours(h float64) string {
