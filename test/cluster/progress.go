@@ -21,29 +21,30 @@ const (
 	heartbeat = 15 * time.Second
 	// redraw is the same where a line can be written over.
 	redraw = 200 * time.Millisecond
-	// keptLines of a build are shown when it breaks.
+	// keptLines of a build's complaints are shown when it breaks.
 	keptLines = 30
 )
 
 // buildLog is what a running `go build -v` has said: package names as they are
 // compiled, and complaints.
 type buildLog struct {
-	mu       sync.Mutex
-	compiled int
-	last     string
-	lines    []string
+	mu         sync.Mutex
+	compiled   int
+	last       string
+	complaints []string
 }
 
 func (l *buildLog) add(line string) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	l.lines = append(l.lines, line)
-	if len(l.lines) > keptLines {
-		l.lines = l.lines[1:]
-	}
 	if !strings.ContainsAny(line, " :#") { // a package name has none of these
 		l.compiled++
 		l.last = line
+		return
+	}
+	l.complaints = append(l.complaints, line)
+	if len(l.complaints) > keptLines {
+		l.complaints = l.complaints[1:]
 	}
 }
 
@@ -59,7 +60,7 @@ func (l *buildLog) progress() string {
 func (l *buildLog) String() string {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	return strings.Join(l.lines, "\n")
+	return strings.Join(l.complaints, "\n")
 }
 
 // WatchBuild runs a `go build -v` and says how far it is: in one line on a

@@ -73,6 +73,7 @@ func (st *story) applySync(ctx context.Context) error {
 
 // refusal shows that a retired size is refused, and nothing bought.
 func (st *story) refusal(ctx context.Context) error {
+	st.heading("2. A size that Azure retired is refused before anything is paid")
 	err := st.until(ctx, harness.TuningName, "refused", func(w *v1alpha1.Workspace) bool {
 		c := meta.FindStatusCondition(w.Status.Conditions, v1alpha1.ConditionReady)
 		return c != nil && c.Reason == v1alpha1.ReasonRefused
@@ -80,13 +81,16 @@ func (st *story) refusal(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	st.heading("2. A size that Azure retired is refused before anything is paid")
-	st.kubectl(ctx, "get", "workspace", harness.TuningName, "-o", `jsonpath={.status.conditions[?(@.type=="Ready")].message}`)
 	if err := st.neverOrdered(harness.RetiredSize); err != nil {
 		return err
 	}
+	if err := st.reported(ctx, "the refusal", func(files map[string]string) bool {
+		return stateIs(files, harness.TuningName, "Refused")
+	}); err != nil {
+		return err
+	}
 	st.kubectl(ctx, "get", "workspaces,gpunodepools")
-	st.say("No node was asked for, and the other Workspace goes on: one that is refused holds up nobody.")
+	st.say("No node was asked for it, and the other Workspace goes on: one that is refused holds up nobody.")
 	return nil
 }
 
@@ -140,14 +144,14 @@ func (st *story) bothReady(ctx context.Context) error {
 		return err
 	}
 	if err := st.reported(ctx, "both Workspaces ready", func(files map[string]string) bool {
-		return isReady(files, harness.InferenceName) && isReady(files, harness.TuningName)
+		return stateIs(files, harness.InferenceName, "Ready") && stateIs(files, harness.TuningName, "Ready")
 	}); err != nil {
 		return err
 	}
 	st.kubectl(ctx, "get", "workspaces")
 	st.kubectl(ctx, "get", "gpunodepools,nodes")
-	st.say("The tuning run is done and its nodes are deleted; the model is served on.")
-	return nil
+	st.say("The tuning run is done and its nodes are deleted; the model is served on. Git says so too:")
+	return st.showReport(ctx)
 }
 
 // secondPush changes one Workspace and removes the other.
@@ -168,7 +172,7 @@ func (st *story) secondPush(ctx context.Context) error {
 	}
 	if err := st.reported(ctx, "the second push", func(files map[string]string) bool {
 		_, tuning := files[repolayout.StatusFile(namespace, harness.TuningName)]
-		return !tuning && isReady(files, harness.InferenceName) && strings.Contains(files[repolayout.StatusReadme], commit[:7])
+		return !tuning && stateIs(files, harness.InferenceName, "Ready") && strings.Contains(files[repolayout.StatusReadme], commit[:7])
 	}); err != nil {
 		return err
 	}
@@ -210,28 +214,38 @@ func (st *story) reported(ctx context.Context, what string, holds func(files map
 	return nil
 }
 
-// isReady reads a Workspace's state out of its file on the status branch.
-func isReady(files map[string]string, name string) bool {
-	return strings.Contains(files[repolayout.StatusFile(namespace, name)], "\nstate: Ready\n")
+// stateIs reads a Workspace's state out of its file on the status branch.
+func stateIs(files map[string]string, name, state string) bool {
+	return strings.Contains(files[repolayout.StatusFile(namespace, name)], "\nstate: "+state+"\n")
+}
+
+// showReport reads the README of the status branch with git.
+func (st *story) showReport(ctx context.Context) error {
+	if _, err := st.work.git(ctx, "fetch", "--quiet", "origin"); err != nil {
+		return err
+	}
+	return st.git(ctx, "show", "origin/"+st.team.StatusBranch()+":"+repolayout.StatusReadme)
 }
 
 // statusBranch reads the status branch back with git, and says how to go on.
 func (st *story) statusBranch(ctx context.Context) error {
 	st.quiet()
 	st.heading("6. What Git says of it")
-	branch := "origin/" + st.team.StatusBranch()
-	if _, err := st.work.git(ctx, "fetch", "--quiet", "origin"); err != nil {
+	if err := st.showReport(ctx); err != nil {
 		return err
 	}
+	branch := "origin/" + st.team.StatusBranch()
 	if err := st.git(ctx, "log", "--format=%h %an: %s", branch); err != nil {
 		return err
 	}
-	if err := st.git(ctx, "show", branch+":"+repolayout.StatusReadme); err != nil {
+	if err := st.git(ctx, "log", "-1", "--format=fuller", branch); err != nil {
 		return err
 	}
-	st.heading("To go on by hand (make demo ARGS=--keep)")
-	st.command("git clone "+st.work.address, "the repository; push to main, and watch")
-	st.command("export KUBECONFIG="+st.stand.Cluster.Kubeconfig, "then bin/kubectl --namespace "+namespace+" get workspaces --watch, or bin/espalier status")
+	st.heading("To go on by hand (make demo ARGS=--keep stays up for it)")
+	st.say("git clone " + st.work.address)
+	st.say("export KUBECONFIG=" + st.stand.Cluster.Kubeconfig)
+	st.say("bin/kubectl --namespace " + namespace + " get workspaces --watch")
+	st.heading("Done")
 	st.say(fmt.Sprintf("Seen whole in %s.", time.Since(st.started).Round(time.Second)))
 	return nil
 }

@@ -20,6 +20,9 @@ import (
 	"os/signal"
 	"syscall"
 	"time"
+
+	"sigs.k8s.io/controller-runtime/pkg/log"
+	"sigs.k8s.io/controller-runtime/pkg/log/zap"
 )
 
 // options of the demo.
@@ -45,7 +48,7 @@ var readable = pace{
 func main() {
 	o := options{pace: readable}
 	flag.BoolVar(&o.keep, "keep", false, "Stay up after the last act, until interrupted")
-	flag.StringVar(&o.kubeconfig, "kubeconfig", "", "Use this cluster instead of starting one; its namespace \"models\" must not exist yet")
+	flag.StringVar(&o.kubeconfig, "kubeconfig", "", "Use this cluster instead of starting one. It must have no namespace \"models\" and a default StorageClass that binds at once; the CRDs stay in it")
 	flag.DurationVar(&o.deadline, "deadline", 10*time.Minute, "Give up when the loop takes longer, building not counted")
 	flag.Parse()
 	if flag.NArg() > 0 {
@@ -63,6 +66,7 @@ func main() {
 
 // run builds, starts, plays and stops.
 func run(ctx context.Context, o options, out io.Writer) error {
+	log.SetLogger(zap.New(zap.WriteTo(io.Discard))) // the watches' own talk
 	s := newScreen(out)
 	s.heading("Espalier: from git push to GPUs, and back to Git")
 	s.say("Everything below is real but for two things: Azure is a fake that speaks its protocol, and the nodes are simulated. Simulated nodes run no container: kwok plays their kubelets, and says of the tuning Job that it completed.")

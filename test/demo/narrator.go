@@ -6,6 +6,7 @@ import (
 	"context"
 	"fmt"
 	"slices"
+	"strings"
 	"time"
 
 	appsv1 "k8s.io/api/apps/v1"
@@ -112,5 +113,20 @@ func followBranch(ctx context.Context, s *screen, team *harness.Team) {
 }
 
 func tellCommit(s *screen, c gitserver.Commit) {
-	s.event("commit", c.Hash[:7]+" on status", c.Subject())
+	s.event("commit", c.Hash[:7]+" on the status branch", strings.Join(changes(c.Message), "; "))
+}
+
+// changes are the lines of a report's message between its subject and the
+// trailers: what became of each Workspace.
+func changes(message string) []string {
+	var lines []string
+	for _, line := range strings.Split(message, "\n")[1:] {
+		switch {
+		case line == "[skip ci]":
+			return lines
+		case line != "":
+			lines = append(lines, line)
+		}
+	}
+	return lines
 }

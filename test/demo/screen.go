@@ -17,7 +17,10 @@ import (
 
 // width is where text is wrapped; what is narrower than a screen can be read on
 // every one, and in a log.
-const width = 110
+const width = 120
+
+// nameWidth is the column of names; the middle of a longer one is left out.
+const nameWidth = 31
 
 // screen prints the demo: several goroutines tell what they see, and a table
 // must not be torn apart.
@@ -26,6 +29,7 @@ type screen struct {
 	out     io.Writer
 	started time.Time
 	bold    bool
+	blank   bool // the last line is empty
 }
 
 func newScreen(out io.Writer) *screen {
@@ -55,7 +59,9 @@ func (s *screen) heading(text string) {
 	if s.bold {
 		text = "\x1b[1m" + text + "\x1b[0m"
 	}
-	fmt.Fprintf(s.out, "\n%s\n", text)
+	s.gap()
+	fmt.Fprintln(s.out, text)
+	s.blank = false
 }
 
 // say prints a paragraph.
@@ -63,26 +69,48 @@ func (s *screen) say(text string) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	fmt.Fprintln(s.out, wrap(text, "", width))
+	s.blank = false
+}
+
+// gap leaves a line empty, once. The caller holds mu.
+func (s *screen) gap() {
+	if !s.blank {
+		fmt.Fprintln(s.out)
+	}
+	s.blank = true
 }
 
 // event prints a line of the timeline: when, what kind, which, and what of it.
 func (s *screen) event(kind, name, text string) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	head := fmt.Sprintf("%6.1fs  %-9s  %-23s  ", time.Since(s.started).Seconds(), kind, name)
+	head := fmt.Sprintf("%6.1fs  %-9s  %-*s  ", time.Since(s.started).Seconds(), kind, nameWidth, elide(name, nameWidth))
+	s.blank = false
 	fmt.Fprintln(s.out, head+wrap(text, strings.Repeat(" ", utf8.RuneCountInString(head)), width))
 }
 
 // command prints a command and what it answered, in one piece.
 func (s *screen) command(command, output string) {
 	var b bytes.Buffer
-	fmt.Fprintf(&b, "\n    $ %s\n", command)
+	fmt.Fprintf(&b, "    $ %s\n", command)
 	for _, line := range strings.Split(strings.TrimRight(output, "\n"), "\n") {
 		fmt.Fprintf(&b, "    %s\n", line)
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	fmt.Fprintf(s.out, "%s\n", b.String())
+	s.gap()
+	fmt.Fprint(s.out, b.String())
+	s.blank = false
+	s.gap()
+}
+
+// elide leaves out the middle of a name that is too long for its column.
+func elide(name string, limit int) string {
+	if len(name) <= limit {
+		return name
+	}
+	head := (limit - 1) / 2
+	return name[:head] + "…" + name[len(name)-(limit-1-head):]
 }
 
 // wrap breaks text between words so that no line passes the limit, if words

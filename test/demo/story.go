@@ -4,11 +4,13 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"strings"
+	"time"
 
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
@@ -20,6 +22,9 @@ import (
 // namespace of the sample repository's RepoSync; the repository has its name too.
 const namespace = "models"
 
+// leaveTimeout bounds taking everything out of an existing cluster.
+const leaveTimeout = 3 * time.Minute
+
 // story is a demo that is up.
 type story struct {
 	*screen
@@ -27,6 +32,7 @@ type story struct {
 	team  *harness.Team
 	work  *worktree
 	dir   string
+	guest bool               // in a cluster that is not ours to throw away
 	quiet context.CancelFunc // ends the narration
 }
 
@@ -54,7 +60,7 @@ func buildPrograms(ctx context.Context, s *screen) error {
 // newStory starts everything. On error nothing keeps running.
 func newStory(ctx context.Context, s *screen, o options) (_ *story, err error) {
 	s.heading("Starting")
-	st := &story{screen: s, quiet: func() {}}
+	st := &story{screen: s, guest: o.kubeconfig != "", quiet: func() {}}
 	defer func() {
 		if err != nil {
 			_ = st.end() // the first error says more
@@ -114,7 +120,26 @@ func (st *story) end() error {
 	if st.stand == nil {
 		return nil
 	}
-	return st.stand.Stop()
+	return errors.Join(st.leave(), st.stand.Stop())
+}
+
+// leave takes what the demo made out of a cluster that lives on, in the order
+// in which the controller, still running, gives back what it holds. The CRDs stay.
+func (st *story) leave() error {
+	if !st.guest || st.team == nil {
+		return nil
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), leaveTimeout)
+	defer cancel()
+	for _, args := range [][]string{
+		{"--namespace", namespace, "delete", "reposync", "--all"},
+		{"delete", "namespace", namespace},
+	} {
+		if _, err := st.stand.Cluster.Kubectl(ctx, args...); err != nil {
+			return fmt.Errorf("leaving the cluster: %w", err)
+		}
+	}
+	return nil
 }
 
 // stayUp waits for an interrupt.

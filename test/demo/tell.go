@@ -75,7 +75,11 @@ func sizing(s *v1alpha1.SizingStatus) string {
 			price += " of " + s.PriceDate
 		}
 	}
-	return fmt.Sprintf("sizing: %s on %d × %s, %s: %s", s.Verdict, max(s.Nodes, 1), s.InstanceType, price, s.Message)
+	sum := fmt.Sprintf("sizing: %s on %d × %s, %s", s.Verdict, max(s.Nodes, 1), s.InstanceType, price)
+	if s.Verdict == v1alpha1.No {
+		return sum // the refusal that follows says why
+	}
+	return sum + ": " + s.Message
 }
 
 func tellPool(was, is *v1alpha1.GPUNodePool) []string {

@@ -141,3 +141,10 @@ func TestCredentials(t *testing.T) {
 		t.Errorf("what git prints keeps the password: %q", got)
 	}
 }
+
+func TestChanges(t *testing.T) {
+	got := changes("espalier: main@1a2b3c4\n\na: Progressing → Ready\nb: removed\n\n[skip ci]\n\nEspalier-Cluster: local\n")
+	if diff := cmp.Diff([]string{"a: Progressing → Ready", "b: removed"}, got); diff != "" {
+		t.Error(diff)
+	}
+}
