@@ -3,15 +3,13 @@
 package main
 
 import (
+	"bytes"
 	"fmt"
 	"io"
 	"os"
 
-	"github.com/spf13/cobra"
-	"sigs.k8s.io/yaml"
-
 	repolayout "github.com/espalier-dev/espalier/repo-layout"
-	"github.com/espalier-dev/espalier/repo-layout/v1alpha1"
+	"github.com/spf13/cobra"
 )
 
 func newConvertCommand() *cobra.Command {
@@ -48,25 +46,18 @@ func readFileOrStdin(stdin io.Reader, name string) ([]byte, error) {
 func convert(c *cobra.Command, name string, content []byte) error {
 	refused := false
 	for _, document := range repolayout.Split(name, content) {
-		decoded, findings := repolayout.Decode(document.Text, document)
+		text, findings, err := repolayout.Convert(document.Text, document)
+		if err != nil {
+			return fmt.Errorf("converting %s: %w", name, err)
+		}
 		if err := printFindings(c.ErrOrStderr(), findings, "text"); err != nil {
 			return err
 		}
-		var object any
-		switch {
-		case decoded.Workspace != nil:
-			decoded.Workspace.SetGroupVersionKind(v1alpha1.GroupVersion.WithKind(v1alpha1.WorkspaceKind))
-			object = decoded.Workspace
-		case decoded.Pool != nil:
-			decoded.Pool.SetGroupVersionKind(v1alpha1.GroupVersion.WithKind(v1alpha1.GPUNodePoolKind))
-			object = decoded.Pool
-		case decoded.Input != nil:
-			object = decoded.Input.Object
-		default:
+		if text == nil {
 			refused = true
 			continue
 		}
-		if err := printYAML(c.OutOrStdout(), object); err != nil {
+		if _, err := fmt.Fprintf(c.OutOrStdout(), "---\n%s", bytes.TrimPrefix(text, []byte("---\n"))); err != nil {
 			return err
 		}
 	}
@@ -74,25 +65,4 @@ func convert(c *cobra.Command, name string, content []byte) error {
 		return errRefused
 	}
 	return nil
-}
-
-// printYAML prints an object without the empty parts that Go's encoder adds.
-func printYAML(w io.Writer, object any) error {
-	content, err := yaml.Marshal(object)
-	if err != nil {
-		return fmt.Errorf("writing YAML: %w", err)
-	}
-	var fields map[string]any
-	if err := yaml.Unmarshal(content, &fields); err != nil {
-		return fmt.Errorf("writing YAML: %w", err)
-	}
-	delete(fields, "status")
-	if metadata, ok := fields["metadata"].(map[string]any); ok {
-		delete(metadata, "creationTimestamp")
-	}
-	if content, err = yaml.Marshal(fields); err != nil {
-		return fmt.Errorf("writing YAML: %w", err)
-	}
-	_, err = fmt.Fprintf(w, "---\n%s", content)
-	return err
 }

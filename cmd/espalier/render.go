@@ -28,7 +28,7 @@ func newRenderCommand() *cobra.Command {
 			"candidate that works. What is refused is said on stderr, and the exit code is 1.",
 		Args: cobra.ExactArgs(1),
 		RunE: func(c *cobra.Command, paths []string) error {
-			l, err := load(c.Context(), paths[0], options)
+			l, err := load(c.Context(), c.InOrStdin(), paths[0], options)
 			if err != nil {
 				return err
 			}

@@ -6,17 +6,19 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
 
-	corev1 "k8s.io/api/core/v1"
-	"k8s.io/apimachinery/pkg/runtime"
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 
 	"github.com/espalier-dev/espalier/reconciler/reposync"
 	"github.com/espalier-dev/espalier/render/build"
 	"github.com/espalier-dev/espalier/render/check"
 	repolayout "github.com/espalier-dev/espalier/repo-layout"
+	"github.com/espalier-dev/espalier/repo-layout/finding"
 	"github.com/espalier-dev/espalier/repo-layout/v1alpha1"
 )
 
@@ -41,72 +43,122 @@ type loadOptions struct {
 	region   string
 }
 
-// load builds, decodes and judges everything below target, as the controllers
-// would after a push.
-func load(ctx context.Context, target string, o loadOptions) (loaded, error) {
-	root, rel, err := treeRoot(target)
+// document is one object of a path, with the lines it was written at.
+type document struct {
+	text     []byte
+	position repolayout.Position
+}
+
+// load builds, decodes and judges everything that target holds, as the
+// controllers would after a push. Target is a folder, a kustomization, a YAML
+// file, or - for stdin.
+func load(ctx context.Context, stdin io.Reader, target string, o loadOptions) (loaded, error) {
+	l := loaded{}
+	documents, err := l.documents(ctx, stdin, target, o.syncFile)
 	if err != nil {
 		return loaded{}, err
 	}
-	tree := os.DirFS(root)
-	sync, err := findSync(tree, rel, o.syncFile)
-	if err != nil {
-		return loaded{}, err
+	known := inputs{configs: map[string]map[string]string{}, pools: map[string]*v1alpha1.GPUNodePoolSpec{}}
+	var entries []repolayout.Entry
+	for _, d := range documents {
+		decoded, findings := repolayout.Decode(d.text, d.position)
+		l.findings = append(l.findings, findings...)
+		entries = append(entries, repolayout.Entry{Decoded: decoded, Position: d.position})
+		known.add(decoded)
 	}
-	units, err := build.Build(ctx, tree, rel, build.DefaultLimits())
-	if err != nil {
-		return loaded{}, fmt.Errorf("building %s: %w", target, err)
-	}
-	l := loaded{sync: sync}
-	configs := map[string]map[string]string{}
-	positions := map[*v1alpha1.Workspace]repolayout.Position{}
-	for _, u := range units {
-		l.findings = append(l.findings, u.Findings...)
-		for _, object := range u.Objects {
-			decoded, findings := repolayout.Decode(object.YAML, object)
-			l.findings = append(l.findings, findings...)
-			switch {
-			case decoded.Workspace != nil:
-				l.workspaces = append(l.workspaces, workspaceDoc{workspace: decoded.Workspace})
-				positions[decoded.Workspace] = object
-			case decoded.Input != nil && decoded.Input.GetKind() == "ConfigMap":
-				cm := &corev1.ConfigMap{}
-				if err := runtime.DefaultUnstructuredConverter.FromUnstructured(decoded.Input.Object, cm); err == nil {
-					configs[cm.Name] = cm.Data
-				}
-			}
+	l.findings = append(l.findings, repolayout.Collisions(entries)...)
+	for _, e := range entries {
+		if e.Workspace != nil {
+			l.judge(e, known, o.region)
 		}
 	}
-	l.judge(configs, positions, o.region)
 	return l, nil
 }
 
-// judge substitutes and sizes every Workspace.
-func (l *loaded) judge(configs map[string]map[string]string, positions map[*v1alpha1.Workspace]repolayout.Position, region string) {
-	for i := range l.workspaces {
-		d := &l.workspaces[i]
-		if l.sync != nil {
-			reposync.Substitute(d.workspace, l.sync.Spec.Substitutions)
+// documents reads what target holds, and finds the RepoSync that applies to it.
+func (l *loaded) documents(ctx context.Context, stdin io.Reader, target, syncFile string) ([]document, error) {
+	if info, err := os.Stat(target); target == "-" || err == nil && !info.IsDir() && !isKustomization(target) {
+		content, err := readFileOrStdin(stdin, target)
+		if err != nil {
+			return nil, err
 		}
-		if d.workspace.Namespace == "" {
-			d.workspace.Namespace = "default"
-			if l.sync != nil {
-				d.workspace.Namespace = l.sync.Namespace
-			}
+		var documents []document
+		for _, d := range repolayout.Split(target, content) {
+			documents = append(documents, document{d.Text, d})
 		}
-		name := d.workspace.Spec.ConfigMap()
-		d.config = configs[name]
-		if name != "" && d.config == nil {
-			file, line := positions[d.workspace].At("")
-			l.findings = append(l.findings, v1alpha1.Finding{Severity: "warning", Code: "InputNotInGit", File: file, Line: line,
-				Message: fmt.Sprintf("ConfigMap %s is not in this tree: judged with the defaults", name)})
+		if syncFile != "" {
+			l.sync, err = findSync(nil, "", syncFile)
 		}
-		d.assessment = check.Workspace(d.workspace, check.Facts{Config: d.config, Region: region}, positions[d.workspace])
-		l.findings = append(l.findings, d.assessment.Findings...)
-		for _, c := range d.assessment.Candidates {
-			l.findings = append(l.findings, c.Findings...)
+		return documents, err
+	}
+	root, rel, err := treeRoot(target)
+	if err != nil {
+		return nil, err
+	}
+	tree := os.DirFS(root)
+	if l.sync, err = findSync(tree, rel, syncFile); err != nil {
+		return nil, err
+	}
+	units, err := build.Build(ctx, tree, rel, build.DefaultLimits())
+	if err != nil {
+		return nil, fmt.Errorf("building %s: %w", target, err)
+	}
+	var documents []document
+	for _, u := range units {
+		l.findings = append(l.findings, u.Findings...)
+		for _, object := range u.Objects {
+			documents = append(documents, document{object.YAML, object})
 		}
 	}
+	return documents, nil
+}
+
+func isKustomization(file string) bool {
+	return slices.Contains([]string{"kustomization.yaml", "kustomization.yml", "Kustomization"}, filepath.Base(file))
+}
+
+// inputs are what Workspaces may refer to, by name.
+type inputs struct {
+	configs map[string]map[string]string
+	pools   map[string]*v1alpha1.GPUNodePoolSpec
+}
+
+func (i inputs) add(d repolayout.Decoded) {
+	switch {
+	case d.Pool != nil:
+		i.pools[d.Pool.Name] = &d.Pool.Spec
+	case d.Input != nil && d.Input.GetKind() == "ConfigMap":
+		data, _, err := unstructured.NestedStringMap(d.Input.Object, "data")
+		if data == nil || err != nil {
+			data = map[string]string{}
+		}
+		i.configs[d.Input.GetName()] = data
+	}
+}
+
+// judge substitutes and sizes one Workspace.
+func (l *loaded) judge(e repolayout.Entry, known inputs, region string) {
+	w := e.Workspace
+	if l.sync != nil {
+		reposync.Substitute(w, l.sync.Spec.Substitutions)
+	}
+	if w.Namespace == "" {
+		w.Namespace = "default"
+		if l.sync != nil {
+			w.Namespace = l.sync.Namespace
+		}
+	}
+	d := workspaceDoc{workspace: w, config: known.configs[w.Spec.ConfigMap()]}
+	if name := w.Spec.ConfigMap(); name != "" && d.config == nil {
+		file, line := e.Position.At("")
+		l.findings = append(l.findings, v1alpha1.Finding{
+			Severity: finding.Warning, Code: "InputNotInGit", File: file, Line: line,
+			Message: fmt.Sprintf("ConfigMap %s is not in this tree: judged with the defaults", name),
+		})
+	}
+	d.assessment = check.Workspace(w, check.Facts{Config: d.config, Region: region, Pool: known.pools[w.Spec.Resource.NodePool]}, e.Position)
+	l.findings = append(l.findings, d.assessment.Findings...)
+	l.workspaces = append(l.workspaces, d)
 }
 
 // treeRoot finds the repository around target, so that ../base of an overlay is
@@ -119,6 +171,9 @@ func treeRoot(target string) (root, rel string, err error) {
 	if _, err := os.Stat(absolute); err != nil {
 		return "", "", fmt.Errorf("%s does not exist", target)
 	}
+	if isKustomization(absolute) {
+		absolute = filepath.Dir(absolute)
+	}
 	for dir := absolute; ; dir = filepath.Dir(dir) {
 		if _, err := os.Stat(filepath.Join(dir, ".git")); err == nil {
 			rel, err = filepath.Rel(dir, absolute)
@@ -128,11 +183,7 @@ func treeRoot(target string) (root, rel string, err error) {
 			break
 		}
 	}
-	info, err := os.Stat(absolute)
-	if err == nil && !info.IsDir() {
-		return filepath.Dir(absolute), filepath.Base(absolute), nil
-	}
-	return absolute, ".", err
+	return absolute, ".", nil
 }
 
 // errSeveralSyncs says that the tree does not tell which RepoSync to go by.

@@ -36,7 +36,7 @@ func validate(c *cobra.Command, paths []string, options loadOptions, output stri
 	findings := []v1alpha1.Finding{}
 	workspaces := 0
 	for _, path := range paths {
-		l, err := load(c.Context(), path, options)
+		l, err := load(c.Context(), c.InOrStdin(), path, options)
 		if err != nil {
 			return err
 		}

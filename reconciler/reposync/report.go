@@ -76,7 +76,7 @@ func (r *Reconciler) write(ctx context.Context, p *pass, files map[string][]byte
 	result, err := report.Write(ctx, target, files, "espalier: "+shortRevision(p.sync.Status.LastAttemptedRevision))
 	var failure *report.Error
 	if errors.As(err, &failure) {
-		return fault.Retry(failure.Reason, err)
+		return fault.Retry(failure.Reason, namingSecret(err, failure.Reason, p.sync.Namespace, reportSecret(p.sync)))
 	}
 	if err != nil {
 		return fault.Retry(v1alpha1.ReasonReportFailed, err)
@@ -94,14 +94,11 @@ func (r *Reconciler) write(ctx context.Context, p *pass, files map[string][]byte
 // the source's.
 func (r *Reconciler) target(ctx context.Context, s *v1alpha1.RepoSync) (report.Target, error) {
 	to, from := s.Spec.Report.Commit, s.Spec.Source.Git
-	url, ref := to.URL, to.SecretRef
+	url := to.URL
 	if url == "" {
 		url = from.URL
 	}
-	if ref == nil {
-		ref = from.SecretRef
-	}
-	auth, err := r.secret(ctx, s.Namespace, ref)
+	auth, err := r.secret(ctx, s.Namespace, reportSecret(s))
 	if err != nil {
 		return report.Target{}, err
 	}
@@ -118,6 +115,14 @@ func (r *Reconciler) target(ctx context.Context, s *v1alpha1.RepoSync) (report.T
 		Installation: r.Installation, Cluster: r.Cluster, Namespace: s.Namespace, Name: s.Name,
 		Revision: s.Status.LastAttemptedRevision, Timeout: s.Spec.Timeout.Duration,
 	}, nil
+}
+
+// reportSecret is the write credential: the report's own, else the source's.
+func reportSecret(s *v1alpha1.RepoSync) *v1alpha1.LocalObjectReference {
+	if ref := s.Spec.Report.Commit.SecretRef; ref != nil {
+		return ref
+	}
+	return s.Spec.Source.Git.SecretRef
 }
 
 func (r *Reconciler) workspaces(ctx context.Context, s *v1alpha1.RepoSync) ([]v1alpha1.Workspace, error) {

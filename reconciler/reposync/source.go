@@ -34,7 +34,7 @@ func (r *Reconciler) source(ctx context.Context, p *pass) error {
 	commit, err := r.Source.Fetch(ctx, source.Request{URL: git.URL, Ref: git.Ref, Auth: auth, Timeout: p.sync.Spec.Timeout.Duration})
 	var failure *source.Error
 	if errors.As(err, &failure) {
-		return fault.Retry(failure.Reason, err)
+		return fault.Retry(failure.Reason, namingSecret(err, failure.Reason, p.sync.Namespace, git.SecretRef))
 	}
 	if err != nil {
 		return fault.Retry(v1alpha1.ReasonSourceUnreachable, err)
@@ -45,6 +45,14 @@ func (r *Reconciler) source(ctx context.Context, p *pass) error {
 	p.sync.Status.LastHandledReconcileAt = p.sync.Annotations[repolayout.AnnotationReconcileAt]
 	condition.True(p.sync, v1alpha1.ConditionSourceReady, v1alpha1.ReasonSucceeded, "Read revision "+commit.Revision)
 	return nil
+}
+
+// namingSecret adds which Secret a refused credential came from.
+func namingSecret(err error, reason, namespace string, ref *v1alpha1.LocalObjectReference) error {
+	if reason != v1alpha1.ReasonAuthFailed || ref == nil {
+		return err
+	}
+	return fmt.Errorf("secret %s/%s: %w", namespace, ref.Name, err)
 }
 
 // mustLook says whether the source is to be asked: nothing kept, another spec,

@@ -64,6 +64,10 @@ func (r *Reconciler) find(ctx context.Context, key types.NamespacedName, o clien
 // inputs reads the ConfigMap that the spec names and sees that its Secrets are
 // there: no node is paid for while something the pods need is missing.
 func (r *Reconciler) inputs(ctx context.Context, p *pass) error {
+	if shared := p.ws.Spec.Resource.NodePool; shared != "" && p.pool == nil {
+		return fault.Wait(v1alpha1.ReasonInputMissing, 0,
+			"GPUNodePool %s/%s, which spec.resource.nodePool names, does not exist: declare it beside the Workspace", p.ws.Namespace, shared)
+	}
 	if name := p.ws.Spec.ConfigMap(); name != "" {
 		cm := &corev1.ConfigMap{}
 		if err := r.input(ctx, p.ws, "ConfigMap", name, cm); err != nil {

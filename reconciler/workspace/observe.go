@@ -94,7 +94,7 @@ func servedModels(p *pass) []string {
 	if p.settled && p.ws.Status.Inference != nil {
 		return p.ws.Status.Inference.Models
 	}
-	models := []string{p.assessment.Preset.ServedName()}
+	models := []string{p.assessment.Preset.Name()}
 	for _, a := range p.ws.Spec.Inference.Adapters {
 		models = append(models, a.Name)
 	}
@@ -104,7 +104,7 @@ func servedModels(p *pass) []string {
 // observeTuning sets JobStarted and TuningSucceeded from the Job.
 func (r *Reconciler) observeTuning(ctx context.Context, p *pass) error {
 	ws, job := p.ws, p.job()
-	if p.finished() {
+	if p.recorded() {
 		return nil // the record stands, even when the Job itself was cleaned away
 	}
 	if job == nil {

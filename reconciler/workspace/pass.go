@@ -57,13 +57,23 @@ func (p *pass) runName() string {
 }
 
 // finished says that the current tuning run has ended, well or badly: it is
-// never repeated, and needs no node.
+// never repeated, and needs no node. The Job itself is asked beside the status,
+// because the cache may hold a Workspace from before the last status write.
 func (p *pass) finished() bool {
-	t := p.ws.Status.Tuning
-	if p.ws.Spec.Tuning == nil || t == nil || t.FinishedAt == nil {
+	if p.ws.Spec.Tuning == nil {
 		return false
 	}
-	return p.settled || t.Run == p.runName()
+	if job := p.job(); job != nil && (jobCondition(job, batchv1.JobComplete) != nil || jobCondition(job, batchv1.JobFailed) != nil) {
+		return true
+	}
+	t := p.ws.Status.Tuning
+	return t != nil && t.FinishedAt != nil && (p.settled || t.Run == p.runName())
+}
+
+// recorded says that the status tells how the current run ended.
+func (p *pass) recorded() bool {
+	t := p.ws.Status.Tuning
+	return t != nil && t.FinishedAt != nil && t.Run == p.runName()
 }
 
 // poolReady says that the GPUs can be used now.

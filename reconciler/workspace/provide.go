@@ -25,7 +25,8 @@ func (r *Reconciler) provide(ctx context.Context, p *pass) error {
 	case p.finished() || p.ws.Spec.Suspend || p.settled:
 		return nil
 	case p.ws.Spec.Resource.NodePool != "":
-		return p.sharedPool()
+		p.ws.Status.NodePool = p.pool.Name
+		return nil
 	}
 	if err := p.mayApply(); err != nil {
 		return err
@@ -39,16 +40,6 @@ func (r *Reconciler) provide(ctx context.Context, p *pass) error {
 	if p.pool == nil {
 		condition.False(p.ws, v1alpha1.ConditionResourceReady, v1alpha1.ReasonWaitingForNodes, "Node pool "+applied.GetName()+" is requested")
 	}
-	return nil
-}
-
-func (p *pass) sharedPool() error {
-	name := p.ws.Spec.Resource.NodePool
-	if p.pool == nil {
-		return fault.Wait(v1alpha1.ReasonInputMissing, 0,
-			"GPUNodePool %s/%s, which spec.resource.nodePool names, does not exist: declare it beside the Workspace", p.ws.Namespace, name)
-	}
-	p.ws.Status.NodePool = name
 	return nil
 }
 

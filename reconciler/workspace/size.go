@@ -12,6 +12,7 @@ import (
 	"github.com/espalier-dev/espalier/render"
 	"github.com/espalier-dev/espalier/render/check"
 	repolayout "github.com/espalier-dev/espalier/repo-layout"
+	"github.com/espalier-dev/espalier/repo-layout/finding"
 	"github.com/espalier-dev/espalier/repo-layout/v1alpha1"
 )
 
@@ -19,9 +20,11 @@ import (
 // the same generation is left alone even where today's catalogue would refuse
 // it: an upgrade of Espalier moves nothing.
 func (r *Reconciler) size(_ context.Context, p *pass) error {
-	p.assessment = check.Workspace(p.ws, check.Facts{
-		Config: p.config, Region: r.Region, Resolved: p.ws.Status.Resolved,
-	}, sourceOf(p.ws))
+	facts := check.Facts{Config: p.config, Region: r.Region, Resolved: p.ws.Status.Resolved}
+	if p.ws.Spec.Resource.NodePool != "" {
+		facts.Pool = &p.pool.Spec
+	}
+	p.assessment = check.Workspace(p.ws, facts, sourceOf(p.ws))
 	usable := p.assessment.Usable()
 	if p.assessment.Refused() || len(usable) == 0 {
 		if p.ws.Status.Resolved != nil && p.ws.Status.ObservedGeneration == p.ws.Generation && (p.pool != nil || p.ws.Status.Tuning != nil) {
@@ -58,19 +61,9 @@ func (p *pass) obtained(usable []check.Candidate) check.Candidate {
 // refusal joins the error findings into one message.
 func refusal(a check.Assessment) string {
 	var parts []string
-	add := func(f v1alpha1.Finding) {
-		if f.Severity == "error" {
-			parts = append(parts, f.Message)
-		}
-	}
 	for _, f := range a.Findings {
-		add(f)
-	}
-	if len(parts) == 0 {
-		for _, c := range a.Candidates {
-			for _, f := range c.Findings {
-				add(f)
-			}
+		if f.Severity == finding.Error {
+			parts = append(parts, f.Message)
 		}
 	}
 	return strings.Join(parts, "; ")

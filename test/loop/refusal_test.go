@@ -62,7 +62,7 @@ func TestBrokenBesideGood(t *testing.T) {
 	commit := push(t, team, broken, "models: a slip of the pen")
 
 	c := syncCondition(t, team, v1alpha1.ConditionBuilt, v1alpha1.ReasonBuildFailed)
-	const place = "models/phi-3-dolly/workspace.yaml:12"
+	const place = "models/phi-3-dolly/workspace.yaml:13"
 	if !strings.Contains(c.Message, place) || !strings.Contains(c.Message, "metod") {
 		t.Errorf("the condition names file, line and field (%s): %s", place, c.Message)
 	}
