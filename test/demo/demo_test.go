@@ -33,9 +33,9 @@ func TestDemo(t *testing.T) {
 		"phi-4-mini               Standard_NC24ads_A100_v4   True            True             True ",
 		"workspace-tuning-phi-3   Standard_NC4as_T4_v3       True                             True ",
 		" files changed",
+		"workspace-tuning-phi-3: removed",
 		"6. What Git says of it",
 		"| ✅ Ready |",
-		"workspace-tuning-phi-3: removed",
 		"Seen whole in ",
 	} {
 		_, after, found := strings.Cut(rest, milestone)
