@@ -49,15 +49,25 @@ func Parse(text []byte, maxExpansion int) ([]*yaml.Node, error) {
 			return docs, nil
 		}
 		if err != nil {
-			return nil, err
+			return nil, within(text, err)
 		}
 		if err := checkExpansion(doc, maxExpansion); err != nil {
 			return nil, err
 		}
-		if len(doc.Content) == 1 {
+		if len(doc.Content) == 1 && doc.Content[0].Tag != "!!null" {
 			docs = append(docs, doc.Content[0])
 		}
 	}
+}
+
+// within moves the line of an error at the end of the text to the last line
+// that there is.
+func within(text []byte, err error) error {
+	var bad *Error
+	if errors.As(err, &bad) {
+		bad.Line = min(bad.Line, bytes.Count(bytes.TrimRight(text, "\n"), []byte("\n"))+1)
+	}
+	return err
 }
 
 // next decodes one document. The parser is known to panic on odd bytes.
@@ -79,15 +89,20 @@ func next(decoder *yaml.Decoder) (doc *yaml.Node, err error) {
 
 var lineInMessage = regexp.MustCompile(`^line (\d+): `)
 
-// syntaxError takes the line out of the library's message. The library counts
-// the line a token starts at from 0 in some messages and from 1 in others, so
-// the number may be one too low; it is the best there is.
+// fromParser are the messages of the library's parser, which counts lines from
+// 0; its scanner counts them from 1.
+var fromParser = regexp.MustCompile(`^did not find expected (<document start>|node content|'-' indicator|key|',' or '[\]}]')`)
+
+// syntaxError takes the line out of the library's message.
 func syntaxError(err error) *Error {
 	message := strings.TrimPrefix(err.Error(), "yaml: ")
 	line := 0
 	if m := lineInMessage.FindStringSubmatch(message); m != nil {
 		line, _ = strconv.Atoi(m[1])
 		message = strings.TrimPrefix(message, m[0])
+	}
+	if fromParser.MatchString(message) {
+		line++
 	}
 	return &Error{Line: line, Err: errors.New("not YAML: " + message)}
 }

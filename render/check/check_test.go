@@ -1,0 +1,284 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package check_test
+
+import (
+	"fmt"
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/espalier-dev/espalier/render/check"
+	"github.com/espalier-dev/espalier/repo-layout/v1alpha1"
+)
+
+func tuning(instance string, change ...func(*v1alpha1.Workspace)) *v1alpha1.Workspace {
+	w := &v1alpha1.Workspace{}
+	w.Name, w.Namespace = "w", "n"
+	w.Spec.Resource.InstanceType = instance
+	w.Spec.Tuning = &v1alpha1.TuningSpec{
+		ModelRef: v1alpha1.ModelRef{Preset: "phi-3-mini-128k-instruct", Revision: strings.Repeat("ab", 20)},
+		Method:   v1alpha1.QLoRA,
+		Input:    v1alpha1.DataSource{URLs: []string{"https://example.com/d/train.parquet?download=true"}},
+		Output:   v1alpha1.DataDestination{Image: "registry.example.com/aa:1", PushSecret: "s"},
+	}
+	for _, c := range change {
+		c(w)
+	}
+	return w
+}
+
+func serving(instance string, change ...func(*v1alpha1.Workspace)) *v1alpha1.Workspace {
+	w := &v1alpha1.Workspace{}
+	w.Name, w.Namespace = "w", "n"
+	w.Spec.Resource.InstanceType = instance
+	w.Spec.Inference = &v1alpha1.InferenceSpec{
+		ModelRef: v1alpha1.ModelRef{Preset: "phi-4-mini-instruct", Revision: strings.Repeat("ab", 20)},
+	}
+	for _, c := range change {
+		c(w)
+	}
+	return w
+}
+
+func candidates(list ...v1alpha1.Candidate) func(*v1alpha1.Workspace) {
+	return func(w *v1alpha1.Workspace) {
+		w.Spec.Resource = v1alpha1.ResourceSpec{Candidates: list}
+	}
+}
+
+func budget(usd string) func(*v1alpha1.Workspace) {
+	return func(w *v1alpha1.Workspace) { w.Spec.Budget = &v1alpha1.Budget{MaxUSDPerHour: usd} }
+}
+
+func preset(name string) func(*v1alpha1.Workspace) {
+	return func(w *v1alpha1.Workspace) { w.Spec.Model().Preset = name }
+}
+
+func replicas(n int32) func(*v1alpha1.Workspace) {
+	return func(w *v1alpha1.Workspace) { w.Spec.Inference.Replicas = &n }
+}
+
+func TestWorkspace(t *testing.T) {
+	for name, tc := range map[string]struct {
+		reason    string
+		workspace *v1alpha1.Workspace
+		facts     check.Facts
+		refused   bool
+		findings  []string // "severity code", in order
+		says      []string // parts of the messages
+	}{
+		"RetiredSize": {
+			reason:    "the message says that it was retired and when, what else is wrong, and the cheapest size that works with its price",
+			workspace: tuning("Standard_NC6s_v3"), facts: check.Facts{Region: "eastus"}, refused: true,
+			findings: []string{"error InstanceTypeRetired"},
+			says: []string{
+				"retired by Azure on 2025-09-30", "compute capability 7.0", "needs 7.5",
+				"the cheapest size that works is Standard_NC4as_T4_v3, $0.526/h list price, 2026-06-18, eastus", "float16", "of 15.0 GiB",
+			},
+		},
+		"T4":   {reason: "QLoRA of a small model fits a T4", workspace: tuning("Standard_NC4as_T4_v3")},
+		"Case": {reason: "clouds write names in one way and people in many", workspace: tuning("standard_nc4AS_t4_V3")},
+		"OldDriver": {
+			reason: "the image does not start on the driver that AKS installs", workspace: serving("Standard_NV36ads_A10_v5"), refused: true,
+			findings: []string{"error DoesNotFit"}, says: []string{"driver 570", "branch 580", "cheapest size that works"},
+		},
+		"TooLarge": {
+			reason: "weights that no cache fits beside", workspace: serving("Standard_NC4as_T4_v3", preset("phi-4")), refused: true,
+			findings: []string{"error DoesNotFit"}, says: []string{"cheapest size that works"},
+		},
+		"UnknownSize": {
+			reason: "a size that no cloud has", workspace: serving("Standard_NC24ads_A100"), refused: true,
+			findings: []string{"error UnknownInstanceType"}, says: []string{"not in the catalogue", "cheapest size that works"},
+		},
+		"UnknownModel": {
+			reason: "a misspelt model gets suggestions", workspace: serving("Standard_NC24ads_A100_v4", preset("phi-4-mini-instuct")), refused: true,
+			findings: []string{"error UnknownModel"}, says: []string{"did you mean phi-4-mini-instruct"},
+		},
+		"NotTunable": {
+			reason: "how much memory it takes is not known", workspace: tuning("Standard_NC24ads_A100_v4", preset("deepseek-ai/DeepSeek-V3.2")), refused: true,
+			findings: []string{"error FitUnknown", "error NotTunable"}, says: []string{"mixture of experts", "phi-3-mini-128k-instruct"},
+		},
+		"Unpinned": {
+			reason: "no revision anywhere is a warning", workspace: serving("Standard_NC24ads_A100_v4", func(w *v1alpha1.Workspace) { w.Spec.Inference.Revision = "" }),
+			findings: []string{"warning ModelRevisionUnpinned"},
+		},
+		"Gated": {
+			reason: "a gated model needs a token", workspace: serving("Standard_NC24ads_A100_v4", preset("llama-3.1-8b-instruct")), refused: true,
+			findings: []string{"error ModelGated"}, says: []string{"HF_TOKEN"},
+		},
+		"SecondCandidate": {
+			reason:    "a candidate that cannot be used is a warning beside one that can",
+			workspace: tuning("", candidates(v1alpha1.Candidate{InstanceType: "Standard_NC6s_v3"}, v1alpha1.Candidate{InstanceType: "Standard_NC4as_T4_v3"})),
+			findings:  []string{"warning InstanceTypeRetired"},
+		},
+		"OverBudget": {
+			reason: "the list price of all nodes counts", workspace: serving("Standard_NC24ads_A100_v4", budget("7"), replicas(2)), facts: check.Facts{Region: "eastus"}, refused: true,
+			findings: []string{"error BudgetExceeded"}, says: []string{"2 nodes of Standard_NC24ads_A100_v4 cost $7.346/h", "budget of $7/h"},
+		},
+		"InBudget": {reason: "within it", workspace: serving("Standard_NC24ads_A100_v4", budget("7.35"), replicas(2)), facts: check.Facts{Region: "eastus"}},
+		"NoPrice": {
+			reason: "what has no price cannot be within a budget", workspace: serving("Standard_NC24ads_A100_v4", budget("100")), facts: check.Facts{Region: "atlantis"}, refused: true,
+			findings: []string{"error PriceUnknown"}, says: []string{"atlantis"},
+		},
+		"SpotIsBounded": {
+			reason:    "without a spot price the list price is the bound",
+			workspace: serving("", candidates(v1alpha1.Candidate{InstanceType: "Standard_NC24ads_A100_v4", Priority: v1alpha1.Spot}), budget("3")), facts: check.Facts{Region: "eastus"}, refused: true,
+			findings: []string{"error BudgetExceeded"},
+		},
+		"ConfigMissing": {
+			reason: "a ConfigMap that is not there", workspace: serving("Standard_NC24ads_A100_v4", func(w *v1alpha1.Workspace) { w.Spec.Inference.Config = "c" }), refused: true,
+			findings: []string{"error InputMissing"}, says: []string{`ConfigMap "c"`},
+		},
+		"ConfigOfAnotherKind": {
+			reason: "a flag that has a field of its own", workspace: serving("Standard_NC24ads_A100_v4", func(w *v1alpha1.Workspace) { w.Spec.Inference.Config = "c" }),
+			facts: check.Facts{Config: map[string]string{"inference_config.yaml": "vllm: {model: x/y, trust_remote_code: true}"}}, refused: true,
+			findings: []string{"error ConfigInvalid", "error ConfigInvalid"}, says: []string{"spec.inference.preset", "runs code"},
+		},
+		"TwoContexts": {
+			reason: "one of them would be ignored", workspace: serving("Standard_NC24ads_A100_v4", func(w *v1alpha1.Workspace) { w.Spec.Inference.Config, w.Spec.Inference.ContextLength = "c", 4096 }),
+			facts: check.Facts{Config: map[string]string{"inference_config.yaml": "vllm: {max-model-len: 8192}"}}, refused: true,
+			findings: []string{"error ConfigInvalid"}, says: []string{"8192", "4096"},
+		},
+		"ContextOverModel": {
+			reason: "longer than the model was made for", workspace: serving("Standard_NC24ads_A100_v4", func(w *v1alpha1.Workspace) { w.Spec.Inference.ContextLength = 1 << 20 }), refused: true,
+			findings: []string{"error DoesNotFit"}, says: []string{"131,072"},
+		},
+		"AdapterTakesName": {
+			reason: "requests could not tell them apart", workspace: serving("Standard_NC24ads_A100_v4", func(w *v1alpha1.Workspace) {
+				w.Spec.Inference.Adapters = []v1alpha1.Adapter{{Name: "phi-4-mini-instruct", Image: "x"}}
+			}), refused: true, findings: []string{"error NameTaken"},
+		},
+		"RuntimeOfAnotherTask": {
+			reason: "vLLM does not tune", workspace: tuning("Standard_NC4as_T4_v3", func(w *v1alpha1.Workspace) { w.Spec.Runtime = &v1alpha1.RuntimeSpec{Name: "vllm"} }), refused: true,
+			findings: []string{"error UnknownRuntime"}, says: []string{"axolotl"},
+		},
+		"RuntimeVersion": {
+			reason: "a version without a digest here", workspace: serving("Standard_NC24ads_A100_v4", func(w *v1alpha1.Workspace) { w.Spec.Runtime = &v1alpha1.RuntimeSpec{Version: "v0.1"} }), refused: true,
+			findings: []string{"error UnknownRuntime"}, says: []string{"0.26.0"},
+		},
+		"RuntimeVersionKnown": {
+			reason: "with or without a v", workspace: serving("Standard_NC24ads_A100_v4", func(w *v1alpha1.Workspace) { w.Spec.Runtime = &v1alpha1.RuntimeSpec{Version: "v0.26.0"} }),
+		},
+		"TwoFilesOneName": {
+			reason: "one would overwrite the other", workspace: tuning("Standard_NC4as_T4_v3", func(w *v1alpha1.Workspace) {
+				w.Spec.Tuning.Input.URLs = []string{"https://a.example.com/x.parquet", "https://b.example.com/x.parquet", "https://c.example.com/y", "https://d.example.com/"}
+			}), refused: true, findings: []string{"error InputInvalid", "error InputInvalid", "error InputInvalid"},
+		},
+		"TuningOnTwoNodes": {
+			reason: "a run takes one node", workspace: tuning("Standard_NC4as_T4_v3", func(w *v1alpha1.Workspace) { w.Spec.Resource.Count = 2 }), refused: true,
+			findings: []string{"error NodesUnsupported"},
+		},
+		"IdleNodes": {
+			reason: "nodes that nothing uses are paid for", workspace: serving("Standard_NC24ads_A100_v4", func(w *v1alpha1.Workspace) { w.Spec.Resource.Count = 2 }),
+			findings: []string{"warning NodesIdle"}, says: []string{"room for 2 copies"},
+		},
+		"CountTooSmall": {
+			reason: "copies that have no node", workspace: serving("Standard_NC24ads_A100_v4", replicas(3), func(w *v1alpha1.Workspace) { w.Spec.Resource.Count = 2 }), refused: true,
+			findings: []string{"error NodesUnsupported"}, says: []string{"3 nodes"},
+		},
+		"PoolMissing": {
+			reason: "a pool that nobody declares", workspace: serving("", func(w *v1alpha1.Workspace) { w.Spec.Resource.NodePool = "p" }), refused: true,
+			findings: []string{"error InputMissing"}, says: []string{`GPUNodePool "p"`},
+		},
+		"PoolThere": {
+			reason: "its candidates are judged, and its price is its own", workspace: serving("", budget("0.01"), func(w *v1alpha1.Workspace) { w.Spec.Resource.NodePool = "p" }),
+			facts: check.Facts{Pool: &v1alpha1.GPUNodePoolSpec{Candidates: []v1alpha1.Candidate{{InstanceType: "Standard_NC24ads_A100_v4"}}}},
+		},
+		"FusedTargets": {
+			reason: "KAITO's own example names matrices that Phi-3 does not have", workspace: tuning("Standard_NC4as_T4_v3", func(w *v1alpha1.Workspace) { w.Spec.Tuning.Config = "c" }),
+			facts:    check.Facts{Config: map[string]string{"training_config.yaml": "training_config: {LoraConfig: {target_modules: [q_proj, o_proj]}}"}},
+			findings: []string{"warning ConfigIgnored"}, says: []string{"q_proj is part of qkv_proj"},
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			a := check.Workspace(tc.workspace, tc.facts, nil)
+			var got []string
+			var messages strings.Builder
+			for _, f := range a.Findings {
+				got = append(got, f.Severity+" "+f.Code)
+				messages.WriteString(f.Message + "\n")
+			}
+			if diff := cmp.Diff(tc.findings, got); diff != "" {
+				t.Errorf("%s: findings (-want +got):\n%s%s", tc.reason, diff, messages.String())
+			}
+			if a.Refused() != tc.refused {
+				t.Errorf("%s: refused is %v", tc.reason, a.Refused())
+			}
+			for _, s := range tc.says {
+				if !strings.Contains(messages.String(), s) {
+					t.Errorf("%s: no message says %q:\n%s", tc.reason, s, messages.String())
+				}
+			}
+		})
+	}
+}
+
+func TestStatus(t *testing.T) {
+	a := check.Workspace(tuning("Standard_NC4as_T4_v3"), check.Facts{Region: "eastus"}, nil)
+	s := a.Status(0)
+	if s.Verdict != v1alpha1.Fits || s.InstanceType != "Standard_NC4as_T4_v3" || s.Nodes != 1 || s.USDPerHour != "0.526" || s.PriceDate != "2026-06-18" || !strings.HasSuffix(s.Message, "of 15.0 GiB") {
+		t.Errorf("status of a fit: %+v", s)
+	}
+	a = check.Workspace(tuning("Standard_NC6s_v3"), check.Facts{}, nil)
+	if s := a.Status(-1); s.Verdict != v1alpha1.No || !strings.Contains(s.Message, "retired") {
+		t.Errorf("status of a refusal: %+v", s)
+	}
+	a = check.Workspace(serving("x", preset("no-such-model")), check.Facts{}, nil)
+	if s := a.Status(0); s.Verdict != v1alpha1.Unknown || !strings.Contains(s.Message, "catalogue") {
+		t.Errorf("status without candidates: %+v", s)
+	}
+}
+
+func TestNodes(t *testing.T) {
+	for _, tc := range []struct {
+		reason         string
+		workspace      *v1alpha1.Workspace
+		nodes, podGPUs int
+	}{
+		{"one copy, one node", serving("Standard_NC24ads_A100_v4"), 1, 1},
+		{"copies share a node that has GPUs for them", serving("Standard_NC96ads_A100_v4", replicas(4)), 1, 1},
+		{"and take another when it is full", serving("Standard_NC96ads_A100_v4", replicas(5)), 2, 1},
+		{"a run takes the GPUs of its node", tuning("Standard_NC96ads_A100_v4"), 1, 4},
+	} {
+		c := check.Workspace(tc.workspace, check.Facts{}, nil).Candidates[0]
+		if c.Nodes != tc.nodes || c.PodGPUs != tc.podGPUs {
+			t.Errorf("%s: %d nodes, %d GPUs a pod; want %d, %d", tc.reason, c.Nodes, c.PodGPUs, tc.nodes, tc.podGPUs)
+		}
+	}
+}
+
+type lines map[string]int
+
+func (l lines) At(field string) (string, int) { return "w.yaml", l[field] }
+
+func TestPosition(t *testing.T) {
+	w := tuning("", candidates(v1alpha1.Candidate{InstanceType: "Standard_NC4as_T4_v3"}, v1alpha1.Candidate{InstanceType: "nope"}))
+	a := check.Workspace(w, check.Facts{}, lines{"spec.resource.candidates[1].instanceType": 12})
+	if len(a.Findings) != 1 || a.Findings[0].File != "w.yaml" || a.Findings[0].Line != 12 || a.Findings[0].Object != "Workspace/n/w" {
+		t.Errorf("findings %+v", a.Findings)
+	}
+}
+
+func TestPure(t *testing.T) {
+	w := serving("Standard_NC6s_v3", preset("phi-4"))
+	first := fmt.Sprintf("%+v", check.Workspace(w, check.Facts{}, nil))
+	for range 10 {
+		if again := fmt.Sprintf("%+v", check.Workspace(w, check.Facts{}, nil)); again != first {
+			t.Fatalf("two checks differ:\n%s", cmp.Diff(first, again))
+		}
+	}
+}
+
+func FuzzFileName(f *testing.F) {
+	for _, s := range []string{"https://a/b.parquet?x=y", "https://a/..", "https://a/%2e%2e%2fetc", "", "://", "https://a/.hidden"} {
+		f.Add(s)
+	}
+	f.Fuzz(func(t *testing.T, address string) {
+		name := check.FileName(address)
+		if strings.ContainsAny(name, "/\\\x00 ") || strings.HasPrefix(name, ".") {
+			t.Errorf("FileName(%q) = %q: no plain name", address, name)
+		}
+	})
+}

@@ -1,0 +1,192 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package settings_test
+
+import (
+	"fmt"
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/espalier-dev/espalier/render/settings"
+	"github.com/espalier-dev/espalier/repo-layout/finding"
+	"github.com/espalier-dev/espalier/repo-layout/v1alpha1"
+)
+
+func text(problems []finding.Problem) string {
+	var b strings.Builder
+	for _, p := range problems {
+		fmt.Fprintf(&b, "%s %s %s\n", p.Severity, p.Code, p.Message)
+	}
+	return b.String()
+}
+
+func TestServing(t *testing.T) {
+	for name, tc := range map[string]struct {
+		reason, config string
+		want           settings.Serving
+		problems       []string // parts, one for each problem
+	}{
+		"Arguments": {
+			reason: "scalars, flags, JSON, and both spellings of a name",
+			config: "vllm:\n  gpu_memory_utilization: 0.85\n  max-model-len: 8192\n  enable-prefix-caching: true\n  enable_chunked_prefill: false\n  compilation_config: {level: 3}\n  limit-mm-per-prompt: '{\"image\":1}'\n  kernel-config.enable_flashinfer_autotune: \"False\"\n  kv-cache-dtype: fp8_e4m3\n",
+			want: settings.Serving{
+				Args: map[string]string{
+					"gpu-memory-utilization": "0.85", "max-model-len": "8192", "enable-prefix-caching": "", "no-enable-chunked-prefill": "",
+					"compilation-config": `{"level":3}`, "limit-mm-per-prompt": `{"image":1}`, "kernel-config.enable_flashinfer_autotune": "False",
+					"kv-cache-dtype": "fp8_e4m3",
+				},
+				Context: 8192, Utilization: 0.85, KVElementBytes: 1,
+			},
+		},
+		"Auto":          {reason: "auto is no number", config: "vllm: {max-model-len: auto}", want: settings.Serving{Args: map[string]string{"max-model-len": "auto"}}},
+		"Empty":         {reason: "nothing is something", config: "vllm:\n", want: settings.Serving{Args: map[string]string{}}},
+		"KaitoProbes":   {reason: "KAITO's other key has no effect", config: "max_probe_steps: 6\nvllm: {}", want: settings.Serving{Args: map[string]string{}}, problems: []string{"max_probe_steps has no effect"}},
+		"UnknownKey":    {reason: "a key beside vllm is a mistake", config: "max-model-len: 3\nvllm: {}", want: settings.Serving{Args: map[string]string{}}, problems: []string{"engine arguments go below vllm"}},
+		"RunsCode":      {reason: "code of a repository nobody reviewed", config: "vllm: {trust-remote-code: true, worker-cls: x, middleware: [a]}", want: settings.Serving{Args: map[string]string{}}, problems: []string{"middleware", "trust-remote-code", "worker-cls"}},
+		"Abbreviated":   {reason: "argparse takes the beginning of a name for the name", config: "vllm: {trust_remote: true, \"--api-k\": x}", want: settings.Serving{Args: map[string]string{}}, problems: []string{"api-key", "trust-remote-code"}},
+		"Negated":       {reason: "and its opposite", config: "vllm: {no-enable-lora: true}", want: settings.Serving{Args: map[string]string{}}, problems: []string{"enable-lora"}},
+		"Nested":        {reason: "and a key within it", config: "vllm: {kv-transfer-config.kv_connector_module_path: x}", want: settings.Serving{Args: map[string]string{}}, problems: []string{"kv-transfer-config"}},
+		"ArgumentOfTwo": {reason: "a value in the name", config: "vllm: {\"dtype=x --model\": y}", want: settings.Serving{Args: map[string]string{}}, problems: []string{"no name of an engine argument"}},
+		"Twice":         {reason: "two spellings of one name", config: "vllm: {max-num-seqs: 1, max_num_seqs: 2}", want: settings.Serving{Args: map[string]string{"max-num-seqs": "1"}, Sequences: 1}, problems: []string{"given twice"}},
+		"NoValue":       {reason: "a name without a value", config: "vllm: {dtype: }", want: settings.Serving{Args: map[string]string{}}, problems: []string{"no value"}},
+		"OutOfRange":    {reason: "more than all of the memory", config: "vllm: {gpu-memory-utilization: 1.5}", want: settings.Serving{Args: map[string]string{"gpu-memory-utilization": "1.5"}}, problems: []string{"between 0.05 and 1"}},
+		"NoYAML":        {reason: "text that is no YAML", config: "vllm: [", problems: []string{"not YAML"}},
+		"TwiceTheKey":   {reason: "a key written twice", config: "vllm: {}\nvllm: {}", problems: []string{"already"}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			got, problems := settings.ParseServing(map[string]string{settings.ServingKey: tc.config}, "spec.inference.config")
+			if diff := cmp.Diff(tc.want, got); diff != "" {
+				t.Errorf("%s (-want +got):\n%s", tc.reason, diff)
+			}
+			expect(t, tc.reason, tc.problems, problems)
+		})
+	}
+	_, problems := settings.ParseServing(map[string]string{"other.yaml": ""}, "f")
+	expect(t, "a ConfigMap of something else", []string{"no key inference_config.yaml"}, problems)
+}
+
+func expect(t *testing.T, reason string, want []string, got []finding.Problem) {
+	t.Helper()
+	if len(want) != len(got) {
+		t.Errorf("%s: %d problems, want %d:\n%s", reason, len(got), len(want), text(got))
+		return
+	}
+	for i := range want {
+		if !strings.Contains(got[i].Message, want[i]) {
+			t.Errorf("%s: problem %d is %q, want %q in it", reason, i, got[i].Message, want[i])
+		}
+	}
+}
+
+// kaitoDefaults is what KAITO's own qlora-params-template holds.
+const kaitoDefaults = `
+training_config:
+  ModelConfig:
+    torch_dtype: "bfloat16"
+    local_files_only: true
+    device_map: "auto"
+  QuantizationConfig:
+    load_in_4bit: true
+    bnb_4bit_quant_type: "nf4"
+    bnb_4bit_compute_dtype: "bfloat16"
+    bnb_4bit_use_double_quant: true
+  LoraConfig:
+    r: 8
+    lora_alpha: 8
+    lora_dropout: 0.0
+  TrainingArguments:
+    output_dir: "/mnt/results"
+    ddp_find_unused_parameters: false
+    save_strategy: "no"
+    per_device_train_batch_size: 1
+  DataCollator:
+    mlm: true
+  DatasetConfig:
+    shuffle_dataset: true
+    train_test_split: 1
+`
+
+func TestKaitoDefaults(t *testing.T) {
+	got, problems := settings.ParseTraining(map[string]string{settings.TrainingKey: kaitoDefaults}, v1alpha1.QLoRA, "f")
+	expect(t, "KAITO's own defaults are accepted", []string{"without effect here: DataCollator.mlm"}, problems)
+	if finding.HasError(problems) || got.Rank != 8 || got.MicroBatch != 1 || got.Axolotl["lora_alpha"] != 8 || got.Axolotl["val_set_size"] != 0.0 {
+		t.Errorf("got %+v", got)
+	}
+}
+
+func TestTraining(t *testing.T) {
+	for name, tc := range map[string]struct {
+		reason, config string
+		method         v1alpha1.TuningMethod
+		want           func(settings.Training) any
+		value          any
+		problems       []string
+	}{
+		"AlphaFollowsRank": {reason: "alpha stays at twice the rank", config: "LoraConfig: {r: 64}", want: func(s settings.Training) any { return s.Axolotl["lora_alpha"] }, value: 128},
+		"AlphaOfItsOwn":    {reason: "unless it is given", config: "LoraConfig: {r: 64, lora_alpha: 16}", want: func(s settings.Training) any { return s.Axolotl["lora_alpha"] }, value: 16},
+		"Targets":          {reason: "targets in order, once", config: "LoraConfig: {target_modules: [v_proj, q_proj, v_proj]}", want: func(s settings.Training) any { return strings.Join(s.Targets, " ") }, value: "q_proj v_proj"},
+		"AllLinear":        {reason: "peft's word for all is the default", config: "LoraConfig: {target_modules: all-linear}", want: func(s settings.Training) any { return len(s.Targets) }, value: 0},
+		"Text":             {reason: "numbers as text, as YAML reads 1e-4", config: "TrainingArguments: {learning_rate: 1e-4}", want: func(s settings.Training) any { return s.Axolotl["learning_rate"] }, value: 0.0001},
+		"Warmup":           {reason: "steps win over the ratio", config: "TrainingArguments: {warmup_ratio: 0.5, warmup_steps: 10}", want: func(s settings.Training) any { return fmt.Sprint(s.Axolotl["warmup_steps"], s.Axolotl["warmup_ratio"]) }, value: "10 <nil>"},
+		"Saves": {reason: "Axolotl takes one of them", config: "TrainingArguments: {save_steps: 50}", want: func(s settings.Training) any {
+			return fmt.Sprint(s.Axolotl["save_steps"], s.Axolotl["saves_per_epoch"])
+		}, value: "50 <nil>"},
+		"Split":          {reason: "the share of training data becomes that of the rest", config: "DatasetConfig: {train_test_split: 0.8}", want: func(s settings.Training) any { return s.Axolotl["val_set_size"] }, value: 0.2},
+		"EightBit":       {reason: "an optimizer with full moments takes more memory", config: "TrainingArguments: {optim: adamw_torch}", want: func(s settings.Training) any { return s.EightBit() }, value: false},
+		"SingleQuant":    {reason: "and so do quantisation constants in float32", config: "QuantizationConfig: {bnb_4bit_use_double_quant: false}", want: func(s settings.Training) any { return s.SingleQuantization }, value: true},
+		"FourBitOfLora":  {reason: "the method says how the base is loaded", method: v1alpha1.LoRA, config: "QuantizationConfig: {load_in_4bit: true}", problems: []string{"method lora means false"}},
+		"EightBitBase":   {reason: "there is no such method", config: "QuantizationConfig: {load_in_8bit: true}", problems: []string{"load_in_8bit: only false"}},
+		"RemoteCode":     {reason: "code of a repository nobody reviewed", config: "ModelConfig: {trust_remote_code: true}", problems: []string{"runs code"}},
+		"UnknownSection": {reason: "a section that KAITO does not have", config: "Trainer: {a: b}", problems: []string{`section "Trainer" is not known`}},
+		"UnknownKey":     {reason: "a key without counterpart is not dropped", config: "TrainingArguments: {push_to_hub: true}", problems: []string{"no counterpart"}},
+		"NoNumber":       {reason: "text where a number belongs", config: "TrainingArguments: {num_train_epochs: many}", problems: []string{"no number"}},
+		"NotANumber":     {reason: "YAML has a word for no number", config: "TrainingArguments: {num_train_epochs: .nan}", problems: []string{""}},
+		"OutOfRange":     {reason: "a rank that no adapter has", config: "LoraConfig: {r: 0}", problems: []string{"between 1 and 512"}},
+		"Half":           {reason: "half a sequence", config: "TrainingArguments: {per_device_train_batch_size: 1.5}", problems: []string{"no whole number"}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			method := tc.method
+			if method == "" {
+				method = v1alpha1.QLoRA
+			}
+			config := "training_config:\n  " + tc.config + "\n"
+			got, problems := settings.ParseTraining(map[string]string{settings.TrainingKey: config}, method, "f")
+			expect(t, tc.reason, tc.problems, problems)
+			if tc.want == nil {
+				return
+			}
+			if v := tc.want(got); v != tc.value {
+				t.Errorf("%s: got %v, want %v", tc.reason, v, tc.value)
+			}
+		})
+	}
+}
+
+func FuzzServing(f *testing.F) {
+	f.Add("vllm: {max-model-len: 1, a.b: [c]}")
+	f.Add("vllm: {trust_remote_code: true}")
+	f.Fuzz(func(t *testing.T, config string) {
+		s, problems := settings.ParseServing(map[string]string{settings.ServingKey: config}, "f")
+		if finding.HasError(problems) {
+			return
+		}
+		for name, value := range s.Args {
+			if strings.HasPrefix(name, "-") || strings.ContainsAny(name, "= \n") || strings.HasPrefix("trust-remote-code", name) {
+				t.Errorf("argument %q=%q", name, value)
+			}
+		}
+	})
+}
+
+func FuzzTraining(f *testing.F) {
+	f.Add(kaitoDefaults)
+	f.Add("training_config: {LoraConfig: {r: 1e999}}")
+	f.Fuzz(func(t *testing.T, config string) {
+		s, problems := settings.ParseTraining(map[string]string{settings.TrainingKey: config}, v1alpha1.QLoRA, "f")
+		if !finding.HasError(problems) && (s.Rank < 1 || s.MicroBatch < 1 || s.SequenceLength < 1) {
+			t.Errorf("accepted %+v", s)
+		}
+	})
+}
