@@ -73,7 +73,8 @@ func (r *Reconciler) write(ctx context.Context, p *pass, files map[string][]byte
 	if err != nil {
 		return err
 	}
-	result, err := report.Write(ctx, target, files, "espalier: "+shortRevision(p.sync.Status.LastAttemptedRevision))
+	result, err := report.Write(ctx, target, files, fmt.Sprintf("%s: %s ready at %s",
+		p.sync.Name, p.sync.Status.Workspaces, shortRevision(p.sync.Status.LastAttemptedRevision)))
 	var failure *report.Error
 	if errors.As(err, &failure) {
 		return fault.Retry(failure.Reason, namingSecret(err, failure.Reason, p.sync.Namespace, reportSecret(p.sync)))
@@ -158,10 +159,8 @@ func digestFiles(files map[string][]byte) string {
 	return hex.EncodeToString(h.Sum(nil))
 }
 
-// shortRevision is main@sha1:1a2b3c4 of a whole revision.
+// shortRevision is main@1a2b3c4 of a whole revision, as the README says it.
 func shortRevision(revision string) string {
-	if i := strings.LastIndex(revision, ":"); i >= 0 && len(revision) > i+8 {
-		return revision[:i+8]
-	}
-	return revision
+	ref, hash, _ := strings.Cut(revision, "@sha1:")
+	return ref + "@" + hash[:min(len(hash), 7)]
 }

@@ -52,8 +52,20 @@ func readyMessage(pool *v1alpha1.GPUNodePool) string {
 	if pool.Status.GPUs == nil || pool.Status.Candidate == nil {
 		return "Node pool " + pool.Name + " is ready"
 	}
-	return fmt.Sprintf("%d of %d %s nodes with %d GPUs", pool.Status.ReadyNodes, pool.DesiredReplicas(),
+	return fmt.Sprintf("Nodes ready: %d of %d %s; GPUs: %d", pool.Status.ReadyNodes, pool.DesiredReplicas(),
 		pool.Status.Candidate.InstanceType, pool.Status.GPUs.Allocatable)
+}
+
+// before says what a workload that is not there yet waits for.
+func (p *pass) before(podsNext string) (reason, message string) {
+	c := condition.Get(p.ws, v1alpha1.ConditionResourceReady)
+	switch {
+	case c == nil:
+		return v1alpha1.ReasonWaitingForNodes, "Waiting for the GPU nodes"
+	case c.Status != metav1.ConditionTrue:
+		return c.Reason, c.Message
+	}
+	return v1alpha1.ReasonWaitingForPods, podsNext
 }
 
 // observeInference sets InferenceReady from the Deployment, and where the model
@@ -61,12 +73,7 @@ func readyMessage(pool *v1alpha1.GPUNodePool) string {
 func observeInference(p *pass) {
 	ws, d := p.ws, p.deployment
 	if d == nil {
-		reason, message := v1alpha1.ReasonWaitingForNodes, "Waiting for the GPU nodes"
-		if c := condition.Get(ws, v1alpha1.ConditionResourceReady); c != nil && c.Status != metav1.ConditionTrue {
-			reason, message = c.Reason, c.Message
-		} else if c != nil {
-			reason, message = v1alpha1.ReasonWaitingForPods, "Waiting for the first pod to load the model"
-		}
+		reason, message := p.before("The first pod is being started")
 		condition.False(ws, v1alpha1.ConditionInferenceReady, reason, message)
 		return
 	}
@@ -109,10 +116,7 @@ func (r *Reconciler) observeTuning(ctx context.Context, p *pass) error {
 	}
 	if job == nil {
 		ws.Status.Tuning = nil
-		reason, message := v1alpha1.ReasonWaitingForNodes, "Waiting for the GPU nodes"
-		if c := condition.Get(ws, v1alpha1.ConditionResourceReady); c != nil {
-			reason, message = c.Reason, c.Message
-		}
+		reason, message := p.before("The Job is being created")
 		condition.False(ws, v1alpha1.ConditionJobStarted, reason, message)
 		condition.False(ws, v1alpha1.ConditionTuningSucceeded, reason, message)
 		return nil

@@ -20,6 +20,7 @@ import (
 	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/client-go/kubernetes"
 	clientgoscheme "k8s.io/client-go/kubernetes/scheme"
+	"k8s.io/client-go/rest"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/espalier-dev/espalier/gpu/sku"
@@ -112,7 +113,9 @@ func (s *Stand) start(ctx context.Context, o Options) error {
 			return fmt.Errorf("making the scheme: %w", err)
 		}
 	}
-	if s.Client, err = client.NewWithWatch(s.Cluster.Config, client.Options{Scheme: scheme}); err != nil {
+	config := rest.CopyConfig(s.Cluster.Config)
+	config.QPS = -1 // tests and demo look often
+	if s.Client, err = client.NewWithWatch(config, client.Options{Scheme: scheme}); err != nil {
 		return fmt.Errorf("connecting to the local cluster: %w", err)
 	}
 	return nil
