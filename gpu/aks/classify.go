@@ -45,7 +45,7 @@ var cues = []cue{
 	{pool.ClassCapacity, []string{"OverconstrainedAllocationRequest"}, nil},
 	{pool.ClassRegionQuota, []string{notAllowed, "QuotaExceeded"}, []string{"total regional cores quota"}},
 	{pool.ClassFamilyQuota, []string{"QuotaExceeded", "ErrCode_InsufficientVCPUQuota", "InsufficientVCPUQuota"}, nil},
-	{pool.ClassBusy, []string{notAllowed}, []string{"in progress", "another operation", "overriden and canceled by a later operation"}},
+	{pool.ClassBusy, []string{notAllowed}, []string{"in progress", "another operation", "canceled by a later operation"}},
 	{pool.ClassBusy, []string{"AKSOperationPreempted", "AKSOperationPreemptedByDelete"}, nil},
 	{pool.ClassSubnet, []string{"InsufficientSubnetSize", "SubnetIsFull"}, nil},
 	{pool.ClassSKUSubscription, []string{"VMSizeNotSupported"}, nil},
@@ -135,25 +135,31 @@ func classify(status int, b body) *pool.Failure {
 		}
 	}
 	f.Quota = quota(b.Message)
-	switch {
-	case status == http.StatusTooManyRequests:
-		f.Class = pool.ClassThrottled
-	case status == http.StatusPreconditionFailed:
-		f.Class = pool.ClassPrecondition
-	case f.Class != "":
-	case status == http.StatusUnauthorized || status == http.StatusForbidden:
-		f.Class = pool.ClassAuth
-	case status >= http.StatusInternalServerError || status == http.StatusRequestTimeout:
-		f.Class = pool.ClassTransient
-	case status == http.StatusBadRequest && b.Code != notAllowed:
-		f.Class = pool.ClassSpec
-	default:
-		f.Class = pool.ClassUnknown
-	}
+	f.Class = byStatus(status, b.Code, f.Class)
 	if f.Text == "" {
 		f.Text = strings.TrimSpace("the cloud answered " + strconv.Itoa(status) + " " + http.StatusText(status))
 	}
 	return f
+}
+
+// byStatus is the class where code and text said none, or where the status says
+// it better.
+func byStatus(status int, code string, said pool.Class) pool.Class {
+	switch {
+	case status == http.StatusTooManyRequests:
+		return pool.ClassThrottled
+	case status == http.StatusPreconditionFailed:
+		return pool.ClassPrecondition
+	case said != "":
+		return said
+	case status == http.StatusUnauthorized || status == http.StatusForbidden:
+		return pool.ClassAuth
+	case status >= http.StatusInternalServerError || status == http.StatusRequestTimeout:
+		return pool.ClassTransient
+	case status == http.StatusBadRequest && code != notAllowed:
+		return pool.ClassSpec
+	}
+	return pool.ClassUnknown
 }
 
 func classOf(code, text string) pool.Class {

@@ -42,19 +42,26 @@ func Decide(f Facts) Decision {
 		return external(f, d)
 	case f.Seen.Exists && !f.Seen.Owned:
 		return lost(d, f.Seen.NotOwned)
-	case d.Candidate == nil && len(f.Seen.Leftovers) > 0:
+	case len(f.Seen.Leftovers) == 0:
+		return advance(f, d)
+	case d.Candidate == nil:
 		return recoverStatus(f, d)
-	case len(f.Seen.Leftovers) > 0 && !f.Seen.Exists:
+	case !f.Seen.Exists:
 		return clean(f, d, f.Seen.Leftovers[0])
 	}
-	d = advance(f, d)
-	if len(f.Seen.Leftovers) > 0 && d.Do == ActionNone && d.Phase != v1alpha1.PhaseCleaning {
-		l := f.Seen.Leftovers[0]
-		if l.State != StateDeleting {
-			d.Do, d.Subject, d.Attempt, d.Shrinks = ActionDelete, l.Name, l.Attempt, true
-		}
-		d.Wait = f.Poll
+	return beside(f, advance(f, d), f.Seen.Leftovers[0])
+}
+
+// beside deletes a leftover while the recorded attempt goes on, unless that
+// wants a mutation of its own.
+func beside(f Facts, d Decision, l Leftover) Decision {
+	if d.Do != ActionNone || d.Phase == v1alpha1.PhaseCleaning {
+		return d
 	}
+	if l.State != StateDeleting {
+		d.Do, d.Subject, d.Attempt, d.Shrinks = ActionDelete, l.Name, l.Attempt, true
+	}
+	d.Wait = f.Poll
 	return d
 }
 
@@ -65,20 +72,28 @@ func advance(f Facts, d Decision) Decision {
 	}
 	dropped := !slices.ContainsFunc(f.Pool.Spec.Candidates, func(c v1alpha1.Candidate) bool { return same(c, Candidate(d.Candidate)) })
 	switch {
-	case !f.Seen.Exists && d.Phase == v1alpha1.PhaseClaiming && !dropped && d.Count.Wanted > 0:
-		d.Do, d.Wait = ActionEnsure, f.Poll
-		return d.say(ReasonClaiming, "Asking for "+plural(d.Count.Wanted, size(Candidate(d.Candidate))+" node"))
-	case !f.Seen.Exists && d.Phase == v1alpha1.PhaseCreating && f.sinceAccepted() < settling:
-		d.Wait = f.Poll
-		return d.say(ReasonCreating, creatingMessage(d))
 	case !f.Seen.Exists:
-		return next(f, d)
+		return missing(f, d, dropped)
 	case d.Phase == v1alpha1.PhaseCleaning || f.Seen.State == StateDeleting || dropped:
 		return cleanOwn(f, d, dropped)
 	case f.Seen.State == StateFailed && !f.wasReady():
 		return fail(f, d, failureOf(f.Seen))
 	}
 	return progress(f, d)
+}
+
+// missing is an attempt that the cloud does not have: not ordered yet, ordered
+// a moment ago, or taken away by somebody.
+func missing(f Facts, d Decision, dropped bool) Decision {
+	switch {
+	case d.Phase == v1alpha1.PhaseClaiming && !dropped && d.Count.Wanted > 0:
+		d.Do, d.Wait = ActionEnsure, f.Poll
+		return d.say(ReasonClaiming, "Asking for "+plural(d.Count.Wanted, size(Candidate(d.Candidate))+" node"))
+	case d.Phase == v1alpha1.PhaseCreating && f.sinceAccepted() < settling:
+		d.Wait = f.Poll
+		return d.say(ReasonCreating, creatingMessage(d))
+	}
+	return next(f, d)
 }
 
 // attempting says whether a phase has an attempt that the cloud should know.
@@ -109,7 +124,7 @@ func next(f Facts, d Decision) Decision {
 		attempt = max(attempt, l.Attempt+1)
 	}
 	d.Candidate = &v1alpha1.CandidateStatus{
-		Index: int32(i), InstanceType: c.InstanceType, Priority: priority(c), Zones: c.Zones,
+		Index: bounded(int64(i)), InstanceType: c.InstanceType, Priority: priority(c), Zones: c.Zones,
 		Attempt: attempt, Since: metav1.NewTime(f.Now.Truncate(time.Second)),
 	}
 	d.PoolName = Name(f.Installation, string(f.Pool.UID), attempt)
@@ -205,7 +220,7 @@ func recoverStatus(f Facts, d Decision) Decision {
 		best = &f.Seen.Leftovers[i]
 		now := metav1.NewTime(f.Now.Truncate(time.Second))
 		d.Candidate = &v1alpha1.CandidateStatus{
-			Index: int32(index), InstanceType: l.Candidate.InstanceType, Priority: priority(l.Candidate), Zones: l.Candidate.Zones,
+			Index: bounded(int64(index)), InstanceType: l.Candidate.InstanceType, Priority: priority(l.Candidate), Zones: l.Candidate.Zones,
 			Attempt: l.Attempt, Since: now, Accepted: &now,
 		}
 	}

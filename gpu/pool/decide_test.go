@@ -32,8 +32,8 @@ func onDemand(name string, zones ...string) v1alpha1.Candidate {
 	return v1alpha1.Candidate{InstanceType: name, Priority: v1alpha1.OnDemand, Zones: zones}
 }
 
-func spot(name string, zones ...string) v1alpha1.Candidate {
-	return v1alpha1.Candidate{InstanceType: name, Priority: v1alpha1.Spot, Zones: zones}
+func spot(name string) v1alpha1.Candidate {
+	return v1alpha1.Candidate{InstanceType: name, Priority: v1alpha1.Spot}
 }
 
 // facts are those of a pool of one node in a phase, changed by the case.

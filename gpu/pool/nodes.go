@@ -4,6 +4,7 @@ package pool
 
 import (
 	"fmt"
+	"math"
 	"slices"
 	"strings"
 
@@ -21,15 +22,15 @@ type Node struct {
 	InstanceType string
 	Ready        bool
 	Problem      string // why it is not Ready, or which node problem was detected
-	GPUs         int    // allocatable
-	Offered      int    // capacity: more than GPUs when some are unhealthy
+	GPUs         int32  // allocatable
+	Offered      int32  // capacity: more than GPUs when some are unhealthy
 }
 
 // NodeOf reduces a node. A node that is being deleted is not Ready.
 func NodeOf(n *corev1.Node) Node {
 	out := Node{Name: n.Name, InstanceType: n.Labels[corev1.LabelInstanceTypeStable]}
 	allocatable, capacity := n.Status.Allocatable[ResourceGPU], n.Status.Capacity[ResourceGPU]
-	out.GPUs, out.Offered = int(allocatable.Value()), int(capacity.Value())
+	out.GPUs, out.Offered = bounded(allocatable.Value()), bounded(capacity.Value())
 	for _, c := range n.Status.Conditions {
 		switch {
 		case c.Type == corev1.NodeReady:
@@ -44,22 +45,26 @@ func NodeOf(n *corev1.Node) Node {
 	return out
 }
 
+// bounded makes a number the API's type; counts of nodes and GPUs are far below
+// its limit.
+func bounded(n int64) int32 { return int32(min(n, math.MaxInt32)) } //nolint:gosec // bounded by min
+
 // gpuProblems are conditions that AKS's node problem detector sets on GPU nodes.
 var gpuProblems = []string{"GPUMissing", "XIDErrors", "NVLinkStatusInactive", "IBLinkFlapping", "GPUClockThrottling", "UnhealthyNvidiaDevicePlugin"}
 
 // Count is how many nodes are how far, and the GPUs on them.
 type Count struct {
-	Wanted      int // nodes
-	Joined      int // nodes that are Ready
-	Usable      int // nodes that are Ready with all their GPUs
-	Expected    int // GPUs on Wanted nodes
-	Allocatable int // GPUs on Ready nodes
+	Wanted      int32 // nodes
+	Joined      int32 // nodes that are Ready
+	Usable      int32 // nodes that are Ready with all their GPUs
+	Expected    int32 // GPUs on Wanted nodes
+	Allocatable int32 // GPUs on Ready nodes
 	Problem     string
 }
 
 // count judges every node by what its size promises.
 func count(f Facts) Count {
-	c := Count{Wanted: int(f.Pool.DesiredReplicas())}
+	c := Count{Wanted: f.Pool.DesiredReplicas()}
 	instance := Candidate(f.Pool.Status.Candidate).InstanceType
 	if instance == "" && len(f.Pool.Spec.Candidates) > 0 {
 		instance = f.Pool.Spec.Candidates[0].InstanceType
@@ -87,15 +92,15 @@ func count(f Facts) Count {
 
 // promised is the number of GPUs of a size; a size that the catalogue does not
 // know promises one, so that a node without any is never called usable.
-func promised(instance string, catalog Catalog) int {
+func promised(instance string, catalog Catalog) int32 {
 	if s, ok := catalog(instance); ok && s.GPUs > 0 {
-		return s.GPUs
+		return bounded(int64(s.GPUs))
 	}
 	return 1
 }
 
 // judge says why a node cannot be used; empty: it can.
-func judge(n Node, want int) string {
+func judge(n Node, want int32) string {
 	switch {
 	case !n.Ready && n.Problem != "":
 		return fmt.Sprintf("node %s is not Ready (%s)", n.Name, n.Problem)
@@ -126,7 +131,7 @@ func size(c v1alpha1.Candidate) string {
 }
 
 // plural is "1 node" or "2 nodes".
-func plural(n int, noun string) string {
+func plural(n int32, noun string) string {
 	if n == 1 {
 		return "1 " + noun
 	}

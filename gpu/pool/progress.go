@@ -14,8 +14,8 @@ func progress(f Facts, d Decision) Decision {
 	d = drift(f, d)
 	d.Wait = f.Poll
 	settled := f.Seen.State == StateSucceeded
-	if settled && int(f.Seen.Count) != d.Count.Wanted {
-		d.Do, d.Shrinks = ActionEnsure, int(f.Seen.Count) > d.Count.Wanted
+	if settled && f.Seen.Count != d.Count.Wanted {
+		d.Do, d.Shrinks = ActionEnsure, f.Seen.Count > d.Count.Wanted
 	}
 	switch {
 	case d.Count.Usable >= d.Count.Wanted && (settled || f.wasReady()):
@@ -145,7 +145,7 @@ func (d Decision) quiet() Decision {
 	return d
 }
 
-func are(n int) string {
+func are(n int32) string {
 	if n == 1 {
 		return "is"
 	}

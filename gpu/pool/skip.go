@@ -86,23 +86,15 @@ func rulesOut(class Class, tried, other v1alpha1.Candidate, catalog Catalog) boo
 	prio := priority(tried) == priority(other)
 	// A spot allocation that failed says nothing of on demand, but not the reverse.
 	machines := size && (prio || priority(tried) == v1alpha1.OnDemand)
-	switch rules[class].scope {
-	case scopePool:
-		return true
-	case scopeCandidate:
-		return size && prio
-	case scopeSize:
-		return size
-	case scopeCapacity:
-		return machines
-	case scopeZones:
-		return machines && sameZones(tried.Zones, other.Zones)
-	case scopeFamily:
-		return prio && (size || sameFamily(tried.InstanceType, other.InstanceType, catalog))
-	case scopeAllPriority:
-		return prio
-	}
-	return false
+	return map[scope]bool{
+		scopePool:        true,
+		scopeCandidate:   size && prio,
+		scopeSize:        size,
+		scopeCapacity:    machines,
+		scopeZones:       machines && sameZones(tried.Zones, other.Zones),
+		scopeFamily:      prio && (size || sameFamily(tried.InstanceType, other.InstanceType, catalog)),
+		scopeAllPriority: prio,
+	}[rules[class].scope]
 }
 
 func sameFamily(a, b string, catalog Catalog) bool {

@@ -45,7 +45,7 @@ var scenarios = map[string]scenario{
 		prepare: func(w *world) {
 			w.create(gpuPool("p", t4))
 			w.drive(&life{}, []string{"p"}, w.ready("p"))
-			w.edit("p", func(p *v1alpha1.GPUNodePool) { two := int32(2); p.Spec.Replicas = &two })
+			w.edit(func(p *v1alpha1.GPUNodePool) { two := int32(2); p.Spec.Replicas = &two })
 		},
 		until: func(w *world) bool { return w.ready("p")() && w.get("p").Status.ReadyNodes == 2 },
 		want:  t4,
@@ -55,7 +55,7 @@ var scenarios = map[string]scenario{
 		prepare: func(w *world) {
 			w.create(gpuPool("p", t4))
 			w.drive(&life{}, []string{"p"}, w.ready("p"))
-			w.edit("p", func(p *v1alpha1.GPUNodePool) { p.Spec.Candidates[0].InstanceType = a100 })
+			w.edit(func(p *v1alpha1.GPUNodePool) { p.Spec.Candidates[0].InstanceType = a100 })
 		},
 		want: a100,
 	},
@@ -77,7 +77,7 @@ var scenarios = map[string]scenario{
 		prepare: func(w *world) {
 			w.create(gpuPool("p", t4))
 			w.drive(&life{}, []string{"p"}, w.ready("p"))
-			w.delete("p")
+			w.delete()
 		},
 		until: func(w *world) bool { return w.get("p") == nil },
 	},
@@ -85,8 +85,8 @@ var scenarios = map[string]scenario{
 		reason: "An object deleted while its pool is being created leaves nothing.",
 		prepare: func(w *world) {
 			w.create(gpuPool("p", t4))
-			w.drive(&life{}, []string{"p"}, w.phase("p", v1alpha1.PhaseCreating))
-			w.delete("p")
+			w.drive(&life{}, []string{"p"}, w.phase(v1alpha1.PhaseCreating))
+			w.delete()
 		},
 		until: func(w *world) bool { return w.get("p") == nil },
 	},
@@ -94,8 +94,8 @@ var scenarios = map[string]scenario{
 		reason: "An object deleted between the record and the order leaves nothing, whether the order went out or not.",
 		prepare: func(w *world) {
 			w.create(gpuPool("p", t4))
-			w.drive(&life{killAt: 6}, []string{"p"}, w.phase("p", v1alpha1.PhaseCreating))
-			w.delete("p")
+			w.drive(&life{killAt: 6}, []string{"p"}, w.phase(v1alpha1.PhaseCreating))
+			w.delete()
 		},
 		until: func(w *world) bool { return w.get("p") == nil },
 	},

@@ -33,9 +33,9 @@ func (w *world) condition(name, kind string) metav1.Condition {
 	return metav1.Condition{}
 }
 
-func (w *world) want(name, kind string, status metav1.ConditionStatus, reason, part string) {
+func (w *world) want(kind string, status metav1.ConditionStatus, reason, part string) {
 	w.t.Helper()
-	c := w.condition(name, kind)
+	c := w.condition(subject, kind)
 	if c.Status != status || c.Reason != reason || !strings.Contains(c.Message, part) {
 		w.t.Errorf("condition %s is %s, %s, %q; want %s, %s, with %q", kind, c.Status, c.Reason, c.Message, status, reason, part)
 	}
@@ -73,7 +73,7 @@ func TestReadyStatus(t *testing.T) {
 		t.Errorf("status %+v", st)
 	}
 	for _, kind := range []string{v1alpha1.ConditionReady, v1alpha1.ConditionProvisioned, v1alpha1.ConditionNodesRegistered, v1alpha1.ConditionGPUReady} {
-		w.want("p", kind, metav1.ConditionTrue, v1alpha1.ReasonSucceeded, "")
+		w.want(kind, metav1.ConditionTrue, v1alpha1.ReasonSucceeded, "")
 	}
 	if len(st.Conditions) != 4 {
 		t.Errorf("a Ready pool has no other conditions: %+v", st.Conditions)
@@ -201,7 +201,7 @@ func TestFailures(t *testing.T) {
 			w := newWorld(t)
 			tc.fault(w.arm)
 			w.create(tc.pool)
-			until := w.phase("p", v1alpha1.PhaseExhausted)
+			until := w.phase(v1alpha1.PhaseExhausted)
 			if tc.want != "" {
 				until = w.ready("p")
 			}
@@ -233,8 +233,8 @@ func TestExhaustedWakes(t *testing.T) {
 	w := newWorld(t)
 	w.arm.Refuse(a100, fakearm.Quota("standardNCADSA100v4Family", 24, 24, 24))
 	w.create(gpuPool("p", a100))
-	w.drive(&life{}, []string{"p"}, w.phase("p", v1alpha1.PhaseExhausted))
-	w.want("p", v1alpha1.ConditionStalled, metav1.ConditionTrue, string(pool.ClassFamilyQuota), "Quota of")
+	w.drive(&life{}, []string{"p"}, w.phase(v1alpha1.PhaseExhausted))
+	w.want(v1alpha1.ConditionStalled, metav1.ConditionTrue, string(pool.ClassFamilyQuota), "Quota of")
 	at := w.get("p").Status.Since.Time
 	w.arm.Allow(a100)
 	w.drive(&life{}, []string{"p"}, w.ready("p"))
@@ -275,7 +275,7 @@ func TestWriteAhead(t *testing.T) {
 		t.Fatal("ordered before it was recorded and read back")
 	}
 	stale := &Reconciler{Client: frozen{w.kube, w.get("p")}, Live: w.kube, Deps: r.Deps}
-	w.edit("p", func(p *v1alpha1.GPUNodePool) { p.Spec.Candidates[0].InstanceType = a100 })
+	w.edit(func(p *v1alpha1.GPUNodePool) { p.Spec.Candidates[0].InstanceType = a100 })
 	if res := w.once(stale, "p"); res.RequeueAfter != pool.Soon || len(w.arm.Ordered()) != 0 {
 		t.Errorf("acted on a stale object: %v, %s", w.arm.Ordered(), res.RequeueAfter)
 	}
@@ -290,7 +290,7 @@ func TestExisting(t *testing.T) {
 	if res := w.once(r, "p"); res.RequeueAfter != 0 {
 		t.Errorf("nodes that exist are polled every %s", res.RequeueAfter)
 	}
-	w.want("p", v1alpha1.ConditionReady, metav1.ConditionFalse, v1alpha1.ReasonWaitingForNodes, "0 of 1 node")
+	w.want(v1alpha1.ConditionReady, metav1.ConditionFalse, v1alpha1.ReasonWaitingForNodes, "0 of 1 node")
 	n := &corev1.Node{ObjectMeta: metav1.ObjectMeta{Name: "n1", Labels: map[string]string{"gpu": "yes"}}}
 	n.Status.Conditions = []corev1.NodeCondition{{Type: corev1.NodeReady, Status: corev1.ConditionTrue}}
 	fakearm.SetGPUs(n, 1)
@@ -300,8 +300,8 @@ func TestExisting(t *testing.T) {
 		t.Errorf("the node wakes %v", got)
 	}
 	w.once(r, "p")
-	w.want("p", v1alpha1.ConditionReady, metav1.ConditionTrue, v1alpha1.ReasonSucceeded, "1 existing node with 1 GPU")
-	w.delete("p")
+	w.want(v1alpha1.ConditionReady, metav1.ConditionTrue, v1alpha1.ReasonSucceeded, "1 existing node with 1 GPU")
+	w.delete()
 	w.once(r, "p")
 	if w.get("p") != nil || w.arm.Counts()["LIST"] != 0 {
 		t.Errorf("want the object gone and no cloud asked: %v", w.arm.Counts())
@@ -314,8 +314,8 @@ func TestProviderMissing(t *testing.T) {
 	r, _ := w.controller(&life{})
 	delete(r.Deps.Providers, v1alpha1.ProviderAKS)
 	w.once(r, "p")
-	w.want("p", v1alpha1.ConditionStalled, metav1.ConditionTrue, string(pool.ClassUnsupported), "without the provider aks")
-	w.delete("p")
+	w.want(v1alpha1.ConditionStalled, metav1.ConditionTrue, string(pool.ClassUnsupported), "without the provider aks")
+	w.delete()
 	w.once(r, "p")
 	if w.get("p") != nil {
 		t.Error("an object that asked for nothing is held")

@@ -26,11 +26,11 @@ func TestForeignPodsBlock(t *testing.T) {
 	w.drive(&life{}, []string{"p"}, w.ready("p"))
 	own := w.pod("own", map[string]string{repolayout.LabelWorkspace: "ws"})
 	stranger := w.pod("stranger", nil)
-	w.delete("p")
+	w.delete()
 	w.drive(&life{}, []string{"p"}, func() bool {
 		return w.condition("p", v1alpha1.ConditionDeletionBlocked).Status == metav1.ConditionTrue
 	})
-	w.want("p", v1alpha1.ConditionDeletionBlocked, metav1.ConditionTrue, pool.ReasonForeignPods, "team-a/"+stranger.Name+";")
+	w.want(v1alpha1.ConditionDeletionBlocked, metav1.ConditionTrue, pool.ReasonForeignPods, "team-a/"+stranger.Name+";")
 	if c := w.condition("p", v1alpha1.ConditionDeletionBlocked); strings.Contains(c.Message, own.Name) {
 		t.Errorf("the Workspace's own pod blocks: %s", c.Message)
 	}
@@ -55,14 +55,14 @@ func TestOwnershipLost(t *testing.T) {
 	w.drive(&life{}, []string{"p"}, w.ready("p"))
 	name := w.get("p").Status.PoolName
 	w.arm.SetTag(name, aks.TagInstallation, "installation-2")
-	w.delete("p")
-	w.drive(&life{}, []string{"p"}, w.phase("p", v1alpha1.PhaseLost))
-	w.want("p", v1alpha1.ConditionOwnershipLost, metav1.ConditionTrue, string(pool.ClassOwnership), aks.TagInstallation)
-	w.want("p", v1alpha1.ConditionStalled, metav1.ConditionTrue, string(pool.ClassOwnership), "deletionPolicy")
+	w.delete()
+	w.drive(&life{}, []string{"p"}, w.phase(v1alpha1.PhaseLost))
+	w.want(v1alpha1.ConditionOwnershipLost, metav1.ConditionTrue, string(pool.ClassOwnership), aks.TagInstallation)
+	w.want(v1alpha1.ConditionStalled, metav1.ConditionTrue, string(pool.ClassOwnership), "deletionPolicy")
 	if w.arm.Counts()["DELETE"] != 0 {
 		t.Fatal("a pool of another installation was deleted")
 	}
-	w.edit("p", func(p *v1alpha1.GPUNodePool) { p.Spec.DeletionPolicy = v1alpha1.Orphan })
+	w.edit(func(p *v1alpha1.GPUNodePool) { p.Spec.DeletionPolicy = v1alpha1.Orphan })
 	w.drive(&life{}, []string{"p"}, w.gone("p"))
 	if len(w.arm.Pools()) != 1 {
 		t.Error("letting the object go took the pool away")
@@ -74,7 +74,7 @@ func TestETagRace(t *testing.T) {
 	w := newWorld(t)
 	w.create(gpuPool("p", t4))
 	w.drive(&life{}, []string{"p"}, w.ready("p"))
-	w.delete("p")
+	w.delete()
 	w.arm.FailNext("DELETE", fakearm.Fault{Status: http.StatusPreconditionFailed, Code: "PreconditionFailed", Message: "changed"})
 	w.drive(&life{}, []string{"p"}, w.gone("p"))
 	if n := w.arm.Counts()["DELETE"]; n != 2 || len(w.arm.Pools()) != 0 {
@@ -92,7 +92,7 @@ func TestEviction(t *testing.T) {
 	w.drive(&life{}, []string{"p"}, func() bool {
 		return w.condition("p", v1alpha1.ConditionDegraded).Status == metav1.ConditionTrue
 	})
-	w.want("p", v1alpha1.ConditionReady, metav1.ConditionFalse, pool.ReasonNodesMissing, "0 of 1")
+	w.want(v1alpha1.ConditionReady, metav1.ConditionFalse, pool.ReasonNodesMissing, "0 of 1")
 	w.drive(&life{}, []string{"p"}, func() bool { return w.ready("p")() && w.get("p").Status.Candidate.Attempt == 2 })
 	if c := w.get("p").Status.Candidate; c.Priority != v1alpha1.OnDemand {
 		t.Errorf("moved on to %+v", c)

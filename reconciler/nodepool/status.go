@@ -47,8 +47,8 @@ func (r *Reconciler) fill(p *pass) {
 	}
 	st.Phase, st.PoolName, st.Candidate, st.Skipped = d.Phase, d.PoolName, d.Candidate, d.Skipped
 	if p.unseen == nil {
-		st.ReadyNodes = int32(d.Count.Usable)
-		st.GPUs = &v1alpha1.GPUCount{Expected: int32(d.Count.Expected), Allocatable: int32(d.Count.Allocatable)}
+		st.ReadyNodes = d.Count.Usable
+		st.GPUs = &v1alpha1.GPUCount{Expected: d.Count.Expected, Allocatable: d.Count.Allocatable}
 		st.USDPerHour = r.price(p)
 	}
 	setConditions(p.pool, d, p.unseen == nil, p.now)

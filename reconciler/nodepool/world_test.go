@@ -45,6 +45,9 @@ var hardware = map[string]fakearm.Hardware{
 
 const installation = "installation-1"
 
+// subject is the pool that a test of one pool is about.
+const subject = "p"
+
 // world is one cluster, one cloud, one clock. Controllers come and go in it.
 type world struct {
 	t    *testing.T
@@ -248,10 +251,10 @@ func (w *world) get(name string) *v1alpha1.GPUNodePool {
 	return p
 }
 
-// edit changes a pool's spec as a new generation.
-func (w *world) edit(name string, change func(*v1alpha1.GPUNodePool)) {
+// edit changes the subject's spec as a new generation.
+func (w *world) edit(change func(*v1alpha1.GPUNodePool)) {
 	w.t.Helper()
-	p := w.get(name)
+	p := w.get(subject)
 	change(p)
 	p.Generation++
 	if err := w.kube.Update(w.ctx, p); err != nil {
@@ -285,7 +288,7 @@ func (w *world) drive(l *life, names []string, until func() bool) {
 					wait = backoffMin // the harness has no watches: it looks again
 				}
 				due[name] = w.arm.Now().Add(wait)
-				w.invariants(names)
+				w.invariants()
 			}
 			if due[name].Before(next) {
 				next = due[name]
@@ -311,7 +314,7 @@ func (w *world) describe(names []string) string {
 
 // invariants hold at every moment, whatever fails: an object has at most one
 // agent pool, and foreign pools are as they were.
-func (w *world) invariants(names []string) {
+func (w *world) invariants() {
 	w.t.Helper()
 	owners := map[string]string{}
 	for _, p := range w.arm.Pools() {
@@ -330,15 +333,15 @@ func (w *world) ready(name string) func() bool {
 	}
 }
 
-func (w *world) phase(name string, want v1alpha1.PoolPhase) func() bool {
-	return func() bool { p := w.get(name); return p != nil && p.Status.Phase == want }
+func (w *world) phase(want v1alpha1.PoolPhase) func() bool {
+	return func() bool { p := w.get(subject); return p != nil && p.Status.Phase == want }
 }
 
 func (w *world) gone(name string) func() bool { return func() bool { return w.get(name) == nil } }
 
-func (w *world) delete(name string) {
+func (w *world) delete() {
 	w.t.Helper()
-	if err := w.kube.Delete(w.ctx, w.get(name)); err != nil {
+	if err := w.kube.Delete(w.ctx, w.get(subject)); err != nil {
 		w.t.Fatal(err)
 	}
 }

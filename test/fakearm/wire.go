@@ -79,21 +79,8 @@ func (s *Server) route(a *answer) {
 		return
 	}
 	m := poolPath.FindStringSubmatch(a.r.URL.Path)
-	switch {
-	case a.r.Header.Get("Authorization") != "Bearer "+Token:
-		a.json(http.StatusUnauthorized, arm("InvalidAuthenticationToken", "The access token is invalid."))
-		return
-	case a.r.URL.Query().Get("api-version") == "":
-		a.json(http.StatusBadRequest, arm("MissingApiVersionParameter", "The api-version query parameter (?api-version=) is required for all requests."))
-		return
-	case m == nil:
-		a.json(http.StatusNotFound, arm("InvalidResourceType", "The resource type could not be found."))
-		return
-	case !strings.EqualFold(m[1], Subscription) || !strings.EqualFold(m[2], ResourceGroup):
-		a.json(http.StatusNotFound, arm("ResourceGroupNotFound", fmt.Sprintf("Resource group '%s' could not be found.", m[2])))
-		return
-	case !strings.EqualFold(m[3], Cluster):
-		a.json(http.StatusNotFound, arm("ResourceNotFound", fmt.Sprintf("The Resource 'Microsoft.ContainerService/managedClusters/%s' under resource group '%s' was not found.", m[3], m[2])))
+	if status, body := s.frontDoor(a, m); status != 0 {
+		a.json(status, body)
 		return
 	}
 	a.pool = m[4]
@@ -104,18 +91,29 @@ func (s *Server) route(a *answer) {
 		a.fault(f)
 		return
 	}
-	switch a.kind {
-	case "LIST":
-		s.serveList(a)
-	case http.MethodGet:
-		s.serveGet(a)
-	case http.MethodPut:
-		s.servePut(a)
-	case http.MethodDelete:
-		s.serveDelete(a)
-	default:
+	serve, ok := map[string]func(*answer){"LIST": s.serveList, http.MethodGet: s.serveGet, http.MethodPut: s.servePut, http.MethodDelete: s.serveDelete}[a.kind]
+	if !ok {
 		a.fault(Fault{Status: http.StatusMethodNotAllowed, Code: "MethodNotAllowed", Message: a.r.Method})
+		return
 	}
+	serve(a)
+}
+
+// frontDoor is what ARM checks before it asks AKS; status 0: come in.
+func (s *Server) frontDoor(a *answer, m []string) (int, map[string]any) {
+	switch {
+	case a.r.Header.Get("Authorization") != "Bearer "+Token:
+		return http.StatusUnauthorized, arm("InvalidAuthenticationToken", "The access token is invalid.")
+	case a.r.URL.Query().Get("api-version") == "":
+		return http.StatusBadRequest, arm("MissingApiVersionParameter", "The api-version query parameter (?api-version=) is required for all requests.")
+	case m == nil:
+		return http.StatusNotFound, arm("InvalidResourceType", "The resource type could not be found.")
+	case !strings.EqualFold(m[1], Subscription) || !strings.EqualFold(m[2], ResourceGroup):
+		return http.StatusNotFound, arm("ResourceGroupNotFound", fmt.Sprintf("Resource group '%s' could not be found.", m[2]))
+	case !strings.EqualFold(m[3], Cluster):
+		return http.StatusNotFound, arm("ResourceNotFound", fmt.Sprintf("The Resource 'Microsoft.ContainerService/managedClusters/%s' under resource group '%s' was not found.", m[3], m[2]))
+	}
+	return 0, nil
 }
 
 // arm is an error of the layer before AKS, which wraps it.
@@ -174,9 +172,6 @@ func (s *Server) servePut(a *answer) {
 // refusal is what the synchronous part of a PUT finds wrong.
 func (s *Server) refusal(a *answer, p *agentPool, props map[string]any) *Fault {
 	vmSize, _ := props["vmSize"].(string)
-	bad := func(code, message string) *Fault {
-		return &Fault{Status: http.StatusBadRequest, Code: code, Message: message}
-	}
 	if f := s.precondition(a, p); f != nil {
 		return f
 	}
@@ -186,25 +181,36 @@ func (s *Server) refusal(a *answer, p *agentPool, props map[string]any) *Fault {
 	if f, ok := s.faults.refused[vmSize]; ok {
 		return &f
 	}
-	if labels, ok := props["nodeLabels"].(map[string]any); ok {
-		for k := range labels {
-			if p == nil && strings.HasPrefix(k, "kubernetes.azure.com/") {
-				return bad("InvalidParameter", "Label key "+k+" is reserved for system use.")
-			}
+	if p != nil && vmSize != p.props["vmSize"] {
+		return invalid("PropertyChangeNotAllowed", "Changing property 'properties.vmSize' is not allowed.")
+	}
+	if p == nil {
+		return s.unfit(a.pool, vmSize, props)
+	}
+	return nil
+}
+
+// unfit is what is wrong with a new pool.
+func (s *Server) unfit(name, vmSize string, props map[string]any) *Fault {
+	for k := range stringMap(props["nodeLabels"]) {
+		if strings.HasPrefix(k, "kubernetes.azure.com/") {
+			return invalid("InvalidParameter", "Label key "+k+" is reserved for system use.")
 		}
 	}
 	_, offered := s.opt.Sizes(vmSize)
 	switch {
-	case !poolName.MatchString(a.pool):
-		return bad("InvalidParameter", "The value of parameter agentPool.name is invalid: "+a.pool)
-	case p == nil && len(s.pools) >= maxPools:
-		return bad("MaxAgentPoolCountReached", fmt.Sprintf("The cluster has %d agent pools, which is the most it can have.", maxPools))
-	case p == nil && !offered:
-		return bad("VMSizeNotSupported", "The VM size of "+vmSize+" is not supported in your subscription in location '"+Location+"'.")
-	case p != nil && vmSize != p.props["vmSize"]:
-		return bad("PropertyChangeNotAllowed", "Changing property 'properties.vmSize' is not allowed.")
+	case !poolName.MatchString(name):
+		return invalid("InvalidParameter", "The value of parameter agentPool.name is invalid: "+name)
+	case len(s.pools) >= maxPools:
+		return invalid("MaxAgentPoolCountReached", fmt.Sprintf("The cluster has %d agent pools, which is the most it can have.", maxPools))
+	case !offered:
+		return invalid("VMSizeNotSupported", "The VM size of "+vmSize+" is not supported in your subscription in location '"+Location+"'.")
 	}
 	return nil
+}
+
+func invalid(code, message string) *Fault {
+	return &Fault{Status: http.StatusBadRequest, Code: code, Message: message}
 }
 
 // precondition is what the ETag headers ask for and is not so.
