@@ -1,0 +1,93 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package main
+
+import (
+	"bytes"
+	"encoding/binary"
+	"encoding/json"
+	"io"
+	"log"
+	"net/http/httptest"
+	"os"
+	"path/filepath"
+	"regexp"
+	"strings"
+	"testing"
+
+	"github.com/google/go-containerregistry/pkg/registry"
+)
+
+// command runs the command line and returns its exit code and what it said.
+func command(t *testing.T, args ...string) (code int, stdout, stderr string) {
+	t.Helper()
+	var out, talk bytes.Buffer
+	code = run(t.Context(), args, strings.NewReader(""), &out, &talk)
+	return code, out.String(), talk.String()
+}
+
+// adapterFolder is what a trainer leaves: a configuration and one empty tensor.
+func adapterFolder(t *testing.T) string {
+	t.Helper()
+	dir := t.TempDir()
+	header := `{"a":{"dtype":"F16","shape":[0],"data_offsets":[0,0]}}`
+	weights := append(binary.LittleEndian.AppendUint64(nil, uint64(len(header))), header...)
+	for name, content := range map[string][]byte{
+		"adapter_config.json": []byte(`{"peft_type":"LORA"}`), "adapter_model.safetensors": weights,
+	} {
+		if err := os.WriteFile(filepath.Join(dir, name), content, 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	return dir
+}
+
+// TestAdapterPush: the digest goes where a script and where the controller look.
+func TestAdapterPush(t *testing.T) {
+	t.Setenv("DOCKER_CONFIG", "")
+	server := httptest.NewServer(registry.New(registry.Logger(log.New(io.Discard, "", 0))))
+	defer server.Close()
+	image := strings.TrimPrefix(server.URL, "http://") + "/models/phi:1"
+	message := filepath.Join(t.TempDir(), "termination-log")
+	code, stdout, stderr := command(t, "adapter", "push", "--from", adapterFolder(t), "--to", image,
+		"--annotation", "espalier.dev/data=https://a.example/x?y=1,2", "--termination-log", message)
+	if code != exitOK {
+		t.Fatalf("exit code %d: %s", code, stderr)
+	}
+	pushed := strings.TrimSpace(stdout)
+	if !regexp.MustCompile(`^127\.0\.0\.1:\d+/models/phi@sha256:[0-9a-f]{64}$`).MatchString(pushed) {
+		t.Errorf("stdout: %q, want the image by digest and nothing else", stdout)
+	}
+	raw, err := os.ReadFile(message)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var left struct{ Adapter string }
+	if err := json.Unmarshal(raw, &left); err != nil || left.Adapter != pushed {
+		t.Errorf("termination message: %s, want the adapter %s", raw, pushed)
+	}
+}
+
+func TestHelpersRefuse(t *testing.T) {
+	cases := map[string]struct {
+		reason string
+		args   []string
+		code   int
+		want   string
+	}{
+		"Metadata":      {"A refusal is no failure: trying again does not help.", []string{"data", "fetch", "--to", t.TempDir(), "http://169.254.169.254/latest/x"}, exitRefused, "a link-local address"},
+		"NoAdapter":     {"So it is with what the trainer did not write.", []string{"adapter", "push", "--from", t.TempDir(), "--to", "registry.example.com/phi:1"}, exitRefused, "holds no adapter"},
+		"NoURL":         {"Misuse.", []string{"data", "fetch", "--to", t.TempDir()}, exitFailed, "requires at least 1 arg"},
+		"NoFolder":      {"Misuse.", []string{"data", "fetch", "https://a.example/x"}, exitFailed, `required flag(s) "to" not set`},
+		"BadAnnotation": {"Misuse.", []string{"adapter", "push", "--from", t.TempDir(), "--to", "registry.example.com/phi:1", "--annotation", "x"}, exitFailed, "want KEY=VALUE"},
+		"BadSize":       {"Misuse.", []string{"data", "fetch", "--to", t.TempDir(), "--max-size", "much", "https://a.example/x"}, exitFailed, "--max-size"},
+	}
+	for name, tc := range cases {
+		t.Run(name, func(t *testing.T) {
+			code, stdout, stderr := command(t, tc.args...)
+			if code != tc.code || !strings.Contains(stderr, tc.want) || stdout != "" {
+				t.Errorf("%s\nexit code %d, stdout %q, stderr %q; want %d and %q on stderr", tc.reason, code, stdout, stderr, tc.code, tc.want)
+			}
+		})
+	}
+}
