@@ -1,0 +1,222 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package loop
+
+import (
+	"context"
+	"strings"
+	"testing"
+
+	appsv1 "k8s.io/api/apps/v1"
+	batchv1 "k8s.io/api/batch/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	"github.com/espalier-dev/espalier/reconciler/condition"
+	repolayout "github.com/espalier-dev/espalier/repo-layout"
+	"github.com/espalier-dev/espalier/repo-layout/v1alpha1"
+	"github.com/espalier-dev/espalier/test/harness"
+)
+
+const (
+	tuningFile    = "models/phi-3-dolly/workspace.yaml"
+	inferenceFile = "models/phi-4-mini/workspace.yaml"
+)
+
+// only reduces the sample to one folder.
+func only(t *testing.T, folder string) map[string]string {
+	t.Helper()
+	files := exampleFiles(t)
+	files["models/kustomization.yaml"] = "resources:\n- " + folder + "\n"
+	return files
+}
+
+// replace changes a file, and fails when it no longer says what is replaced.
+func replace(t *testing.T, files map[string]string, name, old, with string) {
+	t.Helper()
+	if !strings.Contains(files[name], old) {
+		t.Fatalf("%s no longer says %q", name, old)
+	}
+	files[name] = strings.ReplaceAll(files[name], old, with)
+}
+
+func deployment(team *harness.Team) *appsv1.Deployment {
+	return &appsv1.Deployment{ObjectMeta: metav1.ObjectMeta{Namespace: team.Namespace, Name: harness.InferenceName}}
+}
+
+// TestChangedInputRunsAgain changes the input of a finished run: that is another
+// run, on nodes that are provisioned and released again; a commit that changes
+// nothing of it is none.
+func TestChangedInputRunsAgain(t *testing.T) {
+	team := newTeam(t, "rerun")
+	files := only(t, "phi-3-dolly")
+	push(t, team, files, "models: first run")
+	apply(t, team, team.RepoSync(moved))
+	first := ready(t, team, harness.TuningName).Status.Tuning.Run
+	if err := harness.Gone(patient(t), team.Stand, pool(team, harness.TuningName)); err != nil {
+		t.Fatal(err)
+	}
+
+	files["README.md"] += "\nA line that concerns no Workspace.\n"
+	appliedCommit(t, team, push(t, team, files, "readme: a line"))
+	oneJob(t, team)
+
+	replace(t, files, tuningFile, "phi-3-dolly:0.0.1", "phi-3-dolly:0.0.2")
+	push(t, team, files, "models: second run")
+	w := workspace(team, harness.TuningName)
+	err := harness.Until(patient(t), team.Stand, w, "tuned again", func(w *v1alpha1.Workspace) bool {
+		return isReady(w) && w.Status.ObservedGeneration == w.Generation && w.Status.Tuning != nil && w.Status.Tuning.Run != first
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	jobs := &batchv1.JobList{}
+	if err := team.Client.List(t.Context(), jobs, client.InNamespace(team.Namespace)); err != nil {
+		t.Fatal(err)
+	}
+	if len(jobs.Items) != 1 || jobs.Items[0].Name != w.Status.Tuning.Run {
+		t.Errorf("the Job of the earlier inputs must be gone: %d Jobs", len(jobs.Items))
+	}
+	if err := harness.Gone(patient(t), team.Stand, pool(team, harness.TuningName)); err != nil {
+		t.Error(err)
+	}
+	if got := agentPools(team); len(got) != 2 {
+		t.Errorf("agent pools ever ordered: %v, want one a run", got)
+	}
+}
+
+// TestSuspend stops the spending of a service and starts it again, by Git.
+func TestSuspend(t *testing.T) {
+	team := newTeam(t, "suspend")
+	files := only(t, "phi-4-mini")
+	push(t, team, files, "models: serve")
+	apply(t, team, team.RepoSync(nil))
+	ready(t, team, harness.InferenceName)
+
+	replace(t, files, inferenceFile, "spec:\n", "spec:\n  suspend: true\n")
+	push(t, team, files, "models: stop over the holidays")
+	if err := harness.Gone(patient(t), team.Stand, pool(team, harness.InferenceName)); err != nil {
+		t.Fatal(err)
+	}
+	d := deployment(team)
+	if err := team.Client.Get(t.Context(), client.ObjectKeyFromObject(d), d); err != nil || *d.Spec.Replicas != 0 {
+		t.Errorf("a suspended service keeps its Deployment with no replica: %v", err)
+	}
+	readme(t, team, "Suspended", func(s string) bool { return strings.Contains(s, "Suspended") })
+
+	replace(t, files, inferenceFile, "  suspend: true\n", "")
+	commit := push(t, team, files, "models: back")
+	appliedCommit(t, team, commit)
+	err := harness.Until(patient(t), team.Stand, workspace(team, harness.InferenceName), "Ready again", func(w *v1alpha1.Workspace) bool {
+		return isReady(w) && !w.Spec.Suspend && w.Status.ObservedGeneration == w.Generation
+	})
+	if err != nil {
+		t.Error(err)
+	}
+}
+
+// TestFieldConflict changes by hand what Git says: the change is not stolen but
+// reported, with field and manager, until a person lets Espalier take it over.
+func TestFieldConflict(t *testing.T) {
+	team := newTeam(t, "conflict")
+	appliedCommit(t, team, pushAndApply(t, team, only(t, "phi-4-mini")))
+	w := workspace(team, harness.InferenceName)
+	edit(t, team, w, `{"spec":{"inference":{"contextLength":1024}}}`, "somebody")
+
+	c := syncCondition(t, team, v1alpha1.ConditionFieldConflict, v1alpha1.ReasonFieldConflict)
+	for _, part := range []string{"contextLength", "somebody", repolayout.AnnotationForceConflicts} {
+		if !strings.Contains(c.Message, part) {
+			t.Errorf("the condition does not say %q: %s", part, c.Message)
+		}
+	}
+	edit(t, team, w, `{"metadata":{"annotations":{"`+repolayout.AnnotationForceConflicts+`":"true"}}}`, "somebody")
+	if err := harness.Until(patient(t), team.Stand, w, "as Git says", func(w *v1alpha1.Workspace) bool { return w.Spec.Inference.ContextLength == 32768 }); err != nil {
+		t.Error(err)
+	}
+	if err := harness.Until(patient(t), team.Stand, repoSync(team), "Ready", isReady[*v1alpha1.RepoSync]); err != nil {
+		t.Error(err)
+	}
+}
+
+func pushAndApply(t *testing.T, team *harness.Team, files map[string]string) string {
+	t.Helper()
+	commit := push(t, team, files, "models: serve")
+	apply(t, team, team.RepoSync(moved))
+	return commit
+}
+
+func edit(t *testing.T, team *harness.Team, o client.Object, patch, manager string) {
+	t.Helper()
+	if err := team.Client.Patch(t.Context(), o, client.RawPatch("application/merge-patch+json", []byte(patch)), client.FieldOwner(manager)); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// TestDriftIsUndone deletes a child by hand: it comes back.
+func TestDriftIsUndone(t *testing.T) {
+	team := newTeam(t, "drift")
+	pushAndApply(t, team, only(t, "phi-4-mini"))
+	ready(t, team, harness.InferenceName)
+	d := deployment(team)
+	if err := team.Client.Get(t.Context(), client.ObjectKeyFromObject(d), d); err != nil {
+		t.Fatal(err)
+	}
+	was := d.UID
+	if err := team.Client.Delete(t.Context(), d); err != nil {
+		t.Fatal(err)
+	}
+	if err := harness.Until(patient(t), team.Stand, deployment(team), "there again", func(d *appsv1.Deployment) bool {
+		return d.UID != was && d.Status.AvailableReplicas == 1
+	}); err != nil {
+		t.Error(err)
+	}
+}
+
+// TestDeletedRepoSync deletes the RepoSync: with the policy Delete everything it
+// applied goes, nodes included; with Orphan everything stays.
+func TestDeletedRepoSync(t *testing.T) {
+	for name, c := range map[string]struct {
+		reason string
+		policy v1alpha1.DeletionPolicy
+		check  func(context.Context, *harness.Team) error
+	}{
+		"Delete": {
+			reason: "What a RepoSync applied goes with it, and the money stops.",
+			policy: v1alpha1.Delete,
+			check: func(ctx context.Context, team *harness.Team) error {
+				if err := harness.Gone(ctx, team.Stand, pool(team, harness.InferenceName)); err != nil {
+					return err
+				}
+				return harness.Gone(ctx, team.Stand, workspace(team, harness.InferenceName))
+			},
+		},
+		"Orphan": {
+			reason: "With Orphan the RepoSync goes alone; what runs, runs on.",
+			policy: v1alpha1.Orphan,
+			check: func(ctx context.Context, team *harness.Team) error {
+				w := workspace(team, harness.InferenceName)
+				return harness.Until(ctx, team.Stand, w, "untouched", func(w *v1alpha1.Workspace) bool {
+					return w.DeletionTimestamp.IsZero() && condition.Is(w, v1alpha1.ConditionReady)
+				})
+			},
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			team := newTeam(t, "deleted-"+strings.ToLower(name))
+			push(t, team, only(t, "phi-4-mini"), "models: serve")
+			s := team.RepoSync(moved)
+			s.Spec.DeletionPolicy = c.policy
+			apply(t, team, s)
+			ready(t, team, harness.InferenceName)
+			if err := team.Client.Delete(t.Context(), repoSync(team)); err != nil {
+				t.Fatal(err)
+			}
+			if err := harness.Gone(patient(t), team.Stand, repoSync(team)); err != nil {
+				t.Error(err)
+			}
+			if err := c.check(patient(t), team); err != nil {
+				t.Errorf("%s\n%v", c.reason, err)
+			}
+		})
+	}
+}
