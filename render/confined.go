@@ -10,21 +10,19 @@ import (
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 )
 
+// forbiddenFields of a pod reach the host, the API server or past the scheduler.
+var forbiddenFields = []string{
+	"hostNetwork", "hostPID", "hostIPC", "hostUsers", "shareProcessNamespace", "automountServiceAccountToken",
+	"serviceAccountName", "serviceAccount", "nodeName", "schedulerName", "runtimeClassName", "priorityClassName",
+}
+
 // confined refuses a pod that reaches the host or the API server: Pod Security
 // level baseline (https://kubernetes.io/docs/concepts/security/pod-security-standards/),
 // and no service account but the namespace's default one, whose token is not
 // mounted.
 func confined(pod object) error {
-	for _, field := range []string{"hostNetwork", "hostPID", "hostIPC", "shareProcessNamespace"} {
-		if v, _, _ := unstructured.NestedBool(pod, field); v {
-			return fmt.Errorf("%s is not allowed", field)
-		}
-	}
-	if v, _, _ := unstructured.NestedBool(pod, "automountServiceAccountToken"); v {
-		return fmt.Errorf("automountServiceAccountToken is not allowed")
-	}
-	for _, field := range []string{"serviceAccountName", "serviceAccount", "nodeName", "schedulerName", "runtimeClassName", "priorityClassName", "hostUsers"} {
-		if v, ok := pod[field]; ok && v != nil && v != "" {
+	for _, field := range forbiddenFields {
+		if v := pod[field]; v != nil && v != "" && v != false {
 			return fmt.Errorf("%s is not allowed", field)
 		}
 	}

@@ -84,7 +84,7 @@ func TestDecodeRefuses(t *testing.T) {
 		"an image by tag only":   "runtimes: [{name: a, version: b, task: tuning, image: 'x:y', minCapability: '7.5'}]",
 		"a task that is none":    "runtimes: [{name: a, version: b, task: z, image: 'x@sha256:0', minCapability: '7.5'}]",
 		"a capability as a word": "runtimes: [{name: a, version: b, task: tuning, image: 'x@sha256:0', minCapability: new}]",
-		"a misspelt field":       "runtimes: [{nmae: a}]",
+		"a misspelt field":       "runtimes: [{naem: a}]",
 	} {
 		if _, err := decode([]byte(text)); err == nil {
 			t.Errorf("%s is accepted", reason)

@@ -21,10 +21,10 @@ func (r reader) changes() cost {
 	for i, p := range r.kustomization.Patches {
 		c = c.plus(r.patch(p, r.at("patches", i)))
 	}
-	for i, p := range r.kustomization.PatchesJson6902 {
+	for i, p := range r.kustomization.PatchesJson6902 { //nolint:staticcheck // deprecated, and read by Kustomize all the same
 		c = c.plus(r.patch(p, r.at("patchesJson6902", i)))
 	}
-	for i, p := range r.kustomization.PatchesStrategicMerge {
+	for i, p := range r.kustomization.PatchesStrategicMerge { //nolint:staticcheck // likewise
 		from := r.at("patchesStrategicMerge", i)
 		if text := string(p); isInline(text) {
 			c = c.plus(r.patch(types.Patch{Patch: text}, from))

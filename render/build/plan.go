@@ -8,6 +8,8 @@ import (
 	"slices"
 	"strings"
 
+	"go.yaml.in/yaml/v3"
+
 	"github.com/espalier-dev/espalier/render/internal/yamltext"
 	"github.com/espalier-dev/espalier/repo-layout/finding"
 	"github.com/espalier-dev/espalier/repo-layout/v1alpha1"
@@ -58,19 +60,8 @@ type reference struct {
 // then building them one by one gives what building it gives.
 func (s *source) listsOnlyFolders(dir, file string) ([]reference, bool) {
 	docs, err := s.documents(file)
-	if err != nil || len(docs) != 1 {
+	if err != nil || len(docs) != 1 || !onlyLists(docs[0]) {
 		return nil, false
-	}
-	for i := 0; i+1 < len(docs[0].Content); i += 2 {
-		switch docs[0].Content[i].Value {
-		case "apiVersion", "metadata", "resources":
-		case "kind":
-			if docs[0].Content[i+1].Value != "Kustomization" {
-				return nil, false
-			}
-		default:
-			return nil, false
-		}
 	}
 	list := yamltext.Field(docs[0], "resources")
 	if list == nil || len(list.Content) == 0 {
@@ -89,6 +80,22 @@ func (s *source) listsOnlyFolders(dir, file string) ([]reference, bool) {
 		references = append(references, reference{entry.Value, entry.Line})
 	}
 	return references, true
+}
+
+// onlyLists says whether a kustomization has no field but resources.
+func onlyLists(kustomization *yaml.Node) bool {
+	for i := 0; i+1 < len(kustomization.Content); i += 2 {
+		switch kustomization.Content[i].Value {
+		case "apiVersion", "metadata", "resources":
+		case "kind":
+			if kustomization.Content[i+1].Value != "Kustomization" {
+				return false
+			}
+		default:
+			return false
+		}
+	}
+	return true
 }
 
 func (s *source) planFolders(root, file string, references []reference) []plan {

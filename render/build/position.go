@@ -3,6 +3,7 @@
 package build
 
 import (
+	"maps"
 	"path"
 	"slices"
 	"strings"
@@ -152,17 +153,25 @@ func (w *written) At(field string) (string, int) {
 	if want == nil || want.Kind != yaml.ScalarNode || w.says(file, line, field, want.Value) {
 		return file, line
 	}
-	for _, other := range w.sortedFiles() {
+	if other, at := w.elsewhere(file, field, want.Value); other != "" {
+		return other, at
+	}
+	return file, line
+}
+
+// elsewhere finds the value in another file of the unit: a patch.
+func (w *written) elsewhere(file, field, value string) (string, int) {
+	for _, other := range slices.Sorted(maps.Keys(w.files)) {
 		if other == file {
 			continue
 		}
 		for _, d := range w.docs[other] {
-			if v := w.value(d, field); v != nil && v.Value == want.Value && w.same(d) {
+			if v := w.value(d, field); v != nil && v.Value == value && w.same(d) {
 				return other, v.Line
 			}
 		}
 	}
-	return file, line
+	return "", 0
 }
 
 // says whether a document of the file has the value at the field and line.
@@ -178,15 +187,6 @@ func (w *written) says(file string, line int, field, value string) bool {
 func (w *written) same(d *yaml.Node) bool {
 	kind, name := scalar(d, "kind"), scalar(d, "metadata", "name")
 	return (kind == "" || kind == w.object.kind) && strings.Contains(w.object.name, name)
-}
-
-func (w *written) sortedFiles() []string {
-	names := make([]string, 0, len(w.files))
-	for name := range w.files {
-		names = append(names, name)
-	}
-	slices.Sort(names)
-	return names
 }
 
 // value follows a field path; documents of kaito.sh have some fields elsewhere.

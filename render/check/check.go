@@ -11,6 +11,7 @@
 package check
 
 import (
+	"math"
 	"slices"
 	"strconv"
 	"strings"
@@ -127,7 +128,7 @@ func (a Assessment) Status(chosen int) v1alpha1.SizingStatus {
 	}
 	c := a.Candidates[chosen]
 	s := v1alpha1.SizingStatus{
-		Verdict: c.Fit.Verdict, Message: c.Fit.Sum(), InstanceType: c.InstanceType, Nodes: int32(c.Nodes),
+		Verdict: c.Fit.Verdict, Message: c.Fit.Sum(), InstanceType: c.InstanceType, Nodes: int32(min(c.Nodes, math.MaxInt32)), //nolint:gosec // bounded by min
 	}
 	if s.Verdict == "" {
 		s.Verdict = v1alpha1.Unknown

@@ -4,6 +4,7 @@ package settings
 
 import (
 	"encoding/json"
+	"errors"
 	"fmt"
 	"maps"
 	"regexp"
@@ -146,29 +147,34 @@ func (s *Serving) add(key string, value any, field string) *finding.Problem {
 	if _, twice := s.Args[name]; twice {
 		return refuse("given twice")
 	}
+	if value == false {
+		name = "no-" + name
+	}
+	text, err := argumentValue(value)
+	if err != nil {
+		return refuse("%s", err)
+	}
+	s.Args[name] = text
+	return nil
+}
+
+// argumentValue writes a value as an argument takes it; a flag has none.
+func argumentValue(value any) (string, error) {
 	switch v := value.(type) {
 	case bool:
-		if !v {
-			name = "no-" + name
-		}
-		s.Args[name] = ""
+		return "", nil
 	case string:
 		if v == "" || strings.ContainsAny(v, "\x00\n") {
-			return refuse("%q is no value", v)
+			return "", fmt.Errorf("%q is no value", v)
 		}
-		s.Args[name] = v
+		return v, nil
 	case float64:
-		s.Args[name] = strconv.FormatFloat(v, 'f', -1, 64)
+		return strconv.FormatFloat(v, 'f', -1, 64), nil
 	case map[string]any, []any:
 		text, err := json.Marshal(v)
-		if err != nil {
-			return refuse("%s", err)
-		}
-		s.Args[name] = string(text)
-	default:
-		return refuse("it has no value")
+		return string(text), err
 	}
-	return nil
+	return "", errors.New("it has no value")
 }
 
 // measure reads the arguments that change how much memory is needed.

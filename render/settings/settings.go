@@ -61,7 +61,6 @@ type section struct {
 	field, name string
 	values      map[string]any
 	problems    *[]finding.Problem
-	ignored     *[]string
 }
 
 func (s section) refuse(key, format string, args ...any) {
