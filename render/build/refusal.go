@@ -13,21 +13,20 @@ import (
 // Codes of this package's findings, beside finding.InvalidYAML. They are
 // stable: scripts and forges match on them.
 const (
-	BuildFailed      = "BuildFailed"     // Kustomize says no
-	BuildTimeout     = "BuildTimeout"    // the deadline passed
-	RemoteReference  = "RemoteReference" // a URL or a remote base
-	PathOutsideTree  = "PathOutsideTree" // an absolute path, or one that leaves the repository
-	Symlink          = "Symlink"         // a symbolic link, device or socket
-	PluginRefused    = "PluginRefused"   // exec and container functions, helm, plugins
-	FieldRefused     = "FieldRefused"    // openapi and vars
-	FileMissing      = "FileMissing"     // a path that names nothing
-	TooLarge         = "TooLarge"        // a file, a tree, a build or its output over a limit
-	AliasBomb        = "AliasBomb"       // aliases that expand to too much
-	Cycle            = "Cycle"           // a kustomization that leads back to itself
-	UnknownField     = finding.UnknownField
-	DuplicateObject  = finding.NameCollision
-	NotAnObject      = finding.NotAnObject
-	ReferenceRenamed = "ReferenceRenamed" // a name that only another unit's build changes
+	BuildFailed     = "BuildFailed"     // Kustomize says no
+	BuildTimeout    = "BuildTimeout"    // the deadline passed
+	RemoteReference = "RemoteReference" // a URL or a remote base
+	PathOutsideTree = "PathOutsideTree" // an absolute path, or one that leaves the repository
+	Symlink         = "Symlink"         // a symbolic link, device or socket
+	PluginRefused   = "PluginRefused"   // exec and container functions, helm, plugins
+	FieldRefused    = "FieldRefused"    // openapi and vars
+	FileMissing     = "FileMissing"     // a path that names nothing
+	TooLarge        = "TooLarge"        // a file, a tree, a build or its output over a limit
+	AliasBomb       = "AliasBomb"       // aliases that expand to too much
+	Cycle           = "Cycle"           // a kustomization that leads back to itself
+	UnknownField    = finding.UnknownField
+	DuplicateObject = finding.NameCollision
+	NotAnObject     = finding.NotAnObject
 )
 
 // refusal is something in the repository that is not built, with its reason.

@@ -47,9 +47,8 @@ const (
 	ConfigIgnored         = settings.ConfigIgnored // warning
 	InputMissing          = finding.InputMissing   // something the spec names is not there
 	InputInvalid          = "InputInvalid"
-	NameTaken             = "NameTaken"   // an adapter with the name of the model
-	NodesIdle             = "NodesIdle"   // warning: more nodes than the task uses
-	NotReproducible       = "InputMoving" // warning: data that can change under its name
+	NameTaken             = "NameTaken" // an adapter with the name of the model
+	NodesIdle             = "NodesIdle" // warning: more nodes than the task uses
 )
 
 // Facts are what a check needs beside the Workspace. Nil and zero mean none.
