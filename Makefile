@@ -78,7 +78,7 @@ verify: generate ## Fail when generated files, go.mod or the formatting are not 
 
 .PHONY: lint
 lint: bin/golangci-lint ## Run the linters of .golangci.yml
-	bin/golangci-lint run
+	bin/golangci-lint run --allow-parallel-runners ./...
 
 .PHONY: clean
 clean: ## Remove what was built
