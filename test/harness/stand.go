@@ -67,6 +67,7 @@ type Stand struct {
 	dir        string
 	binary     string
 	armFlags   []string
+	kubeconfig string // the controller's
 	poll       time.Duration
 	controller *controller
 }
@@ -100,6 +101,12 @@ func (s *Stand) start(ctx context.Context, o Options) error {
 	})
 	if err != nil {
 		return fmt.Errorf("starting the local cluster: %w", err)
+	}
+	s.kubeconfig = s.Cluster.Kubeconfig
+	if o.Kubeconfig == "" { // somebody's cluster is not changed for this
+		if err := s.useAccount(ctx); err != nil {
+			return err
+		}
 	}
 	if s.Git, err = gitserver.Start(gitserver.Options{User: GitUser, Password: GitPassword}); err != nil {
 		return fmt.Errorf("starting the Git server: %w", err)
@@ -181,5 +188,5 @@ func (s *Stand) controllerArgs() []string {
 }
 
 func (s *Stand) controllerEnv() []string {
-	return append(s.ARM.Env(), "KUBECONFIG="+s.Cluster.Kubeconfig)
+	return append(s.ARM.Env(), "KUBECONFIG="+s.kubeconfig)
 }

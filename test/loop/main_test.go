@@ -33,6 +33,10 @@ var stand struct {
 func TestMain(m *testing.M) {
 	code := m.Run()
 	if stand.Stand != nil {
+		if log, err := os.ReadFile(stand.ControllerLog()); err != nil || strings.Contains(string(log), "is forbidden") {
+			fmt.Fprintln(os.Stderr, "deploy/rbac lacks a right that the controller uses:", err, linesWith(string(log), "is forbidden"))
+			code = max(code, 1)
+		}
 		if err := stand.Stop(); err != nil {
 			fmt.Fprintln(os.Stderr, err)
 			code = max(code, 1)
@@ -74,6 +78,16 @@ func newTeam(t *testing.T, name string) *harness.Team {
 		}
 	})
 	return team
+}
+
+func linesWith(text, part string) string {
+	var found []string
+	for line := range strings.Lines(text) {
+		if strings.Contains(line, part) {
+			found = append(found, line)
+		}
+	}
+	return strings.Join(found[:min(len(found), 5)], "")
 }
 
 func tail(text string, lines int) string {

@@ -1,0 +1,64 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package harness
+
+import (
+	"context"
+	"fmt"
+	"path/filepath"
+
+	authenticationv1 "k8s.io/api/authentication/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/client-go/kubernetes"
+	"k8s.io/client-go/tools/clientcmd"
+	"k8s.io/client-go/tools/clientcmd/api"
+	"k8s.io/utils/ptr"
+
+	"github.com/espalier-dev/espalier/test/cluster"
+)
+
+// The account that deploy/ gives to the controller.
+const (
+	systemNamespace = "espalier-system"
+	accountName     = "espalier"
+)
+
+// useAccount installs the roles of deploy/ and writes a kubeconfig with the
+// controller's own service account, so that a right that is missing there is
+// missing here too.
+func (s *Stand) useAccount(ctx context.Context) error {
+	root, err := cluster.Root()
+	if err != nil {
+		return err
+	}
+	for _, args := range [][]string{
+		{"apply", "-f", filepath.Join(root, "deploy", "base", "namespace.yaml")},
+		{"apply", "-k", filepath.Join(root, "deploy", "rbac")},
+	} {
+		if out, err := s.Cluster.Kubectl(ctx, args...); err != nil {
+			return fmt.Errorf("installing the roles of deploy/: %w: %s", err, out)
+		}
+	}
+	kube, err := kubernetes.NewForConfig(s.Cluster.Config)
+	if err != nil {
+		return fmt.Errorf("connecting to the local cluster: %w", err)
+	}
+	token, err := kube.CoreV1().ServiceAccounts(systemNamespace).CreateToken(ctx, accountName, &authenticationv1.TokenRequest{
+		Spec: authenticationv1.TokenRequestSpec{ExpirationSeconds: ptr.To[int64](24 * 60 * 60)},
+	}, metav1.CreateOptions{})
+	if err != nil {
+		return fmt.Errorf("getting a token for the controller's account: %w", err)
+	}
+	config, err := clientcmd.LoadFromFile(s.Cluster.Kubeconfig)
+	if err != nil {
+		return fmt.Errorf("reading the kubeconfig: %w", err)
+	}
+	for name := range config.AuthInfos {
+		config.AuthInfos[name] = &api.AuthInfo{Token: token.Status.Token}
+	}
+	s.kubeconfig = filepath.Join(s.dir, "controller.kubeconfig")
+	if err := clientcmd.WriteToFile(*config, s.kubeconfig); err != nil {
+		return fmt.Errorf("writing the controller's kubeconfig: %w", err)
+	}
+	return nil
+}
