@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/spf13/pflag"
+	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/client-go/kubernetes"
 	clientgoscheme "k8s.io/client-go/kubernetes/scheme"
 	ctrl "sigs.k8s.io/controller-runtime"
@@ -97,12 +98,21 @@ func TestCluster(t *testing.T) {
 	stop()
 }
 
+// scheme knows our kinds and the cluster's.
+func scheme(t *testing.T) *runtime.Scheme {
+	t.Helper()
+	s := runtime.NewScheme()
+	for _, add := range []func(*runtime.Scheme) error{clientgoscheme.AddToScheme, v1alpha1.AddToScheme} {
+		if err := add(s); err != nil {
+			t.Fatal(err)
+		}
+	}
+	return s
+}
+
 func direct(t *testing.T, c *cluster.Cluster) client.Client {
 	t.Helper()
-	if err := v1alpha1.AddToScheme(clientgoscheme.Scheme); err != nil {
-		t.Fatal(err)
-	}
-	k, err := client.New(c.Config, client.Options{Scheme: clientgoscheme.Scheme})
+	k, err := client.New(c.Config, client.Options{Scheme: scheme(t)})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -118,9 +128,8 @@ func manager(t *testing.T, c *cluster.Cluster, arm *fakearm.Server) (stop func()
 	}
 	provider := aksFromFlags(t, flags)
 	skip := true
-	_ = direct(t, c) // registers the scheme
 	mgr, err := ctrl.NewManager(c.Config, ctrl.Options{
-		Scheme: clientgoscheme.Scheme, Metrics: server.Options{BindAddress: "0"}, Controller: config.Controller{SkipNameValidation: &skip},
+		Scheme: scheme(t), Metrics: server.Options{BindAddress: "0"}, Controller: config.Controller{SkipNameValidation: &skip},
 	})
 	if err != nil {
 		t.Fatal(err)
