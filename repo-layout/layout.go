@@ -40,6 +40,9 @@ const (
 	// AnnotationForceConflicts on an object takes over fields that another
 	// manager owns.
 	AnnotationForceConflicts = "espalier.dev/force-conflicts"
+	// AnnotationRetry on a Workspace, set to the UID of a Job that gave up, runs
+	// the same inputs once more; a copied manifest repeats nothing.
+	AnnotationRetry = "espalier.dev/retry"
 	// AnnotationPrune, set to "disabled", keeps an object that Git dropped.
 	AnnotationPrune = "espalier.dev/prune"
 	// AnnotationReconcileAt asks for a reconcile now, as with every Flux kind.

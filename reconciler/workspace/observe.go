@@ -15,6 +15,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/espalier-dev/espalier/reconciler/condition"
+	repolayout "github.com/espalier-dev/espalier/repo-layout"
 	"github.com/espalier-dev/espalier/repo-layout/v1alpha1"
 )
 
@@ -132,10 +133,10 @@ func (r *Reconciler) observeTuning(ctx context.Context, p *pass) error {
 
 func tuningStatus(p *pass, job *batchv1.Job) *v1alpha1.TuningStatus {
 	t := &v1alpha1.TuningStatus{
-		Run: job.Name, Digest: p.out.Digest, StartedAt: job.Status.StartTime,
+		Run: job.Name, UID: string(job.UID), Digest: p.out.Digest, StartedAt: job.Status.StartTime,
 		Attempts: job.Status.Active + job.Status.Succeeded + job.Status.Failed,
 	}
-	if was := p.ws.Status.Tuning; was != nil && was.Run == job.Name {
+	if was := p.ws.Status.Tuning; was != nil && was.UID == string(job.UID) {
 		t.Adapter = was.Adapter
 		if t.Digest == "" {
 			t.Digest = was.Digest
@@ -162,8 +163,8 @@ func (r *Reconciler) concludeJob(ctx context.Context, p *pass, job *batchv1.Job)
 	case failed != nil:
 		ws.Status.Tuning.FinishedAt = &failed.LastTransitionTime
 		condition.False(ws, v1alpha1.ConditionTuningSucceeded, v1alpha1.ReasonJobFailed, fmt.Sprintf(
-			"Job %s gave up (%s: %s): see kubectl logs -n %s job/%s --all-containers; a changed spec or configuration starts a new run",
-			job.Name, failed.Reason, failed.Message, job.Namespace, job.Name))
+			"Job %s gave up (%s: %s): see kubectl logs -n %s job/%s --all-containers. A changed input is another run; to run the same once more: kubectl annotate --overwrite -n %s workspace %s %s=%s",
+			job.Name, failed.Reason, failed.Message, job.Namespace, job.Name, ws.Namespace, ws.Name, repolayout.AnnotationRetry, job.UID))
 	default:
 		condition.False(ws, v1alpha1.ConditionTuningSucceeded, v1alpha1.ReasonJobRunning, "Job "+job.Name+" is running")
 	}
@@ -193,6 +194,9 @@ func (r *Reconciler) pushedAdapter(ctx context.Context, job *batchv1.Job) (strin
 	}
 	return "", nil
 }
+
+// gaveUp says that a Job has failed for good: its retries are spent.
+func gaveUp(job *batchv1.Job) bool { return jobCondition(job, batchv1.JobFailed) != nil }
 
 func jobCondition(job *batchv1.Job, kind batchv1.JobConditionType) *batchv1.JobCondition {
 	for i, c := range job.Status.Conditions {

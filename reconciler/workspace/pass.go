@@ -63,17 +63,22 @@ func (p *pass) finished() bool {
 	if p.ws.Spec.Tuning == nil {
 		return false
 	}
-	if job := p.job(); job != nil && (jobCondition(job, batchv1.JobComplete) != nil || jobCondition(job, batchv1.JobFailed) != nil) {
+	if job := p.job(); job != nil && !p.askedAgain(string(job.UID)) && (jobCondition(job, batchv1.JobComplete) != nil || gaveUp(job)) {
 		return true
 	}
-	t := p.ws.Status.Tuning
-	return t != nil && t.FinishedAt != nil && (p.settled || t.Run == p.runName())
+	return p.recorded() || p.settled && p.ws.Status.Tuning != nil && p.ws.Status.Tuning.FinishedAt != nil
 }
 
 // recorded says that the status tells how the current run ended.
 func (p *pass) recorded() bool {
 	t := p.ws.Status.Tuning
-	return t != nil && t.FinishedAt != nil && t.Run == p.runName()
+	return t != nil && t.FinishedAt != nil && t.Run == p.runName() && !p.askedAgain(t.UID)
+}
+
+// askedAgain says that a person wants the inputs of this Job, which gave up, to
+// run once more.
+func (p *pass) askedAgain(uid string) bool {
+	return uid != "" && p.ws.Annotations[repolayout.AnnotationRetry] == uid && !condition.Is(p.ws, v1alpha1.ConditionTuningSucceeded)
 }
 
 // poolReady says that the GPUs can be used now.

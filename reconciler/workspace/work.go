@@ -69,6 +69,11 @@ func (r *Reconciler) tune(ctx context.Context, p *pass) error {
 	}
 	job := p.job()
 	switch {
+	case job != nil && gaveUp(job) && p.askedAgain(string(job.UID)):
+		if err := r.deleteJob(ctx, job); err != nil {
+			return err
+		}
+		return fault.Wait(v1alpha1.ReasonProgressing, 0, "The run that gave up is being removed before its inputs run once more")
 	case job == nil && (p.ws.Spec.Suspend || !p.poolReady()):
 		return nil
 	case job == nil:

@@ -337,6 +337,8 @@ type InferenceStatus struct {
 type TuningStatus struct {
 	// Run is the name of the Job.
 	Run string `json:"run,omitempty"`
+	// UID of the Job; the annotation espalier.dev/retry names it.
+	UID string `json:"uid,omitempty"`
 	// Digest identifies the run: spec, data, configuration and base revision.
 	Digest string `json:"digest,omitempty"`
 	// Attempts counts the pods that were started for it.

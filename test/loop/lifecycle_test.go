@@ -220,3 +220,72 @@ func TestDeletedRepoSync(t *testing.T) {
 		})
 	}
 }
+
+// TestFailedRun lets a Job give up: the nodes are given back, the condition says
+// how to go on, and a person who asks for it gets the same inputs run once more.
+func TestFailedRun(t *testing.T) {
+	team := newTeam(t, "failed")
+	files := only(t, "phi-3-dolly")
+	files["models/phi-3-dolly/kustomization.yaml"] = "resources:\n- workspace.yaml\n"
+	files[tuningFile] = hopelessRun
+	push(t, team, files, "models: a run that cannot end in time")
+	apply(t, team, team.RepoSync(nil))
+
+	first := failedRun(t, team, "")
+	if err := harness.Gone(patient(t), team.Stand, pool(team, harness.TuningName)); err != nil {
+		t.Error(err)
+	}
+	readme(t, team, "Failed", func(s string) bool { return strings.Contains(s, "Failed") })
+	edit(t, team, workspace(team, harness.TuningName), `{"metadata":{"annotations":{"`+repolayout.AnnotationRetry+`":"`+first+`"}}}`, "somebody")
+	failedRun(t, team, first)
+	if err := harness.Gone(patient(t), team.Stand, pool(team, harness.TuningName)); err != nil {
+		t.Error(err)
+	}
+	if got := agentPools(team); len(got) != 2 {
+		t.Errorf("agent pools ever ordered: %v, want one a run", got)
+	}
+}
+
+// failedRun waits until a run other than the given one has failed.
+func failedRun(t *testing.T, team *harness.Team, not string) (uid string) {
+	t.Helper()
+	w := workspace(team, harness.TuningName)
+	err := harness.Until(patient(t), team.Stand, w, "failed", func(w *v1alpha1.Workspace) bool {
+		c := condition.Get(w, v1alpha1.ConditionReady)
+		return condition.Is(w, v1alpha1.ConditionStalled) && c.Reason == v1alpha1.ReasonJobFailed && w.Status.Tuning.UID != not &&
+			strings.Contains(c.Message, repolayout.AnnotationRetry+"="+w.Status.Tuning.UID)
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return w.Status.Tuning.UID
+}
+
+// hopelessRun has a deadline that comes before its (simulated) end.
+const hopelessRun = `apiVersion: espalier.dev/v1alpha1
+kind: Workspace
+metadata:
+  name: workspace-tuning-phi-3
+spec:
+  resource:
+    instanceType: Standard_NC4as_T4_v3
+  tuning:
+    preset: phi-3-mini-128k-instruct
+    method: qlora
+    input:
+      urls:
+      - https://example.com/data.jsonl
+    output:
+      image: registry.example.com/models/never:0.0.1
+      pushSecret: registry-push
+  patches:
+  - target:
+      kind: Job
+    patch: |
+      - op: add
+        path: /spec/activeDeadlineSeconds
+        value: 2
+      - op: add
+        path: /spec/template/metadata/annotations/pod-complete.stage.kwok.x-k8s.io~1delay
+        value: 1h
+`
