@@ -37,8 +37,9 @@ func BuildEspalier(ctx context.Context, out io.Writer) (string, error) {
 	return binary, nil
 }
 
-// controller is a running `espalier controller`.
-type controller struct {
+// Controller is a running `espalier controller`.
+type Controller struct {
+	stand  *Stand
 	cmd    *exec.Cmd
 	health string
 	hook   string
@@ -46,57 +47,69 @@ type controller struct {
 	log    *os.File
 }
 
-// StartController starts the controller and returns when it is ready.
+// StartController starts the controller of the Stand and returns when it is
+// ready. It runs without leader election: the one after a SIGKILL is to act at
+// once, not when a Lease has run out.
 func (s *Stand) StartController(ctx context.Context) error {
+	c, err := s.StartReplica(ctx, "--leader-elect=false")
+	s.controller = c
+	return err
+}
+
+// StartReplica starts a controller with further flags.
+func (s *Stand) StartReplica(ctx context.Context, flags ...string) (*Controller, error) {
 	health, err := freeAddress()
 	if err != nil {
-		return err
+		return nil, err
 	}
 	hook, err := freeAddress()
 	if err != nil {
-		return err
+		return nil, err
 	}
 	log, err := os.OpenFile(s.ControllerLog(), os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o600)
 	if err != nil {
-		return fmt.Errorf("opening the controller's log: %w", err)
+		return nil, fmt.Errorf("opening the controller's log: %w", err)
 	}
-	args := append([]string{"controller", "--health-addr", health, "--hook-addr", hook, "--metrics-addr", "0", "--leader-elect=false"}, s.controllerArgs()...)
-	cmd := exec.Command(s.binary, args...)
+	args := append([]string{"controller", "--health-addr", health, "--hook-addr", hook, "--metrics-addr", "0"}, s.controllerArgs()...)
+	cmd := exec.Command(s.binary, append(args, flags...)...)
 	cmd.Env = append(os.Environ(), s.controllerEnv()...)
 	cmd.Stdout, cmd.Stderr = log, log
 	cmd.SysProcAttr = dieWithParent()
 	if err := cmd.Start(); err != nil {
-		return fmt.Errorf("starting the controller: %w", err)
+		return nil, fmt.Errorf("starting the controller: %w", err)
 	}
-	c := &controller{cmd: cmd, health: health, hook: hook, exited: make(chan error, 1), log: log}
+	c := &Controller{stand: s, cmd: cmd, health: health, hook: hook, exited: make(chan error, 1), log: log}
 	go func() { c.exited <- cmd.Wait() }()
-	s.controller = c
-	return s.waitReady(ctx, c)
+	return c, c.waitReady(ctx)
 }
 
-func (s *Stand) waitReady(ctx context.Context, c *controller) error {
+func (c *Controller) waitReady(ctx context.Context) error {
 	err := wait.PollUntilContextTimeout(ctx, 100*time.Millisecond, time.Minute, true, func(ctx context.Context) (bool, error) {
 		select {
 		case err := <-c.exited:
 			c.exited <- err
-			return false, fmt.Errorf("the controller ended: %w; see %s", err, s.ControllerLog())
+			return false, fmt.Errorf("the controller ended: %w; see %s", err, c.stand.ControllerLog())
 		default:
+			return c.answers(ctx), nil
 		}
-		req, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://"+c.health+"/readyz", nil)
-		if err != nil {
-			return false, err
-		}
-		res, err := http.DefaultClient.Do(req)
-		if err != nil {
-			return false, nil
-		}
-		defer res.Body.Close()
-		return res.StatusCode == http.StatusOK, nil
 	})
 	if err != nil {
 		return fmt.Errorf("waiting for the controller: %w", err)
 	}
 	return nil
+}
+
+func (c *Controller) answers(ctx context.Context) bool {
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://"+c.health+"/readyz", nil)
+	if err != nil {
+		return false
+	}
+	res, err := http.DefaultClient.Do(req)
+	if err != nil {
+		return false
+	}
+	defer res.Body.Close()
+	return res.StatusCode == http.StatusOK
 }
 
 // HookURL is where a webhook of a RepoSync goes.
@@ -105,17 +118,26 @@ func (s *Stand) HookURL(namespace, name string) string {
 }
 
 // KillController kills the controller with SIGKILL, as a lost node would.
-func (s *Stand) KillController() error { return s.endController(syscall.SIGKILL) }
+func (s *Stand) KillController() error {
+	c := s.controller
+	s.controller = nil
+	return c.end(syscall.SIGKILL)
+}
 
 // StopController stops the controller with SIGTERM and says how it ended.
-func (s *Stand) StopController() error { return s.endController(syscall.SIGTERM) }
-
-func (s *Stand) endController(signal syscall.Signal) error {
+func (s *Stand) StopController() error {
 	c := s.controller
+	s.controller = nil
+	return c.Stop()
+}
+
+// Stop stops a controller with SIGTERM and says how it ended.
+func (c *Controller) Stop() error { return c.end(syscall.SIGTERM) }
+
+func (c *Controller) end(signal syscall.Signal) error {
 	if c == nil {
 		return nil
 	}
-	s.controller = nil
 	defer c.log.Close()
 	if err := c.cmd.Process.Signal(signal); err != nil && !errors.Is(err, os.ErrProcessDone) {
 		return fmt.Errorf("signalling the controller: %w", err)

@@ -69,7 +69,7 @@ type Stand struct {
 	armFlags   []string
 	kubeconfig string // the controller's
 	poll       time.Duration
-	controller *controller
+	controller *Controller
 }
 
 // Start starts everything but the controller.

@@ -1,0 +1,66 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package loop
+
+import (
+	"context"
+	"strings"
+	"testing"
+
+	coordinationv1 "k8s.io/api/coordination/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	"github.com/espalier-dev/espalier/test/harness"
+)
+
+// TestTwoReplicas runs two controllers with leader election, as deploy/ does: one
+// acts, and when it is stopped the other goes on at once.
+func TestTwoReplicas(t *testing.T) {
+	team := newTeam(t, "replicas")
+	if err := team.StopController(); err != nil {
+		t.Errorf("SIGTERM must end the controller with status 0: %v", err)
+	}
+	t.Cleanup(func() {
+		if err := team.StartController(context.Background()); err != nil { // t.Context() is over by now
+			t.Error(err)
+		}
+	})
+	const namespace = "espalier-system"
+	elected := []string{"--leader-elect", "--leader-elect-namespace", namespace}
+	first, err := team.StartReplica(patient(t), elected...)
+	if err != nil {
+		t.Fatal(err)
+	}
+	lease := &coordinationv1.Lease{ObjectMeta: metav1.ObjectMeta{Namespace: namespace, Name: "controller.espalier.dev"}}
+	held := func(l *coordinationv1.Lease) bool {
+		return l.Spec.HolderIdentity != nil && *l.Spec.HolderIdentity != ""
+	}
+	if err := harness.Until(patient(t), team.Stand, lease, "held", held); err != nil {
+		t.Fatal(err)
+	}
+	holder := *lease.Spec.HolderIdentity
+	second, err := team.StartReplica(patient(t), elected...)
+	if err != nil {
+		t.Fatal(err)
+	}
+
+	files := only(t, "phi-4-mini")
+	appliedCommit(t, team, pushAndApply(t, team, files))
+	ready(t, team, harness.InferenceName)
+	oneAgentPoolEach(t, team, "Standard_NC24ads_A100_v4")
+
+	if err := first.Stop(); err != nil {
+		t.Errorf("SIGTERM must end the leader with status 0: %v", err)
+	}
+	replace(t, files, inferenceFile, "32768", "8192")
+	appliedCommit(t, team, push(t, team, files, "models: shorter"))
+	if err := harness.Until(patient(t), team.Stand, lease, "held by the other", func(l *coordinationv1.Lease) bool {
+		return held(l) && !strings.EqualFold(*l.Spec.HolderIdentity, holder)
+	}); err != nil {
+		t.Error(err)
+	}
+	oneAgentPoolEach(t, team, "Standard_NC24ads_A100_v4")
+	if err := second.Stop(); err != nil {
+		t.Errorf("SIGTERM must end the controller with status 0: %v", err)
+	}
+}
