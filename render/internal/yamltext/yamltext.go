@@ -11,11 +11,10 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"regexp"
-	"strconv"
-	"strings"
 
 	"go.yaml.in/yaml/v3"
+
+	"github.com/espalier-dev/espalier/repo-layout/finding"
 )
 
 // ErrExpands is the cause of an Error when aliases expand to more than allowed.
@@ -44,12 +43,12 @@ func Parse(text []byte, maxExpansion int) ([]*yaml.Node, error) {
 	var docs []*yaml.Node
 	decoder := yaml.NewDecoder(bytes.NewReader(text))
 	for {
-		doc, err := next(decoder)
+		doc, err := next(text, decoder)
 		if errors.Is(err, io.EOF) {
 			return docs, nil
 		}
 		if err != nil {
-			return nil, within(text, err)
+			return nil, err
 		}
 		if err := checkExpansion(doc, maxExpansion); err != nil {
 			return nil, err
@@ -60,18 +59,8 @@ func Parse(text []byte, maxExpansion int) ([]*yaml.Node, error) {
 	}
 }
 
-// within moves the line of an error at the end of the text to the last line
-// that there is.
-func within(text []byte, err error) error {
-	var bad *Error
-	if errors.As(err, &bad) {
-		bad.Line = min(bad.Line, bytes.Count(bytes.TrimRight(text, "\n"), []byte("\n"))+1)
-	}
-	return err
-}
-
-// next decodes one document. The parser is known to panic on odd bytes.
-func next(decoder *yaml.Decoder) (doc *yaml.Node, err error) {
+// next decodes one document of text. The parser is known to panic on odd bytes.
+func next(text []byte, decoder *yaml.Decoder) (doc *yaml.Node, err error) {
 	defer func() {
 		if p := recover(); p != nil {
 			err = &Error{Err: fmt.Errorf("not YAML: %v", p)}
@@ -82,29 +71,10 @@ func next(decoder *yaml.Decoder) (doc *yaml.Node, err error) {
 		if errors.Is(err, io.EOF) {
 			return nil, io.EOF
 		}
-		return nil, syntaxError(err)
+		line, message := finding.Syntax(text, err)
+		return nil, &Error{Line: line, Err: errors.New("not YAML: " + message)}
 	}
 	return doc, nil
-}
-
-var lineInMessage = regexp.MustCompile(`^line (\d+): `)
-
-// fromParser are the messages of the library's parser, which counts lines from
-// 0; its scanner counts them from 1.
-var fromParser = regexp.MustCompile(`^did not find expected (<document start>|node content|'-' indicator|key|',' or '[\]}]')`)
-
-// syntaxError takes the line out of the library's message.
-func syntaxError(err error) *Error {
-	message := strings.TrimPrefix(err.Error(), "yaml: ")
-	line := 0
-	if m := lineInMessage.FindStringSubmatch(message); m != nil {
-		line, _ = strconv.Atoi(m[1])
-		message = strings.TrimPrefix(message, m[0])
-	}
-	if fromParser.MatchString(message) {
-		line++
-	}
-	return &Error{Line: line, Err: errors.New("not YAML: " + message)}
 }
 
 // checkExpansion bounds what replacing every alias by what it stands for adds.

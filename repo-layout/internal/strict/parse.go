@@ -13,8 +13,6 @@ import (
 	"errors"
 	"io"
 	"math"
-	"regexp"
-	"strconv"
 	"strings"
 
 	"go.yaml.in/yaml/v3"
@@ -44,14 +42,14 @@ func Parse(doc []byte) (map[string]any, []finding.Problem) {
 	if err := d.Decode(&first); errors.Is(err, io.EOF) {
 		return nil, []finding.Problem{finding.Errorf(finding.NotAnObject, "", "the document is empty")}
 	} else if err != nil {
-		return nil, []finding.Problem{syntax(err)}
+		return nil, []finding.Problem{syntax(doc, err)}
 	}
 	if err := d.Decode(&second); err == nil {
 		p := finding.Errorf(finding.NotAnObject, "", "a second document begins here; one was expected")
 		p.Line = second.Line
 		return nil, []finding.Problem{p}
 	} else if !errors.Is(err, io.EOF) {
-		return nil, []finding.Problem{syntax(err)}
+		return nil, []finding.Problem{syntax(doc, err)}
 	}
 	if len(first.Content) != 1 || first.Content[0].Kind != yaml.MappingNode {
 		return nil, []finding.Problem{finding.Errorf(finding.NotAnObject, "",
@@ -62,18 +60,11 @@ func Parse(doc []byte) (map[string]any, []finding.Problem) {
 	return tree, r.problems
 }
 
-var lineOf = regexp.MustCompile(`^line (\d+): `)
-
-// syntax makes a problem of yaml's own error: its line, and its text without
-// the prefix.
-func syntax(err error) finding.Problem {
-	text := strings.TrimPrefix(err.Error(), "yaml: ")
-	p := finding.Errorf(finding.InvalidYAML, "", "")
-	if m := lineOf.FindStringSubmatch(text); m != nil {
-		p.Line, _ = strconv.Atoi(m[1])
-		text = text[len(m[0]):]
-	}
-	p.Message = "this is no YAML: " + text
+// syntax makes a problem of yaml's own error.
+func syntax(doc []byte, err error) finding.Problem {
+	line, text := finding.Syntax(doc, err)
+	p := finding.Errorf(finding.InvalidYAML, "", "this is no YAML: %s", text)
+	p.Line = line
 	if strings.Contains(text, "cannot start any token") {
 		p.Message += "; indent with spaces, never tabs, and quote text that begins with a special character"
 	}
