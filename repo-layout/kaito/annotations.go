@@ -54,10 +54,7 @@ func (c *converter) annotation(key, value, field string, tunes bool) {
 	case "kaito.sh/runtime":
 		c.runtime(value, field)
 	case "kaito.sh/disable-benchmark", "kaito.sh/run-benchmark":
-		// Espalier never holds readiness up with a benchmark: nothing to turn off.
-		if key == "kaito.sh/run-benchmark" && value == "true" {
-			ignored("Espalier runs no benchmark before a model is ready")
-		}
+		c.benchmark(key, value, field)
 	case "kaito.sh/bypass-resource-checks":
 		ignored("the memory check is shown with its sum and is not bypassed; shorten spec.inference.contextLength of an espalier.dev/v1alpha1 Workspace where it is tight")
 	case "kaito.sh/node-image-family":
@@ -73,10 +70,7 @@ func (c *converter) annotation(key, value, field string, tunes bool) {
 	case "kaito.sh/use-local-weights":
 		c.localWeights(value, field)
 	case "kaito.sh/model-streaming":
-		// Nothing is streamed here: disabled is what Espalier does.
-		if value != "disabled" {
-			ignored("only disabled has a meaning")
-		}
+		c.streaming(value, field)
 	default:
 		c.otherAnnotation(key, field)
 	}
@@ -131,6 +125,21 @@ func (c *converter) runtime(value, field string) {
 		c.refuse(finding.RuntimeUnsupported, field, "models are served by vLLM, which has the same OpenAI routes: remove the annotation")
 	default:
 		c.warn(finding.AnnotationIgnored, field, "ignored, as KAITO does: known are vllm and transformers")
+	}
+}
+
+// benchmark: Espalier never holds readiness up with one, so there is nothing to
+// turn off.
+func (c *converter) benchmark(key, value, field string) {
+	if key == "kaito.sh/run-benchmark" && value == "true" {
+		c.warn(finding.AnnotationIgnored, field, "ignored: Espalier runs no benchmark before a model is ready")
+	}
+}
+
+// streaming: nothing is streamed here, so that disabled is what Espalier does.
+func (c *converter) streaming(value, field string) {
+	if value != "disabled" {
+		c.warn(finding.AnnotationIgnored, field, "ignored: only disabled has a meaning")
 	}
 }
 

@@ -21,7 +21,7 @@ func (c *converter) inference(in inference, path string) *v1alpha1.InferenceSpec
 	case in.Preset == nil:
 		c.refuse(finding.PresetMissing, path, "name the model in %s.preset.name; espalier presets lists them", path)
 	default:
-		out.ModelRef = c.preset(*in.Preset, path+".preset", true)
+		out.ModelRef = c.preset(*in.Preset, path+".preset")
 	}
 	for i, a := range in.Adapters {
 		if converted, ok := c.adapter(a, finding.Index(path+".adapters", i)); ok {
@@ -33,7 +33,7 @@ func (c *converter) inference(in inference, path string) *v1alpha1.InferenceSpec
 
 // preset: a v1beta1 field of the options works in an InferenceSet of either
 // version, whose v1alpha1 CRD embeds the v1beta1 inference.
-func (c *converter) preset(p preset, path string, serves bool) v1alpha1.ModelRef {
+func (c *converter) preset(p preset, path string) v1alpha1.ModelRef {
 	o, options := p.Options, path+".presetOptions."
 	c.dead(p.AccessMode != "", path+".accessMode", "weights are always downloaded from the model's repository")
 	c.dead(o.Image != "", options+"image", "weights are always downloaded from the model's repository")
@@ -99,7 +99,7 @@ func (c *converter) tuning(in tuning) *v1alpha1.TuningSpec {
 	if in.Preset == nil {
 		c.refuse(finding.PresetMissing, "tuning", "name the model in tuning.preset.name; espalier presets lists them")
 	} else {
-		out.ModelRef = c.preset(*in.Preset, "tuning.preset", false)
+		out.ModelRef = c.preset(*in.Preset, "tuning.preset")
 	}
 	out.Method = c.method(in.Method)
 	if in.Input == nil {
