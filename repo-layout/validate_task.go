@@ -139,7 +139,7 @@ func (v *validator) image(field, ref string, use imageUse) {
 		v.refuse(finding.ImageInvalid, field, "%s", imageRemedy(ref))
 		return
 	}
-	if host, _, found := strings.Cut(ref, "/"); !found || !strings.ContainsAny(host, ".:") && host != "localhost" {
+	if !namesRegistry(ref) {
 		v.refuse(finding.ImageInvalid, field, "the registry is missing, so that this would mean Docker Hub: write registry/%s", ref)
 		return
 	}
@@ -149,6 +149,13 @@ func (v *validator) image(field, ref string, use imageUse) {
 	case !byDigest && (parsed.Identifier() == "" || parsed.Identifier() == "latest"):
 		v.warn(finding.ImageNotPinned, field, "%s", pinRemedy(use))
 	}
+}
+
+// namesRegistry says whether a reference begins with a host, by the rule of
+// container runtimes.
+func namesRegistry(ref string) bool {
+	host, _, found := strings.Cut(ref, "/")
+	return found && (strings.ContainsAny(host, ".:") || host == "localhost")
 }
 
 func pinRemedy(use imageUse) string {
