@@ -149,6 +149,32 @@ func (m Model) missing(fields ...[]field) []string {
 // Validate says what is wrong with a shape: values that no model can have.
 // Unknown fields are not wrong.
 func (m Model) Validate() error {
+	if err := m.negative(); err != nil {
+		return err
+	}
+	switch {
+	case m.Embeddings < 0 || m.Embeddings > 2:
+		return fmt.Errorf("embeddings is %d: 1 or 2", m.Embeddings)
+	case m.Kind != Dense && m.Kind != MoE && m.Kind != "":
+		return fmt.Errorf("kind is %q: dense or moe", m.Kind)
+	case m.Layers > 0 && m.SlidingLayers+m.StateLayers > m.Layers:
+		return fmt.Errorf("%d sliding and %d state layers are more than %d layers", m.SlidingLayers, m.StateLayers, m.Layers)
+	case m.SlidingLayers > 0 && m.Window == 0:
+		return fmt.Errorf("%d sliding layers need a window", m.SlidingLayers)
+	case !m.sharesHeads():
+		return fmt.Errorf("%d heads cannot share %d kvHeads", m.Heads, m.KVHeads)
+	}
+	return nil
+}
+
+// sharesHeads says whether every key-value head has the same number of query
+// heads. While one of the numbers is unknown, it may be so.
+func (m Model) sharesHeads() bool {
+	return m.KVHeads <= 0 || m.Heads <= 0 || m.KVHeads <= m.Heads && m.Heads%m.KVHeads == 0
+}
+
+// negative names the first number below zero.
+func (m Model) negative() error {
 	for _, n := range []struct {
 		name  string
 		value int64
@@ -163,18 +189,6 @@ func (m Model) Validate() error {
 		if n.value < 0 {
 			return fmt.Errorf("%s is negative", n.name)
 		}
-	}
-	switch {
-	case m.Embeddings < 0 || m.Embeddings > 2:
-		return fmt.Errorf("embeddings is %d: 1 or 2", m.Embeddings)
-	case m.Kind != Dense && m.Kind != MoE && m.Kind != "":
-		return fmt.Errorf("kind is %q: dense or moe", m.Kind)
-	case m.Layers > 0 && m.SlidingLayers+m.StateLayers > m.Layers:
-		return fmt.Errorf("%d sliding and %d state layers are more than %d layers", m.SlidingLayers, m.StateLayers, m.Layers)
-	case m.SlidingLayers > 0 && m.Window == 0:
-		return fmt.Errorf("%d sliding layers need a window", m.SlidingLayers)
-	case m.KVHeads > 0 && m.Heads > 0 && (m.KVHeads > m.Heads || m.Heads%m.KVHeads != 0):
-		return fmt.Errorf("%d heads cannot share %d kvHeads", m.Heads, m.KVHeads)
 	}
 	return nil
 }

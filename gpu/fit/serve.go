@@ -153,16 +153,7 @@ func (s Serving) search(m Model, i sku.Instance) Report {
 func (s Serving) spread(m Model, i sku.Instance, n int) Report {
 	degrees := s.tensorDegrees(m, i)
 	if n > m.Layers || i.MIG != "" && n > 1 || len(degrees) == 0 {
-		r := Report{Nodes: n, Verdict: v1alpha1.No}
-		switch {
-		case i.MIG != "":
-			r.because(CodeSlice, "MIG slices cannot work on one model together: one slice serves one copy")
-		case n > m.Layers:
-			r.because(CodeHeads, "%d nodes cannot share the %d layers of %s", n, m.Layers, m.Name)
-		default:
-			r.because(CodeHeads, "%d GPUs of a node cannot share the %d heads of %s", s.TensorParallel, m.Heads, m.Name)
-		}
-		return r
+		return s.unshared(m, i, n)
 	}
 	wanted := int64(s.Context)
 	if wanted == 0 {
@@ -190,6 +181,20 @@ func (s Serving) spread(m Model, i sku.Instance, n int) Report {
 		best.because(CodeMultiNode, "%d nodes work as one: each holds a part of the layers", n)
 	}
 	return best
+}
+
+// unshared says why n nodes cannot share the model.
+func (s Serving) unshared(m Model, i sku.Instance, n int) Report {
+	r := Report{Nodes: n, Verdict: v1alpha1.No}
+	switch {
+	case i.MIG != "":
+		r.because(CodeSlice, "MIG slices cannot work on one model together: one slice serves one copy")
+	case n > m.Layers:
+		r.because(CodeHeads, "%d nodes cannot share the %d layers of %s", n, m.Layers, m.Name)
+	default:
+		r.because(CodeHeads, "%d GPUs of a node cannot share the %d heads of %s", s.TensorParallel, m.Heads, m.Name)
+	}
+	return r
 }
 
 // better says whether a, with more GPUs a copy, is worth it over b.
@@ -286,6 +291,11 @@ func (s Serving) verdict(r *Report, m Model, cache cache, least, careful, hopefu
 		r.Verdict = v1alpha1.Fits
 		r.because(CodeFits, "%s", r.Sum())
 	}
+	s.remark(r, m)
+}
+
+// remark adds what is worth knowing whatever the verdict.
+func (s Serving) remark(r *Report, m Model) {
 	if s.Context == 0 && r.sure() && r.MaxContext < m.MaxContext {
 		r.because(CodeContextLimited, "the longest request is %s tokens of the model's own %s", Thousands(r.MaxContext), Thousands(m.MaxContext))
 	}
