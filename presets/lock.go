@@ -152,15 +152,7 @@ func (c configFile) shape(architecture string) shape {
 func (c configFile) layers(s *shape) {
 	switch {
 	case len(c.LayerTypes) > 0:
-		for _, kind := range c.LayerTypes {
-			switch kind {
-			case "full_attention":
-			case "sliding_attention", "chunked_attention":
-				s.SlidingLayers++
-			default:
-				s.StateLayers++
-			}
-		}
+		s.countLayers(c.LayerTypes)
 	case c.HybridOverridePattern != "":
 		s.StateLayers = s.Layers - strings.Count(c.HybridOverridePattern, "*")
 	case c.FullAttentionInterval > 1:
@@ -171,10 +163,29 @@ func (c configFile) layers(s *shape) {
 		// A window without a word on which layers keep to it.
 		s.UpperBound = true
 	}
-	if s.SlidingLayers > 0 && c.SlidingWindow != nil {
-		s.Window = *c.SlidingWindow
+	if s.SlidingLayers > 0 {
+		s.slideOver(c.SlidingWindow)
 	}
-	if s.SlidingLayers > 0 && s.Window <= 0 {
+}
+
+func (s *shape) countLayers(kinds []string) {
+	for _, kind := range kinds {
+		switch kind {
+		case "full_attention":
+		case "sliding_attention", "chunked_attention":
+			s.SlidingLayers++
+		default:
+			s.StateLayers++
+		}
+	}
+}
+
+// slideOver sets the window of the sliding layers. Without one they count as full.
+func (s *shape) slideOver(window *int) {
+	if window != nil {
+		s.Window = *window
+	}
+	if s.Window <= 0 {
 		s.SlidingLayers, s.UpperBound = 0, true
 	}
 }
