@@ -132,10 +132,8 @@ func (b *Branch) Push(ctx context.Context) error {
 			advice = "see whether a branch is in its way whose name is the beginning of this one"
 		}
 		why := strings.TrimPrefix(text, "failed to push to remote: ")
-		e := b.remote.Errorf(v1alpha1.ReasonReportFailed, "The server refuses the push to branch %s of %s (%s): %s",
+		return b.remote.errorIs(ErrRefused, v1alpha1.ReasonReportFailed, "The server refuses the push to branch %s of %s (%s): %s",
 			b.ref.Short(), b.remote.Address(), short(strings.TrimPrefix(why, "command error on "+b.ref.String()+": ")), advice)
-		e.Err.(*sentence).is = ErrRefused
-		return e
 	}
 	return b.remote.explain(cause(parent, ctx), err, "branch "+b.ref.Short(), b.remote.timeout())
 }

@@ -57,7 +57,12 @@ func (s *sentence) Unwrap() error { return s.is }
 
 // Errorf returns an Error with a formatted sentence, redacted.
 func (r Remote) Errorf(reason, format string, args ...any) *Error {
-	return &Error{Reason: reason, Err: &sentence{text: r.redact(fmt.Sprintf(format, args...))}}
+	return r.errorIs(nil, reason, format, args...)
+}
+
+// errorIs is Errorf with another error in the chain: one that a caller looks for.
+func (r Remote) errorIs(is error, reason, format string, args ...any) *Error {
+	return &Error{Reason: reason, Err: &sentence{text: r.redact(fmt.Sprintf(format, args...)), is: is}}
 }
 
 // explain turns an error of the transport into an Error. timeout is the time
@@ -110,10 +115,8 @@ func root(err error) error {
 
 // Unanswered is the Error of a server that took longer than timeout.
 func (r Remote) Unanswered(timeout time.Duration) *Error {
-	e := r.Errorf(v1alpha1.ReasonSourceUnreachable,
+	return r.errorIs(context.DeadlineExceeded, v1alpha1.ReasonSourceUnreachable,
 		"No answer from %s within %s: check the address, and that the server can be reached from the cluster", r.Address(), timeout)
-	e.Err.(*sentence).is = context.DeadlineExceeded
-	return e
 }
 
 func (r Remote) signIn() *Error {

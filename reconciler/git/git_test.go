@@ -311,7 +311,7 @@ func TestPacks(t *testing.T) {
 			if _, err = w.Write(tc.pack); err == nil {
 				err = w.Close()
 			}
-			if ok := err == nil && tc.want == nil || tc.want == errAny && err != nil || tc.want != nil && errors.Is(err, tc.want); !ok {
+			if ok := errors.Is(err, tc.want) || err != nil && errors.Is(tc.want, errAny); !ok {
 				t.Errorf("%s\ngot %v, want %v", tc.reason, err, tc.want)
 			}
 			if tc.want != nil && len(o.Objects) != 0 {

@@ -123,5 +123,5 @@ func deltaTarget(delta []byte) int64 {
 			}
 		}
 	}
-	return int64(min(size, 1<<62))
+	return int64(min(size, 1<<62)) //nolint:gosec // bounded by min
 }

@@ -133,9 +133,17 @@ func needs(scheme string) string {
 // authProblem says what is wrong with credentials, "" when nothing is.
 func authProblem(o *fluxgit.AuthOptions, data map[string][]byte) string {
 	nothing := o.Username == "" && o.Password == "" && o.BearerToken == "" && len(o.CAFile) == 0 && len(o.ClientCert) == 0 && len(o.Identity) == 0
-	switch {
-	case len(data) > 0 && nothing:
+	if len(data) > 0 && nothing {
 		return "it has none of the keys username, password, bearerToken, identity, ca.crt, tls.crt"
+	}
+	if problem := certificateProblem(o); problem != "" || o.Transport != fluxgit.SSH {
+		return problem
+	}
+	return identityProblem(o)
+}
+
+func certificateProblem(o *fluxgit.AuthOptions) string {
+	switch {
 	case len(o.CAFile) > 0 && !x509.NewCertPool().AppendCertsFromPEM(o.CAFile):
 		return "ca.crt holds no certificate in PEM"
 	case (len(o.ClientCert) > 0) != (len(o.ClientKey) > 0):
@@ -146,9 +154,10 @@ func authProblem(o *fluxgit.AuthOptions, data map[string][]byte) string {
 			return "tls.crt and tls.key are not a certificate and its key in PEM"
 		}
 	}
-	if o.Transport != fluxgit.SSH {
-		return ""
-	}
+	return ""
+}
+
+func identityProblem(o *fluxgit.AuthOptions) string {
 	var err error
 	if o.Password != "" {
 		_, err = ssh.ParsePrivateKeyWithPassphrase(o.Identity, []byte(o.Password))

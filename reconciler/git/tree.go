@@ -167,9 +167,9 @@ func (t *Tree) ReadLink(name string) (string, error) {
 }
 
 func (t *Tree) find(op, name string) (*node, error) {
-	fail := func(err error) (*node, error) { return nil, &fs.PathError{Op: op, Path: name, Err: err} }
+	fail := func(err error) error { return &fs.PathError{Op: op, Path: name, Err: err} }
 	if !fs.ValidPath(name) {
-		return fail(fs.ErrInvalid)
+		return nil, fail(fs.ErrInvalid)
 	}
 	at := &node{name: ".", mode: fs.ModeDir | 0o555, hash: t.root}
 	if name == "." {
@@ -178,16 +178,16 @@ func (t *Tree) find(op, name string) (*node, error) {
 	for part := range strings.SplitSeq(name, "/") {
 		switch {
 		case at.mode.IsRegular():
-			return fail(fs.ErrNotExist)
+			return nil, fail(fs.ErrNotExist)
 		case !at.IsDir():
-			return fail(ErrNotRegular)
+			return nil, fail(ErrNotRegular)
 		}
 		d, err := t.dir(at.hash)
 		if err != nil {
-			return fail(err)
+			return nil, fail(err)
 		}
 		if at = d.byName[part]; at == nil {
-			return fail(fs.ErrNotExist)
+			return nil, fail(fs.ErrNotExist)
 		}
 	}
 	return at, nil
@@ -275,7 +275,7 @@ type openFile struct {
 
 func (f *openFile) Stat() (fs.FileInfo, error) { return f.node, nil }
 func (f *openFile) Close() error               { return nil }
-func (f *openFile) Size() int64                { return f.node.size }
+func (f *openFile) Size() int64                { return f.size }
 
 type openDir struct {
 	*node
