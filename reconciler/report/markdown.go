@@ -26,14 +26,7 @@ func text(s string) string {
 	previous := rune(0)
 	for i, r := range s {
 		next, _ := utf8.DecodeRuneInString(s[i+utf8.RuneLen(r):])
-		switch {
-		case i == 0 && strings.ContainsRune("#+-=", r), isNumber(s[:i]) && (r == '.' || r == ')'):
-			b.WriteByte('\\') // at the beginning of a line these make headings and lists
-		case r == '_' && isWord(previous) && isWord(next):
-			// Within a word it formats nothing, and Standard_NC6s_v3 stays readable.
-		case strings.ContainsRune("\\`*_[]<>|~&$", r),
-			r == ':' && next == '/',
-			r == '.' && isWord(next) && strings.HasSuffix(strings.ToLower(s[:i]), "www"):
+		if formats(s[:i], previous, r, next) {
 			b.WriteByte('\\')
 		}
 		b.WriteRune(r)
@@ -45,6 +38,22 @@ func text(s string) string {
 		previous = r
 	}
 	return b.String()
+}
+
+// formats says whether a character would format or link where it stands: after
+// before, which ends in previous, and before next.
+func formats(before string, previous, r, next rune) bool {
+	switch {
+	case before == "" && strings.ContainsRune("#+-=", r), isNumber(before) && (r == '.' || r == ')'):
+		return true // at the beginning of a line these make headings and lists
+	case r == '_' && isWord(previous) && isWord(next):
+		return false // within a word it formats nothing, and Standard_NC6s_v3 stays readable
+	case strings.ContainsRune("\\`*_[]<>|~&$", r),
+		r == ':' && next == '/',
+		r == '.' && isWord(next) && strings.HasSuffix(strings.ToLower(before), "www"):
+		return true
+	}
+	return false
 }
 
 func isNumber(s string) bool { return s != "" && strings.Trim(s, "0123456789") == "" }

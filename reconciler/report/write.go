@@ -116,6 +116,22 @@ type attempt struct {
 	err        error
 }
 
+// settle says whether the write ends, and how, now that the branch was read again
+// after this attempt. The zero attempt is the one before the first.
+func (a attempt) settle(branch *git.Branch, err error) (result Result, settled bool, _ error) {
+	switch {
+	case err != nil && a.err != nil:
+		return Result{}, true, a.err // the first says more than what follows from it
+	case err != nil:
+		return Result{}, true, err
+	case a.err != nil && branch.Hash == a.made:
+		return Result{Commit: a.made, Changed: true}, true, nil // only the answer was lost
+	case a.err != nil && branch.Hash == a.base && !busy(a.err):
+		return Result{}, true, a.err // nobody was in the way: it is the push itself
+	}
+	return Result{}, false, nil
+}
+
 func (w *writer) write(ctx context.Context) (Result, error) {
 	var last attempt
 	for n := range maxAttempts {
@@ -123,15 +139,8 @@ func (w *writer) write(ctx context.Context) (Result, error) {
 			return Result{}, last.err
 		}
 		branch, err := w.remote.Branch(ctx, w.Branch)
-		switch {
-		case err != nil && last.err != nil:
-			return Result{}, last.err // the first says more than what follows from it
-		case err != nil:
-			return Result{}, err
-		case last.err != nil && branch.Hash == last.made:
-			return Result{Commit: last.made, Changed: true}, nil // only the answer was lost
-		case last.err != nil && branch.Hash == last.base && !busy(last.err):
-			return Result{}, last.err // nobody was in the way: it is the push itself
+		if result, settled, err := last.settle(branch, err); settled {
+			return result, err
 		}
 		result, made, err := w.commit(ctx, branch)
 		if err == nil {
@@ -228,7 +237,7 @@ func busy(err error) bool {
 // pause waits longer with each try, about 50 ms to 1.6 s, and not in step with others.
 func pause(ctx context.Context, n int) error {
 	base := 25 * time.Millisecond << n
-	timer := time.NewTimer(base + rand.N(base))
+	timer := time.NewTimer(base + rand.N(base)) //nolint:gosec // it keeps writers out of step and protects nothing
 	defer timer.Stop()
 	select {
 	case <-timer.C:
