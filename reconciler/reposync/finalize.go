@@ -40,18 +40,10 @@ func (r *Reconciler) finalize(ctx context.Context, obj *v1alpha1.RepoSync) (ctrl
 		return ctrl.Result{}, nil
 	}
 	if obj.Spec.DeletionPolicy != v1alpha1.Orphan {
-		if err := r.deleteInventory(ctx, obj, true); err != nil {
+		if gone, err := r.takeDown(ctx, obj); err != nil {
 			return ctrl.Result{}, err
-		}
-		left, err := r.workspaces(ctx, obj)
-		if err != nil {
-			return ctrl.Result{}, err
-		}
-		if len(left) > 0 {
-			return ctrl.Result{RequeueAfter: goneAgain}, r.sayDeleting(ctx, obj, left)
-		}
-		if err := r.deleteInventory(ctx, obj, false); err != nil {
-			return ctrl.Result{}, err
+		} else if !gone {
+			return ctrl.Result{RequeueAfter: goneAgain}, nil
 		}
 	}
 	r.kept.Delete(obj.UID)
@@ -61,6 +53,22 @@ func (r *Reconciler) finalize(ctx context.Context, obj *v1alpha1.RepoSync) (ctrl
 		return ctrl.Result{}, fmt.Errorf("removing the finalizer of RepoSync %s/%s: %w", obj.Namespace, obj.Name, err)
 	}
 	return ctrl.Result{}, nil
+}
+
+// takeDown deletes what is in the inventory. Until the Workspaces are gone the
+// status says so.
+func (r *Reconciler) takeDown(ctx context.Context, obj *v1alpha1.RepoSync) (gone bool, err error) {
+	if err := r.deleteInventory(ctx, obj, true); err != nil {
+		return false, err
+	}
+	left, err := r.workspaces(ctx, obj)
+	if err != nil {
+		return false, err
+	}
+	if len(left) > 0 {
+		return false, r.sayDeleting(ctx, obj, left)
+	}
+	return true, r.deleteInventory(ctx, obj, false)
 }
 
 // deleteInventory deletes our kinds, or the inputs.

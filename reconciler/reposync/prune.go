@@ -55,7 +55,7 @@ func (r *Reconciler) prune(ctx context.Context, p *pass) error {
 func (r *Reconciler) deleteEntry(ctx context.Context, s *v1alpha1.RepoSync, e v1alpha1.InventoryEntry) (bool, error) {
 	stub, err := apply.Stub(e)
 	if err != nil {
-		return false, nil // an entry that cannot be read names nothing that could be deleted
+		return false, nil //nolint:nilerr // an entry that cannot be read names nothing that could be deleted
 	}
 	live := &metav1.PartialObjectMetadata{}
 	live.SetGroupVersionKind(stub.GroupVersionKind())
