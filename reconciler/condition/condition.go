@@ -25,8 +25,8 @@ type Holder interface {
 	SetConditions([]metav1.Condition)
 }
 
-// True, False and Unknown set one condition. The transition time moves only
-// when the status does.
+// True sets a condition to True. The transition time moves only when the status
+// does, here as with False and Unknown.
 func True(h Holder, kind, reason, message string) {
 	set(h, kind, metav1.ConditionTrue, reason, message)
 }
