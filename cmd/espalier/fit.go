@@ -197,18 +197,25 @@ func newJudge(o fitOptions) (*judge, error) {
 			cloud = j.solo.Cloud
 		}
 	}
-	if cloud == "" {
-		cloud = sku.Azure
-	}
-	for _, i := range sku.All() {
-		if cloud == "any" || i.Cloud == cloud {
-			j.among = append(j.among, i)
-		}
-	}
+	j.among = instancesOf(cloud)
 	if o.MIG != "" {
 		return j, j.slice()
 	}
 	return j, nil
+}
+
+// instancesOf lists the types of a cloud; "" is Azure, "any" is all of them.
+func instancesOf(cloud string) []sku.Instance {
+	if cloud == "" {
+		cloud = sku.Azure
+	}
+	var of []sku.Instance
+	for _, i := range sku.All() {
+		if cloud == "any" || i.Cloud == cloud {
+			of = append(of, i)
+		}
+	}
+	return of
 }
 
 // slice cuts every GPU by --mig; with --all, types that cannot be cut are left out.

@@ -162,6 +162,21 @@ func (j *judge) text(w io.Writer, a judged) {
 	}
 	fmt.Fprintln(w)
 	table := tabwriter.NewWriter(w, 0, 4, 2, ' ', 0)
+	j.rows(table, a)
+	label := "instead"
+	if a.usable() && r.Verdict == v1alpha1.Fits {
+		label = "cheaper"
+	}
+	for _, other := range j.others(a) {
+		fmt.Fprintf(table, "%s\t%s: %s on %s, %s/h\n", label, other.instance.Name, other.report.Verdict, nodesOf(other), price.USD(other.price.USD))
+		label = ""
+	}
+	table.Flush()
+}
+
+// rows are what an answer says of itself, a label and a value each.
+func (j *judge) rows(table io.Writer, a judged) {
+	r := a.report
 	if r.Works() {
 		fmt.Fprintf(table, "spread\t%s\n", spread(r))
 		if r.MaxContext > 0 {
@@ -180,15 +195,6 @@ func (j *judge) text(w io.Writer, a judged) {
 	if a.budget != nil {
 		fmt.Fprintf(table, "budget\t%s\n", a.budget)
 	}
-	label := "instead"
-	if a.usable() && r.Verdict == v1alpha1.Fits {
-		label = "cheaper"
-	}
-	for _, other := range j.others(a) {
-		fmt.Fprintf(table, "%s\t%s: %s on %s, %s/h\n", label, other.instance.Name, other.report.Verdict, nodesOf(other), price.USD(other.price.USD))
-		label = ""
-	}
-	table.Flush()
 }
 
 func (j *judge) verb() string {

@@ -5,6 +5,7 @@ package main
 import (
 	"bytes"
 	"fmt"
+	"io"
 	"os"
 	"path/filepath"
 	"strings"
@@ -13,6 +14,7 @@ import (
 	"sigs.k8s.io/yaml"
 
 	"github.com/espalier-dev/espalier/render"
+	"github.com/espalier-dev/espalier/repo-layout/finding"
 	"github.com/espalier-dev/espalier/repo-layout/v1alpha1"
 )
 
@@ -46,25 +48,19 @@ func newRenderCommand() *cobra.Command {
 }
 
 func renderAll(c *cobra.Command, l loaded, only, output string, options render.Options) error {
-	refused := false
-	for _, f := range l.findings {
-		if f.Severity == "error" {
-			refused = true
-			if err := printFindings(c.ErrOrStderr(), []v1alpha1.Finding{f}, "text"); err != nil {
-				return err
-			}
-		}
+	refused, err := sayErrors(c.ErrOrStderr(), l.findings)
+	if err != nil {
+		return err
 	}
 	found := false
 	for _, d := range l.workspaces {
 		key := d.workspace.Namespace + "/" + d.workspace.Name
-		usable := d.assessment.Usable()
-		if (only != "" && only != key) || d.assessment.Refused() || len(usable) == 0 {
+		if (only != "" && only != key) || d.assessment.Refused() {
 			continue
 		}
 		found = true
 		out, err := render.Render(render.Input{
-			Workspace: d.workspace, Assessment: d.assessment, Candidate: usable[0], Config: d.config, Options: options,
+			Workspace: d.workspace, Assessment: d.assessment, Candidate: d.assessment.Usable()[0], Config: d.config, Options: options,
 		})
 		if err != nil {
 			fmt.Fprintf(c.ErrOrStderr(), "%s: error: %v\n", key, err)
@@ -82,6 +78,21 @@ func renderAll(c *cobra.Command, l loaded, only, output string, options render.O
 		return errRefused
 	}
 	return nil
+}
+
+// sayErrors prints the findings that refuse something, and says whether there are any.
+func sayErrors(w io.Writer, findings []v1alpha1.Finding) (bool, error) {
+	refused := false
+	for _, f := range findings {
+		if f.Severity != finding.Error {
+			continue
+		}
+		refused = true
+		if err := printFindings(w, []v1alpha1.Finding{f}, "text"); err != nil {
+			return refused, err
+		}
+	}
+	return refused, nil
 }
 
 func writeRendered(c *cobra.Command, w *v1alpha1.Workspace, out render.Output, output string) error {

@@ -78,18 +78,7 @@ func load(ctx context.Context, stdin io.Reader, target string, o loadOptions) (l
 // documents reads what target holds, and finds the RepoSync that applies to it.
 func (l *loaded) documents(ctx context.Context, stdin io.Reader, target, syncFile string) ([]document, error) {
 	if info, err := os.Stat(target); target == "-" || err == nil && !info.IsDir() && !isKustomization(target) {
-		content, err := readFileOrStdin(stdin, target)
-		if err != nil {
-			return nil, err
-		}
-		var documents []document
-		for _, d := range repolayout.Split(target, content) {
-			documents = append(documents, document{d.Text, d})
-		}
-		if syncFile != "" {
-			l.sync, err = findSync(nil, "", syncFile)
-		}
-		return documents, err
+		return l.documentsOfFile(stdin, target, syncFile)
 	}
 	root, rel, err := treeRoot(target)
 	if err != nil {
@@ -111,6 +100,23 @@ func (l *loaded) documents(ctx context.Context, stdin io.Reader, target, syncFil
 		}
 	}
 	return documents, nil
+}
+
+// documentsOfFile reads one file, or stdin, which has no tree around it to find a
+// RepoSync in.
+func (l *loaded) documentsOfFile(stdin io.Reader, file, syncFile string) ([]document, error) {
+	content, err := readFileOrStdin(stdin, file)
+	if err != nil {
+		return nil, err
+	}
+	var documents []document
+	for _, d := range repolayout.Split(file, content) {
+		documents = append(documents, document{d.Text, d})
+	}
+	if syncFile != "" {
+		l.sync, err = readSync(syncFile)
+	}
+	return documents, err
 }
 
 func isKustomization(file string) bool {
@@ -193,16 +199,36 @@ var errSeveralSyncs = errors.New("several RepoSyncs are in the tree: name one wi
 // the path, else nil.
 func findSync(tree fs.FS, rel, file string) (*v1alpha1.RepoSync, error) {
 	if file != "" {
-		content, err := os.ReadFile(file)
-		if err != nil {
-			return nil, fmt.Errorf("reading --sync: %w", err)
-		}
-		sync := syncIn(file, content)
-		if sync == nil {
-			return nil, fmt.Errorf("--sync %s holds no RepoSync", file)
-		}
-		return sync, nil
+		return readSync(file)
 	}
+	found, err := syncsFor(tree, rel)
+	if err != nil {
+		return nil, fmt.Errorf("looking for a RepoSync: %w", err)
+	}
+	switch len(found) {
+	case 0:
+		return nil, nil
+	case 1:
+		return found[0], nil
+	}
+	return nil, errSeveralSyncs
+}
+
+// readSync reads the file that --sync names.
+func readSync(file string) (*v1alpha1.RepoSync, error) {
+	content, err := os.ReadFile(file)
+	if err != nil {
+		return nil, fmt.Errorf("reading --sync: %w", err)
+	}
+	sync := syncIn(file, content)
+	if sync == nil {
+		return nil, fmt.Errorf("--sync %s holds no RepoSync", file)
+	}
+	return sync, nil
+}
+
+// syncsFor lists the RepoSyncs of a tree that sync a path in it.
+func syncsFor(tree fs.FS, rel string) ([]*v1alpha1.RepoSync, error) {
 	var found []*v1alpha1.RepoSync
 	err := fs.WalkDir(tree, ".", func(name string, d fs.DirEntry, err error) error {
 		if err != nil || (d.IsDir() && d.Name() == ".git") {
@@ -219,16 +245,7 @@ func findSync(tree fs.FS, rel, file string) (*v1alpha1.RepoSync, error) {
 		}
 		return nil
 	})
-	if err != nil {
-		return nil, fmt.Errorf("looking for a RepoSync: %w", err)
-	}
-	switch len(found) {
-	case 0:
-		return nil, nil
-	case 1:
-		return found[0], nil
-	}
-	return nil, errSeveralSyncs
+	return found, err
 }
 
 // syncIn returns the first RepoSync of a YAML file, nil when it holds none.

@@ -133,7 +133,7 @@ func newFetcher(o Options) (*fetcher, error) {
 	if o.Progress == nil {
 		o.Progress = io.Discard
 	}
-	if err := os.MkdirAll(recordFolder(o.Dir), 0o755); err != nil { //nolint:gosec // the trainer reads below it, as another user
+	if err := os.MkdirAll(recordFolder(o.Dir), 0o755); err != nil { // the trainer reads below it, as another user
 		return nil, fmt.Errorf("creating the data folder: %w", err)
 	}
 	return &fetcher{Options: o, client: newClient(o.Permit), lines: &progress{out: o.Progress}}, nil
