@@ -37,10 +37,10 @@ func (r *Reconciler) write(ctx context.Context, p *pass) error {
 // fill sets the status from the decision.
 func (r *Reconciler) fill(p *pass) {
 	d, st := p.decision, &p.pool.Status
-	st.ObservedGeneration = p.pool.Generation
 	if d.Keep {
-		return
+		return // nothing was judged: the status still speaks of the earlier generation
 	}
+	st.ObservedGeneration = p.pool.Generation
 	if st.Phase != d.Phase || st.Since == nil {
 		now := metav1.NewTime(p.now.Truncate(time.Second))
 		st.Since = &now

@@ -11,6 +11,7 @@ package workspace
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"time"
 
@@ -107,8 +108,16 @@ func (r *Reconciler) Reconcile(ctx context.Context, req ctrl.Request) (ctrl.Resu
 	before := ws.DeepCopy()
 	p := &pass{ws: ws}
 	err := r.run(ctx, p)
+	if err != nil && p.out.Workload == nil {
+		// Whatever stopped the pass: what is done or suspended costs nothing on.
+		err = errors.Join(err, r.windDown(ctx, p))
+	}
 	p.conclude(err)
-	return r.finish(ctx, before, ws, err)
+	result, err := r.finish(ctx, before, ws, err)
+	if err == nil && p.after > 0 && (result.RequeueAfter == 0 || p.after < result.RequeueAfter) {
+		result.RequeueAfter = p.after
+	}
+	return result, err
 }
 
 // run goes through the steps and stops at the first that errs.

@@ -40,7 +40,7 @@ func (r *Reconciler) finalize(ctx context.Context, ws *v1alpha1.Workspace) error
 		return err
 	}
 	for _, step := range []func(context.Context, *pass) (string, error){
-		r.removeWorkload, r.removeClaims, r.removePool,
+		r.removeWorkload, r.removeClaims, r.removePools,
 	} {
 		left, err := step(ctx, p)
 		if err != nil {
@@ -103,20 +103,22 @@ func (r *Reconciler) removeClaims(ctx context.Context, p *pass) (string, error) 
 	return "", nil
 }
 
-// removePool deletes the Workspace's own pool and waits until the cloud has
+// removePools deletes the Workspace's own pools and waits until the cloud has
 // let go of the nodes.
-func (r *Reconciler) removePool(ctx context.Context, p *pass) (string, error) {
-	if p.pool == nil || !metav1.IsControlledBy(p.pool, p.ws) {
-		return "", nil
-	}
-	if p.pool.DeletionTimestamp.IsZero() {
-		if err := r.deletePool(ctx, p.pool); err != nil {
-			return "", err
+func (r *Reconciler) removePools(ctx context.Context, p *pass) (string, error) {
+	for _, pool := range []*v1alpha1.GPUNodePool{p.pool, p.left} {
+		if pool == nil || !metav1.IsControlledBy(pool, p.ws) {
+			continue
 		}
+		if pool.DeletionTimestamp.IsZero() {
+			if err := r.deletePool(ctx, pool); err != nil {
+				return "", err
+			}
+		}
+		if c := condition.Get(pool, v1alpha1.ConditionDeletionBlocked); c != nil && c.Status == metav1.ConditionTrue {
+			return c.Message, nil
+		}
+		return fmt.Sprintf("Node pool %s is being given back; until then it costs %s", pool.Name, usd(pool.Status.USDPerHour)), nil
 	}
-	message := fmt.Sprintf("Node pool %s is being given back; until then it costs %s", p.pool.Name, usd(p.pool.Status.USDPerHour))
-	if c := condition.Get(p.pool, v1alpha1.ConditionDeletionBlocked); c != nil && c.Status == metav1.ConditionTrue {
-		message = c.Message
-	}
-	return message, nil
+	return "", nil
 }

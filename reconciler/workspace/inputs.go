@@ -5,6 +5,7 @@ package workspace
 import (
 	"context"
 	"fmt"
+	"time"
 
 	appsv1 "k8s.io/api/apps/v1"
 	batchv1 "k8s.io/api/batch/v1"
@@ -19,23 +20,30 @@ import (
 	"github.com/espalier-dev/espalier/repo-layout/v1alpha1"
 )
 
-// children reads what is there of the Workspace's pool and workload.
+// lookAgain is how often to look for what no watch tells: claims and the pods
+// of a workload that does not become ready.
+const lookAgain = 30 * time.Second
+
+// children reads what is there of the Workspace's pools and workload.
 func (r *Reconciler) children(ctx context.Context, p *pass) error {
 	key := client.ObjectKeyFromObject(p.ws)
-	pool := &v1alpha1.GPUNodePool{}
-	poolKey := key
-	if shared := p.ws.Spec.Resource.NodePool; shared != "" {
-		poolKey.Name = shared
-	}
-	found, err := r.find(ctx, poolKey, pool)
+	own, err := r.findPool(ctx, key)
 	if err != nil {
 		return err
 	}
-	if found {
-		p.pool = pool
+	p.pool = own
+	if shared := p.ws.Spec.Resource.NodePool; shared != "" && shared != key.Name {
+		if own != nil && metav1.IsControlledBy(own, p.ws) {
+			p.left = own
+		}
+		if p.pool, err = r.findPool(ctx, types.NamespacedName{Namespace: key.Namespace, Name: shared}); err != nil {
+			return err
+		}
 	}
+	p.wasRecorded = p.ws.Status.Tuning != nil && p.ws.Status.Tuning.FinishedAt != nil
 	deployment := &appsv1.Deployment{}
-	if found, err = r.find(ctx, key, deployment); err != nil {
+	found, err := r.find(ctx, key, deployment)
+	if err != nil {
 		return err
 	}
 	if found && metav1.IsControlledBy(deployment, p.ws) {
@@ -51,6 +59,15 @@ func (r *Reconciler) children(ctx context.Context, p *pass) error {
 		}
 	}
 	return nil
+}
+
+func (r *Reconciler) findPool(ctx context.Context, key types.NamespacedName) (*v1alpha1.GPUNodePool, error) {
+	pool := &v1alpha1.GPUNodePool{}
+	found, err := r.find(ctx, key, pool)
+	if err != nil || !found {
+		return nil, err
+	}
+	return pool, nil
 }
 
 func (r *Reconciler) find(ctx context.Context, key types.NamespacedName, o client.Object) (bool, error) {
@@ -87,13 +104,32 @@ func (r *Reconciler) inputs(ctx context.Context, p *pass) error {
 		}
 		p.versions["Secret/"+name] = secret.ResourceVersion
 	}
+	return r.claims(ctx, p)
+}
+
+// claims sees that the claims a tuning run reads from or writes to are there.
+func (r *Reconciler) claims(ctx context.Context, p *pass) error {
+	t := p.ws.Spec.Tuning
+	if t == nil {
+		return nil
+	}
+	for _, name := range []string{t.Input.Claim, t.Output.Claim} {
+		claim := &metav1.PartialObjectMetadata{}
+		claim.SetGroupVersionKind(corev1.SchemeGroupVersion.WithKind("PersistentVolumeClaim"))
+		if name == "" {
+			continue
+		}
+		if err := r.input(ctx, p.ws, "PersistentVolumeClaim", name, claim); err != nil {
+			return err
+		}
+	}
 	return nil
 }
 
 func (r *Reconciler) input(ctx context.Context, ws *v1alpha1.Workspace, kind, name string, into client.Object) error {
 	err := r.Reader.Get(ctx, types.NamespacedName{Namespace: ws.Namespace, Name: name}, into)
 	if apierrors.IsNotFound(err) {
-		return fault.Wait(v1alpha1.ReasonInputMissing, 0,
+		return fault.Wait(v1alpha1.ReasonInputMissing, lookAgain,
 			"%s %s/%s, which the Workspace names, does not exist: no node is requested before it does", kind, ws.Namespace, name)
 	}
 	if err != nil {

@@ -23,8 +23,7 @@ import (
 func (r *Reconciler) observe(ctx context.Context, p *pass) error {
 	observePool(p)
 	if p.ws.Spec.Inference != nil {
-		observeInference(p)
-		return nil
+		return r.observeInference(ctx, p)
 	}
 	return r.observeTuning(ctx, p)
 }
@@ -71,21 +70,31 @@ func (p *pass) before(podsNext string) (reason, message string) {
 
 // observeInference sets InferenceReady from the Deployment, and where the model
 // answers.
-func observeInference(p *pass) {
+func (r *Reconciler) observeInference(ctx context.Context, p *pass) error {
 	ws, d := p.ws, p.deployment
+	if ptr.Deref(ws.Spec.Inference.Replicas, 1) == 0 {
+		condition.True(ws, v1alpha1.ConditionInferenceReady, v1alpha1.ReasonSucceeded, "No replica is wanted")
+		return nil
+	}
 	if d == nil {
 		reason, message := p.before("The first pod is being started")
 		condition.False(ws, v1alpha1.ConditionInferenceReady, reason, message)
-		return
+		return nil
 	}
 	want := ptr.Deref(d.Spec.Replicas, 1)
 	if rolledOut(d, want) && want > 0 {
 		ws.Status.Inference = &v1alpha1.InferenceStatus{Endpoint: endpoint(ws), Models: servedModels(p)}
 		condition.True(ws, v1alpha1.ConditionInferenceReady, v1alpha1.ReasonSucceeded, fmt.Sprintf("%d of %d replicas answer", d.Status.AvailableReplicas, want))
-		return
+		return nil
 	}
-	condition.False(ws, v1alpha1.ConditionInferenceReady, v1alpha1.ReasonWaitingForPods,
-		fmt.Sprintf("%d of %d replicas answer", d.Status.AvailableReplicas, want))
+	reason, message := v1alpha1.ReasonWaitingForPods, fmt.Sprintf("%d of %d replicas answer", d.Status.AvailableReplicas, want)
+	if trouble, err := r.podTrouble(ctx, p); err != nil {
+		return err
+	} else if trouble != "" {
+		reason, message = v1alpha1.ReasonPodsCannotStart, trouble
+	}
+	condition.False(ws, v1alpha1.ConditionInferenceReady, reason, message)
+	return nil
 }
 
 // rolledOut says that every replica is of the current template and available.
@@ -123,12 +132,25 @@ func (r *Reconciler) observeTuning(ctx context.Context, p *pass) error {
 		return nil
 	}
 	ws.Status.Tuning = tuningStatus(p, job)
-	if job.Status.StartTime != nil && job.Status.Active+job.Status.Succeeded+job.Status.Failed > 0 {
+	trouble := ""
+	if job.Status.Active > 0 {
+		var err error
+		if trouble, err = r.podTrouble(ctx, p); err != nil {
+			return err
+		}
+	}
+	if trouble != "" {
+		condition.False(ws, v1alpha1.ConditionJobStarted, v1alpha1.ReasonPodsCannotStart, trouble)
+	} else if job.Status.StartTime != nil && job.Status.Active+job.Status.Succeeded+job.Status.Failed > 0 {
 		condition.True(ws, v1alpha1.ConditionJobStarted, v1alpha1.ReasonJobRunning, "Job "+job.Name+" was started")
 	} else {
 		condition.False(ws, v1alpha1.ConditionJobStarted, v1alpha1.ReasonWaitingForPods, "Job "+job.Name+" waits for its pod")
 	}
-	return r.concludeJob(ctx, p, job)
+	if err := r.concludeJob(ctx, p, job); err != nil || trouble == "" {
+		return err
+	}
+	condition.False(ws, v1alpha1.ConditionTuningSucceeded, v1alpha1.ReasonPodsCannotStart, trouble)
+	return nil
 }
 
 func tuningStatus(p *pass, job *batchv1.Job) *v1alpha1.TuningStatus {

@@ -4,6 +4,7 @@ package workspace
 
 import (
 	"fmt"
+	"time"
 
 	appsv1 "k8s.io/api/apps/v1"
 	batchv1 "k8s.io/api/batch/v1"
@@ -23,7 +24,8 @@ import (
 type pass struct {
 	ws *v1alpha1.Workspace
 
-	pool       *v1alpha1.GPUNodePool // nil: there is none
+	pool       *v1alpha1.GPUNodePool // that the pods run on; nil: there is none
+	left       *v1alpha1.GPUNodePool // the Workspace's own, which it has left for a shared one
 	deployment *appsv1.Deployment    // nil: there is none
 	jobs       []batchv1.Job         // of this run and of earlier ones
 
@@ -34,6 +36,9 @@ type pass struct {
 	candidate  check.Candidate // obtained, else the first that works
 	out        render.Output
 	settled    bool // the catalogue would refuse today what already runs: left alone
+
+	wasRecorded bool          // the status as it was read tells how the run ended
+	after       time.Duration // when another pass is due that no watch brings; 0: none
 }
 
 // job is the Job of the current run, nil when there is none.

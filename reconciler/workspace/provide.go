@@ -9,12 +9,14 @@ import (
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+	"k8s.io/apimachinery/pkg/runtime"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/controller-runtime/pkg/controller/controllerutil"
 
 	"github.com/espalier-dev/espalier/reconciler/apply"
 	"github.com/espalier-dev/espalier/reconciler/condition"
 	"github.com/espalier-dev/espalier/reconciler/fault"
+	repolayout "github.com/espalier-dev/espalier/repo-layout"
 	"github.com/espalier-dev/espalier/repo-layout/v1alpha1"
 )
 
@@ -32,13 +34,20 @@ func (r *Reconciler) provide(ctx context.Context, p *pass) error {
 		return err
 	}
 	pool := p.out.Pool.DeepCopy()
-	applied, err := r.applyChild(ctx, p.ws, pool, liveOrNil(p.pool))
+	applied, err := r.applyChild(ctx, p.ws, pool)
 	if err != nil {
 		return err
 	}
 	p.ws.Status.NodePool = applied.GetName()
 	if p.pool == nil {
 		condition.False(p.ws, v1alpha1.ConditionResourceReady, v1alpha1.ReasonWaitingForNodes, "Node pool "+applied.GetName()+" is requested")
+		return nil
+	}
+	// What was applied may have a new generation, which nobody has judged yet: the
+	// old nodes are not ready for it.
+	p.pool = &v1alpha1.GPUNodePool{}
+	if err := runtime.DefaultUnstructuredConverter.FromUnstructured(applied.Object, p.pool); err != nil {
+		return fmt.Errorf("reading back %s: %w", apply.Describe(applied), err)
 	}
 	return nil
 }
@@ -67,13 +76,25 @@ func (r *Reconciler) deletePool(ctx context.Context, pool *v1alpha1.GPUNodePool)
 	return nil
 }
 
-// applyChild applies a child with the Workspace as its controller owner.
-func (r *Reconciler) applyChild(ctx context.Context, ws *v1alpha1.Workspace, child *unstructured.Unstructured, live client.Object) (*unstructured.Unstructured, error) {
+// applyChild applies a child with the Workspace as its controller owner. What
+// is there under its name and is not the Workspace's is never taken over.
+func (r *Reconciler) applyChild(ctx context.Context, ws *v1alpha1.Workspace, child *unstructured.Unstructured) (*unstructured.Unstructured, error) {
 	child.SetNamespace(ws.Namespace)
-	if child.GetKind() != "PersistentVolumeClaim" { // a claim's end is the finalizer's to decide, not the garbage collector's
+	owned := child.GetKind() != "PersistentVolumeClaim" // a claim's end is the finalizer's to decide, not the garbage collector's
+	if owned {
 		if err := controllerutil.SetControllerReference(ws, child, r.Client.Scheme()); err != nil {
 			return nil, fmt.Errorf("owning %s: %w", apply.Describe(child), err)
 		}
+	}
+	live := &metav1.PartialObjectMetadata{}
+	live.SetGroupVersionKind(child.GroupVersionKind())
+	err := r.Reader.Get(ctx, client.ObjectKeyFromObject(child), live)
+	switch {
+	case client.IgnoreNotFound(err) != nil:
+		return nil, fmt.Errorf("reading %s: %w", apply.Describe(child), err)
+	case err == nil && owned && !metav1.IsControlledBy(live, ws), err == nil && !owned && live.Labels[repolayout.LabelWorkspace] != ws.Name:
+		return nil, fault.Stopf(v1alpha1.ReasonNameTaken,
+			"%s exists and is not this Workspace's: rename it, or the Workspace", apply.Describe(child))
 	}
 	applied, err := apply.Object(ctx, r.Client, child, live)
 	if conflict, ok := apply.AsConflict(err); ok {
@@ -83,11 +104,4 @@ func (r *Reconciler) applyChild(ctx context.Context, ws *v1alpha1.Workspace, chi
 		return nil, fault.Stop(v1alpha1.ReasonApplyFailed, err)
 	}
 	return applied, err
-}
-
-func liveOrNil(pool *v1alpha1.GPUNodePool) client.Object {
-	if pool == nil {
-		return nil
-	}
-	return pool
 }

@@ -27,7 +27,7 @@ func (r *Reconciler) size(_ context.Context, p *pass) error {
 	p.assessment = check.Workspace(p.ws, facts, sourceOf(p.ws))
 	usable := p.assessment.Usable()
 	if p.assessment.Refused() || len(usable) == 0 {
-		if p.ws.Status.Resolved != nil && p.ws.Status.ObservedGeneration == p.ws.Generation && (p.pool != nil || p.ws.Status.Tuning != nil) {
+		if was := p.ws.Status.Resolved; was != nil && was.Generation == p.ws.Generation && (p.pool != nil || p.ws.Status.Tuning != nil) {
 			p.settled = true
 			return nil
 		}
@@ -50,7 +50,7 @@ func (r *Reconciler) size(_ context.Context, p *pass) error {
 func (p *pass) obtained(usable []check.Candidate) check.Candidate {
 	if p.pool != nil && p.pool.Status.Candidate != nil {
 		for _, c := range usable {
-			if c.InstanceType == p.pool.Status.Candidate.InstanceType {
+			if c.InstanceType == p.pool.Status.Candidate.InstanceType && c.Priority == p.pool.Status.Candidate.Priority {
 				return c
 			}
 		}
@@ -99,6 +99,7 @@ func (r *Reconciler) render(_ context.Context, p *pass) error {
 	}
 	p.out = out
 	resolved := out.Resolved
+	resolved.Generation = p.ws.Generation
 	p.ws.Status.Resolved = &resolved
 	return nil
 }

@@ -5,6 +5,7 @@ package workspace
 import (
 	"context"
 	"fmt"
+	"slices"
 
 	appsv1 "k8s.io/api/apps/v1"
 	batchv1 "k8s.io/api/batch/v1"
@@ -34,11 +35,7 @@ func (r *Reconciler) work(ctx context.Context, p *pass) error {
 	if p.deployment == nil && (p.ws.Spec.Suspend || !p.poolReady()) {
 		return nil
 	}
-	var live client.Object
-	if p.deployment != nil {
-		live = p.deployment
-	}
-	applied, err := r.applyChild(ctx, p.ws, p.out.Workload.DeepCopy(), live)
+	applied, err := r.applyChild(ctx, p.ws, p.out.Workload.DeepCopy())
 	if err != nil {
 		return err
 	}
@@ -53,7 +50,7 @@ func (r *Reconciler) work(ctx context.Context, p *pass) error {
 
 func (r *Reconciler) support(ctx context.Context, p *pass) error {
 	for _, o := range p.out.Support {
-		if _, err := r.applyChild(ctx, p.ws, o.DeepCopy(), nil); err != nil {
+		if _, err := r.applyChild(ctx, p.ws, o.DeepCopy()); err != nil {
 			return err
 		}
 	}
@@ -74,19 +71,52 @@ func (r *Reconciler) tune(ctx context.Context, p *pass) error {
 			return err
 		}
 		return fault.Wait(v1alpha1.ReasonProgressing, 0, "The run that gave up is being removed before its inputs run once more")
+	case job != nil && p.poolReady() && gpusOf(job) != p.gpusWanted():
+		if err := r.deleteJob(ctx, job); err != nil {
+			return err
+		}
+		return fault.Wait(v1alpha1.ReasonProgressing, 0, "The nodes have another number of GPUs now: the run goes on from its last checkpoint in a new Job")
 	case job == nil && (p.ws.Spec.Suspend || !p.poolReady()):
 		return nil
 	case job == nil:
-		_, err := r.applyChild(ctx, p.ws, p.out.Workload.DeepCopy(), nil)
+		_, err := r.applyChild(ctx, p.ws, p.out.Workload.DeepCopy())
 		return err
-	case ptr.Deref(job.Spec.Suspend, false) != p.ws.Spec.Suspend:
-		before := job.DeepCopy()
-		job.Spec.Suspend = ptr.To(p.ws.Spec.Suspend)
-		if err := r.Client.Patch(ctx, job, client.MergeFrom(before)); err != nil {
-			return fmt.Errorf("suspending or resuming Job %s/%s: %w", job.Namespace, job.Name, err)
-		}
+	}
+	return r.suspendJob(ctx, job, p.ws.Spec.Suspend)
+}
+
+// suspendJob suspends a Job or lets it go on.
+func (r *Reconciler) suspendJob(ctx context.Context, job *batchv1.Job, suspend bool) error {
+	if ptr.Deref(job.Spec.Suspend, false) == suspend {
+		return nil
+	}
+	before := job.DeepCopy()
+	job.Spec.Suspend = ptr.To(suspend)
+	if err := r.Client.Patch(ctx, job, client.MergeFrom(before)); err != nil {
+		return fmt.Errorf("suspending or resuming Job %s/%s: %w", job.Namespace, job.Name, err)
 	}
 	return nil
+}
+
+// gpusOf is the number of GPUs that one pod of a Job takes: containers run after
+// one another, so the greatest counts.
+func gpusOf(job *batchv1.Job) int64 {
+	var gpus int64
+	spec := job.Spec.Template.Spec
+	for _, c := range slices.Concat(spec.InitContainers, spec.Containers) {
+		quantity := c.Resources.Limits["nvidia.com/gpu"]
+		gpus = max(gpus, quantity.Value())
+	}
+	return gpus
+}
+
+// gpusWanted is the same for the Job as it would be rendered now.
+func (p *pass) gpusWanted() int64 {
+	wanted := &batchv1.Job{}
+	if err := runtime.DefaultUnstructuredConverter.FromUnstructured(p.out.Workload.Object, wanted); err != nil {
+		return 0
+	}
+	return gpusOf(wanted)
 }
 
 // deleteOtherJobs deletes the Jobs of earlier inputs, pods first, so that two

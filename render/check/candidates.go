@@ -72,13 +72,31 @@ func (c *checker) candidates() {
 		judged.Refused = finding.Refused(judged.Findings)
 		c.out.Candidates = append(c.out.Candidates, judged)
 	}
-	if len(c.out.Usable()) == 0 {
+	usable := c.out.Usable()
+	if len(usable) == 0 {
 		return
 	}
+	c.sameNodes(usable[0], field)
 	for _, candidate := range c.out.Candidates {
 		for n := range candidate.Findings {
 			candidate.Findings[n].Severity = finding.Warning
 		}
+	}
+}
+
+// sameNodes rules out what needs another number of nodes than the first that
+// can be used: a pool has one number for all its candidates, and a fallback
+// must not buy the nodes of another size.
+func (c *checker) sameNodes(first Candidate, field func(int) string) {
+	for i := range c.out.Candidates {
+		other := &c.out.Candidates[i]
+		if !other.Usable() || other.Nodes == first.Nodes {
+			continue
+		}
+		other.Refused = true
+		other.Findings = append(other.Findings, c.place(finding.Warningf(NodesDiffer, field(i),
+			"%s would need %d nodes where %s needs %d, and a pool has one number: it is not used; give it a Workspace of its own or leave it out",
+			other.InstanceType, other.Nodes, first.InstanceType, first.Nodes)))
 	}
 }
 

@@ -47,8 +47,9 @@ const (
 	ConfigIgnored         = settings.ConfigIgnored // warning
 	InputMissing          = finding.InputMissing   // something the spec names is not there
 	InputInvalid          = "InputInvalid"
-	NameTaken             = "NameTaken" // an adapter with the name of the model
-	NodesIdle             = "NodesIdle" // warning: more nodes than the task uses
+	NameTaken             = "NameTaken"   // an adapter with the name of the model
+	NodesDiffer           = "NodesDiffer" // warning: a candidate that needs another number of nodes
+	NodesIdle             = "NodesIdle"   // warning: more nodes than the task uses
 )
 
 // Facts are what a check needs beside the Workspace. Nil and zero mean none.

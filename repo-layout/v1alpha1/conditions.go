@@ -50,6 +50,8 @@ const (
 	ReasonJobFailed          = "JobFailed"
 	ReasonInputMissing       = "InputMissing"
 	ReasonFieldConflict      = "FieldConflict"
+	ReasonNameTaken          = "NameTaken"
+	ReasonPodsCannotStart    = "PodsCannotStart"
 	ReasonDeleting           = "Deleting"
 	ReasonSourceUnreachable  = "SourceUnreachable"
 	ReasonAuthFailed         = "AuthenticationFailed"

@@ -313,6 +313,9 @@ type SizingStatus struct {
 type Resolved struct {
 	// Digest is the digest of the spec and the inputs that this was resolved for.
 	Digest string `json:"digest"`
+	// Generation of the Workspace that was last rendered from this. What was
+	// rendered once is left alone even where a newer catalogue would refuse it.
+	Generation int64 `json:"generation,omitempty"`
 	// Runtime and its version.
 	Runtime string `json:"runtime"`
 	Version string `json:"version"`

@@ -289,3 +289,45 @@ spec:
         path: /spec/template/metadata/annotations/pod-complete.stage.kwok.x-k8s.io~1delay
         value: 1h
 `
+
+// TestRefusedEditStaysRefused pushes over a running service an edit that is over
+// budget: what runs, runs on, and no later pass takes its readiness for the
+// edit's.
+func TestRefusedEditStaysRefused(t *testing.T) {
+	team := newTeam(t, "overbudget")
+	files := only(t, "phi-4-mini")
+	pushAndApply(t, team, files)
+	ready(t, team, harness.InferenceName)
+	replace(t, files, inferenceFile, `maxUSDPerHour: "8"`, `maxUSDPerHour: "1"`)
+	push(t, team, files, "models: be thrifty")
+	w := workspace(team, harness.InferenceName)
+	refused := func(w *v1alpha1.Workspace) bool {
+		return condition.Is(w, v1alpha1.ConditionStalled) && w.Status.ObservedGeneration == w.Generation
+	}
+	if err := harness.Until(patient(t), team.Stand, w, "refused", refused); err != nil {
+		t.Fatal(err)
+	}
+	// A new pass over the same spec, as a restart or a child's event brings it.
+	if err := team.KillController(); err != nil {
+		t.Fatal(err)
+	}
+	if err := team.StartController(patient(t)); err != nil {
+		t.Fatal(err)
+	}
+	edit(t, team, w, `{"metadata":{"annotations":{"example.com/touched":"yes"}}}`, "somebody")
+	readme(t, team, "Refused", func(s string) bool { return strings.Contains(s, "Refused") })
+	if err := team.Client.Get(t.Context(), client.ObjectKeyFromObject(w), w); err != nil || !refused(w) || isReady(w) {
+		t.Errorf("an edit that is refused must stay refused: %v %v", err, w.Status.Conditions)
+	}
+	d := deployment(team)
+	if err := team.Client.Get(t.Context(), client.ObjectKeyFromObject(d), d); err != nil || d.Status.AvailableReplicas != 1 {
+		t.Errorf("what runs must run on: %v", err)
+	}
+
+	// Suspending stops the spending even though the edit is refused.
+	replace(t, files, inferenceFile, "spec:\n", "spec:\n  suspend: true\n")
+	push(t, team, files, "models: stop")
+	if err := harness.Gone(patient(t), team.Stand, pool(team, harness.InferenceName)); err != nil {
+		t.Error(err)
+	}
+}

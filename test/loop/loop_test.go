@@ -42,8 +42,12 @@ func TestLoop(t *testing.T) {
 	if tuned.Status.Instance != harness.MovedToSize {
 		t.Errorf("tuning ran on %s, want the substituted %s", tuned.Status.Instance, harness.MovedToSize)
 	}
-	if c := condition.Get(tuned, v1alpha1.ConditionResourceReady); c.Reason != v1alpha1.ReasonReleased {
-		t.Errorf("ResourceReady of a finished run has reason %s, want %s", c.Reason, v1alpha1.ReasonReleased)
+	// How the run ended is recorded first, then its nodes are given back.
+	if err := harness.Until(patient(t), team.Stand, tuned, "released", func(w *v1alpha1.Workspace) bool {
+		c := condition.Get(w, v1alpha1.ConditionResourceReady)
+		return isReady(w) && c.Status == metav1.ConditionTrue && c.Reason == v1alpha1.ReasonReleased
+	}); err != nil {
+		t.Error(err)
 	}
 	if served.Status.Inference == nil || !strings.Contains(served.Status.Inference.Endpoint, harness.InferenceName) {
 		t.Errorf("a served model says where: %+v", served.Status.Inference)

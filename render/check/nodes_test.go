@@ -1,0 +1,47 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package check_test
+
+import (
+	"testing"
+
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/utils/ptr"
+
+	"github.com/espalier-dev/espalier/render/check"
+	"github.com/espalier-dev/espalier/repo-layout/v1alpha1"
+)
+
+// TestFallbackBuysNoOtherNumber: a pool has one number of nodes, so a candidate
+// that needs another is not used: eight nodes of one GPU must not become eight
+// nodes of eight.
+func TestFallbackBuysNoOtherNumber(t *testing.T) {
+	w := &v1alpha1.Workspace{ObjectMeta: metav1.ObjectMeta{Namespace: "models", Name: "wide"}}
+	w.Spec.Resource.Candidates = []v1alpha1.Candidate{
+		{InstanceType: "Standard_NC24ads_A100_v4"},
+		{InstanceType: "Standard_ND96isr_H100_v5"},
+		{InstanceType: "Standard_NC40ads_H100_v5"},
+	}
+	w.Spec.Inference = &v1alpha1.InferenceSpec{ModelRef: v1alpha1.ModelRef{Preset: "phi-4-mini-instruct"}, Replicas: ptr.To[int32](8)}
+	a := check.Workspace(w, check.Facts{}, nil)
+	if a.Refused() {
+		t.Fatalf("refused: %v", a.Findings)
+	}
+	var used []string
+	for _, c := range a.Usable() {
+		used = append(used, c.InstanceType)
+		if c.Nodes != a.Usable()[0].Nodes {
+			t.Errorf("%s needs %d nodes, the first %d", c.InstanceType, c.Nodes, a.Usable()[0].Nodes)
+		}
+	}
+	if len(used) != 2 {
+		t.Errorf("used %v, want the two sizes of one GPU", used)
+	}
+	said := false
+	for _, f := range a.Findings {
+		said = said || f.Code == check.NodesDiffer && f.Severity == "warning"
+	}
+	if !said {
+		t.Errorf("the candidate that is left out must be a warning: %v", a.Findings)
+	}
+}
