@@ -173,14 +173,20 @@ func (s Serving) spread(m Model, i sku.Instance, n int) Report {
 			best = r
 		}
 	}
-	best.GPUs = best.TensorParallel * best.PipelineParallel * best.DataParallel
-	if idle := n*i.GPUs - best.GPUs; idle > 0 {
-		best.because(CodeHeads, "%d of %d GPUs stay idle: the %d heads of %s can be shared by %d GPUs of a node", idle, n*i.GPUs, m.Heads, m.Name, best.TensorParallel)
+	best.count(m, n, n*i.GPUs)
+	return best
+}
+
+// count sets the GPUs that n nodes use of all they have, and says what is special
+// about them.
+func (r *Report) count(m Model, n, all int) {
+	r.GPUs = r.TensorParallel * r.PipelineParallel * r.DataParallel
+	if idle := all - r.GPUs; idle > 0 {
+		r.because(CodeHeads, "%d of %d GPUs stay idle: the %d heads of %s can be shared by %d GPUs of a node", idle, all, m.Heads, m.Name, r.TensorParallel)
 	}
 	if n > 1 {
-		best.because(CodeMultiNode, "%d nodes work as one: each holds a part of the layers", n)
+		r.because(CodeMultiNode, "%d nodes work as one: each holds a part of the layers", n)
 	}
-	return best
 }
 
 // unshared says why n nodes cannot share the model.
