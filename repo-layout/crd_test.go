@@ -29,11 +29,13 @@ var bases = map[string]map[string]string{
 		"spec.tuning":    header + onA100 + tunes + fromURL + intoClaim,
 		"spec.inference": header + onA100 + serves,
 	},
-	"reposyncs":    {"": following},
+	"reposyncs":    {"": following, "spec.source.ref": fluxed},
 	"gpunodepools": {"": "apiVersion: espalier.dev/v1alpha1\nkind: GPUNodePool\nmetadata: {name: a}\nspec:\n  provider: aks\n  candidates: [{instanceType: A}]\n"},
 }
 
 const following = "apiVersion: espalier.dev/v1alpha1\nkind: RepoSync\nmetadata: {name: a}\nspec:\n  source: {git: {url: 'https://git.example.com/a.git'}}\n"
+
+const fluxed = "apiVersion: espalier.dev/v1alpha1\nkind: RepoSync\nmetadata: {name: a}\nspec:\n  source: {ref: {kind: GitRepository, name: a}}\n"
 
 // items are good elements of lists, to be repeated or broken; %d tells them apart.
 var items = map[string]string{
@@ -61,7 +63,9 @@ var celCases = map[string]string{
 	"provider existing selects nodes by nodeLabels: name at least one":                                                strings.Replace(bases["gpunodepools"][""], "aks", "existing", 1),
 	"path: a folder within the repository, relative to its root and without '..'":                                     following + "  path: a/../..\n",
 	"url: no credentials in the address; put them into a Secret and name it in secretRef":                             strings.Replace(following, "git.ex", "user:token@git.ex", 1),
-	"ref: branch or tag, not both": strings.Replace(following, "a.git'", "a.git', ref: {branch: a, tag: b}", 1),
+	"ref: branch or tag, not both":                                                     strings.Replace(following, "a.git'", "a.git', ref: {branch: a, tag: b}", 1),
+	"exactly one of source.git and source.ref is required":                             strings.Replace(following, "git: {", "ref: {kind: Bucket, name: a}, git: {", 1),
+	"report.commit.url is required with source.ref: an artifact says no clone address": fluxed + "  report: {commit: {}}\n",
 	// Of two generations, which a single document does not have: the API server's and the plan's.
 	"a Workspace cannot turn from inference into tuning or back: give the new task a Workspace of its own": "",
 	"provider is immutable: delete the pool and declare another":                                           "",

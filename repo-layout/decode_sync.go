@@ -96,7 +96,7 @@ func syncProblems(s *v1alpha1.RepoSync) []finding.Problem {
 		v.refuse(finding.NameInvalid, "metadata.name", "a name is required")
 	}
 	v.reference("metadata.name", v1alpha1.RepoSyncKind, s.Name)
-	v.source(s.Spec.Source.Git)
+	v.source(s.Spec.Source)
 	if p := s.Spec.Path; strings.HasPrefix(p, "/") || slices.Contains(strings.Split(p, "/"), "..") || len(p) > maxPath {
 		v.refuse(finding.ReferenceInvalid, "spec.path", "want a folder within the repository, relative to its root, without '..' and of at most %d characters", maxPath)
 	}
@@ -110,20 +110,33 @@ func syncProblems(s *v1alpha1.RepoSync) []finding.Problem {
 		v.secretRef("spec.hook.secretRef", &h.SecretRef)
 	}
 	if r := s.Spec.Report; r != nil && r.Commit != nil {
+		if s.Spec.Source.Git == nil && r.Commit.URL == "" {
+			v.refuse(finding.MissingField, "spec.report.commit.url", "is required with source.ref: an artifact says no clone address")
+		}
 		v.commitReport("spec.report.commit", *r.Commit)
 	}
 	return v.problems
 }
 
-func (v *validator) source(g *v1alpha1.GitSource) {
-	const path = "spec.source.git"
-	if g == nil {
-		v.refuse(finding.MissingField, path, "name the repository: spec.source.git.url")
+func (v *validator) source(s v1alpha1.Source) {
+	const path = "spec.source"
+	if (s.Git == nil) == (s.Ref == nil) {
+		v.refuse(finding.MissingField, path, "want exactly one of git, a repository to clone, and ref, a Flux source of the namespace")
 		return
 	}
-	v.cloneAddress(path+".url", g.URL)
-	v.ref(path+".ref", g.Ref)
-	v.secretRef(path+".secretRef", g.SecretRef)
+	if g := s.Git; g != nil {
+		v.cloneAddress(path+".git.url", g.URL)
+		v.ref(path+".git.ref", g.Ref)
+		v.secretRef(path+".git.secretRef", g.SecretRef)
+		return
+	}
+	kinds := []v1alpha1.SourceKind{v1alpha1.GitRepositoryKind, v1alpha1.OCIRepositoryKind, v1alpha1.BucketKind, v1alpha1.ExternalArtifactKind}
+	if !slices.Contains(kinds, s.Ref.Kind) {
+		v.refuse(finding.NotOneOf, path+".ref.kind", "want GitRepository, OCIRepository, Bucket or ExternalArtifact")
+	}
+	if s.Ref.Name == "" {
+		v.refuse(finding.MissingField, path+".ref.name", "name the source")
+	}
 }
 
 func (v *validator) substitutions(path string, table map[string]string) {

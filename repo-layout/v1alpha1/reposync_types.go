@@ -48,6 +48,8 @@ const (
 )
 
 // RepoSyncSpec says what to sync and where to report.
+//
+// +kubebuilder:validation:XValidation:rule="has(self.source.git) || !has(self.report) || !has(self.report.commit) || has(self.report.commit.url)",message="report.commit.url is required with source.ref: an artifact says no clone address"
 type RepoSyncSpec struct {
 	// Source is where the desired state comes from.
 	Source Source `json:"source"`
@@ -100,9 +102,35 @@ type Hook struct {
 }
 
 // Source is where the desired state comes from.
+//
+// +kubebuilder:validation:XValidation:rule="has(self.git) != has(self.ref)",message="exactly one of source.git and source.ref is required"
 type Source struct {
 	// Git is a repository that Espalier clones itself.
-	Git *GitSource `json:"git"`
+	Git *GitSource `json:"git,omitempty"`
+	// Ref is a Flux source of the namespace, whose artifact is used as it stands.
+	Ref *SourceRef `json:"ref,omitempty"`
+}
+
+// SourceKind is a kind of source.toolkit.fluxcd.io.
+//
+// +kubebuilder:validation:Enum=GitRepository;OCIRepository;Bucket;ExternalArtifact
+type SourceKind string
+
+// Values of SourceKind.
+const (
+	GitRepositoryKind    SourceKind = "GitRepository"
+	OCIRepositoryKind    SourceKind = "OCIRepository"
+	BucketKind           SourceKind = "Bucket"
+	ExternalArtifactKind SourceKind = "ExternalArtifact"
+)
+
+// SourceRef names a Flux source of the same namespace.
+type SourceRef struct {
+	// Kind of the source.
+	Kind SourceKind `json:"kind"`
+	// Name of the source.
+	// +kubebuilder:validation:MinLength=1
+	Name string `json:"name"`
 }
 
 // GitSource is a Git repository.

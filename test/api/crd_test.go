@@ -173,6 +173,16 @@ var cases = map[string]struct {
 		base:   sync, set: `spec: {source: {git: {ref: {branch: main, tag: v1}}}}`,
 		want: "ref: branch or tag, not both",
 	},
+	"GitAndFlux": {
+		reason: "Two sources of what is wanted would fight.",
+		base:   sync, set: `spec: {source: {ref: {kind: GitRepository, name: models}}}`,
+		want: "exactly one of source.git and source.ref is required",
+	},
+	"ReportWithoutAddress": {
+		reason: "A Flux artifact does not say where to push.",
+		base:   sync, set: `spec: {source: {git: null, ref: {kind: GitRepository, name: models}}, report: {commit: {}}}`,
+		want: "report.commit.url is required with source.ref: an artifact says no clone address",
+	},
 	"PoolChangesProvider": {
 		reason: "Nodes do not move between clouds.",
 		base:   pool, update: `spec: {provider: existing, nodeLabels: {a: b}}`,

@@ -1,0 +1,124 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package source
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strings"
+	"time"
+
+	fluxfetch "github.com/fluxcd/pkg/http/fetch"
+	"github.com/fluxcd/pkg/tar"
+	"github.com/go-git/go-billy/v5/helper/iofs"
+	"github.com/go-git/go-billy/v5/memfs"
+	"github.com/go-git/go-billy/v5/util"
+
+	"github.com/espalier-dev/espalier/reconciler/git"
+	"github.com/espalier-dev/espalier/repo-layout/v1alpha1"
+)
+
+// artifactRetries is how often a download is tried within its timeout.
+const artifactRetries = 2
+
+// Artifact names the artifact of a Flux source.
+type Artifact struct {
+	// URL, Revision and Digest as the source's status says them.
+	URL, Revision, Digest string
+	// Timeout bounds the download. 0: git.DefaultTimeout.
+	Timeout time.Duration
+}
+
+// FetchArtifact returns the files of an artifact as a Commit without an author.
+// The digest is verified before anything is unpacked, and identifies what is
+// kept: an artifact that is held costs no request.
+//
+// Errors are *Error, or context.Canceled when ctx was cancelled.
+func (s *Store) FetchArtifact(ctx context.Context, a Artifact) (*Commit, error) {
+	key := "artifact " + a.URL + " " + a.Digest
+	if kept := s.take(key); kept != nil {
+		return kept, nil
+	}
+	timeout := a.Timeout
+	if timeout <= 0 {
+		timeout = git.DefaultTimeout
+	}
+	ctx, cancel := context.WithTimeout(ctx, timeout)
+	defer cancel()
+	dir, err := os.MkdirTemp("", "espalier-artifact-")
+	if err != nil {
+		return nil, fmt.Errorf("making a folder for the artifact: %w", err)
+	}
+	defer os.RemoveAll(dir)
+	limit := s.maxBytes()
+	fetcher := fluxfetch.New(fluxfetch.WithRetries(artifactRetries), fluxfetch.WithMaxDownloadSize(limit),
+		fluxfetch.WithUntar(tar.WithMaxUntarSize(limit), tar.WithSkipSymlinks()))
+	if err := fetcher.FetchWithContext(ctx, a.URL, a.Digest, dir); err != nil {
+		return nil, artifactError(ctx, a, err)
+	}
+	tree, bytes, err := intoMemory(dir)
+	if err != nil {
+		return nil, err
+	}
+	commit := &Commit{Revision: a.Revision, Hash: hashOf(a), Tree: tree}
+	s.keep(entry{key: key, commit: commit, bytes: bytes})
+	return commit, nil
+}
+
+func (s *Store) maxBytes() int {
+	if s.opts.MaxBytes > 0 {
+		return int(s.opts.MaxBytes)
+	}
+	return int(git.DefaultMaxBytes)
+}
+
+// hashOf is the commit in an artifact's revision, branch@sha1:hash; the digest
+// where the revision names none.
+func hashOf(a Artifact) string {
+	if i := strings.LastIndex(a.Revision, ":"); i >= 0 {
+		return a.Revision[i+1:]
+	}
+	return strings.TrimPrefix(a.Digest, "sha256:")
+}
+
+func artifactError(ctx context.Context, a Artifact, err error) error {
+	switch {
+	case errors.Is(ctx.Err(), context.Canceled):
+		return ctx.Err()
+	case errors.Is(err, fluxfetch.ErrFileNotFound):
+		err = fmt.Errorf("the artifact of revision %s is gone from source-controller: a newer one replaces it, which is looked for again", a.Revision)
+	default:
+		err = fmt.Errorf("the artifact of revision %s could not be fetched from source-controller: %w", a.Revision, err)
+	}
+	return &Error{Reason: v1alpha1.ReasonSourceUnreachable, Err: err}
+}
+
+// intoMemory reads a folder into memory, so that nothing of it stays on a disk,
+// and says how many bytes its files have.
+func intoMemory(dir string) (fs.FS, int64, error) {
+	memory := memfs.New()
+	var bytes int64
+	err := filepath.WalkDir(dir, func(name string, d fs.DirEntry, err error) error {
+		if err != nil || !d.Type().IsRegular() {
+			return err
+		}
+		content, err := os.ReadFile(name)
+		if err != nil {
+			return err
+		}
+		bytes += int64(len(content))
+		relative, err := filepath.Rel(dir, name)
+		if err != nil {
+			return err
+		}
+		return util.WriteFile(memory, filepath.ToSlash(relative), content, 0o444)
+	})
+	if err != nil {
+		return nil, 0, fmt.Errorf("reading the artifact: %w", err)
+	}
+	return iofs.New(memory), bytes, nil
+}

@@ -1,0 +1,100 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package source
+
+import (
+	"archive/tar"
+	"bytes"
+	"compress/gzip"
+	"crypto/sha256"
+	"encoding/hex"
+	"errors"
+	"io/fs"
+	"net/http"
+	"net/http/httptest"
+	"strings"
+	"sync/atomic"
+	"testing"
+
+	"github.com/espalier-dev/espalier/repo-layout/v1alpha1"
+)
+
+// tarball packs files as source-controller does.
+func tarball(t *testing.T, files map[string]string) (content []byte, digest string) {
+	t.Helper()
+	var b bytes.Buffer
+	zip := gzip.NewWriter(&b)
+	out := tar.NewWriter(zip)
+	for name, text := range files {
+		header := &tar.Header{Name: name, Mode: 0o644, Size: int64(len(text)), Typeflag: tar.TypeReg}
+		if target, isLink := strings.CutPrefix(text, "-> "); isLink {
+			header.Typeflag, header.Linkname, header.Size, text = tar.TypeSymlink, target, 0, ""
+		}
+		if err := out.WriteHeader(header); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := out.Write([]byte(text)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := errors.Join(out.Close(), zip.Close()); err != nil {
+		t.Fatal(err)
+	}
+	sum := sha256.Sum256(b.Bytes())
+	return b.Bytes(), "sha256:" + hex.EncodeToString(sum[:])
+}
+
+func TestFetchArtifact(t *testing.T) {
+	const revision = "main@sha1:0123456789012345678901234567890123456789"
+	content, digest := tarball(t, map[string]string{
+		"models/kustomization.yaml": "resources: []\n",
+		"models/escape":             "-> /etc/passwd",
+	})
+	var requests atomic.Int32
+	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		requests.Add(1)
+		if r.URL.Path != "/a.tar.gz" {
+			http.NotFound(w, r)
+			return
+		}
+		_, _ = w.Write(content)
+	}))
+	t.Cleanup(server.Close)
+	store := NewStore(Options{})
+
+	commit, err := store.FetchArtifact(t.Context(), Artifact{URL: server.URL + "/a.tar.gz", Revision: revision, Digest: digest})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if commit.Revision != revision || commit.Hash != strings.TrimPrefix(revision, "main@sha1:") {
+		t.Errorf("revision %s, hash %s", commit.Revision, commit.Hash)
+	}
+	if text, err := fs.ReadFile(commit.Tree, "models/kustomization.yaml"); err != nil || string(text) != "resources: []\n" {
+		t.Errorf("reading a file of the artifact: %q, %v", text, err)
+	}
+	if _, err := fs.Stat(commit.Tree, "models/escape"); !errors.Is(err, fs.ErrNotExist) {
+		t.Errorf("a symbolic link must not get into the tree: %v", err)
+	}
+	again, err := store.FetchArtifact(t.Context(), Artifact{URL: server.URL + "/a.tar.gz", Revision: revision, Digest: digest})
+	if err != nil || again != commit || requests.Load() != 1 {
+		t.Errorf("an artifact that is held must cost no request: %d requests, %v", requests.Load(), err)
+	}
+
+	for name, c := range map[string]struct {
+		reason string
+		path   string
+		digest string
+		want   string
+	}{
+		"Tampered": {"What does not have the digest is never unpacked.", "/a.tar.gz", "sha256:" + strings.Repeat("0", 64), "digest"},
+		"Replaced": {"source-controller drops old artifacts; the next look finds the new one.", "/old.tar.gz", digest, "gone"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			_, err := NewStore(Options{}).FetchArtifact(t.Context(), Artifact{URL: server.URL + c.path, Revision: revision, Digest: c.digest})
+			var failure *Error
+			if !errors.As(err, &failure) || failure.Reason != v1alpha1.ReasonSourceUnreachable || !strings.Contains(err.Error(), c.want) {
+				t.Errorf("%s\ngot %v, want a %s with %q", c.reason, err, v1alpha1.ReasonSourceUnreachable, c.want)
+			}
+		})
+	}
+}
