@@ -10,7 +10,7 @@ GO ?= go
 export CGO_ENABLED ?= 0
 
 # What `make generate` writes, and `make verify` compares with the commit.
-GENERATED := deploy/crd deploy/rbac/role.yaml repo-layout/v1alpha1/zz_generated.deepcopy.go
+GENERATED := test/loop/testdata/flux deploy/crd deploy/rbac/role.yaml repo-layout/v1alpha1/zz_generated.deepcopy.go
 
 .PHONY: help
 help: ## Show this help
@@ -65,6 +65,7 @@ presubmit: verify lint test ## What a pull request must pass
 generate: bin/controller-gen ## Generate CRDs, RBAC and deep copies from the Go types
 	bin/controller-gen object crd paths=./repo-layout/v1alpha1/... output:crd:dir=deploy/crd
 	bin/controller-gen rbac:roleName=espalier paths=./reconciler/... output:rbac:dir=deploy/rbac
+	bin/controller-gen crd paths=github.com/fluxcd/source-controller/api/v1 output:crd:dir=test/loop/testdata/flux
 
 .PHONY: verify
 verify: generate ## Fail when generated files, go.mod or the formatting are not as they should be

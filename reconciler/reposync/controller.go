@@ -80,9 +80,9 @@ func New(d Deps) *Reconciler {
 }
 
 // SetupWithManager registers the controller and its watches.
-func (r *Reconciler) SetupWithManager(mgr ctrl.Manager) error {
+func (r *Reconciler) SetupWithManager(ctx context.Context, mgr ctrl.Manager) error {
 	asked := predicate.Or(predicate.GenerationChangedPredicate{}, predicate.AnnotationChangedPredicate{})
-	return ctrl.NewControllerManagedBy(mgr).
+	b := ctrl.NewControllerManagedBy(mgr).
 		Named("reposync").
 		For(&v1alpha1.RepoSync{}, builder.WithPredicates(asked)).
 		Watches(&v1alpha1.Workspace{}, handler.EnqueueRequestsFromMapFunc(syncOf)).
@@ -90,8 +90,11 @@ func (r *Reconciler) SetupWithManager(mgr ctrl.Manager) error {
 		WithOptions(controller.Options{
 			MaxConcurrentReconciles: 4,
 			RateLimiter:             workqueue.NewTypedItemExponentialFailureRateLimiter[reconcile.Request](retryFirst, retryMost),
-		}).
-		Complete(r)
+		})
+	if err := r.watchFlux(ctx, mgr, b); err != nil {
+		return err
+	}
+	return b.Complete(r)
 }
 
 // syncOf maps an applied object to its RepoSync.

@@ -95,6 +95,9 @@ func (r *Reconciler) write(ctx context.Context, p *pass, files map[string][]byte
 // the source's.
 func (r *Reconciler) target(ctx context.Context, s *v1alpha1.RepoSync) (report.Target, error) {
 	to, from := s.Spec.Report.Commit, s.Spec.Source.Git
+	if from == nil {
+		from = &v1alpha1.GitSource{} // a Flux source: the report has an address of its own
+	}
 	url := to.URL
 	if url == "" {
 		url = from.URL
@@ -120,7 +123,7 @@ func (r *Reconciler) target(ctx context.Context, s *v1alpha1.RepoSync) (report.T
 
 // reportSecret is the write credential: the report's own, else the source's.
 func reportSecret(s *v1alpha1.RepoSync) *v1alpha1.LocalObjectReference {
-	if ref := s.Spec.Report.Commit.SecretRef; ref != nil {
+	if ref := s.Spec.Report.Commit.SecretRef; ref != nil || s.Spec.Source.Git == nil {
 		return ref
 	}
 	return s.Spec.Source.Git.SecretRef

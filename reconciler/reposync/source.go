@@ -26,18 +26,12 @@ func (r *Reconciler) source(ctx context.Context, p *pass) error {
 	if !asked && !p.mustLook(r.Clock()) {
 		return nil
 	}
-	git := p.sync.Spec.Source.Git
-	auth, err := r.secret(ctx, p.sync.Namespace, git.SecretRef)
+	commit, err := r.read(ctx, p.sync)
 	if err != nil {
+		if asked { // the question stands until it is answered
+			r.asked.Store(p.sync.UID, true)
+		}
 		return err
-	}
-	commit, err := r.Source.Fetch(ctx, source.Request{URL: git.URL, Ref: git.Ref, Auth: auth, Timeout: p.sync.Spec.Timeout.Duration})
-	var failure *source.Error
-	if errors.As(err, &failure) {
-		return fault.Retry(failure.Reason, namingSecret(err, failure.Reason, p.sync.Namespace, git.SecretRef))
-	}
-	if err != nil {
-		return fault.Retry(v1alpha1.ReasonSourceUnreachable, err)
 	}
 	p.looked = true
 	p.kept.commit, p.kept.lookedAt, p.kept.generation = commit, r.Clock(), p.sync.Generation
@@ -45,6 +39,34 @@ func (r *Reconciler) source(ctx context.Context, p *pass) error {
 	p.sync.Status.LastHandledReconcileAt = p.sync.Annotations[repolayout.AnnotationReconcileAt]
 	condition.True(p.sync, v1alpha1.ConditionSourceReady, v1alpha1.ReasonSucceeded, "Read revision "+commit.Revision)
 	return nil
+}
+
+// read reads the commit, from Git or from a Flux source.
+func (r *Reconciler) read(ctx context.Context, s *v1alpha1.RepoSync) (*source.Commit, error) {
+	if s.Spec.Source.Ref != nil {
+		commit, err := r.readArtifact(ctx, s)
+		return commit, retryable(err, s, nil)
+	}
+	git := s.Spec.Source.Git
+	auth, err := r.secret(ctx, s.Namespace, git.SecretRef)
+	if err != nil {
+		return nil, err
+	}
+	commit, err := r.Source.Fetch(ctx, source.Request{URL: git.URL, Ref: git.Ref, Auth: auth, Timeout: s.Spec.Timeout.Duration})
+	return commit, retryable(err, s, git.SecretRef)
+}
+
+// retryable gives an error of a source its reason: waiting can help against all
+// of them.
+func retryable(err error, s *v1alpha1.RepoSync, ref *v1alpha1.LocalObjectReference) error {
+	var failure *source.Error
+	switch {
+	case err == nil:
+		return nil
+	case errors.As(err, &failure):
+		return fault.Retry(failure.Reason, namingSecret(err, failure.Reason, s.Namespace, ref))
+	}
+	return fault.Retry(fault.Reason(err, v1alpha1.ReasonSourceUnreachable), err)
 }
 
 // namingSecret adds which Secret a refused credential came from.

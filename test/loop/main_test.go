@@ -9,6 +9,7 @@ import (
 	"context"
 	"fmt"
 	"os"
+	"path/filepath"
 	"strings"
 	"sync"
 	"testing"
@@ -18,6 +19,7 @@ import (
 
 	"github.com/espalier-dev/espalier/reconciler/condition"
 	"github.com/espalier-dev/espalier/repo-layout/v1alpha1"
+	"github.com/espalier-dev/espalier/test/cluster"
 	"github.com/espalier-dev/espalier/test/harness"
 )
 
@@ -54,6 +56,10 @@ func theStand(t *testing.T) *harness.Stand {
 			CreateDelay: 500 * time.Millisecond, GPUDelay: 300 * time.Millisecond, DeleteDelay: 300 * time.Millisecond,
 			JobDuration: time.Second, PollInterval: 200 * time.Millisecond, Out: os.Stderr,
 		})
+		if stand.err == nil {
+			// Flux's kinds, generated from its API package: see make generate.
+			stand.err = cluster.InstallCRDs(ctx, stand.Cluster.Config, filepath.Join("testdata", "flux"))
+		}
 		if stand.err == nil {
 			stand.err = stand.StartController(ctx)
 		}
