@@ -211,6 +211,7 @@ func (st *story) reported(ctx context.Context, what string, holds func(files map
 	if err != nil {
 		return fmt.Errorf("waiting for the status branch to report %s: %w; its README says:\n%s", what, err, last)
 	}
+	st.told.look() // so that what was waited for is on the screen
 	return nil
 }
 

@@ -68,6 +68,7 @@ func main() {
 func run(ctx context.Context, o options, out io.Writer) error {
 	log.SetLogger(zap.New(zap.WriteTo(io.Discard))) // the watches' own talk
 	s := newScreen(out)
+	defer s.close()
 	s.heading("Espalier: from git push to GPUs, and back to Git")
 	s.say("Everything below is real but for two things: Azure is a fake that speaks its protocol, and the nodes are simulated. Simulated nodes run no container: kwok plays their kubelets, and says of the tuning Job that it completed.")
 	if err := buildPrograms(ctx, s); err != nil {

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"sync"
 	"time"
 
 	appsv1 "k8s.io/api/apps/v1"
@@ -22,8 +23,7 @@ import (
 )
 
 // narrate tells on the screen what the API server says of everything in the
-// team's namespace, and what appears on its status branch, until ctx ends. It
-// only watches.
+// team's namespace until ctx ends. It only watches.
 func narrate(ctx context.Context, s *screen, team *harness.Team) error {
 	seen, err := cache.New(team.Cluster.Config, cache.Options{
 		Scheme:            team.Client.Scheme(),
@@ -54,7 +54,6 @@ func narrate(ctx context.Context, s *screen, team *harness.Team) error {
 	if !seen.WaitForCacheSync(ctx) {
 		return ctx.Err()
 	}
-	go followBranch(ctx, s, team)
 	return nil
 }
 
@@ -88,28 +87,43 @@ func watch[T client.Object](ctx context.Context, seen cache.Cache, s *screen, ki
 // lookAtBranch is how often the status branch is read.
 const lookAtBranch = 300 * time.Millisecond
 
-// followBranch tells each new commit of the status branch.
-func followBranch(ctx context.Context, s *screen, team *harness.Team) {
+// branch tells each new commit of the status branch, once.
+type branch struct {
+	screen *screen
+	team   *harness.Team
+
+	mu    sync.Mutex
+	known int // commits told
+}
+
+// follow looks until ctx ends.
+func (b *branch) follow(ctx context.Context) {
 	ticker := time.NewTicker(lookAtBranch)
 	defer ticker.Stop()
-	known := 0
 	for {
 		select {
 		case <-ctx.Done():
 			return
 		case <-ticker.C:
+			b.look()
 		}
-		log, err := team.Git.Log(team.Repo, team.StatusBranch())
-		if err != nil {
-			continue // the branch is not there yet
-		}
-		fresh := slices.Clone(log[:len(log)-known])
-		slices.Reverse(fresh)
-		for _, c := range fresh {
-			tellCommit(s, c)
-		}
-		known = len(log)
 	}
+}
+
+// look tells the commits that are new.
+func (b *branch) look() {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	log, err := b.team.Git.Log(b.team.Repo, b.team.StatusBranch())
+	if err != nil {
+		return // the branch is not there yet
+	}
+	fresh := slices.Clone(log[:len(log)-b.known])
+	slices.Reverse(fresh)
+	for _, c := range fresh {
+		tellCommit(b.screen, c)
+	}
+	b.known = len(log)
 }
 
 func tellCommit(s *screen, c gitserver.Commit) {

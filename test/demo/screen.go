@@ -45,6 +45,13 @@ func (s *screen) Write(b []byte) (int, error) {
 	return s.out.Write(b)
 }
 
+// close ends the output: a watch may still be telling when the demo is over.
+func (s *screen) close() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.out = io.Discard
+}
+
 // restartClock makes elapsed times count from now.
 func (s *screen) restartClock() {
 	s.mu.Lock()

@@ -31,6 +31,7 @@ type story struct {
 	stand *harness.Stand
 	team  *harness.Team
 	work  *worktree
+	told  *branch
 	dir   string
 	guest bool               // in a cluster that is not ours to throw away
 	quiet context.CancelFunc // ends the narration
@@ -96,6 +97,8 @@ func newStory(ctx context.Context, s *screen, o options) (_ *story, err error) {
 	}
 	watching, quiet := context.WithCancel(ctx)
 	st.quiet = quiet
+	st.told = &branch{screen: s, team: st.team}
+	go st.told.follow(watching)
 	return st, narrate(watching, s, st.team)
 }
 
