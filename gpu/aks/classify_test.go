@@ -63,7 +63,7 @@ func TestClassify(t *testing.T) {
 		"BusyCluster409":      {"The code of every quota, with the text of a busy cluster.", response(409, nil, top("OperationNotAllowed", textBusy)), pool.ClassBusy},
 		"BusyPool400":         {"The same with the other status.", response(400, nil, top("OperationNotAllowed", textPool)), pool.ClassBusy},
 		"BusyManagedCluster":  {"A third text of the same.", response(409, nil, top("OperationNotAllowed", "managed cluster operation not allowed: another operation in agentpool")), pool.ClassBusy},
-		"BusyOverridden":      {"An old text, misspelt by the service.", response(409, nil, top("OperationNotAllowed", "operation was overriden and canceled by a later operation")), pool.ClassBusy}, //nolint:misspell // verbatim
+		"BusyOverridden":      {"An old text, misspelt by the service.", response(409, nil, top("OperationNotAllowed", "operation was overriden and canceled by a later operation")), pool.ClassBusy},
 		"Preempted":           {"A later operation won.", response(409, nil, top("AKSOperationPreempted", "preempted")), pool.ClassBusy},
 		"PreemptedByDelete":   {"So did a delete.", response(409, nil, top("AKSOperationPreemptedByDelete", "preempted")), pool.ClassBusy},
 		"Precondition":        {"The ETag is old, or the pool exists.", response(412, nil, top("PreconditionFailed", "the condition is not met")), pool.ClassPrecondition},

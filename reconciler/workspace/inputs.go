@@ -26,21 +26,35 @@ const lookAgain = 30 * time.Second
 
 // children reads what is there of the Workspace's pools and workload.
 func (r *Reconciler) children(ctx context.Context, p *pass) error {
+	p.wasRecorded = p.ws.Status.Tuning != nil && p.ws.Status.Tuning.FinishedAt != nil
+	if err := r.pools(ctx, p); err != nil {
+		return err
+	}
+	return r.workloads(ctx, p)
+}
+
+// pools reads the pool that the pods run on, and the Workspace's own where it
+// has moved to a shared one.
+func (r *Reconciler) pools(ctx context.Context, p *pass) error {
 	key := client.ObjectKeyFromObject(p.ws)
 	own, err := r.findPool(ctx, key)
 	if err != nil {
 		return err
 	}
 	p.pool = own
-	if shared := p.ws.Spec.Resource.NodePool; shared != "" && shared != key.Name {
-		if own != nil && metav1.IsControlledBy(own, p.ws) {
-			p.left = own
-		}
-		if p.pool, err = r.findPool(ctx, types.NamespacedName{Namespace: key.Namespace, Name: shared}); err != nil {
-			return err
-		}
+	shared := p.ws.Spec.Resource.NodePool
+	if shared == "" || shared == key.Name {
+		return nil
 	}
-	p.wasRecorded = p.ws.Status.Tuning != nil && p.ws.Status.Tuning.FinishedAt != nil
+	if own != nil && metav1.IsControlledBy(own, p.ws) {
+		p.left = own
+	}
+	p.pool, err = r.findPool(ctx, types.NamespacedName{Namespace: key.Namespace, Name: shared})
+	return err
+}
+
+func (r *Reconciler) workloads(ctx context.Context, p *pass) error {
+	key := client.ObjectKeyFromObject(p.ws)
 	deployment := &appsv1.Deployment{}
 	found, err := r.find(ctx, key, deployment)
 	if err != nil {

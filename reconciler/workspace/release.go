@@ -17,11 +17,10 @@ import (
 // release gives the nodes back when a tuning run is done, well or badly, and
 // while a Workspace is suspended: nobody pays for a GPU that waits.
 func (r *Reconciler) release(ctx context.Context, p *pass) error {
-	ws := p.ws
 	done := p.finished()
 	// A Job stays where it is; a Deployment moves with its template.
-	if p.left != nil && p.left.DeletionTimestamp.IsZero() && (ws.Spec.Tuning == nil || done) {
-		if err := r.deletePool(ctx, p.left); err != nil {
+	if p.ws.Spec.Tuning == nil || done {
+		if err := r.giveBack(ctx, p.ws, p.left); err != nil {
 			return err
 		}
 	}
@@ -31,20 +30,26 @@ func (r *Reconciler) release(ctx context.Context, p *pass) error {
 		// that tell it may be gone with their nodes.
 		p.after = retryFirst
 		return nil
-	case !done && !ws.Spec.Suspend:
+	case !done && !p.ws.Spec.Suspend:
 		return nil
 	}
-	if p.pool != nil && metav1.IsControlledBy(p.pool, ws) && p.pool.DeletionTimestamp.IsZero() {
-		if err := r.deletePool(ctx, p.pool); err != nil {
-			return err
-		}
+	if err := r.giveBack(ctx, p.ws, p.pool); err != nil {
+		return err
 	}
 	if done {
-		condition.True(ws, v1alpha1.ConditionResourceReady, v1alpha1.ReasonReleased, "The run is done and its nodes are given back")
+		condition.True(p.ws, v1alpha1.ConditionResourceReady, v1alpha1.ReasonReleased, "The run is done and its nodes are given back")
 		return nil
 	}
-	condition.False(ws, v1alpha1.ConditionResourceReady, v1alpha1.ReasonSuspended, "Suspended: the nodes are given back")
+	condition.False(p.ws, v1alpha1.ConditionResourceReady, v1alpha1.ReasonSuspended, "Suspended: the nodes are given back")
 	return nil
+}
+
+// giveBack deletes a pool that is the Workspace's own and not on its way already.
+func (r *Reconciler) giveBack(ctx context.Context, ws *v1alpha1.Workspace, pool *v1alpha1.GPUNodePool) error {
+	if pool == nil || !metav1.IsControlledBy(pool, ws) || !pool.DeletionTimestamp.IsZero() {
+		return nil
+	}
+	return r.deletePool(ctx, pool)
 }
 
 // windDown is for a pass that an earlier step has stopped: the spec is refused,

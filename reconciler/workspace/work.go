@@ -65,24 +65,32 @@ func (r *Reconciler) tune(ctx context.Context, p *pass) error {
 		return err
 	}
 	job := p.job()
-	switch {
-	case job != nil && gaveUp(job) && p.askedAgain(string(job.UID)):
-		if err := r.deleteJob(ctx, job); err != nil {
-			return err
+	if job == nil {
+		if p.ws.Spec.Suspend || !p.poolReady() {
+			return nil
 		}
-		return fault.Wait(v1alpha1.ReasonProgressing, 0, "The run that gave up is being removed before its inputs run once more")
-	case job != nil && p.poolReady() && gpusOf(job) != p.gpusWanted():
-		if err := r.deleteJob(ctx, job); err != nil {
-			return err
-		}
-		return fault.Wait(v1alpha1.ReasonProgressing, 0, "The nodes have another number of GPUs now: the run goes on from its last checkpoint in a new Job")
-	case job == nil && (p.ws.Spec.Suspend || !p.poolReady()):
-		return nil
-	case job == nil:
 		_, err := r.applyChild(ctx, p.ws, p.out.Workload.DeepCopy())
 		return err
 	}
+	if why := p.startsOver(job); why != "" {
+		if err := r.deleteJob(ctx, job); err != nil {
+			return err
+		}
+		return fault.Wait(v1alpha1.ReasonProgressing, 0, "%s", why)
+	}
 	return r.suspendJob(ctx, job, p.ws.Spec.Suspend)
+}
+
+// startsOver says why a Job of the same inputs takes this one's place, "" when
+// it is to stay.
+func (p *pass) startsOver(job *batchv1.Job) string {
+	switch {
+	case gaveUp(job) && p.askedAgain(string(job.UID)):
+		return "The run that gave up is being removed before its inputs run once more"
+	case p.poolReady() && gpusOf(job) != p.gpusWanted():
+		return "The nodes have another number of GPUs now: the run goes on from its last checkpoint in a new Job"
+	}
+	return ""
 }
 
 // suspendJob suspends a Job or lets it go on.

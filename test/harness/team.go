@@ -115,12 +115,13 @@ func Until[T client.Object](ctx context.Context, s *Stand, o T, what string, hol
 	key := client.ObjectKeyFromObject(o)
 	seen := "nothing"
 	err := wait.PollUntilContextCancel(ctx, 50*time.Millisecond, true, func(ctx context.Context) (bool, error) {
-		if err := s.Client.Get(ctx, key, o); err != nil {
+		err := s.Client.Get(ctx, key, o)
+		if err != nil {
 			seen = err.Error()
-			return false, nil
+		} else {
+			seen = describe(o)
 		}
-		seen = describe(o)
-		return holds(o), nil
+		return err == nil && holds(o), nil
 	})
 	if err != nil {
 		return fmt.Errorf("waiting for %T %s to be %s: %w; last seen: %s", o, key, what, err, seen)

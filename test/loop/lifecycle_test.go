@@ -121,7 +121,7 @@ func TestFieldConflict(t *testing.T) {
 	team := newTeam(t, "conflict")
 	appliedCommit(t, team, pushAndApply(t, team, only(t, "phi-4-mini")))
 	w := workspace(team, harness.InferenceName)
-	edit(t, team, w, `{"spec":{"inference":{"contextLength":1024}}}`, "somebody")
+	edit(t, team, w, `{"spec":{"inference":{"contextLength":1024}}}`)
 
 	c := syncCondition(t, team, v1alpha1.ConditionFieldConflict, v1alpha1.ReasonFieldConflict)
 	for _, part := range []string{"contextLength", "somebody", repolayout.AnnotationForceConflicts} {
@@ -129,7 +129,7 @@ func TestFieldConflict(t *testing.T) {
 			t.Errorf("the condition does not say %q: %s", part, c.Message)
 		}
 	}
-	edit(t, team, w, `{"metadata":{"annotations":{"`+repolayout.AnnotationForceConflicts+`":"true"}}}`, "somebody")
+	edit(t, team, w, `{"metadata":{"annotations":{"`+repolayout.AnnotationForceConflicts+`":"true"}}}`)
 	if err := harness.Until(patient(t), team.Stand, w, "as Git says", func(w *v1alpha1.Workspace) bool { return w.Spec.Inference.ContextLength == 32768 }); err != nil {
 		t.Error(err)
 	}
@@ -145,9 +145,9 @@ func pushAndApply(t *testing.T, team *harness.Team, files map[string]string) str
 	return commit
 }
 
-func edit(t *testing.T, team *harness.Team, o client.Object, patch, manager string) {
+func edit(t *testing.T, team *harness.Team, o client.Object, patch string) {
 	t.Helper()
-	if err := team.Client.Patch(t.Context(), o, client.RawPatch("application/merge-patch+json", []byte(patch)), client.FieldOwner(manager)); err != nil {
+	if err := team.Client.Patch(t.Context(), o, client.RawPatch("application/merge-patch+json", []byte(patch)), client.FieldOwner("somebody")); err != nil {
 		t.Fatal(err)
 	}
 }
@@ -236,7 +236,7 @@ func TestFailedRun(t *testing.T) {
 		t.Error(err)
 	}
 	readme(t, team, "Failed", func(s string) bool { return strings.Contains(s, "Failed") })
-	edit(t, team, workspace(team, harness.TuningName), `{"metadata":{"annotations":{"`+repolayout.AnnotationRetry+`":"`+first+`"}}}`, "somebody")
+	edit(t, team, workspace(team, harness.TuningName), `{"metadata":{"annotations":{"`+repolayout.AnnotationRetry+`":"`+first+`"}}}`)
 	failedRun(t, team, first)
 	if err := harness.Gone(patient(t), team.Stand, pool(team, harness.TuningName)); err != nil {
 		t.Error(err)
@@ -314,7 +314,7 @@ func TestRefusedEditStaysRefused(t *testing.T) {
 	if err := team.StartController(patient(t)); err != nil {
 		t.Fatal(err)
 	}
-	edit(t, team, w, `{"metadata":{"annotations":{"example.com/touched":"yes"}}}`, "somebody")
+	edit(t, team, w, `{"metadata":{"annotations":{"example.com/touched":"yes"}}}`)
 	readme(t, team, "Refused", func(s string) bool { return strings.Contains(s, "Refused") })
 	if err := team.Client.Get(t.Context(), client.ObjectKeyFromObject(w), w); err != nil || !refused(w) || isReady(w) {
 		t.Errorf("an edit that is refused must stay refused: %v %v", err, w.Status.Conditions)
