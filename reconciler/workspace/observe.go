@@ -139,11 +139,12 @@ func (r *Reconciler) observeTuning(ctx context.Context, p *pass) error {
 			return err
 		}
 	}
-	if trouble != "" {
+	switch {
+	case trouble != "":
 		condition.False(ws, v1alpha1.ConditionJobStarted, v1alpha1.ReasonPodsCannotStart, trouble)
-	} else if job.Status.StartTime != nil && job.Status.Active+job.Status.Succeeded+job.Status.Failed > 0 {
+	case ws.Status.Tuning.Attempts > 0: // a started run stays started, also between two of its pods
 		condition.True(ws, v1alpha1.ConditionJobStarted, v1alpha1.ReasonJobRunning, "Job "+job.Name+" was started")
-	} else {
+	default:
 		condition.False(ws, v1alpha1.ConditionJobStarted, v1alpha1.ReasonWaitingForPods, "Job "+job.Name+" waits for its pod")
 	}
 	if err := r.concludeJob(ctx, p, job); err != nil || trouble == "" {
@@ -160,6 +161,8 @@ func tuningStatus(p *pass, job *batchv1.Job) *v1alpha1.TuningStatus {
 	}
 	if was := p.ws.Status.Tuning; was != nil && was.UID == string(job.UID) {
 		t.Adapter = was.Adapter
+		// Between the end of a pod and its being counted, the Job counts it nowhere.
+		t.Attempts = max(t.Attempts, was.Attempts)
 		if t.Digest == "" {
 			t.Digest = was.Digest
 		}
