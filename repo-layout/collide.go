@@ -36,6 +36,12 @@ func Collisions(entries []Entry) []v1alpha1.Finding {
 	return findings
 }
 
+// Namespace is what the document names as its namespace, "" when nothing.
+func (d Decoded) Namespace() string {
+	_, namespace, _ := d.identity()
+	return namespace
+}
+
 func (e Entry) where() string {
 	if e.Position != nil {
 		if file, line := e.Position.At("metadata.name"); file != "" {

@@ -40,6 +40,9 @@ func DecodeSync(doc []byte, pos Position) (*v1alpha1.RepoSync, []v1alpha1.Findin
 	return s, findings
 }
 
+// MinInterval is the shortest spec.interval of a RepoSync.
+const MinInterval = time.Second
+
 const (
 	maxPath          = 512
 	maxSubstitutions = 64
@@ -100,7 +103,7 @@ func syncProblems(s *v1alpha1.RepoSync) []finding.Problem {
 	if p := s.Spec.Path; strings.HasPrefix(p, "/") || slices.Contains(strings.Split(p, "/"), "..") || len(p) > maxPath {
 		v.refuse(finding.ReferenceInvalid, "spec.path", "want a folder within the repository, relative to its root, without '..' and of at most %d characters", maxPath)
 	}
-	v.timeout("spec.interval", s.Spec.Interval.Duration)
+	v.interval("spec.interval", s.Spec.Interval.Duration)
 	v.timeout("spec.timeout", s.Spec.Timeout.Duration)
 	if p := s.Spec.DeletionPolicy; p != v1alpha1.Delete && p != v1alpha1.Orphan {
 		v.refuse(finding.NotOneOf, "spec.deletionPolicy", "want %s or %s", v1alpha1.Delete, v1alpha1.Orphan)
@@ -136,6 +139,12 @@ func (v *validator) source(s v1alpha1.Source) {
 	}
 	if s.Ref.Name == "" {
 		v.refuse(finding.MissingField, path+".ref.name", "name the source")
+	}
+}
+
+func (v *validator) interval(field string, d time.Duration) {
+	if d < MinInterval {
+		v.refuse(finding.DurationInvalid, field, "want a duration of at least %s, such as 1m", MinInterval)
 	}
 }
 

@@ -34,8 +34,9 @@ const (
 	AnnotationSource = "espalier.dev/source"
 	// AnnotationSubstituted lists old=new instance types that the RepoSync replaced.
 	AnnotationSubstituted = "espalier.dev/substituted"
-	// AnnotationApprovePrune on a RepoSync, set to a revision's commit, approves
-	// a prune that was held at that commit.
+	// AnnotationApprovePrune on a RepoSync approves one prune that was held. Its
+	// value is the token of the condition PruneHeld, which names the commit and
+	// what is deleted.
 	AnnotationApprovePrune = "espalier.dev/approve-prune"
 	// AnnotationForceConflicts on an object takes over fields that another
 	// manager owns.

@@ -58,9 +58,11 @@ type RepoSyncSpec struct {
 	// +kubebuilder:validation:MaxLength=512
 	// +kubebuilder:validation:XValidation:rule="!self.startsWith('/') && !self.split('/').exists(p, p == '..')",message="path: a folder within the repository, relative to its root and without '..'"
 	Path string `json:"path,omitempty"`
-	// Interval is how often to look for a new commit when nothing else says so.
+	// Interval is how often to look for a new commit when nothing else says so, at
+	// least 1s.
 	// +kubebuilder:validation:Type=string
 	// +kubebuilder:validation:Pattern=`^([0-9]+(\.[0-9]+)?(ms|s|m|h))+$`
+	// +kubebuilder:validation:XValidation:rule="duration(self) >= duration('1s')",message="interval: at least 1s"
 	// +kubebuilder:default="1m"
 	Interval metav1.Duration `json:"interval,omitempty"`
 	// Timeout bounds one look at the source, and one write to Git.

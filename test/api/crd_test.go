@@ -77,6 +77,11 @@ var cases = map[string]struct {
 	"Tuning":  {reason: "The shortest tuning Workspace is valid.", base: tuning},
 	"Sync":    {reason: "The shortest RepoSync is valid.", base: sync},
 	"Pool":    {reason: "The shortest GPUNodePool is valid.", base: pool},
+	"ShortInterval": {
+		reason: "An interval of nothing would be a loop without rest.",
+		base:   sync, set: `spec: {interval: 500ms}`,
+		want: "interval: at least 1s",
+	},
 	"BothTasks": {
 		reason: "Serving and tuning need different pods and lives.",
 		base:   tuning, set: `spec: {inference: {preset: phi-4-mini-instruct}}`,
