@@ -9,17 +9,25 @@ import (
 
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/runtime/schema"
+	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/espalier-dev/espalier/repo-layout/v1alpha1"
 )
 
 // Entry is the inventory entry of an object.
 func Entry(o *unstructured.Unstructured, unit string) v1alpha1.InventoryEntry {
-	gvk := o.GroupVersionKind()
+	e := EntryOf(o)
+	e.Unit = unit
+	return e
+}
+
+// EntryOf is the inventory entry of an object whose unit is not known. Its kind
+// must be set.
+func EntryOf(o client.Object) v1alpha1.InventoryEntry {
+	gvk := o.GetObjectKind().GroupVersionKind()
 	return v1alpha1.InventoryEntry{
 		ID:      strings.Join([]string{o.GetNamespace(), o.GetName(), gvk.Group, gvk.Kind}, "_"),
 		Version: gvk.Version,
-		Unit:    unit,
 	}
 }
 

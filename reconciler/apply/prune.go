@@ -3,8 +3,13 @@
 package apply
 
 import (
+	"crypto/sha256"
+	"encoding/hex"
 	"fmt"
+	"slices"
+	"strings"
 
+	repolayout "github.com/espalier-dev/espalier/repo-layout"
 	"github.com/espalier-dev/espalier/repo-layout/v1alpha1"
 )
 
@@ -15,13 +20,19 @@ const (
 	prunePercent = 25
 )
 
+// Lengths of the two parts of a PruneToken, in hex digits.
+const (
+	tokenCommit  = 12
+	tokenObjects = 8
+)
+
 // PruneInput is what a decision to prune rests on.
 type PruneInput struct {
 	Inventory []v1alpha1.InventoryEntry // what earlier revisions applied
 	Wanted    []v1alpha1.InventoryEntry // what this revision holds
 	Failed    int                       // units or documents of this revision that failed
 	Commit    string                    // of this revision
-	Approved  string                    // the commit whose prune a person approved
+	Approved  string                    // the PruneToken that a person set
 	Disabled  bool                      // spec.prune is false
 }
 
@@ -47,7 +58,7 @@ func DecidePrune(in PruneInput) PruneDecision {
 		return PruneDecision{}
 	case in.Failed > 0:
 		return PruneDecision{Keep: stale}
-	case in.Approved == in.Commit && in.Commit != "":
+	case in.Approved == PruneToken(in.Commit, stale):
 		return PruneDecision{Delete: stale}
 	case len(in.Wanted) == 0:
 		return held(stale, v1alpha1.ReasonNothingBuilt, in,
@@ -66,8 +77,21 @@ func held(stale []v1alpha1.InventoryEntry, reason string, in PruneInput, what st
 		Keep:       stale,
 		HeldReason: reason,
 		HeldMessage: fmt.Sprintf("%s. Put them back, or approve with: kubectl annotate --overwrite reposync NAME %s=%s",
-			what, "espalier.dev/approve-prune", in.Commit),
+			what, repolayout.AnnotationApprovePrune, PruneToken(in.Commit, stale)),
 	}
+}
+
+// PruneToken names one prune: what is deleted, and the commit that dropped it.
+// Whoever approves it approves neither another commit nor more deletions at
+// this one, for example after spec.path was changed.
+func PruneToken(commit string, stale []v1alpha1.InventoryEntry) string {
+	ids := make([]string, len(stale))
+	for i, e := range stale {
+		ids[i] = e.ID
+	}
+	slices.Sort(ids)
+	sum := sha256.Sum256([]byte(strings.Join(ids, "\n")))
+	return commit[:min(len(commit), tokenCommit)] + "-" + hex.EncodeToString(sum[:])[:tokenObjects]
 }
 
 // weighty counts the entries whose loss costs something. ConfigMaps and Secrets

@@ -56,13 +56,23 @@ func TestDecidePrune(t *testing.T) {
 			want:   PruneDecision{Keep: workspaces(40)[29:], HeldReason: v1alpha1.ReasonTooMuchToPrune},
 		},
 		"Approved": {
-			reason: "A person approved exactly this commit.",
-			in:     PruneInput{Inventory: workspaces(40), Wanted: workspaces(1), Commit: commit, Approved: commit},
+			reason: "A person approved exactly these deletions at exactly this commit.",
+			in:     PruneInput{Inventory: workspaces(40), Wanted: workspaces(1), Commit: commit, Approved: PruneToken(commit, workspaces(40)[1:])},
 			want:   PruneDecision{Delete: workspaces(40)[1:]},
 		},
 		"ApprovedAnotherCommit": {
 			reason: "An approval is for one commit and does not carry over to the next.",
-			in:     PruneInput{Inventory: workspaces(40), Wanted: workspaces(1), Commit: commit, Approved: "0" + commit[1:]},
+			in:     PruneInput{Inventory: workspaces(40), Wanted: workspaces(1), Commit: commit, Approved: PruneToken("0"+commit[1:], workspaces(40)[1:])},
+			want:   PruneDecision{Keep: workspaces(40)[1:], HeldReason: v1alpha1.ReasonTooMuchToPrune},
+		},
+		"ApprovedOtherDeletions": {
+			reason: "After a mistyped spec.path the same commit drops more than was approved.",
+			in:     PruneInput{Inventory: workspaces(40), Commit: commit, Approved: PruneToken(commit, workspaces(40)[20:])},
+			want:   PruneDecision{Keep: workspaces(40), HeldReason: v1alpha1.ReasonNothingBuilt},
+		},
+		"ApprovedTheCommitAlone": {
+			reason: "A commit does not say what is deleted.",
+			in:     PruneInput{Inventory: workspaces(40), Wanted: workspaces(1), Commit: commit, Approved: commit},
 			want:   PruneDecision{Keep: workspaces(40)[1:], HeldReason: v1alpha1.ReasonTooMuchToPrune},
 		},
 		"Emptied": {
@@ -77,7 +87,7 @@ func TestDecidePrune(t *testing.T) {
 		},
 		"FailingBeatsApproval": {
 			reason: "An approval does not make a broken revision whole.",
-			in:     PruneInput{Inventory: workspaces(3), Wanted: workspaces(1), Failed: 1, Commit: commit, Approved: commit},
+			in:     PruneInput{Inventory: workspaces(3), Wanted: workspaces(1), Failed: 1, Commit: commit, Approved: PruneToken(commit, workspaces(3)[1:])},
 			want:   PruneDecision{Keep: workspaces(3)[1:]},
 		},
 		"Disabled": {
@@ -99,10 +109,25 @@ func TestDecidePrune(t *testing.T) {
 			if diff := cmp.Diff(c.want, got, cmpopts.IgnoreFields(PruneDecision{}, "HeldMessage"), cmpopts.EquateEmpty()); diff != "" {
 				t.Errorf("%s\n-want +got:\n%s", c.reason, diff)
 			}
-			if held := got.HeldReason != ""; held != strings.Contains(got.HeldMessage, commit) {
-				t.Errorf("a held prune, and only that, says how to approve the commit: %q", got.HeldMessage)
+			if held := got.HeldReason != ""; held != strings.HasSuffix(got.HeldMessage, "="+PruneToken(commit, got.Keep)) {
+				t.Errorf("a held prune, and only that, says how to approve it: %q", got.HeldMessage)
 			}
 		})
+	}
+}
+
+func TestPruneToken(t *testing.T) {
+	const commit = "4f5c2a9c0d3b1e6f7a8b9c0d1e2f3a4b5c6d7e8f"
+	all := workspaces(3)
+	want := PruneToken(commit, all)
+	if !strings.HasPrefix(want, commit[:12]+"-") || len(want) != 12+1+8 {
+		t.Errorf("token %q, want 12 digits of the commit and 8 of what is deleted", want)
+	}
+	if got := PruneToken(commit, []v1alpha1.InventoryEntry{all[2], all[0], all[1]}); got != want {
+		t.Errorf("the order changes the token: %s, %s", got, want)
+	}
+	if got := PruneToken("main", all[:2]); got == want || !strings.HasPrefix(got, "main-") {
+		t.Errorf("token of a short revision and other objects: %s", got)
 	}
 }
 

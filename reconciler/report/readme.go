@@ -203,9 +203,9 @@ func writeHeld(b *bytes.Buffer, s Snapshot) {
 	if s.Held == "" {
 		return
 	}
-	fmt.Fprintf(b, "## Deleting is held\n\n%s\n\nTo approve it for this revision, and no other:\n\n", text(s.Held))
+	fmt.Fprintf(b, "## Deleting is held\n\n%s\n\nTo approve these deletions at this revision, and no others:\n\n", text(s.Held))
 	fmt.Fprintf(b, "```sh\nkubectl annotate --overwrite --namespace %s reposync %s %s=%s\n```\n\n",
-		clean(s.Namespace, maxText), clean(s.Name, maxText), repolayout.AnnotationApprovePrune, clean(hash(s.Revision), maxText))
+		clean(s.Namespace, maxText), clean(s.Name, maxText), repolayout.AnnotationApprovePrune, clean(s.Approval, maxText))
 }
 
 func writeFindings(b *bytes.Buffer, findings []v1alpha1.Finding) {

@@ -37,6 +37,8 @@ type Snapshot struct {
 	Findings []v1alpha1.Finding
 	// Held says why nothing is deleted until a person approves. Empty: nothing is held.
 	Held string
+	// Approval is the value of espalier.dev/approve-prune that lets go what is held.
+	Approval string
 }
 
 // Files renders a snapshot: the files of a status branch, path by content.

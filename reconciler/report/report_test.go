@@ -135,6 +135,7 @@ func snapshots() map[string]rendered {
 			in: with(func(s *Snapshot) {
 				s.Workspaces = []v1alpha1.Workspace{served()}
 				s.Held = "This revision drops 3 of 4 objects, more than the 2 that go unasked: deleting is held"
+				s.Approval = "1a2b3c4d5e6f-0a1b2c3d"
 				s.Findings = []v1alpha1.Finding{
 					{Severity: "error", Code: "UnknownInstanceType", File: "teams/a/llama.yaml", Line: 7, Message: "Standard_NC999 is no size of Azure; the nearest is Standard_NC96ads_A100_v4"},
 					{Severity: "warning", Code: "InputNotInGit", Object: "ConfigMap/models/tuning", Message: "is in the cluster and not in Git"},
@@ -147,6 +148,7 @@ func snapshots() map[string]rendered {
 			in: with(func(s *Snapshot) {
 				s.Workspaces = []v1alpha1.Workspace{hostile()}
 				s.Held = "<img src=x onerror=alert(1)> | ``` \n# heading"
+				s.Approval = "1a2b3c4d5e6f-0a1b2c3d"
 				s.Findings = []v1alpha1.Finding{{Severity: "error", Code: "X", File: "a`b|c.yaml", Line: 1, Message: "@admin <!-- [x](y) -->"}}
 			}),
 		},
