@@ -114,7 +114,8 @@ func installationID(ctx context.Context, reader client.Reader) (string, error) {
 func addControllers(ctx context.Context, mgr ctrl.Manager, o controllerOptions, installation string) error {
 	syncs := reposync.New(reposync.Deps{
 		Client: mgr.GetClient(), Reader: mgr.GetAPIReader(), Events: mgr.GetEventRecorder("reposync"),
-		Source: source.NewStore(source.Options{}), Cluster: o.ClusterName, Installation: installation, Clock: time.Now,
+		Source: source.NewStore(source.Options{}), Cluster: o.ClusterName, TargetNamespaces: o.TargetNamespaces,
+		Installation: installation, Clock: time.Now,
 	})
 	if err := syncs.SetupWithManager(ctx, mgr); err != nil {
 		return fmt.Errorf("setting up the RepoSync controller: %w", err)

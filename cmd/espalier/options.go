@@ -29,6 +29,8 @@ type controllerOptions struct {
 	KubeAPIQPS                        float32
 	KubeAPIBurst                      int
 
+	TargetNamespaces []string
+
 	HelperImage      string
 	StorageClass     string
 	PoolPollInterval time.Duration
@@ -50,6 +52,8 @@ func (o *controllerOptions) BindFlags(fs *pflag.FlagSet) {
 	fs.DurationVar(&o.GracefulStop, "graceful-stop", 20*time.Second, "How long running passes may take to end after SIGTERM")
 	fs.Float32Var(&o.KubeAPIQPS, "kube-api-qps", 50, "Requests per second to the API server")
 	fs.IntVar(&o.KubeAPIBurst, "kube-api-burst", 100, "Burst of requests to the API server")
+
+	fs.StringSliceVar(&o.TargetNamespaces, "allow-target-namespace", nil, "Namespace that RepoSyncs of other namespaces may write to by spec.targetNamespace; repeatable")
 
 	fs.StringVar(&o.HelperImage, "helper-image", "", "Image of Espalier itself, by digest, for data and adapter helpers in tuning pods")
 	fs.StringVar(&o.StorageClass, "storage-class", "", "StorageClass of the claims for checkpoints; empty: the cluster's default")

@@ -68,7 +68,7 @@ func load(ctx context.Context, stdin io.Reader, target string, o loadOptions) (l
 	}
 	l.findings = append(l.findings, repolayout.Collisions(entries)...)
 	for _, e := range entries {
-		if e.Workspace != nil {
+		if !l.misplaced(e) && e.Workspace != nil {
 			l.judge(e, known, o.region)
 		}
 	}
@@ -142,17 +142,30 @@ func (i inputs) add(d repolayout.Decoded) {
 	}
 }
 
+// misplaced reports a document that the RepoSync would not apply, because it
+// names another namespace.
+func (l *loaded) misplaced(e repolayout.Entry) bool {
+	if l.sync == nil {
+		return false
+	}
+	refusal := reposync.CheckNamespace(l.sync, e.Namespace(), e.Position)
+	if refusal != nil {
+		l.findings = append(l.findings, *refusal)
+	}
+	return refusal != nil
+}
+
 // judge substitutes and sizes one Workspace.
 func (l *loaded) judge(e repolayout.Entry, known inputs, region string) {
 	w := e.Workspace
 	if l.sync != nil {
 		reposync.Substitute(w, l.sync.Spec.Substitutions)
 	}
+	if w.Namespace == "" && l.sync != nil {
+		w.Namespace = reposync.Target(l.sync)
+	}
 	if w.Namespace == "" {
 		w.Namespace = "default"
-		if l.sync != nil {
-			w.Namespace = l.sync.Namespace
-		}
 	}
 	d := workspaceDoc{workspace: w, config: known.configs[w.Spec.ConfigMap()]}
 	if name := w.Spec.ConfigMap(); name != "" && d.config == nil {
@@ -252,9 +265,6 @@ func syncsFor(tree fs.FS, rel string) ([]*v1alpha1.RepoSync, error) {
 func syncIn(name string, content []byte) *v1alpha1.RepoSync {
 	for _, document := range repolayout.Split(name, content) {
 		if sync, _ := repolayout.DecodeSync(document.Text, document); sync != nil {
-			if sync.Namespace == "" {
-				sync.Namespace = "default"
-			}
 			return sync
 		}
 	}

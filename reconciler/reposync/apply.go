@@ -4,6 +4,7 @@ package reposync
 
 import (
 	"context"
+	"errors"
 	"fmt"
 
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
@@ -12,27 +13,27 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/espalier-dev/espalier/reconciler/apply"
-	"github.com/espalier-dev/espalier/reconciler/condition"
 	repolayout "github.com/espalier-dev/espalier/repo-layout"
+	"github.com/espalier-dev/espalier/repo-layout/finding"
 	"github.com/espalier-dev/espalier/repo-layout/v1alpha1"
 )
 
 // apply applies the inputs, then node pools, then Workspaces. One object that
-// the API server refuses holds up no other.
+// the API server refuses, or that fails for now, holds up no other.
 func (r *Reconciler) apply(ctx context.Context, p *pass) error {
+	var failed []error
 	for _, ours := range []bool{false, true} {
 		for _, w := range p.kept.built.wanted {
 			if (w.object.GroupVersionKind().Group == v1alpha1.Group) != ours {
 				continue
 			}
 			if err := r.applyOne(ctx, p, w); err != nil {
-				return err
+				failed = append(failed, err)
 			}
 		}
 	}
 	p.sync.Status.Inventory = apply.Union(entriesOf(p.kept.built.wanted), p.sync.Status.Inventory)
-	condition.True(p.sync, v1alpha1.ConditionApplied, v1alpha1.ReasonSucceeded, "Applied revision "+p.kept.commit.Revision)
-	return nil
+	return errors.Join(failed...)
 }
 
 func (r *Reconciler) applyOne(ctx context.Context, p *pass, w wanted) error {
@@ -40,8 +41,10 @@ func (r *Reconciler) applyOne(ctx context.Context, p *pass, w wanted) error {
 	if err != nil {
 		return err
 	}
-	if live != nil && p.upToDate(w, live) {
-		return nil
+	if live != nil {
+		if done, err := r.leave(ctx, p, w, live); done || err != nil {
+			return err
+		}
 	}
 	desired := w.object.DeepCopy()
 	if live != nil && live.GetAnnotations()[repolayout.AnnotationDigest] == desired.GetAnnotations()[repolayout.AnnotationDigest] {
@@ -63,6 +66,20 @@ func (r *Reconciler) applyOne(ctx context.Context, p *pass, w wanted) error {
 	}
 	p.kept.applied[w.entry.ID] = applied.GetGeneration()
 	return nil
+}
+
+// leave says whether an object is to be left as it is: another RepoSync holds
+// it, which is a conflict, or it is as wanted.
+func (r *Reconciler) leave(ctx context.Context, p *pass, w wanted, live client.Object) (bool, error) {
+	other, err := r.otherSync(ctx, p.sync, live)
+	if err != nil {
+		return false, err
+	}
+	if other != "" {
+		p.conflicts = append(p.conflicts, fmt.Sprintf("%s (%s): RepoSync %s applies it as well: drop it from one of the two, or give it another name",
+			apply.Describe(w.object), finding.Location(w.file, w.line), other))
+	}
+	return other != "" || p.upToDate(w, live), nil
 }
 
 // live returns what the cluster holds, nil when it holds nothing. Our kinds come

@@ -16,7 +16,6 @@ import (
 	"k8s.io/apimachinery/pkg/runtime"
 
 	"github.com/espalier-dev/espalier/reconciler/apply"
-	"github.com/espalier-dev/espalier/reconciler/condition"
 	"github.com/espalier-dev/espalier/reconciler/fault"
 	"github.com/espalier-dev/espalier/render/build"
 	repolayout "github.com/espalier-dev/espalier/repo-layout"
@@ -46,18 +45,42 @@ type wanted struct {
 // fails alone: it becomes a finding, and the others proceed.
 func (r *Reconciler) build(ctx context.Context, p *pass) error {
 	k, s := p.kept, p.sync
+	if target := Target(s); !r.mayWrite(s, target) {
+		return fault.Stopf(v1alpha1.ReasonTargetNamespaceNotAllowed,
+			"spec.targetNamespace %s is not this RepoSync's namespace, and the controller does not allow it: move the RepoSync there, or start the controller with --allow-target-namespace=%s", target, target)
+	}
 	if k.built.revision != k.commit.Revision || k.built.generation != s.Generation {
 		units, err := build.Build(ctx, k.commit.Tree, s.Spec.Path, build.DefaultLimits())
 		// A path that is gone is a revision that holds nothing, which the guard
 		// of pruning judges; where nothing was ever applied it is a mistake.
 		if err != nil && (!errors.Is(err, build.ErrNoPath) || len(s.Status.Inventory) == 0) {
+			k.built, s.Status.Findings = built{}, nil
 			return fault.Stop(v1alpha1.ReasonBuildFailed, fmt.Errorf("building %s: %w", k.commit.Revision, err))
 		}
 		k.built = assemble(s, k.commit.Revision, units)
 	}
 	s.Status.Findings = k.built.findings[:min(len(k.built.findings), maxFindings)]
-	condition.True(s, v1alpha1.ConditionBuilt, v1alpha1.ReasonSucceeded, "Built revision "+k.commit.Revision)
 	return nil
+}
+
+// Target is the one namespace that a RepoSync writes to.
+func Target(s *v1alpha1.RepoSync) string {
+	if s.Spec.TargetNamespace != "" {
+		return s.Spec.TargetNamespace
+	}
+	return s.Namespace
+}
+
+// CheckNamespace says why an object may not be where it wants to be, nil when it
+// may. A RepoSync in a file may leave its own namespace to kubectl: then nothing
+// can be said.
+func CheckNamespace(s *v1alpha1.RepoSync, namespace string, pos repolayout.Position) *v1alpha1.Finding {
+	if namespace == "" || Target(s) == "" || namespace == Target(s) {
+		return nil
+	}
+	file, line := pos.At("metadata.namespace")
+	return &v1alpha1.Finding{Severity: finding.Error, Code: "NamespaceNotAllowed", File: file, Line: line, Message: fmt.Sprintf(
+		"metadata.namespace is not %s, the only one that RepoSync %s/%s writes to: drop it, or set spec.targetNamespace of the RepoSync", Target(s), s.Namespace, s.Name)}
 }
 
 // assemble decodes the objects of every unit into what is wanted. Of two
@@ -94,8 +117,17 @@ func assemble(s *v1alpha1.RepoSync, revision string, units []build.Unit) built {
 			collided[f.Object] = true
 		}
 	}
+	errorsFirst(b.findings)
 	b.wanted = slices.DeleteFunc(b.wanted, func(w wanted) bool { return times[w.entry.ID] > 1 || collided[w.document] })
 	return b
+}
+
+// errorsFirst keeps the order otherwise: what is cut off a status must not be
+// the reason it fails.
+func errorsFirst(findings []v1alpha1.Finding) {
+	slices.SortStableFunc(findings, func(a, b v1alpha1.Finding) int {
+		return strings.Compare(a.Severity, b.Severity) // error before warning
+	})
 }
 
 // prepare turns a decoded document into the object to apply: substituted, in
@@ -109,16 +141,10 @@ func prepare(s *v1alpha1.RepoSync, revision string, d repolayout.Decoded, pos re
 	case d.Pool != nil:
 		o = toUnstructured(d.Pool, v1alpha1.GPUNodePoolKind)
 	}
-	target := s.Spec.TargetNamespace
-	if target == "" {
-		target = s.Namespace
+	if refusal := CheckNamespace(s, o.GetNamespace(), pos); refusal != nil {
+		return wanted{}, refusal
 	}
-	if ns := o.GetNamespace(); ns != "" && ns != target {
-		file, line := pos.At("metadata.namespace")
-		return wanted{}, &v1alpha1.Finding{Severity: finding.Error, Code: "NamespaceNotAllowed", File: file, Line: line, Message: fmt.Sprintf(
-			"%s names another namespace than %s, the only one this RepoSync writes to: drop metadata.namespace, or set spec.targetNamespace of the RepoSync", apply.Describe(o), target)}
-	}
-	o.SetNamespace(target)
+	o.SetNamespace(Target(s))
 	setLabels(o, map[string]string{
 		repolayout.LabelSyncName:      s.Name,
 		repolayout.LabelSyncNamespace: s.Namespace,

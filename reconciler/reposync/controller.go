@@ -30,7 +30,6 @@ import (
 	crsource "sigs.k8s.io/controller-runtime/pkg/source"
 
 	"github.com/espalier-dev/espalier/reconciler/source"
-	repolayout "github.com/espalier-dev/espalier/repo-layout"
 	"github.com/espalier-dev/espalier/repo-layout/v1alpha1"
 )
 
@@ -51,14 +50,18 @@ type Deps struct {
 	Cluster string
 	// Installation tells this cluster from another of the same name.
 	Installation string
-	Clock        func() time.Time
+	// TargetNamespaces are the --allow-target-namespace values: where RepoSyncs of
+	// other namespaces may write, beside their own. A RepoSync acts with the
+	// controller's rights, so nobody else may choose them.
+	TargetNamespaces []string
+	Clock            func() time.Time
 }
 
 // Reconciler reconciles RepoSyncs.
 type Reconciler struct {
 	Deps
 	kept  sync.Map // types.UID → *kept
-	asked sync.Map // types.UID → true: the hook wants the source looked at
+	asked sync.Map // types.UID → true: somebody wants the source looked at
 	hook  chan event.GenericEvent
 }
 
@@ -81,11 +84,16 @@ func New(d Deps) *Reconciler {
 
 // SetupWithManager registers the controller and its watches.
 func (r *Reconciler) SetupWithManager(ctx context.Context, mgr ctrl.Manager) error {
+	if err := addSecretIndex(ctx, mgr); err != nil {
+		return err
+	}
 	asked := predicate.Or(predicate.GenerationChangedPredicate{}, predicate.AnnotationChangedPredicate{})
 	b := ctrl.NewControllerManagedBy(mgr).
 		Named("reposync").
 		For(&v1alpha1.RepoSync{}, builder.WithPredicates(asked)).
 		Watches(&v1alpha1.Workspace{}, handler.EnqueueRequestsFromMapFunc(syncOf)).
+		Watches(&v1alpha1.GPUNodePool{}, handler.EnqueueRequestsFromMapFunc(syncOf)).
+		WatchesMetadata(&corev1.Secret{}, handler.EnqueueRequestsFromMapFunc(r.naming), builder.WithPredicates(predicate.ResourceVersionChangedPredicate{})).
 		WatchesRawSource(crsource.Channel(r.hook, &handler.EnqueueRequestForObject{})).
 		WithOptions(controller.Options{
 			MaxConcurrentReconciles: 4,
@@ -99,11 +107,11 @@ func (r *Reconciler) SetupWithManager(ctx context.Context, mgr ctrl.Manager) err
 
 // syncOf maps an applied object to its RepoSync.
 func syncOf(_ context.Context, o client.Object) []reconcile.Request {
-	name, namespace := o.GetLabels()[repolayout.LabelSyncName], o.GetLabels()[repolayout.LabelSyncNamespace]
-	if name == "" || namespace == "" {
+	owner := ownerOf(o)
+	if owner == (types.NamespacedName{}) {
 		return nil
 	}
-	return []reconcile.Request{{NamespacedName: types.NamespacedName{Namespace: namespace, Name: name}}}
+	return []reconcile.Request{{NamespacedName: owner}}
 }
 
 // +kubebuilder:rbac:groups=espalier.dev,resources=reposyncs,verbs=get;list;watch;update;patch

@@ -4,7 +4,9 @@ package reposync
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	ctrl "sigs.k8s.io/controller-runtime"
@@ -47,6 +49,7 @@ func (r *Reconciler) finalize(ctx context.Context, obj *v1alpha1.RepoSync) (ctrl
 		}
 	}
 	r.kept.Delete(obj.UID)
+	r.asked.Delete(obj.UID)
 	before := obj.DeepCopy()
 	controllerutil.RemoveFinalizer(obj, repolayout.Finalizer)
 	if err := r.Client.Patch(ctx, obj, client.MergeFrom(before)); client.IgnoreNotFound(err) != nil {
@@ -55,38 +58,48 @@ func (r *Reconciler) finalize(ctx context.Context, obj *v1alpha1.RepoSync) (ctrl
 	return ctrl.Result{}, nil
 }
 
-// takeDown deletes what is in the inventory. Until the Workspaces are gone the
-// status says so.
+// takeDown deletes what was applied. Until the Workspaces and node pools are
+// gone the status says so; what is annotated to be kept stays, and is not waited
+// for.
 func (r *Reconciler) takeDown(ctx context.Context, obj *v1alpha1.RepoSync) (gone bool, err error) {
-	if err := r.deleteInventory(ctx, obj, true); err != nil {
-		return false, err
-	}
-	left, err := r.workspaces(ctx, obj)
+	applied, err := r.labelled(ctx, r.Reader, obj)
 	if err != nil {
 		return false, err
 	}
-	if len(left) > 0 {
-		return false, r.sayDeleting(ctx, obj, left)
+	all := obj.Status.Inventory
+	for _, o := range applied {
+		all = apply.Union(all, []v1alpha1.InventoryEntry{apply.EntryOf(o)})
 	}
-	return true, r.deleteInventory(ctx, obj, false)
+	if err := r.deleteThose(ctx, obj, all, true); err != nil {
+		return false, err
+	}
+	if applied, err = r.labelled(ctx, r.Reader, obj); err != nil {
+		return false, err
+	}
+	going := slices.DeleteFunc(applied, func(o client.Object) bool { return o.GetDeletionTimestamp().IsZero() })
+	if len(going) > 0 {
+		return false, r.sayDeleting(ctx, obj, going)
+	}
+	return true, r.deleteThose(ctx, obj, all, false)
 }
 
-// deleteInventory deletes our kinds, or the inputs.
-func (r *Reconciler) deleteInventory(ctx context.Context, obj *v1alpha1.RepoSync, ours bool) error {
-	for _, e := range obj.Status.Inventory {
+// deleteThose deletes our kinds, or the inputs.
+func (r *Reconciler) deleteThose(ctx context.Context, obj *v1alpha1.RepoSync, entries []v1alpha1.InventoryEntry, ours bool) error {
+	var failed []error
+	for _, e := range entries {
 		if apply.IsOurs(e) != ours {
 			continue
 		}
 		if _, err := r.deleteEntry(ctx, obj, e); err != nil {
-			return err
+			failed = append(failed, err)
 		}
 	}
-	return nil
+	return errors.Join(failed...)
 }
 
-func (r *Reconciler) sayDeleting(ctx context.Context, obj *v1alpha1.RepoSync, left []v1alpha1.Workspace) error {
+func (r *Reconciler) sayDeleting(ctx context.Context, obj *v1alpha1.RepoSync, going []client.Object) error {
 	before := obj.DeepCopy()
-	message := fmt.Sprintf("Waiting for %d Workspaces to go, %s first", len(left), left[0].Name)
+	message := fmt.Sprintf("Waiting for %d Workspaces and node pools to go, %s first", len(going), apply.Describe(going[0]))
 	condition.Progressing(obj, v1alpha1.ReasonDeleting, message)
 	return r.patchStatus(ctx, before, obj)
 }

@@ -4,6 +4,7 @@ package reposync
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 
@@ -15,6 +16,8 @@ import (
 
 	"github.com/espalier-dev/espalier/reconciler/condition"
 	"github.com/espalier-dev/espalier/reconciler/fault"
+	repolayout "github.com/espalier-dev/espalier/repo-layout"
+	"github.com/espalier-dev/espalier/repo-layout/finding"
 	"github.com/espalier-dev/espalier/repo-layout/v1alpha1"
 )
 
@@ -41,36 +44,67 @@ func (p *pass) suspend() {
 	condition.Remove(p.sync, v1alpha1.ConditionReconciling, v1alpha1.ConditionStalled)
 }
 
-// conclude turns what the pass has learnt into conditions.
+// conclude turns what the pass has learnt into conditions. Each is set once, so
+// that its transition time moves only when its status does.
 func (p *pass) conclude(stepErr, reportErr error) {
-	s := p.sync
-	s.Status.ObservedGeneration = s.Generation
+	p.sync.Status.ObservedGeneration = p.sync.Generation
 	p.concludeReport(reportErr)
-	errors := errorsOf(s.Status.Findings)
-	switch {
-	case stepErr != nil:
+	broken := errorsOf(p.kept.built.findings)
+	p.concludeBuilt(broken)
+	p.concludeApplied(broken)
+	if stepErr != nil {
 		p.concludeError(stepErr)
-	case len(errors) > 0:
-		message := summary(errors)
-		condition.False(s, v1alpha1.ConditionBuilt, v1alpha1.ReasonBuildFailed, message)
-		condition.Stalled(s, v1alpha1.ReasonBuildFailed, message)
-	case len(p.conflicts) > 0:
-		message := strings.Join(p.conflicts, "; ")
-		condition.True(s, v1alpha1.ConditionFieldConflict, v1alpha1.ReasonFieldConflict, message)
-		condition.False(s, v1alpha1.ConditionApplied, v1alpha1.ReasonFieldConflict, message)
-		condition.Stalled(s, v1alpha1.ReasonFieldConflict, message)
-	case len(p.refusals) > 0:
-		message := strings.Join(p.refusals, "; ")
-		condition.False(s, v1alpha1.ConditionApplied, v1alpha1.ReasonApplyFailed, message)
-		condition.Stalled(s, v1alpha1.ReasonApplyFailed, message)
+		return
+	}
+	s, refused := p.sync, p.refused()
+	switch {
+	case len(broken) > 0:
+		condition.Stalled(s, v1alpha1.ReasonBuildFailed, summary(broken))
+	case refused != "":
+		condition.Stalled(s, condition.Get(s, v1alpha1.ConditionApplied).Reason, refused)
 	case p.held != "":
 		condition.Stalled(s, condition.Get(s, v1alpha1.ConditionPruneHeld).Reason, p.held)
 	default:
 		s.Status.LastAppliedRevision = s.Status.LastAttemptedRevision
 		condition.Ready(s, v1alpha1.ReasonSucceeded, "Applied revision "+s.Status.LastAppliedRevision)
 	}
-	if len(p.conflicts) == 0 {
+}
+
+// refused is what could not be applied, "" when everything was.
+func (p *pass) refused() string {
+	return strings.Join(slices.Concat(p.conflicts, p.refusals), "; ")
+}
+
+// concludeBuilt says whether every document is whole, once they were looked at.
+func (p *pass) concludeBuilt(broken []v1alpha1.Finding) {
+	switch {
+	case p.failed == v1alpha1.ConditionSourceReady || p.failed == v1alpha1.ConditionBuilt:
+	case len(broken) > 0:
+		condition.False(p.sync, v1alpha1.ConditionBuilt, v1alpha1.ReasonBuildFailed, summary(broken))
+	default:
+		condition.True(p.sync, v1alpha1.ConditionBuilt, v1alpha1.ReasonSucceeded, "Built revision "+p.kept.built.revision)
+	}
+}
+
+// concludeApplied says whether all that was built is applied, once all of it
+// was tried.
+func (p *pass) concludeApplied(broken []v1alpha1.Finding) {
+	s := p.sync
+	if len(p.conflicts) > 0 {
+		condition.True(s, v1alpha1.ConditionFieldConflict, v1alpha1.ReasonFieldConflict, strings.Join(p.conflicts, "; "))
+	} else if p.failed == "" {
 		condition.Remove(s, v1alpha1.ConditionFieldConflict)
+	}
+	switch {
+	case p.failed != "":
+	case len(p.conflicts) > 0:
+		condition.False(s, v1alpha1.ConditionApplied, v1alpha1.ReasonFieldConflict, p.refused())
+	case len(p.refusals) > 0:
+		condition.False(s, v1alpha1.ConditionApplied, v1alpha1.ReasonApplyFailed, p.refused())
+	case len(broken) > 0:
+		condition.True(s, v1alpha1.ConditionApplied, v1alpha1.ReasonSucceeded, "What could be built is applied")
+	default:
+		condition.True(s, v1alpha1.ConditionApplied, v1alpha1.ReasonSucceeded, "Applied revision "+p.kept.built.revision)
 	}
 }
 
@@ -103,17 +137,25 @@ func (p *pass) result(stepErr, reportErr error, now time.Time) (ctrl.Result, err
 	if reportErr != nil && !fault.IsTerminal(reportErr) {
 		return ctrl.Result{}, reportErr
 	}
-	next := p.kept.lookedAt.Add(p.sync.Spec.Interval.Duration).Sub(now)
+	next := p.kept.lookedAt.Add(interval(p.sync)).Sub(now)
+	if p.failed == v1alpha1.ConditionSourceReady {
+		next = interval(p.sync) // it was not read, and is not to be asked without rest
+	}
 	if p.reportDue > 0 {
 		next = min(next, p.reportDue)
 	}
 	return ctrl.Result{RequeueAfter: max(next, 100*time.Millisecond)}, nil
 }
 
+// interval is how often to look at the source, never so often that it is a loop.
+func interval(s *v1alpha1.RepoSync) time.Duration {
+	return max(s.Spec.Interval.Duration, repolayout.MinInterval)
+}
+
 func errorsOf(findings []v1alpha1.Finding) []v1alpha1.Finding {
 	var errors []v1alpha1.Finding
 	for _, f := range findings {
-		if f.Severity == "error" {
+		if f.Severity == finding.Error {
 			errors = append(errors, f)
 		}
 	}

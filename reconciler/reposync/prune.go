@@ -4,11 +4,11 @@ package reposync
 
 import (
 	"context"
+	"errors"
 	"fmt"
 
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
-	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/espalier-dev/espalier/reconciler/apply"
@@ -17,30 +17,29 @@ import (
 	"github.com/espalier-dev/espalier/repo-layout/v1alpha1"
 )
 
-// prune deletes what Git dropped, behind the guard of apply.DecidePrune.
+// prune deletes what Git dropped, behind the guard of apply.DecidePrune. One
+// object that cannot be deleted holds up no other.
 func (r *Reconciler) prune(ctx context.Context, p *pass) error {
 	s := p.sync
 	wantedNow := entriesOf(p.kept.built.wanted)
+	inventory, err := r.inventory(ctx, s, wantedNow)
+	if err != nil {
+		return err
+	}
 	decision := apply.DecidePrune(apply.PruneInput{
-		Inventory: s.Status.Inventory,
+		Inventory: inventory,
 		Wanted:    wantedNow,
 		Failed:    len(errorsOf(p.kept.built.findings)) + len(p.refusals),
 		Commit:    p.kept.commit.Hash,
 		Approved:  s.Annotations[repolayout.AnnotationApprovePrune],
-		Disabled:  s.Spec.Prune != nil && !*s.Spec.Prune,
+		Disabled:  !prunes(s),
 	})
-	kept := decision.Keep
-	for _, e := range decision.Delete {
-		deleted, err := r.deleteEntry(ctx, s, e)
-		if err != nil {
-			return err
-		}
-		if deleted {
-			p.pruned = append(p.pruned, e)
-		}
-		delete(p.kept.applied, e.ID)
+	if err := r.deleteAll(ctx, p, decision.Delete); err != nil {
+		// Whole as it was: an approval names all that it is for.
+		s.Status.Inventory = apply.Union(wantedNow, inventory)
+		return err
 	}
-	s.Status.Inventory = apply.Union(wantedNow, kept)
+	s.Status.Inventory = apply.Union(wantedNow, decision.Keep)
 	p.held = decision.HeldMessage
 	if p.held == "" {
 		condition.Remove(s, v1alpha1.ConditionPruneHeld)
@@ -50,41 +49,74 @@ func (r *Reconciler) prune(ctx context.Context, p *pass) error {
 	return nil
 }
 
+func prunes(s *v1alpha1.RepoSync) bool { return s.Spec.Prune == nil || *s.Spec.Prune }
+
+// inventory is what earlier passes applied, whether or not the status says so.
+func (r *Reconciler) inventory(ctx context.Context, s *v1alpha1.RepoSync, wanted []v1alpha1.InventoryEntry) ([]v1alpha1.InventoryEntry, error) {
+	if !prunes(s) {
+		return s.Status.Inventory, nil
+	}
+	strays, err := r.strays(ctx, s, wanted)
+	return apply.Union(s.Status.Inventory, strays), err
+}
+
+func (r *Reconciler) deleteAll(ctx context.Context, p *pass, entries []v1alpha1.InventoryEntry) error {
+	var failed []error
+	for _, e := range entries {
+		deleted, err := r.deleteEntry(ctx, p.sync, e)
+		if err != nil {
+			failed = append(failed, err)
+			continue
+		}
+		if deleted {
+			p.pruned = append(p.pruned, e)
+		}
+		delete(p.kept.applied, e.ID)
+	}
+	return errors.Join(failed...)
+}
+
 // deleteEntry deletes an object of the inventory, if it is still this
 // RepoSync's and nobody has asked to keep it. It says whether it did.
 func (r *Reconciler) deleteEntry(ctx context.Context, s *v1alpha1.RepoSync, e v1alpha1.InventoryEntry) (bool, error) {
-	stub, err := apply.Stub(e)
-	if err != nil {
-		return false, nil //nolint:nilerr // an entry that cannot be read names nothing that could be deleted
+	live, err := r.deletable(ctx, s, e)
+	if live == nil || err != nil {
+		return false, err
 	}
-	live := &metav1.PartialObjectMetadata{}
-	live.SetGroupVersionKind(stub.GroupVersionKind())
-	err = r.Reader.Get(ctx, client.ObjectKeyFromObject(stub), live)
-	if apierrors.IsNotFound(err) {
-		return false, nil
-	}
-	if err != nil {
-		return false, fmt.Errorf("reading %s before deleting it: %w", apply.Describe(stub), err)
-	}
-	if !ownedBy(live, s) || live.Annotations[repolayout.AnnotationPrune] == "disabled" {
-		return false, nil
-	}
-	if err := r.deleteExact(ctx, stub, live); err != nil {
+	if err := r.deleteExact(ctx, live); err != nil {
 		return false, err
 	}
 	return true, nil
 }
 
-// deleteExact deletes the very object that was looked at, not one that took its
-// name meanwhile.
-func (r *Reconciler) deleteExact(ctx context.Context, stub *unstructured.Unstructured, live *metav1.PartialObjectMetadata) error {
-	err := r.Client.Delete(ctx, stub, client.Preconditions{UID: &live.UID}, client.PropagationPolicy(metav1.DeletePropagationBackground))
-	if err != nil && !apierrors.IsNotFound(err) {
-		return fmt.Errorf("deleting %s: %w", apply.Describe(stub), err)
+// deletable reads the object of an entry. It is nil when there is nothing to
+// delete: it is gone or going, not this RepoSync's, or annotated to be kept.
+func (r *Reconciler) deletable(ctx context.Context, s *v1alpha1.RepoSync, e v1alpha1.InventoryEntry) (*metav1.PartialObjectMetadata, error) {
+	stub, err := apply.Stub(e)
+	if err != nil {
+		return nil, nil //nolint:nilerr,nilnil // an entry that cannot be read names nothing that could be deleted
 	}
-	return nil
+	live := &metav1.PartialObjectMetadata{}
+	live.SetGroupVersionKind(stub.GroupVersionKind())
+	err = r.Reader.Get(ctx, client.ObjectKeyFromObject(stub), live)
+	if apierrors.IsNotFound(err) {
+		return nil, nil //nolint:nilnil // gone is no error, and nothing to delete
+	}
+	if err != nil {
+		return nil, fmt.Errorf("reading %s before deleting it: %w", apply.Describe(stub), err)
+	}
+	if !live.DeletionTimestamp.IsZero() || !ownedBy(live, s) || live.Annotations[repolayout.AnnotationPrune] == "disabled" {
+		return nil, nil //nolint:nilnil // as above
+	}
+	return live, nil
 }
 
-func ownedBy(o client.Object, s *v1alpha1.RepoSync) bool {
-	return o.GetLabels()[repolayout.LabelSyncName] == s.Name && o.GetLabels()[repolayout.LabelSyncNamespace] == s.Namespace
+// deleteExact deletes the very object that was looked at, not one that took its
+// name meanwhile.
+func (r *Reconciler) deleteExact(ctx context.Context, live *metav1.PartialObjectMetadata) error {
+	err := r.Client.Delete(ctx, live, client.Preconditions{UID: &live.UID}, client.PropagationPolicy(metav1.DeletePropagationBackground))
+	if err != nil && !apierrors.IsNotFound(err) {
+		return fmt.Errorf("deleting %s: %w", apply.Describe(live), err)
+	}
+	return nil
 }

@@ -51,8 +51,12 @@ func (r *Reconciler) snapshot(p *pass, workspaces []v1alpha1.Workspace) report.S
 		Cluster: r.Cluster, Namespace: s.Namespace, Name: s.Name,
 		Revision: s.Status.LastAttemptedRevision, Workspaces: workspaces, Findings: s.Status.Findings,
 	}
+	if p.kept.built.revision == s.Status.LastAttemptedRevision {
+		snapshot.Findings = p.kept.built.findings // all of them
+	}
 	if held := condition.Get(s, v1alpha1.ConditionPruneHeld); held != nil {
 		snapshot.Held = held.Message
+		_, snapshot.Approval, _ = strings.Cut(held.Message, repolayout.AnnotationApprovePrune+"=")
 	}
 	return snapshot
 }

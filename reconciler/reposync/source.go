@@ -83,7 +83,7 @@ func (p *pass) mustLook(now time.Time) bool {
 	k, s := p.kept, p.sync
 	return k.commit == nil || k.generation != s.Generation ||
 		s.Annotations[repolayout.AnnotationReconcileAt] != s.Status.LastHandledReconcileAt ||
-		!now.Before(k.lookedAt.Add(s.Spec.Interval.Duration))
+		!now.Before(k.lookedAt.Add(interval(s)))
 }
 
 // secret reads the data of a Secret past the cache; nil where none is named.

@@ -1,0 +1,56 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package reposync
+
+import (
+	"context"
+	"fmt"
+
+	ctrl "sigs.k8s.io/controller-runtime"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+	"sigs.k8s.io/controller-runtime/pkg/reconcile"
+
+	"github.com/espalier-dev/espalier/repo-layout/v1alpha1"
+)
+
+// indexSecret finds the RepoSyncs that read or write with a credential, so that
+// a corrected Secret wakes exactly those.
+const indexSecret = "spec.secrets"
+
+func addSecretIndex(ctx context.Context, mgr ctrl.Manager) error {
+	if err := mgr.GetFieldIndexer().IndexField(ctx, &v1alpha1.RepoSync{}, indexSecret, credentials); err != nil {
+		return fmt.Errorf("indexing RepoSyncs by credential: %w", err)
+	}
+	return nil
+}
+
+// credentials are the names of the Secrets that a RepoSync reads and writes
+// with. The hook's token is read with every call instead.
+func credentials(o client.Object) []string {
+	s := o.(*v1alpha1.RepoSync)
+	var names []string
+	if git := s.Spec.Source.Git; git != nil && git.SecretRef != nil {
+		names = append(names, git.SecretRef.Name)
+	}
+	if to := s.Spec.Report; to != nil && to.Commit != nil && to.Commit.SecretRef != nil {
+		names = append(names, to.Commit.SecretRef.Name)
+	}
+	return names
+}
+
+// naming maps a Secret to the RepoSyncs that name it, which then look at their
+// source.
+func (r *Reconciler) naming(ctx context.Context, o client.Object) []reconcile.Request {
+	list := &v1alpha1.RepoSyncList{}
+	err := r.Client.List(ctx, list, client.InNamespace(o.GetNamespace()), client.MatchingFields{indexSecret: o.GetName()})
+	if err != nil {
+		ctrl.LoggerFrom(ctx).Error(err, "listing the RepoSyncs that use a Secret", "name", o.GetName())
+		return nil
+	}
+	var requests []reconcile.Request
+	for i := range list.Items {
+		r.asked.Store(list.Items[i].UID, true)
+		requests = append(requests, reconcile.Request{NamespacedName: client.ObjectKeyFromObject(&list.Items[i])})
+	}
+	return requests
+}

@@ -1,0 +1,110 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package reposync
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"strings"
+
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/types"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	"github.com/espalier-dev/espalier/reconciler/apply"
+	repolayout "github.com/espalier-dev/espalier/repo-layout"
+	"github.com/espalier-dev/espalier/repo-layout/v1alpha1"
+)
+
+// mayWrite says whether a RepoSync acts in a namespace. It has the controller's
+// rights there, so it is its own, or one that the controller was told of.
+func (r *Reconciler) mayWrite(s *v1alpha1.RepoSync, namespace string) bool {
+	return namespace == s.Namespace || slices.Contains(r.TargetNamespaces, namespace)
+}
+
+// ownedBy says whether an object carries the labels of a RepoSync.
+func ownedBy(o client.Object, s *v1alpha1.RepoSync) bool {
+	return ownerOf(o) == client.ObjectKeyFromObject(s)
+}
+
+// ownerOf is the RepoSync that an object's labels name; zero where they name none.
+func ownerOf(o client.Object) types.NamespacedName {
+	key := types.NamespacedName{Namespace: o.GetLabels()[repolayout.LabelSyncNamespace], Name: o.GetLabels()[repolayout.LabelSyncName]}
+	if key.Namespace == "" || key.Name == "" {
+		return types.NamespacedName{}
+	}
+	return key
+}
+
+// otherSync names another RepoSync that holds an object, "" when none does: two
+// that apply one object would undo each other for ever. One that is gone holds
+// nothing.
+func (r *Reconciler) otherSync(ctx context.Context, s *v1alpha1.RepoSync, live client.Object) (string, error) {
+	owner := ownerOf(live)
+	if owner == (types.NamespacedName{}) || owner == client.ObjectKeyFromObject(s) {
+		return "", nil
+	}
+	err := r.Client.Get(ctx, owner, &v1alpha1.RepoSync{})
+	if apierrors.IsNotFound(err) {
+		return "", nil
+	}
+	if err != nil {
+		return "", fmt.Errorf("reading RepoSync %s, which holds an object: %w", owner, err)
+	}
+	return owner.String(), nil
+}
+
+// labelled lists the Workspaces and node pools that carry the labels of a
+// RepoSync and lie where it may write: what it applied, whether or not the
+// status write that followed ever came.
+func (r *Reconciler) labelled(ctx context.Context, reader client.Reader, s *v1alpha1.RepoSync) ([]client.Object, error) {
+	labels := client.MatchingLabels{repolayout.LabelSyncName: s.Name, repolayout.LabelSyncNamespace: s.Namespace}
+	workspaces, pools := &v1alpha1.WorkspaceList{}, &v1alpha1.GPUNodePoolList{}
+	for _, list := range []client.ObjectList{workspaces, pools} {
+		if err := reader.List(ctx, list, labels); err != nil {
+			return nil, fmt.Errorf("listing what RepoSync %s/%s applied: %w", s.Namespace, s.Name, err)
+		}
+	}
+	var found []client.Object
+	for i := range workspaces.Items {
+		workspaces.Items[i].SetGroupVersionKind(v1alpha1.GroupVersion.WithKind(v1alpha1.WorkspaceKind))
+		found = append(found, &workspaces.Items[i])
+	}
+	for i := range pools.Items {
+		pools.Items[i].SetGroupVersionKind(v1alpha1.GroupVersion.WithKind(v1alpha1.GPUNodePoolKind))
+		found = append(found, &pools.Items[i])
+	}
+	found = slices.DeleteFunc(found, func(o client.Object) bool {
+		return !r.mayWrite(s, o.GetNamespace()) || metav1.GetControllerOf(o) != nil
+	})
+	slices.SortFunc(found, func(a, b client.Object) int { return strings.Compare(apply.Describe(a), apply.Describe(b)) })
+	return found, nil
+}
+
+// strays are the entries of what was applied and neither inventoried nor is
+// wanted: the controller ended between an apply and its status write. The cache
+// finds them, and only they are read live, because it may lag behind a deletion.
+func (r *Reconciler) strays(ctx context.Context, s *v1alpha1.RepoSync, wanted []v1alpha1.InventoryEntry) ([]v1alpha1.InventoryEntry, error) {
+	all, err := r.labelled(ctx, r.Client, s)
+	if err != nil {
+		return nil, err
+	}
+	known := apply.Union(wanted, s.Status.Inventory)
+	var strays []v1alpha1.InventoryEntry
+	for _, o := range all {
+		unknown := apply.Stale([]v1alpha1.InventoryEntry{apply.EntryOf(o)}, known)
+		if len(unknown) == 0 || o.GetAnnotations()[repolayout.AnnotationPrune] == "disabled" {
+			continue
+		}
+		live, err := r.deletable(ctx, s, unknown[0])
+		if err != nil {
+			return nil, err
+		}
+		if live != nil {
+			strays = append(strays, unknown[0])
+		}
+	}
+	return strays, nil
+}
