@@ -20,14 +20,16 @@ import (
 
 func newRenderCommand() *cobra.Command {
 	var options loadOptions
-	var only, helperImage string
+	var only, helperImage, storageClass string
 	output := "yaml"
 	provider := string(v1alpha1.ProviderAKS)
 	command := &cobra.Command{
 		Use:   "render PATH",
 		Short: "Print what would be applied",
-		Long: "Prints every child of the Workspaces below PATH as the controller would apply them, byte for byte, for the first\n" +
-			"candidate that works. What is refused is said on stderr, and the exit code is 1.",
+		Long: "Prints every child of the Workspaces below PATH as the controller would apply them, for the first candidate that\n" +
+			"works. Where a Workspace names a Secret, the cluster's version of it is part of the input digest; it is not known here,\n" +
+			"so that the digest, and the name of a tuning Job made from it, are others than in the cluster. What is refused is said\n" +
+			"on stderr, and the exit code is 1.",
 		Args: cobra.ExactArgs(1),
 		RunE: func(c *cobra.Command, paths []string) error {
 			l, err := load(c.Context(), c.InOrStdin(), paths[0], options)
@@ -35,7 +37,9 @@ func newRenderCommand() *cobra.Command {
 				return err
 			}
 			saySync(c.ErrOrStderr(), l.sync)
-			return renderAll(c, l, only, output, render.Options{Provider: v1alpha1.Provider(provider), HelperImage: helperImage})
+			return renderAll(c, l, only, output, render.Options{
+				Provider: v1alpha1.Provider(provider), HelperImage: helperImage, StorageClass: storageClass,
+			})
 		},
 	}
 	command.Flags().StringVar(&options.syncFile, "sync", "", "File with the RepoSync whose substitutions apply; empty: the one found in the tree")
@@ -43,6 +47,7 @@ func newRenderCommand() *cobra.Command {
 	command.Flags().StringVar(&only, "workspace", "", "NAMESPACE/NAME of the only Workspace to render")
 	command.Flags().StringVar(&provider, "provider", provider, "Where the nodes come from: aks or existing")
 	command.Flags().StringVar(&helperImage, "helper-image", "espalier", "Image of Espalier for the helpers in tuning pods, as given to the controller")
+	command.Flags().StringVar(&storageClass, "storage-class", "", "StorageClass of the claims for checkpoints, as given to the controller; empty: the cluster's default")
 	command.Flags().StringVarP(&output, "output", "o", output, "yaml, or a folder to write one file a Workspace into")
 	return command
 }

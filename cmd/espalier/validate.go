@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+	"path"
 
 	"github.com/spf13/cobra"
 
@@ -66,7 +67,7 @@ func saySync(w io.Writer, sync *v1alpha1.RepoSync) {
 		fmt.Fprintln(w, "no RepoSync found: no substitutions apply")
 		return
 	}
-	fmt.Fprintf(w, "with RepoSync %s/%s\n", sync.Namespace, sync.Name)
+	fmt.Fprintln(w, "with RepoSync", path.Join(sync.Namespace, sync.Name))
 }
 
 func printFindings(w io.Writer, findings []v1alpha1.Finding, output string) error {
