@@ -184,6 +184,9 @@ func (p *Provider) Observe(ctx context.Context, t pool.Target) (pool.Observation
 	}
 	o.NodeSelector = selector(t.PoolName)
 	if found == nil {
+		if t.Deleting {
+			p.gate.drop(t.UID) // it waited for its turn to be created, and is wanted no more
+		}
 		return o, nil
 	}
 	props := properties(found)
@@ -201,7 +204,7 @@ func (p *Provider) Observe(ctx context.Context, t pool.Target) (pool.Observation
 
 // Ensure creates the pool, or sets its count, if the cluster is free.
 func (p *Provider) Ensure(ctx context.Context, t pool.Target) (pool.Step, error) {
-	leave, err := p.enter(ctx, t.PoolName)
+	leave, err := p.enter(ctx, t)
 	if err != nil {
 		return pool.StepNone, err
 	}
@@ -245,7 +248,7 @@ func (p *Provider) put(ctx context.Context, name string, body armcontainerservic
 
 // Delete begins to delete the target's pool, after a live look that it is ours.
 func (p *Provider) Delete(ctx context.Context, t pool.Target) (pool.Step, error) {
-	leave, err := p.enter(ctx, t.PoolName)
+	leave, err := p.enter(ctx, t)
 	if err != nil {
 		return pool.StepNone, err
 	}
@@ -278,18 +281,18 @@ func (p *Provider) Delete(ctx context.Context, t pool.Target) (pool.Step, error)
 
 // enter takes the cluster for one mutation: nobody of ours is ahead in the
 // queue, and the cluster runs no operation on another pool.
-func (p *Provider) enter(ctx context.Context, name string) (leave func(), err error) {
-	if ahead := p.gate.enter(name); ahead != "" {
+func (p *Provider) enter(ctx context.Context, t pool.Target) (leave func(), err error) {
+	if ahead := p.gate.enter(t.UID, t.PoolName); ahead != "" {
 		return nil, &pool.Failure{Class: pool.ClassBusy, Text: "Node pool " + ahead + " is ahead in the queue of the cluster"}
 	}
 	pools, err := p.list.get(ctx, p.cfg.ListTTL)
 	if err != nil {
-		p.gate.leave(name, false)
+		p.gate.leave(t.UID, false)
 		return nil, fmt.Errorf("listing agent pools: %w", err)
 	}
-	if busy := inFlight(pools, name); len(busy) >= p.cfg.MaxInFlight {
-		p.gate.leave(name, false)
+	if busy := inFlight(pools, t.PoolName); len(busy) >= p.cfg.MaxInFlight {
+		p.gate.leave(t.UID, false)
 		return nil, &pool.Failure{Class: pool.ClassBusy, Text: "The cluster runs another operation: node pool " + busy[0]}
 	}
-	return func() { p.gate.leave(name, true) }, nil
+	return func() { p.gate.leave(t.UID, true) }, nil
 }

@@ -272,26 +272,50 @@ func TestOneInFlight(t *testing.T) {
 func TestGateIsFair(t *testing.T) {
 	at := testNow
 	g := &gate{clock: func() time.Time { return at }}
-	if g.enter("a") != "" || g.enter("b") != "a" || g.enter("c") != "a" {
+	if g.enter("a-uid", "a") != "" || g.enter("b-uid", "b") != "a" || g.enter("c-uid", "c") != "a" {
 		t.Fatal("a runs, b and c wait")
 	}
-	g.leave("a", true)
-	if ahead := g.enter("a"); ahead != "b" {
+	g.leave("a-uid", true)
+	if ahead := g.enter("a-uid", "a"); ahead != "b" {
 		t.Errorf("a again before b: ahead is %q", ahead)
 	}
-	if ahead := g.enter("c"); ahead != "b" {
+	if ahead := g.enter("c-uid", "c"); ahead != "b" {
 		t.Errorf("c before b: ahead is %q", ahead)
 	}
-	if g.enter("b") != "" {
+	if g.enter("b-uid", "b") != "" {
 		t.Error("b is first and may not go")
 	}
-	g.leave("b", false)
-	if ahead := g.enter("c"); ahead != "b" {
+	g.leave("b-uid", false)
+	if ahead := g.enter("c-uid", "c"); ahead != "b" {
 		t.Errorf("b did not finish and lost its place to c: ahead is %q", ahead)
 	}
 	at = at.Add(patience + time.Second)
-	if ahead := g.enter("c"); ahead != "" {
+	if ahead := g.enter("c-uid", "c"); ahead != "" {
 		t.Errorf("b asked no more and still holds up c: ahead is %q", ahead)
+	}
+}
+
+// TestGateForgetsWhoIsGone: a GPUNodePool that is deleted before its turn came
+// holds up nobody, and another attempt of a pool keeps the pool's place.
+func TestGateForgetsWhoIsGone(t *testing.T) {
+	arm, p := start(t)
+	if step, err := p.Ensure(t.Context(), targetOf("a", 1)); step != pool.StepCreated {
+		t.Fatalf("step %q, %v", step, err)
+	}
+	for _, name := range []string{"b", "c"} {
+		if _, err := p.Ensure(t.Context(), targetOf(name, 1)); err == nil {
+			t.Fatalf("%s must wait for a", name)
+		}
+	}
+	gone := targetOf("b", 1)
+	gone.Deleting = true
+	if seen, err := p.Observe(t.Context(), gone); err != nil || seen.Exists {
+		t.Fatalf("b was never created: %+v, %v", seen, err)
+	}
+	arm.Remove(targetOf("a", 1).PoolName)
+	p.list.forget()
+	if step, err := p.Ensure(t.Context(), targetOf("c", 2)); step != pool.StepCreated {
+		t.Errorf("c is next, at its second attempt: step %q, %v", step, err)
 	}
 }
 

@@ -65,32 +65,33 @@ const patience = 2 * time.Minute
 
 // gate lets one mutation at a time through, first come, first served. It is
 // memory only: after a restart the list of pools says what is under way, and
-// the queue forms anew.
+// the queue forms anew. A place belongs to a GPUNodePool by its UID, whatever
+// the attempt is called.
 type gate struct {
 	clock func() time.Time
 
 	mu      sync.Mutex
-	running string
+	running string // name of the pool whose turn it is
 	queue   []waiter
 }
 
 type waiter struct {
-	name string
-	seen time.Time
+	uid, name string
+	seen      time.Time
 }
 
 // enter returns empty if the caller may go, else who is ahead. Whoever may go
 // must leave.
-func (g *gate) enter(name string) (ahead string) {
+func (g *gate) enter(uid, name string) (ahead string) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	now := g.clock()
 	g.queue = slices.DeleteFunc(g.queue, func(w waiter) bool { return now.Sub(w.seen) > patience })
-	at := slices.IndexFunc(g.queue, func(w waiter) bool { return w.name == name })
+	at := slices.IndexFunc(g.queue, func(w waiter) bool { return w.uid == uid })
 	if at < 0 {
-		g.queue, at = append(g.queue, waiter{name: name}), len(g.queue)
+		g.queue, at = append(g.queue, waiter{uid: uid}), len(g.queue)
 	}
-	g.queue[at].seen = now
+	g.queue[at].seen, g.queue[at].name = now, name
 	if g.running != "" {
 		return g.running
 	}
@@ -102,11 +103,19 @@ func (g *gate) enter(name string) (ahead string) {
 }
 
 // leave ends a turn. done gives the place in the queue up; otherwise it is kept.
-func (g *gate) leave(name string, done bool) {
+func (g *gate) leave(uid string, done bool) {
+	g.mu.Lock()
+	g.running = ""
+	g.mu.Unlock()
+	if done {
+		g.drop(uid)
+	}
+}
+
+// drop gives up the place of a GPUNodePool that wants nothing any more: nobody
+// waits for one that is gone.
+func (g *gate) drop(uid string) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	g.running = ""
-	if done {
-		g.queue = slices.DeleteFunc(g.queue, func(w waiter) bool { return w.name == name })
-	}
+	g.queue = slices.DeleteFunc(g.queue, func(w waiter) bool { return w.uid == uid })
 }

@@ -45,6 +45,7 @@ type Target struct {
 	Replicas        int32
 	NodeLabels      map[string]string // the spec's; the provider adds its own
 	OSDiskSizeGiB   int32
+	Deleting        bool // the GPUNodePool is being deleted
 	// MaxAge is how old an observation may be; 0 asks the cloud now.
 	MaxAge time.Duration
 }

@@ -214,7 +214,7 @@ func target(p *v1alpha1.GPUNodePool, installation, name string, c v1alpha1.Candi
 	return pool.Target{
 		Namespace: p.Namespace, Name: p.Name, UID: string(p.UID), Installation: installation,
 		PoolName: name, Attempt: attempt, Candidate: c, Replicas: p.DesiredReplicas(),
-		NodeLabels: p.Spec.NodeLabels, OSDiskSizeGiB: p.Spec.OSDiskSizeGiB,
+		NodeLabels: p.Spec.NodeLabels, OSDiskSizeGiB: p.Spec.OSDiskSizeGiB, Deleting: !p.DeletionTimestamp.IsZero(),
 	}
 }
 

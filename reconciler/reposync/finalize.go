@@ -9,6 +9,7 @@ import (
 	"slices"
 	"time"
 
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	ctrl "sigs.k8s.io/controller-runtime"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/controller-runtime/pkg/controller/controllerutil"
@@ -28,7 +29,12 @@ func (r *Reconciler) ensureFinalizer(ctx context.Context, obj *v1alpha1.RepoSync
 	if !controllerutil.AddFinalizer(obj, repolayout.Finalizer) {
 		return false, nil
 	}
-	if err := r.Client.Patch(ctx, obj, client.MergeFromWithOptions(before, client.MergeFromWithOptimisticLock{})); err != nil {
+	err := r.Client.Patch(ctx, obj, client.MergeFromWithOptions(before, client.MergeFromWithOptimisticLock{}))
+	if apierrors.IsConflict(err) { // somebody was quicker: look again
+		r.again(obj)
+		return true, nil
+	}
+	if err != nil {
 		return false, fmt.Errorf("adding the finalizer to RepoSync %s/%s: %w", obj.Namespace, obj.Name, err)
 	}
 	r.again(obj)

@@ -150,7 +150,7 @@ func (r *Reconciler) workspaces(ctx context.Context, s *v1alpha1.RepoSync) ([]v1
 func countReady(workspaces []v1alpha1.Workspace) int {
 	n := 0
 	for i := range workspaces {
-		if condition.Is(&workspaces[i], v1alpha1.ConditionReady) {
+		if report.StateOf(&workspaces[i]) == report.Ready { // of this generation, as the report says it
 			n++
 		}
 	}

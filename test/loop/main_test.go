@@ -79,6 +79,8 @@ func newTeam(t *testing.T, name string) *harness.Team {
 	}
 	t.Cleanup(func() {
 		if t.Failed() {
+			pools, err := team.Cluster.Kubectl(context.Background(), "get", "gpunodepools", "--namespace", team.Namespace, "--output", "yaml")
+			t.Logf("node pools: %v\n%s\nagent pools: %+v", err, pools, team.ARM.Pools())
 			log, _ := os.ReadFile(team.ControllerLog())
 			t.Logf("controller log, last lines:\n%s", tail(string(log), 60))
 		}
