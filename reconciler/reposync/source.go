@@ -23,21 +23,22 @@ import (
 // an event of a Workspace brings a pass that needs the kept commit alone.
 func (r *Reconciler) source(ctx context.Context, p *pass) error {
 	_, asked := r.asked.LoadAndDelete(p.sync.UID)
-	if !asked && !p.mustLook(r.Clock()) {
-		return nil
-	}
-	commit, err := r.read(ctx, p.sync)
-	if err != nil {
-		if asked { // the question stands until it is answered
-			r.asked.Store(p.sync.UID, true)
+	if asked || p.mustLook(r.Clock()) {
+		commit, err := r.read(ctx, p.sync)
+		if err != nil {
+			if asked { // the question stands until it is answered
+				r.asked.Store(p.sync.UID, true)
+			}
+			return err
 		}
-		return err
+		p.looked = true
+		p.kept.commit, p.kept.lookedAt, p.kept.generation = commit, r.Clock(), p.sync.Generation
+		p.sync.Status.LastHandledReconcileAt = p.sync.Annotations[repolayout.AnnotationReconcileAt]
 	}
-	p.looked = true
-	p.kept.commit, p.kept.lookedAt, p.kept.generation = commit, r.Clock(), p.sync.Generation
-	p.sync.Status.LastAttemptedRevision = commit.Revision
-	p.sync.Status.LastHandledReconcileAt = p.sync.Annotations[repolayout.AnnotationReconcileAt]
-	condition.True(p.sync, v1alpha1.ConditionSourceReady, v1alpha1.ReasonSucceeded, "Read revision "+commit.Revision)
+	// Said in every pass: the status of the one that looked may have met a conflict
+	// and be lost.
+	p.sync.Status.LastAttemptedRevision = p.kept.commit.Revision
+	condition.True(p.sync, v1alpha1.ConditionSourceReady, v1alpha1.ReasonSucceeded, "Read revision "+p.kept.commit.Revision)
 	return nil
 }
 
