@@ -82,7 +82,7 @@ func newTeam(t *testing.T, name string) *harness.Team {
 			pools, err := team.Cluster.Kubectl(context.Background(), "get", "gpunodepools", "--namespace", team.Namespace, "--output", "yaml")
 			t.Logf("node pools: %v\n%s\nagent pools: %+v", err, pools, team.ARM.Pools())
 			log, _ := os.ReadFile(team.ControllerLog())
-			t.Logf("controller log, last lines:\n%s", tail(string(log), 60))
+			t.Logf("controller log, how it ended:\n%s\nlast lines:\n%s", linesWith(string(log), "espalier: "), tail(string(log), 60))
 		}
 	})
 	return team
