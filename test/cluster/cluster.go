@@ -84,7 +84,7 @@ type Cluster struct {
 }
 
 // startAttempts bounds how often Start tries again when another process took a
-// port between choosing it and listening on it.
+// port between choosing it and listening on it, or a component was never ready.
 const startAttempts = 3
 
 // Start starts the parts asked for and returns once the API server is ready,
@@ -106,10 +106,16 @@ func Start(ctx context.Context, o Options) (*Cluster, error) {
 	}
 	for attempt := 1; ; attempt++ {
 		c, err := start(ctx, o, (*Cluster).startControlPlane)
-		if err == nil || attempt == startAttempts || !strings.Contains(err.Error(), "address already in use") {
+		if err == nil || attempt == startAttempts || ctx.Err() != nil || !worthAnother(err) {
 			return c, err
 		}
 	}
+}
+
+// worthAnother says whether a new start, on other ports, may go better: a port
+// was taken in between, or a component was never ready.
+func worthAnother(err error) bool {
+	return strings.Contains(err.Error(), "address already in use") || errors.Is(err, context.DeadlineExceeded)
 }
 
 func start(ctx context.Context, o Options, connect func(*Cluster, context.Context) error) (*Cluster, error) {

@@ -22,7 +22,7 @@ const (
 	pollInterval = 100 * time.Millisecond
 	// readyTimeout bounds the start of the API server, which takes 6 s on two
 	// free cores, and far longer beside a compiler.
-	readyTimeout = 3 * time.Minute
+	readyTimeout = 75 * time.Second
 )
 
 // startControlPlane starts etcd, the API server and, where asked for, the
