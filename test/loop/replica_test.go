@@ -50,9 +50,8 @@ func TestTwoReplicas(t *testing.T) {
 	ready(t, team, harness.InferenceName)
 	oneAgentPoolEach(t, team, "Standard_NC24ads_A100_v4")
 
-	// Its exit status is not judged: on a machine under heavy load the passes of a
-	// leader may outlast --graceful-stop, which it then says. What counts is that
-	// the other goes on.
+	// Its exit status is logged and not judged: under heavy load it was 2, twice,
+	// and why is not known. What is judged is that the other goes on.
 	if err := first.Stop(); err != nil {
 		t.Logf("the leader ended with %v\n%s", err, logEnd(team))
 	}
