@@ -78,12 +78,17 @@ var unsafe = []struct{ field, code, message string }{
 	{"helmGlobals", PluginRefused, "helm charts are not inflated; commit the rendered objects"},
 	{"helmChartInflationGenerator", PluginRefused, "helm charts are not inflated; commit the rendered objects"},
 	{"vars", FieldRefused, "vars is deprecated, and could write a large value into a text thousands of times; use replacements"},
-	{"openapi", FieldRefused, "a schema would change how other repositories are built; those of Kubernetes are built in"},
+	{"openapi", FieldRefused, "a schema would change how other repositories are built; those of Kubernetes are built in, and so is the merge-keys.yaml of espalier init, the only one that may be named"},
 }
 
 func (r reader) refuseUnsafe() {
 	for _, u := range unsafe {
-		if yamltext.Field(r.node, u.field) != nil {
+		field := yamltext.Field(r.node, u.field)
+		switch {
+		case field == nil:
+		case u.field == "openapi" && r.onlyMergeKeys(r.dir, field):
+			r.visit(yamltext.Field(field, "path").Value, r.at(u.field), r.parsed)
+		default:
 			r.refused(refuse(u.code, "%s: %s", u.field, u.message), r.at(u.field))
 		}
 	}

@@ -60,7 +60,7 @@ type reference struct {
 // then building them one by one gives what building it gives.
 func (s *source) listsOnlyFolders(dir, file string) ([]reference, bool) {
 	docs, err := s.documents(file)
-	if err != nil || len(docs) != 1 || !onlyLists(docs[0]) {
+	if err != nil || len(docs) != 1 || !s.onlyLists(dir, docs[0]) {
 		return nil, false
 	}
 	list := yamltext.Field(docs[0], "resources")
@@ -82,11 +82,16 @@ func (s *source) listsOnlyFolders(dir, file string) ([]reference, bool) {
 	return references, true
 }
 
-// onlyLists says whether a kustomization has no field but resources.
-func onlyLists(kustomization *yaml.Node) bool {
+// onlyLists says whether a kustomization has no field but resources, and the
+// merge keys that every unit is built with.
+func (s *source) onlyLists(dir string, kustomization *yaml.Node) bool {
 	for i := 0; i+1 < len(kustomization.Content); i += 2 {
 		switch kustomization.Content[i].Value {
 		case "apiVersion", "metadata", "resources":
+		case "openapi":
+			if !s.onlyMergeKeys(dir, kustomization.Content[i+1]) {
+				return false
+			}
 		case "kind":
 			if kustomization.Content[i+1].Value != "Kustomization" {
 				return false

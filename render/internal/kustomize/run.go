@@ -11,13 +11,26 @@ package kustomize
 
 import (
 	"context"
+	_ "embed"
 	"fmt"
+	"sync"
 
 	"sigs.k8s.io/kustomize/api/krusty"
 	"sigs.k8s.io/kustomize/api/resmap"
 	"sigs.k8s.io/kustomize/api/types"
 	"sigs.k8s.io/kustomize/kyaml/filesys"
+	"sigs.k8s.io/kustomize/kyaml/openapi"
 )
+
+// MergeKeys is the OpenAPI schema that every build has beside that of
+// Kubernetes: the merge keys of our kinds.
+//
+//go:embed merge-keys.yaml
+var MergeKeys []byte
+
+// learn adds MergeKeys to the library's schema: once, because no build resets
+// it (a kustomization of ours has no field openapi).
+var learn = sync.OnceValue(func() error { return openapi.AddSchema(MergeKeys) })
 
 // turn is held by the build that runs. The library keeps its schema in a
 // process-wide variable that builds read and write (kustomize#3659). A channel
@@ -59,6 +72,9 @@ func run(files filesys.FileSystem, root string) (r result) {
 			r = result{err: fmt.Errorf("kustomize panicked: %v", p)}
 		}
 	}()
+	if err := learn(); err != nil {
+		return result{err: fmt.Errorf("reading the merge keys: %w", err)}
+	}
 	objects, err := krusty.MakeKustomizer(&krusty.Options{
 		Reorder: krusty.ReorderOptionNone,
 		// Whole-tree restriction is the file system's: it holds nothing else.
