@@ -55,6 +55,11 @@ var never = []struct {
 		why:      "what becomes of a node pool is decided in a pure function over what was observed",
 	},
 	{
+		packages: []string{"reconciler/plan", "reconciler/inventory"},
+		imports:  []string{"net/http", "os/exec", "k8s.io/client-go", "sigs.k8s.io/controller-runtime", "math/rand", module + "/reconciler/git"},
+		why:      "the plan is a pure function of two revisions: the same in a terminal, a pipeline and a controller",
+	},
+	{
 		packages: []string{"repo-layout", "gpu", "presets", "render", "reconciler"},
 		imports:  []string{"os/exec"},
 		why:      "nothing that comes from a repository may reach a shell",
@@ -62,7 +67,7 @@ var never = []struct {
 	{
 		packages: []string{
 			"reconciler/source", "reconciler/git", "reconciler/forge", "reconciler/apply", "reconciler/plan",
-			"reconciler/report", "reconciler/fault", "reconciler/condition",
+			"reconciler/inventory", "reconciler/report", "reconciler/fault", "reconciler/condition",
 		},
 		imports: []string{
 			module + "/reconciler/reposync", module + "/reconciler/workspace",

@@ -2,10 +2,9 @@
 
 // Package apply writes objects to the cluster with server-side apply, under our
 // own field manager and without force: a field that another manager owns is a
-// Conflict for the user to decide, never stolen. It keeps the inventory of what
-// was applied and decides what may be pruned.
+// Conflict for the user to decide, never stolen.
 //
-// It never renders, and never deletes what does not carry our labels.
+// It never renders, and never deletes.
 package apply
 
 import (

@@ -13,6 +13,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/espalier-dev/espalier/reconciler/apply"
+	"github.com/espalier-dev/espalier/reconciler/inventory"
 	repolayout "github.com/espalier-dev/espalier/repo-layout"
 	"github.com/espalier-dev/espalier/repo-layout/finding"
 	"github.com/espalier-dev/espalier/repo-layout/v1alpha1"
@@ -32,7 +33,7 @@ func (r *Reconciler) apply(ctx context.Context, p *pass) error {
 			}
 		}
 	}
-	p.sync.Status.Inventory = apply.Union(entriesOf(p.kept.built.wanted), p.sync.Status.Inventory)
+	p.sync.Status.Inventory = inventory.Union(entriesOf(p.kept.built.wanted), p.sync.Status.Inventory)
 	return errors.Join(failed...)
 }
 

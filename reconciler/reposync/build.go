@@ -17,6 +17,7 @@ import (
 
 	"github.com/espalier-dev/espalier/reconciler/apply"
 	"github.com/espalier-dev/espalier/reconciler/fault"
+	"github.com/espalier-dev/espalier/reconciler/inventory"
 	"github.com/espalier-dev/espalier/render/build"
 	repolayout "github.com/espalier-dev/espalier/repo-layout"
 	"github.com/espalier-dev/espalier/repo-layout/finding"
@@ -155,7 +156,7 @@ func prepare(s *v1alpha1.RepoSync, revision string, d repolayout.Decoded, pos re
 		repolayout.AnnotationRevision: revision,
 		repolayout.AnnotationSource:   finding.Location(file, line),
 	})
-	return wanted{object: o, entry: apply.Entry(o, ""), file: file, line: line}, nil
+	return wanted{object: o, entry: inventory.Entry(o, ""), file: file, line: line}, nil
 }
 
 // Substitute moves a Workspace from one instance type to another, and leaves a

@@ -16,6 +16,7 @@ import (
 
 	"github.com/espalier-dev/espalier/reconciler/apply"
 	"github.com/espalier-dev/espalier/reconciler/condition"
+	"github.com/espalier-dev/espalier/reconciler/inventory"
 	repolayout "github.com/espalier-dev/espalier/repo-layout"
 	"github.com/espalier-dev/espalier/repo-layout/v1alpha1"
 )
@@ -74,7 +75,7 @@ func (r *Reconciler) takeDown(ctx context.Context, obj *v1alpha1.RepoSync) (gone
 	}
 	all := obj.Status.Inventory
 	for _, o := range applied {
-		all = apply.Union(all, []v1alpha1.InventoryEntry{apply.EntryOf(o)})
+		all = inventory.Union(all, []v1alpha1.InventoryEntry{inventory.EntryOf(o)})
 	}
 	if err := r.deleteThose(ctx, obj, all, true); err != nil {
 		return false, err
@@ -93,7 +94,7 @@ func (r *Reconciler) takeDown(ctx context.Context, obj *v1alpha1.RepoSync) (gone
 func (r *Reconciler) deleteThose(ctx context.Context, obj *v1alpha1.RepoSync, entries []v1alpha1.InventoryEntry, ours bool) error {
 	var failed []error
 	for _, e := range entries {
-		if apply.IsOurs(e) != ours {
+		if inventory.IsOurs(e) != ours {
 			continue
 		}
 		if _, err := r.deleteEntry(ctx, obj, e); err != nil {

@@ -14,6 +14,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/espalier-dev/espalier/reconciler/apply"
+	"github.com/espalier-dev/espalier/reconciler/inventory"
 	repolayout "github.com/espalier-dev/espalier/repo-layout"
 	"github.com/espalier-dev/espalier/repo-layout/v1alpha1"
 )
@@ -91,10 +92,10 @@ func (r *Reconciler) strays(ctx context.Context, s *v1alpha1.RepoSync, wanted []
 	if err != nil {
 		return nil, err
 	}
-	known := apply.Union(wanted, s.Status.Inventory)
+	known := inventory.Union(wanted, s.Status.Inventory)
 	var strays []v1alpha1.InventoryEntry
 	for _, o := range all {
-		unknown := apply.Stale([]v1alpha1.InventoryEntry{apply.EntryOf(o)}, known)
+		unknown := inventory.Stale([]v1alpha1.InventoryEntry{inventory.EntryOf(o)}, known)
 		if len(unknown) == 0 || o.GetAnnotations()[repolayout.AnnotationPrune] == "disabled" {
 			continue
 		}

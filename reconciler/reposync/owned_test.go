@@ -24,6 +24,7 @@ import (
 	"github.com/espalier-dev/espalier/reconciler/apply"
 	"github.com/espalier-dev/espalier/reconciler/condition"
 	"github.com/espalier-dev/espalier/reconciler/fault"
+	"github.com/espalier-dev/espalier/reconciler/inventory"
 	"github.com/espalier-dev/espalier/reconciler/source"
 	repolayout "github.com/espalier-dev/espalier/repo-layout"
 	"github.com/espalier-dev/espalier/repo-layout/v1alpha1"
@@ -263,7 +264,7 @@ func TestPruneGoesOn(t *testing.T) {
 	for _, n := range []string{"a", "b"} {
 		s.Status.Inventory = append(s.Status.Inventory, v1alpha1.InventoryEntry{ID: id(n), Version: "v1alpha1"})
 	}
-	s.Annotations = map[string]string{repolayout.AnnotationApprovePrune: apply.PruneToken(testHash, s.Status.Inventory)}
+	s.Annotations = map[string]string{repolayout.AnnotationApprovePrune: inventory.PruneToken(testHash, s.Status.Inventory)}
 	r := newReconciler(t, interceptor.Funcs{
 		Delete: func(ctx context.Context, c client.WithWatch, o client.Object, opts ...client.DeleteOption) error {
 			if fails && o.GetName() == "a" {

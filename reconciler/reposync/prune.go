@@ -13,21 +13,22 @@ import (
 
 	"github.com/espalier-dev/espalier/reconciler/apply"
 	"github.com/espalier-dev/espalier/reconciler/condition"
+	"github.com/espalier-dev/espalier/reconciler/inventory"
 	repolayout "github.com/espalier-dev/espalier/repo-layout"
 	"github.com/espalier-dev/espalier/repo-layout/v1alpha1"
 )
 
-// prune deletes what Git dropped, behind the guard of apply.DecidePrune. One
+// prune deletes what Git dropped, behind the guard of inventory.DecidePrune. One
 // object that cannot be deleted holds up no other.
 func (r *Reconciler) prune(ctx context.Context, p *pass) error {
 	s := p.sync
 	wantedNow := entriesOf(p.kept.built.wanted)
-	inventory, err := r.inventory(ctx, s, wantedNow)
+	applied, err := r.inventory(ctx, s, wantedNow)
 	if err != nil {
 		return err
 	}
-	decision := apply.DecidePrune(apply.PruneInput{
-		Inventory: inventory,
+	decision := inventory.DecidePrune(inventory.PruneInput{
+		Inventory: applied,
 		Wanted:    wantedNow,
 		Failed:    len(errorsOf(p.kept.built.findings)) + len(p.refusals),
 		Commit:    p.kept.commit.Hash,
@@ -36,10 +37,10 @@ func (r *Reconciler) prune(ctx context.Context, p *pass) error {
 	})
 	if err := r.deleteAll(ctx, p, decision.Delete); err != nil {
 		// Whole as it was: an approval names all that it is for.
-		s.Status.Inventory = apply.Union(wantedNow, inventory)
+		s.Status.Inventory = inventory.Union(wantedNow, applied)
 		return err
 	}
-	s.Status.Inventory = apply.Union(wantedNow, decision.Keep)
+	s.Status.Inventory = inventory.Union(wantedNow, decision.Keep)
 	p.held = decision.HeldMessage
 	if p.held == "" {
 		condition.Remove(s, v1alpha1.ConditionPruneHeld)
@@ -57,7 +58,7 @@ func (r *Reconciler) inventory(ctx context.Context, s *v1alpha1.RepoSync, wanted
 		return s.Status.Inventory, nil
 	}
 	strays, err := r.strays(ctx, s, wanted)
-	return apply.Union(s.Status.Inventory, strays), err
+	return inventory.Union(s.Status.Inventory, strays), err
 }
 
 func (r *Reconciler) deleteAll(ctx context.Context, p *pass, entries []v1alpha1.InventoryEntry) error {
@@ -92,7 +93,7 @@ func (r *Reconciler) deleteEntry(ctx context.Context, s *v1alpha1.RepoSync, e v1
 // deletable reads the object of an entry. It is nil when there is nothing to
 // delete: it is gone or going, not this RepoSync's, or annotated to be kept.
 func (r *Reconciler) deletable(ctx context.Context, s *v1alpha1.RepoSync, e v1alpha1.InventoryEntry) (*metav1.PartialObjectMetadata, error) {
-	stub, err := apply.Stub(e)
+	stub, err := inventory.Stub(e)
 	if err != nil {
 		return nil, nil //nolint:nilerr,nilnil // an entry that cannot be read names nothing that could be deleted
 	}

@@ -1,6 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 
-package apply
+// Package inventory knows what earlier revisions applied, and decides what of it
+// may be pruned: the same answer in the cluster and in the plan of a pull request.
+//
+// It is pure: it never reads the cluster and deletes nothing itself.
+package inventory
 
 import (
 	"fmt"
@@ -9,7 +13,6 @@ import (
 
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/runtime/schema"
-	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/espalier-dev/espalier/repo-layout/v1alpha1"
 )
@@ -21,9 +24,15 @@ func Entry(o *unstructured.Unstructured, unit string) v1alpha1.InventoryEntry {
 	return e
 }
 
-// EntryOf is the inventory entry of an object whose unit is not known. Its kind
-// must be set.
-func EntryOf(o client.Object) v1alpha1.InventoryEntry {
+// Object is what an entry is made from; its kind must be set.
+type Object interface {
+	GetNamespace() string
+	GetName() string
+	GetObjectKind() schema.ObjectKind
+}
+
+// EntryOf is the inventory entry of an object whose unit is not known.
+func EntryOf(o Object) v1alpha1.InventoryEntry {
 	gvk := o.GetObjectKind().GroupVersionKind()
 	return v1alpha1.InventoryEntry{
 		ID:      strings.Join([]string{o.GetNamespace(), o.GetName(), gvk.Group, gvk.Kind}, "_"),
