@@ -19,10 +19,10 @@ import (
 )
 
 func newRenderCommand() *cobra.Command {
-	var options loadOptions
-	var only, helperImage, storageClass string
+	options := loadOptions{render: defaultRender()}
+	var only string
 	output := "yaml"
-	provider := string(v1alpha1.ProviderAKS)
+	provider := string(options.render.Provider)
 	command := &cobra.Command{
 		Use:   "render PATH",
 		Short: "Print what would be applied",
@@ -32,47 +32,44 @@ func newRenderCommand() *cobra.Command {
 			"on stderr, and the exit code is 1.",
 		Args: cobra.ExactArgs(1),
 		RunE: func(c *cobra.Command, paths []string) error {
+			options.render.Provider = v1alpha1.Provider(provider)
 			l, err := load(c.Context(), c.InOrStdin(), paths[0], options)
 			if err != nil {
 				return err
 			}
 			saySync(c.ErrOrStderr(), l.sync)
-			return renderAll(c, l, only, output, render.Options{
-				Provider: v1alpha1.Provider(provider), HelperImage: helperImage, StorageClass: storageClass,
-			})
+			return renderAll(c, l, only, output)
 		},
 	}
 	command.Flags().StringVar(&options.syncFile, "sync", "", "File with the RepoSync whose substitutions apply; empty: the one found in the tree")
 	command.Flags().StringVar(&options.region, "region", "", "Cloud region that prices are quoted for; empty: the cheapest known")
 	command.Flags().StringVar(&only, "workspace", "", "NAMESPACE/NAME of the only Workspace to render")
 	command.Flags().StringVar(&provider, "provider", provider, "Where the nodes come from: aks or existing")
-	command.Flags().StringVar(&helperImage, "helper-image", "espalier", "Image of Espalier for the helpers in tuning pods, as given to the controller")
-	command.Flags().StringVar(&storageClass, "storage-class", "", "StorageClass of the claims for checkpoints, as given to the controller; empty: the cluster's default")
+	command.Flags().StringVar(&options.render.HelperImage, "helper-image", options.render.HelperImage, "Image of Espalier for the helpers in tuning pods, as given to the controller")
+	command.Flags().StringVar(&options.render.StorageClass, "storage-class", "", "StorageClass of the claims for checkpoints, as given to the controller; empty: the cluster's default")
 	command.Flags().StringVarP(&output, "output", "o", output, "yaml, or a folder to write one file a Workspace into")
 	return command
 }
 
-func renderAll(c *cobra.Command, l loaded, only, output string, options render.Options) error {
+func renderAll(c *cobra.Command, l loaded, only, output string) error {
 	refused, err := sayErrors(c.ErrOrStderr(), l.findings)
 	if err != nil {
 		return err
 	}
 	found := false
-	for _, d := range l.workspaces {
-		key := d.workspace.Namespace + "/" + d.workspace.Name
-		if (only != "" && only != key) || d.assessment.Refused() {
+	for _, w := range l.workspaces {
+		key := w.Workspace.Namespace + "/" + w.Workspace.Name
+		if (only != "" && only != key) || w.Assessment.Refused() {
 			continue
 		}
 		found = true
-		out, err := render.Render(render.Input{
-			Workspace: d.workspace, Assessment: d.assessment, Candidate: d.assessment.Usable()[0], Config: d.config, Options: options,
-		})
+		out, err := w.Render()
 		if err != nil {
 			fmt.Fprintf(c.ErrOrStderr(), "%s: error: %v\n", key, err)
 			refused = true
 			continue
 		}
-		if err := writeRendered(c, d.workspace, out, output); err != nil {
+		if err := writeRendered(c, w.Workspace, out, output); err != nil {
 			return err
 		}
 	}

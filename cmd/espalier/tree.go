@@ -3,6 +3,7 @@
 package main
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -12,41 +13,31 @@ import (
 	"path/filepath"
 	"slices"
 
-	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
-
-	"github.com/espalier-dev/espalier/reconciler/reposync"
+	"github.com/espalier-dev/espalier/render"
 	"github.com/espalier-dev/espalier/render/build"
-	"github.com/espalier-dev/espalier/render/check"
+	"github.com/espalier-dev/espalier/render/desired"
 	repolayout "github.com/espalier-dev/espalier/repo-layout"
-	"github.com/espalier-dev/espalier/repo-layout/finding"
 	"github.com/espalier-dev/espalier/repo-layout/v1alpha1"
 )
-
-// workspaceDoc is a Workspace of a folder, decoded and judged as the controller
-// would.
-type workspaceDoc struct {
-	workspace  *v1alpha1.Workspace
-	config     map[string]string
-	assessment check.Assessment
-}
 
 // loaded is what a path on disk holds.
 type loaded struct {
 	sync       *v1alpha1.RepoSync // nil: none was given or found
 	findings   []v1alpha1.Finding
-	workspaces []workspaceDoc
+	workspaces []desired.Workspace
 }
 
 // loadOptions are the flags of every command that reads a tree.
 type loadOptions struct {
 	syncFile string
 	region   string
+	render   render.Options
 }
 
-// document is one object of a path, with the lines it was written at.
-type document struct {
-	text     []byte
-	position repolayout.Position
+// defaultRender are the settings of an installation that nobody described. The
+// name of the helper image is a placeholder.
+func defaultRender() render.Options {
+	return render.Options{Provider: v1alpha1.ProviderAKS, HelperImage: "espalier"}
 }
 
 // load builds, decodes and judges everything that target holds, as the
@@ -54,31 +45,21 @@ type document struct {
 // file, or - for stdin.
 func load(ctx context.Context, stdin io.Reader, target string, o loadOptions) (loaded, error) {
 	l := loaded{}
-	documents, err := l.documents(ctx, stdin, target, o.syncFile)
+	texts, err := l.texts(ctx, stdin, target, o.syncFile)
 	if err != nil {
 		return loaded{}, err
 	}
-	known := inputs{configs: map[string]map[string]string{}, pools: map[string]*v1alpha1.GPUNodePoolSpec{}}
-	var entries []repolayout.Entry
-	for _, d := range documents {
-		decoded, findings := repolayout.Decode(d.text, d.position)
-		l.findings = append(l.findings, findings...)
-		entries = append(entries, repolayout.Entry{Decoded: decoded, Position: d.position})
-		known.add(decoded)
-	}
-	l.findings = append(l.findings, repolayout.Collisions(entries)...)
-	for _, e := range entries {
-		if !l.misplaced(e) && e.Workspace != nil {
-			l.judge(e, known, o.region)
-		}
-	}
+	documents, findings := desired.Assemble(l.sync, texts)
+	judge := desired.Judge{Region: o.region, Render: o.render}
+	state := judge.State(documents, append(l.findings, findings...))
+	l.findings, l.workspaces = state.All(), state.Workspaces
 	return l, nil
 }
 
-// documents reads what target holds, and finds the RepoSync that applies to it.
-func (l *loaded) documents(ctx context.Context, stdin io.Reader, target, syncFile string) ([]document, error) {
+// texts reads what target holds, and finds the RepoSync that applies to it.
+func (l *loaded) texts(ctx context.Context, stdin io.Reader, target, syncFile string) ([]desired.Text, error) {
 	if info, err := os.Stat(target); target == "-" || err == nil && !info.IsDir() && !isKustomization(target) {
-		return l.documentsOfFile(stdin, target, syncFile)
+		return l.textsOfFile(stdin, target, syncFile)
 	}
 	root, rel, err := treeRoot(target)
 	if err != nil {
@@ -92,92 +73,30 @@ func (l *loaded) documents(ctx context.Context, stdin io.Reader, target, syncFil
 	if err != nil {
 		return nil, fmt.Errorf("building %s: %w", target, err)
 	}
-	var documents []document
-	for _, u := range units {
-		l.findings = append(l.findings, u.Findings...)
-		for _, object := range u.Objects {
-			documents = append(documents, document{object.YAML, object})
-		}
-	}
-	return documents, nil
+	texts, findings := desired.Texts(units)
+	l.findings = findings
+	return texts, nil
 }
 
-// documentsOfFile reads one file, or stdin, which has no tree around it to find a
+// textsOfFile reads one file, or stdin, which has no tree around it to find a
 // RepoSync in.
-func (l *loaded) documentsOfFile(stdin io.Reader, file, syncFile string) ([]document, error) {
+func (l *loaded) textsOfFile(stdin io.Reader, file, syncFile string) ([]desired.Text, error) {
 	content, err := readFileOrStdin(stdin, file)
 	if err != nil {
 		return nil, err
 	}
-	var documents []document
+	var texts []desired.Text
 	for _, d := range repolayout.Split(file, content) {
-		documents = append(documents, document{d.Text, d})
+		texts = append(texts, desired.Text{YAML: d.Text, Position: d})
 	}
 	if syncFile != "" {
 		l.sync, err = readSync(syncFile)
 	}
-	return documents, err
+	return texts, err
 }
 
 func isKustomization(file string) bool {
 	return slices.Contains([]string{"kustomization.yaml", "kustomization.yml", "Kustomization"}, filepath.Base(file))
-}
-
-// inputs are what Workspaces may refer to, by name.
-type inputs struct {
-	configs map[string]map[string]string
-	pools   map[string]*v1alpha1.GPUNodePoolSpec
-}
-
-func (i inputs) add(d repolayout.Decoded) {
-	switch {
-	case d.Pool != nil:
-		i.pools[d.Pool.Name] = &d.Pool.Spec
-	case d.Input != nil && d.Input.GetKind() == "ConfigMap":
-		data, _, err := unstructured.NestedStringMap(d.Input.Object, "data")
-		if data == nil || err != nil {
-			data = map[string]string{}
-		}
-		i.configs[d.Input.GetName()] = data
-	}
-}
-
-// misplaced reports a document that the RepoSync would not apply, because it
-// names another namespace.
-func (l *loaded) misplaced(e repolayout.Entry) bool {
-	if l.sync == nil {
-		return false
-	}
-	refusal := reposync.CheckNamespace(l.sync, e.Namespace(), e.Position)
-	if refusal != nil {
-		l.findings = append(l.findings, *refusal)
-	}
-	return refusal != nil
-}
-
-// judge substitutes and sizes one Workspace.
-func (l *loaded) judge(e repolayout.Entry, known inputs, region string) {
-	w := e.Workspace
-	if l.sync != nil {
-		reposync.Substitute(w, l.sync.Spec.Substitutions)
-	}
-	if w.Namespace == "" && l.sync != nil {
-		w.Namespace = reposync.Target(l.sync)
-	}
-	if w.Namespace == "" {
-		w.Namespace = "default"
-	}
-	d := workspaceDoc{workspace: w, config: known.configs[w.Spec.ConfigMap()]}
-	if name := w.Spec.ConfigMap(); name != "" && d.config == nil {
-		file, line := e.Position.At("")
-		l.findings = append(l.findings, v1alpha1.Finding{
-			Severity: finding.Warning, Code: "InputNotInGit", File: file, Line: line,
-			Message: fmt.Sprintf("ConfigMap %s is not in this tree: judged with the defaults", name),
-		})
-	}
-	d.assessment = check.Workspace(w, check.Facts{Config: d.config, Region: region, Pool: known.pools[w.Spec.Resource.NodePool]}, e.Position)
-	l.findings = append(l.findings, d.assessment.Findings...)
-	l.workspaces = append(l.workspaces, d)
 }
 
 // treeRoot finds the repository around target, so that ../base of an overlay is
@@ -263,6 +182,9 @@ func syncsFor(tree fs.FS, rel string) ([]*v1alpha1.RepoSync, error) {
 
 // syncIn returns the first RepoSync of a YAML file, nil when it holds none.
 func syncIn(name string, content []byte) *v1alpha1.RepoSync {
+	if !bytes.Contains(content, []byte(v1alpha1.RepoSyncKind)) {
+		return nil // most files: parsing thousands takes its time
+	}
 	for _, document := range repolayout.Split(name, content) {
 		if sync, _ := repolayout.DecodeSync(document.Text, document); sync != nil {
 			return sync

@@ -15,7 +15,7 @@ import (
 )
 
 func newValidateCommand() *cobra.Command {
-	var options loadOptions
+	options := loadOptions{render: defaultRender()}
 	output := "text"
 	command := &cobra.Command{
 		Use:   "validate PATH…",

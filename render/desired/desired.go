@@ -1,0 +1,211 @@
+// SPDX-License-Identifier: Apache-2.0
+
+// Package desired says what a revision of a repository wants in the cluster: its
+// documents decoded, moved by the RepoSync's substitutions and put into its
+// namespace (Assemble), and its Workspaces judged (Judge) and rendered on demand.
+//
+// `espalier validate`, `render` and `plan` and the RepoSync controller all take
+// this way, so that what is said before a merge is what happens after it. The
+// package is pure: it never asks a cluster, a network or a clock.
+package desired
+
+import (
+	"fmt"
+	"strings"
+
+	"github.com/espalier-dev/espalier/render/build"
+	repolayout "github.com/espalier-dev/espalier/repo-layout"
+	"github.com/espalier-dev/espalier/repo-layout/finding"
+	"github.com/espalier-dev/espalier/repo-layout/v1alpha1"
+)
+
+// NamespaceNotAllowed is the code of a document in a namespace that its RepoSync
+// does not write to.
+const NamespaceNotAllowed = "NamespaceNotAllowed"
+
+// Document is one object that a revision wants, decoded: substituted, and in the
+// namespace of the RepoSync where that is known.
+type Document struct {
+	repolayout.Decoded
+	Position repolayout.Position
+	// Unit is the path of the unit that builds it.
+	Unit string
+	// Name is kind/namespace/name as the build says it, before the RepoSync moved it.
+	Name string
+	// Collides says that another document stands for the same object: neither is
+	// applied, since nobody can say which was meant.
+	Collides bool
+}
+
+// Text is one document as it was built or written.
+type Text struct {
+	YAML     []byte
+	Position repolayout.Position
+	Unit     string
+	Name     string
+}
+
+// Texts lists the documents of units in the order of the build, and the findings
+// of the build.
+func Texts(units []build.Unit) ([]Text, []v1alpha1.Finding) {
+	var texts []Text
+	var findings []v1alpha1.Finding
+	for _, u := range units {
+		findings = append(findings, u.Findings...)
+		for _, o := range u.Objects {
+			texts = append(texts, Text{YAML: o.YAML, Position: o, Unit: u.Path, Name: o.String()})
+		}
+	}
+	return texts, findings
+}
+
+// Assemble decodes documents into what is wanted. What is wrong with one is a
+// finding and leaves that one out. Sync is nil where no RepoSync is known: then
+// nothing is substituted, and every namespace is allowed.
+func Assemble(sync *v1alpha1.RepoSync, texts []Text) ([]Document, []v1alpha1.Finding) {
+	var documents []Document
+	var findings []v1alpha1.Finding
+	var entries []repolayout.Entry
+	for _, t := range texts {
+		decoded, problems := repolayout.Decode(t.YAML, t.Position)
+		findings = append(findings, problems...)
+		if finding.Refused(problems) {
+			continue
+		}
+		entries = append(entries, repolayout.Entry{Decoded: decoded, Position: t.Position})
+		d := Document{Decoded: decoded, Position: t.Position, Unit: t.Unit, Name: t.Name}
+		if refusal := d.settle(sync); refusal != nil {
+			findings = append(findings, *refusal)
+			continue
+		}
+		documents = append(documents, d)
+	}
+	return documents, append(findings, repolayout.Collisions(entries)...)
+}
+
+// Units assembles what units of a build want. The findings are those of the
+// build and of its documents, in that order.
+func Units(sync *v1alpha1.RepoSync, units []build.Unit) ([]Document, []v1alpha1.Finding) {
+	texts, findings := Texts(units)
+	documents, more := Assemble(sync, texts)
+	findings = append(findings, more...)
+	markCollisions(documents, findings)
+	return documents, findings
+}
+
+// markCollisions marks documents that stand for one object, and the one that the
+// build kept of two (its finding names the other).
+func markCollisions(documents []Document, findings []v1alpha1.Finding) {
+	times, collided := map[string]int{}, map[string]bool{}
+	for _, d := range documents {
+		times[d.id()]++
+	}
+	for _, f := range findings {
+		if f.Code == finding.NameCollision {
+			collided[f.Object] = true
+		}
+	}
+	for i, d := range documents {
+		documents[i].Collides = times[d.id()] > 1 || collided[d.Name]
+	}
+}
+
+// Kind of the object.
+func (d Document) Kind() string {
+	switch {
+	case d.Workspace != nil:
+		return v1alpha1.WorkspaceKind
+	case d.Pool != nil:
+		return v1alpha1.GPUNodePoolKind
+	case d.Input != nil:
+		return d.Input.GetKind()
+	}
+	return ""
+}
+
+// ObjectName is the name of the object, without kind and namespace.
+func (d Document) ObjectName() string {
+	switch {
+	case d.Workspace != nil:
+		return d.Workspace.Name
+	case d.Pool != nil:
+		return d.Pool.Name
+	case d.Input != nil:
+		return d.Input.GetName()
+	}
+	return ""
+}
+
+func (d Document) id() string { return d.Kind() + "/" + d.Namespace() + "/" + d.ObjectName() }
+
+// settle substitutes instance types and puts the document into the namespace of
+// its RepoSync, or says why it may not be where it wants to be.
+func (d Document) settle(sync *v1alpha1.RepoSync) *v1alpha1.Finding {
+	if sync == nil {
+		return nil
+	}
+	if d.Workspace != nil {
+		Substitute(d.Workspace, sync.Spec.Substitutions)
+	}
+	if refusal := checkNamespace(sync, d); refusal != nil {
+		return refusal
+	}
+	target := Target(sync)
+	switch {
+	case target == "":
+	case d.Workspace != nil:
+		d.Workspace.Namespace = target
+	case d.Pool != nil:
+		d.Pool.Namespace = target
+	case d.Input != nil:
+		d.Input.SetNamespace(target)
+	}
+	return nil
+}
+
+// Target is the one namespace that a RepoSync writes to; "" where a RepoSync in a
+// file leaves its own to kubectl.
+func Target(s *v1alpha1.RepoSync) string {
+	if s.Spec.TargetNamespace != "" {
+		return s.Spec.TargetNamespace
+	}
+	return s.Namespace
+}
+
+// checkNamespace says why an object may not be where it wants to be, nil when it
+// may. Where the target is not known nothing can be said.
+func checkNamespace(s *v1alpha1.RepoSync, d Document) *v1alpha1.Finding {
+	namespace := d.Namespace()
+	if namespace == "" || Target(s) == "" || namespace == Target(s) {
+		return nil
+	}
+	file, line := "", 0
+	if d.Position != nil {
+		file, line = d.Position.At("metadata.namespace")
+	}
+	return &v1alpha1.Finding{Severity: finding.Error, Code: NamespaceNotAllowed, File: file, Line: line, Message: fmt.Sprintf(
+		"metadata.namespace is not %s, the only one that RepoSync %s/%s writes to: drop it, or set spec.targetNamespace of the RepoSync", Target(s), s.Namespace, s.Name)}
+}
+
+// Substitute moves a Workspace from one instance type to another, and leaves a
+// note of it for the reader of its status.
+func Substitute(w *v1alpha1.Workspace, table map[string]string) {
+	var moved []string
+	replace := func(instance *string) {
+		if to, ok := table[*instance]; ok {
+			moved = append(moved, *instance+"="+to)
+			*instance = to
+		}
+	}
+	replace(&w.Spec.Resource.InstanceType)
+	for i := range w.Spec.Resource.Candidates {
+		replace(&w.Spec.Resource.Candidates[i].InstanceType)
+	}
+	if len(moved) == 0 {
+		return
+	}
+	if w.Annotations == nil {
+		w.Annotations = map[string]string{}
+	}
+	w.Annotations[repolayout.AnnotationSubstituted] = strings.Join(moved, ",")
+}

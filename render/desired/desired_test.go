@@ -1,0 +1,186 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package desired_test
+
+import (
+	"strings"
+	"testing"
+	"testing/fstest"
+
+	"github.com/google/go-cmp/cmp"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	"github.com/espalier-dev/espalier/render"
+	"github.com/espalier-dev/espalier/render/build"
+	"github.com/espalier-dev/espalier/render/desired"
+	"github.com/espalier-dev/espalier/repo-layout/finding"
+	"github.com/espalier-dev/espalier/repo-layout/v1alpha1"
+)
+
+const serving = `apiVersion: espalier.dev/v1alpha1
+kind: Workspace
+metadata:
+  name: NAME
+spec:
+  resource:
+    instanceType: Standard_NC24ads_A100_v4
+  inference:
+    preset: phi-4-mini-instruct
+    revision: 0123456789abcdef0123456789abcdef01234567
+`
+
+const retired = `# A comment moves every line.
+apiVersion: espalier.dev/v1alpha1
+kind: Workspace
+metadata:
+  name: old
+spec:
+  resource:
+    instanceType: Standard_NC6s_v3
+  inference:
+    preset: phi-4-mini-instruct
+    revision: 0123456789abcdef0123456789abcdef01234567
+`
+
+func file(text string) *fstest.MapFile { return &fstest.MapFile{Data: []byte(text)} }
+
+func named(name string) *fstest.MapFile { return file(strings.ReplaceAll(serving, "NAME", name)) }
+
+func state(t *testing.T, judge *desired.Judge, sync *v1alpha1.RepoSync, tree fstest.MapFS) desired.State {
+	t.Helper()
+	units, err := build.Build(t.Context(), tree, ".", build.DefaultLimits())
+	if err != nil {
+		t.Fatal(err)
+	}
+	documents, findings := desired.Units(sync, units)
+	return judge.State(documents, findings)
+}
+
+func newJudge() *desired.Judge {
+	return &desired.Judge{Region: "eastus", Render: render.Options{Provider: v1alpha1.ProviderAKS, HelperImage: "espalier"}}
+}
+
+func team(change func(*v1alpha1.RepoSync)) *v1alpha1.RepoSync {
+	s := &v1alpha1.RepoSync{ObjectMeta: metav1.ObjectMeta{Namespace: "models", Name: "team"}}
+	change(s)
+	return s
+}
+
+func TestState(t *testing.T) {
+	for name, c := range map[string]struct {
+		reason     string
+		sync       *v1alpha1.RepoSync
+		tree       fstest.MapFS
+		workspaces []string // namespace/name, with * where it collides and ! where it is refused
+		findings   []string // code file:line
+	}{
+		"Plain": {
+			reason:     "Without a RepoSync a Workspace goes where kubectl would put it.",
+			tree:       fstest.MapFS{"a.yaml": named("a")},
+			workspaces: []string{"default/a"},
+		},
+		"Moved": {
+			reason: "A RepoSync decides the namespace and moves retired sizes.",
+			sync: team(func(s *v1alpha1.RepoSync) {
+				s.Spec.Substitutions = map[string]string{"Standard_NC6s_v3": "Standard_NC24ads_A100_v4"}
+			}),
+			tree:       fstest.MapFS{"old.yaml": file(retired)},
+			workspaces: []string{"models/old"},
+		},
+		"Retired": {
+			reason:     "A finding stands at the line of its own file although the verdict may be shared.",
+			tree:       fstest.MapFS{"old.yaml": file(retired)},
+			workspaces: []string{"default/old!"},
+			findings:   []string{"InstanceTypeRetired old.yaml:8"},
+		},
+		"Twins": {
+			reason:     "Nobody can say which of two was meant.",
+			tree:       fstest.MapFS{"a.yaml": named("twin"), "b.yaml": named("twin")},
+			workspaces: []string{"default/twin*"},
+			findings:   []string{"NameCollision b.yaml:4"},
+		},
+		"OtherNamespace": {
+			reason:   "A tenant reaches no other namespace.",
+			sync:     team(func(*v1alpha1.RepoSync) {}),
+			tree:     fstest.MapFS{"a.yaml": file(strings.Replace(serving, "NAME", "a\n  namespace: kube-system", 1))},
+			findings: []string{"NamespaceNotAllowed a.yaml:5"},
+		},
+		"ConfigNotInGit": {
+			reason:     "The cluster may hold the ConfigMap: that is a warning and no refusal.",
+			tree:       fstest.MapFS{"a.yaml": file(strings.ReplaceAll(serving, "NAME", "a") + "    config: elsewhere\n")},
+			workspaces: []string{"default/a"},
+			findings:   []string{"InputNotInGit a.yaml:11"},
+		},
+		"PatchRefused": {
+			reason:     "What a tenant may not patch is refused before it is merged.",
+			tree:       fstest.MapFS{"a.yaml": file(strings.ReplaceAll(serving, "NAME", "a") + "  patches:\n  - patch: |\n      apiVersion: apps/v1\n      kind: Deployment\n      metadata: {name: a}\n      spec: {template: {spec: {hostNetwork: true}}}\n")},
+			workspaces: []string{"default/a!"},
+			findings:   []string{"RenderRefused a.yaml:12"},
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			s := state(t, newJudge(), c.sync, c.tree)
+			var workspaces, findings []string
+			for _, w := range s.Workspaces {
+				mark := ""
+				if w.Collides {
+					mark += "*"
+				}
+				if w.Assessment.Refused() {
+					mark += "!"
+				}
+				workspaces = append(workspaces, w.Workspace.Namespace+"/"+w.Workspace.Name+mark)
+			}
+			for _, f := range s.All() {
+				findings = append(findings, f.Code+" "+location(f))
+			}
+			if diff := cmp.Diff(c.workspaces, workspaces); diff != "" {
+				t.Errorf("%s\nworkspaces (-want +got):\n%s", c.reason, diff)
+			}
+			if diff := cmp.Diff(c.findings, findings); diff != "" {
+				t.Errorf("%s\nfindings (-want +got):\n%s", c.reason, diff)
+			}
+		})
+	}
+}
+
+func location(f v1alpha1.Finding) string { return finding.Location(f.File, f.Line) }
+
+// TestShared: two revisions are judged by one Judge, and what is the same in both
+// is judged and rendered once, also where its lines have moved.
+func TestShared(t *testing.T) {
+	judge := newJudge()
+	base := state(t, judge, nil, fstest.MapFS{"a.yaml": named("a"), "b.yaml": named("b")})
+	head := state(t, judge, nil, fstest.MapFS{"a.yaml": file("# moved\n" + strings.ReplaceAll(serving, "NAME", "a")), "b.yaml": file(strings.ReplaceAll(serving, "NAME", "b") + "    contextLength: 4096\n")})
+	if base.Workspaces[0].Key != head.Workspaces[0].Key || base.Workspaces[1].Key == head.Workspaces[1].Key {
+		t.Fatal("a key is of what is asked for, and not of where it is written")
+	}
+	one, err := base.Workspaces[0].Render()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if other, _ := head.Workspaces[0].Render(); one.Workload != other.Workload {
+		t.Error("one content is rendered once")
+	}
+}
+
+func TestMissing(t *testing.T) {
+	s := state(t, newJudge(), nil, fstest.MapFS{
+		"push.yaml": file("apiVersion: v1\nkind: Secret\nmetadata: {name: push}\ntype: kubernetes.io/dockerconfigjson\n"),
+		"tune.yaml": file(`apiVersion: espalier.dev/v1alpha1
+kind: Workspace
+metadata: {name: tune}
+spec:
+  resource: {instanceType: Standard_NC24ads_A100_v4}
+  tuning:
+    preset: phi-4-mini-instruct
+    accessSecret: token
+    method: qlora
+    input: {claim: data}
+    output: {image: 'registry.example.com/a/b:1', pushSecret: push}
+`),
+	})
+	if diff := cmp.Diff([]string{"Secret/token", "PersistentVolumeClaim/data"}, s.Workspaces[0].Missing); diff != "" {
+		t.Errorf("what Git does not hold (-want +got):\n%s", diff)
+	}
+}

@@ -1,0 +1,260 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package desired
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+	"sync"
+
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+
+	"github.com/espalier-dev/espalier/render"
+	"github.com/espalier-dev/espalier/render/check"
+	"github.com/espalier-dev/espalier/repo-layout/finding"
+	"github.com/espalier-dev/espalier/repo-layout/v1alpha1"
+)
+
+// Codes of findings on what a Workspace names, and on what it renders to.
+const (
+	InputNotInGit = "InputNotInGit" // warning: judged without an input that Git does not hold
+	RenderRefused = "RenderRefused" // the objects of the Workspace cannot be rendered, mostly for a patch
+)
+
+// defaultNamespace is where kubectl puts what names no namespace.
+const defaultNamespace = "default"
+
+// Workspace is one Workspace of a revision, judged.
+type Workspace struct {
+	Document
+	// Config is the data of the ConfigMap that the spec names; nil: none, or not in Git.
+	Config     map[string]string
+	Assessment check.Assessment
+	// Missing lists the inputs that the spec names and Git does not hold, as
+	// "Secret/name": where Git does not hold them on purpose, the cluster must.
+	Missing []string
+	// Key identifies everything that the verdict and the rendered objects rest on:
+	// two Workspaces of one key come to the same.
+	Key string
+
+	render func() (render.Output, error)
+}
+
+// Render renders the children for the first candidate that works; it does so
+// once for all Workspaces of the same key.
+func (w Workspace) Render() (render.Output, error) { return w.render() }
+
+// State is what a revision wants, judged.
+type State struct {
+	// Documents in the order of the build, also those that collide.
+	Documents []Document
+	// Workspaces in the order of the documents.
+	Workspaces []Workspace
+	// Findings on the build and the documents: while one of them is an error,
+	// nothing is pruned.
+	Findings []v1alpha1.Finding
+	// Verdicts are the findings of Judge on Workspaces.
+	Verdicts []v1alpha1.Finding
+}
+
+// All are all findings on the state, in the order of the files.
+func (s State) All() []v1alpha1.Finding {
+	all := slices.Concat(s.Findings, s.Verdicts)
+	finding.Sort(all)
+	return all
+}
+
+// Judge judges and renders, each content once. It is safe for concurrent use.
+type Judge struct {
+	// Region that prices are quoted for; "": the cheapest known of each size.
+	Region string
+	// Render are the settings of the installation.
+	Render render.Options
+
+	mu    sync.Mutex
+	known map[string]*verdict
+}
+
+// verdict is what is known of one key.
+type verdict struct {
+	assessment check.Assessment // its findings name the field where the file belongs
+	render     func() (render.Output, error)
+}
+
+// State judges the Workspaces of a revision. Documents and findings are those of
+// Units or Assemble; what collides is judged too, so that its findings are seen.
+func (j *Judge) State(documents []Document, findings []v1alpha1.Finding) State {
+	s := State{Documents: documents, Findings: findings}
+	known := inputsOf(documents)
+	for _, d := range documents {
+		if d.Workspace == nil {
+			continue
+		}
+		if d.Workspace.Namespace == "" {
+			d.Workspace.Namespace = defaultNamespace
+		}
+		w := j.workspace(d, known)
+		s.Verdicts = append(s.Verdicts, w.findings()...)
+		s.Workspaces = append(s.Workspaces, w)
+	}
+	return s
+}
+
+// inputs are what Workspaces may refer to, by name; they share one namespace.
+type inputs struct {
+	configs map[string]map[string]string
+	pools   map[string]*v1alpha1.GPUNodePoolSpec
+	all     map[string]bool // kind/name
+}
+
+func inputsOf(documents []Document) inputs {
+	i := inputs{configs: map[string]map[string]string{}, pools: map[string]*v1alpha1.GPUNodePoolSpec{}, all: map[string]bool{}}
+	for _, d := range documents {
+		switch {
+		case d.Pool != nil:
+			i.pools[d.Pool.Name] = &d.Pool.Spec
+		case d.Input != nil:
+			i.all[d.Input.GetKind()+"/"+d.Input.GetName()] = true
+			if d.Input.GetKind() == "ConfigMap" {
+				i.configs[d.Input.GetName()] = dataOf(d.Input)
+			}
+		}
+	}
+	return i
+}
+
+// dataOf is never nil: an empty ConfigMap is there.
+func dataOf(configMap *unstructured.Unstructured) map[string]string {
+	data, _, err := unstructured.NestedStringMap(configMap.Object, "data")
+	if data == nil || err != nil {
+		return map[string]string{}
+	}
+	return data
+}
+
+func (j *Judge) workspace(d Document, known inputs) Workspace {
+	w := Workspace{Document: d, Config: known.configs[d.Workspace.Spec.ConfigMap()]}
+	w.Missing = missing(&d.Workspace.Spec, known)
+	pool := known.pools[d.Workspace.Spec.Resource.NodePool]
+	w.Key = check.Sum(d.Workspace.Namespace, d.Workspace.Name, d.Workspace.Spec, w.Config, pool, j.Region, j.Render)
+	v := j.verdict(w, pool)
+	w.Assessment, w.render = place(v.assessment, d), v.render
+	return w
+}
+
+// missing lists the inputs that Git does not hold.
+func missing(spec *v1alpha1.WorkspaceSpec, known inputs) []string {
+	named := []string{"ConfigMap/" + spec.ConfigMap()}
+	for _, s := range spec.Secrets() {
+		named = append(named, "Secret/"+s)
+	}
+	if t := spec.Tuning; t != nil {
+		named = append(named, "PersistentVolumeClaim/"+t.Input.Claim, "PersistentVolumeClaim/"+t.Output.Claim)
+	}
+	var list []string
+	for _, n := range named {
+		if !strings.HasSuffix(n, "/") && !known.all[n] && !slices.Contains(list, n) {
+			list = append(list, n)
+		}
+	}
+	return list
+}
+
+// verdict looks a key up, or judges it.
+func (j *Judge) verdict(w Workspace, pool *v1alpha1.GPUNodePoolSpec) *verdict {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	if v := j.known[w.Key]; v != nil {
+		return v
+	}
+	judged := w.Workspace
+	if w.Config == nil && judged.Spec.ConfigMap() != "" {
+		// The cluster may hold it: that is no reason to refuse.
+		judged = withoutConfig(judged)
+	}
+	a := check.Workspace(judged, check.Facts{Config: w.Config, Region: j.Region, Pool: pool}, byField{})
+	in := render.Input{Workspace: judged, Assessment: a, Config: w.Config, Options: j.Render}
+	v := &verdict{assessment: a, render: sync.OnceValues(func() (render.Output, error) {
+		usable := a.Usable()
+		if a.Refused() || len(usable) == 0 {
+			return render.Output{}, fmt.Errorf("%s is refused: nothing is rendered", in.Workspace.Name)
+		}
+		in.Candidate = usable[0]
+		return render.Render(in)
+	})}
+	if len(judged.Spec.Patches) > 0 && !a.Refused() {
+		if _, err := v.render(); err != nil {
+			v.assessment.Findings = append(v.assessment.Findings, refusal(judged, err))
+		}
+	}
+	if j.known == nil {
+		j.known = map[string]*verdict{}
+	}
+	j.known[w.Key] = v
+	return v
+}
+
+// refusal is the finding on a Workspace that cannot be rendered. The error names
+// the patch.
+func refusal(w *v1alpha1.Workspace, err error) v1alpha1.Finding {
+	field, message, _ := strings.Cut(err.Error(), ": ")
+	if !strings.HasPrefix(field, "spec.") {
+		field, message = "", err.Error()
+	}
+	return finding.Errorf(RenderRefused, field, "%s", message).At(byField{}, v1alpha1.WorkspaceKind+"/"+w.Namespace+"/"+w.Name)
+}
+
+func withoutConfig(w *v1alpha1.Workspace) *v1alpha1.Workspace {
+	w = w.DeepCopy()
+	if w.Spec.Inference != nil {
+		w.Spec.Inference.Config = ""
+	}
+	if w.Spec.Tuning != nil {
+		w.Spec.Tuning.Config = ""
+	}
+	return w
+}
+
+// byField takes the place of a position while a verdict is made that several
+// documents share: the field stands where the file belongs.
+type byField struct{}
+
+func (byField) At(field string) (string, int) { return field, 0 }
+
+// place puts the findings of a shared assessment into the file of a document.
+func place(a check.Assessment, d Document) check.Assessment {
+	a.Findings = placed(a.Findings, d)
+	a.Candidates = slices.Clone(a.Candidates)
+	for i := range a.Candidates {
+		a.Candidates[i].Findings = placed(a.Candidates[i].Findings, d)
+	}
+	return a
+}
+
+func placed(findings []v1alpha1.Finding, d Document) []v1alpha1.Finding {
+	out := slices.Clone(findings)
+	for i, f := range out {
+		out[i].File = ""
+		if d.Position != nil {
+			out[i].File, out[i].Line = d.Position.At(f.File)
+		}
+	}
+	finding.Sort(out)
+	return out
+}
+
+// findings on the Workspace: the verdict's, and on a ConfigMap that is not in Git.
+func (w Workspace) findings() []v1alpha1.Finding {
+	findings := w.Assessment.Findings
+	name := w.Workspace.Spec.ConfigMap()
+	if name == "" || w.Config != nil {
+		return findings
+	}
+	field := "spec.inference.config"
+	if w.Workspace.Spec.Tuning != nil {
+		field = "spec.tuning.config"
+	}
+	p := finding.Warningf(InputNotInGit, field, "ConfigMap %s is not in this tree: judged with the defaults", name)
+	return append(slices.Clone(findings), p.At(w.Position, v1alpha1.WorkspaceKind+"/"+w.Workspace.Namespace+"/"+w.Workspace.Name))
+}
