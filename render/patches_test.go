@@ -66,7 +66,7 @@ func TestPatchesOfATenant(t *testing.T) {
 		"OtherPool":         {"another Workspace's nodes", pod("{nodeSelector: {espalier.dev/pool: other.x}}"), "nodeSelector"},
 		"ProbeElsewhere":    {"a probe that makes the node ask any address", pod("{containers: [{name: vllm, livenessProbe: {httpGet: {host: 169.254.169.254}}}]}"), "host"},
 		"NoSuchObject":      {"a patch that finds nothing is a mistake", v1alpha1.Patch{Patch: "apiVersion: apps/v1\nkind: Deployment\nmetadata: {name: other}\n"}, "other"},
-		"NoYAML":            {"text that is no patch", v1alpha1.Patch{Patch: "a: [", Target: &v1alpha1.PatchTarget{Kind: "Service"}}, "not YAML"},
+		"NoYAML":            {"text that is no patch", v1alpha1.Patch{Patch: "a: [", Target: &v1alpha1.PatchTarget{Kind: "Service"}}, "no YAML"},
 		"Bomb":              {"a patch that grows", v1alpha1.Patch{Target: &v1alpha1.PatchTarget{Kind: "Service"}, Patch: bomb()}, "aliases"},
 		"Copy":              {"an operation that doubles", json6902("Service", "- {op: copy, from: /spec, path: /spec/x}"), "copy"},
 		"RemoteInPatch":     {"a file of another host", v1alpha1.Patch{Patch: "https://example.com/p.yaml"}, "spec.patches[1]"},

@@ -21,7 +21,7 @@ import (
 
 // NamespaceNotAllowed is the code of a document in a namespace that its RepoSync
 // does not write to.
-const NamespaceNotAllowed = "NamespaceNotAllowed"
+const NamespaceNotAllowed = finding.NamespaceNotAllowed
 
 // Document is one object that a revision wants, decoded: substituted, and in the
 // namespace of the RepoSync where that is known.

@@ -18,8 +18,8 @@ import (
 
 // Codes of findings on what a Workspace names, and on what it renders to.
 const (
-	InputNotInGit = "InputNotInGit" // warning: judged without an input that Git does not hold
-	RenderRefused = "RenderRefused" // the objects of the Workspace cannot be rendered, mostly for a patch
+	InputNotInGit = finding.InputNotInGit // warning: judged without an input that Git does not hold
+	RenderRefused = "RenderRefused"       // the objects of the Workspace cannot be rendered, mostly for a patch
 )
 
 // defaultNamespace is where kubectl puts what names no namespace.

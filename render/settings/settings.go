@@ -11,6 +11,7 @@
 package settings
 
 import (
+	"errors"
 	"fmt"
 	"slices"
 	"strconv"
@@ -44,13 +45,22 @@ func document(data map[string]string, key, field string) (map[string]any, []find
 		return nil, []finding.Problem{finding.Errorf(ConfigInvalid, field, "the ConfigMap has no key %s", key)}
 	}
 	if _, err := yamltext.Parse([]byte(text), maxExpansion); err != nil {
-		return nil, []finding.Problem{finding.Errorf(ConfigInvalid, field, "%s: %s", key, err)}
+		return nil, []finding.Problem{finding.Errorf(ConfigInvalid, field, "%s: %s", key, placed(err))}
 	}
 	var tree map[string]any
 	if err := yaml.UnmarshalStrict([]byte(text), &tree); err != nil {
 		return nil, []finding.Problem{finding.Errorf(ConfigInvalid, field, "%s: %s", key, oneLine(err))}
 	}
 	return tree, nil
+}
+
+// placed puts the line within the text before what is wrong with it.
+func placed(err error) string {
+	var bad *yamltext.Error
+	if errors.As(err, &bad) && bad.Line > 0 {
+		return fmt.Sprintf("line %d: %s", bad.Line, bad)
+	}
+	return err.Error()
 }
 
 func oneLine(err error) string { return strings.Join(strings.Fields(err.Error()), " ") }

@@ -52,8 +52,8 @@ func TestServing(t *testing.T) {
 		"Twice":         {reason: "two spellings of one name", config: "vllm: {max-num-seqs: 1, max_num_seqs: 2}", want: settings.Serving{Args: map[string]string{"max-num-seqs": "1"}, Sequences: 1}, problems: []string{"given twice"}},
 		"NoValue":       {reason: "a name without a value", config: "vllm: {dtype: }", want: settings.Serving{Args: map[string]string{}}, problems: []string{"no value"}},
 		"OutOfRange":    {reason: "more than all of the memory", config: "vllm: {gpu-memory-utilization: 1.5}", want: settings.Serving{Args: map[string]string{"gpu-memory-utilization": "1.5"}}, problems: []string{"between 0.05 and 1"}},
-		"NoYAML":        {reason: "text that is no YAML", config: "vllm: [", problems: []string{"not YAML"}},
-		"TwiceTheKey":   {reason: "a key written twice", config: "vllm: {}\nvllm: {}", problems: []string{"already"}},
+		"NoYAML":        {reason: "text that is no YAML", config: "vllm: [", problems: []string{"no YAML"}},
+		"TwiceTheKey":   {reason: "a key written twice", config: "vllm: {}\nvllm: {}", problems: []string{"line 2: vllm is set twice"}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			got, problems := settings.ParseServing(map[string]string{settings.ServingKey: tc.config}, "spec.inference.config")

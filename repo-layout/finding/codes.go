@@ -7,6 +7,7 @@ package finding
 const (
 	InvalidYAML      = "InvalidYAML"      // the text is no YAML, holds a key twice, or expands to too much
 	DocumentTooLarge = "DocumentTooLarge" // larger than any Kubernetes object can be
+	TooManyDocuments = "TooManyDocuments" // a file of more documents than are read
 	NotAnObject      = "NotAnObject"      // no mapping, or several documents where one is expected
 	KindMissing      = "KindMissing"      // no apiVersion or no kind
 	KindNotAllowed   = "KindNotAllowed"   // a kind that no RepoSync applies
@@ -21,6 +22,8 @@ const (
 	SecretType       = "SecretType"       // a Secret that Kubernetes fills with a service account's token
 	SecretInGit      = "SecretInGit"      // warning: a Secret that whoever can read the repository can read
 	NameCollision    = "NameCollision"    // two documents stand for one object
+
+	NamespaceNotAllowed = "NamespaceNotAllowed" // a namespace that the RepoSync does not write to
 )
 
 // Codes on documents of kaito.sh.
@@ -63,6 +66,7 @@ const (
 	ImageInvalid        = "ImageInvalid"        // no image reference
 	ImageNotPinned      = "ImageNotPinned"      // warning: no tag, or latest: what Git says is not what runs
 	InputMissing        = "InputMissing"        // no training data
+	InputNotInGit       = "InputNotInGit"       // warning: a ConfigMap that the tree does not hold
 	InputAmbiguous      = "InputAmbiguous"      // more than one source of it
 	OutputMissing       = "OutputMissing"       // no place for the adapter
 	OutputAmbiguous     = "OutputAmbiguous"     // more than one

@@ -24,7 +24,8 @@ func TestSyntax(t *testing.T) {
 		"Directive": {"a directive has the line of its own", "%YAML 1.1\n%YAML 1.1\n---\na: 1\n", 2, "found duplicate %YAML directive"},
 		"Scanner":   {"the scanner counts from 1", "a: 1\nb:\n\tc: 1\n", 3, "found character that cannot start any token"},
 		"End":       {"what is missing at the end is missing on the last line", "a: 1\nb: \"\n\n\n", 2, "found unexpected end of stream"},
-		"NoLine":    {"a character that is none has no line", "a: 1\nb: \x00\n", 0, "control characters are not allowed"},
+		"Character": {"the reader knows no lines: the first such character is looked for", "a: 1\nb: \x00\n", 2, "control characters are not allowed"},
+		"NoUTF8":    {"and the first byte that is no UTF-8", "a: ä\nb: \xff\n", 2, "invalid leading UTF-8 octet"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			err := yaml.Unmarshal([]byte(c.text), &yaml.Node{})
@@ -32,7 +33,7 @@ func TestSyntax(t *testing.T) {
 				t.Fatalf("%s: the text parses", c.reason)
 			}
 			line, message := finding.Syntax([]byte(c.text), err)
-			if line != c.line || !strings.HasPrefix(message, c.want) {
+			if line != c.line || !strings.HasPrefix(message, "this is no YAML: "+c.want) {
 				t.Errorf("%s: got line %d and %q, want line %d and %q", c.reason, line, message, c.line, c.want)
 			}
 		})

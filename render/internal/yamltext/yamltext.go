@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 
-// Package yamltext checks YAML text before anything else reads it: its syntax,
-// with the line of a mistake, and how much its aliases would expand to.
+// Package yamltext checks YAML text before anything else reads it: its syntax
+// and keys, with the line of a mistake, how deep it is nested, and how much its
+// aliases would expand to.
 //
 // It decides nothing about the meaning of a document and never expands one.
 package yamltext
@@ -50,7 +51,7 @@ func Parse(text []byte, maxExpansion int) ([]*yaml.Node, error) {
 		if err != nil {
 			return nil, err
 		}
-		if err := checkExpansion(doc, maxExpansion); err != nil {
+		if err := check(doc, maxExpansion); err != nil {
 			return nil, err
 		}
 		if len(doc.Content) == 1 && doc.Content[0].Tag != "!!null" {
@@ -63,7 +64,7 @@ func Parse(text []byte, maxExpansion int) ([]*yaml.Node, error) {
 func next(text []byte, decoder *yaml.Decoder) (doc *yaml.Node, err error) {
 	defer func() {
 		if p := recover(); p != nil {
-			err = &Error{Err: fmt.Errorf("not YAML: %v", p)}
+			err = &Error{Err: fmt.Errorf("this is no YAML: %v", p)}
 		}
 	}()
 	doc = &yaml.Node{}
@@ -72,65 +73,9 @@ func next(text []byte, decoder *yaml.Decoder) (doc *yaml.Node, err error) {
 			return nil, io.EOF
 		}
 		line, message := finding.Syntax(text, err)
-		return nil, &Error{Line: line, Err: errors.New("not YAML: " + message)}
+		return nil, &Error{Line: line, Err: errors.New(message)}
 	}
 	return doc, nil
-}
-
-// checkExpansion bounds what replacing every alias by what it stands for adds.
-func checkExpansion(doc *yaml.Node, limit int) error {
-	c := counter{sizes: map[*yaml.Node]int{}, limit: limit}
-	_, err := c.expanded(doc)
-	if err != nil {
-		return err
-	}
-	if c.added > limit {
-		return &Error{Line: c.line, Err: fmt.Errorf("%w: more than %d bytes", ErrExpands, limit)}
-	}
-	return nil
-}
-
-// counter walks a document once; sizes holds, for each node, the bytes it
-// expands to, and inProgress while the node is being counted.
-type counter struct {
-	sizes map[*yaml.Node]int
-	limit int
-	added int // bytes that aliases add
-	line  int // of the first alias that went over the limit
-}
-
-const inProgress = -1
-
-func (c *counter) expanded(n *yaml.Node) (int, error) {
-	if n.Kind == yaml.AliasNode {
-		return c.alias(n)
-	}
-	if size, ok := c.sizes[n]; ok {
-		return size, nil
-	}
-	c.sizes[n] = inProgress
-	size := min(nodeBytes+len(n.Value), c.limit+1)
-	for _, child := range n.Content {
-		s, err := c.expanded(child)
-		if err != nil {
-			return 0, err
-		}
-		size = min(size+s, c.limit+1) // saturates: the real number may not fit an int
-	}
-	c.sizes[n] = size
-	return size, nil
-}
-
-func (c *counter) alias(n *yaml.Node) (int, error) {
-	size, ok := c.sizes[n.Alias]
-	if !ok || size == inProgress {
-		return 0, &Error{Line: n.Line, Err: fmt.Errorf("alias %q contains itself", n.Value)}
-	}
-	c.added = min(c.added+size, c.limit+1)
-	if c.added > c.limit && c.line == 0 {
-		c.line = n.Line
-	}
-	return size, nil
 }
 
 // Field returns the value node of a key of a mapping, nil when there is none.

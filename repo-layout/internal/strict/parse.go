@@ -13,7 +13,7 @@ import (
 	"errors"
 	"io"
 	"math"
-	"strings"
+	"slices"
 
 	"go.yaml.in/yaml/v3"
 
@@ -24,8 +24,6 @@ import (
 const (
 	// MaxBytes is etcd's default request limit: nothing larger can be applied.
 	MaxBytes = 1536 * 1024
-	// maxDepth is far beyond any Kubernetes object.
-	maxDepth = 100
 	// maxAliased is how many nodes may be read through aliases: enough for any
 	// honest use, and a bound on documents made to explode.
 	maxAliased = 10_000
@@ -63,19 +61,16 @@ func Parse(doc []byte) (map[string]any, []finding.Problem) {
 // syntax makes a problem of yaml's own error.
 func syntax(doc []byte, err error) finding.Problem {
 	line, text := finding.Syntax(doc, err)
-	p := finding.Errorf(finding.InvalidYAML, "", "this is no YAML: %s", text)
+	p := finding.Errorf(finding.InvalidYAML, "", "%s", text)
 	p.Line = line
-	if strings.Contains(text, "cannot start any token") {
-		p.Message += "; indent with spaces, never tabs, and quote text that begins with a special character"
-	}
 	return p
 }
 
 type reader struct {
-	problems []finding.Problem
-	aliased  int
-	inAlias  bool
-	stopped  bool
+	problems  []finding.Problem
+	aliased   int
+	following []*yaml.Node // what the aliases that are being read stand for
+	stopped   bool
 }
 
 // value turns a node into plain Go values. Problems end up in r; what has one
@@ -84,11 +79,11 @@ func (r *reader) value(n *yaml.Node, path string, depth int) any {
 	if r.stopped {
 		return nil
 	}
-	if depth > maxDepth {
-		r.stop(n, "nested deeper than %d levels", maxDepth)
+	if depth > finding.MaxDepth {
+		r.stop(n, "nested deeper than %d levels", finding.MaxDepth)
 		return nil
 	}
-	if r.inAlias {
+	if len(r.following) > 0 {
 		if r.aliased++; r.aliased > maxAliased {
 			r.stop(n, "aliases expand to more than %d values", maxAliased)
 			return nil
@@ -96,11 +91,7 @@ func (r *reader) value(n *yaml.Node, path string, depth int) any {
 	}
 	switch n.Kind {
 	case yaml.AliasNode:
-		outer := r.inAlias
-		r.inAlias = true
-		v := r.value(n.Alias, path, depth+1)
-		r.inAlias = outer
-		return v
+		return r.alias(n, path, depth)
 	case yaml.MappingNode:
 		return r.mapping(n, path, depth)
 	case yaml.SequenceNode:
@@ -115,6 +106,18 @@ func (r *reader) value(n *yaml.Node, path string, depth int) any {
 	return nil
 }
 
+// alias reads what an alias stands for.
+func (r *reader) alias(n *yaml.Node, path string, depth int) any {
+	if n.Alias == nil || slices.Contains(r.following, n.Alias) {
+		r.stop(n, "alias %.40q contains itself", n.Value)
+		return nil
+	}
+	r.following = append(r.following, n.Alias)
+	v := r.value(n.Alias, path, depth+1)
+	r.following = r.following[:len(r.following)-1]
+	return v
+}
+
 func (r *reader) mapping(n *yaml.Node, path string, depth int) any {
 	m := make(map[string]any, len(n.Content)/2)
 	seen := make(map[string]int, len(n.Content)/2)
@@ -126,6 +129,10 @@ func (r *reader) mapping(n *yaml.Node, path string, depth int) any {
 		}
 		if k.Kind != yaml.ScalarNode {
 			r.add(k, "a key must be text")
+			continue
+		}
+		if len(k.Value) > finding.MaxKey {
+			r.add(k, "a key of %d bytes; at most %d are possible", len(k.Value), finding.MaxKey)
 			continue
 		}
 		if line, twice := seen[k.Value]; twice && line > 0 {

@@ -1,0 +1,43 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package finding
+
+// The codes of the rules below are constants of render/build, render/check and
+// render/settings, which this package cannot import; a test compares.
+
+var buildRules = []Rule{
+	{Code: "BuildFailed", Severity: Error, Meaning: "Kustomize refuses to build the folder.", Remedy: "Run kustomize build on it: the message is Kustomize's own."},
+	{Code: "BuildTimeout", Severity: Error, Meaning: "The build was given up before it ended.", Remedy: "Split the folder, or list its bases fewer times."},
+	{Code: "RemoteReference", Severity: Error, Meaning: "A URL or a remote base: nothing is fetched while building.", Remedy: "Copy the files into the repository."},
+	{Code: "PathOutsideTree", Severity: Error, Meaning: "An absolute path, or one that leaves the repository.", Remedy: "Use a path relative to the folder, within the repository."},
+	{Code: "Symlink", Severity: Error, Meaning: "A symbolic link, device or socket: none is followed.", Remedy: "Put the file itself there, or list its folder as a base."},
+	{Code: "PluginRefused", Severity: Error, Meaning: "Something that would run a program: exec and container functions, Helm, plugins.", Remedy: "Render it elsewhere and commit the result."},
+	{Code: "FieldRefused", Severity: Error, Meaning: "A field of a kustomization that is not built here: openapi and vars.", Remedy: "Use replacements in the place of vars."},
+	{Code: "FileMissing", Severity: Error, Meaning: "A path that names nothing.", Remedy: "Correct the path, or add the file."},
+	{Code: "TooLarge", Severity: Error, Meaning: "A file, a tree, a build or its output is over a limit.", Remedy: "Keep data and models out of the repository, split it, or give each RepoSync a path of its own."},
+	{Code: "AliasBomb", Severity: Error, Meaning: "Aliases that expand to too much.", Remedy: "Write out what they stand for."},
+	{Code: "Cycle", Severity: Error, Meaning: "A kustomization that leads back to itself.", Remedy: "Break the circle that the message shows."},
+}
+
+var taskRules = []Rule{
+	{Code: "UnknownModel", Severity: Error, Meaning: "The model is not in the catalogue.", Remedy: "Check the spelling; espalier presets lists the models."},
+	{Code: "UnknownInstanceType", Severity: Either, Meaning: "The instance type is not in the catalogue. A warning while another candidate can be used.", Remedy: "Check the spelling; espalier skus lists the sizes."},
+	{Code: "UnknownRuntime", Severity: Error, Meaning: "A runtime or version that is not known, or does not do this task.", Remedy: "Use one of those that the message lists, or leave it out."},
+	{Code: "InstanceTypeRetired", Severity: Either, Meaning: "The cloud retired the size: no node of it can be created. A warning while another candidate can be used.", Remedy: "Take the size that the message names; one line in spec.substitutions of the RepoSync moves every Workspace."},
+	{Code: "DoesNotFit", Severity: Either, Meaning: "The task cannot work on this size: memory, driver or compute capability. A warning while another candidate can be used.", Remedy: "Take the size that the message names, or a shorter context."},
+	{Code: "FitUnknown", Severity: Either, Meaning: "A fact is missing, so nobody can say whether it fits. A warning while another candidate can be used.", Remedy: "Choose a model or size whose facts are known; espalier fit shows the sum."},
+	{Code: "FitTight", Severity: Warning, Meaning: "It fits within the margin of the estimate.", Remedy: "Shorten the context or take a larger size if it fails."},
+	{Code: "NotTunable", Severity: Error, Meaning: "How much memory tuning this model takes is not known.", Remedy: "Tune one of the models that the message lists."},
+	{Code: "NodesUnsupported", Severity: Either, Meaning: "A number of nodes that is not rendered. A warning while another candidate can be used.", Remedy: "Leave spec.resource.count out, or raise it to what the copies take."},
+	{Code: "NodesIdle", Severity: Warning, Meaning: "More nodes than the task uses.", Remedy: "Raise replicas, or leave spec.resource.count out."},
+	{Code: "NodesDiffer", Severity: Warning, Meaning: "A candidate that needs another number of nodes than the first: it is not used.", Remedy: "Give it a Workspace of its own, or leave it out."},
+	{Code: "BudgetExceeded", Severity: Either, Meaning: "The list price is above the budget. A warning while another candidate can be used.", Remedy: "Take the cheaper size that the message names, or raise spec.budget.maxUSDPerHour."},
+	{Code: "PriceUnknown", Severity: Either, Meaning: "There is a budget and no known price. A warning while another candidate can be used.", Remedy: "Choose a size with a price (espalier skus), or remove the budget."},
+	{Code: "ModelRevisionUnpinned", Severity: Warning, Meaning: "No commit of the model is pinned: a restarted pod may load other weights.", Remedy: "Set revision to a commit of the model repository."},
+	{Code: "ModelGated", Severity: Error, Meaning: "The model asks for an accepted licence and a token.", Remedy: "Name a Secret whose key HF_TOKEN holds the token of an account that has accepted it."},
+	{Code: "ConfigInvalid", Severity: Error, Meaning: "A key of the configuration that is missing, unknown, wrong or refused.", Remedy: "Mend the key that the message names in the ConfigMap."},
+	{Code: "ConfigIgnored", Severity: Warning, Meaning: "Keys of the configuration without effect here.", Remedy: "Remove them."},
+	{Code: "InputInvalid", Severity: Error, Meaning: "An address of training data that names no usable file.", Remedy: "End the address in a file name whose extension says what it holds, each name once."},
+	{Code: "RenderRefused", Severity: Error, Meaning: "The objects of the Workspace cannot be rendered, mostly for a patch that is out of a tenant's reach.", Remedy: "Mend or remove the patch that the message names."},
+	{Code: "NameTaken", Severity: Error, Meaning: "An adapter has the name of the model.", Remedy: "Rename the adapter: requests use the name to choose."},
+}
