@@ -43,8 +43,9 @@ type Preset struct {
 	Gated bool
 	// Tunable says that the memory fit covers tuning it.
 	Tunable bool
-	// ToolParser, ReasoningParser and ChatTemplate are what vLLM is told; ""
-	// where the catalogue has none.
+	// ToolParser and ReasoningParser are what vLLM is told; "" where the
+	// catalogue has none. ChatTemplate is a file of KAITO's base image: vLLM's own
+	// image has none of that name, and there the template of the model counts.
 	ToolParser, ReasoningParser, ChatTemplate string
 	// Args are further engine arguments of vLLM the model needs, without the
 	// leading dashes; an empty value is a flag.

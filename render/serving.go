@@ -105,6 +105,9 @@ func (j job) arguments() ([]string, error) {
 	if spec.ContextLength > 0 {
 		chosen["max-model-len"] = strconv.Itoa(int(spec.ContextLength))
 	}
+	if spec.TrustRemoteCode {
+		chosen["trust-remote-code"], chosen["code-revision"] = "", j.Assessment.Resolved.ModelRevision
+	}
 	modules, err := j.adapterModules()
 	if err != nil {
 		return nil, err
@@ -118,6 +121,9 @@ func (j job) arguments() ([]string, error) {
 		delete(chosen, strings.TrimPrefix(name, "no-"))
 		chosen[name] = value
 	}
+	for name := range s.Lists {
+		delete(chosen, name)
+	}
 	// The positional form: --model is deprecated for `vllm serve`.
 	args := []string{preset.ID}
 	for _, name := range slices.Sorted(maps.Keys(chosen)) {
@@ -126,6 +132,9 @@ func (j job) arguments() ([]string, error) {
 			continue
 		}
 		args = append(args, "--"+name+"="+chosen[name])
+	}
+	for _, name := range slices.Sorted(maps.Keys(s.Lists)) {
+		args = append(append(args, "--"+name), s.Lists[name]...)
 	}
 	if len(modules) > 0 {
 		args = append(append(args, "--lora-modules"), modules...)

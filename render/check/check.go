@@ -43,6 +43,7 @@ const (
 	PriceUnknown          = "PriceUnknown"
 	ModelRevisionUnpinned = "ModelRevisionUnpinned" // warning
 	ModelGated            = "ModelGated"
+	RemoteCode            = "RemoteCode" // warning: code of the model repository runs; an error where it is not pinned
 	ConfigInvalid         = settings.ConfigInvalid
 	ConfigIgnored         = settings.ConfigIgnored // warning
 	InputMissing          = finding.InputMissing   // something the spec names is not there
@@ -162,10 +163,11 @@ func usd(amount float64) string {
 func Workspace(w *v1alpha1.Workspace, f Facts, pos repolayout.Position) Assessment {
 	c := &checker{workspace: w, facts: f, pos: pos, out: Assessment{Pool: f.Pool}}
 	c.model()
-	c.configuration()
 	c.runtime()
+	c.configuration()
 	if c.known {
 		c.revision()
+		c.remoteCode()
 		c.adapters()
 		c.data()
 		c.candidates()

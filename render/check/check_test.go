@@ -104,6 +104,15 @@ func TestWorkspace(t *testing.T) {
 			reason: "no revision anywhere is a warning", workspace: serving("Standard_NC24ads_A100_v4", func(w *v1alpha1.Workspace) { w.Spec.Inference.Revision = "" }),
 			findings: []string{"warning ModelRevisionUnpinned"},
 		},
+		"RemoteCode": {
+			reason: "code of a model repository is shown with its commit", workspace: serving("Standard_NC24ads_A100_v4", func(w *v1alpha1.Workspace) { w.Spec.Inference.TrustRemoteCode = true }),
+			findings: []string{"warning RemoteCode"}, says: []string{"commit " + strings.Repeat("ab", 20)},
+		},
+		"RemoteCodeUnpinned": {
+			reason: "and refused where nobody says which code", workspace: serving("Standard_NC24ads_A100_v4", func(w *v1alpha1.Workspace) {
+				w.Spec.Inference.TrustRemoteCode, w.Spec.Inference.Revision = true, ""
+			}), refused: true, findings: []string{"error RemoteCode", "warning ModelRevisionUnpinned"},
+		},
 		"Gated": {
 			reason: "a gated model needs a token", workspace: serving("Standard_NC24ads_A100_v4", preset("llama-3.1-8b-instruct")), refused: true,
 			findings: []string{"error ModelGated"}, says: []string{"HF_TOKEN"},
@@ -134,7 +143,7 @@ func TestWorkspace(t *testing.T) {
 		"ConfigOfAnotherKind": {
 			reason: "a flag that has a field of its own", workspace: serving("Standard_NC24ads_A100_v4", func(w *v1alpha1.Workspace) { w.Spec.Inference.Config = "c" }),
 			facts: check.Facts{Config: map[string]string{"inference_config.yaml": "vllm: {model: x/y, trust_remote_code: true}"}}, refused: true,
-			findings: []string{"error ConfigInvalid", "error ConfigInvalid"}, says: []string{"spec.inference.preset", "runs code"},
+			findings: []string{"error ConfigInvalid", "error ConfigInvalid"}, says: []string{"spec.inference.preset", "trustRemoteCode"},
 		},
 		"TwoContexts": {
 			reason: "one of them would be ignored", workspace: serving("Standard_NC24ads_A100_v4", func(w *v1alpha1.Workspace) { w.Spec.Inference.Config, w.Spec.Inference.ContextLength = "c", 4096 }),

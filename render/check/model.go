@@ -72,7 +72,7 @@ func (c *checker) configuration() {
 		c.fusedTargets(field)
 		return
 	}
-	serving, problems := settings.ParseServing(c.facts.Config, field)
+	serving, problems := settings.ParseServing(c.facts.Config, c.out.Runtime, field)
 	c.out.Serving = serving
 	for _, p := range problems {
 		c.out.Findings = append(c.out.Findings, c.place(p))
@@ -162,6 +162,21 @@ func (c *checker) revision() {
 	if c.out.Resolved.ModelRevision == "" {
 		c.warn(ModelRevisionUnpinned, c.task()+".revision", "no commit of %s is pinned, neither here nor in the catalogue: a restarted pod may load other weights; set revision to a commit of the model repository", c.out.Preset.ID)
 	}
+}
+
+// remoteCode shows that code of the model repository runs in the pod.
+func (c *checker) remoteCode() {
+	s := c.workspace.Spec.Inference
+	if s == nil || !s.TrustRemoteCode {
+		return
+	}
+	const field = "spec.inference.trustRemoteCode"
+	commit := c.out.Resolved.ModelRevision
+	if commit == "" {
+		c.refuse(RemoteCode, field, "no commit of %s is pinned, so that its code could change after the review: set spec.inference.revision", c.out.Preset.ID)
+		return
+	}
+	c.warn(RemoteCode, field, "Python code of %s at commit %s runs in the pod, beside the model token where there is one: read it before this is merged", c.out.Preset.ID, commit)
 }
 
 // adapters must not take the name of the model.

@@ -3,15 +3,15 @@
 package settings
 
 import (
-	"encoding/json"
-	"errors"
 	"fmt"
 	"maps"
-	"regexp"
 	"slices"
-	"strconv"
 	"strings"
 
+	"go.yaml.in/yaml/v3"
+
+	"github.com/espalier-dev/espalier/presets/runtimes"
+	"github.com/espalier-dev/espalier/render/internal/yamltext"
 	"github.com/espalier-dev/espalier/repo-layout/finding"
 )
 
@@ -20,174 +20,92 @@ type Serving struct {
 	// Args are engine arguments of vLLM by name without the leading dashes;
 	// the value "" is a flag.
 	Args map[string]string
+	// Lists are arguments that take several values.
+	Lists map[string][]string
 	// What the memory fit needs of them; zero where not given.
 	Context, BatchTokens, Sequences, TensorParallel, KVElementBytes, AdapterRank int
 	Utilization                                                                  float64
 }
 
-// argument matches names of engine arguments; vLLM takes nested settings with dots.
-var argument = regexp.MustCompile(`^[a-z][a-z0-9-]*(\.[A-Za-z0-9_-]+)*$`)
-
-// refused are arguments that have a field of their own, or that a tenant of a
-// cluster may not set for a server within it.
-var refused = map[string]string{
-	"model":                    "set spec.inference.preset",
-	"model-tag":                "set spec.inference.preset",
-	"revision":                 "set spec.inference.revision",
-	"code-revision":            "set spec.inference.revision",
-	"tokenizer":                "the tokenizer is the model's own",
-	"tokenizer-revision":       "set spec.inference.revision",
-	"hf-config-path":           "the configuration is the model's own",
-	"served-model-name":        "requests use the name of the preset",
-	"enable-lora":              "set spec.inference.adapters",
-	"lora-modules":             "set spec.inference.adapters",
-	"max-loras":                "set spec.inference.adapters",
-	"pipeline-parallel-size":   "one pod serves on one node",
-	"data-parallel-size":       "set spec.inference.replicas",
-	"nnodes":                   "one pod serves on one node",
-	"node-rank":                "one pod serves on one node",
-	"host":                     "the Service reaches the pod on every address",
-	"port":                     "the Service reaches port 8000",
-	"uds":                      "the Service reaches port 8000",
-	"root-path":                "requests go to the root of the Service",
-	"config":                   "the file would have to be in the image",
-	"download-dir":             "the cache is a volume of the pod",
-	"api-key":                  "a key in an argument can be read by whoever reads the pod",
-	"hf-token":                 "set spec.inference.accessSecret",
-	"trust-remote-code":        "it runs code of the model repository in the pod",
-	"middleware":               "it runs code that the image does not have",
-	"tool-parser-plugin":       "it runs code that the image does not have",
-	"reasoning-parser-plugin":  "it runs code that the image does not have",
-	"io-processor-plugin":      "it runs code that the image does not have",
-	"logits-processors":        "it runs code that a request names",
-	"logits-processor-pattern": "it runs code that a request names",
-	"worker-cls":               "it runs code that the image does not have",
-	"worker-extension-cls":     "it runs code that the image does not have",
-	"scheduler-cls":            "it runs code that the image does not have",
-	"collect-detailed-traces":  "it sends requests out of the cluster",
-	"otlp-traces-endpoint":     "it sends requests out of the cluster",
-	"allowed-local-media-path": "it lets requests read files of the pod",
-	"speculative-config":       "it loads a second model that is neither pinned nor in the memory sum",
-	"hf-overrides":             "the configuration is the model's own",
-	"kv-transfer-config":       "it loads connectors and talks to other servers",
-	"ec-transfer-config":       "it loads connectors and talks to other servers",
-	"kv-events-config":         "it talks to other servers",
-	"ssl-keyfile":              "the probes and the Service speak plain HTTP within the cluster",
-	"ssl-certfile":             "the probes and the Service speak plain HTTP within the cluster",
-	"ssl-ca-certs":             "the probes and the Service speak plain HTTP within the cluster",
+// serving reads inference_config.yaml.
+type serving struct {
+	Serving
+	known    runtimes.Arguments // nil: not known, and so not checked
+	version  string             // of vLLM, for messages
+	field    string             // of the Workspace that names the ConfigMap
+	root     *yaml.Node
+	problems []finding.Problem
 }
 
-// forbidden returns the refused argument that a name stands for, and why.
-// Python's argparse takes every unambiguous beginning of a name for the name.
-func forbidden(name string) (full, why string) {
-	if why, ok := refused[name]; ok {
-		return name, why
-	}
-	for _, full := range slices.Sorted(maps.Keys(refused)) {
-		if strings.HasPrefix(full, name) {
-			return full, refused[full]
-		}
-	}
-	return "", ""
-}
-
-// ParseServing reads inference_config.yaml. field is the field of the Workspace
-// that names the ConfigMap, for problems.
-func ParseServing(data map[string]string, field string) (Serving, []finding.Problem) {
-	tree, problems := document(data, ServingKey, field)
+// ParseServing reads inference_config.yaml for a version of vLLM. field is the
+// field of the Workspace that names the ConfigMap, for problems.
+func ParseServing(data map[string]string, r runtimes.Runtime, field string) (Serving, []finding.Problem) {
+	doc, problems := document(data, ServingKey, field)
 	if problems != nil {
 		return Serving{}, problems
 	}
+	s := serving{Serving: Serving{Args: map[string]string{}}, known: r.Arguments(), version: r.Version, field: field, root: doc.root}
 	var ignored []string
-	for _, key := range slices.Sorted(maps.Keys(tree)) {
+	for _, key := range slices.Sorted(maps.Keys(doc.tree)) {
 		switch key {
 		case "vllm":
 		case "max_probe_steps":
 			ignored = append(ignored, key)
 		default:
-			problems = append(problems, finding.Errorf(ConfigInvalid, field, "%s: %.60q is not known: engine arguments go below vllm", ServingKey, key))
+			s.refuse([]string{key}, "engine arguments go below vllm")
 		}
 	}
-	s := Serving{Args: map[string]string{}}
-	values, ok := tree["vllm"].(map[string]any)
-	if !ok && tree["vllm"] != nil {
-		problems = append(problems, finding.Errorf(ConfigInvalid, field, "%s: vllm is no mapping of engine arguments", ServingKey))
+	values, ok := doc.tree["vllm"].(map[string]any)
+	if !ok && doc.tree["vllm"] != nil {
+		s.refuse([]string{"vllm"}, "it is no mapping of engine arguments")
 	}
 	for _, key := range slices.Sorted(maps.Keys(values)) {
-		if p := s.add(key, values[key], field); p != nil {
-			problems = append(problems, *p)
+		if err := s.add(key, values[key]); err != nil {
+			s.refuse([]string{"vllm", key}, "%s", err)
 		}
 	}
 	if len(ignored) > 0 {
-		problems = append(problems, finding.Warningf(ConfigIgnored, field, "%s: %s has no effect here", ServingKey, strings.Join(ignored, ", ")))
+		s.problems = append(s.problems, finding.Warningf(ConfigIgnored, field, "%s: %s has no effect here", ServingKey, strings.Join(ignored, ", ")))
 	}
-	problems = append(problems, s.measure(field)...)
-	return s, problems
+	s.measure()
+	return s.Serving, s.problems
 }
 
-func (s *Serving) add(key string, value any, field string) *finding.Problem {
-	refuse := func(format string, args ...any) *finding.Problem {
-		p := finding.Errorf(ConfigInvalid, field, "%s: vllm.%.60s: %s", ServingKey, key, fmt.Sprintf(format, args...))
-		return &p
+// refuse adds a problem with a key, by its line within the ConfigMap's entry.
+func (s *serving) refuse(path []string, format string, args ...any) {
+	at := ServingKey
+	if line := keyLine(s.root, path); line > 0 {
+		at = fmt.Sprintf("%s: line %d", ServingKey, line)
 	}
-	// vLLM takes dashes and underscores alike; what comes after a dot is a key
-	// within a JSON value and stays as it is.
-	base, rest, nested := strings.Cut(strings.TrimLeft(key, "-"), ".")
-	base = strings.ReplaceAll(base, "_", "-")
-	name := base
-	if nested {
-		name += "." + rest
-	}
-	if !argument.MatchString(name) {
-		return refuse("no name of an engine argument")
-	}
-	if full, why := forbidden(strings.TrimPrefix(base, "no-")); full != "" {
-		return refuse("%s is not taken from the configuration: %s", full, why)
-	}
-	if _, twice := s.Args[name]; twice {
-		return refuse("given twice")
-	}
-	if value == false {
-		name = "no-" + name
-	}
-	text, err := argumentValue(value)
-	if err != nil {
-		return refuse("%s", err)
-	}
-	s.Args[name] = text
-	return nil
+	s.problems = append(s.problems, finding.Errorf(ConfigInvalid, s.field, "%s: %.80s: %s", at, strings.Join(path, "."), fmt.Sprintf(format, args...)))
 }
 
-// argumentValue writes a value as an argument takes it; a flag has none.
-func argumentValue(value any) (string, error) {
-	switch v := value.(type) {
-	case bool:
-		return "", nil
-	case string:
-		if v == "" || strings.ContainsAny(v, "\x00\n") {
-			return "", fmt.Errorf("%q is no value", v)
+// keyLine is the line of a key of nested mappings, 0 where it is not there.
+func keyLine(node *yaml.Node, path []string) int {
+	for n, key := range path {
+		if node == nil || node.Kind != yaml.MappingNode {
+			return 0
 		}
-		return v, nil
-	case float64:
-		return strconv.FormatFloat(v, 'f', -1, 64), nil
-	case map[string]any, []any:
-		text, err := json.Marshal(v)
-		return string(text), err
+		for i := 0; i+1 < len(node.Content); i += 2 {
+			if n == len(path)-1 && node.Content[i].Value == key {
+				return node.Content[i].Line
+			}
+		}
+		node = yamltext.Field(node, key)
 	}
-	return "", errors.New("it has no value")
+	return 0
 }
 
 // measure reads the arguments that change how much memory is needed.
-func (s *Serving) measure(field string) []finding.Problem {
-	var problems []finding.Problem
+func (s *serving) measure() {
 	read := func(name string, low, high float64) float64 {
 		text, ok := s.Args[name]
-		if !ok || text == "auto" {
+		if !ok || text == "auto" || text == "-1" {
 			return 0
 		}
-		n, err := strconv.ParseFloat(text, 64)
-		if err != nil || n < low || n > high {
-			problems = append(problems, finding.Errorf(ConfigInvalid, field, "%s: vllm.%s: %.40q is not a number between %v and %v", ServingKey, name, text, low, high))
+		n, ok := sizeOf(text)
+		if !ok || n < low || n > high {
+			s.refuse([]string{"vllm", s.written(name)}, "%.40q is not a number between %v and %v", text, low, high)
 			return 0
 		}
 		return n
@@ -201,5 +119,14 @@ func (s *Serving) measure(field string) []finding.Problem {
 	if strings.HasPrefix(s.Args["kv-cache-dtype"], "fp8") {
 		s.KVElementBytes = 1
 	}
-	return problems
+}
+
+// written is the key that an argument was given by: with dashes or underscores.
+func (s *serving) written(name string) string {
+	for _, spelling := range []string{strings.ReplaceAll(name, "-", "_"), "--" + name} {
+		if keyLine(s.root, []string{"vllm", spelling}) > 0 {
+			return spelling
+		}
+	}
+	return name
 }

@@ -17,6 +17,7 @@ import (
 	"strconv"
 	"strings"
 
+	yamlnode "go.yaml.in/yaml/v3"
 	"sigs.k8s.io/yaml"
 
 	"github.com/espalier-dev/espalier/render/internal/yamltext"
@@ -38,20 +39,32 @@ const (
 // maxExpansion bounds the aliases of a configuration: there is no use for them.
 const maxExpansion = 64 << 10
 
+// decoded is one key of a ConfigMap as a mapping, and as nodes that know their
+// lines.
+type decoded struct {
+	tree map[string]any
+	root *yamlnode.Node
+}
+
 // document decodes one key of a ConfigMap into a mapping.
-func document(data map[string]string, key, field string) (map[string]any, []finding.Problem) {
+func document(data map[string]string, key, field string) (decoded, []finding.Problem) {
 	text, ok := data[key]
 	if !ok {
-		return nil, []finding.Problem{finding.Errorf(ConfigInvalid, field, "the ConfigMap has no key %s", key)}
+		return decoded{}, []finding.Problem{finding.Errorf(ConfigInvalid, field, "the ConfigMap has no key %s", key)}
 	}
-	if _, err := yamltext.Parse([]byte(text), maxExpansion); err != nil {
-		return nil, []finding.Problem{finding.Errorf(ConfigInvalid, field, "%s: %s", key, placed(err))}
+	docs, err := yamltext.Parse([]byte(text), maxExpansion)
+	if err != nil {
+		return decoded{}, []finding.Problem{finding.Errorf(ConfigInvalid, field, "%s: %s", key, placed(err))}
 	}
 	var tree map[string]any
 	if err := yaml.UnmarshalStrict([]byte(text), &tree); err != nil {
-		return nil, []finding.Problem{finding.Errorf(ConfigInvalid, field, "%s: %s", key, oneLine(err))}
+		return decoded{}, []finding.Problem{finding.Errorf(ConfigInvalid, field, "%s: %s", key, oneLine(err))}
 	}
-	return tree, nil
+	out := decoded{tree: tree}
+	if len(docs) > 0 {
+		out.root = docs[0]
+	}
+	return out, nil
 }
 
 // placed puts the line within the text before what is wrong with it.

@@ -9,6 +9,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
+	"github.com/espalier-dev/espalier/presets/runtimes"
 	"github.com/espalier-dev/espalier/render/settings"
 	"github.com/espalier-dev/espalier/repo-layout/finding"
 	"github.com/espalier-dev/espalier/repo-layout/v1alpha1"
@@ -22,6 +23,14 @@ func text(problems []finding.Problem) string {
 	return b.String()
 }
 
+func vllm() runtimes.Runtime {
+	r, ok := runtimes.Lookup(runtimes.VLLM, "0.26.0")
+	if !ok {
+		panic("vLLM 0.26.0 is not pinned")
+	}
+	return r
+}
+
 func TestServing(t *testing.T) {
 	for name, tc := range map[string]struct {
 		reason, config string
@@ -30,11 +39,11 @@ func TestServing(t *testing.T) {
 	}{
 		"Arguments": {
 			reason: "scalars, flags, JSON, and both spellings of a name",
-			config: "vllm:\n  gpu_memory_utilization: 0.85\n  max-model-len: 8192\n  enable-prefix-caching: true\n  enable_chunked_prefill: false\n  compilation_config: {level: 3}\n  limit-mm-per-prompt: '{\"image\":1}'\n  kernel-config.enable_flashinfer_autotune: \"False\"\n  kv-cache-dtype: fp8_e4m3\n",
+			config: "vllm:\n  gpu_memory_utilization: 0.85\n  max-model-len: 8192\n  enable-prefix-caching: true\n  enable_chunked_prefill: false\n  compilation_config: {mode: 3}\n  limit-mm-per-prompt: '{\"image\":1}'\n  kernel-config.enable_flashinfer_autotune: \"False\"\n  kv-cache-dtype: fp8_e4m3\n",
 			want: settings.Serving{
 				Args: map[string]string{
 					"gpu-memory-utilization": "0.85", "max-model-len": "8192", "enable-prefix-caching": "", "no-enable-chunked-prefill": "",
-					"compilation-config": `{"level":3}`, "limit-mm-per-prompt": `{"image":1}`, "kernel-config.enable_flashinfer_autotune": "False",
+					"compilation-config": `{"mode":3}`, "limit-mm-per-prompt": `{"image":1}`, "kernel-config.enable_flashinfer_autotune": "False",
 					"kv-cache-dtype": "fp8_e4m3",
 				},
 				Context: 8192, Utilization: 0.85, KVElementBytes: 1,
@@ -49,6 +58,28 @@ func TestServing(t *testing.T) {
 		"Negated":       {reason: "and its opposite", config: "vllm: {no-enable-lora: true}", want: settings.Serving{Args: map[string]string{}}, problems: []string{"enable-lora"}},
 		"Nested":        {reason: "and a key within it", config: "vllm: {kv-transfer-config.kv_connector_module_path: x}", want: settings.Serving{Args: map[string]string{}}, problems: []string{"kv-transfer-config"}},
 		"ArgumentOfTwo": {reason: "a value in the name", config: "vllm: {\"dtype=x --model\": y}", want: settings.Serving{Args: map[string]string{}}, problems: []string{"no name of an engine argument"}},
+		"KnownBeginning": {
+			reason: "a known name is not taken for a longer one that is refused", config: "vllm: {reasoning-parser: qwen3}",
+			want: settings.Serving{Args: map[string]string{"reasoning-parser": "qwen3"}},
+		},
+		"Lists": {
+			reason: "several values are several words, but for arguments that take JSON",
+			config: "vllm: {cudagraph-capture-sizes: [1, 8], allowed-origins: [\"https://a\"]}",
+			want:   settings.Serving{Args: map[string]string{"allowed-origins": `["https://a"]`}, Lists: map[string][]string{"cudagraph-capture-sizes": {"1", "8"}}},
+		},
+		"Sizes": {
+			reason: "numbers as vLLM reads them", config: "vllm: {max-model-len: 8k, max-num-batched-tokens: 2K}",
+			want: settings.Serving{Args: map[string]string{"max-model-len": "8k", "max-num-batched-tokens": "2K"}, Context: 8000, BatchTokens: 2048},
+		},
+		"Switch":        {reason: "a switch that is off is left out", config: "vllm: {disable-log-stats: false}", want: settings.Serving{Args: map[string]string{}}},
+		"Misspelt":      {reason: "an argument that this version does not have, with its line and the nearest name", config: "vllm:\n  dtype: auto\n  max_modellen: 8192", want: settings.Serving{Args: map[string]string{"dtype": "auto"}}, problems: []string{"inference_config.yaml: line 3: vllm.max_modellen: vLLM 0.26.0 has no such argument; did you mean max-model-len?"}},
+		"Removed":       {reason: "an argument of earlier versions", config: "vllm: {swap-space: 4}", want: settings.Serving{Args: map[string]string{}}, problems: []string{"vLLM 0.26.0 has no such argument"}},
+		"WrongType":     {reason: "a word where a number belongs, a number where a flag belongs", config: "vllm: {block-size: large, enforce-eager: 1, seed: 1.5}", want: settings.Serving{Args: map[string]string{}}, problems: []string{`"large" is not a whole number`, "write true or false", `"1.5" is not a whole number`}},
+		"WrongChoice":   {reason: "a value that the argument does not take", config: "vllm: {kv-cache-dtype: fp4, tool-call-parser: hermez}", want: settings.Serving{Args: map[string]string{}}, problems: []string{"did you mean fp8?", "did you mean hermes?"}},
+		"NoSuchKey":     {reason: "a key that the object lost", config: "vllm: {compilation-config: {level: 3}, kernel-config.moe_backnd: x}", want: settings.Serving{Args: map[string]string{}}, problems: []string{"it has no key level", "did you mean moe_backend?"}},
+		"CodeInKeys":    {reason: "code within an object", config: "vllm: {structured-outputs-config: {reasoning_parser_plugin: /a.py}, compilation-config.backend: os.system}", want: settings.Serving{Args: map[string]string{}}, problems: []string{"names Python code", "runs code"}},
+		"WordOfAnother": {reason: "a list that would smuggle in an argument", config: "vllm: {ignore-patterns: [--trust-remote-code]}", want: settings.Serving{Args: map[string]string{}}, problems: []string{"another argument"}},
+		"OwnField":      {reason: "what has a field of its own", config: "vllm: {data-parallel-rank: 1, nnodes: 2}", want: settings.Serving{Args: map[string]string{}}, problems: []string{"spec.inference.replicas", "number of nodes"}},
 		"Twice":         {reason: "two spellings of one name", config: "vllm: {max-num-seqs: 1, max_num_seqs: 2}", want: settings.Serving{Args: map[string]string{"max-num-seqs": "1"}, Sequences: 1}, problems: []string{"given twice"}},
 		"NoValue":       {reason: "a name without a value", config: "vllm: {dtype: }", want: settings.Serving{Args: map[string]string{}}, problems: []string{"no value"}},
 		"OutOfRange":    {reason: "more than all of the memory", config: "vllm: {gpu-memory-utilization: 1.5}", want: settings.Serving{Args: map[string]string{"gpu-memory-utilization": "1.5"}}, problems: []string{"between 0.05 and 1"}},
@@ -56,14 +87,14 @@ func TestServing(t *testing.T) {
 		"TwiceTheKey":   {reason: "a key written twice", config: "vllm: {}\nvllm: {}", problems: []string{"line 2: vllm is set twice"}},
 	} {
 		t.Run(name, func(t *testing.T) {
-			got, problems := settings.ParseServing(map[string]string{settings.ServingKey: tc.config}, "spec.inference.config")
+			got, problems := settings.ParseServing(map[string]string{settings.ServingKey: tc.config}, vllm(), "spec.inference.config")
 			if diff := cmp.Diff(tc.want, got); diff != "" {
 				t.Errorf("%s (-want +got):\n%s", tc.reason, diff)
 			}
 			expect(t, tc.reason, tc.problems, problems)
 		})
 	}
-	_, problems := settings.ParseServing(map[string]string{"other.yaml": ""}, "f")
+	_, problems := settings.ParseServing(map[string]string{"other.yaml": ""}, vllm(), "f")
 	expect(t, "a ConfigMap of something else", []string{"no key inference_config.yaml"}, problems)
 }
 
@@ -168,7 +199,7 @@ func FuzzServing(f *testing.F) {
 	f.Add("vllm: {max-model-len: 1, a.b: [c]}")
 	f.Add("vllm: {trust_remote_code: true}")
 	f.Fuzz(func(t *testing.T, config string) {
-		s, problems := settings.ParseServing(map[string]string{settings.ServingKey: config}, "f")
+		s, problems := settings.ParseServing(map[string]string{settings.ServingKey: config}, vllm(), "f")
 		if finding.HasError(problems) {
 			return
 		}

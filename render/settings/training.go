@@ -154,17 +154,17 @@ var withoutEffect = map[string]string{
 // ParseTraining reads training_config.yaml. field is the field of the
 // Workspace that names the ConfigMap, for problems.
 func ParseTraining(data map[string]string, method v1alpha1.TuningMethod, field string) (Training, []finding.Problem) {
-	tree, problems := document(data, TrainingKey, field)
+	doc, problems := document(data, TrainingKey, field)
 	if problems != nil {
 		return DefaultTraining(), problems
 	}
 	t := training{Training: DefaultTraining(), method: method, field: field}
-	for _, key := range slices.Sorted(maps.Keys(tree)) {
+	for _, key := range slices.Sorted(maps.Keys(doc.tree)) {
 		if key != "training_config" {
 			t.problem("%.60s is not known: sections go below training_config", key)
 		}
 	}
-	config, ok := tree["training_config"].(map[string]any)
+	config, ok := doc.tree["training_config"].(map[string]any)
 	if !ok {
 		t.problem("training_config is missing, or no mapping of sections")
 	}

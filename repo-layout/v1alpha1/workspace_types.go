@@ -150,6 +150,10 @@ type InferenceSpec struct {
 	// together. 0 or absent: the longest that fits, at most the model's own.
 	// +kubebuilder:validation:Minimum=0
 	ContextLength int32 `json:"contextLength,omitempty"`
+	// TrustRemoteCode lets Python code of the model repository run in the pod,
+	// where the model's architecture is no part of vLLM. It needs a pinned
+	// revision, so that what was reviewed is what runs.
+	TrustRemoteCode bool `json:"trustRemoteCode,omitempty"`
 }
 
 // Adapter is a LoRA adapter served beside the base model.
