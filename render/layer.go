@@ -48,6 +48,7 @@ type patch struct {
 // versions of the kinds in bases.
 var versions = map[string]string{
 	"Deployment": "apps/v1", "Job": "batch/v1", "Service": "v1", "PersistentVolumeClaim": "v1",
+	"PodDisruptionBudget": "policy/v1",
 }
 
 // Folders of the file system that Kustomize sees.

@@ -141,6 +141,7 @@ var fixed = map[string][]string{
 	v1alpha1.GPUNodePoolKind: {"spec.provider", "spec.candidates", "spec.replicas", "spec.nodeLabels", "spec.deletionPolicy"},
 	"Deployment":             {"spec.selector", "spec.replicas"},
 	"Job":                    {"spec.suspend", "spec.selector", "spec.manualSelector"},
+	"PodDisruptionBudget":    {"spec.selector"},
 	"Service":                {"spec.selector", "spec.externalIPs", "spec.externalName"},
 }
 

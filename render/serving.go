@@ -10,6 +10,8 @@ import (
 	"strconv"
 	"strings"
 
+	"github.com/espalier-dev/espalier/repo-layout/v1alpha1"
+
 	repolayout "github.com/espalier-dev/espalier/repo-layout"
 )
 
@@ -37,10 +39,7 @@ func (j job) serving(l *layer) error {
 	set(container, "volumeMounts", mounts)
 	set(pod, "volumes", volumes)
 	set(pod, "imagePullSecrets", pullSecrets(secrets))
-	replicas := 1
-	if s.Replicas != nil {
-		replicas = int(*s.Replicas)
-	}
+	replicas := j.copies()
 	if j.spec.Suspend {
 		replicas = 0
 	}
@@ -50,6 +49,7 @@ func (j job) serving(l *layer) error {
 			"spec": object{
 				"replicas": replicas,
 				"selector": object{"matchLabels": j.selector()},
+				"strategy": object{"rollingUpdate": j.rollout()},
 				"template": object{
 					"metadata": object{"annotations": object{repolayout.AnnotationInputDigest: j.digest}},
 					"spec":     pod,
@@ -60,9 +60,38 @@ func (j job) serving(l *layer) error {
 			"metadata": object{"name": j.name},
 			"spec":     object{"selector": j.selector()},
 		}},
+		patch{kind: "PodDisruptionBudget", name: "workspace", body: object{
+			"metadata": object{"name": j.name},
+			"spec":     object{"selector": object{"matchLabels": j.selector()}},
+		}},
 	)
 	return nil
 }
+
+// copies of the service that the spec asks for.
+func (j job) copies() int {
+	if r := j.spec.Inference.Replicas; r != nil {
+		return int(*r)
+	}
+	return 1
+}
+
+// rollout says whether the next copy may come before an old one goes: only
+// where the Workspace's own nodes have the GPUs for it. Of a shared pool, and of
+// nodes that exist, others use GPUs too.
+func (j job) rollout() object {
+	c := j.Candidate
+	room := c.Nodes * (c.Instance.GPUs / max(1, c.PodGPUs))
+	own := j.spec.Resource.NodePool == "" && j.provider() != v1alpha1.ProviderExisting
+	if own && room > j.copies() {
+		return object{"maxSurge": 1, "maxUnavailable": 0}
+	}
+	return object{"maxSurge": 0, "maxUnavailable": 1}
+}
+
+// drain is how long running requests may take to end, in seconds: part of the
+// grace period of the base.
+const drain = 120
 
 func adapterPath(name string) string { return "/adapters/" + name }
 
@@ -87,6 +116,8 @@ func (j job) arguments() ([]string, error) {
 		// "auto" lets vLLM take the longest that fits: a number computed here
 		// would change with the estimate, and restart pods on an upgrade.
 		"max-model-len": "auto",
+		// The default of 0 aborts what runs.
+		"shutdown-timeout": strconv.Itoa(drain),
 	}
 	for name, value := range preset.Args {
 		chosen[name] = value

@@ -88,6 +88,9 @@ func (r *Reconciler) observeInference(ctx context.Context, p *pass) error {
 		return nil
 	}
 	reason, message := v1alpha1.ReasonWaitingForPods, fmt.Sprintf("%d of %d replicas answer", d.Status.AvailableReplicas, want)
+	if d.Status.UpdatedReplicas < d.Status.Replicas {
+		message += fmt.Sprintf("; %d are of the new version", d.Status.UpdatedReplicas)
+	}
 	if trouble, err := r.podTrouble(ctx, p); err != nil {
 		return err
 	} else if trouble != "" {
