@@ -3,11 +3,12 @@
 package presets
 
 import (
+	"bytes"
 	"encoding/json"
 	"errors"
 	"fmt"
-	"io/fs"
-	"path"
+	"io"
+	"regexp"
 	"strings"
 
 	"go.yaml.in/yaml/v3"
@@ -207,45 +208,60 @@ func WeightsOf(index []byte) (int64, error) {
 	return int64(size), nil
 }
 
-// Locks are the lock files of a repository by lower-case repository id and
-// name. They go before the catalogue: Git says what is served.
-type Locks map[string]Preset
+// maxLock bounds a lock file in bytes: one that is written here has under 2 KiB.
+const maxLock = 64 << 10
 
-// ReadLocks reads the lock files (*.yaml) of a folder of a repository. A folder
-// that is not there holds none.
-func ReadLocks(tree fs.FS, folder string) (Locks, error) {
-	entries, err := fs.ReadDir(tree, folder)
-	if errors.Is(err, fs.ErrNotExist) {
-		return nil, nil
+var (
+	validID     = regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9._-]*/[A-Za-z0-9][A-Za-z0-9._-]*$`)
+	validCommit = regexp.MustCompile(`^[0-9a-f]{40}$`)
+	validParser = regexp.MustCompile(`^[a-z0-9][a-z0-9_.-]*$`)
+)
+
+// DecodeLock reads a lock file. It holds facts on one model: what a file of the
+// catalogue tells the runtime beyond that is no part of it, since whoever
+// writes Git would then set arguments that the configuration refuses.
+func DecodeLock(text []byte) (Preset, error) {
+	if len(text) > maxLock {
+		return Preset{}, fmt.Errorf("larger than %d KiB: not a lock file", maxLock>>10)
 	}
+	d, err := decode(text)
 	if err != nil {
-		return nil, fmt.Errorf("listing %s: %w", folder, err)
+		return Preset{}, err
 	}
-	locks := Locks{}
-	for _, e := range entries {
-		if e.IsDir() || path.Ext(e.Name()) != ".yaml" {
-			continue
-		}
-		file := path.Join(folder, e.Name())
-		text, err := fs.ReadFile(tree, file)
-		if err != nil {
-			return nil, fmt.Errorf("reading %s: %w", file, err)
-		}
-		p, err := Decode(text)
-		if err != nil {
-			return nil, fmt.Errorf("reading %s: %w", file, err)
-		}
-		for _, name := range p.names() {
-			locks[name] = p
+	switch {
+	case !validID.MatchString(d.ID):
+		return Preset{}, fmt.Errorf("id is %.100q: want owner/name", d.ID)
+	case d.ShortName != "":
+		return Preset{}, errors.New("shortName: requests use the last part of the id as the model's name; remove it")
+	case len(d.Serving.Args) > 0:
+		return Preset{}, errors.New("serving.args: engine arguments belong into the ConfigMap that config names; remove it")
+	case d.Serving.ChatTemplate != "":
+		return Preset{}, errors.New("serving.chatTemplate: the model's own is used; remove it")
+	case d.Revision != "" && !validCommit.MatchString(d.Revision):
+		return Preset{}, errors.New("revision: want the 40 hexadecimal digits of a commit: a branch or tag can move")
+	}
+	for _, parser := range []string{d.Serving.ToolParser, d.Serving.ReasoningParser} {
+		if parser != "" && !validParser.MatchString(parser) {
+			return Preset{}, fmt.Errorf("serving: %.60q is no name of a parser of vLLM, such as hermes", parser)
 		}
 	}
-	return locks, nil
+	return d.preset()
 }
 
-// Lookup finds a model among the lock files, then in the catalogue.
-func (l Locks) Lookup(name string) (Preset, bool) {
-	if p, ok := l[strings.ToLower(strings.TrimSpace(name))]; ok {
-		return p, true
+// decode reads one model file, and nothing after it.
+func decode(text []byte) (document, error) {
+	var d document
+	decoder := yaml.NewDecoder(bytes.NewReader(text))
+	decoder.KnownFields(true)
+	err := decoder.Decode(&d)
+	if errors.Is(err, io.EOF) {
+		return d, errors.New("it is empty")
 	}
-	return Lookup(name)
+	if err != nil {
+		return d, fmt.Errorf("decoding a model file: %s", strings.Join(strings.Fields(err.Error()), " "))
+	}
+	if err := decoder.Decode(&document{}); !errors.Is(err, io.EOF) {
+		return d, errors.New("more than one document: a file describes one model")
+	}
+	return d, nil
 }

@@ -19,8 +19,6 @@ import (
 	"strings"
 	"sync"
 
-	"go.yaml.in/yaml/v3"
-
 	"github.com/espalier-dev/espalier/gpu/fit"
 )
 
@@ -179,11 +177,9 @@ func load(tree fs.FS, dir string) ([]Preset, error) {
 // Decode reads a model file: one of the catalogue, or a lock file. An unknown
 // field is an error, a missing one is unknown.
 func Decode(text []byte) (Preset, error) {
-	var d document
-	decoder := yaml.NewDecoder(strings.NewReader(string(text)))
-	decoder.KnownFields(true)
-	if err := decoder.Decode(&d); err != nil {
-		return Preset{}, fmt.Errorf("decoding a model file: %w", err)
+	d, err := decode(text)
+	if err != nil {
+		return Preset{}, err
 	}
 	return d.preset()
 }

@@ -6,7 +6,6 @@ import (
 	"math"
 	"strings"
 	"testing"
-	"testing/fstest"
 
 	"github.com/google/go-cmp/cmp"
 
@@ -135,24 +134,14 @@ func TestLockAgreesWithTheCatalogue(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	locks, err := ReadLocks(fstest.MapFS{"models/mine.yaml": {Data: text}, "models/README.md": {Data: []byte("not a lock")}}, "models")
-	if err != nil {
-		t.Fatal(err)
-	}
-	mine, ok := locks.Lookup("someone/llama-8b-of-mine")
-	if !ok || !mine.Tunable {
-		t.Fatalf("the locked model is not found or not tunable: %+v", mine)
+	mine, err := DecodeLock(text)
+	if err != nil || !mine.Tunable || mine.Name() != "llama-8b-of-mine" {
+		t.Fatalf("the locked model is not read or not tunable: %+v, %v", mine, err)
 	}
 	want := known.Model
 	want.Name = mine.Model.Name
 	if diff := cmp.Diff(want, mine.Model); diff != "" {
 		t.Errorf("the shape differs (-catalogue +lock):\n%s", diff)
-	}
-	if p, ok := locks.Lookup("phi-4"); !ok || p.ID != "microsoft/phi-4" {
-		t.Error("the catalogue is behind the locks")
-	}
-	if none, err := ReadLocks(fstest.MapFS{}, "models"); err != nil || len(none) != 0 {
-		t.Errorf("a repository without locks: %v, %v", none, err)
 	}
 }
 
@@ -205,6 +194,63 @@ func FuzzDecode(f *testing.F) {
 	f.Fuzz(func(t *testing.T, text string) {
 		if p, err := Decode([]byte(text)); err == nil && p.Model.Validate() != nil {
 			t.Errorf("decoded a shape that is wrong: %+v", p.Model)
+		}
+	})
+}
+
+func TestDecodeLockRefuses(t *testing.T) {
+	const good = "id: a/b\nshape: {layers: 3}\n"
+	for name, c := range map[string]struct{ reason, text, says string }{
+		"Empty":        {"a file that was never filled", "# nothing\n", "it is empty"},
+		"TwoDocuments": {"the second would be ignored", good + "---\n" + good, "more than one document"},
+		"Twice":        {"which of them counts", good + "id: c/d\n", "already defined"},
+		"ShortName":    {"the name of another model", good + "shortName: phi-4\n", "shortName"},
+		"Arguments":    {"what the configuration refuses", good + "serving: {args: {api-key: x}}\n", "serving.args"},
+		"Template":     {"a field without effect", good + "serving: {chatTemplate: x.jinja}\n", "serving.chatTemplate"},
+		"Parser":       {"an argument within an argument", good + "serving: {toolParser: '--x'}\n", "name of a parser"},
+		"Branch":       {"a branch can move", good + "revision: main\n", "40 hexadecimal digits"},
+		"Flag":         {"an id that the runtime would read as a flag", "id: --host/x\n", "want owner/name"},
+		"Path":         {"an id that is a path", "id: ../x\n", "want owner/name"},
+		"Shape":        {"a shape no model has", "id: a/b\nshape: {layers: -1}\n", "layers is negative"},
+		"Large":        {"a lock file is small", good + strings.Repeat("#\n", 40_000), "larger than 64 KiB"},
+		"Bomb":         {"aliases that grow", "id: a/b\nsources: &a [x, x]\nnote: *a\n", "decoding a model file"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			_, err := DecodeLock([]byte(c.text))
+			if err == nil || !strings.Contains(err.Error(), c.says) || strings.Contains(err.Error(), "\n") {
+				t.Errorf("%s: %v, want one line with %q", c.reason, err, c.says)
+			}
+		})
+	}
+}
+
+func TestUnknown(t *testing.T) {
+	for name, c := range map[string]struct{ reason, model, says string }{
+		"Near":   {"the nearest names", "phi-3-mini-128k", "did you mean phi-3-mini-128k-instruct"},
+		"Other":  {"the way out, with the id that was asked for", "someone/Model-8B", "`espalier presets lock someone/Model-8B --from config.json`"},
+		"Noname": {"an id is needed for it", "qqqqqqqqqqqqq", "`espalier presets lock OWNER/NAME --from"},
+		"Odd":    {"no shell syntax is proposed", "a/b; rm -rf c", "lock OWNER/NAME"},
+	} {
+		if got := Unknown(c.model); !strings.Contains(got, c.says) || strings.Contains(got, "\n") {
+			t.Errorf("%s: %s: %q, want %q", name, c.reason, got, c.says)
+		}
+	}
+}
+
+func FuzzDecodeLock(f *testing.F) {
+	f.Add("id: a/b\nweights: {bytes: 3}\nshape: {layers: 2}\nserving: {toolParser: hermes}\n")
+	f.Add("id: a/b\nid: c/d\n")
+	f.Add("id: a/b\nshape: &a {layers: 9223372036854775807}\n---\n")
+	f.Fuzz(func(t *testing.T, text string) {
+		p, err := DecodeLock([]byte(text))
+		if err != nil {
+			if strings.Contains(err.Error(), "\n") {
+				t.Errorf("an error of several lines: %q", err)
+			}
+			return
+		}
+		if p.Model.Validate() != nil || strings.HasPrefix(p.ID, "-") || len(p.Args) > 0 || p.Name() == "" {
+			t.Errorf("decoded %+v", p)
 		}
 	})
 }

@@ -3,11 +3,28 @@
 package presets
 
 import (
+	"fmt"
+	"path"
 	"sort"
 	"strings"
 
 	"github.com/espalier-dev/espalier/gpu/sku"
 )
+
+// Unknown says, in one sentence, that no model of the catalogue has a name: the
+// nearest names, and the way to use a model outside it.
+func Unknown(name string) string {
+	hint := "`espalier presets` lists it, and any"
+	if near := Suggest(name); len(near) > 0 {
+		hint = "did you mean " + strings.Join(near, " or ") + "? Any"
+	}
+	id := "OWNER/NAME"
+	if path.Dir(name) != "." && validID.MatchString(name) {
+		id = name
+	}
+	return fmt.Sprintf("%.100q is not in the catalogue: %s other model needs a lock file, "+
+		"which `espalier presets lock %s --from config.json` writes, and says what to do with it", name, hint, id)
+}
 
 // suggestions is how many names Suggest returns at most.
 const suggestions = 3

@@ -246,7 +246,7 @@ func (o fitOptions) preset() (presets.Preset, error) {
 		if err != nil {
 			return presets.Preset{}, err
 		}
-		p, err := presets.Decode(text)
+		p, err := presets.DecodeLock(text)
 		if err != nil {
 			return presets.Preset{}, fmt.Errorf("reading %s: %w", o.ModelFile, err)
 		}
@@ -327,7 +327,7 @@ func (j *judge) judge(i sku.Instance) judged {
 func findPreset(name string) (presets.Preset, error) {
 	p, ok := presets.Lookup(name)
 	if !ok {
-		return p, fmt.Errorf("no model %q%s; `espalier presets` lists them", name, nearest(presets.Suggest(name)))
+		return p, errors.New(presets.Unknown(name))
 	}
 	return p, nil
 }

@@ -127,7 +127,7 @@ func TestFitMisuse(t *testing.T) {
 		args   []string
 		says   string
 	}{
-		"Model":        {"a nonsense model", []string{"--model", "llama-9", "--all"}, `no model "llama-9"`},
+		"Model":        {"a nonsense model", []string{"--model", "llama-9", "--all"}, `"llama-9" is not in the catalogue: `},
 		"NearModel":    {"a near one is named", []string{"--model", "phi-4-mini", "--all"}, "did you mean phi-4-mini-instruct"},
 		"Size":         {"a nonsense size", []string{"--model", "phi-4", "--instance-type", "Standard_X"}, `no instance type "Standard_X"`},
 		"NearSize":     {"a near one is named", []string{"--model", "phi-4", "--instance-type", "Standard_NC24ads_A100"}, "did you mean Standard_NC24ads_A100_v4"},

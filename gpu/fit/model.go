@@ -77,8 +77,20 @@ func (m Model) kvWidth() float64    { return float64(m.KVHeads) * float64(m.Head
 
 // Tunable says whether the shape is known and a formula here covers tuning it.
 func (m Model) Tunable() bool {
-	return m.notTunable() == "" && len(m.missing(tuningFields)) == 0
+	return m.NotTunable() == "" && len(m.MissingToTune()) == 0
 }
+
+// MissingToServe and MissingToTune name the fields of the shape, as a model file
+// does, without which the verdict is Unknown.
+func (m Model) MissingToServe() []string {
+	if m.latent() {
+		return m.missing(servingFields, latentFields)
+	}
+	return m.missing(servingFields, headFields)
+}
+
+// MissingToTune is MissingToServe for tuning.
+func (m Model) MissingToTune() []string { return m.missing(tuningFields) }
 
 // linearPerLayer is the number of parameters of a dense layer's matrices: the
 // ones that NF4 quantises and that LoRA adapts.
@@ -90,7 +102,7 @@ func (m Model) linearPerLayer() float64 {
 // Params is the number of parameters of a dense model without its norms and
 // biases, 0 where the shape does not say.
 func (m Model) Params() float64 {
-	if m.Kind != Dense || len(m.missing(tuningFields)) > 0 {
+	if m.Kind != Dense || len(m.MissingToTune()) > 0 {
 		return 0
 	}
 	return float64(m.Layers)*m.linearPerLayer() + float64(m.Embeddings)*float64(m.Vocab)*float64(m.Hidden)

@@ -75,11 +75,7 @@ func Serve(m Model, i sku.Instance, s Serving) Report {
 	if err := m.Validate(); err != nil {
 		return r.unknown(CodeShapeInvalid, "the shape of %s is wrong: %s", m.Name, err)
 	}
-	shape := headFields
-	if m.latent() {
-		shape = latentFields
-	}
-	if names := m.missing(servingFields, shape); len(names) > 0 {
+	if names := m.MissingToServe(); len(names) > 0 {
 		return r.unknown(CodeShapeUnknown, "the shape of %s is not known: %s", m.Name, list(names))
 	}
 	if i.GPUs == 0 || i.MemoryMiB == 0 {

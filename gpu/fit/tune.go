@@ -70,10 +70,10 @@ func Tune(m Model, i sku.Instance, t Tuning) Report {
 	if err := m.Validate(); err != nil {
 		return r.unknown(CodeShapeInvalid, "the shape of %s is wrong: %s", m.Name, err)
 	}
-	if why := m.notTunable(); why != "" {
+	if why := m.NotTunable(); why != "" {
 		return r.unknown(CodeNotModelled, "%s", why)
 	}
-	if names := m.missing(tuningFields); len(names) > 0 {
+	if names := m.MissingToTune(); len(names) > 0 {
 		return r.unknown(CodeShapeUnknown, "the shape of %s is not known: %s", m.Name, list(names))
 	}
 	width, err := m.adapterWidth(t.TargetModules)
@@ -112,8 +112,8 @@ func (t Tuning) defaults() Tuning {
 	return t
 }
 
-// notTunable says why no formula here covers tuning the model, "" when one does.
-func (m Model) notTunable() string {
+// NotTunable says why no formula here covers tuning the model, "" when one does.
+func (m Model) NotTunable() string {
 	switch {
 	case m.Kind == MoE:
 		return fmt.Sprintf("%s is a mixture of experts: how much memory tuning it takes is not known here", m.Name)
