@@ -28,6 +28,9 @@ var bases = map[string]map[string]string{
 		"":               header + onA100 + serves,
 		"spec.tuning":    header + onA100 + tunes + fromURL + intoClaim,
 		"spec.inference": header + onA100 + serves,
+
+		"spec.inference.model": header + onA100 + servesLocked,
+		"spec.tuning.model":    header + onA100 + tunesLocked + fromURL + intoClaim,
 	},
 	"reposyncs":    {"": following, "spec.source.ref": fluxed},
 	"gpunodepools": {"": "apiVersion: espalier.dev/v1alpha1\nkind: GPUNodePool\nmetadata: {name: a}\nspec:\n  provider: aks\n  candidates: [{instanceType: A}]\n"},
@@ -56,6 +59,7 @@ var items = map[string]string{
 var celCases = map[string]string{
 	"exactly one of spec.inference and spec.tuning is required: a Workspace either serves a model or tunes one":       header + onA100,
 	"exactly one of instanceType, candidates and nodePool is required":                                                header + "  resource: {}\n" + serves,
+	"exactly one of preset and model is required":                                                                     header + onA100 + "  inference: {preset: phi-4, model: {id: a/b, lock: c}}\n",
 	"exactly one of urls, claim and image is required":                                                                header + onA100 + tunes + "    input: {}\n" + intoClaim,
 	"exactly one of image and claim is required":                                                                      header + onA100 + tunes + fromURL + "    output: {}\n",
 	"output.image needs output.pushSecret: a Secret of type kubernetes.io/dockerconfigjson that may push there":       header + onA100 + tunes + fromURL + "    output: {image: 'registry.example.com/a/b:1'}\n",

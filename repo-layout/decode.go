@@ -167,6 +167,8 @@ func decodeNative(version, kind string, tree map[string]any) (Decoded, []finding
 var hints = map[string]string{
 	"spec.inference.preset":           "write the model itself: preset: phi-4-mini-instruct",
 	"spec.tuning.preset":              "write the model itself: preset: phi-4-mini-instruct",
+	"spec.inference.model":            "it is the repository id of the model and the ConfigMap with its lock file: model: {id: owner/name, lock: NAME}; a model of the catalogue is written as preset: phi-4-mini-instruct",
+	"spec.tuning.model":               "it is the repository id of the model and the ConfigMap with its lock file: model: {id: owner/name, lock: NAME}; a model of the catalogue is written as preset: phi-4-mini-instruct",
 	"spec.inference.config":           "it is the name of a ConfigMap, whose key inference_config.yaml holds the configuration",
 	"spec.tuning.config":              "it is the name of a ConfigMap, whose key training_config.yaml holds the configuration",
 	"spec.tuning.input.volumeSource":  "a claim is written as claim: and its name",

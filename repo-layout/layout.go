@@ -56,6 +56,11 @@ const (
 // FieldManager is the server-side apply field manager of the controllers.
 const FieldManager = "espalier"
 
+// LockFile is the key, in the ConfigMap that spec.*.model.lock names, of the
+// lock file of a model outside the catalogue, and the name that the file has in
+// Git: a configMapGenerator then needs no key.
+const LockFile = "model.lock.yaml"
+
 // Files of a status branch.
 const (
 	StatusReadme    = "README.md"

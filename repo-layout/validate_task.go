@@ -54,8 +54,12 @@ var (
 
 func (v *validator) model(path string, m v1alpha1.ModelRef) {
 	switch {
+	case m.Model != nil && m.Preset != "":
+		v.refuse(finding.ModelAmbiguous, path+".model", "preset is set as well, and exactly one of them is possible: keep preset for a model of the catalogue, model for one with a lock file")
+	case m.Model != nil:
+		v.locked(path+".model", *m.Model)
 	case m.Preset == "":
-		v.refuse(finding.PresetMissing, path+".preset", "name the model; espalier presets lists them")
+		v.refuse(finding.PresetMissing, path+".preset", "name the model; espalier presets lists them, and any other is named with model and a lock file")
 	case v.placeholder(path+".preset", m.Preset):
 	case !presetName.MatchString(m.Preset):
 		v.refuse(finding.PresetInvalid, path+".preset", "want a short name such as phi-4-mini-instruct or a repository id such as microsoft/Phi-4-mini-instruct; espalier presets lists them")
@@ -64,6 +68,21 @@ func (v *validator) model(path string, m v1alpha1.ModelRef) {
 		v.refuse(finding.RevisionInvalid, path+".revision", "want the 40 hex digits of a commit of the model repository: a branch or tag can move")
 	}
 	v.reference(path+".accessSecret", "Secret", m.AccessSecret)
+}
+
+// maxModelID is the longest id that model hubs give a repository.
+const maxModelID = 96
+
+var modelID = regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9._-]*/[A-Za-z0-9][A-Za-z0-9._-]*$`)
+
+func (v *validator) locked(path string, m v1alpha1.LockedModel) {
+	if !v.placeholder(path+".id", m.ID) && (!modelID.MatchString(m.ID) || len(m.ID) > maxModelID) {
+		v.refuse(finding.ModelInvalid, path+".id", "want the id of the model's repository, owner/name")
+	}
+	if m.Lock == "" {
+		v.refuse(finding.MissingField, path+".lock", "name the ConfigMap whose key %s holds what `espalier presets lock` writes", LockFile)
+	}
+	v.reference(path+".lock", "ConfigMap", m.Lock)
 }
 
 func (v *validator) tuning(s v1alpha1.TuningSpec) {

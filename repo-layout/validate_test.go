@@ -22,10 +22,14 @@ func judge(text string) []v1alpha1.Finding {
 }
 
 const (
-	header    = "apiVersion: espalier.dev/v1alpha1\nkind: Workspace\nmetadata: {name: a}\nspec:\n"
-	onA100    = "  resource: {instanceType: A100}\n"
-	serves    = "  inference: {preset: phi-4}\n"
-	tunes     = "  tuning:\n    preset: phi-4\n    method: qlora\n"
+	header = "apiVersion: espalier.dev/v1alpha1\nkind: Workspace\nmetadata: {name: a}\nspec:\n"
+	onA100 = "  resource: {instanceType: A100}\n"
+	serves = "  inference: {preset: phi-4}\n"
+	tunes  = "  tuning:\n    preset: phi-4\n    method: qlora\n"
+
+	servesLocked = "  inference: {model: {id: someone/Model-8B, lock: model-8b}}\n"
+	tunesLocked  = "  tuning:\n    model: {id: someone/Model-8B, lock: model-8b}\n    method: qlora\n"
+
 	fromURL   = "    input: {urls: ['https://data.example.com/a']}\n"
 	intoClaim = "    output: {claim: c}\n"
 )
@@ -126,7 +130,37 @@ func TestValidateWorkspace(t *testing.T) {
 		"NoModel": {
 			reason: "There is nothing to serve.",
 			text:   header + onA100 + "  inference: {}\n",
-			want:   []string{"6: error: spec.inference.preset: name the model; espalier presets lists them (PresetMissing)"},
+			want:   []string{"6: error: spec.inference.preset: name the model; espalier presets lists them, and any other is named with model and a lock file (PresetMissing)"},
+		},
+		"ServesLocked": {reason: "A model outside the catalogue, with a lock file.", text: header + onA100 + servesLocked},
+		"TunesLocked":  {reason: "A model outside the catalogue, with a lock file.", text: header + onA100 + tunesLocked + fromURL + intoClaim},
+		"TwoModels": {
+			reason: "Which of them is downloaded is nobody's guess.",
+			text:   header + onA100 + "  inference:\n    preset: phi-4\n    model: {id: a/b, lock: c}\n",
+			want: []string{"8: error: spec.inference.model: preset is set as well, and exactly one of them is possible: keep preset for a model of the catalogue, " +
+				"model for one with a lock file (ModelAmbiguous)"},
+		},
+		"LockedByName": {
+			reason: "The id is what is downloaded, and a lock file is a ConfigMap of the namespace.",
+			text:   header + onA100 + "  inference:\n    model:\n      id: phi-4\n      lock: models/phi-4.yaml\n",
+			want: []string{
+				"8: error: spec.inference.model.id: want the id of the model's repository, owner/name (ModelInvalid)",
+				"9: error: spec.inference.model.lock: no ConfigMap can have this name: want lower-case letters, digits, '-' and '.' (ReferenceInvalid)",
+			},
+		},
+		"LockedPlaceholder": {
+			reason: "An example is filled in before it is pushed.",
+			text:   header + onA100 + "  inference: {model: {id: <owner>/<name>}}\n",
+			want: []string{
+				"6: error: spec.inference.model.id: <owner> is a placeholder: fill it in (Placeholder)",
+				"6: error: spec.inference.model.lock: name the ConfigMap whose key model.lock.yaml holds what `espalier presets lock` writes (MissingField)",
+			},
+		},
+		"ModelByName": {
+			reason: "People write a name where a name and a lock file belong.",
+			text:   header + onA100 + "  inference: {model: phi-4}\n",
+			want: []string{"6: error: spec.inference.model: want a mapping, found text; it is the repository id of the model and the ConfigMap with its lock file: " +
+				"model: {id: owner/name, lock: NAME}; a model of the catalogue is written as preset: phi-4-mini-instruct (WrongType)"},
 		},
 		"Numbers": {
 			reason: "Bounds as in the CRD.",

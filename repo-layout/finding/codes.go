@@ -59,6 +59,8 @@ const (
 	NotOneOf            = "NotOneOf"            // a value that is not in its list
 	PresetMissing       = "PresetMissing"       // no model
 	PresetInvalid       = "PresetInvalid"       // no short name and no repository id
+	ModelAmbiguous      = "ModelAmbiguous"      // a preset and a model with a lock file
+	ModelInvalid        = "ModelInvalid"        // no repository id
 	RevisionInvalid     = "RevisionInvalid"     // no full commit hash
 	ReferenceInvalid    = "ReferenceInvalid"    // a name of a Secret, ConfigMap, claim or pool that cannot exist
 	AdapterInvalid      = "AdapterInvalid"      // an adapter without a usable name

@@ -3,6 +3,8 @@
 package v1alpha1
 
 import (
+	"slices"
+
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 )
 
@@ -64,8 +66,38 @@ func (s *WorkspaceSpec) Secrets() []string {
 	return names
 }
 
-// ConfigMap returns the name of the ConfigMap the spec refers to, "" when none.
-func (s *WorkspaceSpec) ConfigMap() string {
+// ModelName returns the model as the spec names it, "" when it names none.
+func (m *ModelRef) ModelName() string {
+	if m.Model != nil {
+		return m.Model.ID
+	}
+	return m.Preset
+}
+
+// ConfigMaps returns the names of the ConfigMaps the spec refers to, each once:
+// that of the configuration, and that of the model's lock file.
+func (s *WorkspaceSpec) ConfigMaps() []string {
+	var names []string
+	for _, name := range []string{s.ConfigName(), s.LockName()} {
+		if name != "" && !slices.Contains(names, name) {
+			names = append(names, name)
+		}
+	}
+	return names
+}
+
+// LockName returns the name of the ConfigMap with the model's lock file, ""
+// when the model is one of the catalogue.
+func (s *WorkspaceSpec) LockName() string {
+	if m := s.Model(); m != nil && m.Model != nil {
+		return m.Model.Lock
+	}
+	return ""
+}
+
+// ConfigName returns the name of the ConfigMap with the configuration of the
+// task, "" when there is none.
+func (s *WorkspaceSpec) ConfigName() string {
 	switch {
 	case s.Inference != nil:
 		return s.Inference.Config

@@ -116,18 +116,39 @@ type Candidate struct {
 	Zones []string `json:"zones,omitempty"`
 }
 
-// ModelRef names the model of a task.
+// ModelRef names the model of a task: one of the catalogue, or one that a lock
+// file describes.
+//
+// +kubebuilder:validation:XValidation:rule="has(self.preset) != has(self.model)",message="exactly one of preset and model is required"
 type ModelRef struct {
 	// Preset is a short name (phi-4-mini-instruct) or repository id
 	// (microsoft/Phi-4-mini-instruct) of the catalogue; `espalier presets` lists them.
 	// +kubebuilder:validation:MinLength=1
-	Preset string `json:"preset"`
-	// Revision pins the commit of the model repository. Empty: the catalogue's.
+	Preset string `json:"preset,omitempty"`
+	// Model is a model outside the catalogue, described by a lock file.
+	Model *LockedModel `json:"model,omitempty"`
+	// Revision pins the commit of the model repository. Empty: the catalogue's,
+	// or the lock file's.
 	// +kubebuilder:validation:Pattern=`^[0-9a-f]{40}$`
 	Revision string `json:"revision,omitempty"`
 	// AccessSecret names a Secret of the namespace whose key HF_TOKEN is used
 	// to download the weights.
 	AccessSecret string `json:"accessSecret,omitempty"`
+}
+
+// LockedModel is a model whose shape and size Git holds in a lock file, so that
+// nothing asks a model hub before a node is paid for.
+type LockedModel struct {
+	// ID is the id of the model's repository, owner/name: what is downloaded.
+	// The lock file must be of the same model.
+	// +kubebuilder:validation:Pattern=`^[A-Za-z0-9][A-Za-z0-9._-]*/[A-Za-z0-9][A-Za-z0-9._-]*$`
+	// +kubebuilder:validation:MaxLength=96
+	ID string `json:"id"`
+	// Lock names a ConfigMap of the namespace whose key model.lock.yaml holds
+	// the lock file as `espalier presets lock` writes it.
+	// +kubebuilder:validation:MinLength=1
+	// +kubebuilder:validation:MaxLength=253
+	Lock string `json:"lock"`
 }
 
 // InferenceSpec serves a model over HTTP with an OpenAI-compatible API.

@@ -102,6 +102,30 @@ var cases = map[string]struct {
 		reason: "Changing what is served is an ordinary update.",
 		base:   serving, update: `spec: {inference: {preset: phi-4-mini-instruct, contextLength: 4096}}`,
 	},
+	"Locked": {
+		reason: "A model outside the catalogue, with its lock file.",
+		base:   serving, set: `spec: {inference: {preset: null, model: {id: someone/Model-8B, lock: model-8b-5d2fh8m4b6}}}`,
+	},
+	"PresetAndLocked": {
+		reason: "Which of them is downloaded is nobody's guess.",
+		base:   tuning, set: `spec: {tuning: {model: {id: someone/Model-8B, lock: model-8b}}}`,
+		want: "exactly one of preset and model is required",
+	},
+	"NoModel": {
+		reason: "There is nothing to serve.",
+		base:   serving, set: `spec: {inference: {preset: null}}`,
+		want: "exactly one of preset and model is required",
+	},
+	"LockedWithoutLock": {
+		reason: "Nobody could say whether it fits.",
+		base:   serving, set: `spec: {inference: {preset: null, model: {id: someone/Model-8B}}}`,
+		want: "spec.inference.model.lock: Required value",
+	},
+	"LockedByAnotherAddress": {
+		reason: "What is downloaded is a repository of the hub, no address and no flag.",
+		base:   serving, set: `spec: {inference: {preset: null, model: {id: "https://example.com/x", lock: l}}}`,
+		want: "spec.inference.model.id in body should match",
+	},
 	"NoInstance": {
 		reason: "Nobody else chooses what is bought.",
 		base:   serving, set: `spec: {resource: {instanceType: null}}`,
