@@ -74,7 +74,7 @@ func TestPatchesOfATenant(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			in := render.Input{Workspace: workspace(t, service), Options: options}
 			in.Workspace.Spec.Patches = []v1alpha1.Patch{harmless, tc.patch, harmless}
-			assess(t, &in, check.Facts{Config: map[string]string{"inference_config.yaml": "vllm: {}"}})
+			assess(t, &in, facts(`vllm: {}`))
 			out, err := render.Render(in)
 			if err == nil {
 				t.Fatalf("%s: it was rendered:\n%s", tc.reason, text(t, out))

@@ -41,8 +41,6 @@ type Input struct {
 	Assessment check.Assessment
 	// Candidate is the one that was obtained; before that, the first usable.
 	Candidate check.Candidate
-	// Config is the data of the ConfigMap that the spec names.
-	Config map[string]string
 	// Versions maps "Secret/name" to its resourceVersion: a rotated credential
 	// reaches the pods of a service. Content never gets here.
 	Versions map[string]string

@@ -52,12 +52,18 @@ func (g goldenCase) text(name string) []byte {
 func (g goldenCase) input(t *testing.T) render.Input {
 	t.Helper()
 	in := render.Input{Workspace: workspace(t, string(g.text("workspace.yaml"))), Options: options}
+	spec := &in.Workspace.Spec
+	facts := check.Facts{ConfigMaps: map[string]map[string]string{}, Region: "eastus"}
 	if text := g.text("config.yaml"); text != nil {
-		if err := yaml.Unmarshal(text, &in.Config); err != nil {
+		var config map[string]string
+		if err := yaml.Unmarshal(text, &config); err != nil {
 			t.Fatal(err)
 		}
+		facts.ConfigMaps[spec.ConfigName()] = config
 	}
-	facts := check.Facts{Config: in.Config, Region: "eastus"}
+	if text := g.text(repolayout.LockFile); text != nil {
+		facts.ConfigMaps[spec.LockName()] = map[string]string{repolayout.LockFile: string(text)}
+	}
 	if text := g.text("pool.yaml"); text != nil {
 		d, findings := repolayout.Decode(text, nil)
 		if d.Pool == nil {
@@ -170,6 +176,29 @@ spec:
   inference: {preset: phi-4-mini-instruct, config: c, accessSecret: s}
 `
 
+// facts are a configuration in the ConfigMap that service names, and the lock
+// file of a small model in the one that locked names.
+func facts(config string) check.Facts {
+	return check.Facts{ConfigMaps: map[string]map[string]string{
+		"c": {"inference_config.yaml": config},
+		"l": {repolayout.LockFile: lockFile},
+	}}
+}
+
+const lockFile = `id: someone/Model-1B
+weights: {gib: 2}
+shape: {kind: dense, layers: 16, hidden: 2048, intermediate: 8192, vocabulary: 32000, embeddings: 1, heads: 32, kvHeads: 8, headDim: 64, maxContext: 8192}
+`
+
+const locked = `
+apiVersion: espalier.dev/v1alpha1
+kind: Workspace
+metadata: {name: w, namespace: n}
+spec:
+  resource: {instanceType: Standard_NC4as_T4_v3}
+  inference: {model: {id: someone/Model-1B, lock: l}}
+`
+
 const run = `
 apiVersion: espalier.dev/v1alpha1
 kind: Workspace
@@ -194,14 +223,24 @@ func TestDigest(t *testing.T) {
 	}{
 		"Nothing": {"equal input, equal digest", service, none, false},
 		"ConfigContent": {"a changed ConfigMap reaches the pods", service, func(_ *render.Input, f *check.Facts) {
-			f.Config = map[string]string{"inference_config.yaml": "vllm: {max-num-seqs: 8}"}
+			*f = facts("vllm: {max-num-seqs: 8}")
 		}, true},
 		"SecretVersion": {"a rotated credential reaches the pods", service, func(in *render.Input, _ *check.Facts) { in.Versions = map[string]string{"Secret/s": "2"} }, true},
 		"Replicas":      {"more copies restart none", service, func(in *render.Input, _ *check.Facts) { n := int32(2); in.Workspace.Spec.Inference.Replicas = &n }, false},
 		"Suspend":       {"a pause is no change", service, func(in *render.Input, _ *check.Facts) { in.Workspace.Spec.Suspend = true }, false},
 		"Context":       {"the spec reaches the pods", service, func(in *render.Input, _ *check.Facts) { in.Workspace.Spec.Inference.ContextLength = 4096 }, true},
-		"ConfigName":    {"a generator's suffix says nothing that the content does not", service, func(in *render.Input, _ *check.Facts) { in.Workspace.Spec.Inference.Config = "c-hash" }, false},
-		"RunNothing":    {"equal input, equal run", run, none, false},
+		"ConfigName": {"a generator's suffix says nothing that the content does not", service, func(in *render.Input, f *check.Facts) {
+			in.Workspace.Spec.Inference.Config = "c-hash"
+			f.ConfigMaps["c-hash"] = f.ConfigMaps["c"]
+		}, false},
+		"LockContent": {"a changed lock file reaches the pods", locked, func(_ *render.Input, f *check.Facts) {
+			f.ConfigMaps["l"] = map[string]string{repolayout.LockFile: lockFile + "revision: " + strings.Repeat("ab", 20) + "\n"}
+		}, true},
+		"LockName": {"a generator's suffix says nothing that the content does not", locked, func(in *render.Input, f *check.Facts) {
+			in.Workspace.Spec.Inference.Model.Lock = "l-hash"
+			f.ConfigMaps["l-hash"] = f.ConfigMaps["l"]
+		}, false},
+		"RunNothing": {"equal input, equal run", run, none, false},
 		"RunMoved": {"a finished run is not repeated because it moves to another size", run, func(in *render.Input, _ *check.Facts) {
 			in.Workspace.Spec.Resource.InstanceType = "Standard_NC24ads_A100_v4"
 		}, false},
@@ -222,10 +261,7 @@ func TestDigest(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			digest := func(change func(*render.Input, *check.Facts)) string {
 				in := render.Input{Workspace: workspace(t, tc.doc), Options: options}
-				facts := check.Facts{}
-				if in.Workspace.Spec.Inference != nil {
-					facts.Config = map[string]string{"inference_config.yaml": "vllm: {}"}
-				}
+				facts := facts("vllm: {}")
 				change(&in, &facts)
 				assess(t, &in, facts)
 				out, err := render.Render(in)
@@ -246,10 +282,7 @@ func TestDigest(t *testing.T) {
 func TestUpgradeMovesNothing(t *testing.T) {
 	for _, doc := range []string{service, run} {
 		w := workspace(t, doc)
-		facts := check.Facts{}
-		if w.Spec.Inference != nil {
-			facts.Config = map[string]string{"inference_config.yaml": "vllm: {}"}
-		}
+		facts := facts("vllm: {}")
 		in := render.Input{Workspace: w, Options: options}
 		assess(t, &in, facts)
 		before := in.Assessment.Resolved

@@ -92,6 +92,30 @@ spec:
     output: {image: registry.example.com/a:1, pushSecret: push}
 `
 
+// unitLocked serves and tunes a model by the lock file beside it.
+const unitLocked = `
+-- locked/kustomization.yaml --
+namePrefix: x-
+resources: [workspaces.yaml]
+configMapGenerator:
+- name: model
+  files: [model.lock.yaml]
+-- locked/model.lock.yaml --
+id: someone/Model-8B
+-- locked/workspaces.yaml --
+apiVersion: espalier.dev/v1alpha1
+kind: Workspace
+metadata: {name: serve}
+spec:
+  inference: {model: {id: someone/Model-8B, lock: model}}
+---
+apiVersion: espalier.dev/v1alpha1
+kind: Workspace
+metadata: {name: tune}
+spec:
+  tuning: {model: {id: someone/Model-8B, lock: model}}
+`
+
 const unitB = `
 -- b/kustomization.yaml --
 resources: [../base]
@@ -248,7 +272,7 @@ b
 }
 
 func TestNamesReachWorkspaces(t *testing.T) {
-	units := buildTree(t, tree(unitA+`
+	units := buildTree(t, tree(unitA+unitLocked+`
 -- k/kustomization.yaml --
 namePrefix: p-
 resources: [w.yaml]
@@ -274,6 +298,8 @@ metadata: {name: s}
 	}
 	for _, want := range []string{
 		"config: params-mbm8bc8b8t", "pushSecret: push-k695gkmbtk", "config: p-c", "imagePushSecret: p-s",
+		"  inference:\n    model:\n      id: someone/Model-8B\n      lock: x-model-642542cg58",
+		"  tuning:\n    model:\n      id: someone/Model-8B\n      lock: x-model-642542cg58",
 	} {
 		if !strings.Contains(all.String(), want+"\n") {
 			t.Errorf("the build has no %q:\n%s", want, all.String())

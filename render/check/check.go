@@ -42,6 +42,8 @@ const (
 	BudgetExceeded        = "BudgetExceeded"
 	PriceUnknown          = "PriceUnknown"
 	ModelRevisionUnpinned = "ModelRevisionUnpinned" // warning
+	ModelInCatalogue      = "ModelInCatalogue"      // warning: a lock file for a model that needs none
+	LockInvalid           = "LockInvalid"           // the lock file is none, or of another model
 	ModelGated            = "ModelGated"
 	RemoteCode            = "RemoteCode" // warning: code of the model repository runs; an error where it is not pinned
 	ConfigInvalid         = settings.ConfigInvalid
@@ -55,9 +57,9 @@ const (
 
 // Facts are what a check needs beside the Workspace. Nil and zero mean none.
 type Facts struct {
-	// Config is the data of the ConfigMap that the spec names; nil: none, or
-	// missing.
-	Config map[string]string
+	// ConfigMaps is the data of the ConfigMaps that the spec names, by name;
+	// others are not looked at. One that is absent is missing.
+	ConfigMaps map[string]map[string]string
 	// Region for prices; "": the cheapest of each size.
 	Region string
 	// Resolved is what the Workspace resolved to before. It is kept while the
@@ -185,7 +187,7 @@ type checker struct {
 	workspace *v1alpha1.Workspace
 	facts     Facts
 	pos       repolayout.Position
-	known     bool // the model is in the catalogue
+	known     bool // the model is in the catalogue, or its lock file is whole
 	out       Assessment
 }
 

@@ -142,12 +142,12 @@ func TestWorkspace(t *testing.T) {
 		},
 		"ConfigOfAnotherKind": {
 			reason: "a flag that has a field of its own", workspace: serving("Standard_NC24ads_A100_v4", func(w *v1alpha1.Workspace) { w.Spec.Inference.Config = "c" }),
-			facts: check.Facts{Config: map[string]string{"inference_config.yaml": "vllm: {model: x/y, trust_remote_code: true}"}}, refused: true,
+			facts: check.Facts{ConfigMaps: map[string]map[string]string{"c": {"inference_config.yaml": "vllm: {model: x/y, trust_remote_code: true}"}}}, refused: true,
 			findings: []string{"error ConfigInvalid", "error ConfigInvalid"}, says: []string{"spec.inference.preset", "trustRemoteCode"},
 		},
 		"TwoContexts": {
 			reason: "one of them would be ignored", workspace: serving("Standard_NC24ads_A100_v4", func(w *v1alpha1.Workspace) { w.Spec.Inference.Config, w.Spec.Inference.ContextLength = "c", 4096 }),
-			facts: check.Facts{Config: map[string]string{"inference_config.yaml": "vllm: {max-model-len: 8192}"}}, refused: true,
+			facts: check.Facts{ConfigMaps: map[string]map[string]string{"c": {"inference_config.yaml": "vllm: {max-model-len: 8192}"}}}, refused: true,
 			findings: []string{"error ConfigInvalid"}, says: []string{"8192", "4096"},
 		},
 		"ContextOverModel": {
@@ -197,7 +197,7 @@ func TestWorkspace(t *testing.T) {
 		},
 		"FusedTargets": {
 			reason: "KAITO's own example names matrices that Phi-3 does not have", workspace: tuning("Standard_NC4as_T4_v3", func(w *v1alpha1.Workspace) { w.Spec.Tuning.Config = "c" }),
-			facts:    check.Facts{Config: map[string]string{"training_config.yaml": "training_config: {LoraConfig: {target_modules: [q_proj, o_proj]}}"}},
+			facts:    check.Facts{ConfigMaps: map[string]map[string]string{"c": {"training_config.yaml": "training_config: {LoraConfig: {target_modules: [q_proj, o_proj]}}"}}},
 			findings: []string{"warning ConfigIgnored"}, says: []string{"q_proj is part of qkv_proj"},
 		},
 	} {

@@ -7,15 +7,16 @@ import (
 	"encoding/hex"
 	"encoding/json"
 
+	repolayout "github.com/espalier-dev/espalier/repo-layout"
 	"github.com/espalier-dev/espalier/repo-layout/v1alpha1"
 )
 
 // Digest identifies what a Workspace asks to be run: its task, runtime and
-// patches, and the configuration it names. Where it runs (resource), how often
+// patches, and the content of the ConfigMaps it names. Where it runs (resource), how often
 // (replicas), for how much (budget), whether just now (suspend) and with whose
 // credentials are no part of it: moving a finished tuning run to another size,
 // as substitutions do to a whole fleet, repeats nothing.
-func Digest(w *v1alpha1.Workspace, config map[string]string) string {
+func Digest(w *v1alpha1.Workspace, configMaps map[string]map[string]string) string {
 	spec := w.Spec.DeepCopy()
 	spec.Resource = v1alpha1.ResourceSpec{}
 	spec.Budget, spec.Suspend = nil, false
@@ -34,13 +35,18 @@ func Digest(w *v1alpha1.Workspace, config map[string]string) string {
 	}
 	// The name of the ConfigMap says nothing that its content does not: a
 	// generator's suffix may change with the version of Kustomize.
+	config, lock := configMaps[spec.ConfigName()], configMaps[spec.LockName()]
 	if spec.Inference != nil && config != nil {
 		spec.Inference.Config = ""
 	}
 	if spec.Tuning != nil && config != nil {
 		spec.Tuning.Config = ""
 	}
-	return Sum(spec, config)
+	if lock == nil {
+		return Sum(spec, config)
+	}
+	spec.Model().Model.Lock = ""
+	return Sum(spec, config, lock[repolayout.LockFile])
 }
 
 // Sum is the digest of values as JSON, whose maps are written in order.

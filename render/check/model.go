@@ -20,20 +20,21 @@ func (c *checker) model() {
 	if m == nil {
 		return // ValidateWorkspace says so
 	}
-	c.out.Preset, c.known = presets.Lookup(m.Preset)
+	field := c.task() + ".preset"
+	if m.Model != nil {
+		field = c.task() + ".model.lock"
+		c.out.Preset, c.known = c.locked(*m.Model, field)
+	} else if c.out.Preset, c.known = presets.Lookup(m.Preset); !c.known {
+		c.refuse(UnknownModel, field, "%s", presets.Unknown(m.Preset))
+	}
 	if !c.known {
-		hint := "`espalier presets` lists the models"
-		if near := presets.Suggest(m.Preset); len(near) > 0 {
-			hint = "did you mean " + strings.Join(near, " or ") + "? " + hint
-		}
-		c.refuse(UnknownModel, c.task()+".preset", "%.100q is not in the catalogue; %s", m.Preset, hint)
 		return
 	}
 	if c.out.Preset.Gated && m.AccessSecret == "" {
 		c.refuse(ModelGated, c.task()+".accessSecret", "%s is gated: name a Secret whose key HF_TOKEN holds the token of an account that has accepted its licence (%s)", c.out.Preset.ID, c.out.Preset.License)
 	}
 	if t := c.workspace.Spec.Tuning; t != nil && !c.out.Preset.Tunable {
-		c.refuse(NotTunable, "spec.tuning.preset", "how much memory tuning %s takes is not known here, so it is not tuned; models that are: %s", c.out.Preset.Name(), strings.Join(tunable(), ", "))
+		c.refuse(NotTunable, field, "how much memory tuning %s takes is not known here, so it is not tuned; models that are: %s", c.out.Preset.Name(), strings.Join(tunable(), ", "))
 	}
 }
 
@@ -50,21 +51,22 @@ func tunable() []string {
 	return names
 }
 
-// configuration reads the ConfigMap.
+// configuration reads the ConfigMap of the task's configuration.
 func (c *checker) configuration() {
-	name, field := c.workspace.Spec.ConfigMap(), c.task()+".config"
-	if name != "" && c.facts.Config == nil {
+	name, field := c.workspace.Spec.ConfigName(), c.task()+".config"
+	config := c.facts.ConfigMaps[name]
+	if name != "" && config == nil {
 		c.refuse(InputMissing, field, "ConfigMap %q is not there", name)
 	}
 	t := c.workspace.Spec.Tuning
 	if t != nil {
 		c.out.Training = settings.DefaultTraining()
 	}
-	if name == "" || c.facts.Config == nil {
+	if name == "" || config == nil {
 		return
 	}
 	if t != nil {
-		training, problems := settings.ParseTraining(c.facts.Config, t.Method, field)
+		training, problems := settings.ParseTraining(config, t.Method, field)
 		c.out.Training = training
 		for _, p := range problems {
 			c.out.Findings = append(c.out.Findings, c.place(p))
@@ -72,7 +74,7 @@ func (c *checker) configuration() {
 		c.fusedTargets(field)
 		return
 	}
-	serving, problems := settings.ParseServing(c.facts.Config, c.out.Runtime, field)
+	serving, problems := settings.ParseServing(config, c.out.Runtime, field)
 	c.out.Serving = serving
 	for _, p := range problems {
 		c.out.Findings = append(c.out.Findings, c.place(p))
@@ -116,7 +118,7 @@ func (c *checker) runtime() {
 	if c.workspace.Spec.Tuning != nil {
 		task, name = runtimes.Tuning, runtimes.Axolotl
 	}
-	digest := Digest(c.workspace, c.facts.Config)
+	digest := Digest(c.workspace, c.facts.ConfigMaps)
 	c.out.Resolved = v1alpha1.Resolved{Digest: digest, Preset: c.out.Preset.ID}
 	if kept := c.facts.Resolved; kept != nil && kept.Digest == digest && kept.Image != "" {
 		r, _ := runtimes.Lookup(kept.Runtime, kept.Version)
@@ -160,7 +162,11 @@ func (c *checker) revision() {
 		c.out.Resolved.ModelRevision = c.out.Preset.Revision
 	}
 	if c.out.Resolved.ModelRevision == "" {
-		c.warn(ModelRevisionUnpinned, c.task()+".revision", "no commit of %s is pinned, neither here nor in the catalogue: a restarted pod may load other weights; set revision to a commit of the model repository", c.out.Preset.ID)
+		source := "the catalogue"
+		if m.Model != nil {
+			source = "its lock file"
+		}
+		c.warn(ModelRevisionUnpinned, c.task()+".revision", "no commit of %s is pinned, neither here nor in %s: a restarted pod may load other weights; set revision to a commit of the model repository", c.out.Preset.ID, source)
 	}
 }
 

@@ -28,8 +28,9 @@ const defaultNamespace = "default"
 // Workspace is one Workspace of a revision, judged.
 type Workspace struct {
 	Document
-	// Config is the data of the ConfigMap that the spec names; nil: none, or not in Git.
-	Config     map[string]string
+	// ConfigMaps is the data of the ConfigMaps that the spec names, by name; one
+	// that Git does not hold is absent.
+	ConfigMaps map[string]map[string]string
 	Assessment check.Assessment
 	// Missing lists the inputs that the spec names and Git does not hold, as
 	// "Secret/name": where Git does not hold them on purpose, the cluster must.
@@ -134,10 +135,15 @@ func dataOf(configMap *unstructured.Unstructured) map[string]string {
 }
 
 func (j *Judge) workspace(d Document, known inputs) Workspace {
-	w := Workspace{Document: d, Config: known.configs[d.Workspace.Spec.ConfigMap()]}
+	w := Workspace{Document: d, ConfigMaps: map[string]map[string]string{}}
+	for _, name := range d.Workspace.Spec.ConfigMaps() {
+		if data := known.configs[name]; data != nil {
+			w.ConfigMaps[name] = data
+		}
+	}
 	w.Missing = missing(&d.Workspace.Spec, known)
 	pool := known.pools[d.Workspace.Spec.Resource.NodePool]
-	w.Key = check.Sum(d.Workspace.Namespace, d.Workspace.Name, d.Workspace.Spec, w.Config, pool, j.Region, j.Render)
+	w.Key = check.Sum(d.Workspace.Namespace, d.Workspace.Name, d.Workspace.Spec, w.ConfigMaps, pool, j.Region, j.Render)
 	v := j.verdict(w, pool)
 	w.Assessment, w.render = place(v.assessment, d), v.render
 	return w
@@ -145,7 +151,10 @@ func (j *Judge) workspace(d Document, known inputs) Workspace {
 
 // missing lists the inputs that Git does not hold.
 func missing(spec *v1alpha1.WorkspaceSpec, known inputs) []string {
-	named := []string{"ConfigMap/" + spec.ConfigMap()}
+	var named []string
+	for _, c := range spec.ConfigMaps() {
+		named = append(named, "ConfigMap/"+c)
+	}
 	for _, s := range spec.Secrets() {
 		named = append(named, "Secret/"+s)
 	}
@@ -169,12 +178,13 @@ func (j *Judge) verdict(w Workspace, pool *v1alpha1.GPUNodePoolSpec) *verdict {
 		return v
 	}
 	judged := w.Workspace
-	if w.Config == nil && judged.Spec.ConfigMap() != "" {
-		// The cluster may hold it: that is no reason to refuse.
+	if name := judged.Spec.ConfigName(); name != "" && w.ConfigMaps[name] == nil {
+		// The cluster may hold it: that is no reason to refuse. Without a lock file,
+		// nothing can be said of the model.
 		judged = withoutConfig(judged)
 	}
-	a := check.Workspace(judged, check.Facts{Config: w.Config, Region: j.Region, Pool: pool}, byField{})
-	in := render.Input{Workspace: judged, Assessment: a, Config: w.Config, Options: j.Render}
+	a := check.Workspace(judged, check.Facts{ConfigMaps: w.ConfigMaps, Region: j.Region, Pool: pool}, byField{})
+	in := render.Input{Workspace: judged, Assessment: a, Options: j.Render}
 	v := &verdict{assessment: a, render: sync.OnceValues(func() (render.Output, error) {
 		usable := a.Usable()
 		if a.Refused() || len(usable) == 0 {
@@ -247,8 +257,8 @@ func placed(findings []v1alpha1.Finding, d Document) []v1alpha1.Finding {
 // findings on the Workspace: the verdict's, and on a ConfigMap that is not in Git.
 func (w Workspace) findings() []v1alpha1.Finding {
 	findings := w.Assessment.Findings
-	name := w.Workspace.Spec.ConfigMap()
-	if name == "" || w.Config != nil {
+	name := w.Workspace.Spec.ConfigName()
+	if name == "" || w.ConfigMaps[name] != nil {
 		return findings
 	}
 	field := "spec.inference.config"

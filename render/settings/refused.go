@@ -13,14 +13,14 @@ import (
 // refused are arguments that have a field of their own, or that a tenant of a
 // cluster may not set for a server within it.
 var refused = map[string]string{
-	"model":                    "set spec.inference.preset",
-	"model-tag":                "set spec.inference.preset",
+	"model":                    "set spec.inference.preset or spec.inference.model",
+	"model-tag":                "set spec.inference.preset or spec.inference.model",
 	"revision":                 "set spec.inference.revision",
 	"code-revision":            "set spec.inference.revision",
 	"tokenizer":                "the tokenizer is the model's own",
 	"tokenizer-revision":       "set spec.inference.revision",
 	"hf-config-path":           "the configuration is the model's own",
-	"served-model-name":        "requests use the name of the preset",
+	"served-model-name":        "requests use the name of the model",
 	"enable-lora":              "set spec.inference.adapters",
 	"lora-modules":             "set spec.inference.adapters",
 	"max-loras":                "set spec.inference.adapters",
