@@ -194,7 +194,7 @@ func task(w *v1alpha1.Workspace) string {
 
 func preset(w *v1alpha1.Workspace) string {
 	if m := w.Spec.Model(); m != nil {
-		return m.Preset
+		return m.ModelName()
 	}
 	return ""
 }

@@ -125,7 +125,7 @@ func (r *Reconciler) Reconcile(ctx context.Context, req ctrl.Request) (ctrl.Resu
 func (r *Reconciler) run(ctx context.Context, p *pass) error {
 	for _, step := range []func(context.Context, *pass) error{
 		r.children, // read what is there
-		r.inputs,   // read the ConfigMap, see that the Secrets are there
+		r.inputs,   // read the ConfigMaps, see that the Secrets are there
 		r.size,     // refuse what cannot fit, cannot be had or is over budget
 		r.render,   // Kustomize into objects; no cluster access
 		r.provide,  // ask for the GPU nodes

@@ -17,14 +17,14 @@ import (
 // Indexes over Workspaces, so that a changed input wakes exactly those that
 // name it.
 const (
-	indexConfigMap = "spec.config"
+	indexConfigMap = "spec.configMaps"
 	indexSecret    = "spec.secrets"
 	indexNodePool  = "spec.resource.nodePool"
 )
 
 func addIndexes(ctx context.Context, mgr ctrl.Manager) error {
 	for field, names := range map[string]func(*v1alpha1.WorkspaceSpec) []string{
-		indexConfigMap: func(s *v1alpha1.WorkspaceSpec) []string { return nonEmpty(s.ConfigMap()) },
+		indexConfigMap: (*v1alpha1.WorkspaceSpec).ConfigMaps,
 		indexSecret:    (*v1alpha1.WorkspaceSpec).Secrets,
 		indexNodePool:  func(s *v1alpha1.WorkspaceSpec) []string { return nonEmpty(s.Resource.NodePool) },
 	} {

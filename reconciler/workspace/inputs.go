@@ -92,21 +92,22 @@ func (r *Reconciler) find(ctx context.Context, key types.NamespacedName, o clien
 	return err == nil, nil
 }
 
-// inputs reads the ConfigMap that the spec names and sees that its Secrets are
+// inputs reads the ConfigMaps that the spec names and sees that its Secrets are
 // there: no node is paid for while something the pods need is missing.
 func (r *Reconciler) inputs(ctx context.Context, p *pass) error {
 	if shared := p.ws.Spec.Resource.NodePool; shared != "" && p.pool == nil {
 		return fault.Wait(v1alpha1.ReasonInputMissing, 0,
 			"GPUNodePool %s/%s, which spec.resource.nodePool names, does not exist: declare it beside the Workspace", p.ws.Namespace, shared)
 	}
-	if name := p.ws.Spec.ConfigMap(); name != "" {
+	p.configMaps = map[string]map[string]string{}
+	for _, name := range p.ws.Spec.ConfigMaps() {
 		cm := &corev1.ConfigMap{}
 		if err := r.input(ctx, p.ws, "ConfigMap", name, cm); err != nil {
 			return err
 		}
-		p.config = cm.Data
-		if p.config == nil {
-			p.config = map[string]string{}
+		p.configMaps[name] = cm.Data
+		if cm.Data == nil {
+			p.configMaps[name] = map[string]string{}
 		}
 	}
 	p.versions = map[string]string{}

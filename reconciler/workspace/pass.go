@@ -29,8 +29,8 @@ type pass struct {
 	deployment *appsv1.Deployment    // nil: there is none
 	jobs       []batchv1.Job         // of this run and of earlier ones
 
-	config   map[string]string // data of the ConfigMap the spec names
-	versions map[string]string // "Secret/name" → resourceVersion
+	configMaps map[string]map[string]string // data of the ConfigMaps the spec names, by name
+	versions   map[string]string            // "Secret/name" → resourceVersion
 
 	assessment check.Assessment
 	candidate  check.Candidate // obtained, else the first that works

@@ -17,17 +17,17 @@ import (
 )
 
 // size judges the Workspace before anything is paid. What runs or has run for
-// the same generation is left alone even where today's catalogue would refuse
-// it: an upgrade of Espalier moves nothing.
+// the same spec and inputs is left alone even where today's catalogue would
+// refuse it: an upgrade of Espalier moves nothing.
 func (r *Reconciler) size(_ context.Context, p *pass) error {
-	facts := check.Facts{Config: p.config, Region: r.Region, Resolved: p.ws.Status.Resolved}
+	facts := check.Facts{ConfigMaps: p.configMaps, Region: r.Region, Resolved: p.ws.Status.Resolved}
 	if p.ws.Spec.Resource.NodePool != "" {
 		facts.Pool = &p.pool.Spec
 	}
 	p.assessment = check.Workspace(p.ws, facts, sourceOf(p.ws))
 	usable := p.assessment.Usable()
 	if p.assessment.Refused() || len(usable) == 0 {
-		if was := p.ws.Status.Resolved; was != nil && was.Generation == p.ws.Generation && (p.pool != nil || p.ws.Status.Tuning != nil) {
+		if p.sameAsResolved() && (p.pool != nil || p.ws.Status.Tuning != nil) {
 			p.settled = true
 			return nil
 		}
@@ -44,6 +44,13 @@ func (r *Reconciler) size(_ context.Context, p *pass) error {
 		}
 	}
 	return nil
+}
+
+// sameAsResolved says that neither the spec nor an input has changed since the
+// Workspace was last rendered.
+func (p *pass) sameAsResolved() bool {
+	was := p.ws.Status.Resolved
+	return was != nil && was.Generation == p.ws.Generation && was.Digest == p.assessment.Resolved.Digest
 }
 
 // obtained is the candidate that the node pool has got, else the first that works.
@@ -92,7 +99,7 @@ func (r *Reconciler) render(_ context.Context, p *pass) error {
 	}
 	out, err := render.Render(render.Input{
 		Workspace: p.ws, Assessment: p.assessment, Candidate: p.candidate,
-		Config: p.config, Versions: p.versions, Options: r.Render,
+		Versions: p.versions, Options: r.Render,
 	})
 	if err != nil {
 		return fault.Stop(v1alpha1.ReasonRefused, err)
