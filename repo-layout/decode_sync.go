@@ -47,7 +47,6 @@ const (
 	maxPath          = 512
 	maxSubstitutions = 64
 
-	defaultBranch      = "main"
 	defaultInterval    = time.Minute
 	defaultTimeout     = time.Minute
 	defaultMinInterval = 10 * time.Second
@@ -58,7 +57,7 @@ const (
 func defaultSync(s *v1alpha1.RepoSync) {
 	spec := &s.Spec
 	if g := spec.Source.Git; g != nil && g.Ref == (v1alpha1.GitRef{}) {
-		g.Ref.Branch = defaultBranch
+		g.Ref.Branch = BranchDefault
 	}
 	defaultDuration(&spec.Interval, defaultInterval)
 	defaultDuration(&spec.Timeout, defaultTimeout)

@@ -60,6 +60,74 @@ const FieldManager = "espalier"
 // lock file of a model outside the catalogue, and the name that the file has in
 // Git: a configMapGenerator then needs no key.
 const LockFile = "model.lock.yaml"
+// Paths of a repository in the recommended layout, relative to its folder, which
+// is the root of the repository or a folder of a larger one. Espalier itself
+// goes by spec.path of a RepoSync alone: these are what `espalier init` writes
+// and the documentation speaks of. docs/layouts.md has them as a table.
+const (
+	// PathModels holds a folder a model: what is true of it on every cluster.
+	PathModels = "models"
+	// PathComponents holds what several Workspaces share.
+	PathComponents = "components"
+	// PathClusters holds a folder a cluster.
+	PathClusters = "clusters"
+	// PathFlux holds, with Flux, one file a cluster for the folder that Flux reads.
+	PathFlux = "flux"
+	// PathCI holds what runs on a pull request.
+	PathCI = "ci"
+
+	// PathNames is the component that tells Kustomize where a Workspace names
+	// other objects.
+	PathNames = PathComponents + "/names"
+	// PathCIScript judges a pull request, on any forge and by hand.
+	PathCIScript = PathCI + "/espalier.sh"
+	// PathCIGet builds espalier for that.
+	PathCIGet = PathCI + "/get-espalier.sh"
+)
+
+// Names of files in the folders above.
+const (
+	// FileWorkspace holds a Workspace in its folder below PathModels.
+	FileWorkspace = "workspace.yaml"
+	// FileKustomization says what of a folder is built.
+	FileKustomization = "kustomization.yaml"
+	// FileNames holds the name references in PathNames.
+	FileNames = "names.yaml"
+	// FileMergeKeys holds the merge keys, beside the root kustomization.
+	FileMergeKeys = "merge-keys.yaml"
+)
+
+// Files that forges look for, in the root of the repository. Azure DevOps has no
+// code owners in a file.
+const (
+	PathGitHubOwners   = ".github/CODEOWNERS"
+	PathGitHubWorkflow = ".github/workflows/espalier.yaml"
+	PathGitLabOwners   = ".gitlab/CODEOWNERS"
+	PathGitLabWorkflow = ".gitlab-ci.yml"
+	PathGiteaOwners    = ".gitea/CODEOWNERS"
+	PathGiteaWorkflow  = ".gitea/workflows/espalier.yaml"
+	PathAzureWorkflow  = "azure-pipelines.yml"
+)
+
+// PathSync is the RepoSync of a cluster, applied there once. It lies outside of
+// what it follows.
+func PathSync(cluster string) string {
+	return path.Join(PathClusters, cluster, "reposync.yaml")
+}
+
+// PathRoot is what a cluster runs: spec.path of its RepoSync, the folder of the
+// root kustomization, which lists a folder a Workspace.
+func PathRoot(cluster string) string {
+	return path.Join(PathClusters, cluster, "workspaces")
+}
+
+// PathFluxFile is what the Flux of a cluster is given.
+func PathFluxFile(cluster string) string {
+	return path.Join(PathFlux, cluster+".yaml")
+}
+
+// BranchDefault is the branch that a RepoSync follows when it names none.
+const BranchDefault = "main"
 
 // Files of a status branch.
 const (

@@ -15,15 +15,13 @@ import (
 	"github.com/go-git/go-git/v5/plumbing"
 	"github.com/go-git/go-git/v5/plumbing/object"
 
+	repolayout "github.com/espalier-dev/espalier/repo-layout"
 	"github.com/espalier-dev/espalier/repo-layout/v1alpha1"
 )
 
 // ErrUnchanged is what Clone returns when the remote is still at the revision
 // the caller has.
 var ErrUnchanged = errors.New("the remote is unchanged")
-
-// DefaultBranch is the branch of a reference that names none.
-const DefaultBranch = "main"
 
 // noFolder makes gogit check out nothing: no folder of a Git tree has this name,
 // and the files are read from the objects anyway.
@@ -85,7 +83,7 @@ func (r Remote) clone(ctx context.Context, ref v1alpha1.GitRef, observed string)
 		return nil, nil, err
 	}
 	if ref.Branch == "" && ref.Tag == "" && ref.Commit == "" {
-		ref.Branch = DefaultBranch
+		ref.Branch = repolayout.BranchDefault
 	}
 	commit, err := client.Clone(ctx, r.URL, repository.CloneConfig{
 		CheckoutStrategy:          repository.CheckoutStrategy{Branch: ref.Branch, Tag: ref.Tag, Commit: ref.Commit},
@@ -202,5 +200,5 @@ func Describe(ref v1alpha1.GitRef) string {
 	case ref.Branch != "":
 		return "branch " + ref.Branch
 	}
-	return "branch " + DefaultBranch
+	return "branch " + repolayout.BranchDefault
 }
