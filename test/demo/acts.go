@@ -30,6 +30,13 @@ const (
 	beforeReport     = "  # Readiness comes back as commits"
 )
 
+// What the demo edits of the sample: the cluster staging, whose RepoSync and list
+// of Workspaces these are.
+var (
+	syncFile = repolayout.PathSync(example.Staging)
+	listFile = filepath.Join(repolayout.PathRoot(example.Staging), repolayout.FileKustomization)
+)
+
 // firstPush pushes the sample repository and applies its RepoSync, without the
 // substitution.
 func (st *story) firstPush(ctx context.Context) error {
@@ -44,12 +51,12 @@ func (st *story) firstPush(ctx context.Context) error {
 		}
 	}
 	for _, change := range [][2]string{
-		{"https://git.example.com/team/models.git", st.team.Git.URL(st.team.Repo)},
+		{example.CloneAddress, st.team.Git.URL(st.team.Repo)},
 		{"interval: 1m", "interval: 2s"},
 		{"commit: {}", "commit: {minInterval: 3s}"},
 		{substitutionBlock, ""},
 	} {
-		if err := st.work.edit(example.Sync, change[0], change[1]); err != nil {
+		if err := st.work.edit(syncFile, change[0], change[1]); err != nil {
 			return err
 		}
 	}
@@ -66,8 +73,8 @@ func (st *story) firstPush(ctx context.Context) error {
 }
 
 func (st *story) applySync(ctx context.Context) error {
-	out, err := st.stand.Cluster.Kubectl(ctx, "apply", "-f", filepath.Join(st.work.dir, example.Sync))
-	st.command("kubectl apply -f "+example.Sync, out)
+	out, err := st.stand.Cluster.Kubectl(ctx, "apply", "-f", filepath.Join(st.work.dir, syncFile))
+	st.command("kubectl apply -f "+syncFile, out)
 	return err
 }
 
@@ -106,7 +113,7 @@ func (st *story) neverOrdered(size string) error {
 // substitution moves the retired size by one line of the RepoSync.
 func (st *story) substitution(ctx context.Context) error {
 	st.heading("3. One line of the RepoSync moves it")
-	if err := st.work.edit(example.Sync, beforeReport, substitutionLine+beforeReport); err != nil {
+	if err := st.work.edit(syncFile, beforeReport, substitutionLine+beforeReport); err != nil {
 		return err
 	}
 	if err := st.git(ctx, "diff", "--unified=1"); err != nil {
@@ -185,7 +192,7 @@ func (st *story) changeAndRemove(ctx context.Context) (commit string, err error)
 	if err := st.work.edit("models/phi-4-mini/workspace.yaml", "contextLength: 32768", "contextLength: 16384"); err != nil {
 		return "", err
 	}
-	if err := st.work.edit("models/kustomization.yaml", "- phi-3-dolly\n", ""); err != nil {
+	if err := st.work.edit(listFile, "- ../../../models/phi-3-dolly\n", ""); err != nil {
 		return "", err
 	}
 	if err := os.RemoveAll(filepath.Join(st.work.dir, "models", "phi-3-dolly")); err != nil {

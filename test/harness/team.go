@@ -5,7 +5,6 @@ package harness
 import (
 	"context"
 	"fmt"
-	"io/fs"
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
@@ -67,15 +66,7 @@ func (s *Stand) NewTeam(ctx context.Context, namespace string) (*Team, error) {
 
 // Example returns the files of the sample repository.
 func Example() (map[string]string, error) {
-	files := map[string]string{}
-	err := fs.WalkDir(example.Files, ".", func(name string, d fs.DirEntry, err error) error {
-		if err != nil || d.IsDir() {
-			return err
-		}
-		content, err := example.Files.ReadFile(name)
-		files[name] = string(content)
-		return err
-	})
+	files, err := example.Files(example.Options{})
 	if err != nil {
 		return nil, fmt.Errorf("reading the sample repository: %w", err)
 	}
@@ -92,7 +83,7 @@ func (t *Team) RepoSync(substitutions map[string]string) *v1alpha1.RepoSync {
 			Source: v1alpha1.Source{Git: &v1alpha1.GitSource{
 				URL: t.Git.URL(t.Repo), Ref: v1alpha1.GitRef{Branch: "main"}, SecretRef: &v1alpha1.LocalObjectReference{Name: GitSecret},
 			}},
-			Path: "models", Interval: second, Timeout: metav1.Duration{Duration: 20 * time.Second},
+			Path: repolayout.PathRoot(example.Staging), Interval: second, Timeout: metav1.Duration{Duration: 20 * time.Second},
 			Substitutions: substitutions,
 			Report:        &v1alpha1.Report{Commit: &v1alpha1.CommitReport{MinInterval: second}},
 		},

@@ -47,7 +47,7 @@ func TestFluxSource(t *testing.T) {
 		t.Errorf("a source without an artifact says so: %s", c.Message)
 	}
 
-	files := only(t, "phi-4-mini")
+	files := onlyInference(t)
 	const first, second = "1111111111111111111111111111111111111111", "2222222222222222222222222222222222222222"
 	offer(t, team, repository, store.pack(t, first, files))
 	appliedCommit(t, team, first)

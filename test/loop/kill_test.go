@@ -48,7 +48,7 @@ func TestKillAtEveryPhase(t *testing.T) {
 		t.Run(p.name, func(t *testing.T) {
 			team := newTeam(t, fmt.Sprintf("kill-%02d", i))
 			files := exampleFiles(t)
-			files["models/kustomization.yaml"] = strings.Replace(files["models/kustomization.yaml"], "- phi-4-mini\n", "", 1)
+			replace(t, files, listFile, inferenceLine, "")
 			push(t, team, files, "models: tune phi-3")
 			apply(t, team, team.RepoSync(moved))
 

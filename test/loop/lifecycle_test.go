@@ -21,13 +21,21 @@ import (
 const (
 	tuningFile    = "models/phi-3-dolly/workspace.yaml"
 	inferenceFile = "models/phi-4-mini/workspace.yaml"
+	budgetFile    = "components/budget/kustomization.yaml"
+	// listFile lists what runs, on these lines.
+	listFile      = "clusters/staging/workspaces/kustomization.yaml"
+	tuningLine    = "- ../../../models/phi-3-dolly\n"
+	inferenceLine = "- phi-4-mini\n"
 )
 
-// only reduces the sample to one folder.
-func only(t *testing.T, folder string) map[string]string {
+// onlyTuning and onlyInference reduce what runs of the sample to one Workspace.
+func onlyTuning(t *testing.T) map[string]string    { return without(t, inferenceLine) }
+func onlyInference(t *testing.T) map[string]string { return without(t, tuningLine) }
+
+func without(t *testing.T, line string) map[string]string {
 	t.Helper()
 	files := exampleFiles(t)
-	files["models/kustomization.yaml"] = "resources:\n- " + folder + "\n"
+	replace(t, files, listFile, line, "")
 	return files
 }
 
@@ -49,7 +57,7 @@ func deployment(team *harness.Team) *appsv1.Deployment {
 // nothing of it is none.
 func TestChangedInputRunsAgain(t *testing.T) {
 	team := newTeam(t, "rerun")
-	files := only(t, "phi-3-dolly")
+	files := onlyTuning(t)
 	push(t, team, files, "models: first run")
 	apply(t, team, team.RepoSync(moved))
 	first := ready(t, team, harness.TuningName).Status.Tuning.Run
@@ -88,7 +96,7 @@ func TestChangedInputRunsAgain(t *testing.T) {
 // TestSuspend stops the spending of a service and starts it again, by Git.
 func TestSuspend(t *testing.T) {
 	team := newTeam(t, "suspend")
-	files := only(t, "phi-4-mini")
+	files := onlyInference(t)
 	push(t, team, files, "models: serve")
 	apply(t, team, team.RepoSync(nil))
 	ready(t, team, harness.InferenceName)
@@ -119,7 +127,7 @@ func TestSuspend(t *testing.T) {
 // reported, with field and manager, until a person lets Espalier take it over.
 func TestFieldConflict(t *testing.T) {
 	team := newTeam(t, "conflict")
-	appliedCommit(t, team, pushAndApply(t, team, only(t, "phi-4-mini")))
+	appliedCommit(t, team, pushAndApply(t, team, onlyInference(t)))
 	w := workspace(team, harness.InferenceName)
 	edit(t, team, w, `{"spec":{"inference":{"contextLength":1024}}}`)
 
@@ -155,7 +163,7 @@ func edit(t *testing.T, team *harness.Team, o client.Object, patch string) {
 // TestDriftIsUndone deletes a child by hand: it comes back.
 func TestDriftIsUndone(t *testing.T) {
 	team := newTeam(t, "drift")
-	pushAndApply(t, team, only(t, "phi-4-mini"))
+	pushAndApply(t, team, onlyInference(t))
 	ready(t, team, harness.InferenceName)
 	d := deployment(team)
 	if err := team.Client.Get(t.Context(), client.ObjectKeyFromObject(d), d); err != nil {
@@ -203,7 +211,7 @@ func TestDeletedRepoSync(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			team := newTeam(t, "deleted-"+strings.ToLower(name))
-			push(t, team, only(t, "phi-4-mini"), "models: serve")
+			push(t, team, onlyInference(t), "models: serve")
 			s := team.RepoSync(moved)
 			s.Spec.DeletionPolicy = c.policy
 			apply(t, team, s)
@@ -225,7 +233,7 @@ func TestDeletedRepoSync(t *testing.T) {
 // how to go on, and a person who asks for it gets the same inputs run once more.
 func TestFailedRun(t *testing.T) {
 	team := newTeam(t, "failed")
-	files := only(t, "phi-3-dolly")
+	files := onlyTuning(t)
 	files["models/phi-3-dolly/kustomization.yaml"] = "resources:\n- workspace.yaml\n"
 	files[tuningFile] = hopelessRun
 	push(t, team, files, "models: a run that cannot end in time")
@@ -295,10 +303,10 @@ spec:
 // edit's.
 func TestRefusedEditStaysRefused(t *testing.T) {
 	team := newTeam(t, "overbudget")
-	files := only(t, "phi-4-mini")
+	files := onlyInference(t)
 	pushAndApply(t, team, files)
 	ready(t, team, harness.InferenceName)
-	replace(t, files, inferenceFile, `maxUSDPerHour: "8"`, `maxUSDPerHour: "1"`)
+	replace(t, files, budgetFile, `maxUSDPerHour: "8"`, `maxUSDPerHour: "1"`)
 	push(t, team, files, "models: be thrifty")
 	w := workspace(team, harness.InferenceName)
 	refused := func(w *v1alpha1.Workspace) bool {

@@ -76,7 +76,7 @@ func TestLoop(t *testing.T) {
 	}
 	delete(second, "models/phi-3-dolly/workspace.yaml")
 	delete(second, "models/phi-3-dolly/kustomization.yaml")
-	second["models/kustomization.yaml"] = strings.Replace(files["models/kustomization.yaml"], "- phi-3-dolly\n", "", 1)
+	replace(t, second, listFile, tuningLine, "")
 	next := push(t, team, second, "models: shorter context, tuning is done")
 	appliedCommit(t, team, next)
 	if err := harness.Gone(patient(t), team.Stand, workspace(team, harness.TuningName)); err != nil {

@@ -17,6 +17,7 @@ import (
 
 	"github.com/espalier-dev/espalier/reconciler/condition"
 	repolayout "github.com/espalier-dev/espalier/repo-layout"
+	"github.com/espalier-dev/espalier/repo-layout/example"
 	"github.com/espalier-dev/espalier/repo-layout/v1alpha1"
 	"github.com/espalier-dev/espalier/test/harness"
 )
@@ -90,7 +91,7 @@ func TestEmptiedFolder(t *testing.T) {
 	appliedCommit(t, team, first)
 
 	emptied := maps.Clone(files)
-	maps.DeleteFunc(emptied, func(name, _ string) bool { return strings.HasPrefix(name, "models/") })
+	maps.DeleteFunc(emptied, func(name, _ string) bool { return strings.HasPrefix(name, repolayout.PathRoot(example.Staging)) })
 	commit := push(t, team, emptied, "models: oops")
 	c := syncCondition(t, team, v1alpha1.ConditionPruneHeld, v1alpha1.ReasonNothingBuilt)
 	token := regexp.MustCompile(repolayout.AnnotationApprovePrune + "=(" + commit[:12] + "-[0-9a-f]{8})$").FindStringSubmatch(c.Message)
@@ -163,7 +164,7 @@ func TestSourceTrouble(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			team := newTeam(t, "trouble-"+strings.ToLower(name))
 			files := exampleFiles(t)
-			files["models/kustomization.yaml"] = strings.Replace(files["models/kustomization.yaml"], "- phi-3-dolly\n", "", 1)
+			replace(t, files, listFile, tuningLine, "")
 			push(t, team, files, "models: one")
 			s := team.RepoSync(moved)
 			c.spoil(t, team, s)
@@ -200,7 +201,7 @@ func setPassword(t *testing.T, team *harness.Team, password string) {
 func TestWebhookAndAnnotation(t *testing.T) {
 	team := newTeam(t, "hook")
 	files := exampleFiles(t)
-	files["models/kustomization.yaml"] = strings.Replace(files["models/kustomization.yaml"], "- phi-3-dolly\n", "", 1)
+	replace(t, files, listFile, tuningLine, "")
 	first := push(t, team, files, "models: one")
 	s := team.RepoSync(moved)
 	s.Spec.Interval = metav1.Duration{Duration: 24 * time.Hour}

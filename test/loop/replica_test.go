@@ -45,7 +45,7 @@ func TestTwoReplicas(t *testing.T) {
 		t.Fatal(err)
 	}
 
-	files := only(t, "phi-4-mini")
+	files := onlyInference(t)
 	appliedCommit(t, team, pushAndApply(t, team, files))
 	ready(t, team, harness.InferenceName)
 	oneAgentPoolEach(t, team, "Standard_NC24ads_A100_v4")
