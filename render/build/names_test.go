@@ -3,8 +3,13 @@
 package build_test
 
 import (
+	"cmp"
+	"maps"
 	"path"
+	"strings"
 	"testing"
+
+	"go.yaml.in/yaml/v3"
 
 	"github.com/espalier-dev/espalier/render/build"
 	repolayout "github.com/espalier-dev/espalier/repo-layout"
@@ -33,4 +38,59 @@ func TestSample(t *testing.T) {
 			t.Errorf("repo-layout/example/%s is not as %s: copy it there", name, o.file)
 		}
 	}
+}
+
+// lists are the fields on the way to a reference that hold lists.
+var lists = map[string]bool{"adapters": true, "pullSecrets": true, "imagePullSecrets": true}
+
+// TestEveryReference: each reference of names.yaml is followed, in each version of
+// the kind, with a namePrefix on the object that it names.
+func TestEveryReference(t *testing.T) {
+	var config struct {
+		NameReference []struct {
+			Group, Version, Kind string
+			FieldSpecs           []struct{ Group, Kind, Path string } `yaml:"fieldSpecs"`
+		} `yaml:"nameReference"`
+	}
+	if err := yaml.Unmarshal(build.NameReferences(), &config); err != nil {
+		t.Fatal(err)
+	}
+	versions := map[string][]string{"espalier.dev": {"v1alpha1"}, "kaito.sh": {"v1alpha1", "v1beta1"}}
+	checked := 0
+	for _, r := range config.NameReference {
+		named := strings.Trim(r.Group+"/"+cmp.Or(r.Version, "v1alpha1"), "/")
+		for _, spec := range r.FieldSpecs {
+			for _, version := range versions[spec.Group] {
+				checked++
+				object := map[string]any{
+					"apiVersion": spec.Group + "/" + version, "kind": spec.Kind, "metadata": map[string]any{"name": "w"},
+				}
+				maps.Copy(object, nested(strings.Split(spec.Path, "/")).(map[string]any))
+				text, err := yaml.Marshal(object)
+				if err != nil {
+					t.Fatal(err)
+				}
+				units := buildTree(t, tree("-- kustomization.yaml --\nnamePrefix: p-\nresources: [w.yaml, named.yaml]\n-- w.yaml --\n"+string(text)+
+					"-- named.yaml --\napiVersion: "+named+"\nkind: "+r.Kind+"\nmetadata: {name: x}\n"), ".", build.Limits{})
+				if got := bytesOf(units); !strings.Contains(got, " p-x\n") || strings.Count(got, "p-x\n") != 2 {
+					t.Errorf("%s of %s/%s %s does not follow the %s that it names:\n%s%s", spec.Path, spec.Group, version, spec.Kind, r.Kind, outline(units), got)
+				}
+			}
+		}
+	}
+	if checked == 0 {
+		t.Error("names.yaml holds no reference")
+	}
+}
+
+// nested is a document with x at the end of a path.
+func nested(path []string) any {
+	if len(path) == 0 {
+		return "x"
+	}
+	value := nested(path[1:])
+	if lists[path[0]] {
+		value = []any{value}
+	}
+	return map[string]any{path[0]: value}
 }
