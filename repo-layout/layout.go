@@ -60,6 +60,7 @@ const FieldManager = "espalier"
 // lock file of a model outside the catalogue, and the name that the file has in
 // Git: a configMapGenerator then needs no key.
 const LockFile = "model.lock.yaml"
+
 // Paths of a repository in the recommended layout, relative to its folder, which
 // is the root of the repository or a folder of a larger one. Espalier itself
 // goes by spec.path of a RepoSync alone: these are what `espalier init` writes

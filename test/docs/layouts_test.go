@@ -23,7 +23,7 @@ var layoutNames = map[string]string{
 	"PathFlux": repolayout.PathFlux, "PathFluxFile": repolayout.PathFluxFile("<cluster>"),
 	"PathCI": repolayout.PathCI, "PathCIScript": repolayout.PathCIScript, "PathCIGet": repolayout.PathCIGet,
 	"FileWorkspace": repolayout.FileWorkspace, "FileKustomization": repolayout.FileKustomization,
-	"FileNames": repolayout.FileNames, "FileMergeKeys": repolayout.FileMergeKeys,
+	"FileNames": repolayout.FileNames, "FileMergeKeys": repolayout.FileMergeKeys, "LockFile": repolayout.LockFile,
 	"PathGitHubOwners": repolayout.PathGitHubOwners, "PathGitHubWorkflow": repolayout.PathGitHubWorkflow,
 	"PathGitLabOwners": repolayout.PathGitLabOwners, "PathGitLabWorkflow": repolayout.PathGitLabWorkflow,
 	"PathGiteaOwners": repolayout.PathGiteaOwners, "PathGiteaWorkflow": repolayout.PathGiteaWorkflow,
@@ -63,7 +63,7 @@ func layoutDefinitions(t *testing.T) []string {
 	}
 	var names []string
 	add := func(name string) {
-		for _, prefix := range []string{"Path", "File", "Branch", "Status", "Ref"} {
+		for _, prefix := range []string{"Path", "File", "Branch", "Status", "Ref", "LockFile"} {
 			if strings.HasPrefix(name, prefix) {
 				names = append(names, name)
 			}
