@@ -31,13 +31,22 @@ func TestChain(t *testing.T) {
 		return strings.TrimSpace(out)
 	}
 	kubectl("apply", "-f", "testdata/chain.yaml")
-	t.Cleanup(func() { _, _ = c.Kubectl(context.Background(), "delete", "node", "gpu-0") })
+	t.Cleanup(func() {
+		if t.Failed() {
+			state, err := c.Kubectl(context.Background(), "--namespace="+namespace, "get", "pods,jobs,deployments,pvc,events", "-o", "wide")
+			t.Logf("state at the end: %v\n%s", err, state)
+		}
+		_, _ = c.Kubectl(context.Background(), "delete", "node", "gpu-0")
+	})
 
 	const patience = "--timeout=60s"
 	kubectl("wait", patience, "--for=condition=Ready", "node/gpu-0")
 	kubectl("wait", patience, "--for=jsonpath={.status.phase}=Bound", "pvc/work")
 	kubectl("wait", patience, "--for=condition=Complete", "job/tune")
+	kubectl("apply", "-f", "testdata/serve.yaml")
 	kubectl("wait", patience, "--for=condition=Available", "deployment/serve")
+	kubectl("apply", "-f", "testdata/late.yaml")
+	kubectl("wait", patience, "--for=jsonpath={.status.conditions[0].reason}=Unschedulable", "pod/late")
 
 	for what, want := range map[string]string{
 		"job/tune {.status.succeeded}":                                       "1",
@@ -55,7 +64,7 @@ func TestChain(t *testing.T) {
 		}
 	}
 
-	kubectl("delete", patience, "deployment/serve", "pvc/work", "job/tune", "pod/stranger")
+	kubectl("delete", patience, "deployment/serve", "pvc/work", "job/tune", "pod/stranger", "pod/late")
 	kubectl("wait", patience, "--for=delete", "pods", "--all")
 	if left, _ := filepath.Glob(filepath.Join(c.Dir, "volumes", "*")); len(left) > 0 {
 		t.Errorf("folders of volumes left over: %v", left)
