@@ -52,16 +52,14 @@ func runController(ctx context.Context, o controllerOptions) error {
 	}
 	config.QPS, config.Burst = o.KubeAPIQPS, o.KubeAPIBurst
 	config.UserAgent = "espalier"
-	mgr, err := ctrl.NewManager(config, ctrl.Options{
-		Scheme:                        newScheme(),
-		Metrics:                       server.Options{BindAddress: o.MetricsAddr},
-		HealthProbeBindAddress:        o.HealthAddr,
-		LeaderElection:                o.LeaderElect,
-		LeaderElectionID:              "controller.espalier.dev",
-		LeaderElectionNamespace:       o.LeaderElectNamespace,
-		LeaderElectionReleaseOnCancel: true,
-		GracefulShutdownTimeout:       &o.GracefulStop,
-	})
+	options := ctrl.Options{
+		Scheme:                  newScheme(),
+		Metrics:                 server.Options{BindAddress: o.MetricsAddr},
+		HealthProbeBindAddress:  o.HealthAddr,
+		GracefulShutdownTimeout: &o.GracefulStop,
+	}
+	o.Leader.apply(&options)
+	mgr, err := ctrl.NewManager(config, options)
 	if err != nil {
 		return fmt.Errorf("making the manager: %w", err)
 	}

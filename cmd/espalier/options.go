@@ -23,8 +23,7 @@ type controllerOptions struct {
 	Region      string
 
 	MetricsAddr, HealthAddr, HookAddr string
-	LeaderElect                       bool
-	LeaderElectNamespace              string
+	Leader                            leaderOptions
 	GracefulStop                      time.Duration
 	KubeAPIQPS                        float32
 	KubeAPIBurst                      int
@@ -47,8 +46,7 @@ func (o *controllerOptions) BindFlags(fs *pflag.FlagSet) {
 	fs.StringVar(&o.MetricsAddr, "metrics-addr", ":8080", "Address of the metrics endpoint; 0 turns it off")
 	fs.StringVar(&o.HealthAddr, "health-addr", ":9440", "Address of the probes /healthz and /readyz")
 	fs.StringVar(&o.HookAddr, "hook-addr", "", "Address of push webhooks, /hook/<namespace>/<reposync>; empty turns it off")
-	fs.BoolVar(&o.LeaderElect, "leader-elect", true, "Run only as the leader, so that two replicas never act at once")
-	fs.StringVar(&o.LeaderElectNamespace, "leader-elect-namespace", "", "Namespace of the leader's Lease; empty: the controller's own")
+	o.Leader.BindFlags(fs)
 	fs.DurationVar(&o.GracefulStop, "graceful-stop", 20*time.Second, "How long running passes may take to end after SIGTERM")
 	fs.Float32Var(&o.KubeAPIQPS, "kube-api-qps", 50, "Requests per second to the API server")
 	fs.IntVar(&o.KubeAPIBurst, "kube-api-burst", 100, "Burst of requests to the API server")
@@ -80,6 +78,7 @@ func (o *controllerOptions) Validate() error {
 	if o.HelperImage == "" {
 		problems = append(problems, errors.New("--helper-image is required: tuning pods fetch data and push adapters with it"))
 	}
+	problems = append(problems, o.Leader.Validate())
 	return errors.Join(problems...)
 }
 
