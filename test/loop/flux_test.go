@@ -14,13 +14,15 @@ import (
 	"strings"
 	"sync"
 	"testing"
-	"time"
 
 	"github.com/fluxcd/pkg/apis/meta"
 	sourcev1 "github.com/fluxcd/source-controller/api/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"sigs.k8s.io/controller-runtime/pkg/client"
+	"sigs.k8s.io/yaml"
 
+	repolayout "github.com/espalier-dev/espalier/repo-layout"
+	"github.com/espalier-dev/espalier/repo-layout/example"
 	"github.com/espalier-dev/espalier/repo-layout/v1alpha1"
 	"github.com/espalier-dev/espalier/test/harness"
 )
@@ -31,23 +33,16 @@ import (
 func TestFluxSource(t *testing.T) {
 	team := newTeam(t, "flux")
 	store := newArtifacts(t)
-	repository := &sourcev1.GitRepository{ObjectMeta: metav1.ObjectMeta{Namespace: team.Namespace, Name: "models"}}
-	repository.Spec = sourcev1.GitRepositorySpec{URL: "https://git.example.com/models.git", Interval: metav1.Duration{Duration: time.Minute}}
+	files, repository, s := fluxSample(t, team)
 	if err := team.Client.Create(t.Context(), repository); err != nil {
 		t.Fatal(err)
 	}
-	s := team.RepoSync(moved)
-	s.Spec.Source = v1alpha1.Source{Ref: &v1alpha1.SourceRef{Kind: v1alpha1.GitRepositoryKind, Name: "models"}}
-	s.Spec.Interval = metav1.Duration{Duration: 24 * time.Hour}
-	s.Spec.Report.Commit.URL = team.Git.URL(team.Repo)
-	s.Spec.Report.Commit.SecretRef = &v1alpha1.LocalObjectReference{Name: harness.GitSecret}
 	apply(t, team, s)
 	c := syncCondition(t, team, v1alpha1.ConditionSourceReady, v1alpha1.ReasonSourceUnreachable)
 	if !strings.Contains(c.Message, "no artifact yet") {
 		t.Errorf("a source without an artifact says so: %s", c.Message)
 	}
 
-	files := onlyInference(t)
 	const first, second = "1111111111111111111111111111111111111111", "2222222222222222222222222222222222222222"
 	offer(t, team, repository, store.pack(t, first, files))
 	appliedCommit(t, team, first)
@@ -63,6 +58,35 @@ func TestFluxSource(t *testing.T) {
 	}); err != nil {
 		t.Error(err)
 	}
+}
+
+// fluxSample is what `espalier init --flux` writes, for a team: the files, and of
+// those the GitRepository and the RepoSync that Flux applies. It serves one
+// Workspace, and looks by itself once a day.
+func fluxSample(t *testing.T, team *harness.Team) (map[string]string, *sourcev1.GitRepository, *v1alpha1.RepoSync) {
+	t.Helper()
+	files, err := example.Files(example.Options{Flux: true})
+	if err != nil {
+		t.Fatal(err)
+	}
+	replace(t, files, listFile, tuningLine, "")
+	syncFile, fluxFile := repolayout.PathSync(example.Staging), repolayout.PathFluxFile(example.Staging)
+	for _, name := range []string{syncFile, fluxFile} {
+		replace(t, files, name, example.CloneAddress, team.Git.URL(team.Repo))
+		replace(t, files, name, "namespace: models", "namespace: "+team.Namespace)
+	}
+	replace(t, files, syncFile, "interval: 1m", "interval: 24h")
+	replace(t, files, syncFile, "      secretRef:\n", "      minInterval: 1s\n      secretRef:\n")
+
+	repository := &sourcev1.GitRepository{}
+	if err := yaml.UnmarshalStrict([]byte(strings.Split(files[fluxFile], "\n---\n")[1]), repository); err != nil {
+		t.Fatalf("%s: %v", fluxFile, err)
+	}
+	sync := &v1alpha1.RepoSync{}
+	if err := yaml.UnmarshalStrict([]byte(files[syncFile]), sync); err != nil {
+		t.Fatalf("%s: %v", syncFile, err)
+	}
+	return files, repository, sync
 }
 
 // artifacts serves tarballs as source-controller does.
