@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"io"
 	"regexp"
+	"slices"
 	"strings"
 
 	"go.yaml.in/yaml/v3"
@@ -30,51 +31,20 @@ type LockOptions struct {
 	Revision string
 	// License is the identifier of its licence, "" unknown.
 	License string
+	// Gated says that the model hub asks for a token.
+	Gated bool
 }
-
-// configFile is what is read of a config.json. Pointers tell absent from zero.
-type configFile struct {
-	Architectures         []string        `json:"architectures"`
-	TextConfig            json.RawMessage `json:"text_config"`
-	HiddenSize            int             `json:"hidden_size"`
-	IntermediateSize      int             `json:"intermediate_size"`
-	NumHiddenLayers       int             `json:"num_hidden_layers"`
-	NumAttentionHeads     int             `json:"num_attention_heads"`
-	NumKeyValueHeads      int             `json:"num_key_value_heads"`
-	HeadDim               int             `json:"head_dim"`
-	VocabSize             int             `json:"vocab_size"`
-	MaxPositionEmbeddings int64           `json:"max_position_embeddings"`
-	TieWordEmbeddings     *bool           `json:"tie_word_embeddings"`
-	KVLoraRank            int             `json:"kv_lora_rank"`
-	QKRopeHeadDim         int             `json:"qk_rope_head_dim"`
-	SlidingWindow         *int            `json:"sliding_window"`
-	UseSlidingWindow      *bool           `json:"use_sliding_window"`
-	LayerTypes            []string        `json:"layer_types"`
-	SlidingWindowPattern  int             `json:"sliding_window_pattern"`
-	FullAttentionInterval int             `json:"full_attention_interval"`
-	HybridOverridePattern string          `json:"hybrid_override_pattern"`
-	NumExperts            int             `json:"num_experts"`
-	NumLocalExperts       int             `json:"num_local_experts"`
-	NRoutedExperts        int             `json:"n_routed_experts"`
-	QuantizationConfig    *struct {
-		QuantMethod string `json:"quant_method"`
-		Format      string `json:"format"`
-	} `json:"quantization_config"`
-}
-
-// fusedArchitectures keep q, k, v in one matrix and gate, up in another.
-var fusedArchitectures = map[string]bool{"Phi3ForCausalLM": true}
 
 // Lock makes a lock file from a model's config.json. What the file does not say
 // is left out, not guessed.
 func Lock(config []byte, o LockOptions) ([]byte, error) {
-	c, architecture, err := readConfig(config)
+	c, err := readConfig(config)
 	if err != nil {
 		return nil, err
 	}
 	d := document{
-		ID: o.ID, License: o.License, Architecture: architecture, Revision: o.Revision,
-		Weights: weights{Bytes: o.WeightBytes}, Shape: c.shape(architecture),
+		ID: o.ID, License: o.License, Architecture: c.architecture(), Revision: o.Revision, Gated: o.Gated,
+		Weights: weights{Bytes: o.WeightBytes}, Shape: c.shape(),
 		Sources: []string{"config.json of the model"},
 	}
 	if q := c.QuantizationConfig; q != nil {
@@ -86,7 +56,10 @@ func Lock(config []byte, o LockOptions) ([]byte, error) {
 	if o.WeightBytes > 0 {
 		d.Sources = append(d.Sources, "weights: size of the weight files")
 	}
-	if _, err := d.preset(); err != nil {
+	if slices.Contains(ungatedArchitectures, d.Architecture) {
+		d.Note = "intermediate is left out: the feed-forward part has two matrices, and no formula here covers tuning it"
+	}
+	if _, err := d.lock(); err != nil {
 		return nil, err
 	}
 	text, err := yaml.Marshal(d)
@@ -94,101 +67,6 @@ func Lock(config []byte, o LockOptions) ([]byte, error) {
 		return nil, fmt.Errorf("writing the lock file of %s: %w", o.ID, err)
 	}
 	return append([]byte("# Made by `espalier presets lock`; what is absent is unknown and is judged so.\n"), text...), nil
-}
-
-func readConfig(text []byte) (configFile, string, error) {
-	var c configFile
-	if err := json.Unmarshal(text, &c); err != nil {
-		return c, "", fmt.Errorf("decoding config.json: %w", err)
-	}
-	architecture := ""
-	if len(c.Architectures) > 0 {
-		architecture = c.Architectures[0]
-	}
-	// A model that also sees keeps its language part in text_config.
-	if len(c.TextConfig) > 0 && string(c.TextConfig) != "null" {
-		if err := json.Unmarshal(c.TextConfig, &c); err != nil {
-			return c, "", fmt.Errorf("decoding text_config of config.json: %w", err)
-		}
-	}
-	if c.NumHiddenLayers == 0 && c.HiddenSize == 0 {
-		return c, "", errors.New("config.json has neither num_hidden_layers nor hidden_size: not the configuration of a language model")
-	}
-	return c, architecture, nil
-}
-
-func (c configFile) shape(architecture string) shape {
-	s := shape{
-		Layers: c.NumHiddenLayers, Hidden: c.HiddenSize, Intermediate: c.IntermediateSize, Vocabulary: c.VocabSize,
-		Heads: c.NumAttentionHeads, KVHeads: c.NumKeyValueHeads, HeadDim: c.HeadDim,
-		KVLoraRank: c.KVLoraRank, RopeDim: c.QKRopeHeadDim, MaxContext: c.MaxPositionEmbeddings,
-		FusedProjections: fusedArchitectures[architecture], Kind: fit.Dense,
-	}
-	if c.NumExperts+c.NumLocalExperts+c.NRoutedExperts > 0 {
-		s.Kind = fit.MoE
-	}
-	if c.TieWordEmbeddings != nil {
-		s.Embeddings = 2
-		if *c.TieWordEmbeddings {
-			s.Embeddings = 1
-		}
-	}
-	if s.KVLoraRank > 0 {
-		s.KVHeads, s.HeadDim = 0, 0
-		return s
-	}
-	if s.KVHeads == 0 {
-		// transformers: a model that does not say has as many as query heads.
-		s.KVHeads = s.Heads
-	}
-	if s.HeadDim == 0 && s.Heads > 0 && s.Hidden%s.Heads == 0 {
-		// transformers: a model that does not say divides the hidden size.
-		s.HeadDim = s.Hidden / s.Heads
-	}
-	c.layers(&s)
-	return s
-}
-
-// layers counts the layers that keep less than full attention.
-func (c configFile) layers(s *shape) {
-	switch {
-	case len(c.LayerTypes) > 0:
-		s.countLayers(c.LayerTypes)
-	case c.HybridOverridePattern != "":
-		s.StateLayers = s.Layers - strings.Count(c.HybridOverridePattern, "*")
-	case c.FullAttentionInterval > 1:
-		s.StateLayers = s.Layers - s.Layers/c.FullAttentionInterval
-	case c.SlidingWindowPattern > 1 && c.SlidingWindow != nil:
-		s.SlidingLayers = s.Layers - s.Layers/c.SlidingWindowPattern
-	case c.SlidingWindow != nil && int64(*c.SlidingWindow) < s.MaxContext && (c.UseSlidingWindow == nil || *c.UseSlidingWindow):
-		// A window without a word on which layers keep to it.
-		s.UpperBound = true
-	}
-	if s.SlidingLayers > 0 {
-		s.slideOver(c.SlidingWindow)
-	}
-}
-
-func (s *shape) countLayers(kinds []string) {
-	for _, kind := range kinds {
-		switch kind {
-		case "full_attention":
-		case "sliding_attention", "chunked_attention":
-			s.SlidingLayers++
-		default:
-			s.StateLayers++
-		}
-	}
-}
-
-// slideOver sets the window of the sliding layers. Without one they count as full.
-func (s *shape) slideOver(window *int) {
-	if window != nil {
-		s.Window = *window
-	}
-	if s.Window <= 0 {
-		s.SlidingLayers, s.UpperBound = 0, true
-	}
 }
 
 // WeightsOf reads the size of the weights from model.safetensors.index.json.
@@ -228,6 +106,11 @@ func DecodeLock(text []byte) (Preset, error) {
 	if err != nil {
 		return Preset{}, err
 	}
+	return d.lock()
+}
+
+// lock checks a model file by the rules of lock files.
+func (d document) lock() (Preset, error) {
 	switch {
 	case !validID.MatchString(d.ID):
 		return Preset{}, fmt.Errorf("id is %.100q: want owner/name", d.ID)
@@ -245,8 +128,22 @@ func DecodeLock(text []byte) (Preset, error) {
 			return Preset{}, fmt.Errorf("serving: %.60q is no name of a parser of vLLM, such as hermes", parser)
 		}
 	}
-	return d.preset()
+	p, err := d.preset()
+	if err != nil {
+		return Preset{}, err
+	}
+	// One file of several, or a mistaken unit: sized by it, the model would not load.
+	if whole := p.Model.Params() * 2; d.Weights.Quantization == "" && float64(p.Model.WeightBytes) < leastExplained*whole {
+		return Preset{}, fmt.Errorf("weights of %s GiB are too little for this shape, which has %.1f GiB in 16 bit: want the size of all weight files together",
+			fit.GiB(p.Model.WeightBytes), whole/(1<<30))
+	}
+	return p, nil
 }
+
+// leastExplained is the share of the shape's size below which the size of the
+// weights is taken for a mistake. It leaves room for a shape that counts more
+// than there is, such as a third matrix of a feed-forward part.
+const leastExplained = 0.6
 
 // decode reads one model file, and nothing after it.
 func decode(text []byte) (document, error) {

@@ -6,10 +6,6 @@ import (
 	"math"
 	"strings"
 	"testing"
-
-	"github.com/google/go-cmp/cmp"
-
-	"github.com/espalier-dev/espalier/gpu/fit"
 )
 
 func TestCatalogueIsWhole(t *testing.T) {
@@ -121,109 +117,6 @@ func TestDecodeRefuses(t *testing.T) {
 	}
 }
 
-// llamaConfig is the config.json of a Llama with 8 billion parameters.
-const llamaConfig = `{
-  "architectures": ["LlamaForCausalLM"], "hidden_size": 4096, "intermediate_size": 14336, "num_hidden_layers": 32,
-  "num_attention_heads": 32, "num_key_value_heads": 8, "vocab_size": 128256, "max_position_embeddings": 131072,
-  "tie_word_embeddings": false, "torch_dtype": "bfloat16"}`
-
-// A lock file made from a model's own config.json says what the catalogue says of it.
-func TestLockAgreesWithTheCatalogue(t *testing.T) {
-	known, _ := Lookup("llama-3.1-8b-instruct")
-	text, err := Lock([]byte(llamaConfig), LockOptions{ID: "someone/Llama-8B-of-mine", WeightBytes: known.Model.WeightBytes})
-	if err != nil {
-		t.Fatal(err)
-	}
-	mine, err := DecodeLock(text)
-	if err != nil || !mine.Tunable || mine.Name() != "llama-8b-of-mine" {
-		t.Fatalf("the locked model is not read or not tunable: %+v, %v", mine, err)
-	}
-	want := known.Model
-	want.Name = mine.Model.Name
-	if diff := cmp.Diff(want, mine.Model); diff != "" {
-		t.Errorf("the shape differs (-catalogue +lock):\n%s", diff)
-	}
-}
-
-func TestLockShapes(t *testing.T) {
-	const base = `"hidden_size": 512, "num_hidden_layers": 8, "num_attention_heads": 8, "max_position_embeddings": 4096`
-	for name, c := range map[string]struct {
-		reason, config string
-		check          func(fit.Model) bool
-	}{
-		"Defaults":     {"heads default to query heads and hidden / heads", `{` + base + `}`, func(m fit.Model) bool { return m.KVHeads == 8 && m.HeadDim == 64 }},
-		"TiedUnknown":  {"whether embeddings are shared is not guessed", `{` + base + `}`, func(m fit.Model) bool { return m.Embeddings == 0 && !m.Tunable() }},
-		"Experts":      {"experts make a mixture", `{` + base + `, "num_local_experts": 8}`, func(m fit.Model) bool { return m.Kind == fit.MoE }},
-		"LayerTypes":   {"layers are counted by kind", `{` + base + `, "sliding_window": 128, "layer_types": ["sliding_attention","full_attention","linear_attention","full_attention","full_attention","full_attention","full_attention","full_attention"]}`, func(m fit.Model) bool { return m.SlidingLayers == 1 && m.StateLayers == 1 && m.Window == 128 }},
-		"Interval":     {"every fourth layer attends", `{` + base + `, "full_attention_interval": 4}`, func(m fit.Model) bool { return m.StateLayers == 6 }},
-		"Pattern":      {"stars attend", `{` + base + `, "hybrid_override_pattern": "M-M*M-M*"}`, func(m fit.Model) bool { return m.StateLayers == 6 }},
-		"SomeWindow":   {"a window without a word on which layers is an upper bound", `{` + base + `, "sliding_window": 128}`, func(m fit.Model) bool { return m.UpperBound }},
-		"WindowUnused": {"a window that is switched off is none", `{` + base + `, "sliding_window": 128, "use_sliding_window": false}`, func(m fit.Model) bool { return !m.UpperBound }},
-		"Latent":       {"a latent cache has no heads", `{` + base + `, "kv_lora_rank": 512, "qk_rope_head_dim": 64}`, func(m fit.Model) bool { return m.KVLoraRank == 512 && m.HeadDim == 0 }},
-		"TextConfig":   {"the language part of a model that sees", `{"architectures": ["X"], "text_config": {` + base + `}}`, func(m fit.Model) bool { return m.Layers == 8 }},
-		"Quantised":    {"the quantisation is kept", `{` + base + `, "quantization_config": {"quant_method": "compressed-tensors", "format": "float-quantized"}}`, func(m fit.Model) bool { return m.Quantization == "float-quantized" }},
-	} {
-		t.Run(name, func(t *testing.T) {
-			text, err := Lock([]byte(c.config), LockOptions{ID: "a/b"})
-			if err != nil {
-				t.Fatal(err)
-			}
-			p, err := Decode(text)
-			if err != nil {
-				t.Fatalf("%v\n%s", err, text)
-			}
-			if !c.check(p.Model) {
-				t.Errorf("%s:\n%s", c.reason, text)
-			}
-		})
-	}
-}
-
-func TestWeightsOf(t *testing.T) {
-	if n, err := WeightsOf([]byte(`{"metadata": {"total_size": 16060522496}, "weight_map": {}}`)); err != nil || n != 16060522496 {
-		t.Errorf("%d, %v", n, err)
-	}
-	if _, err := WeightsOf([]byte(`{"weight_map": {}}`)); err == nil {
-		t.Error("an index without a size has none")
-	}
-}
-
-func FuzzDecode(f *testing.F) {
-	f.Add("id: a/b\nweights: {gib: 3}\nshape: {layers: 2}\n")
-	f.Add("id: a/b\nid: c/d\n")
-	f.Fuzz(func(t *testing.T, text string) {
-		if p, err := Decode([]byte(text)); err == nil && p.Model.Validate() != nil {
-			t.Errorf("decoded a shape that is wrong: %+v", p.Model)
-		}
-	})
-}
-
-func TestDecodeLockRefuses(t *testing.T) {
-	const good = "id: a/b\nshape: {layers: 3}\n"
-	for name, c := range map[string]struct{ reason, text, says string }{
-		"Empty":        {"a file that was never filled", "# nothing\n", "it is empty"},
-		"TwoDocuments": {"the second would be ignored", good + "---\n" + good, "more than one document"},
-		"Twice":        {"which of them counts", good + "id: c/d\n", "already defined"},
-		"ShortName":    {"the name of another model", good + "shortName: phi-4\n", "shortName"},
-		"Arguments":    {"what the configuration refuses", good + "serving: {args: {api-key: x}}\n", "serving.args"},
-		"Template":     {"a field without effect", good + "serving: {chatTemplate: x.jinja}\n", "serving.chatTemplate"},
-		"Parser":       {"an argument within an argument", good + "serving: {toolParser: '--x'}\n", "name of a parser"},
-		"Branch":       {"a branch can move", good + "revision: main\n", "40 hexadecimal digits"},
-		"Flag":         {"an id that the runtime would read as a flag", "id: --host/x\n", "want owner/name"},
-		"Path":         {"an id that is a path", "id: ../x\n", "want owner/name"},
-		"Shape":        {"a shape no model has", "id: a/b\nshape: {layers: -1}\n", "layers is negative"},
-		"Large":        {"a lock file is small", good + strings.Repeat("#\n", 40_000), "larger than 64 KiB"},
-		"Bomb":         {"aliases that grow", "id: a/b\nsources: &a [x, x]\nnote: *a\n", "decoding a model file"},
-	} {
-		t.Run(name, func(t *testing.T) {
-			_, err := DecodeLock([]byte(c.text))
-			if err == nil || !strings.Contains(err.Error(), c.says) || strings.Contains(err.Error(), "\n") {
-				t.Errorf("%s: %v, want one line with %q", c.reason, err, c.says)
-			}
-		})
-	}
-}
-
 func TestUnknown(t *testing.T) {
 	for name, c := range map[string]struct{ reason, model, says string }{
 		"Near":   {"the nearest names", "phi-3-mini-128k", "did you mean phi-3-mini-128k-instruct"},
@@ -237,34 +130,12 @@ func TestUnknown(t *testing.T) {
 	}
 }
 
-func FuzzDecodeLock(f *testing.F) {
-	f.Add("id: a/b\nweights: {bytes: 3}\nshape: {layers: 2}\nserving: {toolParser: hermes}\n")
+func FuzzDecode(f *testing.F) {
+	f.Add("id: a/b\nweights: {gib: 3}\nshape: {layers: 2}\n")
 	f.Add("id: a/b\nid: c/d\n")
-	f.Add("id: a/b\nshape: &a {layers: 9223372036854775807}\n---\n")
 	f.Fuzz(func(t *testing.T, text string) {
-		p, err := DecodeLock([]byte(text))
-		if err != nil {
-			if strings.Contains(err.Error(), "\n") {
-				t.Errorf("an error of several lines: %q", err)
-			}
-			return
-		}
-		if p.Model.Validate() != nil || strings.HasPrefix(p.ID, "-") || len(p.Args) > 0 || p.Name() == "" {
-			t.Errorf("decoded %+v", p)
-		}
-	})
-}
-
-func FuzzLock(f *testing.F) {
-	f.Add(llamaConfig)
-	f.Add(`{"hidden_size": 1, "text_config": {"layer_types": ["x"]}}`)
-	f.Fuzz(func(t *testing.T, config string) {
-		text, err := Lock([]byte(config), LockOptions{ID: "a/b"})
-		if err != nil {
-			return
-		}
-		if _, err := Decode(text); err != nil {
-			t.Errorf("a lock file that does not decode: %v\n%s", err, text)
+		if p, err := Decode([]byte(text)); err == nil && p.Model.Validate() != nil {
+			t.Errorf("decoded a shape that is wrong: %+v", p.Model)
 		}
 	})
 }

@@ -287,18 +287,14 @@ func TestPresets(t *testing.T) {
 func TestLockThenFit(t *testing.T) {
 	dir := t.TempDir()
 	config, file := filepath.Join(dir, "config.json"), filepath.Join(dir, "model.yaml")
-	write := func(path, text string) {
-		if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
-			t.Fatal(err)
-		}
-	}
-	write(config, `{"architectures": ["LlamaForCausalLM"], "hidden_size": 4096, "intermediate_size": 14336, "num_hidden_layers": 32,
-		"num_attention_heads": 32, "num_key_value_heads": 8, "vocab_size": 128256, "max_position_embeddings": 131072, "tie_word_embeddings": false}`)
-	out, err := execute(newPresetsCommand(), "lock", "someone/my-llama", "--from", config, "--size", "14.96GiB")
-	if err != nil {
+	text := `{"architectures": ["LlamaForCausalLM"], "hidden_size": 4096, "intermediate_size": 14336, "num_hidden_layers": 32,
+		"num_attention_heads": 32, "num_key_value_heads": 8, "vocab_size": 128256, "max_position_embeddings": 131072, "tie_word_embeddings": false}`
+	if err := os.WriteFile(config, []byte(text), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	write(file, out)
+	if _, err := execute(newPresetsCommand(), "lock", "someone/my-llama", "--from", config, "--size", "14.96GiB", "--output", file); err != nil {
+		t.Fatal(err)
+	}
 	mine, err := execute(newFitCommand(), "--model-file", file, "--instance-type", "Standard_NC24ads_A100_v4", "-o", "json")
 	if err != nil {
 		t.Fatal(err)

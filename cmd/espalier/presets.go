@@ -3,13 +3,9 @@
 package main
 
 import (
-	"errors"
 	"fmt"
 	"io"
-	"os"
 	"sort"
-	"strconv"
-	"strings"
 	"text/tabwriter"
 
 	"github.com/spf13/cobra"
@@ -163,71 +159,4 @@ func showPreset(w io.Writer, name, output string) error {
 	}
 	row("note", a.Note)
 	return table.Flush()
-}
-
-// lockOptions are the settings of `espalier presets lock`.
-type lockOptions struct {
-	From, Index, Size, Revision, License string
-}
-
-func newLockCommand() *cobra.Command {
-	var o lockOptions
-	command := &cobra.Command{
-		Use:   "lock ID --from config.json",
-		Short: "Write the lock file of a model outside the catalogue",
-		Long: "Writes, to stdout, the file that describes a model outside the catalogue, made from its own config.json.\n" +
-			"Commit it, so that every plan works from Git and asks no model hub. What config.json does not say stays unknown.",
-		Args: cobra.ExactArgs(1),
-		RunE: func(c *cobra.Command, args []string) error {
-			return lock(c.OutOrStdout(), args[0], o)
-		},
-	}
-	fs := command.Flags()
-	fs.StringVar(&o.From, "from", "", "The model's config.json")
-	fs.StringVar(&o.Index, "index", "", "The model's model.safetensors.index.json, for the size of its weights")
-	fs.StringVar(&o.Size, "size", "", "Size of the weights in place of --index, for example 14.96GiB")
-	fs.StringVar(&o.Revision, "revision", "", "Commit of the model repository, 40 hexadecimal digits")
-	fs.StringVar(&o.License, "license", "", "Identifier of the model's licence")
-	return command
-}
-
-func lock(w io.Writer, id string, o lockOptions) error {
-	if o.From == "" {
-		return errors.New("--from is required: the model's config.json")
-	}
-	if o.Index != "" && o.Size != "" {
-		return errors.New("--index and --size both say the size of the weights: give one")
-	}
-	config, err := os.ReadFile(o.From)
-	if err != nil {
-		return err
-	}
-	bytes, err := o.weights()
-	if err != nil {
-		return err
-	}
-	text, err := presets.Lock(config, presets.LockOptions{ID: id, WeightBytes: bytes, Revision: o.Revision, License: o.License})
-	if err != nil {
-		return err
-	}
-	_, err = w.Write(text)
-	return err
-}
-
-func (o lockOptions) weights() (int64, error) {
-	if o.Index != "" {
-		index, err := os.ReadFile(o.Index)
-		if err != nil {
-			return 0, err
-		}
-		return presets.WeightsOf(index)
-	}
-	if o.Size == "" {
-		return 0, nil
-	}
-	gib, err := strconv.ParseFloat(strings.TrimSuffix(strings.TrimSpace(o.Size), "GiB"), 64)
-	if err != nil || gib <= 0 || gib > 1<<20 {
-		return 0, fmt.Errorf("--size %q: want a size such as 14.96GiB", o.Size)
-	}
-	return int64(gib * (1 << 30)), nil
 }

@@ -100,9 +100,10 @@ func (m Model) linearPerLayer() float64 {
 }
 
 // Params is the number of parameters of a dense model without its norms and
-// biases, 0 where the shape does not say.
+// biases, 0 where the shape does not say: of layers of another kind than
+// attention it does not.
 func (m Model) Params() float64 {
-	if m.Kind != Dense || len(m.MissingToTune()) > 0 {
+	if m.Kind != Dense || m.StateLayers > 0 || len(m.MissingToTune()) > 0 {
 		return 0
 	}
 	return float64(m.Layers)*m.linearPerLayer() + float64(m.Embeddings)*float64(m.Vocab)*float64(m.Hidden)
