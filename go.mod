@@ -8,6 +8,7 @@ require (
 	github.com/fluxcd/pkg/http/fetch v0.25.0
 	github.com/fluxcd/pkg/tar v1.2.0
 	github.com/fluxcd/source-controller/api v1.9.6
+	github.com/hashicorp/golang-lru/v2 v2.0.7
 	golang.org/x/tools v0.51.0
 	k8s.io/apimachinery v0.36.4
 	k8s.io/client-go v0.36.4

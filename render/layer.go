@@ -78,7 +78,7 @@ func (l layer) build(ctx context.Context, users []v1alpha1.Patch) ([]*unstructur
 			return nil, err
 		}
 	}
-	built, err := kustomize.Run(ctx, files, root)
+	built, err := kustomize.Run(ctx, 0, files, root)
 	if err != nil {
 		return nil, err
 	}

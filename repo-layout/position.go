@@ -101,7 +101,7 @@ func newDocument(file string, text []byte, first int) *Document {
 func FilePosition(file string, text []byte, kind, name string) Position {
 	docs := Split(file, text)
 	for _, d := range docs {
-		if k, n := d.identity(); k == kind && n == name {
+		if k, n := d.Identity(); k == kind && n == name {
 			return d
 		}
 	}
@@ -138,7 +138,8 @@ func (d *Document) node() *yaml.Node {
 	return d.root
 }
 
-func (d *Document) identity() (kind, name string) {
+// Identity is the document's kind and metadata.name, as far as they are there.
+func (d *Document) Identity() (kind, name string) {
 	root := d.node()
 	if root == nil {
 		return "", ""

@@ -23,6 +23,7 @@ import (
 	"github.com/espalier-dev/espalier/reconciler/reposync"
 	"github.com/espalier-dev/espalier/reconciler/source"
 	"github.com/espalier-dev/espalier/reconciler/workspace"
+	"github.com/espalier-dev/espalier/render/build"
 	"github.com/espalier-dev/espalier/repo-layout/v1alpha1"
 )
 
@@ -112,7 +113,7 @@ func installationID(ctx context.Context, reader client.Reader) (string, error) {
 func addControllers(ctx context.Context, mgr ctrl.Manager, o controllerOptions, installation string) error {
 	syncs := reposync.New(reposync.Deps{
 		Client: mgr.GetClient(), Reader: mgr.GetAPIReader(), Events: mgr.GetEventRecorder("reposync"),
-		Source: source.NewStore(source.Options{}), Cluster: o.ClusterName, TargetNamespaces: o.TargetNamespaces,
+		Source: source.NewStore(source.Options{}), Builds: build.NewCache(build.CacheLimits{}), Cluster: o.ClusterName, TargetNamespaces: o.TargetNamespaces,
 		Installation: installation, Clock: time.Now,
 	})
 	if err := syncs.SetupWithManager(ctx, mgr); err != nil {

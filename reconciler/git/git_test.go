@@ -71,6 +71,9 @@ func TestTree(t *testing.T) {
 	if want := fmt.Sprintf("%x", sha1.Sum([]byte("blob 5\x00a: 1\n"))); err != nil || a != want {
 		t.Errorf("hash: got %s, %v, want %s", a, err, want)
 	}
+	if !tree.Has(a) || tree.Has(strings.Repeat("1", 40)) {
+		t.Error("a tree has the content that came with it, and no other")
+	}
 	content, _ := tree.ReadFile("a.yaml")
 	content[0] = 'x'
 	if again, _ := tree.ReadFile("a.yaml"); string(again) != "a: 1\n" {

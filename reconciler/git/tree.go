@@ -79,6 +79,12 @@ func (t *Tree) Hash(name string) (string, error) {
 	return n.hash.String(), nil
 }
 
+// Has says whether the content of a file with this hash came with the commit: a
+// tree may name what its server never sent.
+func (t *Tree) Has(hash string) bool {
+	return t.objects.HasEncodedObject(plumbing.NewHash(hash)) == nil
+}
+
 // Open opens a file or a folder.
 func (t *Tree) Open(name string) (fs.File, error) {
 	n, err := t.find("open", name)

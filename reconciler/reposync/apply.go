@@ -48,6 +48,7 @@ func (r *Reconciler) applyOne(ctx context.Context, p *pass, w wanted) error {
 		}
 	}
 	desired := w.object.DeepCopy()
+	setAnnotations(desired, map[string]string{repolayout.AnnotationRevision: p.kept.built.revision})
 	if live != nil && live.GetAnnotations()[repolayout.AnnotationDigest] == desired.GetAnnotations()[repolayout.AnnotationDigest] {
 		// Unchanged since an earlier commit: the revision is the one that last changed it.
 		keepAnnotation(desired, live, repolayout.AnnotationRevision)

@@ -50,28 +50,47 @@ func (r *Reconciler) build(ctx context.Context, p *pass) error {
 			"spec.targetNamespace %s is not this RepoSync's namespace, and the controller does not allow it: move the RepoSync there, or start the controller with --allow-target-namespace=%s", target, target)
 	}
 	if k.built.revision != k.commit.Revision || k.built.generation != s.Generation {
-		units, err := build.Build(ctx, k.commit.Tree, s.Spec.Path, build.DefaultLimits())
+		units, err := r.Builds.Build(ctx, k.commit.Tree, s.Spec.Path, build.DefaultLimits())
 		// A path that is gone is a revision that holds nothing, which the guard
 		// of pruning judges; where nothing was ever applied it is a mistake.
 		if err != nil && (!errors.Is(err, build.ErrNoPath) || len(s.Status.Inventory) == 0) {
 			k.built, s.Status.Findings = built{}, nil
 			return fault.Stop(v1alpha1.ReasonBuildFailed, fmt.Errorf("building %s: %w", k.commit.Revision, err))
 		}
-		k.built = assemble(s, k.commit.Revision, units)
+		if k.built.generation != s.Generation {
+			k.assembled = assembled{} // another spec makes something else of the same documents
+		}
+		k.built = k.assembled.assemble(s, k.commit.Revision, units)
 	}
 	s.Status.Findings = k.built.findings[:min(len(k.built.findings), maxFindings)]
 	return nil
 }
 
-// assemble makes what is wanted of the documents of every unit.
-func assemble(s *v1alpha1.RepoSync, revision string, units []build.Unit) built {
+// assembled is what was made of documents for one generation of a RepoSync.
+type assembled struct {
+	units  desired.Memory
+	wanted map[string]wanted // by key of the document
+}
+
+// assemble makes what is wanted of the documents of every unit, and takes what
+// was made of them for the commit before.
+func (a *assembled) assemble(s *v1alpha1.RepoSync, revision string, units []build.Unit) built {
 	b := built{revision: revision, generation: s.Generation}
-	documents, findings := desired.Units(s, units)
+	documents, findings := a.units.Units(s, units)
+	now := make(map[string]wanted, len(documents))
 	for _, d := range documents {
+		w, ok := a.wanted[d.Key]
+		if !ok || d.Key == "" {
+			w = prepare(s, d)
+		}
+		if d.Key != "" {
+			now[d.Key] = w
+		}
 		if !d.Collides {
-			b.wanted = append(b.wanted, prepare(s, revision, d))
+			b.wanted = append(b.wanted, w)
 		}
 	}
+	a.wanted = now
 	b.findings = findings
 	errorsFirst(b.findings)
 	return b
@@ -87,7 +106,7 @@ func errorsFirst(findings []v1alpha1.Finding) {
 
 // prepare turns a document into the object to apply, marked with where it comes
 // from.
-func prepare(s *v1alpha1.RepoSync, revision string, d desired.Document) wanted {
+func prepare(s *v1alpha1.RepoSync, d desired.Document) wanted {
 	o := d.Input
 	switch {
 	case d.Workspace != nil:
@@ -101,9 +120,8 @@ func prepare(s *v1alpha1.RepoSync, revision string, d desired.Document) wanted {
 	})
 	file, line := d.Position.At("")
 	setAnnotations(o, map[string]string{
-		repolayout.AnnotationDigest:   digestOf(o),
-		repolayout.AnnotationRevision: revision,
-		repolayout.AnnotationSource:   finding.Location(file, line),
+		repolayout.AnnotationDigest: digestOf(o),
+		repolayout.AnnotationSource: finding.Location(file, line),
 	})
 	return wanted{object: o, entry: inventory.Entry(o, d.Unit), file: file, line: line}
 }

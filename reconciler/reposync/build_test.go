@@ -36,7 +36,8 @@ func assembleTree(t *testing.T, sync *v1alpha1.RepoSync, tree fstest.MapFS) buil
 	if err != nil {
 		t.Fatal(err)
 	}
-	return assemble(sync, "main@sha1:0123456789012345678901234567890123456789", units)
+	b, _ := assemble(sync, "main@sha1:0123456789012345678901234567890123456789", units, nil)
+	return b
 }
 
 func TestAssemble(t *testing.T) {
@@ -123,7 +124,6 @@ func TestAssembleMarksWhereItComesFrom(t *testing.T) {
 	o := b.wanted[0].object
 	want := map[string]string{
 		repolayout.AnnotationSource:      "a.yaml:1",
-		repolayout.AnnotationRevision:    "main@sha1:0123456789012345678901234567890123456789",
 		repolayout.AnnotationSubstituted: "Standard_NC6s_v3=Standard_NC4as_T4_v3",
 	}
 	for key, value := range want {
@@ -134,5 +134,36 @@ func TestAssembleMarksWhereItComesFrom(t *testing.T) {
 	again := assembleTree(t, sync, fstest.MapFS{"a.yaml": workspaceFile("a"), "unrelated.md": {Data: []byte("x")}})
 	if diff := cmp.Diff(o.Object, again.wanted[0].object.Object); diff != "" {
 		t.Errorf("a commit that changes something else changes this object:\n%s", diff)
+	}
+}
+
+// TestAssembleKeepsUnits: a unit that a commit has not touched is not decoded
+// again, and what one RepoSync makes of a document reaches no other.
+func TestAssembleKeepsUnits(t *testing.T) {
+	cache := build.NewCache(build.CacheLimits{})
+	units := func(tree fstest.MapFS) []build.Unit {
+		t.Helper()
+		units, err := cache.Build(t.Context(), tree, ".", build.DefaultLimits())
+		if err != nil {
+			t.Fatal(err)
+		}
+		return units
+	}
+	moving := &v1alpha1.RepoSync{ObjectMeta: metav1.ObjectMeta{Namespace: "models", Name: "moving"}}
+	moving.Spec.Substitutions = map[string]string{"Standard_NC6s_v3": "Standard_NC4as_T4_v3"}
+	tree := fstest.MapFS{"a.yaml": workspaceFile("a"), "b.yaml": workspaceFile("b")}
+	first, kept := assemble(moving, "1", units(tree), nil)
+	tree["b.yaml"] = workspaceFile("other")
+	second, _ := assemble(moving, "2", units(tree), kept)
+	if len(second.wanted) != 2 || first.wanted[0].object != second.wanted[0].object || first.wanted[1].object == second.wanted[1].object {
+		t.Errorf("a is the same object again, and b another: %v, %v", first.wanted, second.wanted)
+	}
+	staying := &v1alpha1.RepoSync{ObjectMeta: metav1.ObjectMeta{Namespace: "other", Name: "staying"}}
+	b, _ := assemble(staying, "2", units(tree), nil)
+	fresh := assembleTree(t, staying, tree)
+	for i := range fresh.wanted {
+		if diff := cmp.Diff(fresh.wanted[i].object.Object, b.wanted[i].object.Object); diff != "" {
+			t.Errorf("another RepoSync's substitutions are in a shared document (-fresh +cache):\n%s", diff)
+		}
 	}
 }

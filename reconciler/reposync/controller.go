@@ -30,6 +30,7 @@ import (
 	crsource "sigs.k8s.io/controller-runtime/pkg/source"
 
 	"github.com/espalier-dev/espalier/reconciler/source"
+	"github.com/espalier-dev/espalier/render/build"
 	"github.com/espalier-dev/espalier/repo-layout/v1alpha1"
 )
 
@@ -46,6 +47,9 @@ type Deps struct {
 	Reader client.Reader
 	Events events.EventRecorder
 	Source *source.Store
+	// Builds keeps what units were built to, for all RepoSyncs together; nil
+	// keeps nothing.
+	Builds *build.Cache
 	// Cluster is the --cluster-name, "" when not given: then nothing is reported.
 	Cluster string
 	// Installation tells this cluster from another of the same name.
@@ -72,8 +76,9 @@ type kept struct {
 	lookedAt   time.Time
 	commit     *source.Commit
 	built      built
-	applied    map[string]int64 // inventory ID → generation as of our last apply
-	reported   string           // digest of the files last written
+	assembled  assembled
+	applied    map[string]int64    // inventory ID → generation as of our last apply
+	reported   string              // digest of the files last written
 	reportedAt time.Time
 }
 

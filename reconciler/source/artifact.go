@@ -4,10 +4,13 @@ package source
 
 import (
 	"context"
+	"crypto/sha256"
+	"encoding/hex"
 	"errors"
 	"fmt"
 	"io/fs"
 	"os"
+	"path"
 	"path/filepath"
 	"strings"
 	"time"
@@ -101,6 +104,7 @@ func artifactError(ctx context.Context, a Artifact, err error) error {
 // and says how many bytes its files have.
 func intoMemory(dir string) (fs.FS, int64, error) {
 	memory := memfs.New()
+	tree := &artifactTree{FS: iofs.New(memory), hashes: map[string]string{}, content: map[string]bool{}}
 	var bytes int64
 	err := filepath.WalkDir(dir, func(name string, d fs.DirEntry, err error) error {
 		if err != nil || !d.Type().IsRegular() {
@@ -115,10 +119,61 @@ func intoMemory(dir string) (fs.FS, int64, error) {
 		if err != nil {
 			return err
 		}
+		tree.add(filepath.ToSlash(relative), content)
 		return util.WriteFile(memory, filepath.ToSlash(relative), content, 0o444)
 	})
 	if err != nil {
 		return nil, 0, fmt.Errorf("reading the artifact: %w", err)
 	}
-	return iofs.New(memory), bytes, nil
+	if _, err := tree.hashFolder("."); err != nil {
+		return nil, 0, fmt.Errorf("reading the artifact: %w", err)
+	}
+	return tree, bytes, nil
 }
+
+// artifactTree is the files of an artifact with a hash of each file and folder,
+// as a Git tree has them: what a later artifact has not changed is known by it.
+type artifactTree struct {
+	fs.FS
+	hashes  map[string]string
+	content map[string]bool
+}
+
+func (t *artifactTree) add(name string, content []byte) {
+	sum := sha256.Sum256(content)
+	t.hashes[name] = hex.EncodeToString(sum[:])
+	t.content[t.hashes[name]] = true
+}
+
+// hashFolder hashes the names in a folder and what they stand for.
+func (t *artifactTree) hashFolder(dir string) (string, error) {
+	entries, err := fs.ReadDir(t.FS, dir)
+	if err != nil {
+		return "", err
+	}
+	h := sha256.New()
+	for _, e := range entries {
+		p := path.Join(dir, e.Name())
+		hash := t.hashes[p]
+		if e.IsDir() {
+			if hash, err = t.hashFolder(p); err != nil {
+				return "", err
+			}
+		}
+		fmt.Fprintf(h, "%v %q %s\n", e.IsDir(), e.Name(), hash)
+	}
+	t.hashes[dir] = hex.EncodeToString(h.Sum(nil))
+	return t.hashes[dir], nil
+}
+
+// Hash returns the SHA-256 of a file's content, or of all that a folder holds.
+func (t *artifactTree) Hash(name string) (string, error) {
+	hash, ok := t.hashes[name]
+	if !ok {
+		return "", &fs.PathError{Op: "hash", Path: name, Err: fs.ErrNotExist}
+	}
+	return hash, nil
+}
+
+// Has says whether a file of the artifact has this hash.
+func (t *artifactTree) Has(hash string) bool { return t.content[hash] }

@@ -16,6 +16,7 @@ import (
 	"sync/atomic"
 	"testing"
 
+	"github.com/espalier-dev/espalier/render/build"
 	"github.com/espalier-dev/espalier/repo-layout/v1alpha1"
 )
 
@@ -96,5 +97,39 @@ func TestFetchArtifact(t *testing.T) {
 				t.Errorf("%s\ngot %v, want a %s with %q", c.reason, err, v1alpha1.ReasonSourceUnreachable, c.want)
 			}
 		})
+	}
+}
+
+// TestArtifactHashes: what a later artifact has not changed keeps its hashes, and
+// a change of a file is seen in every folder above it.
+func TestArtifactHashes(t *testing.T) {
+	fetch := func(files map[string]string) build.Hashed {
+		t.Helper()
+		content, digest := tarball(t, files)
+		server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { _, _ = w.Write(content) }))
+		t.Cleanup(server.Close)
+		commit, err := NewStore(Options{}).FetchArtifact(t.Context(), Artifact{URL: server.URL, Revision: "main@sha1:1", Digest: digest})
+		if err != nil {
+			t.Fatal(err)
+		}
+		return commit.Tree.(build.Hashed)
+	}
+	before := fetch(map[string]string{"a/x.yaml": "x", "a/deep/y.yaml": "y", "b/z.yaml": "z"})
+	after := fetch(map[string]string{"a/x.yaml": "x", "a/deep/y.yaml": "changed", "b/z.yaml": "z"})
+	for name, same := range map[string]bool{".": false, "a": false, "a/deep": false, "a/deep/y.yaml": false, "a/x.yaml": true, "b": true, "b/z.yaml": true} {
+		was, err := before.Hash(name)
+		if err != nil {
+			t.Errorf("%s: %v", name, err)
+		}
+		if is, err := after.Hash(name); err != nil || (is == was) != same {
+			t.Errorf("%s: hash %s, then %s, %v; want the same: %t", name, was, is, err, same)
+		}
+	}
+	y, _ := before.Hash("a/deep/y.yaml")
+	if !before.Has(y) || after.Has(y) {
+		t.Error("only the tree with the content has it")
+	}
+	if _, err := before.Hash("none"); !errors.Is(err, fs.ErrNotExist) {
+		t.Errorf("hash of nothing: %v", err)
 	}
 }

@@ -51,7 +51,7 @@ type Commit struct {
 	Hash string
 	// Tree is the commit's files, read from Git's objects. It reports symbolic
 	// links as fs.ModeSymlink and submodules as fs.ModeIrregular and follows
-	// neither; its method Hash(path) returns Git's hash of a file or folder.
+	// neither. It is a build.Hashed: it knows the hash of each file and folder.
 	Tree fs.FS
 	// Author, Subject and When of the commit, as its author wrote them.
 	Author, Subject string

@@ -8,7 +8,7 @@
 // leads out of the tree, runs something or grows without bound is refused with
 // its file and line before Kustomize starts. Kustomize then sees a file system
 // in memory that holds just those files. The package never touches a network, a
-// disk or a cluster, and does not know what the objects mean.
+// disk or a cluster, and what the objects mean is for repolayout.Decode to say.
 package build
 
 import (
@@ -17,9 +17,11 @@ import (
 	"fmt"
 	"io/fs"
 	"path"
+	"runtime"
 	"strings"
+	"time"
 
-	"github.com/espalier-dev/espalier/repo-layout/v1alpha1"
+	"golang.org/x/sync/errgroup"
 )
 
 // ErrNoPath is the cause of Build's error when root is not in the tree.
@@ -35,8 +37,13 @@ type Limits struct {
 	// Kustomizations bounds how many one unit's build reads, each counted as
 	// often as it is listed.
 	Kustomizations int
+	// Objects bounds what one unit's build takes together, each base counted as
+	// often as it is listed: Kustomize compares every object with every other.
+	Objects int
 	// OutputBytes bounds the objects of one unit.
 	OutputBytes int64
+	// Time bounds the build of one unit, once its turn has come.
+	Time time.Duration
 }
 
 // DefaultLimits are far above what people write and well below what hurts: a
@@ -44,7 +51,8 @@ type Limits struct {
 func DefaultLimits() Limits {
 	return Limits{
 		Files: 50_000, FileBytes: 2 << 20, TreeBytes: 256 << 20,
-		AliasBytes: 1 << 20, Kustomizations: 20_000, OutputBytes: 64 << 20,
+		AliasBytes: 1 << 20, Kustomizations: 20_000, Objects: 20_000, OutputBytes: 64 << 20,
+		Time: 2 * time.Minute,
 	}
 }
 
@@ -55,58 +63,86 @@ func (l Limits) withDefaults() Limits {
 	fill(&l.TreeBytes, d.TreeBytes)
 	fill(&l.AliasBytes, d.AliasBytes)
 	fill(&l.Kustomizations, d.Kustomizations)
+	fill(&l.Objects, d.Objects)
 	fill(&l.OutputBytes, d.OutputBytes)
+	fill(&l.Time, d.Time)
 	return l
 }
 
-func fill[T int | int64](field *T, value T) {
+func fill[T int | int64 | time.Duration](field *T, value T) {
 	if *field == 0 {
 		*field = value
 	}
-}
-
-// Unit is what is built and judged on its own: a folder that the root
-// kustomization lists, a root that does more than list folders, or a file where
-// there is no kustomization.
-type Unit struct {
-	// Path is the folder or file, relative to the root of the tree.
-	Path string
-	// Objects in the order of the build; none when there is an error finding.
-	Objects []Object
-	// Findings; with one of severity error the unit has failed.
-	Findings []v1alpha1.Finding
-	// Reads are the files the build consulted, in order.
-	Reads []string
 }
 
 // Build builds what is below the folder root of tree, "" or "." being the tree
 // itself. What is wrong with the content is a finding of its unit; the error is
 // for a root that is not there (ErrNoPath), a tree that cannot be read, or ctx.
 func Build(ctx context.Context, tree fs.FS, root string, limits Limits) ([]Unit, error) {
+	return buildAll(ctx, nil, tree, root, limits)
+}
+
+// Build is the function Build, which takes what the cache has kept.
+func (c *Cache) Build(ctx context.Context, tree fs.FS, root string, limits Limits) ([]Unit, error) {
+	return buildAll(ctx, c, tree, root, limits)
+}
+
+func buildAll(ctx context.Context, c *Cache, tree fs.FS, root string, limits Limits) ([]Unit, error) {
 	root = path.Clean(strings.TrimSuffix("./"+root, "/"))
 	if !fs.ValidPath(root) {
 		return nil, fmt.Errorf("path %q: %w", root, ErrNoPath)
 	}
-	s := newSource(tree, limits.withDefaults())
-	k, err := s.look(root)
+	s := newSource(tree, limits.withDefaults(), c != nil)
+	found, err := s.look(root)
 	switch {
 	case err != nil:
 		return nil, fmt.Errorf("path %q: %w", root, err)
-	case k != folder:
+	case found.kind == refused:
+		return nil, fmt.Errorf("path %q: %w", root, refuse(Symlink, "%s", found.why))
+	case found.kind != folder:
 		return nil, fmt.Errorf("path %q: %w", root, ErrNoPath)
 	}
-	plans, err := s.plan(root)
+	plans, err := c.plan(s, root)
 	if err != nil {
 		return nil, err
 	}
-	units := make([]Unit, 0, len(plans))
-	for _, p := range plans {
-		u := s.unit(ctx, p)
-		if err := ctx.Err(); err != nil {
-			return nil, fmt.Errorf("building %s: %w", p.path, err)
-		}
-		units = append(units, u)
+	units, err := c.build(ctx, s, plans)
+	if err != nil {
+		return nil, err
 	}
 	collisions(units)
+	linked(units)
+	return units, nil
+}
+
+// build builds every unit that is not kept: one after the other is read, and
+// built beside those read before.
+func (c *Cache) build(ctx context.Context, s *source, plans []plan) ([]Unit, error) {
+	units := make([]Unit, len(plans))
+	var builds errgroup.Group
+	builds.SetLimit(runtime.GOMAXPROCS(0))
+	for i, p := range plans {
+		kept, ok := c.find(s, p)
+		if ok {
+			units[i] = kept
+			continue
+		}
+		if ctx.Err() != nil {
+			break
+		}
+		t := s.prepare(p)
+		builds.Go(func() error {
+			units[i] = t.build(ctx)
+			if ctx.Err() != nil {
+				return nil
+			}
+			c.keep(t, &units[i])
+			return nil
+		})
+	}
+	_ = builds.Wait() // what is wrong is said by the units
+	if err := ctx.Err(); err != nil {
+		return nil, fmt.Errorf("building: %w", err)
+	}
 	return units, nil
 }

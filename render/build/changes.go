@@ -49,7 +49,7 @@ func (r reader) patch(p types.Patch, from place) cost {
 		before := len(r.problems)
 		c = c.plus(r.visit(p.Path, from, r.parsed))
 		if file, err := resolve(r.dir, p.Path); err == nil && len(r.problems) == before {
-			c.copies = c.copies.plus(copyOperations(r.docs[file]))
+			c.copies = c.copies.plus(copyOperations(r.trees[file]))
 		}
 	}
 	if p.Patch != "" {
@@ -111,7 +111,7 @@ func (r reader) replacement(f types.ReplacementField, from place) cost {
 	if err != nil {
 		return c
 	}
-	for _, doc := range r.docs[file] {
+	for _, doc := range r.trees[file] {
 		c.copies = c.copies.plus(copiesOf(doc))
 	}
 	return c

@@ -44,6 +44,8 @@ func (c cost) check(l Limits) error {
 	switch {
 	case c.kustomizations > size(l.Kustomizations):
 		return refuse(TooLarge, "the build reads more than %d kustomizations, counted as often as they are listed", l.Kustomizations)
+	case c.objects > size(l.Objects):
+		return refuse(TooLarge, "the build takes together more than %d objects, with every base counted as often as it is listed: give the folders kustomizations of their own", l.Objects)
 	case c.bytes > size(l.OutputBytes):
 		return refuse(TooLarge, "the build adds up to more than %d bytes, with every base counted as often as it is listed", l.OutputBytes)
 	case c.patched > size(l.OutputBytes).times(patchFactor):

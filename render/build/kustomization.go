@@ -11,6 +11,8 @@ import (
 
 	"github.com/espalier-dev/espalier/render/internal/yamltext"
 	"github.com/espalier-dev/espalier/repo-layout/finding"
+
+	config "github.com/espalier-dev/espalier/repo-layout/kustomize"
 )
 
 // fields are the keys of a kustomization. Kustomize takes them in any case;
@@ -78,20 +80,46 @@ var unsafe = []struct{ field, code, message string }{
 	{"helmGlobals", PluginRefused, "helm charts are not inflated; commit the rendered objects"},
 	{"helmChartInflationGenerator", PluginRefused, "helm charts are not inflated; commit the rendered objects"},
 	{"vars", FieldRefused, "vars is deprecated, and could write a large value into a text thousands of times; use replacements"},
-	{"openapi", FieldRefused, "a schema would change how other repositories are built; those of Kubernetes are built in, and so is the merge-keys.yaml of espalier init, the only one that may be named"},
 }
 
 func (r reader) refuseUnsafe() {
 	for _, u := range unsafe {
-		field := yamltext.Field(r.node, u.field)
-		switch {
-		case field == nil:
-		case u.field == "openapi" && r.onlyMergeKeys(r.dir, field):
-			r.visit(yamltext.Field(field, "path").Value, r.at(u.field), r.parsed)
-		default:
+		if yamltext.Field(r.node, u.field) != nil {
 			r.refused(refuse(u.code, "%s: %s", u.field, u.message), r.at(u.field))
 		}
 	}
+}
+
+// schema takes the built-in schema, and no other, out of a kustomization: it is
+// there for kubectl and Flux. Kustomize would make it the process's, and read it
+// again in every build.
+func (r reader) schema() {
+	if yamltext.Field(r.node, "openapi") == nil {
+		return
+	}
+	if p := r.kustomization.OpenAPI["path"]; len(r.kustomization.OpenAPI) != 1 || !r.builtIn(r.dir, p, config.IsSchema) {
+		r.refused(refuse(FieldRefused, "openapi: a schema would change how other repositories are built; those of Kubernetes and of Espalier are built in, "+
+			"and the only one that may be named is a copy of the latter"), r.at("openapi"))
+		return
+	}
+	text, err := without(r.node, "openapi")
+	if err != nil {
+		r.refused(err, r.at("openapi"))
+		return
+	}
+	r.files[r.file] = text
+}
+
+// without is a mapping without one of its keys, as text.
+func without(mapping *yaml.Node, key string) ([]byte, error) {
+	rest := *mapping
+	rest.Content = nil
+	for i := 0; i+1 < len(mapping.Content); i += 2 {
+		if mapping.Content[i].Value != key {
+			rest.Content = append(rest.Content, mapping.Content[i], mapping.Content[i+1])
+		}
+	}
+	return yaml.Marshal(&rest)
 }
 
 // visit resolves one reference and goes there.

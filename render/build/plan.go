@@ -9,10 +9,13 @@ import (
 	"strings"
 
 	"go.yaml.in/yaml/v3"
+	"sigs.k8s.io/kustomize/api/types"
 
 	"github.com/espalier-dev/espalier/render/internal/yamltext"
 	"github.com/espalier-dev/espalier/repo-layout/finding"
 	"github.com/espalier-dev/espalier/repo-layout/v1alpha1"
+
+	config "github.com/espalier-dev/espalier/repo-layout/kustomize"
 )
 
 // plan is a unit that is to be built.
@@ -26,19 +29,19 @@ type plan struct {
 }
 
 // plan splits a root into units.
-func (s *source) plan(root string) ([]plan, error) {
-	file, err := s.kustomizationFile(root)
+func (v *view) plan(root string) ([]plan, error) {
+	file, err := v.kustomizationFile(root)
 	if err != nil {
 		return onlyRefusal(err, root)
 	}
 	if file == "" {
-		return s.planFiles(root)
+		return v.planFiles(root)
 	}
-	references, ok := s.listsOnlyFolders(root, file)
+	references, ok := v.listsOnlyFolders(root, file)
 	if !ok {
 		return []plan{{path: root, root: true, from: place{file, 0}}}, nil
 	}
-	return s.planFolders(root, file, references), nil
+	return v.planFolders(root, file, references), nil
 }
 
 // onlyRefusal makes a plan of a refusal; any other error is the reader's.
@@ -58,22 +61,25 @@ type reference struct {
 
 // listsOnlyFolders says whether a kustomization does nothing but list folders:
 // then building them one by one gives what building it gives.
-func (s *source) listsOnlyFolders(dir, file string) ([]reference, bool) {
-	docs, err := s.documents(file)
-	if err != nil || len(docs) != 1 || !s.onlyLists(dir, docs[0]) {
+func (v *view) listsOnlyFolders(dir, file string) ([]reference, bool) {
+	docs, err := v.documents(file)
+	if err != nil || len(docs) != 1 || docs[0].Kind != yaml.MappingNode || !v.onlyLists(dir, docs[0]) {
 		return nil, false
 	}
 	list := yamltext.Field(docs[0], "resources")
-	if list == nil || len(list.Content) == 0 {
+	if list == nil || list.Kind != yaml.SequenceNode || len(list.Content) == 0 {
 		return nil, false
 	}
 	var references []reference
 	for _, entry := range list.Content {
+		if entry.Kind != yaml.ScalarNode {
+			return nil, false
+		}
 		p, err := resolve(dir, entry.Value)
 		if err == nil {
 			// A file of its own needs the whole build; what is not there or is
 			// refused fails alone.
-			if k, lookErr := s.look(p); lookErr == nil && k == regular {
+			if k, lookErr := v.look(p); lookErr == nil && k == regular {
 				return nil, false
 			}
 		}
@@ -82,18 +88,32 @@ func (s *source) listsOnlyFolders(dir, file string) ([]reference, bool) {
 	return references, true
 }
 
-// onlyLists says whether a kustomization has no field but resources, and the
-// merge keys that every unit is built with.
-func (s *source) onlyLists(dir string, kustomization *yaml.Node) bool {
+// onlyLists says whether a kustomization has no field with an effect but
+// resources: what is built in has none.
+func (v *view) onlyLists(dir string, kustomization *yaml.Node) bool {
+	seen := map[string]bool{}
 	for i := 0; i+1 < len(kustomization.Content); i += 2 {
-		switch kustomization.Content[i].Value {
-		case "apiVersion", "metadata", "resources":
-		case "openapi":
-			if !s.onlyMergeKeys(dir, kustomization.Content[i+1]) {
+		key, value := kustomization.Content[i].Value, kustomization.Content[i+1]
+		if seen[key] {
+			return false
+		}
+		seen[key] = true
+		switch key {
+		case "metadata", "resources":
+		case "apiVersion":
+			if value.Value != types.KustomizationVersion {
 				return false
 			}
 		case "kind":
-			if kustomization.Content[i+1].Value != "Kustomization" {
+			if value.Value != types.KustomizationKind {
+				return false
+			}
+		case "configurations":
+			if !v.builtInNames(dir, value) {
+				return false
+			}
+		case "openapi":
+			if p := yamltext.Field(value, "path"); len(value.Content) != 2 || p == nil || !v.builtInSchema(dir, p.Value) {
 				return false
 			}
 		default:
@@ -103,7 +123,30 @@ func (s *source) onlyLists(dir string, kustomization *yaml.Node) bool {
 	return true
 }
 
-func (s *source) planFolders(root, file string, references []reference) []plan {
+// builtInNames says whether configurations are the one that is built in.
+func (v *view) builtInNames(dir string, list *yaml.Node) bool {
+	return list.Kind == yaml.SequenceNode && len(list.Content) == 1 &&
+		v.builtIn(dir, list.Content[0].Value, config.IsNames)
+}
+
+// builtInSchema says the same of the file of a schema.
+func (v *view) builtInSchema(dir, reference string) bool {
+	return v.builtIn(dir, reference, config.IsSchema)
+}
+
+func (v *view) builtIn(dir, reference string, is func([]byte) bool) bool {
+	p, err := resolve(dir, reference)
+	if err != nil {
+		return false
+	}
+	if k, err := v.look(p); err != nil || k != regular {
+		return false
+	}
+	text, err := v.text(p)
+	return err == nil && is(text)
+}
+
+func (v *view) planFolders(root, file string, references []reference) []plan {
 	var plans []plan
 	seen := map[string]bool{}
 	for _, r := range references {
@@ -130,8 +173,8 @@ func (s *source) planFolders(root, file string, references []reference) []plan {
 // planFiles makes a unit of every YAML file and of every folder that has a
 // kustomization. Names that begin with a dot are not looked at: they belong to
 // tools (.git, .github, .sops.yaml).
-func (s *source) planFiles(dir string) ([]plan, error) {
-	names, err := s.names(dir)
+func (v *view) planFiles(dir string) ([]plan, error) {
+	names, err := v.names(dir)
 	if err != nil {
 		return nil, err
 	}
@@ -141,7 +184,7 @@ func (s *source) planFiles(dir string) ([]plan, error) {
 			continue
 		}
 		p := path.Join(dir, name)
-		k, err := s.look(p)
+		k, err := v.look(p)
 		switch {
 		case err != nil:
 			f := asFinding(err, place{p, 0})
@@ -150,7 +193,7 @@ func (s *source) planFiles(dir string) ([]plan, error) {
 			}
 			plans = append(plans, plan{path: p, problems: []v1alpha1.Finding{f}})
 		case k == folder:
-			below, err := s.planFolder(p)
+			below, err := v.planFolder(p)
 			if err != nil {
 				return nil, err
 			}
@@ -162,15 +205,15 @@ func (s *source) planFiles(dir string) ([]plan, error) {
 	return plans, nil
 }
 
-func (s *source) planFolder(dir string) ([]plan, error) {
-	file, err := s.kustomizationFile(dir)
+func (v *view) planFolder(dir string) ([]plan, error) {
+	file, err := v.kustomizationFile(dir)
 	switch {
 	case err != nil:
 		return onlyRefusal(err, dir)
 	case file != "":
 		return []plan{{path: dir, from: place{file, 0}}}, nil
 	}
-	return s.planFiles(dir)
+	return v.planFiles(dir)
 }
 
 func isYAML(name string) bool {

@@ -19,11 +19,12 @@ const (
 	PathOutsideTree = "PathOutsideTree" // an absolute path, or one that leaves the repository
 	Symlink         = "Symlink"         // a symbolic link, device or socket
 	PluginRefused   = "PluginRefused"   // exec and container functions, helm, plugins
-	FieldRefused    = "FieldRefused"    // openapi and vars
+	FieldRefused    = "FieldRefused"    // vars, and openapi that is not the built-in schema
 	FileMissing     = "FileMissing"     // a path that names nothing
 	TooLarge        = "TooLarge"        // a file, a tree, a build or its output over a limit
 	AliasBomb       = "AliasBomb"       // aliases that expand to too much
 	Cycle           = "Cycle"           // a kustomization that leads back to itself
+	NameElsewhere   = "NameElsewhere"   // a name that another unit has changed
 	UnknownField    = finding.UnknownField
 	DuplicateObject = finding.NameCollision
 	NotAnObject     = finding.NotAnObject

@@ -3,12 +3,10 @@
 package build
 
 import (
-	"path"
 	"slices"
 	"strings"
 
 	"go.yaml.in/yaml/v3"
-	"sigs.k8s.io/kustomize/api/konfig"
 
 	"github.com/espalier-dev/espalier/repo-layout/v1alpha1"
 )
@@ -17,15 +15,19 @@ import (
 // does, and refuses what is not built. What it does not list in files, Kustomize
 // cannot read.
 type scan struct {
-	*source
+	*view
 	files    map[string][]byte
+	trees    map[string][]*yaml.Node // the YAML files among them
+	foreign  bool                    // a file with no object in it
 	problems []v1alpha1.Finding
 	costs    map[string]cost // by folder of a kustomization
 	stack    []string        // folders being read
 }
 
 func newScan(s *source) *scan {
-	return &scan{source: s, files: map[string][]byte{}, costs: map[string]cost{}}
+	return &scan{
+		view: newView(s), files: map[string][]byte{}, trees: map[string][]*yaml.Node{}, costs: map[string]cost{},
+	}
 }
 
 func (s *scan) refused(err error, from place) {
@@ -60,30 +62,10 @@ func (s *scan) file(p string, parsed bool, from place) cost {
 			return cost{}
 		}
 		c.objects = size(len(docs))
+		s.trees[p] = docs
 	}
 	s.files[p] = text
 	return c
-}
-
-// kustomizationFile returns the path of the kustomization of a folder, "" when
-// it has none.
-func (s *source) kustomizationFile(dir string) (string, error) {
-	entries, err := s.list(dir)
-	if err != nil {
-		return "", err
-	}
-	found := ""
-	for _, name := range konfig.RecognizedKustomizationFileNames() {
-		if _, ok := entries[name]; !ok {
-			continue
-		}
-		p := path.Join(dir, name)
-		if found != "" {
-			return "", &refusal{code: BuildFailed, at: place{p, 0}, message: "the folder has two kustomizations, " + path.Base(found) + " too: keep one"}
-		}
-		found = p
-	}
-	return found, nil
 }
 
 // kustomization reads the kustomization of a folder and what it leads to.
@@ -119,7 +101,7 @@ func (s *scan) read(dir string, from place) cost {
 		return cost{}
 	}
 	own := s.file(file, true, from)
-	docs := s.docs[file]
+	docs := s.trees[file]
 	if len(docs) != 1 || docs[0].Kind != yaml.MappingNode {
 		if s.files[file] != nil {
 			s.refused(refuse(NotAnObject, "a kustomization is one YAML mapping"), place{file, 1})
@@ -133,6 +115,7 @@ func (s *scan) read(dir string, from place) cost {
 	}
 	r := reader{scan: s, dir: dir, file: file, node: docs[0], kustomization: decoded}
 	r.refuseUnsafe()
+	r.schema()
 	total := cost{kustomizations: 1, largest: own.largest}
 	total = total.plus(r.resources()).plus(r.generated()).plus(r.settings())
 	changes := r.changes()

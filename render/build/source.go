@@ -23,31 +23,39 @@ type place struct {
 }
 
 // kind of what a path names.
-type kind int
+type kind int8
 
 const (
 	missing kind = iota
 	regular
 	folder
+	refused // a link or a device: there, and not followed
 )
 
 // source reads a tree within limits and never follows a symbolic link. Every
-// file and folder is read at most once in a Build.
+// file and folder is read at most once in a Build. It belongs to one goroutine.
 type source struct {
 	tree    fs.FS
 	limits  Limits
+	hashing bool // somebody will ask what a result depends on
 	folders map[string]map[string]fs.DirEntry
+	looks   map[string]state
+	hashes  map[string]string
 	texts   map[string][]byte
 	docs    map[string][]*yaml.Node
-	bytes   int64
+	charged map[string]bool // files that count against the limits
+	bytes   int64           // of those
 }
 
-func newSource(tree fs.FS, limits Limits) *source {
+func newSource(tree fs.FS, limits Limits, hashing bool) *source {
 	return &source{
-		tree: tree, limits: limits,
+		tree: tree, limits: limits, hashing: hashing,
 		folders: map[string]map[string]fs.DirEntry{},
+		looks:   map[string]state{},
+		hashes:  map[string]string{},
 		texts:   map[string][]byte{},
 		docs:    map[string][]*yaml.Node{},
+		charged: map[string]bool{},
 	}
 }
 
@@ -70,45 +78,104 @@ func (s *source) list(dir string) (map[string]fs.DirEntry, error) {
 
 // look says what a path names. It walks down from the root, so that no folder
 // on the way is a link either: file systems of the operating system follow them.
-func (s *source) look(p string) (kind, error) {
+func (s *source) look(p string) (state, error) {
 	if p == "." {
-		return folder, nil
+		return state{kind: folder}, nil
 	}
+	if known, ok := s.looks[p]; ok {
+		return known, nil
+	}
+	found, err := s.lookUp(p)
+	if err == nil {
+		s.looks[p] = found
+	}
+	return found, err
+}
+
+func (s *source) lookUp(p string) (state, error) {
 	if parent := path.Dir(p); parent != "." {
-		k, err := s.look(parent)
-		if err != nil || k != folder {
-			return missing, err
+		above, err := s.look(parent)
+		switch {
+		case err != nil || above.kind == refused:
+			return above, err
+		case above.kind != folder:
+			return state{}, nil
 		}
 	}
 	entries, err := s.list(path.Dir(p))
 	if errors.Is(err, fs.ErrNotExist) {
-		return missing, nil
+		return state{}, nil
 	}
 	if err != nil {
-		return missing, err
+		return state{}, err
 	}
 	e, ok := entries[path.Base(p)]
 	switch {
 	case !ok:
-		return missing, nil
+		return state{}, nil
 	case e.Type()&fs.ModeSymlink != 0:
-		return missing, refuse(Symlink, "%s is a symbolic link: they are not followed; put the file itself there", p)
+		return state{kind: refused, why: p + " is a symbolic link: they are not followed; put the file itself there"}, nil
 	case e.IsDir():
-		return folder, nil
+		return state{kind: folder}, nil
 	case e.Type().IsRegular():
-		return regular, nil
+		return state{kind: regular}, nil
 	}
-	return missing, refuse(Symlink, "%s is neither a file nor a folder", p)
+	return state{kind: refused, why: p + " is neither a file nor a folder"}, nil
 }
+
+// charge counts files against the limits of the Build, each once: all of them,
+// or none when they are too many.
+func (s *source) charge(files ...sized) error {
+	count, bytes := len(s.charged), s.bytes
+	for _, f := range files {
+		if !s.charged[f.path] {
+			count++
+			bytes += f.bytes
+		}
+	}
+	switch {
+	case count > s.limits.Files:
+		return refuse(TooLarge, "the build reads more than %d files; split the repository, or give each RepoSync a path of its own", s.limits.Files)
+	case bytes > s.limits.TreeBytes:
+		return refuse(TooLarge, "the build reads more than %d bytes", s.limits.TreeBytes)
+	}
+	for _, f := range files {
+		s.charged[f.path] = true
+	}
+	s.bytes = bytes
+	return nil
+}
+
+// sized is a file and its size in bytes.
+type sized struct {
+	path  string
+	bytes int64
+}
+
+// errBudget marks a refusal that says more of the Build than of the file.
+var errBudget = errors.New("over a limit of the whole build")
 
 // text returns the content of a regular file.
 func (s *source) text(p string) ([]byte, error) {
 	if text, ok := s.texts[p]; ok {
 		return text, nil
 	}
-	if len(s.texts) >= s.limits.Files {
-		return nil, refuse(TooLarge, "the build reads more than %d files; split the repository, or give each RepoSync a path of its own", s.limits.Files)
+	if len(s.charged) >= s.limits.Files && !s.charged[p] {
+		return nil, errors.Join(s.charge(sized{p, 0}), errBudget)
 	}
+	text, err := s.read(p)
+	if err != nil {
+		return nil, err
+	}
+	if err := s.charge(sized{p, int64(len(text))}); err != nil {
+		return nil, errors.Join(err, errBudget)
+	}
+	s.texts[p] = text
+	return text, nil
+}
+
+// read reads a file up to the limit.
+func (s *source) read(p string) ([]byte, error) {
 	f, err := s.tree.Open(p)
 	if err != nil {
 		return nil, fmt.Errorf("opening %s: %w", p, err)
@@ -122,10 +189,6 @@ func (s *source) text(p string) ([]byte, error) {
 	if int64(len(text)) > s.limits.FileBytes {
 		return nil, refuse(TooLarge, "%s is larger than %d bytes", p, s.limits.FileBytes)
 	}
-	if s.bytes += int64(len(text)); s.bytes > s.limits.TreeBytes {
-		return nil, refuse(TooLarge, "the build reads more than %d bytes", s.limits.TreeBytes)
-	}
-	s.texts[p] = text
 	return text, nil
 }
 
@@ -144,6 +207,17 @@ func (s *source) documents(p string) ([]*yaml.Node, error) {
 	}
 	s.docs[p] = docs
 	return docs, nil
+}
+
+// forget drops what was read below a folder: nothing but the unit of that folder
+// is likely to ask for it again.
+func (s *source) forget(files map[string][]byte, dir string) {
+	for p := range files {
+		if below(p, dir) {
+			delete(s.texts, p)
+			delete(s.docs, p)
+		}
+	}
 }
 
 // atText turns an error of yamltext into a refusal at a file.

@@ -5,203 +5,154 @@ package build
 import (
 	"context"
 	"maps"
-	"path"
 	"slices"
-	"strings"
 
-	"sigs.k8s.io/kustomize/api/resmap"
-	"sigs.k8s.io/kustomize/api/types"
-	"sigs.k8s.io/kustomize/kyaml/filesys"
-	sigsyaml "sigs.k8s.io/yaml"
+	"go.yaml.in/yaml/v3"
 
-	"github.com/espalier-dev/espalier/render/internal/kustomize"
 	"github.com/espalier-dev/espalier/render/internal/yamltext"
 	"github.com/espalier-dev/espalier/repo-layout/finding"
 	"github.com/espalier-dev/espalier/repo-layout/v1alpha1"
 )
 
-// Folders of the file system that Kustomize sees. The user's tree is a folder
-// beside ours, so that no name of theirs can meet one of ours.
-const (
-	treeFolder    = "/tree"
-	wrapperFolder = "/espalier"
-)
+// Unit is what is built and judged on its own: a folder that the root
+// kustomization lists, a root that does more than list folders, or a file where
+// there is no kustomization.
+type Unit struct {
+	// Path is the folder or file, relative to the root of the tree.
+	Path string
+	// Objects in the order of the build; none when there is an error finding.
+	Objects []Object
+	// Findings; with one of severity error the unit has failed.
+	Findings []v1alpha1.Finding
+	// Reads are the files the build consulted, in order.
+	Reads []string
+	// Key is the same for two units only if their Objects, and the places of
+	// these, are the same. "": a Build without a Cache, or a unit that failed.
+	Key string
 
-// unit builds one unit.
-func (s *source) unit(ctx context.Context, p plan) Unit {
-	u := Unit{Path: p.path, Findings: p.problems}
+	links links
+}
+
+// task is a unit between being read and being built.
+type task struct {
+	work
+	unit   Unit
+	reads  []read
+	sizes  []sized // of all files that were read
+	folder string  // hash of the unit's file or folder
+	// done: there is nothing left to build.
+	done bool
+	// fleeting results may not be kept.
+	fleeting bool
+}
+
+// prepare reads everything that the build of a unit would read.
+func (s *source) prepare(p plan) *task {
+	t := &task{unit: Unit{Path: p.path, Findings: p.problems}, done: true}
 	if len(p.problems) > 0 {
-		return u
+		t.fleeting = true // it cost nothing
+		return t
 	}
 	sc := newScan(s)
-	if p.file {
-		if u.Findings = s.notKubernetes(p.path); u.Findings != nil {
-			return u
-		}
-		sc.file(p.path, true, p.from)
-	} else if err := sc.kustomization(p.path, p.from).check(s.limits); err != nil {
-		sc.refused(err, p.from)
-	}
+	sc.unit(p)
 	finding.Sort(sc.problems)
-	u.Findings = sc.problems
-	u.Reads = slices.Sorted(maps.Keys(sc.files))
-	if finding.Refused(u.Findings) {
+	t.unit.Findings = sc.problems
+	t.unit.Reads = slices.Sorted(maps.Keys(sc.files))
+	t.work = work{plan: p, limits: s.limits, files: sc.files, docs: sc.trees}
+	if s.hashing {
+		t.reads, t.fleeting, t.folder = sc.seen(), sc.fleeting, s.folderHash(p.path)
+		t.sizes = sc.sizes()
+	}
+	t.done = sc.foreign || finding.Refused(t.unit.Findings)
+	s.forget(sc.files, p.path)
+	return t
+}
+
+// build has Kustomize build what prepare has read. It touches no source: units
+// are built beside each other.
+func (t *task) build(ctx context.Context) Unit {
+	u := t.unit
+	if t.done {
 		return u
 	}
-	objects, err := sc.run(ctx, p)
+	built, err := t.run(ctx)
 	if err == nil {
-		u.Objects, err = s.objects(objects, sc.files, p)
+		u.Objects, err = t.objects(built)
 	}
 	if err != nil {
-		u.Objects = nil
-		u.Findings = append(u.Findings, asFinding(err, p.from))
+		f := asFinding(err, t.plan.from)
+		// Another time it may be done in time.
+		t.fleeting = t.fleeting || f.Code == BuildTimeout
+		u.Objects, u.Findings = nil, append(slices.Clone(u.Findings), f)
+		return u
 	}
+	u.links = linksOf(u.Objects)
 	return u
 }
 
-// notKubernetes is a warning when no document of a file claims to be a
-// Kubernetes object: repositories hold other YAML too.
-func (s *source) notKubernetes(file string) []v1alpha1.Finding {
+// unit reads one unit.
+func (s *scan) unit(p plan) {
+	if !p.file {
+		if err := s.kustomization(p.path, p.from).check(s.limits); err != nil {
+			s.refused(err, p.from)
+		}
+		return
+	}
+	if s.notKubernetes(p.path) {
+		s.foreign = true
+		s.problems = []v1alpha1.Finding{{
+			Severity: finding.Warning, Code: NotAnObject, File: p.path, Line: 1,
+			Message: "no document with apiVersion and kind: the file is left out",
+		}}
+		return
+	}
+	if err := s.file(p.path, true, p.from).check(s.limits); err != nil {
+		s.refused(err, p.from)
+	}
+}
+
+// notKubernetes says whether no document of a file claims to be a Kubernetes
+// object: repositories hold other YAML too.
+func (s *scan) notKubernetes(file string) bool {
+	if k, err := s.look(file); err != nil || k != regular {
+		return false // the scan says what is wrong
+	}
 	docs, err := s.documents(file)
-	if err != nil {
-		return nil // the scan says what is wrong
-	}
-	for _, d := range docs {
-		if yamltext.Field(d, "apiVersion") != nil || yamltext.Field(d, "kind") != nil {
-			return nil
-		}
-	}
-	return []v1alpha1.Finding{{
-		Severity: finding.Warning, Code: NotAnObject, File: file, Line: 1,
-		Message: "no document with apiVersion and kind: the file is left out",
-	}}
-}
-
-// run has Kustomize build a kustomization of ours that lists the unit, as the
-// root kustomization would.
-func (s *scan) run(ctx context.Context, p plan) (resmap.ResMap, error) {
-	wrapper := types.Kustomization{
-		TypeMeta:       types.TypeMeta{APIVersion: types.KustomizationVersion, Kind: types.KustomizationKind},
-		Resources:      []string{path.Join("..", treeFolder, p.path)},
-		Configurations: []string{"names.yaml"},
-		BuildMetadata:  []string{types.OriginAnnotations},
-	}
-	if p.root {
-		// Both act in the root kustomization only, which is now ours.
-		own := s.rootKustomization(p)
-		wrapper.SortOptions = own.SortOptions
-		wrapper.BuildMetadata = append(wrapper.BuildMetadata, own.BuildMetadata...)
-	}
-	text, err := sigsyaml.Marshal(wrapper)
-	if err != nil {
-		return nil, err
-	}
-	files := filesys.MakeFsInMemory()
-	write := func(name string, content []byte) {
-		if err == nil {
-			err = files.WriteFile(name, content)
-		}
-	}
-	write(path.Join(wrapperFolder, "kustomization.yaml"), text)
-	write(path.Join(wrapperFolder, "names.yaml"), nameReferences)
-	for _, name := range slices.Sorted(maps.Keys(s.files)) {
-		write(path.Join(treeFolder, name), s.files[name])
-	}
-	if err != nil {
-		return nil, err
-	}
-	objects, err := kustomize.Run(ctx, files, wrapperFolder)
-	switch {
-	case ctx.Err() != nil:
-		return nil, refuse(BuildTimeout, "the build was given up before it ended")
-	case err != nil:
-		return nil, refuse(BuildFailed, "%s", explain(err))
-	}
-	return objects, nil
-}
-
-func (s *scan) rootKustomization(p plan) types.Kustomization {
-	var k types.Kustomization
-	if err := k.Unmarshal(s.files[p.from.file]); err != nil {
-		return types.Kustomization{} // the scan has decoded it before
-	}
-	return k
-}
-
-// explain makes one line of an error of Kustomize, with paths as they are in
-// the repository.
-func explain(err error) string {
-	text := err.Error()
-	for _, ours := range []string{"'.." + treeFolder + "/", "'" + treeFolder + "/"} {
-		text = strings.ReplaceAll(text, ours, "'")
-	}
-	text = strings.ReplaceAll(text, treeFolder+"/", "")
-	// The outermost layers speak of our wrapper and say nothing.
-	text = strings.TrimPrefix(text, "accumulating resources: ")
-	return cut(oneLine(text), 600)
-}
-
-func oneLine(text string) string { return strings.Join(strings.Fields(text), " ") }
-
-// cut shortens a text to a number of bytes, at a rune.
-func cut(text string, limit int) string {
-	if len(text) <= limit {
-		return text
-	}
-	return strings.ToValidUTF8(text[:limit], "") + "…"
-}
-
-// objects takes the result of a build apart.
-func (s *source) objects(built resmap.ResMap, files map[string][]byte, p plan) ([]Object, error) {
-	origins := origins{source: s, files: files}
-	keep := p.root && slices.Contains(origins.metadata(p.from.file), types.OriginAnnotations)
-	var list []Object
-	var total int64
-	for _, r := range built.Resources() {
-		origin, err := r.GetOrigin()
-		if err != nil {
-			return nil, err
-		}
-		if !keep {
-			if err := r.SetOrigin(nil); err != nil {
-				return nil, err
-			}
-		}
-		text, err := r.AsYAML()
-		if err != nil {
-			return nil, refuse(BuildFailed, "writing %s %s: %s", r.GetKind(), r.GetName(), oneLine(err.Error()))
-		}
-		if total += int64(len(text)); total > s.limits.OutputBytes {
-			return nil, refuse(TooLarge, "the unit builds to more than %d bytes", s.limits.OutputBytes)
-		}
-		o := Object{YAML: text, group: r.GetGvk().Group, kind: r.GetKind(), namespace: r.GetNamespace(), name: r.GetName()}
-		o.position = origins.position(origin, o)
-		list = append(list, o)
-	}
-	return list, nil
+	return err == nil && !slices.ContainsFunc(docs, func(d *yaml.Node) bool {
+		return yamltext.Field(d, "apiVersion") != nil || yamltext.Field(d, "kind") != nil
+	})
 }
 
 // collisions reports objects that two units build: each alone is fine, a build
 // of the whole would refuse them, and the two would overwrite each other.
 func collisions(units []Unit) {
-	type id struct{ group, kind, namespace, name string }
-	first := map[id]string{}
+	first := make(map[id]int, len(units))
 	for i := range units {
-		for _, o := range units[i].Objects {
-			key := id{o.group, o.kind, o.namespace, o.name}
-			other, taken := first[key]
-			if !taken {
-				first[key] = units[i].Path
+		u := &units[i]
+		for _, o := range u.Objects {
+			other, taken := first[o.id]
+			if !taken || other == i {
+				first[o.id] = i
 				continue
 			}
 			file, line := o.At("metadata.name")
-			units[i].Findings = append(units[i].Findings, v1alpha1.Finding{
+			u.add(v1alpha1.Finding{
 				Severity: finding.Error, Code: DuplicateObject, File: file, Line: line, Object: o.String(),
-				Message: o.String() + " is in " + other + " too: give one of them another name",
+				Message: o.String() + " is in " + units[other].Path + " too: give one of them another name",
 			})
 		}
-		if finding.Refused(units[i].Findings) {
-			units[i].Objects = nil
-		}
+		u.drop()
+	}
+}
+
+// add adds a finding to a unit, whose own list may be shared with others.
+func (u *Unit) add(f v1alpha1.Finding) {
+	u.Findings = append(slices.Clip(u.Findings), f)
+}
+
+// drop leaves nothing of a unit that is refused but why.
+func (u *Unit) drop() {
+	if finding.Refused(u.Findings) {
+		u.Objects, u.Key = nil, ""
 	}
 }

@@ -32,6 +32,9 @@ type Document struct {
 	Unit string
 	// Name is kind/namespace/name as the build says it, before the RepoSync moved it.
 	Name string
+	// Key is the same for two documents of one RepoSync, of one generation, only if
+	// they are equal, and so are their places. "": not known.
+	Key string
 	// Collides says that another document stands for the same object: neither is
 	// applied, since nobody can say which was meant.
 	Collides bool
@@ -63,34 +66,34 @@ func Texts(units []build.Unit) ([]Text, []v1alpha1.Finding) {
 // finding and leaves that one out. Sync is nil where no RepoSync is known: then
 // nothing is substituted, and every namespace is allowed.
 func Assemble(sync *v1alpha1.RepoSync, texts []Text) ([]Document, []v1alpha1.Finding) {
-	var documents []Document
-	var findings []v1alpha1.Finding
-	var entries []repolayout.Entry
+	var all assembly
 	for _, t := range texts {
 		decoded, problems := repolayout.Decode(t.YAML, t.Position)
-		findings = append(findings, problems...)
-		if finding.Refused(problems) {
-			continue
-		}
-		entries = append(entries, repolayout.Entry{Decoded: decoded, Position: t.Position})
-		d := Document{Decoded: decoded, Position: t.Position, Unit: t.Unit, Name: t.Name}
-		if refusal := d.settle(sync); refusal != nil {
-			findings = append(findings, *refusal)
-			continue
-		}
-		documents = append(documents, d)
+		all.add(sync, Document{Decoded: decoded, Position: t.Position, Unit: t.Unit, Name: t.Name}, problems)
 	}
-	return documents, append(findings, repolayout.Collisions(entries)...)
+	return all.documents, append(all.findings, repolayout.Collisions(all.entries)...)
 }
 
-// Units assembles what units of a build want. The findings are those of the
-// build and of its documents, in that order.
-func Units(sync *v1alpha1.RepoSync, units []build.Unit) ([]Document, []v1alpha1.Finding) {
-	texts, findings := Texts(units)
-	documents, more := Assemble(sync, texts)
-	findings = append(findings, more...)
-	markCollisions(documents, findings)
-	return documents, findings
+// assembly is what documents are assembled to, before they are compared with
+// each other. Nothing of it is changed once it is made.
+type assembly struct {
+	documents []Document
+	findings  []v1alpha1.Finding
+	entries   []repolayout.Entry
+}
+
+// add adds a document that was decoded with these findings.
+func (a *assembly) add(sync *v1alpha1.RepoSync, d Document, problems []v1alpha1.Finding) {
+	a.findings = append(a.findings, problems...)
+	if finding.Refused(problems) {
+		return
+	}
+	a.entries = append(a.entries, repolayout.Entry{Decoded: d.Decoded, Position: d.Position})
+	if refusal := d.settle(sync); refusal != nil {
+		a.findings = append(a.findings, *refusal)
+		return
+	}
+	a.documents = append(a.documents, d)
 }
 
 // markCollisions marks documents that stand for one object, and the one that the

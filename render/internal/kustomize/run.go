@@ -1,66 +1,85 @@
 // SPDX-License-Identifier: Apache-2.0
 
 // Package kustomize runs the Kustomize library the one way this project allows:
-// over a file system in memory, without plugins, one build at a time, and with
-// a deadline.
+// over a file system in memory, without plugins, as many builds at a time as
+// there are processors, and with a deadline.
 //
 // It refuses nothing: the library clones Git repositories and fetches URLs that
-// a kustomization names, whatever its settings, so callers must have read every
-// kustomization they hand over (see render/build).
+// a kustomization names, whatever its settings, and lets one that names a schema
+// change it for every other, so callers must have read every kustomization they
+// hand over (see render/build).
 package kustomize
 
 import (
 	"context"
-	_ "embed"
+	"errors"
 	"fmt"
+	"runtime"
 	"sync"
+	"time"
 
 	"sigs.k8s.io/kustomize/api/krusty"
 	"sigs.k8s.io/kustomize/api/resmap"
 	"sigs.k8s.io/kustomize/api/types"
 	"sigs.k8s.io/kustomize/kyaml/filesys"
 	"sigs.k8s.io/kustomize/kyaml/openapi"
+	"sigs.k8s.io/kustomize/kyaml/yaml"
+
+	config "github.com/espalier-dev/espalier/repo-layout/kustomize"
 )
 
-// MergeKeys is the OpenAPI schema that every build has beside that of
-// Kubernetes: the merge keys of our kinds.
-//
-//go:embed merge-keys.yaml
-var MergeKeys []byte
+// ErrTime is the cause of Run's error when a build has taken longer than it may.
+var ErrTime = errors.New("the build takes too long")
 
-// learn adds MergeKeys to the library's schema: once, because no build resets
-// it (a kustomization of ours has no field openapi).
-var learn = sync.OnceValue(func() error { return openapi.AddSchema(MergeKeys) })
+// turns are held by builds that run. A channel instead of a semaphore with a
+// lock, so that waiting ends with the context.
+var turns = make(chan struct{}, runtime.GOMAXPROCS(0))
 
-// turn is held by the build that runs. The library keeps its schema in a
-// process-wide variable that builds read and write (kustomize#3659). A channel
-// instead of a mutex, so that waiting ends with the context.
-var turn = make(chan struct{}, 1)
+// The library keeps its schema in process-wide variables that it fills when they
+// are first needed and reads without a lock (kustomize#3659). Filled before the
+// first build, with the merge keys of our kinds, they are only read from then on.
+var schema = sync.OnceValue(func() error {
+	if err := openapi.AddSchema(config.Schema()); err != nil {
+		return fmt.Errorf("reading the merge keys: %w", err)
+	}
+	openapi.SchemaForResourceType(yaml.TypeMeta{APIVersion: "v1", Kind: "ConfigMap"})
+	return nil
+})
 
 type result struct {
 	objects resmap.ResMap
 	err     error
 }
 
-// Run builds the kustomization in the folder root of files. When ctx ends
-// first, Run returns its error; the library cannot be interrupted, so the
-// abandoned build runs on until it ends and keeps the turn until then.
-func Run(ctx context.Context, files filesys.FileSystem, root string) (resmap.ResMap, error) {
+// Run builds the kustomization in the folder root of files, for at most limit
+// from when its turn has come; 0: as long as ctx. The library cannot be
+// interrupted: a build that is given up runs on until it ends and keeps its turn
+// until then.
+func Run(ctx context.Context, limit time.Duration, files filesys.FileSystem, root string) (resmap.ResMap, error) {
+	if err := schema(); err != nil {
+		return nil, err
+	}
+	turns := turns // the one to give back to
 	select {
-	case turn <- struct{}{}:
+	case turns <- struct{}{}:
 	case <-ctx.Done():
-		return nil, fmt.Errorf("waiting for another build: %w", ctx.Err())
+		return nil, fmt.Errorf("waiting for other builds: %w", ctx.Err())
+	}
+	if limit > 0 {
+		var cancel context.CancelFunc
+		ctx, cancel = context.WithTimeoutCause(ctx, limit, ErrTime)
+		defer cancel()
 	}
 	done := make(chan result, 1)
 	go func() {
-		defer func() { <-turn }()
+		defer func() { <-turns }()
 		done <- run(files, root)
 	}()
 	select {
 	case r := <-done:
 		return r.objects, r.err
 	case <-ctx.Done():
-		return nil, fmt.Errorf("building: %w", ctx.Err())
+		return nil, fmt.Errorf("building: %w", context.Cause(ctx))
 	}
 }
 
@@ -72,9 +91,6 @@ func run(files filesys.FileSystem, root string) (r result) {
 			r = result{err: fmt.Errorf("kustomize panicked: %v", p)}
 		}
 	}()
-	if err := learn(); err != nil {
-		return result{err: fmt.Errorf("reading the merge keys: %w", err)}
-	}
 	objects, err := krusty.MakeKustomizer(&krusty.Options{
 		Reorder: krusty.ReorderOptionNone,
 		// Whole-tree restriction is the file system's: it holds nothing else.

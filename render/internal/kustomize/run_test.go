@@ -5,10 +5,12 @@ package kustomize
 import (
 	"context"
 	"errors"
+	"fmt"
 	"strings"
 	"testing"
 	"time"
 
+	"golang.org/x/sync/errgroup"
 	"sigs.k8s.io/kustomize/kyaml/filesys"
 )
 
@@ -27,7 +29,7 @@ func tree(t *testing.T) filesys.FileSystem {
 }
 
 func TestRun(t *testing.T) {
-	objects, err := Run(t.Context(), tree(t), "/k")
+	objects, err := Run(t.Context(), 0, tree(t), "/k")
 	if err != nil || objects.Size() != 1 || objects.Resources()[0].GetName() != "p-c" {
 		t.Errorf("got %v, %v", objects, err)
 	}
@@ -48,26 +50,56 @@ func (s stuck) ReadFile(name string) ([]byte, error) {
 // TestDeadline: a build that does not end is given up, others wait no longer
 // than their own context, and the turn comes back when it does end.
 func TestDeadline(t *testing.T) {
+	all := turns
+	turns = make(chan struct{}, 1)
+	defer func() { turns = all }()
 	s := stuck{tree(t), make(chan struct{}, 100), make(chan struct{})}
-	ctx, cancel := context.WithCancel(t.Context())
 	given := make(chan error)
 	go func() {
-		_, err := Run(ctx, s, "/k")
+		_, err := Run(t.Context(), time.Millisecond, s, "/k")
 		given <- err
 	}()
 	<-s.reading
-	cancel()
-	if err := <-given; !errors.Is(err, context.Canceled) {
+	if err := <-given; !errors.Is(err, ErrTime) {
 		t.Errorf("the stuck build ended with %v", err)
 	}
 	late, cancelLate := context.WithTimeout(t.Context(), time.Millisecond)
 	defer cancelLate()
-	if _, err := Run(late, tree(t), "/k"); !errors.Is(err, context.DeadlineExceeded) {
+	if _, err := Run(late, time.Hour, tree(t), "/k"); !errors.Is(err, context.DeadlineExceeded) || errors.Is(err, ErrTime) {
 		t.Errorf("a build beside a stuck one ended with %v", err)
 	}
 	close(s.goOn)
-	if _, err := Run(t.Context(), tree(t), "/k"); err != nil {
+	if _, err := Run(t.Context(), time.Hour, tree(t), "/k"); err != nil {
 		t.Errorf("after the stuck build has ended: %v", err)
+	}
+}
+
+// TestBesideEachOther is for the race detector: builds share the library's
+// schema, and must only read it.
+func TestBesideEachOther(t *testing.T) {
+	var builds errgroup.Group
+	for i := range 16 {
+		builds.Go(func() error {
+			files := tree(t)
+			text := fmt.Sprintf("apiVersion: apps/v1\nkind: Deployment\nmetadata: {name: d%d}\nspec: {template: {spec: {containers: [{name: a}]}}}\n", i)
+			patch := fmt.Sprintf("apiVersion: apps/v1\nkind: Deployment\nmetadata: {name: d%d}\nspec: {template: {spec: {containers: [{name: b}]}}}\n", i)
+			for name, text := range map[string]string{
+				"/k/d.yaml": text, "/k/p.yaml": patch, "/k/x.yaml": fmt.Sprintf("apiVersion: x/v%d\nkind: X\nmetadata: {name: x}\n", i),
+				"/k/kustomization.yaml": "resources: [c.yaml, d.yaml, x.yaml]\npatches: [{path: p.yaml}]\nnamespace: team\n",
+			} {
+				if err := files.WriteFile(name, []byte(text)); err != nil {
+					return err
+				}
+			}
+			objects, err := Run(t.Context(), time.Minute, files, "/k")
+			if err != nil || objects.Size() != 3 {
+				return fmt.Errorf("build %d: %v, %w", i, objects, err)
+			}
+			return nil
+		})
+	}
+	if err := builds.Wait(); err != nil {
+		t.Error(err)
 	}
 }
 
@@ -77,7 +109,7 @@ type broken struct{ filesys.FileSystem }
 func (broken) ReadFile(string) ([]byte, error) { panic("odd input") }
 
 func TestPanic(t *testing.T) {
-	_, err := Run(t.Context(), broken{tree(t)}, "/k")
+	_, err := Run(t.Context(), 0, broken{tree(t)}, "/k")
 	if err == nil || !strings.Contains(err.Error(), "odd input") {
 		t.Errorf("a panic became %v", err)
 	}

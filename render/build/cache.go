@@ -1,0 +1,350 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package build
+
+import (
+	"crypto/sha256"
+	"encoding/hex"
+	"fmt"
+	"hash"
+	"slices"
+	"sync"
+
+	"github.com/hashicorp/golang-lru/v2/simplelru"
+
+	"github.com/espalier-dev/espalier/repo-layout/finding"
+)
+
+// CacheLimits bound what a Cache keeps; a zero field is its default.
+type CacheLimits struct {
+	// Units that are kept at most. Default 50,000.
+	Units int
+	// Bytes that they take together, about. Default 192 MiB.
+	Bytes int64
+}
+
+// Cache keeps what units were built to, for as long as all that their builds
+// read is the same: content by hash, and what was looked for in vain. It may be
+// shared by everybody in the process and used by several goroutines: a result
+// is handed out only for a tree that holds everything it was made of.
+//
+// A nil *Cache keeps nothing.
+type Cache struct {
+	limits CacheLimits
+
+	mu    sync.Mutex
+	units *simplelru.LRU[unitKey, *entry]
+	bytes int64
+	// byPlace finds the entries that a unit may be, byFolder those whose folder
+	// has not changed at all.
+	byPlace  map[unitPlace][]*entry
+	byFolder map[folderKey]*entry
+	plans    *simplelru.LRU[planKey, *planEntry]
+	stats    CacheStats
+}
+
+// CacheStats counts what a Cache was asked.
+type CacheStats struct {
+	// Hits and Misses are units that were kept, and such that had to be built.
+	Hits, Misses int64
+	// Units and Bytes are what is kept now.
+	Units int
+	Bytes int64
+}
+
+// unitPlace is what a unit is, apart from content.
+type unitPlace struct {
+	path   string
+	file   bool
+	root   string // the root kustomization's file, where the unit is that
+	limits Limits
+}
+
+// unitKey is a unitPlace and a digest of all that was read.
+type unitKey struct {
+	place  unitPlace
+	digest [sha256.Size]byte
+}
+
+// folderKey is a unitPlace whose file or folder has a hash of the tree's own.
+type folderKey struct {
+	place unitPlace
+	hash  string
+}
+
+// entry is a kept result. Nothing of it is changed once it is kept.
+type entry struct {
+	key    unitKey
+	folder string // hash of the unit's file or folder, "" when not known
+	// within are the reads below that, outside all others.
+	within, outside []read
+	files           []sized
+	from            place
+	unit            Unit
+	bytes           int64
+}
+
+type planKey struct {
+	root   string
+	limits Limits
+}
+
+type planEntry struct {
+	reads []read
+	files []sized
+	plans []plan
+}
+
+// maxPlans bounds the roots whose units are remembered.
+const maxPlans = 256
+
+// NewCache returns an empty cache.
+func NewCache(limits CacheLimits) *Cache {
+	fill(&limits.Units, 50_000)
+	fill(&limits.Bytes, 192<<20)
+	c := &Cache{limits: limits, byPlace: map[unitPlace][]*entry{}, byFolder: map[folderKey]*entry{}}
+	var err error
+	if c.units, err = simplelru.NewLRU(limits.Units, c.evicted); err != nil {
+		panic(fmt.Sprintf("build: a cache of %d units: %v", limits.Units, err))
+	}
+	if c.plans, err = simplelru.NewLRU[planKey, *planEntry](maxPlans, nil); err != nil {
+		panic(fmt.Sprintf("build: a cache of %d plans: %v", maxPlans, err))
+	}
+	return c
+}
+
+// Stats says how the cache does.
+func (c *Cache) Stats() CacheStats {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	s := c.stats
+	s.Units, s.Bytes = c.units.Len(), c.bytes
+	return s
+}
+
+func placeOf(p plan, limits Limits) unitPlace {
+	at := unitPlace{path: p.path, file: p.file, limits: limits}
+	if p.root {
+		at.root = p.from.file
+	}
+	return at
+}
+
+// find returns the kept result of a unit.
+func (c *Cache) find(s *source, p plan) (Unit, bool) {
+	if c == nil || len(p.problems) > 0 {
+		return Unit{}, false
+	}
+	at := placeOf(p, s.limits)
+	folder := s.folderHash(p.path)
+	e := c.candidate(folderKey{at, folder})
+	if e != nil && (!e.at(p.from) || !s.allStill(e.outside) || !s.holds(e.within)) {
+		e = nil
+	}
+	if e == nil {
+		e = c.search(s, at, p.from)
+	}
+	if e == nil || s.charge(e.files...) != nil {
+		c.count(false)
+		return Unit{}, false
+	}
+	c.used(e, folder)
+	return e.unit, true
+}
+
+// at says whether a result is good for a unit that is listed elsewhere: only
+// findings name the place.
+func (e *entry) at(from place) bool { return len(e.unit.Findings) == 0 || e.from == from }
+
+// folderHash is the tree's own hash of a file or folder, "" where it has none.
+func (s *source) folderHash(p string) string {
+	tree, ok := s.tree.(Hashed)
+	if !ok {
+		return ""
+	}
+	if at, err := s.look(p); err != nil || at.kind != folder && at.kind != regular {
+		return ""
+	}
+	hash, err := tree.Hash(p)
+	if err != nil {
+		return ""
+	}
+	return hash
+}
+
+// holds says whether the tree has the content of files, whose hashes are known
+// to be right.
+func (s *source) holds(reads []read) bool {
+	tree, ok := s.tree.(Hashed)
+	for _, r := range reads {
+		if r.state.kind == regular && r.state.hash != "" && (!ok || !tree.Has(r.state.hash)) {
+			return false
+		}
+	}
+	return true
+}
+
+func (c *Cache) candidate(key folderKey) *entry {
+	if key.hash == "" {
+		return nil
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.byFolder[key]
+}
+
+// search compares all that every kept result of a unit has read.
+func (c *Cache) search(s *source, at unitPlace, from place) *entry {
+	c.mu.Lock()
+	kept := slices.Clone(c.byPlace[at])
+	c.mu.Unlock()
+	for _, e := range slices.Backward(kept) {
+		if e.at(from) && s.allStill(e.within) && s.allStill(e.outside) {
+			return e
+		}
+	}
+	return nil
+}
+
+func (c *Cache) count(hit bool) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if hit {
+		c.stats.Hits++
+		return
+	}
+	c.stats.Misses++
+}
+
+// used marks a result as used, and remembers the folder that it is good for.
+func (c *Cache) used(e *entry, folder string) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.stats.Hits++
+	if _, kept := c.units.Get(e.key); !kept || folder == "" || folder == e.folder {
+		return
+	}
+	again := *e
+	again.folder = folder
+	c.put(&again)
+}
+
+// keep keeps what a unit was built to.
+func (c *Cache) keep(t *task, u *Unit) {
+	if c == nil || t.fleeting {
+		return
+	}
+	e := &entry{folder: t.folder, files: t.sizes, from: t.plan.from, bytes: entryBytes}
+	e.key = unitKey{place: placeOf(t.plan, t.limits), digest: digest(t.reads)}
+	for _, r := range t.reads {
+		e.bytes += int64(2*len(r.path)) + readBytes
+		if below(r.path, u.Path) && e.folder != "" {
+			e.within = append(e.within, r)
+		} else {
+			e.outside = append(e.outside, r)
+		}
+	}
+	for name := range t.docs {
+		e.bytes += int64(len(t.files[name]))
+	}
+	for _, o := range u.Objects {
+		e.bytes += objectBytes + textFactor*int64(len(o.YAML))
+	}
+	if !finding.Refused(u.Findings) {
+		u.Key = e.key.String()
+	}
+	e.unit = *u
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.put(e)
+}
+
+// What is kept of a unit takes about this many bytes in memory, beside its
+// texts: the decoded document is a few times as large as its text.
+const (
+	entryBytes  = 1024
+	readBytes   = 96
+	objectBytes = 1024
+	textFactor  = 4
+)
+
+// put keeps an entry instead of what has its key.
+func (c *Cache) put(e *entry) {
+	if old, ok := c.units.Peek(e.key); ok {
+		c.units.Remove(old.key)
+	}
+	c.byPlace[e.key.place] = append(c.byPlace[e.key.place], e)
+	if e.folder != "" {
+		c.byFolder[folderKey{e.key.place, e.folder}] = e
+	}
+	c.bytes += e.bytes
+	c.units.Add(e.key, e)
+	for c.bytes > c.limits.Bytes && c.units.Len() > 0 {
+		c.units.RemoveOldest()
+	}
+}
+
+func (c *Cache) evicted(_ unitKey, e *entry) {
+	c.bytes -= e.bytes
+	at := e.key.place
+	c.byPlace[at] = slices.DeleteFunc(c.byPlace[at], func(other *entry) bool { return other == e })
+	if len(c.byPlace[at]) == 0 {
+		delete(c.byPlace, at)
+	}
+	if key := (folderKey{at, e.folder}); c.byFolder[key] == e {
+		delete(c.byFolder, key)
+	}
+}
+
+// plan splits a root into units, as it was split before where nothing that
+// decides it has changed.
+func (c *Cache) plan(s *source, root string) ([]plan, error) {
+	v := newView(s)
+	if c == nil {
+		return v.plan(root)
+	}
+	key := planKey{root, s.limits}
+	c.mu.Lock()
+	kept, _ := c.plans.Get(key)
+	c.mu.Unlock()
+	if kept != nil && s.allStill(kept.reads) && s.charge(kept.files...) == nil {
+		return kept.plans, nil
+	}
+	plans, err := v.plan(root)
+	if err != nil || v.fleeting {
+		return plans, err
+	}
+	e := &planEntry{reads: v.seen(), plans: plans}
+	for p, text := range s.texts { // nothing was read before
+		e.files = append(e.files, sized{p, int64(len(text))})
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.plans.Add(key, e)
+	return plans, nil
+}
+
+// digest of everything that a result depends on.
+func digest(reads []read) (sum [sha256.Size]byte) {
+	h := sha256.New()
+	for _, r := range reads {
+		writeAll(h, r.path, string('0'+byte(r.state.kind)), r.state.why, r.state.hash)
+	}
+	h.Sum(sum[:0])
+	return sum
+}
+
+func writeAll(h hash.Hash, texts ...string) {
+	for _, text := range texts {
+		h.Write([]byte(text))
+		h.Write([]byte{0})
+	}
+}
+
+// String identifies a result, wherever it was built.
+func (k unitKey) String() string {
+	h := sha256.New()
+	writeAll(h, k.place.path, k.place.root, fmt.Sprint(k.place.file, k.place.limits))
+	h.Write(k.digest[:])
+	return hex.EncodeToString(h.Sum(nil))
+}

@@ -1,0 +1,191 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package build
+
+import (
+	"strings"
+	"sync"
+
+	"go.yaml.in/yaml/v3"
+	sigsyaml "sigs.k8s.io/yaml"
+
+	"github.com/espalier-dev/espalier/render/internal/yamltext"
+	"github.com/espalier-dev/espalier/repo-layout/finding"
+	"github.com/espalier-dev/espalier/repo-layout/v1alpha1"
+
+	config "github.com/espalier-dev/espalier/repo-layout/kustomize"
+)
+
+// links are the names that a unit would share with others if all were built as
+// one: there Kustomize follows a name into another folder, here it cannot.
+type links struct {
+	renamed []rename
+	// open are names that fields refer to and that no object of the unit has.
+	open []open
+}
+
+// rename is an object that is called otherwise than it is written.
+type rename struct{ kind, namespace, written, name string }
+
+// open is a field that names an object by the name it is written with.
+type open struct {
+	kind, namespace, name string
+	object                Object
+	field                 string
+}
+
+// field is where a kind names another.
+type field struct {
+	group, kind string // that has the field
+	path        []string
+	names       string // kind that it names
+}
+
+// nameFields are the fields of the built-in configuration.
+var nameFields = sync.OnceValue(func() []field {
+	var rules struct {
+		NameReference []struct {
+			Kind       string `json:"kind"`
+			FieldSpecs []struct{ Group, Kind, Path string }
+		} `json:"nameReference"`
+	}
+	if err := sigsyaml.Unmarshal(config.Names(), &rules); err != nil {
+		panic("build: the name references are no YAML: " + err.Error())
+	}
+	var fields []field
+	for _, r := range rules.NameReference {
+		for _, f := range r.FieldSpecs {
+			fields = append(fields, field{f.Group, f.Kind, strings.Split(f.Path, "/"), r.Kind})
+		}
+	}
+	return fields
+})
+
+// linksOf finds them in a unit that was built.
+func linksOf(objects []Object) links {
+	var l links
+	own := map[[2]string]bool{} // kind and name
+	for _, o := range objects {
+		own[[2]string{o.kind, o.name}] = true
+		if written := o.written(); written != "" && written != o.name {
+			l.renamed = append(l.renamed, rename{o.kind, o.namespace, written, o.name})
+		}
+	}
+	for _, o := range objects {
+		l.open = append(l.open, o.open(own)...)
+	}
+	return l
+}
+
+// open are the names in an object that are none of its unit.
+func (o Object) open(own map[[2]string]bool) []open {
+	var list []open
+	var root *yaml.Node
+	for _, f := range nameFields() {
+		if f.group != o.group || f.kind != o.kind {
+			continue
+		}
+		if root == nil {
+			root = o.root()
+		}
+		for _, name := range textsAt(root, f.path) {
+			if !own[[2]string{f.names, name}] {
+				list = append(list, open{f.names, o.namespace, name, o, strings.Join(f.path, ".")})
+			}
+		}
+	}
+	return list
+}
+
+// written is the name that an object has in its file.
+func (o Object) written() string {
+	switch p := o.position.(type) {
+	case *written:
+		return p.name
+	case fixed:
+		return p.name
+	}
+	return ""
+}
+
+// root is the object as a mapping.
+func (o Object) root() *yaml.Node {
+	var document yaml.Node
+	if err := yaml.Unmarshal(o.YAML, &document); err != nil || len(document.Content) != 1 {
+		return &yaml.Node{}
+	}
+	return document.Content[0]
+}
+
+// textsAt are the texts at a path; lists on the way are gone through.
+func textsAt(n *yaml.Node, path []string) []string {
+	switch {
+	case n == nil:
+		return nil
+	case n.Kind == yaml.SequenceNode:
+		var all []string
+		for _, item := range n.Content {
+			all = append(all, textsAt(item, path)...)
+		}
+		return all
+	case len(path) > 0:
+		return textsAt(yamltext.Field(n, path[0]), path[1:])
+	case n.Kind == yaml.ScalarNode && n.Value != "":
+		return []string{n.Value}
+	}
+	return nil
+}
+
+// linked refuses a unit that names an object of another unit by a name that
+// this one has changed. A build of the whole would follow it, and tie the two
+// together: one that fails would hold up the other.
+func linked(units []Unit) {
+	var renamed map[target]renamedIn
+	for i := range units {
+		u := &units[i]
+		if len(u.links.open) == 0 || len(units) == 1 {
+			continue
+		}
+		if renamed == nil {
+			renamed = renames(units)
+		}
+		before := len(u.Findings)
+		for _, o := range u.links.open {
+			if at, ok := renamed[target{o.kind, o.namespace, o.name}]; ok && at.unit != i {
+				u.add(o.elsewhere(units[at.unit].Path, at.name))
+			}
+		}
+		if len(u.Findings) > before {
+			finding.Sort(u.Findings)
+			u.drop()
+		}
+	}
+}
+
+// target is a name that may be referred to.
+type target struct{ kind, namespace, written string }
+
+// renamedIn is the unit that changes a name, and to what.
+type renamedIn struct {
+	unit int
+	name string
+}
+
+func renames(units []Unit) map[target]renamedIn {
+	all := map[target]renamedIn{}
+	for i, u := range units {
+		for _, r := range u.links.renamed {
+			all[target{r.kind, r.namespace, r.written}] = renamedIn{i, r.name}
+		}
+	}
+	return all
+}
+
+func (o open) elsewhere(unit, name string) v1alpha1.Finding {
+	file, line := o.object.At(o.field)
+	return v1alpha1.Finding{
+		Severity: finding.Error, Code: NameElsewhere, File: file, Line: line, Object: o.object.String(),
+		Message: o.kind + " " + o.name + " is in folder " + unit + ", which calls it " + name + ": folders are built on their own, so the name is not followed; " +
+			"put both into one folder, or keep the name (disableNameSuffixHash, no namePrefix)",
+	}
+}

@@ -1,0 +1,166 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package build
+
+import (
+	"path"
+	"strings"
+	"sync"
+
+	"sigs.k8s.io/kustomize/api/resource"
+
+	"github.com/espalier-dev/espalier/render/internal/yamltext"
+	"github.com/espalier-dev/espalier/repo-layout/v1alpha1"
+
+	repolayout "github.com/espalier-dev/espalier/repo-layout"
+)
+
+// id is what tells objects apart.
+type id struct{ group, kind, namespace, name string }
+
+// Object is one object of a unit's build.
+type Object struct {
+	// YAML is the object as built: keys sorted, so equal input gives equal bytes.
+	// It is shared by all who build the same: treat it as read-only.
+	YAML []byte
+
+	id
+	position repolayout.Position
+	decoding *decoding
+}
+
+// decoding is the document that an object is, once somebody has asked.
+type decoding struct {
+	once     sync.Once
+	decoded  repolayout.Decoded
+	findings []v1alpha1.Finding
+}
+
+// Decode is repolayout.Decode of the object, once for all who build the same.
+// What it returns is shared: copy before changing it.
+func (o Object) Decode() (repolayout.Decoded, []v1alpha1.Finding) {
+	if o.decoding == nil {
+		return repolayout.Decode(o.YAML, o)
+	}
+	o.decoding.once.Do(func() { o.decoding.decoded, o.decoding.findings = repolayout.Decode(o.YAML, o) })
+	return o.decoding.decoded, o.decoding.findings
+}
+
+// At returns the file and line that a field was written at: in the document
+// that the object comes from, or in the patch that gave the field its value.
+// It implements repolayout.Position.
+func (o Object) At(field string) (file string, line int) {
+	if o.position == nil {
+		return "", 0
+	}
+	return o.position.At(field)
+}
+
+// String is kind/namespace/name, kind/name without a namespace.
+func (o Object) String() string {
+	if o.namespace == "" {
+		return o.kind + "/" + o.name
+	}
+	return o.kind + "/" + o.namespace + "/" + o.name
+}
+
+// origins finds where objects of a unit were written.
+type origins struct {
+	work
+	texts *texts
+	index map[string]places // by file
+}
+
+func newOrigins(w work) origins {
+	t := &texts{files: map[string][]byte{}}
+	for name := range w.docs {
+		t.files[name] = w.files[name]
+	}
+	return origins{work: w, texts: t, index: map[string]places{}}
+}
+
+// position of an object, from the origin that Kustomize tracked.
+func (o origins) position(origin *resource.Origin, object *Object) repolayout.Position {
+	if origin == nil {
+		return nil
+	}
+	if origin.ConfiguredIn != "" {
+		return o.generator(inTree(origin.ConfiguredIn), object.id)
+	}
+	file := inTree(origin.Path)
+	if _, ok := o.docs[file]; !ok {
+		return nil
+	}
+	name := o.nameIn(file, object.id)
+	return &written{
+		texts: o.texts, id: object.id, yaml: object.YAML, file: file, name: name,
+		line: o.line(file, id{kind: object.kind, name: name}),
+	}
+}
+
+// inTree strips the folder that the tree has in our file system from the path
+// that Kustomize gives relative to the wrapper.
+func inTree(p string) string {
+	return strings.TrimPrefix(path.Join(wrapperFolder, p), treeFolder+"/")
+}
+
+// line of the document of a file that has a kind and name; else of its only
+// document, else 0.
+func (o origins) line(file string, document id) int {
+	places, ok := o.index[file]
+	if !ok {
+		places = placesIn(file, o.files[file])
+		o.index[file] = places
+	}
+	_, line := places.of(document).At("")
+	return line
+}
+
+// nameIn is the name that an object has in its file: prefixes and suffixes of
+// kustomizations are not there yet.
+func (o origins) nameIn(file string, object id) string {
+	best := ""
+	for _, d := range o.docs[file] {
+		name := scalar(d, "metadata", "name")
+		if len(name) <= len(best) || scalar(d, "kind") != object.kind || !strings.Contains(object.name, name) {
+			continue
+		}
+		if best = name; name == object.name {
+			break
+		}
+	}
+	return best
+}
+
+// generator is the line of the entry that generates an object.
+func (o origins) generator(file string, object id) repolayout.Position {
+	best := fixed{file: file}
+	docs := o.docs[file]
+	if len(docs) == 0 {
+		return best
+	}
+	list := yamltext.Field(docs[0], generators[object.kind])
+	if list == nil {
+		return best
+	}
+	length := -1
+	for _, entry := range list.Content {
+		name := scalar(entry, "name")
+		if len(name) > length && strings.Contains(object.name, name) {
+			best.line, best.name, length = entry.Line, name, len(name)
+		}
+	}
+	return best
+}
+
+// generators are the fields that generate objects of a kind.
+var generators = map[string]string{"ConfigMap": "configMapGenerator", "Secret": "secretGenerator"}
+
+// fixed is one place for every field.
+type fixed struct {
+	file string
+	line int
+	name string // of the entry
+}
+
+func (f fixed) At(string) (string, int) { return f.file, f.line }

@@ -1,0 +1,156 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package build
+
+import (
+	"context"
+	"errors"
+	"maps"
+	"path"
+	"regexp"
+	"slices"
+	"strings"
+
+	"go.yaml.in/yaml/v3"
+	"sigs.k8s.io/kustomize/api/resmap"
+	"sigs.k8s.io/kustomize/api/types"
+	"sigs.k8s.io/kustomize/kyaml/filesys"
+	sigsyaml "sigs.k8s.io/yaml"
+
+	"github.com/espalier-dev/espalier/render/internal/kustomize"
+	config "github.com/espalier-dev/espalier/repo-layout/kustomize"
+)
+
+// Folders of the file system that Kustomize sees. The user's tree is a folder
+// beside ours, so that no name of theirs can meet one of ours.
+const (
+	treeFolder    = "/tree"
+	wrapperFolder = "/espalier"
+)
+
+// work is what building one unit needs once everything is read.
+type work struct {
+	plan   plan
+	limits Limits
+	files  map[string][]byte
+	docs   map[string][]*yaml.Node // the YAML files among them
+}
+
+// run has Kustomize build a kustomization of ours that lists the unit, as the
+// root kustomization would.
+func (w work) run(ctx context.Context) (resmap.ResMap, error) {
+	files, err := w.fileSystem()
+	if err != nil {
+		return nil, err
+	}
+	objects, err := kustomize.Run(ctx, w.limits.Time, files, wrapperFolder)
+	switch {
+	case ctx.Err() != nil, errors.Is(err, kustomize.ErrTime):
+		return nil, refuse(BuildTimeout, "the build was given up before it ended")
+	case err != nil:
+		return nil, refuse(BuildFailed, "%s", explain(err))
+	}
+	return objects, nil
+}
+
+func (w work) fileSystem() (filesys.FileSystem, error) {
+	wrapper, err := w.wrapper()
+	if err != nil {
+		return nil, err
+	}
+	files := filesys.MakeFsInMemory()
+	write := func(name string, content []byte) {
+		if err == nil {
+			err = files.WriteFile(name, content)
+		}
+	}
+	write(path.Join(wrapperFolder, "kustomization.yaml"), wrapper)
+	write(path.Join(wrapperFolder, "names.yaml"), config.Names())
+	for _, name := range slices.Sorted(maps.Keys(w.files)) {
+		write(path.Join(treeFolder, name), w.files[name])
+	}
+	return files, err
+}
+
+// wrapper is the kustomization that lists the unit.
+func (w work) wrapper() ([]byte, error) {
+	k := types.Kustomization{
+		TypeMeta:       types.TypeMeta{APIVersion: types.KustomizationVersion, Kind: types.KustomizationKind},
+		Resources:      []string{path.Join("..", treeFolder, w.plan.path)},
+		Configurations: []string{"names.yaml"},
+		BuildMetadata:  []string{types.OriginAnnotations},
+	}
+	if w.plan.root {
+		// Both act in the root kustomization only, which is now ours.
+		own := w.kustomization(w.plan.from.file)
+		k.SortOptions = own.SortOptions
+		k.BuildMetadata = append(k.BuildMetadata, own.BuildMetadata...)
+	}
+	return sigsyaml.Marshal(k)
+}
+
+// kustomization decodes a file that the scan has decoded before.
+func (w work) kustomization(file string) types.Kustomization {
+	var k types.Kustomization
+	if err := k.Unmarshal(w.files[file]); err != nil {
+		return types.Kustomization{} // a single file
+	}
+	return k
+}
+
+// pointers are printed in some errors of Kustomize: the same mistake must give
+// the same message.
+var pointers = regexp.MustCompile(`(&\{)?0x[0-9a-f]{6,}( 0x[0-9a-f]{6,})*\}?`)
+
+// explain makes one line of an error of Kustomize, with paths as they are in
+// the repository.
+func explain(err error) string {
+	text := pointers.ReplaceAllString(err.Error(), "…")
+	for _, ours := range []string{"'.." + treeFolder + "/", "'" + treeFolder + "/"} {
+		text = strings.ReplaceAll(text, ours, "'")
+	}
+	text = strings.ReplaceAll(text, treeFolder+"/", "")
+	// The outermost layers speak of our wrapper and say nothing.
+	text = strings.TrimPrefix(text, "accumulating resources: ")
+	return cut(oneLine(text), 600)
+}
+
+func oneLine(text string) string { return strings.Join(strings.Fields(text), " ") }
+
+// cut shortens a text to a number of bytes, at a rune.
+func cut(text string, limit int) string {
+	if len(text) <= limit {
+		return text
+	}
+	return strings.ToValidUTF8(text[:limit], "") + "…"
+}
+
+// objects takes the result of a build apart.
+func (w work) objects(built resmap.ResMap) ([]Object, error) {
+	origins := newOrigins(w)
+	keep := w.plan.root && slices.Contains(w.kustomization(w.plan.from.file).BuildMetadata, types.OriginAnnotations)
+	list := make([]Object, 0, built.Size())
+	var total int64
+	for _, r := range built.Resources() {
+		origin, err := r.GetOrigin()
+		if err != nil {
+			return nil, err
+		}
+		if !keep {
+			if err := r.SetOrigin(nil); err != nil {
+				return nil, err
+			}
+		}
+		text, err := r.AsYAML()
+		if err != nil {
+			return nil, refuse(BuildFailed, "writing %s %s: %s", r.GetKind(), r.GetName(), oneLine(err.Error()))
+		}
+		if total += int64(len(text)); total > w.limits.OutputBytes {
+			return nil, refuse(TooLarge, "the unit builds to more than %d bytes", w.limits.OutputBytes)
+		}
+		o := Object{YAML: text, id: id{r.GetGvk().Group, r.GetKind(), r.GetNamespace(), r.GetName()}, decoding: &decoding{}}
+		o.position = origins.position(origin, &o)
+		list = append(list, o)
+	}
+	return list, nil
+}

@@ -1,0 +1,67 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package desired
+
+import (
+	"strconv"
+
+	"github.com/espalier-dev/espalier/render/build"
+	repolayout "github.com/espalier-dev/espalier/repo-layout"
+	"github.com/espalier-dev/espalier/repo-layout/v1alpha1"
+)
+
+// Memory keeps what units were assembled to, for one generation of a RepoSync: a
+// unit that another revision leaves as it is, is not assembled again. The zero
+// value remembers nothing yet. It belongs to one goroutine.
+type Memory struct {
+	units map[string]assembly // by build.Unit.Key
+}
+
+// Units assembles what units of a build want. The findings are those of the
+// build and of its documents, in that order. What is remembered from then on are
+// these units.
+func (m *Memory) Units(sync *v1alpha1.RepoSync, units []build.Unit) ([]Document, []v1alpha1.Finding) {
+	var all assembly
+	var findings []v1alpha1.Finding
+	now := make(map[string]assembly, len(units))
+	for _, u := range units {
+		a, known := m.units[u.Key]
+		if !known || u.Key == "" {
+			a = assembleUnit(sync, u)
+		}
+		if u.Key != "" {
+			now[u.Key] = a
+		}
+		findings = append(findings, u.Findings...)
+		all.documents = append(all.documents, a.documents...)
+		all.findings = append(all.findings, a.findings...)
+		all.entries = append(all.entries, a.entries...)
+	}
+	m.units = now
+	findings = append(append(findings, all.findings...), repolayout.Collisions(all.entries)...)
+	markCollisions(all.documents, findings)
+	return all.documents, findings
+}
+
+// Units assembles what units of a build want, with no memory.
+func Units(sync *v1alpha1.RepoSync, units []build.Unit) ([]Document, []v1alpha1.Finding) {
+	return new(Memory).Units(sync, units)
+}
+
+func assembleUnit(sync *v1alpha1.RepoSync, u build.Unit) assembly {
+	var a assembly
+	for i, o := range u.Objects {
+		decoded, problems := o.Decode()
+		d := Document{Decoded: copyOf(decoded), Position: o, Unit: u.Path, Name: o.String()}
+		if u.Key != "" {
+			d.Key = u.Key + "/" + strconv.Itoa(i)
+		}
+		a.add(sync, d, problems)
+	}
+	return a
+}
+
+// copyOf a document, which is others' too: settling changes it.
+func copyOf(d repolayout.Decoded) repolayout.Decoded {
+	return repolayout.Decoded{Workspace: d.Workspace.DeepCopy(), Pool: d.Pool.DeepCopy(), Input: d.Input.DeepCopy()}
+}
