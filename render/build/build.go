@@ -51,7 +51,7 @@ type Limits struct {
 func DefaultLimits() Limits {
 	return Limits{
 		Files: 50_000, FileBytes: 2 << 20, TreeBytes: 256 << 20,
-		AliasBytes: 1 << 20, Kustomizations: 20_000, Objects: 20_000, OutputBytes: 64 << 20,
+		AliasBytes: 1 << 20, Kustomizations: 20_000, Objects: 2_000, OutputBytes: 64 << 20,
 		Time: 2 * time.Minute,
 	}
 }

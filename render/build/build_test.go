@@ -339,19 +339,6 @@ func TestPositions(t *testing.T) {
 	}
 }
 
-// TestUnitsEqualWhole compares building folder by folder with building the
-// root, which one more setting without effect forces.
-func TestUnitsEqualWhole(t *testing.T) {
-	split := buildTree(t, tree(rootOfTwo+unitA+unitB), "", build.Limits{})
-	whole := buildTree(t, tree(rootOfTwo+"generatorOptions: {}\n"+unitA+unitB), "", build.Limits{})
-	if len(split) != 2 || len(whole) != 1 {
-		t.Fatalf("%d and %d units, want 2 and 1", len(split), len(whole))
-	}
-	if diff := cmp.Diff(bytesOf(whole), bytesOf(split)); diff != "" {
-		t.Errorf("folder by folder is not the whole (-whole +folders):\n%s", diff)
-	}
-}
-
 func bytesOf(units []build.Unit) string {
 	var b strings.Builder
 	for _, u := range units {

@@ -22,6 +22,7 @@ func (s size) times(t size) size {
 type cost struct {
 	kustomizations size // read, each as often as it is reached
 	objects        size // accumulated before patches
+	compared       size // pairs of objects, in every kustomization on the way
 	bytes          size // of input, each file as often as it is read
 	patched        size // objects times bytes of the patches over them
 	largest        size // bytes of the largest file
@@ -32,6 +33,7 @@ func (c cost) plus(d cost) cost {
 	return cost{
 		kustomizations: c.kustomizations.plus(d.kustomizations),
 		objects:        c.objects.plus(d.objects),
+		compared:       c.compared.plus(d.compared),
 		bytes:          c.bytes.plus(d.bytes),
 		patched:        c.patched.plus(d.patched),
 		largest:        max(c.largest, d.largest),
@@ -45,7 +47,9 @@ func (c cost) check(l Limits) error {
 	case c.kustomizations > size(l.Kustomizations):
 		return refuse(TooLarge, "the build reads more than %d kustomizations, counted as often as they are listed", l.Kustomizations)
 	case c.objects > size(l.Objects):
-		return refuse(TooLarge, "the build takes together more than %d objects, with every base counted as often as it is listed: give the folders kustomizations of their own", l.Objects)
+		return refuse(TooLarge, "the build takes together more than %d objects, with every base counted as often as it is listed: %s", l.Objects, split)
+	case c.compared > size(l.Objects).times(size(l.Objects)).times(levelFactor):
+		return refuse(TooLarge, "%d objects through too many kustomizations: %s", c.objects, split)
 	case c.bytes > size(l.OutputBytes):
 		return refuse(TooLarge, "the build adds up to more than %d bytes, with every base counted as often as it is listed", l.OutputBytes)
 	case c.patched > size(l.OutputBytes).times(patchFactor):
@@ -55,6 +59,14 @@ func (c cost) check(l Limits) error {
 	}
 	return nil
 }
+
+// split is what to do about a unit that is too large.
+const split = "make several units of it, by a root kustomization that only lists folders"
+
+// levelFactor allows that many kustomizations, one over the other, with the most
+// objects. Kustomize compares every object with every other in each of them:
+// 2,000 take about 3 s of a processor at every level.
+const levelFactor = 4
 
 // patchFactor allows patches, which usually touch few of the objects they are
 // tried on, this many times the bytes of output.

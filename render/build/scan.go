@@ -118,6 +118,7 @@ func (s *scan) read(dir string, from place) cost {
 	r.schema()
 	total := cost{kustomizations: 1, largest: own.largest}
 	total = total.plus(r.resources()).plus(r.generated()).plus(r.settings())
+	total.compared = total.compared.plus(total.objects.times(total.objects))
 	changes := r.changes()
 	total.patched = total.patched.plus(total.objects.times(changes.bytes.plus(own.bytes)))
 	total.copies = total.copies.plus(changes.copies)
