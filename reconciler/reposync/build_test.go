@@ -36,8 +36,7 @@ func assembleTree(t *testing.T, sync *v1alpha1.RepoSync, tree fstest.MapFS) buil
 	if err != nil {
 		t.Fatal(err)
 	}
-	b, _ := assemble(sync, "main@sha1:0123456789012345678901234567890123456789", units, nil)
-	return b
+	return new(assembled).assemble(sync, "main@sha1:0123456789012345678901234567890123456789", units)
 }
 
 func TestAssemble(t *testing.T) {
@@ -152,14 +151,15 @@ func TestAssembleKeepsUnits(t *testing.T) {
 	moving := &v1alpha1.RepoSync{ObjectMeta: metav1.ObjectMeta{Namespace: "models", Name: "moving"}}
 	moving.Spec.Substitutions = map[string]string{"Standard_NC6s_v3": "Standard_NC4as_T4_v3"}
 	tree := fstest.MapFS{"a.yaml": workspaceFile("a"), "b.yaml": workspaceFile("b")}
-	first, kept := assemble(moving, "1", units(tree), nil)
+	var kept assembled
+	first := kept.assemble(moving, "1", units(tree))
 	tree["b.yaml"] = workspaceFile("other")
-	second, _ := assemble(moving, "2", units(tree), kept)
+	second := kept.assemble(moving, "2", units(tree))
 	if len(second.wanted) != 2 || first.wanted[0].object != second.wanted[0].object || first.wanted[1].object == second.wanted[1].object {
 		t.Errorf("a is the same object again, and b another: %v, %v", first.wanted, second.wanted)
 	}
 	staying := &v1alpha1.RepoSync{ObjectMeta: metav1.ObjectMeta{Namespace: "other", Name: "staying"}}
-	b, _ := assemble(staying, "2", units(tree), nil)
+	b := new(assembled).assemble(staying, "2", units(tree))
 	fresh := assembleTree(t, staying, tree)
 	for i := range fresh.wanted {
 		if diff := cmp.Diff(fresh.wanted[i].object.Object, b.wanted[i].object.Object); diff != "" {

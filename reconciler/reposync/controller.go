@@ -77,8 +77,8 @@ type kept struct {
 	commit     *source.Commit
 	built      built
 	assembled  assembled
-	applied    map[string]int64    // inventory ID → generation as of our last apply
-	reported   string              // digest of the files last written
+	applied    map[string]int64 // inventory ID → generation as of our last apply
+	reported   string           // digest of the files last written
 	reportedAt time.Time
 }
 

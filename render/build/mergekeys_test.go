@@ -7,10 +7,6 @@ import (
 	"testing"
 	"testing/fstest"
 
-	"sigs.k8s.io/kustomize/api/krusty"
-	"sigs.k8s.io/kustomize/kyaml/filesys"
-	"sigs.k8s.io/kustomize/kyaml/openapi"
-
 	"github.com/espalier-dev/espalier/render/build"
 )
 
@@ -80,28 +76,7 @@ func TestMergeKeys(t *testing.T) {
 		}
 	}
 
-	disk := filesys.MakeFsInMemory()
-	for name, f := range files {
-		if err := disk.WriteFile("/"+name, f.Data); err != nil {
-			t.Fatal(err)
-		}
-	}
-	// The library keeps the schema it was given: put back what a process of ours has.
-	t.Cleanup(func() {
-		openapi.ResetOpenAPI()
-		if err := openapi.AddSchema(build.MergeKeys()); err != nil {
-			t.Error(err)
-		}
-	})
-	plain, err := krusty.MakeKustomizer(krusty.MakeDefaultOptions()).Run(disk, "/cluster")
-	if err != nil {
-		t.Fatal(err)
-	}
-	text, err := plain.AsYaml()
-	if err != nil {
-		t.Fatal(err)
-	}
-	if string(text) != ours {
+	if text := plain(t, files, "cluster"); text != ours {
 		t.Errorf("Kustomize builds\n%s\nand we\n%s", text, ours)
 	}
 }

@@ -45,7 +45,7 @@ func TestMain(m *testing.M) {
 }
 
 // plain is what Kustomize itself makes of a tree.
-func plain(t *testing.T, files fstest.MapFS) string {
+func plain(t *testing.T, files fstest.MapFS, root string) string {
 	t.Helper()
 	dir := t.TempDir()
 	for name, f := range files {
@@ -58,7 +58,7 @@ func plain(t *testing.T, files fstest.MapFS) string {
 		}
 	}
 	cmd := exec.Command(os.Args[0])
-	cmd.Env = append(os.Environ(), plainFolder+"="+dir)
+	cmd.Env = append(os.Environ(), plainFolder+"="+filepath.Join(dir, root))
 	var talk strings.Builder
 	cmd.Stderr = &talk
 	out, err := cmd.Output()
@@ -71,10 +71,10 @@ func plain(t *testing.T, files fstest.MapFS) string {
 // withConfig adds to a tree what makes plain Kustomize know our kinds.
 func withConfig(files fstest.MapFS) fstest.MapFS {
 	files["kustomize/names.yaml"] = &fstest.MapFile{Data: config.Names()}
-	files["kustomize/schema.yaml"] = &fstest.MapFile{Data: config.Schema()}
+	files["kustomize/merge-keys.yaml"] = &fstest.MapFile{Data: config.Schema()}
 	root := files["kustomization.yaml"]
 	files["kustomization.yaml"] = &fstest.MapFile{Data: append(
-		[]byte("configurations: [kustomize/names.yaml]\nopenapi: {path: kustomize/schema.yaml}\n"), root.Data...)}
+		[]byte("configurations: [kustomize/names.yaml]\nopenapi: {path: kustomize/merge-keys.yaml}\n"), root.Data...)}
 	return files
 }
 
@@ -129,7 +129,7 @@ func TestPlainKustomize(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			files := withConfig(tree(archive))
-			want := plain(t, files)
+			want := plain(t, files, ".")
 			units := buildTree(t, files, "", build.Limits{})
 			for _, u := range units {
 				if len(u.Findings) > 0 || u.Path == "." {
@@ -143,8 +143,8 @@ func TestPlainKustomize(t *testing.T) {
 	}
 }
 
-// TestMergeKeys: adapters merge by their name, candidates are replaced as a whole.
-func TestMergeKeys(t *testing.T) {
+// TestAdaptersMerge: adapters merge by their name, candidates are replaced as a whole.
+func TestAdaptersMerge(t *testing.T) {
 	built := bytesOf(buildTree(t, tree(adapters), "", build.Limits{}))
 	var workspace struct {
 		Spec struct {
@@ -180,7 +180,7 @@ func TestMergeKeys(t *testing.T) {
 
 // references are the fields that name an object, for every kind and version.
 var references = map[string][]string{
-	"espalier.dev/v1alpha1 Workspace ConfigMap": {"spec.inference.config", "spec.tuning.config"},
+	"espalier.dev/v1alpha1 Workspace ConfigMap": {"spec.inference.config", "spec.tuning.config", "spec.inference.model.lock", "spec.tuning.model.lock"},
 	"espalier.dev/v1alpha1 Workspace Secret": {
 		"spec.inference.accessSecret", "spec.tuning.accessSecret", "spec.inference.adapters[].pullSecrets[]",
 		"spec.tuning.input.pullSecrets[]", "spec.tuning.output.pushSecret",
@@ -226,7 +226,7 @@ func everyReference(t *testing.T) string {
 		for _, field := range fields {
 			n++
 			document := map[string]any{"apiVersion": parts[0], "kind": parts[1], "metadata": map[string]any{"name": fmt.Sprintf("w%d", n)}}
-			for k, v := range nested(strings.Split(field, "."), "it-"+parts[2]).(map[string]any) {
+			for k, v := range holding(strings.Split(field, "."), "it-"+parts[2]).(map[string]any) {
 				document[k] = v
 			}
 			text, err := yaml.Marshal(document)
@@ -239,21 +239,21 @@ func everyReference(t *testing.T) string {
 	return archive
 }
 
-func nested(path []string, value any) any {
+func holding(path []string, value any) any {
 	if len(path) == 0 {
 		return value
 	}
 	key, list := strings.CutSuffix(path[0], "[]")
-	inner := nested(path[1:], value)
+	inner := holding(path[1:], value)
 	if list {
 		inner = []any{inner}
 	}
 	return map[string]any{key: inner}
 }
 
-// TestEveryReference: a prefix and a generator's suffix reach every field that
+// TestNamesOfEveryKind: a prefix and a generator's suffix reach every field that
 // names an object.
-func TestEveryReference(t *testing.T) {
+func TestNamesOfEveryKind(t *testing.T) {
 	for _, u := range buildTree(t, tree(everyReference(t)), "", build.Limits{}) {
 		if len(u.Findings) > 0 {
 			t.Errorf("%v", u.Findings)

@@ -74,7 +74,7 @@ func TestWhatIsAUnit(t *testing.T) {
 		"Order":               {"units are in the order of the list, not of their names", "resources: [b, a]\n", "b a"},
 		"Nested":              {"a folder that lists folders is one unit", "resources: [deep]\n", "deep"},
 		"WithMetadata":        {"metadata has no effect", "metadata: {name: root}\nresources: [a, b]\n", "a b"},
-		"BuiltInConfig":       {"what is built in has no effect", "configurations: [kustomize/names.yaml]\nopenapi: {path: kustomize/schema.yaml}\nresources: [a, b]\n", "a b"},
+		"BuiltInConfig":       {"what is built in has no effect", "configurations: [kustomize/names.yaml]\nopenapi: {path: kustomize/merge-keys.yaml}\nresources: [a, b]\n", "a b"},
 		"OtherConfig":         {"another configuration reaches into every folder", "configurations: [other.yaml]\nresources: [a, b]\n", "."},
 		"Labels":              {"labels reach into every folder", "labels: [{pairs: {x: y}}]\nresources: [a, b]\n", "."},
 		"CommonAnnotations":   {"annotations as well", "commonAnnotations: {x: y}\nresources: [a, b]\n", "."},
@@ -96,11 +96,11 @@ func TestWhatIsAUnit(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			files := fstest.MapFS{
-				"kustomization.yaml":    {Data: []byte(c.root)},
-				"kustomize/names.yaml":  {Data: config.Names()},
-				"kustomize/schema.yaml": {Data: config.Schema()},
-				"other.yaml":            {Data: []byte("nameReference: []\n")},
-				"c.yaml":                {Data: []byte("apiVersion: v1\nkind: ConfigMap\nmetadata: {name: c}\n")},
+				"kustomization.yaml":        {Data: []byte(c.root)},
+				"kustomize/names.yaml":      {Data: config.Names()},
+				"kustomize/merge-keys.yaml": {Data: config.Schema()},
+				"other.yaml":                {Data: []byte("nameReference: []\n")},
+				"c.yaml":                    {Data: []byte("apiVersion: v1\nkind: ConfigMap\nmetadata: {name: c}\n")},
 				"part/kustomization.yaml": {Data: []byte(
 					"apiVersion: kustomize.config.k8s.io/v1alpha1\nkind: Component\nlabels: [{pairs: {x: y}}]\n")},
 				"deep/kustomization.yaml": {Data: []byte("resources: [d]\n")},

@@ -12,10 +12,11 @@ var buildRules = []Rule{
 	{Code: "PathOutsideTree", Severity: Error, Meaning: "An absolute path, or one that leaves the repository.", Remedy: "Use a path relative to the folder, within the repository."},
 	{Code: "Symlink", Severity: Error, Meaning: "A symbolic link, device or socket: none is followed.", Remedy: "Put the file itself there, or list its folder as a base."},
 	{Code: "PluginRefused", Severity: Error, Meaning: "Something that would run a program: exec and container functions, Helm, plugins.", Remedy: "Render it elsewhere and commit the result."},
-	{Code: "FieldRefused", Severity: Error, Meaning: "A field of a kustomization that is not built here: openapi and vars.", Remedy: "Use replacements in the place of vars."},
+	{Code: "FieldRefused", Severity: Error, Meaning: "A field of a kustomization that is not built here: vars, and a schema (openapi) that is not the built-in one.", Remedy: "Use replacements in the place of vars; of schemas only a copy of merge-keys.yaml may be named."},
 	{Code: "FileMissing", Severity: Error, Meaning: "A path that names nothing.", Remedy: "Correct the path, or add the file."},
 	{Code: "TooLarge", Severity: Error, Meaning: "A file, a tree, a build or its output is over a limit.", Remedy: "Keep data and models out of the repository, split it, or give each RepoSync a path of its own."},
 	{Code: "AliasBomb", Severity: Error, Meaning: "Aliases that expand to too much.", Remedy: "Write out what they stand for."},
+	{Code: "NameElsewhere", Severity: Error, Meaning: "A name of an object in another folder, which that folder changes by a prefix or a generator's suffix.", Remedy: "Put both into one folder, or keep the name: disableNameSuffixHash, no namePrefix."},
 	{Code: "Cycle", Severity: Error, Meaning: "A kustomization that leads back to itself.", Remedy: "Break the circle that the message shows."},
 }
 
