@@ -28,10 +28,10 @@ func TestSample(t *testing.T) {
 		file string
 	}
 	copies := map[string]original{
-		path.Join(repolayout.PathNames, repolayout.FileNames): {build.NameReferences(), "render/build/names.yaml"},
+		path.Join(repolayout.PathNames, repolayout.FileNames): {build.NameReferences(), "repo-layout/kustomize/names.yaml"},
 	}
 	for _, cluster := range []string{example.Staging, example.Production} {
-		copies[path.Join(repolayout.PathRoot(cluster), repolayout.FileMergeKeys)] = original{build.MergeKeys(), "render/internal/kustomize/merge-keys.yaml"}
+		copies[path.Join(repolayout.PathRoot(cluster), repolayout.FileMergeKeys)] = original{build.MergeKeys(), "repo-layout/kustomize/merge-keys.yaml"}
 	}
 	for name, o := range copies {
 		if files[name] != string(o.text) {
