@@ -7,6 +7,8 @@ import (
 	"maps"
 	"slices"
 	"strings"
+
+	"github.com/espalier-dev/espalier/reconciler/markdown"
 )
 
 // maxLines bounds the list of changes in a commit message.
@@ -16,7 +18,7 @@ const maxLines = 20
 // that changed, [skip ci] so that no pipeline runs for it, and trailers.
 func (w *writer) message(old map[string][]byte) string {
 	var b strings.Builder
-	b.WriteString(quiet(clean(w.subject, 200)) + "\n\n")
+	b.WriteString(markdown.Quiet(markdown.Clean(w.subject, 200)) + "\n\n")
 	lines := w.changes(parse(old), parse(w.files))
 	if len(lines) == 0 {
 		lines = []string{"No Workspace changed."}
@@ -30,7 +32,7 @@ func (w *writer) message(old map[string][]byte) string {
 	}
 	b.WriteString("\n[skip ci]\n\n")
 	trailer := func(key, value string) {
-		if value = clean(value, 300); value != "" {
+		if value = markdown.Clean(value, 300); value != "" {
 			fmt.Fprintf(&b, "%s: %s\n", key, value)
 		}
 	}
@@ -58,7 +60,7 @@ func (w *writer) changes(old, now map[string]document) []string {
 // nameOf reads a name out of a path of ours: what a file says may be tampered with.
 func (w *writer) nameOf(path string) string {
 	name := strings.TrimSuffix(strings.TrimPrefix(path, "workspaces/"), ".yaml")
-	return quiet(clean(strings.TrimPrefix(name, w.Namespace+"/"), 120))
+	return markdown.Quiet(markdown.Clean(strings.TrimPrefix(name, w.Namespace+"/"), 120))
 }
 
 func change(before document, was bool, after document, is bool) string {
@@ -97,19 +99,4 @@ func differences(a, b document) []string {
 	add("tuning", a.Tuning, b.Tuning)
 	add("conditions", a.Conditions, b.Conditions)
 	return names
-}
-
-// quiet parts @ and # from a name after them: forges mail whoever a commit
-// message mentions, and close the issues it names.
-func quiet(s string) string {
-	var b strings.Builder
-	runes := []rune(s)
-	for i, r := range runes {
-		b.WriteRune(r)
-		inWord := i > 0 && isWord(runes[i-1])
-		if (r == '@' && !inWord || r == '#') && i+1 < len(runes) && isWord(runes[i+1]) {
-			b.WriteRune('\u200b')
-		}
-	}
-	return b.String()
 }

@@ -11,6 +11,7 @@ import (
 	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
+	"github.com/espalier-dev/espalier/reconciler/markdown"
 	repolayout "github.com/espalier-dev/espalier/repo-layout"
 	"github.com/espalier-dev/espalier/repo-layout/v1alpha1"
 )
@@ -21,7 +22,7 @@ const maxFindings = 50
 func readme(s Snapshot) []byte {
 	var b bytes.Buffer
 	fmt.Fprintf(&b, "# Model workspaces\n\nCluster %s · RepoSync %s · revision %s\n\n",
-		code(s.Cluster), code(s.Namespace+"/"+s.Name), code(shortRevision(s.Revision)))
+		markdown.Code(s.Cluster), markdown.Code(s.Namespace+"/"+s.Name), markdown.Code(shortRevision(s.Revision)))
 	writeTable(&b, s)
 	writeCost(&b, s.Workspaces)
 	writeReasons(&b, s)
@@ -46,8 +47,8 @@ func writeTable(b *bytes.Buffer, s Snapshot) {
 		w := &s.Workspaces[i]
 		state := StateOf(w)
 		cells := []string{
-			"[" + cell(nameIn(s, w)) + "](" + repolayout.StatusFile(w.Namespace, w.Name) + ")",
-			what(w), cell(shortHash(w.Status.Revision)), glyphs[state] + " " + string(state),
+			"[" + markdown.Cell(nameIn(s, w)) + "](" + repolayout.StatusFile(w.Namespace, w.Name) + ")",
+			what(w), markdown.Cell(shortHash(w.Status.Revision)), glyphs[state] + " " + string(state),
 			instance(w), price(w), result(w), since(w),
 		}
 		b.WriteString("| " + strings.Join(cells, " | ") + " |\n")
@@ -65,39 +66,39 @@ func nameIn(s Snapshot, w *v1alpha1.Workspace) string {
 
 func what(w *v1alpha1.Workspace) string {
 	if task(w) == "" {
-		return none
+		return markdown.None
 	}
-	return task(w) + " " + cell(preset(w))
+	return task(w) + " " + markdown.Cell(preset(w))
 }
 
 func instance(w *v1alpha1.Workspace) string {
 	if s := w.Status.Sizing; s != nil && s.Nodes > 1 && w.Status.Instance != "" {
-		return fmt.Sprintf("%d × %s", s.Nodes, cell(w.Status.Instance))
+		return fmt.Sprintf("%d × %s", s.Nodes, markdown.Cell(w.Status.Instance))
 	}
-	return cell(w.Status.Instance)
+	return markdown.Cell(w.Status.Instance)
 }
 
 func price(w *v1alpha1.Workspace) string {
 	if usd, ok := hourly(w); ok {
 		return dollars(usd)
 	}
-	return none
+	return markdown.None
 }
 
 func result(w *v1alpha1.Workspace) string {
 	switch {
 	case w.Status.Inference != nil && w.Spec.Inference != nil:
-		return cell(w.Status.Inference.Endpoint)
+		return markdown.Cell(w.Status.Inference.Endpoint)
 	case w.Status.Tuning != nil:
-		return cell(shortDigest(w.Status.Tuning.Adapter))
+		return markdown.Cell(shortDigest(w.Status.Tuning.Adapter))
 	}
-	return none
+	return markdown.None
 }
 
 func since(w *v1alpha1.Workspace) string {
 	c := meta.FindStatusCondition(w.Status.Conditions, v1alpha1.ConditionReady)
 	if c == nil || c.LastTransitionTime.IsZero() {
-		return none
+		return markdown.None
 	}
 	return c.LastTransitionTime.UTC().Format("2006-01-02 15:04 UTC")
 }
@@ -178,7 +179,7 @@ func writeReasons(b *bytes.Buffer, s Snapshot) {
 			b.WriteString("## Not ready\n\n")
 			begun = true
 		}
-		fmt.Fprintf(b, "- %s %s: %s\n", glyphs[StateOf(w)], code(nameIn(s, w)), why)
+		fmt.Fprintf(b, "- %s %s: %s\n", glyphs[StateOf(w)], markdown.Code(nameIn(s, w)), why)
 	}
 	if begun {
 		b.WriteString("\n")
@@ -196,16 +197,16 @@ func reason(w *v1alpha1.Workspace) string {
 	case c.Status == metav1.ConditionTrue || c.Message == "":
 		return ""
 	}
-	return text(c.Message) + " (" + text(c.Reason) + ")"
+	return markdown.Text(c.Message) + " (" + markdown.Text(c.Reason) + ")"
 }
 
 func writeHeld(b *bytes.Buffer, s Snapshot) {
 	if s.Held == "" {
 		return
 	}
-	fmt.Fprintf(b, "## Deleting is held\n\n%s\n\nTo approve these deletions at this revision, and no others:\n\n", text(s.Held))
+	fmt.Fprintf(b, "## Deleting is held\n\n%s\n\nTo approve these deletions at this revision, and no others:\n\n", markdown.Text(s.Held))
 	fmt.Fprintf(b, "```sh\nkubectl annotate --overwrite --namespace %s reposync %s %s=%s\n```\n\n",
-		clean(s.Namespace, maxText), clean(s.Name, maxText), repolayout.AnnotationApprovePrune, clean(s.Approval, maxText))
+		markdown.Clean(s.Namespace, markdown.MaxText), markdown.Clean(s.Name, markdown.MaxText), repolayout.AnnotationApprovePrune, markdown.Clean(s.Approval, markdown.MaxText))
 }
 
 func writeFindings(b *bytes.Buffer, findings []v1alpha1.Finding) {
@@ -225,7 +226,7 @@ func writeFindings(b *bytes.Buffer, findings []v1alpha1.Finding) {
 		case f.File != "":
 			place = f.File
 		}
-		fmt.Fprintf(b, "- %s: %s: %s (%s)\n", code(place), text(f.Severity), text(f.Message), text(f.Code))
+		fmt.Fprintf(b, "- %s: %s: %s (%s)\n", markdown.Code(place), markdown.Text(f.Severity), markdown.Text(f.Message), markdown.Text(f.Code))
 	}
 	b.WriteString("\n")
 }

@@ -21,6 +21,7 @@ import (
 	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
+	"github.com/espalier-dev/espalier/reconciler/markdown"
 	repolayout "github.com/espalier-dev/espalier/repo-layout"
 	"github.com/espalier-dev/espalier/repo-layout/v1alpha1"
 )
@@ -161,7 +162,10 @@ func newDocument(w *v1alpha1.Workspace) document {
 }
 
 // plain keeps what somebody wrote readable for people who look at the file.
-func plain(s string) string { return clean(s, maxPlain) }
+// maxPlain bounds one value in a file for programs, in characters.
+const maxPlain = 8192
+
+func plain(s string) string { return markdown.Clean(s, maxPlain) }
 
 func encode(v any) []byte {
 	var b bytes.Buffer

@@ -14,6 +14,7 @@ import (
 	"go.yaml.in/yaml/v3"
 
 	"github.com/espalier-dev/espalier/reconciler/git"
+	"github.com/espalier-dev/espalier/reconciler/markdown"
 	repolayout "github.com/espalier-dev/espalier/repo-layout"
 	"github.com/espalier-dev/espalier/repo-layout/v1alpha1"
 )
@@ -206,7 +207,7 @@ func (w *writer) mayWrite(branch *git.Branch) error {
 	}
 	return w.remote.Errorf(v1alpha1.ReasonReportConflict,
 		"Branch %s of %s is written by RepoSync %s/%s of cluster %s (%s): %s",
-		w.Branch, w.remote.Address(), clean(o.Namespace, 63), clean(o.RepoSync, 63), clean(o.Cluster, 63), whose, advice)
+		w.Branch, w.remote.Address(), markdown.Clean(o.Namespace, 63), markdown.Clean(o.RepoSync, 63), markdown.Clean(o.Cluster, 63), whose, advice)
 }
 
 // statusFiles reads what an earlier report left.

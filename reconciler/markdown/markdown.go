@@ -1,6 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
 
-package report
+// Package markdown makes what somebody else wrote safe to stand in Markdown: a
+// message, a name or a value shows as it was written, and can neither format,
+// link, mention, end a table, nor hide anything.
+//
+// It knows the flavour that forges render, GitHub's, and nothing of Espalier.
+package markdown
 
 import (
 	"strings"
@@ -8,20 +13,17 @@ import (
 	"unicode/utf8"
 )
 
-// maxText bounds one message in the README, in characters.
-const maxText = 600
+// MaxText bounds one message or value, in characters.
+const MaxText = 600
 
-// maxPlain bounds one value in a file for programs, in characters.
-const maxPlain = 8192
+// None is what stands where nothing exists.
+const None = "–"
 
-// none is what stands where nothing exists.
-const none = "–"
-
-// text makes what somebody else wrote safe to stand in Markdown, also within a
+// Text makes what somebody else wrote safe to stand in Markdown, also within a
 // table: it shows as it was written and can neither format, link, mention, close
 // the table, nor hide anything.
-func text(s string) string {
-	s = clean(s, maxText)
+func Text(s string) string {
+	s = Clean(s, MaxText)
 	var b strings.Builder
 	previous := rune(0)
 	for i, r := range s {
@@ -58,15 +60,15 @@ func formats(before string, previous, r, next rune) bool {
 
 func isNumber(s string) bool { return s != "" && strings.Trim(s, "0123456789") == "" }
 
-// cell is code within a table, which ends its cell at a bar even within code, and
+// Cell is code within a table, which ends its cell at a bar even within code, and
 // takes the escape away.
-func cell(s string) string { return strings.ReplaceAll(code(s), "|", `\|`) }
+func Cell(s string) string { return strings.ReplaceAll(Code(s), "|", `\|`) }
 
-// code shows a name or value literally. Empty: a dash.
-func code(s string) string {
-	s = clean(s, maxText)
+// Code shows a name or value literally. Empty: a dash.
+func Code(s string) string {
+	s = Clean(s, MaxText)
 	if s == "" {
-		return none
+		return None
 	}
 	fence := "`"
 	for strings.Contains(s, fence) {
@@ -78,9 +80,9 @@ func code(s string) string {
 	return fence + s + fence
 }
 
-// clean makes one line of a text, without control characters and those that turn
+// Clean makes one line of a text, without control characters and those that turn
 // the direction of reading, of at most limit characters.
-func clean(s string, limit int) string {
+func Clean(s string, limit int) string {
 	s = strings.Map(func(r rune) rune {
 		switch {
 		case unicode.IsSpace(r):
@@ -98,3 +100,18 @@ func clean(s string, limit int) string {
 }
 
 func isWord(r rune) bool { return unicode.IsLetter(r) || unicode.IsDigit(r) }
+
+// Quiet parts @ and # from a name after them: forges mail whoever a commit
+// message mentions, and close the issues it names.
+func Quiet(s string) string {
+	var b strings.Builder
+	runes := []rune(s)
+	for i, r := range runes {
+		b.WriteRune(r)
+		inWord := i > 0 && isWord(runes[i-1])
+		if (r == '@' && !inWord || r == '#') && i+1 < len(runes) && isWord(runes[i+1]) {
+			b.WriteRune('\u200b')
+		}
+	}
+	return b.String()
+}
