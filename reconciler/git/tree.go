@@ -17,6 +17,7 @@ import (
 	"github.com/go-git/go-git/v5/plumbing"
 	"github.com/go-git/go-git/v5/plumbing/filemode"
 	"github.com/go-git/go-git/v5/plumbing/object"
+	"github.com/go-git/go-git/v5/plumbing/storer"
 )
 
 // ErrNotRegular is the error, within an fs.PathError, of opening what is neither
@@ -28,7 +29,7 @@ var ErrNotRegular = errors.New("is a symbolic link or a submodule, which are not
 // and a submodule one of fs.ModeIrregular; neither can be opened or passed
 // through.
 type Tree struct {
-	objects *objects
+	objects storer.EncodedObjectStorer
 	root    plumbing.Hash
 	dirs    sync.Map // plumbing.Hash → *dir: a tree is decoded once
 }
@@ -40,7 +41,7 @@ var (
 	_ fs.ReadLinkFS = (*Tree)(nil)
 )
 
-func newTree(from *objects, root plumbing.Hash) *Tree {
+func newTree(from storer.EncodedObjectStorer, root plumbing.Hash) *Tree {
 	return &Tree{objects: from, root: root}
 }
 
@@ -235,6 +236,9 @@ func (t *Tree) blob(hash plumbing.Hash) ([]byte, error) {
 	o, err := t.objects.EncodedObject(plumbing.BlobObject, hash)
 	if err != nil {
 		return nil, fmt.Errorf("reading blob %s: %w", hash, err)
+	}
+	if o.Size() > DefaultMaxBytes { // a clone is bounded as a whole, a repository on disk is not
+		return nil, fmt.Errorf("reading blob %s: %w", hash, ErrTooLarge)
 	}
 	r, err := o.Reader()
 	if err != nil {
