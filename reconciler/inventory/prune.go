@@ -41,8 +41,9 @@ type PruneDecision struct {
 	Delete []v1alpha1.InventoryEntry
 	// Keep stays in the inventory although Git dropped it.
 	Keep []v1alpha1.InventoryEntry
-	// HeldReason and HeldMessage are set when a person must approve.
-	HeldReason, HeldMessage string
+	// HeldReason, HeldFact and HeldMessage are set when a person must approve: the
+	// fact alone, and the message with what to do in the cluster.
+	HeldReason, HeldFact, HeldMessage string
 }
 
 // DecidePrune is the guard of pruning. While anything fails, nothing is pruned:
@@ -76,6 +77,7 @@ func held(stale []v1alpha1.InventoryEntry, reason string, in PruneInput, what st
 	return PruneDecision{
 		Keep:       stale,
 		HeldReason: reason,
+		HeldFact:   what,
 		HeldMessage: fmt.Sprintf("%s. Put them back, or approve with: kubectl annotate --overwrite reposync NAME %s=%s",
 			what, repolayout.AnnotationApprovePrune, PruneToken(in.Commit, stale)),
 	}

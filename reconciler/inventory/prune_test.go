@@ -106,7 +106,7 @@ func TestDecidePrune(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			got := DecidePrune(c.in)
-			if diff := cmp.Diff(c.want, got, cmpopts.IgnoreFields(PruneDecision{}, "HeldMessage"), cmpopts.EquateEmpty()); diff != "" {
+			if diff := cmp.Diff(c.want, got, cmpopts.IgnoreFields(PruneDecision{}, "HeldFact", "HeldMessage"), cmpopts.EquateEmpty()); diff != "" {
 				t.Errorf("%s\n-want +got:\n%s", c.reason, diff)
 			}
 			if held := got.HeldReason != ""; held != strings.HasSuffix(got.HeldMessage, "="+PruneToken(commit, got.Keep)) {

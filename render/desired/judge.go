@@ -5,6 +5,7 @@ package desired
 import (
 	"fmt"
 	"slices"
+	"strconv"
 	"strings"
 	"sync"
 
@@ -35,6 +36,9 @@ type Workspace struct {
 	// Missing lists the inputs that the spec names and Git does not hold, as
 	// "Secret/name": where Git does not hold them on purpose, the cluster must.
 	Missing []string
+	// Versions number the contents of the Secrets that Git holds, by "Secret/name":
+	// another number is another content.
+	Versions map[string]string
 	// Key identifies everything that the verdict and the rendered objects rest on:
 	// two Workspaces of one key come to the same.
 	Key string
@@ -57,6 +61,10 @@ type State struct {
 	Findings []v1alpha1.Finding
 	// Verdicts are the findings of Judge on Workspaces.
 	Verdicts []v1alpha1.Finding
+	// Region that prices were quoted for, "" for the cheapest of each size, and
+	// Provider of the node pools that Workspaces do not share.
+	Region   string
+	Provider v1alpha1.Provider
 }
 
 // All are all findings on the state, in the order of the files.
@@ -73,8 +81,9 @@ type Judge struct {
 	// Render are the settings of the installation.
 	Render render.Options
 
-	mu    sync.Mutex
-	known map[string]*verdict
+	mu      sync.Mutex
+	known   map[string]*verdict
+	secrets map[string][]string // digests of the contents that were seen, by name
 }
 
 // verdict is what is known of one key.
@@ -86,7 +95,7 @@ type verdict struct {
 // State judges the Workspaces of a revision. Documents and findings are those of
 // Units or Assemble; what collides is judged too, so that its findings are seen.
 func (j *Judge) State(documents []Document, findings []v1alpha1.Finding) State {
-	s := State{Documents: documents, Findings: findings}
+	s := State{Documents: documents, Findings: findings, Region: j.Region, Provider: j.Render.Provider}
 	known := inputsOf(documents)
 	for _, d := range documents {
 		if d.Workspace == nil {
@@ -106,19 +115,27 @@ func (j *Judge) State(documents []Document, findings []v1alpha1.Finding) State {
 type inputs struct {
 	configs map[string]map[string]string
 	pools   map[string]*v1alpha1.GPUNodePoolSpec
-	all     map[string]bool // kind/name
+	secrets map[string]string // digests of their content
+	all     map[string]bool   // kind/name
 }
 
 func inputsOf(documents []Document) inputs {
-	i := inputs{configs: map[string]map[string]string{}, pools: map[string]*v1alpha1.GPUNodePoolSpec{}, all: map[string]bool{}}
+	i := inputs{
+		configs: map[string]map[string]string{}, pools: map[string]*v1alpha1.GPUNodePoolSpec{},
+		secrets: map[string]string{}, all: map[string]bool{},
+	}
 	for _, d := range documents {
 		switch {
 		case d.Pool != nil:
 			i.pools[d.Pool.Name] = &d.Pool.Spec
 		case d.Input != nil:
-			i.all[d.Input.GetKind()+"/"+d.Input.GetName()] = true
-			if d.Input.GetKind() == "ConfigMap" {
-				i.configs[d.Input.GetName()] = dataOf(d.Input)
+			name := d.Input.GetName()
+			i.all[d.Input.GetKind()+"/"+name] = true
+			switch d.Input.GetKind() {
+			case "ConfigMap":
+				i.configs[name] = dataOf(d.Input)
+			case "Secret":
+				i.secrets[name] = check.Sum(d.Input.Object["type"], d.Input.Object["data"], d.Input.Object["stringData"])
 			}
 		}
 	}
@@ -143,10 +160,36 @@ func (j *Judge) workspace(d Document, known inputs) Workspace {
 	}
 	w.Missing = missing(&d.Workspace.Spec, known)
 	pool := known.pools[d.Workspace.Spec.Resource.NodePool]
-	w.Key = check.Sum(d.Workspace.Namespace, d.Workspace.Name, d.Workspace.Spec, w.ConfigMaps, pool, j.Region, j.Render)
+	w.Versions = j.versions(&d.Workspace.Spec, known)
+	w.Key = check.Sum(d.Workspace.Namespace, d.Workspace.Name, d.Workspace.Spec, w.ConfigMaps, pool, w.Versions, j.Region, j.Render)
 	v := j.verdict(w, pool)
 	w.Assessment, w.render = place(v.assessment, d), v.render
 	return w
+}
+
+// versions number the contents that a Secret in Git has had before this Judge, in
+// the place of the cluster's resourceVersion: a rotated credential restarts a
+// service, and nothing that is made of its content is shown.
+func (j *Judge) versions(spec *v1alpha1.WorkspaceSpec, known inputs) map[string]string {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	versions := map[string]string{}
+	for _, name := range spec.Secrets() {
+		digest, ok := known.secrets[name]
+		if !ok {
+			continue
+		}
+		if j.secrets == nil {
+			j.secrets = map[string][]string{}
+		}
+		n := slices.Index(j.secrets[name], digest)
+		if n < 0 {
+			n = len(j.secrets[name])
+			j.secrets[name] = append(j.secrets[name], digest)
+		}
+		versions["Secret/"+name] = strconv.Itoa(n)
+	}
+	return versions
 }
 
 // missing lists the inputs that Git does not hold.
@@ -184,7 +227,7 @@ func (j *Judge) verdict(w Workspace, pool *v1alpha1.GPUNodePoolSpec) *verdict {
 		judged = withoutConfig(judged)
 	}
 	a := check.Workspace(judged, check.Facts{ConfigMaps: w.ConfigMaps, Region: j.Region, Pool: pool}, byField{})
-	in := render.Input{Workspace: judged, Assessment: a, Options: j.Render}
+	in := render.Input{Workspace: judged, Assessment: a, Versions: w.Versions, Options: j.Render}
 	v := &verdict{assessment: a, render: sync.OnceValues(func() (render.Output, error) {
 		usable := a.Usable()
 		if a.Refused() || len(usable) == 0 {

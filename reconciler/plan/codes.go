@@ -1,0 +1,34 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package plan
+
+import (
+	"github.com/espalier-dev/espalier/render/desired"
+)
+
+// Codes of findings on a change. They are stable: scripts and forges match on them.
+const (
+	ModelChanged     = "ModelChanged"     // warning: a live service gets another model
+	NodesReplaced    = "NodesReplaced"    // warning: on other nodes; the old ones go first
+	Rerun            = "Rerun"            // warning: a tuning run begins anew, and is paid again
+	OutputTagReused  = "OutputTagReused"  // warning: a run overwrites the tag that another has pushed
+	ImmutableChanged = "ImmutableChanged" // the API server refuses the change
+	WorkspaceDeleted = "WorkspaceDeleted" // warning: what is lost with it
+	PoolDeleted      = "PoolDeleted"      // warning: shared nodes go
+	PruneHeld        = "PruneHeld"        // warning: deleting waits for a person
+	RollStuck        = "RollStuck"        // warning: a rolling update needs GPUs that the pool does not have
+)
+
+// Codes of notes on what a plan does not know.
+const (
+	QuotaNotChecked   = "QuotaNotChecked"
+	ClusterNotAsked   = "ClusterNotAsked"     // Git is compared with Git
+	PricesAreList     = "PricesAreList"       // what a price leaves out
+	RunLengthUnknown  = "RunLengthUnknown"    // how long a tuning run takes
+	InputNotInGit     = desired.InputNotInGit // a Secret, claim or ConfigMap that Git does not hold
+	BaseBroken        = "BaseBroken"          // what base wants is known in part only
+	HeadBroken        = "HeadBroken"          // what head wants is known in part only
+	RepoSyncChanged   = "RepoSyncChanged"     // takes effect when somebody applies it
+	RepoSyncMissing   = "RepoSyncMissing"     // no path, substitutions or namespace
+	CandidateNotKnown = "CandidateNotKnown"   // which of several instance types was obtained
+)

@@ -1,0 +1,281 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package plan
+
+import (
+	"cmp"
+	"fmt"
+	"slices"
+
+	"github.com/espalier-dev/espalier/render"
+	"github.com/espalier-dev/espalier/render/desired"
+	"github.com/espalier-dev/espalier/repo-layout/finding"
+	"github.com/espalier-dev/espalier/repo-layout/v1alpha1"
+)
+
+// comparer is one comparison under way.
+type comparer struct {
+	base, head Side
+	plan       Plan
+	fates      fates
+	dangers    []v1alpha1.Finding // what the change does
+	notes      []Note
+	unsure     []string // Workspaces of which Git does not know the candidate
+}
+
+// Compare plans the way from base to head. The notes say what the caller could
+// not check.
+func Compare(base, head Side, notes ...Note) Plan {
+	c := &comparer{base: base, head: head, notes: notes}
+	c.plan = Plan{
+		APIVersion: Version, Kind: "Plan",
+		Base: Revision{base.Name, base.Commit}, Head: Revision{head.Name, head.Commit},
+		Changes: []Change{}, Findings: []Finding{}, NotChecked: []Note{},
+	}
+	if head.Sync != nil {
+		c.plan.RepoSync = syncName(head.Sync)
+	}
+	c.fates = c.decideFates()
+	c.workspaces()
+	c.pools()
+	c.inputs()
+	c.sameOutputs()
+	c.findings()
+	c.limits()
+	slices.SortStableFunc(c.plan.Changes, func(a, b Change) int {
+		return cmp.Or(
+			slices.Index(gravity, a.Effect.Kind)-slices.Index(gravity, b.Effect.Kind),
+			cmp.Compare(a.Namespace, b.Namespace), cmp.Compare(a.Name, b.Name), cmp.Compare(a.Kind, b.Kind))
+	})
+	c.plan.Summary.Line = c.plan.line()
+	return c.plan
+}
+
+func syncName(s *v1alpha1.RepoSync) string {
+	if s.Namespace == "" {
+		return s.Name
+	}
+	return s.Namespace + "/" + s.Name
+}
+
+// byName indexes what is wanted: of documents that collide none is.
+func byName(state desired.State) map[string]*desired.Workspace {
+	index := map[string]*desired.Workspace{}
+	for i := range state.Workspaces {
+		if w := &state.Workspaces[i]; !w.Collides {
+			index[w.Workspace.Namespace+"/"+w.Workspace.Name] = w
+		}
+	}
+	return index
+}
+
+func (c *comparer) workspaces() {
+	before, after := byName(c.base.State), byName(c.head.State)
+	for _, name := range union(before, after) {
+		from, to := before[name], after[name]
+		change, listed := c.workspace(from, to)
+		if listed {
+			c.plan.Changes = append(c.plan.Changes, change)
+		}
+		c.plan.Summary.count(change, from, to, listed)
+		c.plan.Summary.Monthly.add(change.Price.Before, change.Price.After, listed)
+	}
+}
+
+// workspace is the change of one Workspace, and whether there is any.
+func (c *comparer) workspace(from, to *desired.Workspace) (Change, bool) {
+	shown := to
+	if to == nil {
+		shown = from
+	}
+	ch := Change{
+		Kind: v1alpha1.WorkspaceKind, Namespace: shown.Workspace.Namespace, Name: shown.Workspace.Name,
+		Task: task(&shown.Workspace.Spec), Words: []string{},
+		Price: Price{Before: amount(from, c.base.State.Provider), After: amount(to, c.head.State.Provider)},
+		Quota: noQuota,
+	}
+	ch.File, ch.Line = at(shown.Document, "")
+	if from != nil && to != nil && from.Key == to.Key {
+		if ch.Words = describe(*from, *to); len(ch.Words) == 0 {
+			return ch, false
+		}
+	}
+	switch {
+	case to == nil:
+		c.deleted(&ch, from)
+		return ch, true
+	case from == nil:
+		ch.Words = introduce(*to)
+		c.created(&ch, to)
+	default:
+		ch.Words = describe(*from, *to)
+		c.changed(&ch, from, to)
+	}
+	ch.fit(to)
+	if ch.Effect.Kind == Created || ch.Effect.Kind == Reruns {
+		ch.Price.Run, _ = runPrice(to)
+	}
+	return ch, true
+}
+
+// noQuota is what a plan without credentials knows of the cloud's limits.
+var noQuota = Quota{Message: "not checked: no credentials"}
+
+// fit shows the verdict on the candidate that is rendered.
+func (ch *Change) fit(w *desired.Workspace) {
+	a := w.Assessment
+	status := a.Status(-1)
+	if c := a.Candidates; a.Refused() && len(c) > 0 {
+		status.Message = c[0].Fit.Sum() // why it is refused is a finding
+	}
+	ch.Fit = &Fit{
+		Verdict: status.Verdict, Sum: status.Message, InstanceType: status.InstanceType,
+		Nodes: int(status.Nodes), Candidates: len(a.Usable()),
+	}
+	if c, ok := chosen(w); ok {
+		ch.Driver = driver(c.Instance.Driver, a.Runtime.Requires.MinDriver, a.Runtime.Name+" "+a.Runtime.Version)
+	}
+}
+
+func driver(has string, needs int, runtime string) string {
+	if has == "" {
+		return fmt.Sprintf("not known; %s needs %d", runtime, needs)
+	}
+	return fmt.Sprintf("%s runs %s (needs %d)", has, runtime, needs)
+}
+
+// renderedOf renders a Workspace that is not refused.
+func renderedOf(w *desired.Workspace) (rendered, render.Output, error) {
+	out, err := w.Render()
+	if err != nil {
+		return rendered{}, out, err
+	}
+	return read(out), out, nil
+}
+
+func (c *comparer) created(ch *Change, to *desired.Workspace) {
+	is, out, err := renderedOf(to)
+	if err != nil {
+		ch.Effect = Effect{Kind: Refused, Message: "no node is requested"}
+		ch.Price.After = nil
+		return
+	}
+	ch.Diff = diff(nil, out.Objects())
+	ch.Effect = Effect{Kind: Created, Message: is.begins(to)}
+}
+
+// begins says what a new Workspace sets off.
+func (r rendered) begins(w *desired.Workspace) string {
+	spec := w.Workspace.Spec
+	switch {
+	case spec.Suspend:
+		return "suspended: no node is bought before it is resumed"
+	case spec.Tuning != nil:
+		return r.nodesWanted() + ", the run begins, and the adapter goes to " + spec.Tuning.Output.Image + claimOf(spec.Tuning.Output.Claim) + "; the nodes are given back when it is done"
+	}
+	return r.nodesWanted() + ", and " + endpoint(w) + " answers when the model is loaded"
+}
+
+func endpoint(w *desired.Workspace) string {
+	return "http://" + w.Workspace.Name + "." + w.Workspace.Namespace + ".svc/v1"
+}
+
+func (c *comparer) changed(ch *Change, from, to *desired.Workspace) {
+	is, out, err := renderedOf(to)
+	if err != nil {
+		ch.Effect = Effect{Kind: Refused, Message: "nothing of the change is applied; what runs, runs on"}
+		ch.Price.After = ch.Price.Before
+		return
+	}
+	was, before, err := renderedOf(from)
+	if err != nil {
+		ch.Diff = diff(nil, out.Objects())
+		ch.Effect = Effect{Kind: Created, Message: "refused until now: " + is.begins(to)}
+		return
+	}
+	ch.Diff = diff(before.Objects(), out.Objects())
+	t := transition{from: from, to: to, was: was, is: is}
+	if ch.Effect = t.effect(); ch.Effect.Kind == Refused {
+		ch.Price.After = ch.Price.Before
+	}
+	c.danger(t, ch)
+}
+
+// deleted says what is lost with a Workspace that head no longer has.
+func (c *comparer) deleted(ch *Change, from *desired.Workspace) {
+	ch.Words, ch.Effect = []string{"removed"}, c.fates.of(from.Document)
+	if c.broken(from.Document) {
+		ch.Words = []string{"cannot be read"}
+		ch.Effect = Effect{Kind: Refused, Message: "its document has errors: nothing of it is applied; what runs, runs on"}
+	}
+	if ch.Effect.Kind != Deleted {
+		ch.Price.After = ch.Price.Before
+		return
+	}
+	if _, out, err := renderedOf(from); err == nil {
+		ch.Diff = diff(out.Objects(), nil)
+	}
+	lost := losses(from)
+	ch.Effect.Message = lost
+	ch.Effect.Downtime = from.Workspace.Spec.Inference != nil
+	c.warn(WorkspaceDeleted, from.Document, "", "%s is deleted with %s", ch.Name, belongings(from))
+}
+
+// belongings names what goes with a Workspace, in a word.
+func belongings(w *desired.Workspace) string {
+	if w.Workspace.Spec.Tuning != nil {
+		return "a run that is under way, and its checkpoints where they were published"
+	}
+	return "its endpoint " + endpoint(w)
+}
+
+// broken says that head has the document and cannot read it.
+func (c *comparer) broken(d desired.Document) bool {
+	file := fileOf(d)
+	return slices.ContainsFunc(c.head.State.Findings, func(f v1alpha1.Finding) bool {
+		return f.Severity == finding.Error && (f.Object == objectOf(d) || f.Object == d.Kind()+"/"+d.ObjectName() || f.File == file && f.Object == "")
+	})
+}
+
+// losses is what goes with a Workspace: the order is that of its finalizer.
+func losses(w *desired.Workspace) string {
+	t := w.Workspace.Spec.Tuning
+	if t == nil {
+		return endpoint(w) + " no longer answers; the pods go, then the nodes are given back"
+	}
+	kept := "the published adapter stays at " + t.Output.Image
+	if t.Output.Claim != "" {
+		kept = "what is written to claim " + t.Output.Claim + " stays"
+	}
+	return "a run that is under way ends; its checkpoints (claim " + w.Workspace.Name + "-work) are kept where nothing was published yet and deleted otherwise; " + kept
+}
+
+// warn and refuse add a finding on what the change does, at a field of a document.
+func (c *comparer) warn(code string, d desired.Document, fieldPath, format string, args ...any) {
+	c.dangers = append(c.dangers, finding.Warningf(code, "", format, args...).At(placeOf(d, fieldPath), objectOf(d)))
+}
+
+func (c *comparer) refuse(code string, d desired.Document, fieldPath, format string, args ...any) {
+	c.dangers = append(c.dangers, finding.Errorf(code, "", format, args...).At(placeOf(d, fieldPath), objectOf(d)))
+}
+
+// fixedPlace is one place, so that a message need not lead with a field.
+type fixedPlace struct {
+	file string
+	line int
+}
+
+// At returns the place for every field.
+func (p fixedPlace) At(string) (string, int) { return p.file, p.line }
+
+func placeOf(d desired.Document, fieldPath string) finding.Position {
+	file, line := at(d, fieldPath)
+	return fixedPlace{file, line}
+}
+
+func objectOf(d desired.Document) string {
+	if ns := d.Namespace(); ns != "" {
+		return d.Kind() + "/" + ns + "/" + d.ObjectName()
+	}
+	return d.Kind() + "/" + d.ObjectName()
+}

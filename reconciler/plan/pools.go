@@ -1,0 +1,179 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package plan
+
+import (
+	"fmt"
+	"maps"
+	"reflect"
+	"slices"
+	"strings"
+
+	"github.com/espalier-dev/espalier/render/desired"
+	"github.com/espalier-dev/espalier/repo-layout/v1alpha1"
+)
+
+// pools compares the GPUNodePools that Git declares.
+func (c *comparer) pools() {
+	before, after := poolsOf(c.base.State), poolsOf(c.head.State)
+	for _, name := range union(before, after) {
+		from, was := before[name]
+		to, is := after[name]
+		if !is {
+			to = from
+		}
+		ch := Change{
+			Kind: v1alpha1.GPUNodePoolKind, Namespace: to.Pool.Namespace, Name: to.Pool.Name, Words: []string{}, Quota: noQuota,
+		}
+		ch.File, ch.Line = at(to, "")
+		if was {
+			ch.Price.Before = poolAmount(from.Pool, c.base.State.Region)
+		}
+		if is {
+			ch.Price.After = poolAmount(to.Pool, c.head.State.Region)
+		}
+		changes := !was || !is || !reflect.DeepEqual(from.Pool.Spec, to.Pool.Spec)
+		switch {
+		case !changes:
+		case !was:
+			ch.Words = []string{"declared: " + poolWords(readSpec(&to.Pool.Spec))}
+			ch.Effect = Effect{Kind: Created, Message: rendered{pool: readSpec(&to.Pool.Spec)}.nodesWanted() + ", whether or not a Workspace uses them"}
+		case !is:
+			c.poolDeleted(&ch, from)
+		default:
+			c.poolChanged(&ch, from, to)
+		}
+		if changes {
+			c.plan.Changes = append(c.plan.Changes, ch)
+		}
+		c.plan.Summary.Monthly.add(ch.Price.Before, ch.Price.After, changes)
+	}
+}
+
+func poolsOf(s desired.State) map[string]desired.Document {
+	index := map[string]desired.Document{}
+	for _, d := range s.Documents {
+		if d.Pool != nil && !d.Collides {
+			index[d.Pool.Namespace+"/"+d.Pool.Name] = d
+		}
+	}
+	return index
+}
+
+// readSpec reads a declared pool as a rendered one is read.
+func readSpec(s *v1alpha1.GPUNodePoolSpec) *pool {
+	p := &pool{provider: string(s.Provider), labels: s.NodeLabels, replicas: 1}
+	if s.Replicas != nil {
+		p.replicas = int64(*s.Replicas)
+	}
+	for _, c := range s.Candidates {
+		priority := c.Priority
+		if priority == "" {
+			priority = v1alpha1.OnDemand
+		}
+		p.candidates = append(p.candidates, candidate{c.InstanceType, string(priority), joined(slices.Sorted(slices.Values(c.Zones)))})
+	}
+	return p
+}
+
+func poolWords(p *pool) string {
+	var names []string
+	for _, c := range p.candidates {
+		names = append(names, c.String())
+	}
+	return fmt.Sprintf("%s of %s", counted(int(p.replicas), "node", "nodes"), strings.Join(names, ", then "))
+}
+
+// users names the Workspaces of a state that share a pool.
+func users(s desired.State, name string) (all []string, services bool) {
+	for _, w := range s.Workspaces {
+		if w.Workspace.Spec.Resource.NodePool == name {
+			all = append(all, w.Workspace.Name)
+			services = services || w.Workspace.Spec.Inference != nil
+		}
+	}
+	return all, services
+}
+
+func (c *comparer) poolDeleted(ch *Change, from desired.Document) {
+	ch.Words = []string{"removed"}
+	ch.Effect = c.fates.of(from)
+	if ch.Effect.Kind != Deleted {
+		ch.Price.After = ch.Price.Before
+		return
+	}
+	ch.Effect.Message = "the nodes are given back, once no pod of others runs on them"
+	if from.Pool.Spec.Provider == v1alpha1.ProviderExisting {
+		ch.Effect.Message = "the nodes exist without it and stay"
+	}
+	if left, services := users(c.head.State, ch.Name); len(left) > 0 {
+		ch.Effect.Downtime = services
+		ch.Effect.Message += "; Workspaces that still name it lose their nodes: " + joined(left)
+	}
+	c.warn(PoolDeleted, from, "", "GPUNodePool %s is deleted: %s", ch.Name, ch.Effect.Message)
+}
+
+func (c *comparer) poolChanged(ch *Change, from, to desired.Document) {
+	was, is := readSpec(&from.Pool.Spec), readSpec(&to.Pool.Spec)
+	var w words
+	w.change("provider", was.provider, is.provider)
+	w.change("nodes", fmt.Sprint(was.replicas), fmt.Sprint(is.replicas))
+	if !slices.Equal(was.candidates, is.candidates) {
+		w.add("candidates %s → %s", candidatesOf(was), candidatesOf(is))
+	}
+	fixed := fixedOf(from.Pool.Spec, to.Pool.Spec)
+	w = append(w, fixed...)
+	if len(w) == 0 {
+		w.add("settings")
+	}
+	ch.Words = w
+	on, services := users(c.head.State, ch.Name)
+	affected := ""
+	if len(on) > 0 {
+		affected = "; on it are " + joined(on)
+	}
+	t := transition{was: rendered{pool: was}, is: rendered{pool: is}}
+	old, now, moved := t.replaced()
+	switch {
+	case was.provider != is.provider:
+		ch.Effect = Effect{Kind: Refused, Message: "the API server refuses another provider: declare a pool of another name; the pool stays as it is"}
+		ch.Price.After = ch.Price.Before
+		c.refuse(ImmutableChanged, to, "spec.provider", "the provider of GPUNodePool %s cannot be changed from %s to %s: the API server refuses it; declare a pool of another name, and move the Workspaces to it", ch.Name, was.provider, is.provider)
+	case moved:
+		ch.Effect = Effect{Kind: Replaced, Downtime: services, Message: fmt.Sprintf("the nodes of %s are given back first, then %s is requested%s%s", old, now, affected, failing(services))}
+		c.warn(NodesReplaced, to, "spec.candidates", "GPUNodePool %s gets other nodes: the old ones go first%s", ch.Name, affected)
+	case len(fixed) > 0 && is.provider == string(v1alpha1.ProviderAKS):
+		ch.Effect = Effect{Kind: Configured, Message: "nodes that exist keep their " + joined(fixed) + ": the pool says Drifted until it is replaced" + affected}
+	case was.replicas != is.replicas:
+		ch.Effect = Effect{Kind: Scales, Message: fmt.Sprintf("%d → %s%s", was.replicas, counted(int(is.replicas), "node", "nodes"), affected)}
+	default:
+		ch.Effect = Effect{Kind: Configured, Message: "no node is replaced" + affected}
+	}
+}
+
+func failing(services bool) string {
+	if services {
+		return ", and requests fail meanwhile"
+	}
+	return ""
+}
+
+func candidatesOf(p *pool) string {
+	var names []string
+	for _, c := range p.candidates {
+		names = append(names, c.String())
+	}
+	return strings.Join(names, ", then ")
+}
+
+// fixedOf names what a cloud cannot change on nodes that exist.
+func fixedOf(was, is v1alpha1.GPUNodePoolSpec) []string {
+	var names []string
+	if was.OSDiskSizeGiB != is.OSDiskSizeGiB {
+		names = append(names, "system disk")
+	}
+	if !maps.Equal(was.NodeLabels, is.NodeLabels) {
+		names = append(names, "node labels")
+	}
+	return names
+}

@@ -1,0 +1,277 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package plan_test
+
+import (
+	"strings"
+	"testing"
+	"testing/fstest"
+
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	"github.com/espalier-dev/espalier/reconciler/plan"
+	"github.com/espalier-dev/espalier/render"
+	"github.com/espalier-dev/espalier/render/build"
+	"github.com/espalier-dev/espalier/render/desired"
+	"github.com/espalier-dev/espalier/repo-layout/v1alpha1"
+)
+
+// files of one revision, by path.
+type files map[string]string
+
+// with is the files with others over them; "" removes one.
+func (f files) with(more files) files {
+	out := files{}
+	for name, text := range f {
+		out[name] = text
+	}
+	for name, text := range more {
+		out[name] = text
+		if text == "" {
+			delete(out, name)
+		}
+	}
+	return out
+}
+
+const revision = "0123456789abcdef0123456789abcdef01234567"
+
+// service is a Workspace that serves; edits are old, new pairs of its text.
+func service(name string, edits ...string) string {
+	return strings.NewReplacer(append(edits, "NAME", name)...).Replace(`apiVersion: espalier.dev/v1alpha1
+kind: Workspace
+metadata:
+  name: NAME
+spec:
+  resource:
+    instanceType: Standard_NC24ads_A100_v4
+  inference:
+    preset: phi-4-mini-instruct
+    revision: ` + revision + `
+    replicas: 1
+`)
+}
+
+// run is a Workspace that tunes.
+func run(name string, edits ...string) string {
+	return strings.NewReplacer(append(edits, "NAME", name)...).Replace(`apiVersion: espalier.dev/v1alpha1
+kind: Workspace
+metadata:
+  name: NAME
+spec:
+  resource:
+    instanceType: Standard_NC4as_T4_v3
+  tuning:
+    preset: phi-3-mini-128k-instruct
+    revision: ` + revision + `
+    method: qlora
+    input:
+      urls: ["https://data.example.com/dolly.parquet?token=hidden"]
+    output:
+      image: registry.example.com/models/NAME:1
+      pushSecret: push
+`)
+}
+
+const sharedPool = `apiVersion: espalier.dev/v1alpha1
+kind: GPUNodePool
+metadata:
+  name: shared
+spec:
+  provider: aks
+  replicas: 2
+  candidates:
+  - instanceType: Standard_NC24ads_A100_v4
+`
+
+func configMap(name, key, text string) string {
+	return "apiVersion: v1\nkind: ConfigMap\nmetadata:\n  name: " + name + "\ndata:\n  " + key + ": |\n    " + strings.ReplaceAll(text, "\n", "\n    ") + "\n"
+}
+
+// team is the RepoSync of the scenarios.
+func team(change ...func(*v1alpha1.RepoSync)) *v1alpha1.RepoSync {
+	s := &v1alpha1.RepoSync{ObjectMeta: metav1.ObjectMeta{Namespace: "models", Name: "team"}}
+	for _, c := range change {
+		c(s)
+	}
+	return s
+}
+
+// scenario is a way from one revision to another.
+type scenario struct {
+	reason     string
+	base, head files
+	baseSync   *v1alpha1.RepoSync // nil: that of head
+	sync       *v1alpha1.RepoSync // nil: team()
+}
+
+func (s scenario) plan(t testing.TB) plan.Plan {
+	t.Helper()
+	judge := &desired.Judge{Region: "eastus", Render: render.Options{Provider: v1alpha1.ProviderAKS, HelperImage: "registry.example.com/espalier@sha256:" + strings.Repeat("0", 64)}}
+	sync := s.sync
+	if sync == nil {
+		sync = team()
+	}
+	baseSync := s.baseSync
+	if baseSync == nil {
+		baseSync = sync
+	}
+	return plan.Compare(
+		plan.Side{Name: "main", Commit: strings.Repeat("a", 40), Sync: baseSync, State: state(t, judge, baseSync, s.base)},
+		plan.Side{Name: "change", Commit: strings.Repeat("b", 40), Sync: sync, State: state(t, judge, sync, s.head)},
+	)
+}
+
+func state(t testing.TB, judge *desired.Judge, sync *v1alpha1.RepoSync, f files) desired.State {
+	t.Helper()
+	tree := fstest.MapFS{".keep": &fstest.MapFile{}}
+	for name, text := range f {
+		tree[name] = &fstest.MapFile{Data: []byte(text)}
+	}
+	units, err := build.Build(t.Context(), tree, ".", build.DefaultLimits())
+	if err != nil {
+		t.Fatal(err)
+	}
+	documents, findings := desired.Units(sync, units)
+	return judge.State(documents, findings)
+}
+
+var twoServices = files{"a/workspace.yaml": service("a"), "b/workspace.yaml": service("b")}
+
+// scenarios, each with golden files in every form.
+var scenarios = map[string]scenario{
+	"NothingChanges": {
+		reason: "A comment and a moved line are no change.",
+		base:   twoServices,
+		head:   twoServices.with(files{"a/workspace.yaml": "# a comment\n" + service("a")}),
+	},
+	"NewService": {
+		reason: "What is bought, what it costs, and where it answers.",
+		base:   twoServices,
+		head:   twoServices.with(files{"c/workspace.yaml": service("c")}),
+	},
+	"Replicas": {
+		reason: "More copies restart nothing.",
+		base:   twoServices,
+		head:   twoServices.with(files{"a/workspace.yaml": service("a", "replicas: 1", "replicas: 3")}),
+	},
+	"Model": {
+		reason: "Another model answers under another name, after a restart.",
+		base:   twoServices,
+		head:   twoServices.with(files{"a/workspace.yaml": service("a", "phi-4-mini-instruct", "qwen3-8b-awq")}),
+	},
+	"Instance": {
+		reason: "Other nodes: the old ones go first.",
+		base:   twoServices,
+		head:   twoServices.with(files{"a/workspace.yaml": service("a", "Standard_NC24ads_A100_v4", "Standard_NC40ads_H100_v5")}),
+	},
+	"RetiredSize": {
+		reason: "Refused before anyone pays, with what would work.",
+		base:   twoServices,
+		head:   twoServices.with(files{"a/workspace.yaml": service("a", "Standard_NC24ads_A100_v4", "Standard_NC6s_v3")}),
+	},
+	"Deleted": {
+		reason: "One that goes, and what is lost.",
+		base:   twoServices.with(files{"t/workspace.yaml": run("t")}),
+		head:   twoServices.with(files{"b/workspace.yaml": ""}),
+	},
+	"Emptied": {
+		reason: "A folder that holds nothing deletes nothing unasked.",
+		base:   twoServices,
+		head:   files{},
+	},
+	"PruneOff": {
+		reason: "Without pruning it stays, and goes on costing.",
+		base:   twoServices,
+		head:   twoServices.with(files{"b/workspace.yaml": ""}),
+		sync:   team(func(s *v1alpha1.RepoSync) { no := false; s.Spec.Prune = &no }),
+	},
+	"Moved": {
+		reason: "A renamed file changes nothing that runs.",
+		base:   twoServices,
+		head:   files{"a/workspace.yaml": service("a"), "team/b.yaml": service("b")},
+	},
+	"Rerun": {
+		reason: "Other inputs are another run, paid again, and the tag is overwritten.",
+		base:   files{"t/workspace.yaml": run("t")},
+		head:   files{"t/workspace.yaml": run("t", "method: qlora", "method: lora", "Standard_NC4as_T4_v3", "Standard_NC24ads_A100_v4")},
+	},
+	"RunOtherNodes": {
+		reason: "The same inputs on other nodes repeat nothing.",
+		base:   files{"t/workspace.yaml": run("t")},
+		head:   files{"t/workspace.yaml": run("t", "Standard_NC4as_T4_v3", "Standard_NC24ads_A100_v4")},
+	},
+	"BoundedRun": {
+		reason: "A number of steps bounds the price of a run.",
+		base:   files{},
+		head: files{
+			"config.yaml": configMap("steps", "training_config.yaml", "training_config:\n  TrainingArguments:\n    max_steps: 100"),
+			"t.yaml":      run("t") + "    config: steps\n",
+		},
+	},
+	"ConfigMap": {
+		reason: "A change of the content reaches the pods.",
+		base: files{
+			"config.yaml": configMap("settings", "inference_config.yaml", "vllm:\n  max-num-seqs: 64"),
+			"a.yaml":      service("a") + "    config: settings\n",
+		},
+		head: files{
+			"config.yaml": configMap("settings", "inference_config.yaml", "vllm:\n  max-num-seqs: 128\n  enforce-eager: true"),
+			"a.yaml":      service("a") + "    config: settings\n",
+		},
+	},
+	"BrokenHead": {
+		reason: "What is broken is said, what is good beside it is planned, and nothing is pruned.",
+		base:   twoServices.with(files{"c.yaml": service("c")}),
+		head: twoServices.with(files{
+			"a/workspace.yaml": service("a", "replicas: 1", "replicas: 2"),
+			"b/workspace.yaml": service("b", "preset:", "presett:"),
+		}),
+	},
+	"BrokenBase": {
+		reason: "What was wrong before and still is refuses, and is marked.",
+		base:   twoServices.with(files{"b/workspace.yaml": service("b", "preset:", "presett:")}),
+		head: files{
+			"a/workspace.yaml": service("a", "replicas: 1", "replicas: 2"),
+			"b/workspace.yaml": service("b", "preset:", "presett:"),
+		},
+	},
+	"Fixed": {
+		reason: "A refusal is mended by the line of the RepoSync that moves the fleet.",
+		base:   files{"old.yaml": service("old", "Standard_NC24ads_A100_v4", "Standard_NC6s_v3")},
+		head:   files{"old.yaml": service("old", "Standard_NC24ads_A100_v4", "Standard_NC6s_v3")},
+		sync: team(func(s *v1alpha1.RepoSync) {
+			s.Spec.Substitutions = map[string]string{"Standard_NC6s_v3": "Standard_NC4as_T4_v3"}
+		}),
+		baseSync: team(),
+	},
+	"OtherTask": {
+		reason: "The API server refuses to turn one into the other.",
+		base:   files{"a.yaml": service("a")},
+		head:   files{"a.yaml": run("a")},
+	},
+	"Pool": {
+		reason: "A shared pool is bought whether or not it is used, and what is on it has no price of its own.",
+		base:   files{"pool.yaml": sharedPool, "a.yaml": service("a", "instanceType: Standard_NC24ads_A100_v4", "nodePool: shared")},
+		head: files{
+			"pool.yaml": strings.NewReplacer("replicas: 2", "replicas: 3", "Standard_NC24ads_A100_v4", "Standard_NC40ads_H100_v5").Replace(sharedPool),
+			"a.yaml":    service("a", "instanceType: Standard_NC24ads_A100_v4", "nodePool: shared"),
+		},
+	},
+	"PoolProvider": {
+		reason: "The provider of a pool cannot be changed.",
+		base:   files{"pool.yaml": sharedPool},
+		head:   files{"pool.yaml": strings.Replace(sharedPool, "provider: aks", "provider: existing\n  nodeLabels: {gpu: a100}", 1)},
+	},
+	"Suspended": {
+		reason: "Suspending stops the spending, and the service.",
+		base:   twoServices,
+		head:   twoServices.with(files{"a/workspace.yaml": service("a") + "  suspend: true\n"}),
+	},
+	"Spot": {
+		reason: "A spot node without a published price costs at most the list price.",
+		base:   files{},
+		head: files{"a.yaml": service("a", "instanceType: Standard_NC24ads_A100_v4",
+			"candidates:\n    - {instanceType: Standard_NC24ads_A100_v4, priority: Spot}\n    - {instanceType: Standard_NC24ads_A100_v4}")},
+	},
+}

@@ -1,0 +1,351 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package plan
+
+import (
+	"fmt"
+	"maps"
+	"net/url"
+	"path"
+	"reflect"
+	"slices"
+	"strings"
+
+	"github.com/espalier-dev/espalier/gpu/fit"
+	"github.com/espalier-dev/espalier/render/desired"
+	repolayout "github.com/espalier-dev/espalier/repo-layout"
+	"github.com/espalier-dev/espalier/repo-layout/v1alpha1"
+)
+
+// words collects what changes, in the words of the spec.
+type words []string
+
+func (w *words) add(format string, args ...any) { *w = append(*w, fmt.Sprintf(format, args...)) }
+
+// change adds "name a → b" where the two differ; "" reads as none.
+func (w *words) change(name, a, b string) {
+	if a == b {
+		return
+	}
+	if a == "" {
+		a = "none"
+	}
+	if b == "" {
+		b = "none"
+	}
+	w.add("%s %s → %s", name, a, b)
+}
+
+// describe says what differs between two Workspaces of one name.
+func describe(was, is desired.Workspace) []string {
+	var w words
+	a, b := &was.Workspace.Spec, &is.Workspace.Spec
+	w.change("task", task(a), task(b))
+	w.model(was, is)
+	w.resource(a.Resource, b.Resource)
+	if moved := is.Workspace.Annotations[repolayout.AnnotationSubstituted]; moved != was.Workspace.Annotations[repolayout.AnnotationSubstituted] && moved != "" {
+		w.add("substituted by the RepoSync: %s", moved)
+	}
+	if a.Inference != nil && b.Inference != nil {
+		w.inference(a.Inference, b.Inference)
+	}
+	if a.Tuning != nil && b.Tuning != nil {
+		w.tuning(a.Tuning, b.Tuning)
+	}
+	w.config(was, is)
+	w.rest(was, is)
+	return w
+}
+
+func task(s *v1alpha1.WorkspaceSpec) string {
+	if s.Tuning != nil {
+		return "tuning"
+	}
+	return "inference"
+}
+
+func (w *words) model(was, is desired.Workspace) {
+	a, b := was.Workspace.Spec.Model(), is.Workspace.Spec.Model()
+	if a == nil || b == nil {
+		return
+	}
+	w.change("model", modelOf(a), modelOf(b))
+	before, after := was.Assessment.Resolved, is.Assessment.Resolved
+	w.change("revision", short(before.ModelRevision), short(after.ModelRevision))
+	if before.Runtime == after.Runtime {
+		w.change(after.Runtime, before.Version, after.Version)
+	}
+	w.change("access secret", a.AccessSecret, b.AccessSecret)
+}
+
+// modelOf names a model as the spec does.
+func modelOf(m *v1alpha1.ModelRef) string {
+	if m.Model != nil {
+		return m.Model.ID
+	}
+	return m.Preset
+}
+
+// short is the beginning of a commit hash.
+func short(hash string) string { return hash[:min(len(hash), 7)] }
+
+func (w *words) resource(a, b v1alpha1.ResourceSpec) {
+	w.change("instance", instances(a), instances(b))
+	w.change("node pool", a.NodePool, b.NodePool)
+	if a.Count != b.Count {
+		w.change("count", count(a.Count), count(b.Count))
+	}
+	if !reflect.DeepEqual(a.LabelSelector, b.LabelSelector) {
+		w.add("node labels")
+	}
+}
+
+func count(n int32) string {
+	if n == 0 {
+		return "computed"
+	}
+	return fmt.Sprint(n)
+}
+
+func instances(r v1alpha1.ResourceSpec) string {
+	var list []string
+	for _, c := range r.CandidateList() {
+		list = append(list, candidate{c.InstanceType, string(c.Priority), joined(c.Zones)}.String())
+	}
+	return strings.Join(list, ", then ")
+}
+
+func (w *words) inference(a, b *v1alpha1.InferenceSpec) {
+	w.change("replicas", fmt.Sprint(replicas(a)), fmt.Sprint(replicas(b)))
+	w.change("context", tokens(a.ContextLength), tokens(b.ContextLength))
+	w.adapters(a.Adapters, b.Adapters)
+}
+
+func replicas(s *v1alpha1.InferenceSpec) int32 {
+	if s.Replicas == nil {
+		return 1
+	}
+	return *s.Replicas
+}
+
+func tokens(n int32) string {
+	if n == 0 {
+		return "the longest that fits"
+	}
+	return fit.Thousands(int64(n))
+}
+
+func (w *words) adapters(a, b []v1alpha1.Adapter) {
+	byName := func(list []v1alpha1.Adapter) map[string]string {
+		m := map[string]string{}
+		for _, x := range list {
+			m[x.Name] = x.Image
+		}
+		return m
+	}
+	before, after := byName(a), byName(b)
+	for _, name := range union(before, after) {
+		w.keyed("adapter", name, before, after)
+	}
+}
+
+// keyed says what became of one entry of a map.
+func (w *words) keyed(what, name string, before, after map[string]string) {
+	old, was := before[name]
+	now, is := after[name]
+	switch {
+	case !was && now == "":
+		w.add("%s %s added", what, name)
+	case !was:
+		w.add("%s %s added (%s)", what, name, brief(now))
+	case !is:
+		w.add("%s %s removed", what, name)
+	case old != now:
+		w.add("%s %s %s → %s", what, name, brief(old), brief(now))
+	}
+}
+
+// brief bounds a value in a sentence, in bytes.
+func brief(s string) string {
+	const most = 80
+	if s == "" {
+		return "without a value"
+	}
+	if len(s) > most {
+		return strings.ToValidUTF8(s[:most], "") + "…"
+	}
+	return s
+}
+
+func union[V any](a, b map[string]V) []string {
+	keys := slices.Sorted(maps.Keys(a))
+	for k := range b {
+		if _, ok := a[k]; !ok {
+			keys = append(keys, k)
+		}
+	}
+	slices.Sort(keys)
+	return keys
+}
+
+func (w *words) tuning(a, b *v1alpha1.TuningSpec) {
+	w.change("method", string(a.Method), string(b.Method))
+	w.change("data", dataOf(a.Input), dataOf(b.Input))
+	w.change("output", a.Output.Image+claimOf(a.Output.Claim), b.Output.Image+claimOf(b.Output.Claim))
+	w.change("push secret", a.Output.PushSecret, b.Output.PushSecret)
+}
+
+func claimOf(name string) string {
+	if name == "" {
+		return ""
+	}
+	return "claim " + name
+}
+
+// dataOf names training data without the query of an address, which may be a
+// credential.
+func dataOf(in v1alpha1.DataSource) string {
+	var files []string
+	for _, address := range in.URLs {
+		u, err := url.Parse(address)
+		if err != nil {
+			files = append(files, "an address")
+			continue
+		}
+		name := u.Host + "/…/" + path.Base(u.Path)
+		if u.RawQuery != "" {
+			name += "?…"
+		}
+		files = append(files, name)
+	}
+	if in.Claim != "" {
+		files = append(files, claimOf(in.Claim))
+	}
+	if in.Image != "" {
+		files = append(files, in.Image)
+	}
+	return joined(files)
+}
+
+// config compares what the ConfigMap is read as: arguments of vLLM, or settings
+// of the trainer. Where that is the same and the content is not, it says so.
+func (w *words) config(was, is desired.Workspace) {
+	if task(&was.Workspace.Spec) != task(&is.Workspace.Spec) {
+		return
+	}
+	before, after := settingsOf(was), settingsOf(is)
+	said := len(*w)
+	for _, key := range union(before, after) {
+		w.keyed("config", key, before, after)
+	}
+	a, b := was.ConfigMaps[was.Workspace.Spec.ConfigName()], is.ConfigMaps[is.Workspace.Spec.ConfigName()]
+	switch {
+	case len(*w) > said:
+	case !maps.Equal(a, b):
+		w.add("text of the configuration")
+	case a == nil || b == nil:
+		w.change("config", was.Workspace.Spec.ConfigName(), is.Workspace.Spec.ConfigName())
+	}
+	if !maps.Equal(was.ConfigMaps[was.Workspace.Spec.LockName()], is.ConfigMaps[is.Workspace.Spec.LockName()]) {
+		w.add("lock file of the model")
+	}
+}
+
+func settingsOf(w desired.Workspace) map[string]string {
+	all := maps.Clone(w.Assessment.Serving.Args)
+	if w.Workspace.Spec.Tuning == nil {
+		return all
+	}
+	t := w.Assessment.Training
+	all = map[string]string{
+		"r": fmt.Sprint(t.Rank), "max_seq_length": fmt.Sprint(t.SequenceLength), "per_device_train_batch_size": fmt.Sprint(t.MicroBatch),
+		"target_modules": joined(t.Targets), "optim": t.Optimizer, "messages_column": t.MessagesField,
+		"gradient_checkpointing": fmt.Sprint(!t.NoCheckpointing), "bnb_4bit_use_double_quant": fmt.Sprint(!t.SingleQuantization),
+	}
+	for name, value := range t.Axolotl {
+		all[name] = fmt.Sprint(value)
+	}
+	return all
+}
+
+// rest are the fields that every task has.
+func (w *words) rest(was, is desired.Workspace) {
+	a, b := &was.Workspace.Spec, &is.Workspace.Spec
+	w.change("budget", budget(a.Budget), budget(b.Budget))
+	if a.Suspend != b.Suspend {
+		w.change("suspend", fmt.Sprint(a.Suspend), fmt.Sprint(b.Suspend))
+	}
+	if !reflect.DeepEqual(a.Patches, b.Patches) {
+		w.add("patches")
+	}
+	for _, secret := range union(was.Versions, is.Versions) {
+		if was.Versions[secret] != is.Versions[secret] {
+			w.add("content of %s", secret)
+		}
+	}
+	if !slices.Equal(a.Secrets(), b.Secrets()) && len(*w) == 0 {
+		w.add("secrets")
+	}
+	if pool := b.Resource.NodePool; pool != "" && pool == a.Resource.NodePool && !reflect.DeepEqual(was.Assessment.Pool, is.Assessment.Pool) {
+		w.add("node pool %s itself", pool)
+	}
+	if !maps.Equal(was.Workspace.Labels, is.Workspace.Labels) {
+		w.add("labels")
+	}
+	if !maps.Equal(userKeys(was.Workspace.Annotations), userKeys(is.Workspace.Annotations)) {
+		w.add("annotations")
+	}
+	if from, to := fileOf(was.Document), fileOf(is.Document); from != to {
+		w.add("moved from %s", from)
+	}
+}
+
+// userKeys leaves out what Espalier itself notes.
+func userKeys(annotations map[string]string) map[string]string {
+	kept := maps.Clone(annotations)
+	delete(kept, repolayout.AnnotationSubstituted)
+	return kept
+}
+
+func budget(b *v1alpha1.Budget) string {
+	if b == nil || b.MaxUSDPerHour == "" {
+		return ""
+	}
+	return "$" + b.MaxUSDPerHour + "/h"
+}
+
+func fileOf(d desired.Document) string {
+	file, _ := at(d, "")
+	return file
+}
+
+func at(d desired.Document, field string) (string, int) {
+	if d.Position == nil {
+		return "", 0
+	}
+	return d.Position.At(field)
+}
+
+// introduce says what a new Workspace is.
+func introduce(w desired.Workspace) []string {
+	var out words
+	spec := &w.Workspace.Spec
+	if m := spec.Model(); m != nil {
+		out.add("%s %s", task(spec), modelOf(m))
+	}
+	switch {
+	case spec.Resource.NodePool != "":
+		out.add("on node pool %s", spec.Resource.NodePool)
+	default:
+		out.add("on %s", instances(spec.Resource))
+	}
+	if s := spec.Inference; s != nil {
+		if n := replicas(s); n != 1 {
+			out.add("%d copies", n)
+		}
+		for _, a := range s.Adapters {
+			out.add("adapter %s", a.Name)
+		}
+	}
+	return out
+}
