@@ -150,7 +150,8 @@ func (t transition) pods() (Effect, bool) {
 		return Effect{}, false
 	}
 	r := t.is.roll
-	up := int(min(t.was.replicas, t.is.replicas)) - r.unavailable
+	// Kubernetes takes no old pod away that it needs for this many to be ready.
+	up := min(int(t.was.replicas), int(t.is.replicas)-r.unavailable)
 	switch {
 	case t.was.replicas == 0 && t.is.replicas == 0:
 		return Effect{Kind: None, Message: "no pod runs, before or after"}, true
@@ -161,7 +162,7 @@ func (t transition) pods() (Effect, bool) {
 	case r.recreate || up <= 0:
 		return Effect{Kind: Restarted, Downtime: true, Message: "the pods go before new ones come: requests fail until the model is loaded again"}, true
 	}
-	return Effect{Kind: Rolls, Message: fmt.Sprintf("the pods are replaced one after another, and at least %d of %d answer meanwhile", up, t.is.replicas)}, true
+	return Effect{Kind: Rolls, Message: fmt.Sprintf("the pods are replaced one after another; meanwhile at least %d of %d answer", up, t.is.replicas)}, true
 }
 
 func (r rendered) copies() string { return counted(int(r.replicas), "copy starts", "copies start") }

@@ -121,7 +121,8 @@ var glyphs = map[string]string{finding.Error: "❌", finding.Warning: "⚠️"}
 // bullets are the findings of one severity, one a line.
 func (p Plan) bullets(severity string) []string {
 	var list []string
-	for _, f := range p.Findings {
+	listed, rest := p.listed()
+	for _, f := range listed {
 		if f.Severity != severity {
 			continue
 		}
@@ -134,6 +135,9 @@ func (p Plan) bullets(severity string) []string {
 			old = " *(there before)*"
 		}
 		list = append(list, fmt.Sprintf("- %s %s%s (%s)%s\n", glyphs[severity], place, markdown.Text(f.Message), markdown.Text(f.Code), old))
+	}
+	if rest > 0 && severity == finding.Warning {
+		list = append(list, "- "+oldWarnings(rest)+"\n")
 	}
 	return list
 }

@@ -67,7 +67,8 @@ type Revision struct {
 type Summary struct {
 	// Line is the one sentence.
 	Line string `json:"line"`
-	// New, Changed, Deleted and Unchanged count Workspaces; Moved those whose file
+	// New, Changed, Deleted and Unchanged count Workspaces, Deleted also those whose
+	// deleting is held or which are kept; Moved those whose file
 	// alone changed, which are among the unchanged.
 	New       int `json:"new"`
 	Changed   int `json:"changed"`

@@ -20,7 +20,7 @@ func (s *Summary) count(ch Change, from, to *desired.Workspace, listed bool) {
 		return
 	case from == nil:
 		s.New++
-	case to == nil:
+	case to == nil && ch.Effect.Kind != Refused:
 		s.Deleted++
 	case ch.Effect.Kind == None && onlyMoved(ch.Words):
 		s.Moved++

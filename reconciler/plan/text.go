@@ -51,14 +51,18 @@ func (p Plan) Text(out io.Writer, withDiff bool) error {
 	if len(p.Findings) > 0 {
 		b.WriteString("\nFindings\n")
 	}
-	for _, f := range p.Findings {
-		fmt.Fprintf(&b, "  %s%s: %s (%s)%s\n", place(f), f.Severity, plain(f.Message), f.Code, before(f.InBase))
+	listed, rest := p.listed()
+	for _, f := range listed {
+		fmt.Fprintf(&b, "  %s%s: %s (%s)%s\n", place(f), f.Severity, plain(f.Message), plain(f.Code), before(f.InBase))
+	}
+	if rest > 0 {
+		fmt.Fprintf(&b, "  %s\n", oldWarnings(rest))
 	}
 	if len(p.NotChecked) > 0 {
 		b.WriteString("\nNot checked\n")
 	}
 	for _, n := range p.NotChecked {
-		fmt.Fprintf(&b, "  %s (%s)\n", plain(n.Message), n.Code)
+		fmt.Fprintf(&b, "  %s (%s)\n", plain(n.Message), plain(n.Code))
 	}
 	for _, ch := range p.Changes {
 		if withDiff && ch.Diff != "" {
@@ -67,6 +71,27 @@ func (p Plan) Text(out io.Writer, withDiff bool) error {
 	}
 	_, err := io.WriteString(out, b.String())
 	return err
+}
+
+// listed are the findings that people are shown, and how many others there are:
+// warnings that were there before, on files that the change leaves alone.
+func (p Plan) listed() (list []Finding, rest int) {
+	touched := map[string]bool{}
+	for _, ch := range p.Changes {
+		touched[ch.File] = true
+	}
+	for _, f := range p.Findings {
+		if f.InBase && f.Severity == finding.Warning && !touched[f.File] {
+			rest++
+			continue
+		}
+		list = append(list, f)
+	}
+	return list, rest
+}
+
+func oldWarnings(n int) string {
+	return counted(n, "warning that was", "warnings that were") + " there before, on what does not change"
 }
 
 func place(f Finding) string {

@@ -1,0 +1,286 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package plan_test
+
+import (
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/espalier-dev/espalier/repo-layout/v1alpha1"
+)
+
+// fourGPUs makes a node of four GPUs of the one that a service names.
+var fourGPUs = []string{"Standard_NC24ads_A100_v4", "Standard_NC96ads_A100_v4"}
+
+// patched gives a service a strategy of the user's.
+func patched(name, strategy string, edits ...string) string {
+	return service(name, edits...) + "  patches:\n  - patch: |\n      apiVersion: apps/v1\n      kind: Deployment\n      metadata: {name: " + name + "}\n      spec: {strategy: " + strategy + "}\n"
+}
+
+func secret(name, value string) string {
+	return "apiVersion: v1\nkind: Secret\nmetadata:\n  name: " + name + "\nstringData:\n  HF_TOKEN: " + value + "\n"
+}
+
+func claim(name, size string) string {
+	return "apiVersion: v1\nkind: PersistentVolumeClaim\nmetadata:\n  name: " + name + "\nspec:\n  accessModes: [ReadWriteOnce]\n  resources:\n    requests:\n      storage: " + size + "\n"
+}
+
+func annotated(text, annotation string) string {
+	return strings.Replace(text, "metadata:\n", "metadata:\n  annotations:\n    "+annotation+"\n", 1)
+}
+
+// TestEffects: what happens is read off the rendered objects.
+func TestEffects(t *testing.T) {
+	for name, c := range map[string]struct {
+		reason     string
+		base, head files
+		effects    []string // name: kind, + where there is downtime
+		codes      []string // of findings that base does not have
+	}{
+		"RollsWithRoom": {
+			reason: "A node with a spare GPU takes the next copy before the old one goes.",
+			base:   files{"a.yaml": service("a", fourGPUs...)},
+			head:   files{"a.yaml": service("a", fourGPUs...) + "    contextLength: 4096\n"},
+			// The service has one copy on four GPUs.
+			effects: []string{"a: rolls"},
+		},
+		"RestartsWithoutRoom": {
+			reason:  "The only copy goes before the next one can come.",
+			base:    files{"a.yaml": service("a")},
+			head:    files{"a.yaml": service("a") + "    contextLength: 4096\n"},
+			effects: []string{"a: restarted+"},
+		},
+		"RollsThreeCopies": {
+			reason:  "One of three may go at a time: two answer meanwhile.",
+			base:    files{"a.yaml": service("a", "replicas: 1", "replicas: 3")},
+			head:    files{"a.yaml": service("a", "replicas: 1", "replicas: 3") + "    contextLength: 4096\n"},
+			effects: []string{"a: rolls"},
+		},
+		"RollStuck": {
+			reason:  "A patch asks for a copy more than the pool has GPUs for.",
+			base:    files{"a.yaml": patched("a", "{rollingUpdate: {maxSurge: 1, maxUnavailable: 0}}")},
+			head:    files{"a.yaml": patched("a", "{rollingUpdate: {maxSurge: 1, maxUnavailable: 0}}", "replicas: 1", "replicas: 1\n    contextLength: 4096")},
+			effects: []string{"a: rolls"},
+			codes:   []string{"RollStuck"},
+		},
+		"Recreate": {
+			reason:  "A strategy of the user's decides.",
+			base:    files{"a.yaml": patched("a", "{type: Recreate, rollingUpdate: null}", "replicas: 1", "replicas: 3")},
+			head:    files{"a.yaml": patched("a", "{type: Recreate, rollingUpdate: null}", "replicas: 1", "replicas: 3\n    contextLength: 4096")},
+			effects: []string{"a: restarted+"},
+		},
+		"ToNoCopy": {
+			reason:  "No copy, no answer.",
+			base:    files{"a.yaml": service("a")},
+			head:    files{"a.yaml": service("a", "replicas: 1", "replicas: 0")},
+			effects: []string{"a: scales+"},
+		},
+		"FromNoCopy": {
+			reason:  "Nothing ran, so nothing restarts.",
+			base:    files{"a.yaml": service("a", "replicas: 1", "replicas: 0")},
+			head:    files{"a.yaml": service("a", "replicas: 1", "replicas: 1\n    contextLength: 4096")},
+			effects: []string{"a: starts"},
+		},
+		"Resumed": {
+			reason:  "Nodes are bought again.",
+			base:    files{"a.yaml": service("a") + "  suspend: true\n"},
+			head:    files{"a.yaml": service("a")},
+			effects: []string{"a: starts"},
+		},
+		"ToSharedPool": {
+			reason:  "Moving to other nodes is downtime, whoever pays for them.",
+			base:    files{"a.yaml": service("a"), "pool.yaml": sharedPool},
+			head:    files{"a.yaml": service("a", "instanceType: Standard_NC24ads_A100_v4", "nodePool: shared"), "pool.yaml": sharedPool},
+			effects: []string{"a: replaced+"},
+			codes:   []string{"NodesReplaced"},
+		},
+		"CandidateAdded": {
+			reason: "A pool keeps the nodes of a candidate that is still listed.",
+			base:   files{"a.yaml": service("a")},
+			head: files{"a.yaml": service("a", "instanceType: Standard_NC24ads_A100_v4",
+				"candidates:\n    - {instanceType: Standard_NC40ads_H100_v5}\n    - {instanceType: Standard_NC24ads_A100_v4}")},
+			effects: []string{"a: configured"},
+		},
+		"SecretRotated": {
+			reason:  "A rotated credential reaches the pods, and nothing of it is shown.",
+			base:    files{"s.yaml": secret("token", "hf_before"), "a.yaml": service("a", "replicas: 1", "replicas: 1\n    accessSecret: token")},
+			head:    files{"s.yaml": secret("token", "hf_after"), "a.yaml": service("a", "replicas: 1", "replicas: 1\n    accessSecret: token")},
+			effects: []string{"a: restarted+"},
+		},
+		"NodeLabels": {
+			reason:  "AKS cannot label nodes that exist: the new pods would wait for ever.",
+			base:    files{"a.yaml": service("a")},
+			head:    files{"a.yaml": service("a", "_A100_v4", "_A100_v4\n    labelSelector: {matchLabels: {team: b}}")},
+			effects: []string{"a: restarted+"},
+			codes:   []string{"ImmutableChanged"},
+		},
+		"ClaimShrinks": {
+			reason:  "The claim of checkpoints cannot shrink with the model.",
+			base:    files{"t.yaml": run("t", "phi-3-mini-128k-instruct", "qwen2.5-coder-32b-instruct", "Standard_NC4as_T4_v3", "Standard_NC24ads_A100_v4")},
+			head:    files{"t.yaml": run("t", "Standard_NC4as_T4_v3", "Standard_NC24ads_A100_v4")},
+			effects: []string{"t: refused"},
+			codes:   []string{"ImmutableChanged"},
+		},
+		"RunMoreGPUs": {
+			reason:  "The same inputs on more GPUs go on from the last checkpoint.",
+			base:    files{"t.yaml": run("t", "Standard_NC4as_T4_v3", "Standard_NC24ads_A100_v4")},
+			head:    files{"t.yaml": run("t", "Standard_NC4as_T4_v3", "Standard_NC96ads_A100_v4")},
+			effects: []string{"t: resumes"},
+			codes:   []string{"NodesReplaced"},
+		},
+		"RunCredential": {
+			reason:  "With whose credentials a run publishes is no other run.",
+			base:    files{"t.yaml": run("t")},
+			head:    files{"t.yaml": run("t", "pushSecret: push", "pushSecret: other")},
+			effects: []string{"t: none"},
+		},
+		"NewTag": {
+			reason:  "A new tag overwrites nothing; the output is part of what identifies a run.",
+			base:    files{"t.yaml": run("t")},
+			head:    files{"t.yaml": run("t", "models/NAME:1", "models/t:2")},
+			effects: []string{"t: reruns"},
+			codes:   []string{"Rerun"},
+		},
+		"OneTagForTwo": {
+			reason:  "Two runs that push to one tag overwrite each other.",
+			base:    files{"t.yaml": run("t")},
+			head:    files{"t.yaml": run("t"), "u.yaml": run("u", "models/NAME", "models/t")},
+			effects: []string{"u: created"},
+			codes:   []string{"OutputTagReused", "URLCredentials"},
+		},
+		"KeptByAnnotation": {
+			reason:  "An annotation keeps what Git drops.",
+			base:    files{"a.yaml": annotated(service("a"), "espalier.dev/prune: disabled"), "b.yaml": service("b")},
+			head:    files{"b.yaml": service("b")},
+			effects: []string{"a: kept"},
+		},
+		"TooMuchToPrune": {
+			reason: "More than two, and more than a quarter, is held.",
+			base:   files{"a.yaml": service("a"), "b.yaml": service("b"), "c.yaml": service("c"), "d.yaml": service("d")},
+			head:   files{"d.yaml": service("d")},
+			effects: []string{
+				"a: held", "b: held", "c: held",
+			},
+			codes: []string{"PruneHeld"},
+		},
+		"Twins": {
+			reason:  "Of two documents of one name neither is applied, and what runs, runs on.",
+			base:    files{"a.yaml": service("a")},
+			head:    files{"a.yaml": service("a"), "b.yaml": service("a")},
+			effects: []string{"a: refused"},
+			codes:   []string{"NameCollision"},
+		},
+		"PoolDeleted": {
+			reason:  "Who still names the pool loses its nodes.",
+			base:    files{"pool.yaml": sharedPool, "b.yaml": service("b")},
+			head:    files{"b.yaml": service("b")},
+			effects: []string{"shared: deleted"},
+			codes:   []string{"PoolDeleted"},
+		},
+		"FrozenConfigMap": {
+			reason:  "The API server does not change an immutable ConfigMap.",
+			base:    files{"c.yaml": configMap("c", "k", "a") + "immutable: true\n"},
+			head:    files{"c.yaml": configMap("c", "k", "b") + "immutable: true\n"},
+			effects: nil,
+			codes:   []string{"ImmutableChanged"},
+		},
+		"ClaimInGit": {
+			reason: "A claim in Git cannot shrink either.",
+			base:   files{"c.yaml": claim("data", "20Gi")},
+			head:   files{"c.yaml": claim("data", "10Gi")},
+			codes:  []string{"ImmutableChanged"},
+		},
+		"ClaimGrows": {
+			reason: "But it can grow.",
+			base:   files{"c.yaml": claim("data", "10Gi")},
+			head:   files{"c.yaml": claim("data", "20Gi")},
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			p := scenario{base: c.base, head: c.head}.plan(t)
+			var effects, codes []string
+			for _, ch := range p.Changes {
+				down := ""
+				if ch.Effect.Downtime {
+					down = "+"
+				}
+				effects = append(effects, ch.Name+": "+string(ch.Effect.Kind)+down)
+				if len(ch.Words) == 0 {
+					t.Errorf("%s: %s changes, and no word says how", c.reason, ch.Name)
+				}
+			}
+			for _, f := range p.Findings {
+				if !f.InBase {
+					codes = append(codes, f.Code)
+				}
+			}
+			slices.Sort(effects)
+			slices.Sort(codes)
+			if diff := cmp.Diff(c.effects, effects); diff != "" {
+				t.Errorf("%s\neffects (-want +got):\n%s%s", c.reason, diff, p.Markdown(0))
+			}
+			if diff := cmp.Diff(c.codes, codes); diff != "" {
+				t.Errorf("%s\nfindings (-want +got):\n%s%v", c.reason, diff, p.Findings)
+			}
+		})
+	}
+}
+
+// TestNothingLeaks: neither the content of a Secret nor the query of an address
+// is in any form of a plan.
+func TestNothingLeaks(t *testing.T) {
+	p := scenario{
+		base: files{"s.yaml": secret("token", "hf_before"), "a.yaml": service("a", "replicas: 1", "replicas: 1\n    accessSecret: token")},
+		head: files{"s.yaml": secret("token", "hf_after"), "a.yaml": service("a", "replicas: 1", "replicas: 1\n    accessSecret: token"), "t.yaml": run("t")},
+	}.plan(t)
+	json, err := p.JSON()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, form := range []string{string(json), p.Markdown(0)} {
+		for _, hidden := range []string{"hf_", "hidden"} {
+			if strings.Contains(form, hidden) {
+				t.Errorf("%q is shown:\n%s", hidden, form)
+			}
+		}
+	}
+}
+
+// TestDeterministic: equal revisions give equal bytes.
+func TestDeterministic(t *testing.T) {
+	first := scenarios["BrokenHead"].plan(t).Markdown(0)
+	for range 5 {
+		if again := scenarios["BrokenHead"].plan(t).Markdown(0); again != first {
+			t.Fatalf("two plans differ:\n%s", cmp.Diff(first, again))
+		}
+	}
+}
+
+// TestPricesAddUp: before and change are after, and the rows are the sum.
+func TestPricesAddUp(t *testing.T) {
+	for name, s := range scenarios {
+		p := s.plan(t)
+		m := p.Summary.Monthly
+		if diff := m.Before + m.Delta - m.After; diff > 0.01 || diff < -0.01 {
+			t.Errorf("%s: %v", name, m)
+		}
+		delta := 0.0
+		for _, ch := range p.Changes {
+			if ch.Price.Before != nil {
+				delta -= ch.Price.Before.USDPerMonth
+			}
+			if ch.Price.After != nil {
+				delta += ch.Price.After.USDPerMonth
+			}
+			if ch.Kind == v1alpha1.WorkspaceKind && ch.Effect.Message == "" {
+				t.Errorf("%s: %s has no effect in words", name, ch.Name)
+			}
+		}
+		if diff := delta - m.Delta; diff > 0.01 || diff < -0.01 {
+			t.Errorf("%s: the rows add up to %v, the summary says %v", name, delta, m.Delta)
+		}
+	}
+}
