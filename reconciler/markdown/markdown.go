@@ -52,7 +52,7 @@ func formats(before string, previous, r, next rune) bool {
 		return false // within a word it formats nothing, and Standard_NC6s_v3 stays readable
 	case strings.ContainsRune("\\`*_[]<>|~&$", r),
 		r == ':' && next == '/',
-		r == '.' && isWord(next) && strings.HasSuffix(strings.ToLower(before), "www"):
+		r == '.' && strings.HasSuffix(strings.ToLower(before), "www"):
 		return true
 	}
 	return false
