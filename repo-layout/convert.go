@@ -15,8 +15,8 @@ import (
 )
 
 // Convert writes a document in its native form and keeps its comments where
-// the native form has the field they stand at. The text is nil when one of the
-// findings is an error.
+// the native form has the field they stand at; what has no place there is a
+// warning. The text is nil when one of the findings is an error.
 func Convert(doc []byte, pos Position) ([]byte, []v1alpha1.Finding, error) {
 	d, findings := Decode(doc, pos)
 	if finding.Refused(findings) {
@@ -44,9 +44,57 @@ func Convert(doc []byte, pos Position) ([]byte, []v1alpha1.Finding, error) {
 		return nil, findings, err
 	}
 	if !same(text, plain) {
-		return plain, findings, nil // a comment that the encoder cannot place; the meaning comes first
+		text = plain // a comment that the encoder cannot place; the meaning comes first
 	}
-	return text, findings, nil
+	return text, append(findings, c.left(&from, text, pos, identity(d))...), nil
+}
+
+func identity(d Decoded) string {
+	kind, namespace, name := d.identity()
+	return object(kind, namespace, name)
+}
+
+// left lists what the native form has no place for: comments, and the name of
+// a tuning input, which names a container in KAITO.
+func (c commenter) left(from *yaml.Node, text []byte, pos Position, object string) []v1alpha1.Finding {
+	kept := map[string]int{}
+	for line := range bytes.Lines(text) {
+		if i := bytes.IndexByte(line, '#'); i >= 0 {
+			kept[string(bytes.TrimSpace(line[i:]))]++
+		}
+	}
+	var problems []finding.Problem
+	lose := func(line int, format string, args ...any) {
+		p := finding.Warningf(finding.NotConverted, "", format, args...)
+		p.Line = line
+		problems = append(problems, p)
+	}
+	eachComment(from, func(line int, comment string) {
+		if kept[comment]--; kept[comment] < 0 {
+			lose(line, "the comment is left out, since its field has no counterpart: %.100s", comment)
+		}
+	})
+	if c.kind != "" {
+		if k, _, whole := follow(c.from, "tuning.input.name"); whole {
+			lose(k.Line, "tuning.input.name is left out: it names a container in KAITO")
+		}
+	}
+	return place(problems, pos, object)
+}
+
+// eachComment visits the lines of all comments below n; line is that of the
+// node they stand at.
+func eachComment(n *yaml.Node, visit func(line int, comment string)) {
+	for _, block := range []string{n.HeadComment, n.LineComment, n.FootComment} {
+		for line := range strings.Lines(block) {
+			if text := strings.TrimSpace(line); text != "" {
+				visit(max(n.Line, 1), text)
+			}
+		}
+	}
+	for _, child := range n.Content {
+		eachComment(child, visit)
+	}
 }
 
 // same says whether a text means what the plain native form means.

@@ -32,6 +32,10 @@ type Document struct {
 	root  *yaml.Node
 }
 
+// MaxDocuments is how many documents of one file are read: a person who asks for
+// more findings than that reads none of them.
+const MaxDocuments = 20_000
+
 // Split cuts the text of a YAML file into its documents; empty ones are left
 // out. A document that is no YAML is one of them: it does not hide the others.
 func Split(file string, text []byte) []*Document {
@@ -136,6 +140,20 @@ func (d *Document) node() *yaml.Node {
 		}
 	})
 	return d.root
+}
+
+// Kind is the kind that the document says it is of, "" when it says none.
+func (d *Document) Kind() string {
+	kind, _ := d.Identity()
+	return kind
+}
+
+// APIVersion is the apiVersion that the document says, "" when it says none.
+func (d *Document) APIVersion() string {
+	if root := d.node(); root != nil {
+		return scalarAt(root, "apiVersion")
+	}
+	return ""
 }
 
 // Identity is the document's kind and metadata.name, as far as they are there.

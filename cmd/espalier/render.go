@@ -5,7 +5,6 @@ package main
 import (
 	"bytes"
 	"fmt"
-	"io"
 	"os"
 	"path/filepath"
 	"strings"
@@ -14,7 +13,6 @@ import (
 	"sigs.k8s.io/yaml"
 
 	"github.com/espalier-dev/espalier/render"
-	"github.com/espalier-dev/espalier/repo-layout/finding"
 	"github.com/espalier-dev/espalier/repo-layout/v1alpha1"
 )
 
@@ -37,7 +35,7 @@ func newRenderCommand() *cobra.Command {
 			if err != nil {
 				return err
 			}
-			saySync(c.ErrOrStderr(), l.sync)
+			saySync(c.ErrOrStderr(), l.syncs)
 			return renderAll(c, l, only, output)
 		},
 	}
@@ -52,7 +50,7 @@ func newRenderCommand() *cobra.Command {
 }
 
 func renderAll(c *cobra.Command, l loaded, only, output string) error {
-	refused, err := sayErrors(c.ErrOrStderr(), l.findings)
+	refused, err := sayErrors(c.ErrOrStderr(), l.shownFindings())
 	if err != nil {
 		return err
 	}
@@ -80,21 +78,6 @@ func renderAll(c *cobra.Command, l loaded, only, output string) error {
 		return errRefused
 	}
 	return nil
-}
-
-// sayErrors prints the findings that refuse something, and says whether there are any.
-func sayErrors(w io.Writer, findings []v1alpha1.Finding) (bool, error) {
-	refused := false
-	for _, f := range findings {
-		if f.Severity != finding.Error {
-			continue
-		}
-		refused = true
-		if err := printFindings(w, []v1alpha1.Finding{f}, "text"); err != nil {
-			return refused, err
-		}
-	}
-	return refused, nil
 }
 
 func writeRendered(c *cobra.Command, w *v1alpha1.Workspace, out render.Output, output string) error {

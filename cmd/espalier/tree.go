@@ -3,26 +3,27 @@
 package main
 
 import (
-	"bytes"
 	"context"
-	"errors"
 	"fmt"
 	"io"
-	"io/fs"
 	"os"
+	"path"
 	"path/filepath"
 	"slices"
+	"strings"
 
 	"github.com/espalier-dev/espalier/render"
 	"github.com/espalier-dev/espalier/render/build"
 	"github.com/espalier-dev/espalier/render/desired"
 	repolayout "github.com/espalier-dev/espalier/repo-layout"
+	"github.com/espalier-dev/espalier/repo-layout/finding"
 	"github.com/espalier-dev/espalier/repo-layout/v1alpha1"
 )
 
-// loaded is what a path on disk holds.
+// loaded is what a target holds.
 type loaded struct {
-	sync       *v1alpha1.RepoSync // nil: none was given or found
+	target
+	syncs      foundSync
 	findings   []v1alpha1.Finding
 	workspaces []desired.Workspace
 }
@@ -40,59 +41,50 @@ func defaultRender() render.Options {
 	return render.Options{Provider: v1alpha1.ProviderAKS, HelperImage: "espalier"}
 }
 
-// load builds, decodes and judges everything that target holds, as the
-// controllers would after a push. Target is a folder, a kustomization, a YAML
-// file, or - for stdin.
-func load(ctx context.Context, stdin io.Reader, target string, o loadOptions) (loaded, error) {
-	l := loaded{}
-	texts, err := l.texts(ctx, stdin, target, o.syncFile)
-	if err != nil {
-		return loaded{}, err
-	}
-	documents, findings := desired.Assemble(l.sync, texts)
-	judge := desired.Judge{Region: o.region, Render: o.render}
-	state := judge.State(documents, append(l.findings, findings...))
-	l.findings, l.workspaces = state.All(), state.Workspaces
-	return l, nil
+// target is what is judged together: a folder with its kustomizations, or files.
+type target struct {
+	// root is the repository around it, "" for files outside of one: findings
+	// name their file relative to it.
+	root string
+	// folder within root; "" for files.
+	folder string
+	// files as they were named; - is stdin.
+	files []string
 }
 
-// texts reads what target holds, and finds the RepoSync that applies to it.
-func (l *loaded) texts(ctx context.Context, stdin io.Reader, target, syncFile string) ([]desired.Text, error) {
-	if info, err := os.Stat(target); target == "-" || err == nil && !info.IsDir() && !isKustomization(target) {
-		return l.textsOfFile(stdin, target, syncFile)
+// targets groups what was named on the command line: files of one repository
+// are judged together, so that a Workspace finds the ConfigMap beside it.
+func targets(paths []string) ([]target, error) {
+	var list []target
+	for _, p := range paths {
+		t, err := targetOf(p)
+		if err != nil {
+			return nil, err
+		}
+		i := slices.IndexFunc(list, func(other target) bool { return other.files != nil && other.root == t.root })
+		if t.files == nil || i < 0 {
+			list = append(list, t)
+			continue
+		}
+		list[i].files = append(list[i].files, t.files...)
 	}
-	root, rel, err := treeRoot(target)
-	if err != nil {
-		return nil, err
-	}
-	tree := os.DirFS(root)
-	if l.sync, err = findSync(tree, rel, syncFile); err != nil {
-		return nil, err
-	}
-	units, err := build.Build(ctx, tree, rel, build.DefaultLimits())
-	if err != nil {
-		return nil, fmt.Errorf("building %s: %w", target, err)
-	}
-	texts, findings := desired.Texts(units)
-	l.findings = findings
-	return texts, nil
+	return list, nil
 }
 
-// textsOfFile reads one file, or stdin, which has no tree around it to find a
-// RepoSync in.
-func (l *loaded) textsOfFile(stdin io.Reader, file, syncFile string) ([]desired.Text, error) {
-	content, err := readFileOrStdin(stdin, file)
+func targetOf(p string) (target, error) {
+	if p == "-" {
+		return target{files: []string{p}}, nil
+	}
+	info, err := os.Stat(p)
 	if err != nil {
-		return nil, err
+		return target{}, fmt.Errorf("%s does not exist", p)
 	}
-	var texts []desired.Text
-	for _, d := range repolayout.Split(file, content) {
-		texts = append(texts, desired.Text{YAML: d.Text, Position: d})
+	if info.IsDir() || isKustomization(p) {
+		root, rel, err := treeRoot(p)
+		return target{root: root, folder: rel}, err
 	}
-	if syncFile != "" {
-		l.sync, err = readSync(syncFile)
-	}
-	return texts, err
+	root, _, err := repository(filepath.Dir(p))
+	return target{root: root, files: []string{p}}, err
 }
 
 func isKustomization(file string) bool {
@@ -100,17 +92,29 @@ func isKustomization(file string) bool {
 }
 
 // treeRoot finds the repository around target, so that ../base of an overlay is
-// within the tree, and target's path in it.
+// within the tree, and target's path in it. Without a repository the tree is
+// what the folder's kustomizations may reach: the folder itself.
 func treeRoot(target string) (root, rel string, err error) {
-	absolute, err := filepath.Abs(target)
-	if err != nil {
-		return "", "", fmt.Errorf("resolving %s: %w", target, err)
-	}
-	if _, err := os.Stat(absolute); err != nil {
+	if _, err := os.Stat(target); err != nil {
 		return "", "", fmt.Errorf("%s does not exist", target)
 	}
-	if isKustomization(absolute) {
-		absolute = filepath.Dir(absolute)
+	if isKustomization(target) {
+		target = filepath.Dir(target)
+	}
+	root, rel, err = repository(target)
+	if err != nil || root != "" {
+		return root, rel, err
+	}
+	root, err = filepath.Abs(target)
+	return root, ".", err
+}
+
+// repository is the working tree that a folder is in, and the folder's path in
+// it; "" when it is in none.
+func repository(folder string) (root, rel string, err error) {
+	absolute, err := filepath.Abs(folder)
+	if err != nil {
+		return "", "", fmt.Errorf("resolving %s: %w", folder, err)
 	}
 	for dir := absolute; ; dir = filepath.Dir(dir) {
 		if _, err := os.Stat(filepath.Join(dir, ".git")); err == nil {
@@ -118,90 +122,143 @@ func treeRoot(target string) (root, rel string, err error) {
 			return dir, filepath.ToSlash(rel), err
 		}
 		if dir == filepath.Dir(dir) {
-			break
+			return "", "", nil
 		}
 	}
-	return absolute, ".", nil
 }
 
-// errSeveralSyncs says that the tree does not tell which RepoSync to go by.
-var errSeveralSyncs = errors.New("several RepoSyncs are in the tree: name one with --sync FILE")
-
-// findSync returns the RepoSync of a file, else the one of the tree that syncs
-// the path, else nil.
-func findSync(tree fs.FS, rel, file string) (*v1alpha1.RepoSync, error) {
-	if file != "" {
-		return readSync(file)
+// name is how findings name a file that was named on the command line: relative
+// to the repository, as it was typed outside of one.
+func (t target) name(file string) string {
+	absolute, err := filepath.Abs(file)
+	if t.root == "" || err != nil {
+		return filepath.ToSlash(file)
 	}
-	found, err := syncsFor(tree, rel)
+	rel, err := filepath.Rel(t.root, absolute)
 	if err != nil {
-		return nil, fmt.Errorf("looking for a RepoSync: %w", err)
+		return filepath.ToSlash(file)
 	}
-	switch len(found) {
-	case 0:
-		return nil, nil
-	case 1:
-		return found[0], nil
-	}
-	return nil, errSeveralSyncs
+	return filepath.ToSlash(rel)
 }
 
-// readSync reads the file that --sync names.
-func readSync(file string) (*v1alpha1.RepoSync, error) {
-	content, err := os.ReadFile(file)
+// shown is the path of a finding's file for a reader at their prompt: relative
+// to the current folder, where it is below.
+func (t target) shown(file string) string {
+	if t.root == "" || file == "" {
+		return file
+	}
+	absolute := filepath.Join(t.root, filepath.FromSlash(file))
+	here, err := os.Getwd()
 	if err != nil {
-		return nil, fmt.Errorf("reading --sync: %w", err)
+		return absolute
 	}
-	sync := syncIn(file, content)
-	if sync == nil {
-		return nil, fmt.Errorf("--sync %s holds no RepoSync", file)
+	rel, err := filepath.Rel(here, absolute)
+	if err != nil || strings.Count(filepath.ToSlash(rel), "../") > 2 {
+		return absolute
 	}
-	return sync, nil
+	return filepath.ToSlash(rel)
 }
 
-// syncsFor lists the RepoSyncs of a tree that sync a path in it.
-func syncsFor(tree fs.FS, rel string) ([]*v1alpha1.RepoSync, error) {
-	var found []*v1alpha1.RepoSync
-	err := fs.WalkDir(tree, ".", func(name string, d fs.DirEntry, err error) error {
-		if err != nil || (d.IsDir() && d.Name() == ".git") {
-			return fs.SkipDir
+// load builds, decodes and judges everything that one path holds, as the
+// controllers would after a push.
+func load(ctx context.Context, stdin io.Reader, p string, o loadOptions) (loaded, error) {
+	t, err := targetOf(p)
+	if err != nil {
+		return loaded{}, err
+	}
+	return loadTarget(ctx, stdin, t, o)
+}
+
+func loadTarget(ctx context.Context, stdin io.Reader, t target, o loadOptions) (loaded, error) {
+	l := loaded{target: t}
+	var err error
+	if l.syncs, err = syncOf(t, o.syncFile); err != nil {
+		return l, err
+	}
+	texts, err := l.texts(ctx, stdin)
+	if err != nil {
+		return l, err
+	}
+	documents, findings := desired.Assemble(l.syncs.sync, texts)
+	judge := desired.Judge{Region: o.region, Render: o.render}
+	state := judge.State(documents, append(l.findings, findings...))
+	l.findings, l.workspaces = state.All(), state.Workspaces
+	return l, nil
+}
+
+// texts reads what the target holds.
+func (l *loaded) texts(ctx context.Context, stdin io.Reader) ([]desired.Text, error) {
+	if l.files != nil {
+		return l.textsOfFiles(stdin)
+	}
+	units, err := build.Build(ctx, os.DirFS(l.root), l.folder, build.DefaultLimits())
+	if err != nil {
+		return nil, fmt.Errorf("building %s: %w", l.shown(l.folder), err)
+	}
+	texts, findings := desired.Texts(units)
+	l.findings = findings
+	return texts, nil
+}
+
+// textsOfFiles reads files that were named. A RepoSync among them is judged
+// here: it is applied by people and Flux, and by no RepoSync.
+func (l *loaded) textsOfFiles(stdin io.Reader) ([]desired.Text, error) {
+	var texts []desired.Text
+	for _, file := range l.files {
+		content, err := readFileOrStdin(stdin, file)
+		if err != nil {
+			return nil, err
 		}
-		if ext := filepath.Ext(name); !d.Type().IsRegular() || (ext != ".yaml" && ext != ".yml") {
-			return nil
+		documents, refusal := split(l.name(file), content)
+		if refusal != nil {
+			l.findings = append(l.findings, *refusal)
+			continue
 		}
-		content, err := fs.ReadFile(tree, name)
-		if err == nil {
-			if sync := syncIn(name, content); sync != nil && covers(sync, rel) {
-				found = append(found, sync)
+		for _, d := range documents {
+			if d.Kind() == v1alpha1.RepoSyncKind {
+				_, findings := repolayout.DecodeSync(d.Text, d)
+				l.findings = append(l.findings, findings...)
+				continue
 			}
-		}
-		return nil
-	})
-	return found, err
-}
-
-// syncIn returns the first RepoSync of a YAML file, nil when it holds none.
-func syncIn(name string, content []byte) *v1alpha1.RepoSync {
-	if !bytes.Contains(content, []byte(v1alpha1.RepoSyncKind)) {
-		return nil // most files: parsing thousands takes its time
-	}
-	for _, document := range repolayout.Split(name, content) {
-		if sync, _ := repolayout.DecodeSync(document.Text, document); sync != nil {
-			return sync
+			texts = append(texts, desired.Text{YAML: d.Text, Position: d})
 		}
 	}
-	return nil
+	return texts, nil
 }
 
-// covers says whether a RepoSync applies what lies at a path: one of the two is
-// within the other.
-func covers(sync *v1alpha1.RepoSync, rel string) bool {
-	if rel == "." || sync.Spec.Path == "" {
-		return true
+// maxFile bounds what is read of one file or of stdin, in bytes: 20,000 large
+// Workspaces.
+const maxFile = 64 << 20
+
+// split cuts a file into its documents, or says that it holds too much.
+func split(file string, content []byte) ([]*repolayout.Document, *v1alpha1.Finding) {
+	refuse := func(code, format string, args ...any) *v1alpha1.Finding {
+		return &v1alpha1.Finding{Severity: finding.Error, Code: code, File: file, Line: 1, Message: fmt.Sprintf(format, args...)}
 	}
-	within := func(outer, inner string) bool {
-		r, err := filepath.Rel(outer, inner)
-		return err == nil && filepath.IsLocal(r)
+	if len(content) > maxFile {
+		return nil, refuse(finding.DocumentTooLarge, "more than %d MiB: split the file", maxFile>>20)
 	}
-	return within(sync.Spec.Path, rel) || within(rel, sync.Spec.Path)
+	documents := repolayout.Split(file, content)
+	if len(documents) > repolayout.MaxDocuments {
+		return nil, refuse(finding.TooManyDocuments, "%d documents in one file; at most %d are read: split it", len(documents), repolayout.MaxDocuments)
+	}
+	return documents, nil
+}
+
+// readFileOrStdin reads a little more than maxFile at most.
+func readFileOrStdin(stdin io.Reader, name string) ([]byte, error) {
+	from := stdin
+	if name != "-" {
+		file, err := os.Open(name)
+		if err != nil {
+			return nil, fmt.Errorf("reading %s: %w", name, err)
+		}
+		defer file.Close()
+		from = file
+	}
+	content, err := io.ReadAll(io.LimitReader(from, maxFile+1))
+	if err != nil {
+		return nil, fmt.Errorf("reading %s: %w", path.Base(name), err)
+	}
+	return content, nil
 }

@@ -3,15 +3,11 @@
 package main
 
 import (
-	"encoding/json"
 	"fmt"
-	"io"
-	"path"
 
 	"github.com/spf13/cobra"
 
 	"github.com/espalier-dev/espalier/repo-layout/finding"
-	"github.com/espalier-dev/espalier/repo-layout/v1alpha1"
 )
 
 func newValidateCommand() *cobra.Command {
@@ -20,8 +16,14 @@ func newValidateCommand() *cobra.Command {
 	command := &cobra.Command{
 		Use:   "validate PATH…",
 		Short: "Check every document of files, folders or kustomizations",
-		Long: "Checks every document below each PATH as the controllers would, without a cluster or a network:\n" +
-			"one line a finding, FILE:LINE: error|warning: message (Code). Exits with 1 when there is an error.",
+		Long: "Checks every document of each PATH, a file, a folder, a kustomization or - for stdin, as the controllers would,\n" +
+			"without a cluster or a network: one line a finding, FILE:LINE: error|warning: message (Code). docs/findings.md\n" +
+			"explains the codes. -o sarif is what forges show beside the lines of a change; it and -o json name files relative\n" +
+			"to the repository. Exits with 1 when there is an error.",
+		Example: "  espalier validate models\n" +
+			"  espalier validate models/phi-4/workspace.yaml models/phi-4/config.yaml\n" +
+			"  kustomize build models/overlays/prod | espalier validate -\n" +
+			"  espalier validate models -o sarif > espalier.sarif",
 		Args: cobra.MinimumNArgs(1),
 		RunE: func(c *cobra.Command, paths []string) error {
 			return validate(c, paths, options, output)
@@ -29,29 +31,37 @@ func newValidateCommand() *cobra.Command {
 	}
 	command.Flags().StringVar(&options.syncFile, "sync", "", "File with the RepoSync whose substitutions apply; empty: the one found in the tree")
 	command.Flags().StringVar(&options.region, "region", "", "Cloud region that prices are quoted for; empty: the cheapest known")
-	command.Flags().StringVarP(&output, "output", "o", output, "text or json")
+	command.Flags().StringVarP(&output, "output", "o", output, "text, json or sarif")
 	return command
 }
 
 func validate(c *cobra.Command, paths []string, options loadOptions, output string) error {
-	findings := []v1alpha1.Finding{}
+	write, known := findingWriters[output]
+	if !known {
+		return fmt.Errorf("--output %q: text, json or sarif", output)
+	}
+	all, err := targets(paths)
+	if err != nil {
+		return err
+	}
+	findings := []shownFinding{}
 	workspaces := 0
-	for _, path := range paths {
-		l, err := load(c.Context(), c.InOrStdin(), path, options)
+	for _, t := range all {
+		l, err := loadTarget(c.Context(), c.InOrStdin(), t, options)
 		if err != nil {
 			return err
 		}
-		saySync(c.ErrOrStderr(), l.sync)
-		findings = append(findings, l.findings...)
+		saySync(c.ErrOrStderr(), l.syncs)
+		findings = append(findings, l.shownFindings()...)
 		workspaces += len(l.workspaces)
 	}
-	finding.Sort(findings)
-	if err := printFindings(c.OutOrStdout(), findings, output); err != nil {
+	sortShown(findings)
+	if err := write(c.OutOrStdout(), findings); err != nil {
 		return err
 	}
 	errors := 0
 	for _, f := range findings {
-		if f.Severity == "error" {
+		if f.Severity == finding.Error {
 			errors++
 		}
 	}
@@ -60,27 +70,4 @@ func validate(c *cobra.Command, paths []string, options loadOptions, output stri
 		return errRefused
 	}
 	return nil
-}
-
-func saySync(w io.Writer, sync *v1alpha1.RepoSync) {
-	if sync == nil {
-		fmt.Fprintln(w, "no RepoSync found: no substitutions apply")
-		return
-	}
-	fmt.Fprintln(w, "with RepoSync", path.Join(sync.Namespace, sync.Name))
-}
-
-func printFindings(w io.Writer, findings []v1alpha1.Finding, output string) error {
-	switch output {
-	case "json":
-		encoder := json.NewEncoder(w)
-		encoder.SetIndent("", "  ")
-		return encoder.Encode(findings)
-	case "text":
-		for _, f := range findings {
-			fmt.Fprintf(w, "%s: %s: %s (%s)\n", finding.Location(f.File, f.Line), f.Severity, f.Message, f.Code)
-		}
-		return nil
-	}
-	return fmt.Errorf("--output %q: text or json", output)
 }

@@ -42,6 +42,7 @@ const (
 	WeightsClaim        = "WeightsClaim"        // weights from a claim of the user's
 	AdapterSource       = "AdapterSource"       // an adapter that is no image
 	AdapterStrength     = "AdapterStrength"     // a strength, which vLLM does not have
+	NotConverted        = "NotConverted"        // warning of convert: a comment or name without a place in the native form
 	UpgradePolicy       = "UpgradePolicy"       // warning: autoUpgrade; versions are pinned in Git here
 	MultiNodeTuning     = "MultiNodeTuning"     // tuning on several nodes
 	SelectorUnsupported = "SelectorUnsupported" // a label selector that is no set of labels

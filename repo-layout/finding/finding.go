@@ -9,6 +9,7 @@
 package finding
 
 import (
+	"cmp"
 	"fmt"
 	"slices"
 	"strings"
@@ -58,9 +59,9 @@ func Warningf(code, field, format string, args ...any) Problem {
 func (p Problem) At(pos Position, object string) v1alpha1.Finding {
 	f := v1alpha1.Finding{Severity: p.Severity, Code: p.Code, Object: object, Message: p.Message}
 	if p.Field != "" {
-		f.Message = p.Field + ": " + p.Message
+		f.Message = shorten(p.Field, maxField) + ": " + p.Message
 	}
-	f.Message = cut(f.Message)
+	f.Message = shorten(f.Message, maxMessage)
 	if pos == nil {
 		return f
 	}
@@ -74,15 +75,19 @@ func (p Problem) At(pos Position, object string) v1alpha1.Finding {
 	return f
 }
 
-// maxMessage bounds a message in bytes: a field's name may be as long as its
-// author likes, and findings are kept in a status.
-const maxMessage = 480
+// maxMessage and maxField bound a message, and the field within it, in bytes: a
+// field's name may be as long as its author likes, and findings are kept in a
+// status.
+const (
+	maxMessage = 480
+	maxField   = 160
+)
 
-func cut(s string) string {
-	if len(s) <= maxMessage {
+func shorten(s string, limit int) string {
+	if len(s) <= limit {
 		return s
 	}
-	head := s[:maxMessage]
+	head := s[:limit]
 	for len(head) > 0 && !utf8.ValidString(head) {
 		head = head[:len(head)-1]
 	}
@@ -101,19 +106,16 @@ func HasError(problems []Problem) bool {
 
 // Sort orders findings by file, line, severity (errors first) and text, so that
 // the same document always yields the same report.
-func Sort(findings []v1alpha1.Finding) {
-	slices.SortStableFunc(findings, func(a, b v1alpha1.Finding) int {
-		if c := strings.Compare(a.File, b.File); c != 0 {
-			return c
-		}
-		if a.Line != b.Line {
-			return a.Line - b.Line
-		}
-		if c := strings.Compare(a.Severity, b.Severity); c != 0 {
-			return c
-		}
-		return strings.Compare(a.Message, b.Message)
-	})
+func Sort(findings []v1alpha1.Finding) { slices.SortStableFunc(findings, Compare) }
+
+// Compare is the order of Sort.
+func Compare(a, b v1alpha1.Finding) int {
+	return cmp.Or(
+		strings.Compare(a.File, b.File),
+		cmp.Compare(a.Line, b.Line),
+		strings.Compare(a.Severity, b.Severity),
+		strings.Compare(a.Message, b.Message),
+	)
 }
 
 // Key appends a map key to a path: dotted where it reads as a field name, in

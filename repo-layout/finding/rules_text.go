@@ -38,6 +38,7 @@ var kaitoRules = []Rule{
 	{Code: WeightsClaim, Severity: Error, Meaning: "Weights from a claim of the user's.", Remedy: "Remove it: the weights are downloaded from the model's repository."},
 	{Code: AdapterSource, Severity: Error, Meaning: "An adapter that comes from no image.", Remedy: "Push the adapter as an image and name it in source.image."},
 	{Code: AdapterStrength, Severity: Either, Meaning: "A strength, which vLLM does not have and KAITO refuses with vLLM. 1 is a warning.", Remedy: "Remove it, or scale the adapter itself by lora_alpha in its adapter_config.json."},
+	{Code: NotConverted, Severity: Warning, Meaning: "A comment or a container's name that the native form has no place for. Only espalier convert says so.", Remedy: "Write the comment beside another field where it is still true."},
 	{Code: UpgradePolicy, Severity: Warning, Meaning: "autoUpgrade: an upgrade of Espalier moves no running model.", Remedy: "Remove it; a newer runtime is a commit that sets spec.runtime.version."},
 	{Code: MultiNodeTuning, Severity: Error, Meaning: "Tuning on several nodes, which KAITO refuses as well.", Remedy: "Remove count, or choose an instance type with more GPUs."},
 	{Code: SelectorUnsupported, Severity: Error, Meaning: "A label selector that is no set of labels; the labels are put on nodes.", Remedy: "Write matchLabels."},
