@@ -3,6 +3,7 @@
 package main
 
 import (
+	"bytes"
 	"context"
 	"fmt"
 	"io"
@@ -215,7 +216,7 @@ func (l *loaded) textsOfFiles(stdin io.Reader) ([]desired.Text, error) {
 			continue
 		}
 		for _, d := range documents {
-			if d.Kind() == v1alpha1.RepoSyncKind {
+			if bytes.Contains(d.Text, []byte(v1alpha1.RepoSyncKind)) && d.Kind() == v1alpha1.RepoSyncKind {
 				_, findings := repolayout.DecodeSync(d.Text, d)
 				l.findings = append(l.findings, findings...)
 				continue
