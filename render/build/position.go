@@ -49,12 +49,12 @@ func (w *written) At(field string) (string, int) {
 // elsewhere finds the value in another file of the unit: a patch.
 func (w *written) elsewhere(docs map[string][]*yaml.Node, file, field, value string) (string, int) {
 	for _, other := range slices.Sorted(maps.Keys(docs)) {
-		if other == file {
-			continue
-		}
-		for _, d := range docs[other] {
-			if v := w.value(d, field); v != nil && v.Value == value && w.same(d) {
-				return other, v.Line
+		for _, p := range w.patchesIn(other, docs[other]) {
+			if other == file && !p.inline {
+				continue
+			}
+			if v := p.value(w, field); v != nil && v.Value == value {
+				return other, p.line(v)
 			}
 		}
 	}
