@@ -132,8 +132,17 @@ func notAllowed(group, kind string) finding.Problem {
 	case "kustomize.toolkit.fluxcd.io", "source.toolkit.fluxcd.io":
 		return finding.Errorf(finding.KindNotAllowed, "kind", "a %s of Flux is applied by Flux: move it out of the path of the RepoSync; %s", kind, allowed)
 	}
+	if near := strict.Nearest(group, []string{kaito.Group, v1alpha1.Group}); near != "" || ours[kind] {
+		return finding.Errorf(finding.VersionNotKnown, "apiVersion", "a %s of this group is not known: write apiVersion: %s, or %s/v1beta1 for one of KAITO's", kind, v1alpha1.GroupVersion, kaito.Group)
+	}
+	if near := strict.Nearest(kind, []string{"ConfigMap", "Secret", "PersistentVolumeClaim"}); near != "" && group == "" {
+		return finding.Errorf(finding.KindNotAllowed, "kind", "did you mean %s? %s", near, allowed)
+	}
 	return finding.Errorf(finding.KindNotAllowed, "kind", "%s; apply a %s with Flux or kubectl, from another folder", allowed, kind)
 }
+
+// ours are kinds that are hardly meant of another group.
+var ours = map[string]bool{v1alpha1.WorkspaceKind: true, v1alpha1.GPUNodePoolKind: true, v1alpha1.RepoSyncKind: true, "InferenceSet": true}
 
 func decodeNative(version, kind string, tree map[string]any) (Decoded, []finding.Problem) {
 	if version != v1alpha1.GroupVersion.String() {

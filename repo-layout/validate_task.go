@@ -3,6 +3,7 @@
 package repolayout
 
 import (
+	"fmt"
 	"regexp"
 	"strings"
 	"unicode"
@@ -90,10 +91,17 @@ func (v *validator) tuning(s v1alpha1.TuningSpec) {
 	v.model(path, s.ModelRef)
 	v.reference(path+".config", "ConfigMap", s.Config)
 	if s.Method != v1alpha1.QLoRA && s.Method != v1alpha1.LoRA {
-		v.refuse(finding.NotOneOf, path+".method", "want %s or %s", v1alpha1.QLoRA, v1alpha1.LoRA)
+		v.refuse(finding.NotOneOf, path+".method", "%s", methodRemedy(s.Method))
 	}
 	v.input(path+".input", s.Input)
 	v.output(path+".output", s.Output)
+}
+
+func methodRemedy(method v1alpha1.TuningMethod) string {
+	if lower := v1alpha1.TuningMethod(strings.ToLower(string(method))); lower == v1alpha1.QLoRA || lower == v1alpha1.LoRA {
+		return "write it in lower case: " + string(lower)
+	}
+	return fmt.Sprintf("want %s or %s", v1alpha1.QLoRA, v1alpha1.LoRA)
 }
 
 func (v *validator) input(path string, in v1alpha1.DataSource) {

@@ -198,7 +198,7 @@ func TestValidateWorkspace(t *testing.T) {
 		"Method": {
 			reason: "KAITO compares without case; the native form has one spelling.",
 			text:   header + onA100 + strings.Replace(tunes, "qlora", "QLoRA", 1) + fromURL + intoClaim,
-			want:   []string{"8: error: spec.tuning.method: want qlora or lora (NotOneOf)"},
+			want:   []string{"8: error: spec.tuning.method: write it in lower case: qlora (NotOneOf)"},
 		},
 		"NoInput": {
 			reason: "There is nothing to train on.",

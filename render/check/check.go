@@ -23,6 +23,7 @@ import (
 	"github.com/espalier-dev/espalier/presets/runtimes"
 	"github.com/espalier-dev/espalier/render/settings"
 	"github.com/espalier-dev/espalier/repo-layout/finding"
+	"github.com/espalier-dev/espalier/repo-layout/kaito"
 	"github.com/espalier-dev/espalier/repo-layout/v1alpha1"
 
 	repolayout "github.com/espalier-dev/espalier/repo-layout"
@@ -196,6 +197,7 @@ func (c *checker) place(p finding.Problem) v1alpha1.Finding {
 	if c.workspace.Namespace != "" {
 		object = v1alpha1.WorkspaceKind + "/" + c.workspace.Namespace + "/" + c.workspace.Name
 	}
+	p.Field = kaito.Spelling(c.workspace, p.Field)
 	return p.At(c.pos, object)
 }
 

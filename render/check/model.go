@@ -11,6 +11,7 @@ import (
 	"github.com/espalier-dev/espalier/presets"
 	"github.com/espalier-dev/espalier/presets/runtimes"
 	"github.com/espalier-dev/espalier/render/settings"
+	"github.com/espalier-dev/espalier/repo-layout/kaito"
 	"github.com/espalier-dev/espalier/repo-layout/v1alpha1"
 )
 
@@ -166,7 +167,11 @@ func (c *checker) revision() {
 		if m.Model != nil {
 			source = "its lock file"
 		}
-		c.warn(ModelRevisionUnpinned, c.task()+".revision", "no commit of %s is pinned, neither here nor in %s: a restarted pod may load other weights; set revision to a commit of the model repository", c.out.Preset.ID, source)
+		remedy := "set revision to a commit of the model repository"
+		if c.workspace.Annotations[kaito.AnnotationConvertedFrom] != "" {
+			remedy = "only the native form can pin one: espalier convert writes it, then set revision to a commit of the model repository"
+		}
+		c.warn(ModelRevisionUnpinned, c.task()+".revision", "no commit of %s is pinned, neither here nor in %s: a restarted pod may load other weights; %s", c.out.Preset.ID, source, remedy)
 	}
 }
 

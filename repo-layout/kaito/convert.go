@@ -121,7 +121,7 @@ func (c *converter) workspace(tree map[string]any) {
 	if c.wrapped(tree) {
 		return
 	}
-	var in workspace
+	var in Workspace
 	if c.problems = append(c.problems, strict.Into(tree, &in, hints)...); len(c.problems) > 0 {
 		return
 	}
@@ -173,7 +173,7 @@ func (c *converter) metadata(m metav1.ObjectMeta, path string, tunes bool) {
 	c.out.Annotations[AnnotationConvertedFrom] = c.version + " " + c.kind
 }
 
-func (c *converter) resource(r resource, tunes bool) {
+func (c *converter) resource(r Resource, tunes bool) {
 	const path = "resource."
 	c.instanceType(r.InstanceType, path+"instanceType", c.version == v1alpha1Version)
 	c.out.Spec.Resource.LabelSelector = c.selector(r.LabelSelector, path+"labelSelector")
@@ -236,6 +236,10 @@ func (c *converter) selector(s *metav1.LabelSelector, field string) *metav1.Labe
 				"only an In with a single value is possible, here and in KAITO, because the labels are put on nodes: write it under matchLabels")
 			continue
 		}
+		if reserved(e.Key) {
+			c.warn(finding.LabelReserved, finding.Index(field+".matchExpressions", i), "KAITO strips its own labels from a selector, and so does Espalier: remove it")
+			continue
+		}
 		if old, twice := labels[e.Key]; twice && old != e.Values[0] {
 			c.refuse(finding.SelectorUnsupported, finding.Index(field+".matchExpressions", i),
 				"matchLabels gives this label another value, and no node has two: keep one")
@@ -255,7 +259,7 @@ func (c *converter) inferenceSet(tree map[string]any) {
 		c.refuse(finding.SpecWrapper, "", "an InferenceSet, unlike a Workspace of kaito.sh, has a spec: put replicas, labelSelector and template under it")
 		return
 	}
-	var in inferenceSet
+	var in InferenceSet
 	if c.problems = append(c.problems, strict.Into(tree, &in, hints)...); len(c.problems) > 0 {
 		return
 	}

@@ -3,7 +3,11 @@
 package kaito
 
 import (
+	"maps"
+	"slices"
+
 	"github.com/espalier-dev/espalier/repo-layout/finding"
+	"github.com/espalier-dev/espalier/repo-layout/internal/strict"
 )
 
 // instead says what to do for each kind of kaito.sh that is not converted.
@@ -19,6 +23,10 @@ var instead = map[string]string{
 func Unsupported(kind string) finding.Problem {
 	if remedy, known := instead[kind]; known {
 		return finding.Errorf(finding.KindNotSupported, "kind", "kaito.sh %s is not run by Espalier. %s", kind, remedy)
+	}
+	known := append(slices.Sorted(maps.Keys(instead)), workspaceKind, inferenceSetKind)
+	if near := strict.Nearest(kind, known); near != "" {
+		return finding.Errorf(finding.KindNotAllowed, "kind", "kaito.sh has no such kind: did you mean %s?", near)
 	}
 	return finding.Errorf(finding.KindNotAllowed, "kind", "kaito.sh has no such kind that Espalier knows; converted are Workspace and InferenceSet")
 }

@@ -12,7 +12,7 @@ import (
 	"github.com/espalier-dev/espalier/repo-layout/v1alpha1"
 )
 
-func (c *converter) inference(in inference, path string) *v1alpha1.InferenceSpec {
+func (c *converter) inference(in Inference, path string) *v1alpha1.InferenceSpec {
 	out := &v1alpha1.InferenceSpec{Config: in.Config}
 	switch {
 	case in.Template != nil:
@@ -33,7 +33,7 @@ func (c *converter) inference(in inference, path string) *v1alpha1.InferenceSpec
 
 // preset: a v1beta1 field of the options works in an InferenceSet of either
 // version, whose v1alpha1 CRD embeds the v1beta1 inference.
-func (c *converter) preset(p preset, path string) v1alpha1.ModelRef {
+func (c *converter) preset(p Preset, path string) v1alpha1.ModelRef {
 	o, options := p.Options, path+".presetOptions."
 	c.dead(p.AccessMode != "", path+".accessMode", "weights are always downloaded from the model's repository")
 	c.dead(o.Image != "", options+"image", "weights are always downloaded from the model's repository")
@@ -54,7 +54,7 @@ func (c *converter) preset(p preset, path string) v1alpha1.ModelRef {
 	return v1alpha1.ModelRef{Preset: p.Name, AccessSecret: o.ModelAccessSecret}
 }
 
-func (c *converter) adapter(a adapter, path string) (v1alpha1.Adapter, bool) {
+func (c *converter) adapter(a Adapter, path string) (v1alpha1.Adapter, bool) {
 	if a.Strength != nil {
 		c.strength(*a.Strength, path+".strength")
 	}
@@ -94,7 +94,7 @@ func (c *converter) strength(text, field string) {
 		"remove it, or scale the adapter itself, by lora_alpha in its adapter_config.json")
 }
 
-func (c *converter) tuning(in tuning) *v1alpha1.TuningSpec {
+func (c *converter) tuning(in Tuning) *v1alpha1.TuningSpec {
 	out := &v1alpha1.TuningSpec{Config: in.Config}
 	if in.Preset == nil {
 		c.refuse(finding.PresetMissing, "tuning", "name the model in tuning.preset.name; espalier presets lists them")
@@ -125,7 +125,7 @@ func (c *converter) method(method string) v1alpha1.TuningMethod {
 	return m
 }
 
-func (c *converter) input(s dataSource) v1alpha1.DataSource {
+func (c *converter) input(s DataSource) v1alpha1.DataSource {
 	const path = "tuning.input"
 	c.exactlyOne(len(s.URLs) > 0, s.Volume != nil, s.Image != "", path)
 	out := v1alpha1.DataSource{URLs: s.URLs, Image: s.Image, PullSecrets: s.ImagePullSecrets}
@@ -150,7 +150,7 @@ func (c *converter) exactlyOne(urls, volume, image bool, path string) {
 	}
 }
 
-func (c *converter) output(d dataDestination) v1alpha1.DataDestination {
+func (c *converter) output(d DataDestination) v1alpha1.DataDestination {
 	const path = "tuning.output"
 	switch {
 	case d.Volume == nil && d.Image == "":

@@ -8,104 +8,190 @@ import (
 )
 
 // The types below are the kinds of kaito.sh as KAITO's own CRDs have them, both
-// versions in one: what only one version has is sorted out by the converter.
+// versions in one: what only v1beta1 has is marked since. Their comments are the
+// descriptions of the JSON schemas in repo-layout/schema.
 // Field meanings: https://github.com/kaito-project/kaito, directory api.
 
-// workspace has no spec: its three parts are at the top level.
-type workspace struct {
+// Workspace serves or tunes one model. It has no spec: its parts are at the top
+// level.
+type Workspace struct {
 	metav1.TypeMeta `json:",inline"`
-	Metadata        metav1.ObjectMeta `json:"metadata"`
-	Resource        resource          `json:"resource"`
-	Inference       *inference        `json:"inference"`
-	Tuning          *tuning           `json:"tuning"`
+	// Metadata: name, namespace, labels and annotations.
+	Metadata metav1.ObjectMeta `json:"metadata" jsonschema:"required"`
+	// Resource is the GPU need.
+	Resource Resource `json:"resource" jsonschema:"required"`
+	// Inference serves a model. Exactly one of inference and tuning.
+	Inference *Inference `json:"inference"`
+	// Tuning trains an adapter. Exactly one of inference and tuning.
+	Tuning *Tuning `json:"tuning"`
 }
 
-type resource struct {
-	Count          *int                  `json:"count"`
-	InstanceType   string                `json:"instanceType"`
-	LabelSelector  *metav1.LabelSelector `json:"labelSelector"`
-	PreferredNodes []string              `json:"preferredNodes"`
-	Partition      map[string]any        `json:"partition"` // v1beta1
+// Resource is the GPU need of a Workspace.
+type Resource struct {
+	// Count is the number of nodes. KAITO computes it for inference with vLLM, as
+	// Espalier does; tuning runs on one.
+	Count *int `json:"count" jsonschema:"minimum=1"`
+	// InstanceType is the instance type to provision, for example
+	// Standard_NC24ads_A100_v4, which v1alpha1 has as its default.
+	InstanceType string `json:"instanceType"`
+	// LabelSelector's matchLabels become labels of the nodes.
+	LabelSelector *metav1.LabelSelector `json:"labelSelector"`
+	// PreferredNodes is never read, by KAITO or by Espalier.
+	PreferredNodes []string `json:"preferredNodes" jsonschema_extras:"deprecated=true"`
+	// Partition asks for MIG slices or shared GPUs. Espalier refuses it: a task
+	// has whole GPUs.
+	Partition map[string]any `json:"partition" since:"v1beta1"`
 }
 
-type preset struct {
-	Name       string        `json:"name"`
-	AccessMode string        `json:"accessMode"`
-	Options    presetOptions `json:"presetOptions"`
+// Preset names a model.
+type Preset struct {
+	// Name is a short name or repository id of a model; espalier presets lists
+	// them.
+	Name string `json:"name" jsonschema:"required,minLength=1"`
+	// AccessMode is never read, by KAITO or by Espalier.
+	AccessMode string `json:"accessMode" jsonschema:"enum=public,enum=private" jsonschema_extras:"deprecated=true"`
+	// Options of the preset.
+	Options PresetOptions `json:"presetOptions"`
 }
 
-type presetOptions struct {
-	Image               string   `json:"image"`
-	ImagePullSecrets    []string `json:"imagePullSecrets"`
-	ModelAccessSecret   string   `json:"modelAccessSecret"` // v1beta1
-	ModelWeightsPVC     string   `json:"modelWeightsPVC"`
-	ModelWeightsSubPath string   `json:"modelWeightsSubPath"`
+// PresetOptions are the options of a preset.
+type PresetOptions struct {
+	// Image is never read, by KAITO or by Espalier.
+	Image string `json:"image" jsonschema_extras:"deprecated=true"`
+	// ImagePullSecrets are never read, by KAITO or by Espalier.
+	ImagePullSecrets []string `json:"imagePullSecrets" jsonschema_extras:"deprecated=true"`
+	// ModelAccessSecret names a Secret whose key HF_TOKEN is used to download
+	// the weights.
+	ModelAccessSecret string `json:"modelAccessSecret" since:"v1beta1"`
+	// ModelWeightsPVC is a claim with the weights. Espalier refuses it: weights
+	// are downloaded from the model's repository.
+	ModelWeightsPVC string `json:"modelWeightsPVC"`
+	// ModelWeightsSubPath is the folder within the claim of the weights.
+	// Espalier refuses it with the claim.
+	ModelWeightsSubPath string `json:"modelWeightsSubPath"`
 }
 
-type inference struct {
-	Preset   *preset        `json:"preset"`
-	Template map[string]any `json:"template"` // a pod template, schemaless in the CRD
-	Config   string         `json:"config"`
-	Adapters []adapter      `json:"adapters"`
+// Inference serves a model.
+type Inference struct {
+	// Preset names the model.
+	Preset *Preset `json:"preset"`
+	// Template is a pod template in the place of a preset. Espalier refuses it.
+	Template map[string]any `json:"template"`
+	// Config names a ConfigMap whose key inference_config.yaml holds vLLM engine
+	// arguments under the key vllm.
+	Config string `json:"config"`
+	// Adapters are LoRA adapters served beside the model.
+	Adapters []Adapter `json:"adapters" jsonschema:"maxItems=32"`
 }
 
-type adapter struct {
-	Source   *dataSource `json:"source"`
-	Strength *string     `json:"strength"`
+// Adapter is a LoRA adapter.
+type Adapter struct {
+	// Source is where the adapter comes from: source.name and source.image.
+	Source *DataSource `json:"source" jsonschema:"required"`
+	// Strength belongs to KAITO's transformers runtime; vLLM has none.
+	Strength *string `json:"strength" jsonschema_extras:"deprecated=true"`
 }
 
-type dataSource struct {
-	Name             string               `json:"name"`
-	URLs             []string             `json:"urls"`
-	Volume           *corev1.VolumeSource `json:"volumeSource"`
-	Image            string               `json:"image"`
-	ImagePullSecrets []string             `json:"imagePullSecrets"`
+// DataSource is where data or an adapter comes from: one of urls, volumeSource
+// and image.
+type DataSource struct {
+	// Name of an adapter, which requests use as the model.
+	Name string `json:"name"`
+	// URLs are downloaded over HTTP(S). Not for adapters.
+	URLs []string `json:"urls" jsonschema:"minItems=1,maxItems=64"`
+	// Volume with the data; Espalier takes a persistentVolumeClaim.
+	Volume *corev1.VolumeSource `json:"volumeSource"`
+	// Image holds the data or the adapter.
+	Image string `json:"image"`
+	// ImagePullSecrets are Secrets of the namespace for the image's registry.
+	ImagePullSecrets []string `json:"imagePullSecrets"`
 }
 
-type dataDestination struct {
-	Volume          *corev1.VolumeSource `json:"volumeSource"`
-	Image           string               `json:"image"`
-	ImagePushSecret string               `json:"imagePushSecret"`
+// DataDestination is where a trained adapter goes: volumeSource, or image with
+// imagePushSecret.
+type DataDestination struct {
+	// Volume that the adapter is written to; Espalier takes a
+	// persistentVolumeClaim.
+	Volume *corev1.VolumeSource `json:"volumeSource"`
+	// Image that the adapter is pushed as.
+	Image string `json:"image"`
+	// ImagePushSecret is a Secret of type kubernetes.io/dockerconfigjson.
+	ImagePushSecret string `json:"imagePushSecret"`
 }
 
-type tuning struct {
-	Preset *preset          `json:"preset"`
-	Method string           `json:"method"`
-	Config string           `json:"config"`
-	Input  *dataSource      `json:"input"`
-	Output *dataDestination `json:"output"`
+// Tuning trains a LoRA adapter.
+type Tuning struct {
+	// Preset names the model.
+	Preset *Preset `json:"preset" jsonschema:"required"`
+	// Method is qlora or lora.
+	Method string `json:"method" jsonschema:"required,enum=qlora,enum=lora"`
+	// Config names a ConfigMap whose key training_config.yaml holds the training
+	// configuration.
+	Config string `json:"config"`
+	// Input is the training data.
+	Input *DataSource `json:"input" jsonschema:"required"`
+	// Output is where the adapter goes.
+	Output *DataDestination `json:"output" jsonschema:"required"`
 }
 
-// inferenceSet makes replicas of a Workspace from a template.
-type inferenceSet struct {
+// InferenceSet makes replicas of a Workspace from a template.
+type InferenceSet struct {
 	metav1.TypeMeta `json:",inline"`
-	Metadata        metav1.ObjectMeta `json:"metadata"`
-	Spec            inferenceSetSpec  `json:"spec"`
+	// Metadata: name, namespace, labels and annotations.
+	Metadata metav1.ObjectMeta `json:"metadata" jsonschema:"required"`
+	// Spec says what is served.
+	Spec InferenceSetSpec `json:"spec" jsonschema:"required"`
 }
 
-type inferenceSetSpec struct {
-	Replicas       *int32                `json:"replicas"`
-	NodeCountLimit int                   `json:"nodeCountLimit"`
-	LabelSelector  *metav1.LabelSelector `json:"labelSelector"`
-	UpdateStrategy map[string]any        `json:"updateStrategy"`
-	AutoUpgrade    *autoUpgrade          `json:"autoUpgrade"` // v1beta1
-	Template       setTemplate           `json:"template"`
+// InferenceSetSpec says what an InferenceSet serves.
+type InferenceSetSpec struct {
+	// Replicas is the number of copies; 1 when absent.
+	Replicas *int32 `json:"replicas" jsonschema:"minimum=0,maximum=1000"`
+	// NodeCountLimit is never read, by KAITO or by Espalier.
+	NodeCountLimit int `json:"nodeCountLimit" jsonschema_extras:"deprecated=true"`
+	// LabelSelector's matchLabels become labels of the nodes.
+	LabelSelector *metav1.LabelSelector `json:"labelSelector"`
+	// UpdateStrategy is never read, by KAITO or by Espalier.
+	UpdateStrategy map[string]any `json:"updateStrategy" jsonschema_extras:"deprecated=true"`
+	// AutoUpgrade is without effect in Espalier: an upgrade of it moves no
+	// running model.
+	AutoUpgrade *AutoUpgrade `json:"autoUpgrade" since:"v1beta1"`
+	// Template is the Workspace that is copied.
+	Template SetTemplate `json:"template" jsonschema:"required"`
 }
 
-type autoUpgrade struct {
-	Enabled           bool   `json:"enabled"`
-	Strategy          string `json:"strategy"`
-	MaintenanceWindow *struct {
-		Schedule string           `json:"schedule"`
-		Duration *metav1.Duration `json:"duration"`
-	} `json:"maintenanceWindow"`
+// AutoUpgrade moves the Workspaces of a set to a newer base image.
+type AutoUpgrade struct {
+	// Enabled turns it on.
+	Enabled bool `json:"enabled"`
+	// Strategy is InPlace or Surge.
+	Strategy string `json:"strategy" jsonschema:"enum=InPlace,enum=Surge"`
+	// MaintenanceWindow bounds when.
+	MaintenanceWindow *MaintenanceWindow `json:"maintenanceWindow"`
 }
 
-type setTemplate struct {
+// MaintenanceWindow bounds when an upgrade happens.
+type MaintenanceWindow struct {
+	// Schedule is a cron expression in UTC.
+	Schedule string `json:"schedule"`
+	// Duration of the window; 4h when absent.
+	Duration *metav1.Duration `json:"duration"`
+}
+
+// SetTemplate is the Workspace that an InferenceSet copies.
+type SetTemplate struct {
+	// Metadata: labels and annotations of the Workspaces.
 	Metadata metav1.ObjectMeta `json:"metadata"`
-	Resource struct {
-		InstanceType string         `json:"instanceType"`
-		Partition    map[string]any `json:"partition"` // v1beta1
-	} `json:"resource"`
-	Inference *inference `json:"inference"`
+	// Resource is the GPU need of a copy.
+	Resource SetResource `json:"resource" jsonschema:"required"`
+	// Inference serves a model.
+	Inference *Inference `json:"inference" jsonschema:"required"`
+}
+
+// SetResource is the GPU need of a copy.
+type SetResource struct {
+	// InstanceType is the instance type to provision.
+	InstanceType string `json:"instanceType" jsonschema:"required"`
+	// Partition asks for MIG slices or shared GPUs. Espalier refuses it.
+	Partition map[string]any `json:"partition" since:"v1beta1"`
 }
