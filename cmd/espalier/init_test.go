@@ -22,7 +22,7 @@ import (
 	"github.com/espalier-dev/espalier/repo-layout/example"
 )
 
-var update = flag.Bool("update", false, "write testdata/init")
+var update = flag.Bool("update", false, "write testdata/init and what the scripts compare")
 
 // initialised runs `espalier init` and returns what it wrote, by path.
 func initialised(t *testing.T, folder string, flags ...string) map[string]string {

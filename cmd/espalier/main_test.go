@@ -19,6 +19,7 @@ func TestMain(m *testing.M) {
 }
 
 // TestScripts runs the command line as a person would: see testdata/script.
+// -update writes what the commands print into the scripts: read the difference.
 func TestScripts(t *testing.T) {
-	testscript.Run(t, testscript.Params{Dir: "testdata/script"})
+	testscript.Run(t, testscript.Params{Dir: "testdata/script", UpdateScripts: *update})
 }
