@@ -45,7 +45,7 @@ var hostile = map[string]struct {
 	},
 	"SmallObjects": {
 		reason: "Kustomize compares every object with every other: 20,000 take it minutes", text: small,
-		tree: "f.yaml:1: error: the unit has more than 2000 objects, counted as often as they are listed: split it into folders that the root kustomization lists (TooLarge)",
+		tree: "f.yaml: error: the build takes together more than 2000 objects, with every base counted as often as it is listed: make several units of it, by a root kustomization that only lists folders (TooLarge)",
 	},
 	"UTF8": {
 		reason: "text that is no UTF-8", text: func() string { return strings.Replace(honest, "{name: a}", "{name: \"\xff\xfe\xc3\x28\"}", 1) },
