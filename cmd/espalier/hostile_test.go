@@ -74,9 +74,11 @@ var hostile = map[string]struct {
 	},
 	"DeepClosed": {
 		reason: "the same, and valid YAML: Kustomize indents every level again, 26 GB for these 27 KB",
-		text:   func() string { return honest + "x: " + strings.Repeat("{a: ", 9_000) + "1" + strings.Repeat("}", 9_000) + "\n" },
-		file:   "f.yaml:7: error: nested deeper than 100 levels (InvalidYAML)",
-		tree:   "f.yaml:7: error: nested deeper than 100 levels (InvalidYAML)",
+		text: func() string {
+			return honest + "x: " + strings.Repeat("{a: ", 9_000) + "1" + strings.Repeat("}", 9_000) + "\n"
+		},
+		file: "f.yaml:7: error: nested deeper than 100 levels (InvalidYAML)",
+		tree: "f.yaml:7: error: nested deeper than 100 levels (InvalidYAML)",
 	},
 	"HugeInteger": {
 		reason: "a number that no type holds", text: func() string { return honest + "  suspend: " + strings.Repeat("9", 400) + "\n" },
