@@ -195,7 +195,7 @@ func (c configFile) heads(s *shape) {
 
 // layers counts the layers that keep less than full attention.
 func (c configFile) layers(s *shape) {
-	windowed := c.SlidingWindow != nil && int64(*c.SlidingWindow) < s.MaxContext && (c.UseSlidingWindow == nil || *c.UseSlidingWindow)
+	windowed := c.windowed(s.MaxContext)
 	switch {
 	case len(c.LayerTypes) > 0:
 		s.countLayers(c.LayerTypes)
@@ -214,6 +214,12 @@ func (c configFile) layers(s *shape) {
 	if s.SlidingLayers > 0 {
 		s.slideOver(c.SlidingWindow)
 	}
+}
+
+// windowed says whether some layers see less than the longest sequence.
+func (c configFile) windowed(longest int64) bool {
+	off := c.UseSlidingWindow != nil && !*c.UseSlidingWindow
+	return c.SlidingWindow != nil && int64(*c.SlidingWindow) < longest && !off
 }
 
 func (s *shape) countLayers(kinds []string) {

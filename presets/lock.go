@@ -111,22 +111,8 @@ func DecodeLock(text []byte) (Preset, error) {
 
 // lock checks a model file by the rules of lock files.
 func (d document) lock() (Preset, error) {
-	switch {
-	case !validID.MatchString(d.ID):
-		return Preset{}, fmt.Errorf("id is %.100q: want owner/name", d.ID)
-	case d.ShortName != "":
-		return Preset{}, errors.New("shortName: requests use the last part of the id as the model's name; remove it")
-	case len(d.Serving.Args) > 0:
-		return Preset{}, errors.New("serving.args: engine arguments belong into the ConfigMap that config names; remove it")
-	case d.Serving.ChatTemplate != "":
-		return Preset{}, errors.New("serving.chatTemplate: the model's own is used; remove it")
-	case d.Revision != "" && !validCommit.MatchString(d.Revision):
-		return Preset{}, errors.New("revision: want the 40 hexadecimal digits of a commit: a branch or tag can move")
-	}
-	for _, parser := range []string{d.Serving.ToolParser, d.Serving.ReasoningParser} {
-		if parser != "" && !validParser.MatchString(parser) {
-			return Preset{}, fmt.Errorf("serving: %.60q is no name of a parser of vLLM, such as hermes", parser)
-		}
+	if err := d.locked(); err != nil {
+		return Preset{}, err
 	}
 	p, err := d.preset()
 	if err != nil {
@@ -138,6 +124,28 @@ func (d document) lock() (Preset, error) {
 			fit.GiB(p.Model.WeightBytes), whole/(1<<30))
 	}
 	return p, nil
+}
+
+// locked checks what a lock file says beside its shape.
+func (d document) locked() error {
+	switch {
+	case !validID.MatchString(d.ID):
+		return fmt.Errorf("id is %.100q: want owner/name", d.ID)
+	case d.ShortName != "":
+		return errors.New("shortName: requests use the last part of the id as the model's name; remove it")
+	case len(d.Serving.Args) > 0:
+		return errors.New("serving.args: engine arguments belong into the ConfigMap that config names; remove it")
+	case d.Serving.ChatTemplate != "":
+		return errors.New("serving.chatTemplate: the model's own is used; remove it")
+	case d.Revision != "" && !validCommit.MatchString(d.Revision):
+		return errors.New("revision: want the 40 hexadecimal digits of a commit: a branch or tag can move")
+	}
+	for _, parser := range []string{d.Serving.ToolParser, d.Serving.ReasoningParser} {
+		if parser != "" && !validParser.MatchString(parser) {
+			return fmt.Errorf("serving: %.60q is no name of a parser of vLLM, such as hermes", parser)
+		}
+	}
+	return nil
 }
 
 // leastExplained is the share of the shape's size below which the size of the

@@ -96,6 +96,13 @@ func TestWorkspace(t *testing.T) {
 			reason: "a misspelt model gets suggestions", workspace: serving("Standard_NC24ads_A100_v4", preset("phi-4-mini-instuct")), refused: true,
 			findings: []string{"error UnknownModel"}, says: []string{"did you mean phi-4-mini-instruct"},
 		},
+		"UnknownModelOfKaito": {
+			reason: "KAITO asks huggingface.co about any id; here a lock file describes it, which its document cannot name",
+			workspace: serving("Standard_NC24ads_A100_v4", preset("someone/Model-8B"), func(w *v1alpha1.Workspace) {
+				w.Annotations = map[string]string{"espalier.dev/converted-from": "kaito.sh/v1beta1 Workspace"}
+			}), refused: true,
+			findings: []string{"error UnknownModel"}, says: []string{"`espalier presets lock someone/Model-8B --from config.json`", "`espalier convert`"},
+		},
 		"NotTunable": {
 			reason: "how much memory it takes is not known", workspace: tuning("Standard_NC24ads_A100_v4", preset("deepseek-ai/DeepSeek-V3.2")), refused: true,
 			findings: []string{"error FitUnknown", "error NotTunable"}, says: []string{"mixture of experts", "phi-3-mini-128k-instruct"},

@@ -26,7 +26,7 @@ func (c *checker) model() {
 		field = c.task() + ".model.lock"
 		c.out.Preset, c.known = c.locked(*m.Model, field)
 	} else if c.out.Preset, c.known = presets.Lookup(m.Preset); !c.known {
-		c.refuse(UnknownModel, field, "%s", presets.Unknown(m.Preset))
+		c.refuse(UnknownModel, field, "%s%s", presets.Unknown(m.Preset), c.convertFirst())
 	}
 	if !c.known {
 		return
@@ -37,6 +37,15 @@ func (c *checker) model() {
 	if t := c.workspace.Spec.Tuning; t != nil && !c.out.Preset.Tunable {
 		c.refuse(NotTunable, field, "how much memory tuning %s takes is not known here, so it is not tuned; models that are: %s", c.out.Preset.Name(), strings.Join(tunable(), ", "))
 	}
+}
+
+// convertFirst ends the advice to use a lock file where the document has no
+// place for one.
+func (c *checker) convertFirst() string {
+	if c.workspace.Annotations[kaito.AnnotationConvertedFrom] == "" {
+		return ""
+	}
+	return "; a document of kaito.sh has no place for it, so write this one as `espalier convert` does first"
 }
 
 // tunable lists the models that can be tuned, the smallest first.

@@ -46,6 +46,12 @@ func file(text string) *fstest.MapFile { return &fstest.MapFile{Data: []byte(tex
 
 func named(name string) *fstest.MapFile { return file(strings.ReplaceAll(serving, "NAME", name)) }
 
+func locked(name, lock string) *fstest.MapFile {
+	text := strings.ReplaceAll(serving, "preset: phi-4-mini-instruct", "model: {id: someone/Model-8B, lock: "+lock+"}")
+	text = strings.ReplaceAll(text, "    revision: 0123456789abcdef0123456789abcdef01234567\n", "")
+	return file(strings.ReplaceAll(text, "NAME", name))
+}
+
 func state(t *testing.T, judge *desired.Judge, sync *v1alpha1.RepoSync, tree fstest.MapFS) desired.State {
 	t.Helper()
 	units, err := build.Build(t.Context(), tree, ".", build.DefaultLimits())
@@ -74,6 +80,15 @@ func TestState(t *testing.T) {
 		workspaces []string // namespace/name, with * where it collides and ! where it is refused
 		findings   []string // code file:line
 	}{
+		"LockedAfterItsFile": {
+			reason: "A model outside the catalogue is judged by the lock file of the same revision; without one it is refused.",
+			tree: fstest.MapFS{
+				"a.yaml": locked("a", "here"), "b.yaml": locked("b", "nowhere"),
+				"l.yaml": file("apiVersion: v1\nkind: ConfigMap\nmetadata: {name: here}\ndata:\n  model.lock.yaml: '{id: someone/Model-8B, revision: 0123456789abcdef0123456789abcdef01234567, weights: {gib: 15}, shape: {layers: 32, hidden: 4096, heads: 32, kvHeads: 8, headDim: 128, maxContext: 8192}}'\n"),
+			},
+			workspaces: []string{"default/a", "default/b!"},
+			findings:   []string{"InputMissing b.yaml:9"},
+		},
 		"Plain": {
 			reason:     "Without a RepoSync a Workspace goes where kubectl would put it.",
 			tree:       fstest.MapFS{"a.yaml": named("a")},
