@@ -26,7 +26,9 @@ type object = map[string]any
 
 // layer is a generated kustomization over a base of presets/runtimes.
 type layer struct {
-	base            fs.FS
+	base fs.FS
+	// folder of the base that has the kustomization; "" is its root.
+	folder          string
 	name, namespace string
 	labels          map[string]string
 	// objects beside those of the base; components of the base, by folder.
@@ -48,7 +50,7 @@ type patch struct {
 // versions of the kinds in bases.
 var versions = map[string]string{
 	"Deployment": "apps/v1", "Job": "batch/v1", "Service": "v1", "PersistentVolumeClaim": "v1",
-	"PodDisruptionBudget": "policy/v1",
+	"PodDisruptionBudget": "policy/v1", "StatefulSet": "apps/v1", "NetworkPolicy": "networking.k8s.io/v1",
 }
 
 // Folders of the file system that Kustomize sees.
@@ -92,7 +94,7 @@ func newKustomization() types.Kustomization {
 func (l layer) kustomization(files filesys.FileSystem) (types.Kustomization, error) {
 	k := newKustomization()
 	k.Namespace = l.namespace
-	k.Resources = []string{path.Join("..", baseFolder)}
+	k.Resources = []string{path.Join("..", baseFolder, l.folder)}
 	for i, o := range l.objects {
 		name := fmt.Sprintf("object-%d.yaml", i)
 		if err := write(files, path.Join(ownFolder, name), o); err != nil {

@@ -140,6 +140,8 @@ func permitted(own, out *unstructured.Unstructured) error {
 var fixed = map[string][]string{
 	v1alpha1.GPUNodePoolKind: {"spec.provider", "spec.candidates", "spec.replicas", "spec.nodeLabels", "spec.deletionPolicy"},
 	"Deployment":             {"spec.selector", "spec.replicas"},
+	"StatefulSet":            {"spec.selector", "spec.replicas", "spec.serviceName", "spec.podManagementPolicy"},
+	"NetworkPolicy":          {"spec.podSelector"},
 	"Job":                    {"spec.suspend", "spec.selector", "spec.manualSelector"},
 	"PodDisruptionBudget":    {"spec.selector"},
 	"Service":                {"spec.selector", "spec.externalIPs", "spec.externalName"},
@@ -147,16 +149,19 @@ var fixed = map[string][]string{
 
 // fixedBy says where a fixed field comes from.
 var fixedBy = map[string]string{
-	"spec.provider":       "the installation chooses it",
-	"spec.candidates":     "set spec.resource, which is what is sized and priced",
-	"spec.replicas":       "set spec.inference.replicas or spec.resource.count, which are what is sized and priced",
-	"spec.nodeLabels":     "set spec.resource.labelSelector",
-	"spec.deletionPolicy": "nodes of a Workspace go with it",
-	"spec.selector":       "it finds the pods of this Workspace and no others",
-	"spec.manualSelector": "it finds the pods of this Workspace and no others",
-	"spec.suspend":        "set spec.suspend of the Workspace",
-	"spec.externalIPs":    "it takes over traffic to an address that may be somebody else's",
-	"spec.externalName":   "it takes over traffic to a name that may be somebody else's",
+	"spec.provider":            "the installation chooses it",
+	"spec.candidates":          "set spec.resource, which is what is sized and priced",
+	"spec.replicas":            "set spec.inference.replicas or spec.resource.count, which are what is sized and priced",
+	"spec.nodeLabels":          "set spec.resource.labelSelector",
+	"spec.deletionPolicy":      "nodes of a Workspace go with it",
+	"spec.selector":            "it finds the pods of this Workspace and no others",
+	"spec.serviceName":         "pods find each other by it",
+	"spec.podManagementPolicy": "a pod alone is of no use",
+	"spec.podSelector":         "it finds the pods of this Workspace and no others",
+	"spec.manualSelector":      "it finds the pods of this Workspace and no others",
+	"spec.suspend":             "set spec.suspend of the Workspace",
+	"spec.externalIPs":         "it takes over traffic to an address that may be somebody else's",
+	"spec.externalName":        "it takes over traffic to a name that may be somebody else's",
 }
 
 func at(o *unstructured.Unstructured, field string) any {

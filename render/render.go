@@ -53,8 +53,10 @@ type Output struct {
 	Pool *unstructured.Unstructured
 	// Support is what the pods need: ConfigMap, claims, Service.
 	Support []*unstructured.Unstructured
-	// Workload is the Deployment or the Job.
+	// Workload is the Deployment, the Job, or the StatefulSet of the first copy
+	// that is spread over several nodes; Copies are those of the others.
 	Workload *unstructured.Unstructured
+	Copies   []*unstructured.Unstructured
 	// Digest of every input, which is also on the pod template; of a tuning run
 	// what identifies it.
 	Digest string
@@ -72,7 +74,7 @@ func (o Output) Objects() []*unstructured.Unstructured {
 	if o.Workload != nil {
 		all = append(all, o.Workload)
 	}
-	return all
+	return append(all, o.Copies...)
 }
 
 // patience bounds the build: it takes milliseconds, and patches are the user's.
@@ -89,6 +91,7 @@ func Render(in Input) (Output, error) {
 		return Output{}, err
 	}
 	j := job{Input: in, spec: &in.Workspace.Spec, name: in.Workspace.Name, namespace: in.Workspace.Namespace}
+	j.keepHelper()
 	j.digest = j.inputDigest()
 	l := layer{base: base, name: j.name, namespace: j.namespace, labels: j.labels()}
 	if err := j.fill(&l); err != nil {
@@ -123,6 +126,9 @@ func (j job) inputDigest() string {
 	if j.spec.Tuning != nil {
 		return check.Sum("tuning", r.Digest, r.ModelRevision)
 	}
+	if j.spread() {
+		return check.Sum("inference", r.Digest, r.ModelRevision, r.Image, j.Versions, r.HelperImage, j.Candidate.CopyNodes)
+	}
 	return check.Sum("inference", r.Digest, r.ModelRevision, r.Image, j.Versions)
 }
 
@@ -143,6 +149,12 @@ func (j job) output(objects []*unstructured.Unstructured) (Output, error) {
 		switch o.GetKind() {
 		case v1alpha1.GPUNodePoolKind:
 			out.Pool = o
+		case "StatefulSet":
+			if out.Workload != nil {
+				out.Copies = append(out.Copies, o)
+				continue
+			}
+			out.Workload = o
 		case "Deployment", "Job":
 			out.Workload = o
 		default:

@@ -17,14 +17,62 @@ import (
 
 // serving patches the base of vLLM.
 func (j job) serving(l *layer) error {
-	s := j.spec.Inference
-	args, err := j.arguments()
+	pod, err := j.server()
 	if err != nil {
 		return err
 	}
+	if j.spread() {
+		return j.nodes(l, pod)
+	}
+	replicas := j.copies()
+	if j.spec.Suspend {
+		replicas = 0
+	}
+	l.patches = append(l.patches,
+		patch{kind: "Deployment", name: "workspace", body: object{
+			"metadata": object{"name": j.name},
+			"spec": object{
+				"replicas": replicas,
+				"selector": object{"matchLabels": j.selector()},
+				"strategy": object{"rollingUpdate": j.rollout()},
+				"template": j.template(pod),
+			},
+		}, operations: []object{j.tolerate()}},
+		patch{kind: "Service", name: "workspace", body: object{
+			"metadata": object{"name": j.name},
+			"spec":     object{"selector": j.selector()},
+		}},
+		j.budget(),
+	)
+	return nil
+}
+
+func (j job) template(pod object) object {
+	return object{
+		"metadata": object{"annotations": object{repolayout.AnnotationInputDigest: j.digest}},
+		"spec":     pod,
+	}
+}
+
+func (j job) budget() patch {
+	return patch{kind: "PodDisruptionBudget", name: "workspace", body: object{
+		"metadata": object{"name": j.name},
+		"spec":     object{"selector": object{"matchLabels": j.selector()}},
+	}}
+}
+
+// server is the patch of the pod's spec.
+func (j job) server() (object, error) {
+	s := j.spec.Inference
+	args, err := j.arguments()
+	if err != nil {
+		return nil, err
+	}
 	container := object{
 		"name": "vllm", "image": j.Assessment.Resolved.Image, "args": texts(args), "resources": j.gpus(),
-		"startupProbe": object{"failureThreshold": startupFailures(j.Assessment.Preset.Model.WeightBytes)},
+	}
+	if !j.spread() {
+		container["startupProbe"] = object{"failureThreshold": startupFailures(j.Assessment.Preset.Model.WeightBytes)}
 	}
 	set(container, "env", j.token(s.AccessSecret))
 	pod := object{"nodeSelector": j.nodeSelector(), "containers": []any{container}}
@@ -39,33 +87,7 @@ func (j job) serving(l *layer) error {
 	set(container, "volumeMounts", mounts)
 	set(pod, "volumes", volumes)
 	set(pod, "imagePullSecrets", pullSecrets(secrets))
-	replicas := j.copies()
-	if j.spec.Suspend {
-		replicas = 0
-	}
-	l.patches = append(l.patches,
-		patch{kind: "Deployment", name: "workspace", body: object{
-			"metadata": object{"name": j.name},
-			"spec": object{
-				"replicas": replicas,
-				"selector": object{"matchLabels": j.selector()},
-				"strategy": object{"rollingUpdate": j.rollout()},
-				"template": object{
-					"metadata": object{"annotations": object{repolayout.AnnotationInputDigest: j.digest}},
-					"spec":     pod,
-				},
-			},
-		}, operations: []object{j.tolerate()}},
-		patch{kind: "Service", name: "workspace", body: object{
-			"metadata": object{"name": j.name},
-			"spec":     object{"selector": j.selector()},
-		}},
-		patch{kind: "PodDisruptionBudget", name: "workspace", body: object{
-			"metadata": object{"name": j.name},
-			"spec":     object{"selector": object{"matchLabels": j.selector()}},
-		}},
-	)
-	return nil
+	return pod, nil
 }
 
 // copies of the service that the spec asks for.
@@ -118,6 +140,9 @@ func (j job) arguments() ([]string, error) {
 		"max-model-len": "auto",
 		// The default of 0 aborts what runs.
 		"shutdown-timeout": strconv.Itoa(drain),
+	}
+	for name, value := range j.spreadArguments() {
+		chosen[name] = value
 	}
 	for name, value := range preset.Args {
 		chosen[name] = value

@@ -53,3 +53,40 @@ func TestRollout(t *testing.T) {
 		})
 	}
 }
+
+// TestSeveralNodes: a large machine is joined by others unasked, a small one only
+// where count asks for them.
+func TestSeveralNodes(t *testing.T) {
+	for name, tc := range map[string]struct {
+		reason, resource, inference string
+		kind                        string
+		copies, pods, nodes         int64
+	}{
+		"Large":   {"one machine is not enough", "{instanceType: Standard_ND96isr_H100_v5}", "{preset: deepseek-ai/DeepSeek-R1-0528}", "StatefulSet", 1, 2, 2},
+		"Copies":  {"each copy has nodes of its own", "{instanceType: Standard_ND96isr_H100_v5}", "{preset: deepseek-ai/DeepSeek-R1-0528, replicas: 3}", "StatefulSet", 3, 2, 6},
+		"Counted": {"count asks for small ones to work as one", "{instanceType: Standard_NC4as_T4_v3, count: 3}", "{preset: phi-4}", "StatefulSet", 1, 3, 3},
+		"Fits":    {"one is enough", "{instanceType: Standard_ND96isr_H200_v5}", "{preset: deepseek-ai/DeepSeek-R1-0528}", "Deployment", 1, 1, 1},
+	} {
+		t.Run(name, func(t *testing.T) {
+			out := served(t, tc.resource, tc.inference, options, check.Facts{})
+			pods, _, _ := unstructured.NestedInt64(out.Workload.Object, "spec", "replicas")
+			nodes, _, _ := unstructured.NestedInt64(out.Pool.Object, "spec", "replicas")
+			copies := int64(len(out.Copies) + 1)
+			if out.Workload.GetKind() != tc.kind || copies != tc.copies || pods != tc.pods || nodes != tc.nodes {
+				t.Errorf("%s: %d %s of %d pods on %d nodes", tc.reason, copies, out.Workload.GetKind(), pods, nodes)
+			}
+		})
+	}
+}
+
+// TestHelperStays: an upgrade of Espalier brings another helper image, and the
+// pods that took a program from the one before stay as they are.
+func TestHelperStays(t *testing.T) {
+	first := served(t, "{instanceType: Standard_ND96isr_H100_v5}", "{preset: deepseek-ai/DeepSeek-R1-0528}", options, check.Facts{})
+	upgraded := options
+	upgraded.HelperImage = "registry.example.com/espalier:next@sha256:1111111111111111111111111111111111111111111111111111111111111111"
+	again := served(t, "{instanceType: Standard_ND96isr_H100_v5}", "{preset: deepseek-ai/DeepSeek-R1-0528}", upgraded, check.Facts{Resolved: &first.Resolved})
+	if text(t, first) != text(t, again) || again.Resolved != first.Resolved {
+		t.Error("an upgrade of Espalier changed the pods")
+	}
+}

@@ -17,6 +17,9 @@ import (
 const (
 	// LabelWorkspace is on every child of a Workspace: the Workspace's name.
 	LabelWorkspace = "espalier.dev/workspace"
+	// LabelCopy is on the pods of one copy of a model that takes several nodes: the
+	// name of its StatefulSet.
+	LabelCopy = "espalier.dev/copy"
 	// LabelPool is the label and the taint key of a pool's nodes; see PoolLabelValue.
 	LabelPool = "espalier.dev/pool"
 	// LabelSyncName and LabelSyncNamespace are on everything a RepoSync applied.

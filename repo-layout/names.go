@@ -22,6 +22,10 @@ func ShortName(limit int, name string) string {
 	return head + "-" + hex.EncodeToString(sum[:])[:hashLength]
 }
 
+// MembersName is the headless Service, and the NetworkPolicy, of the pods of a
+// model that takes several nodes.
+func MembersName(workspace string) string { return workspace + "-nodes" }
+
 // RunName is the name of a tuning Job: the Workspace's, and the beginning of
 // the digest that identifies the run.
 func RunName(workspace, digest string) string {

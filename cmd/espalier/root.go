@@ -26,6 +26,7 @@ func newRootCommand() *cobra.Command {
 		newStatusCommand(),
 		newDataCommand(),
 		newAdapterCommand(),
+		newMemberCommand(),
 	)
 	return root
 }

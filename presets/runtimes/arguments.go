@@ -77,53 +77,64 @@ func nearest(name string, known []string) string {
 
 // Arguments returns what a version takes; nil where this release does not know
 // it: a version that only status.resolved of a running Workspace names.
-func (r Runtime) Arguments() Arguments { return arguments()[r.Name+"-"+r.Version] }
+func (r Runtime) Arguments() Arguments { return commands()[r.Name+"-"+r.Version].arguments }
 
-// arguments panics on a malformed file: they are part of the binary and a test
+// Pipelines says whether a version can spread a model of an architecture over
+// several nodes, each with a part of the layers.
+func (r Runtime) Pipelines(architecture string) bool {
+	return slices.Contains(commands()[r.Name+"-"+r.Version].pipelines, architecture)
+}
+
+// command is what is known of the command line of a version.
+type command struct {
+	arguments Arguments
+	pipelines []string
+}
+
+// commands panics on a malformed file: they are part of the binary and a test
 // loads them.
-var arguments = sync.OnceValue(func() map[string]Arguments {
-	all := map[string]Arguments{}
+var commands = sync.OnceValue(func() map[string]command {
+	all := map[string]command{}
 	for _, r := range catalogue() {
-		list, err := loadArguments(r)
+		c, err := loadCommand(r)
 		if err != nil {
 			panic("presets/runtimes: " + err.Error())
 		}
-		if list != nil {
-			all[r.Name+"-"+r.Version] = list
-		}
+		all[r.Name+"-"+r.Version] = c
 	}
 	return all
 })
 
-func loadArguments(r Runtime) (Arguments, error) {
+func loadCommand(r Runtime) (command, error) {
 	text, err := files.ReadFile("arguments/" + r.Name + "-" + r.Version + ".yaml")
 	if errors.Is(err, fs.ErrNotExist) {
-		return nil, nil
+		return command{}, nil
 	}
 	if err != nil {
-		return nil, fmt.Errorf("reading the arguments of %s: %w", r.Name, err)
+		return command{}, fmt.Errorf("reading the arguments of %s: %w", r.Name, err)
 	}
-	return decodeArguments(text)
+	return decodeCommand(text)
 }
 
-func decodeArguments(text []byte) (Arguments, error) {
+func decodeCommand(text []byte) (command, error) {
 	var doc struct {
 		Arguments []Argument `json:"arguments"`
+		Pipelines []string   `json:"pipelines"`
 	}
 	if err := yaml.UnmarshalStrict(text, &doc); err != nil {
-		return nil, fmt.Errorf("parsing arguments: %w", err)
+		return command{}, fmt.Errorf("parsing arguments: %w", err)
 	}
 	all := Arguments{}
 	for _, a := range doc.Arguments {
 		if _, twice := all[a.Name]; twice || a.Name == "" {
-			return nil, fmt.Errorf("argument %q is there twice, or has no name", a.Name)
+			return command{}, fmt.Errorf("argument %q is there twice, or has no name", a.Name)
 		}
 		if !slices.Contains(argumentTypes, a.Type) {
-			return nil, fmt.Errorf("argument %s has type %q", a.Name, a.Type)
+			return command{}, fmt.Errorf("argument %s has type %q", a.Name, a.Type)
 		}
 		all[a.Name] = a
 	}
-	return all, nil
+	return command{all, doc.Pipelines}, nil
 }
 
 var argumentTypes = []string{

@@ -48,8 +48,19 @@ func TestArgumentsRefuse(t *testing.T) {
 		"no name":             "arguments: [{type: int}]",
 		"an unknown property": "arguments: [{name: a, type: int, defualt: 3}]",
 	} {
-		if _, err := decodeArguments([]byte(text)); err == nil {
+		if _, err := decodeCommand([]byte(text)); err == nil {
 			t.Errorf("%s is accepted", reason)
+		}
+	}
+}
+
+func TestPipelines(t *testing.T) {
+	r, _ := Lookup(VLLM, "")
+	for architecture, want := range map[string]bool{
+		"DeepseekV3ForCausalLM": true, "LlamaForCausalLM": true, "NemotronH_Nano_VL_V2": false, "": false,
+	} {
+		if got := r.Pipelines(architecture); got != want {
+			t.Errorf("%q over several nodes: %v, want %v", architecture, got, want)
 		}
 	}
 }

@@ -60,14 +60,19 @@ func (r *Reconciler) finalize(ctx context.Context, ws *v1alpha1.Workspace) error
 	return nil
 }
 
-// removeWorkload deletes the Deployment and the Jobs, and waits for their pods.
+// removeWorkload deletes Deployment, StatefulSets and Jobs, and waits for their pods.
 func (r *Reconciler) removeWorkload(ctx context.Context, p *pass) (string, error) {
 	left := ""
 	if p.deployment != nil {
 		left = "Waiting for Deployment " + p.deployment.Name + " to go"
-		err := r.Client.Delete(ctx, p.deployment, client.PropagationPolicy(metav1.DeletePropagationForeground))
-		if client.IgnoreNotFound(err) != nil {
-			return "", fmt.Errorf("deleting Deployment %s/%s: %w", p.deployment.Namespace, p.deployment.Name, err)
+		if err := r.deleteWorkload(ctx, p.deployment); err != nil {
+			return "", err
+		}
+	}
+	for i := range p.sets {
+		left = "Waiting for StatefulSet " + p.sets[i].Name + " to go"
+		if err := r.deleteWorkload(ctx, &p.sets[i]); err != nil {
+			return "", err
 		}
 	}
 	for i := range p.jobs {

@@ -63,6 +63,9 @@ func (r *Reconciler) workloads(ctx context.Context, p *pass) error {
 	if found && metav1.IsControlledBy(deployment, p.ws) {
 		p.deployment = deployment
 	}
+	if err := r.statefulSets(ctx, p); err != nil {
+		return err
+	}
 	jobs := &batchv1.JobList{}
 	if err := r.Client.List(ctx, jobs, client.InNamespace(key.Namespace), client.MatchingLabels{repolayout.LabelWorkspace: key.Name}); err != nil {
 		return fmt.Errorf("listing the Jobs of Workspace %s: %w", key, err)

@@ -7,7 +7,6 @@ import (
 	"encoding/json"
 	"fmt"
 
-	appsv1 "k8s.io/api/apps/v1"
 	batchv1 "k8s.io/api/batch/v1"
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -68,29 +67,26 @@ func (p *pass) before(podsNext string) (reason, message string) {
 	return v1alpha1.ReasonWaitingForPods, podsNext
 }
 
-// observeInference sets InferenceReady from the Deployment, and where the model
+// observeInference sets InferenceReady from the workload, and where the model
 // answers.
 func (r *Reconciler) observeInference(ctx context.Context, p *pass) error {
-	ws, d := p.ws, p.deployment
+	ws := p.ws
 	if ptr.Deref(ws.Spec.Inference.Replicas, 1) == 0 {
 		condition.True(ws, v1alpha1.ConditionInferenceReady, v1alpha1.ReasonSucceeded, "No replica is wanted")
 		return nil
 	}
-	if d == nil {
+	if p.deployment == nil && len(p.sets) == 0 {
 		reason, message := p.before("The first pod is being started")
 		condition.False(ws, v1alpha1.ConditionInferenceReady, reason, message)
 		return nil
 	}
-	want := ptr.Deref(d.Spec.Replicas, 1)
-	if rolledOut(d, want) && want > 0 {
+	c := p.countCopies()
+	if c.done() {
 		ws.Status.Inference = &v1alpha1.InferenceStatus{Endpoint: endpoint(ws), Models: servedModels(p)}
-		condition.True(ws, v1alpha1.ConditionInferenceReady, v1alpha1.ReasonSucceeded, fmt.Sprintf("%d of %d replicas answer", d.Status.AvailableReplicas, want))
+		condition.True(ws, v1alpha1.ConditionInferenceReady, v1alpha1.ReasonSucceeded, c.String())
 		return nil
 	}
-	reason, message := v1alpha1.ReasonWaitingForPods, fmt.Sprintf("%d of %d replicas answer", d.Status.AvailableReplicas, want)
-	if d.Status.UpdatedReplicas < d.Status.Replicas {
-		message += fmt.Sprintf("; %d are of the new version", d.Status.UpdatedReplicas)
-	}
+	reason, message := v1alpha1.ReasonWaitingForPods, c.String()
 	if trouble, err := r.podTrouble(ctx, p); err != nil {
 		return err
 	} else if trouble != "" {
@@ -98,12 +94,6 @@ func (r *Reconciler) observeInference(ctx context.Context, p *pass) error {
 	}
 	condition.False(ws, v1alpha1.ConditionInferenceReady, reason, message)
 	return nil
-}
-
-// rolledOut says that every replica is of the current template and available.
-func rolledOut(d *appsv1.Deployment, want int32) bool {
-	s := d.Status
-	return s.ObservedGeneration >= d.Generation && s.UpdatedReplicas >= want && s.AvailableReplicas >= want && s.Replicas == s.UpdatedReplicas
 }
 
 func endpoint(ws *v1alpha1.Workspace) string {

@@ -4,11 +4,9 @@ package workspace
 
 import (
 	"context"
-	"fmt"
 
 	batchv1 "k8s.io/api/batch/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
-	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/espalier-dev/espalier/reconciler/condition"
 	"github.com/espalier-dev/espalier/repo-layout/v1alpha1"
@@ -65,13 +63,10 @@ func (r *Reconciler) windDown(ctx context.Context, p *pass) error {
 	if !p.ws.Spec.Suspend {
 		return nil
 	}
-	// The Deployment cannot be rendered without replicas here; it comes back with
+	// A service cannot be rendered without replicas here; it comes back with
 	// the Workspace. A Job is suspended as it stands.
-	if p.deployment != nil {
-		err := r.Client.Delete(ctx, p.deployment, client.PropagationPolicy(metav1.DeletePropagationForeground))
-		if client.IgnoreNotFound(err) != nil {
-			return fmt.Errorf("suspending Deployment %s/%s: %w", p.deployment.Namespace, p.deployment.Name, err)
-		}
+	if err := r.deleteServing(ctx, p); err != nil {
+		return err
 	}
 	for i := range p.jobs {
 		if err := r.suspendJob(ctx, &p.jobs[i], true); err != nil {

@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"slices"
 
-	appsv1 "k8s.io/api/apps/v1"
 	batchv1 "k8s.io/api/batch/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -15,7 +14,6 @@ import (
 	"k8s.io/utils/ptr"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
-	"github.com/espalier-dev/espalier/reconciler/apply"
 	"github.com/espalier-dev/espalier/reconciler/fault"
 	"github.com/espalier-dev/espalier/repo-layout/v1alpha1"
 )
@@ -32,20 +30,7 @@ func (r *Reconciler) work(ctx context.Context, p *pass) error {
 	if p.ws.Spec.Tuning != nil {
 		return r.tune(ctx, p)
 	}
-	if p.deployment == nil && (p.ws.Spec.Suspend || !p.poolReady()) {
-		return nil
-	}
-	applied, err := r.applyChild(ctx, p.ws, p.out.Workload.DeepCopy())
-	if err != nil {
-		return err
-	}
-	// What was applied has the new generation, which its status does not speak of
-	// yet: observe must not take the old pods' readiness for the new ones'.
-	p.deployment = &appsv1.Deployment{}
-	if err := runtime.DefaultUnstructuredConverter.FromUnstructured(applied.Object, p.deployment); err != nil {
-		return fmt.Errorf("reading back %s: %w", apply.Describe(applied), err)
-	}
-	return nil
+	return r.serve(ctx, p)
 }
 
 func (r *Reconciler) support(ctx context.Context, p *pass) error {

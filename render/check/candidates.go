@@ -101,7 +101,7 @@ func (c *checker) sameNodes(first Candidate, field func(int) string) {
 }
 
 func (c *checker) candidate(candidate v1alpha1.Candidate, field string) Candidate {
-	out := Candidate{Candidate: candidate, Nodes: 1}
+	out := Candidate{Candidate: candidate, Nodes: 1, CopyNodes: 1}
 	if out.Priority == "" {
 		out.Priority = v1alpha1.OnDemand
 	}
@@ -135,7 +135,7 @@ func (c *checker) judge(i sku.Instance) fit.Report {
 	if c.workspace.Spec.Tuning != nil {
 		return fit.Tune(c.out.Preset.Model, i, c.tuning())
 	}
-	return fit.Serve(c.out.Preset.Model, i, c.serving())
+	return fit.Serve(c.out.Preset.Model, i, c.serving(i))
 }
 
 func (c *checker) tuning() fit.Tuning {
@@ -147,11 +147,30 @@ func (c *checker) tuning() fit.Tuning {
 	}
 }
 
-// serving is for one pod, which is on one node.
-func (c *checker) serving() fit.Serving {
+// wholeMachine is the number of GPUs of the largest machines that clouds have: a
+// model that does not fit one of them has no other way than several.
+const wholeMachine = 8
+
+// serving is for one copy on machines of one type. Nobody who wrote a small size
+// gets several of them unasked: they are searched for on whole machines, and
+// where spec.resource.count asks for more than one.
+func (c *checker) serving(i sku.Instance) fit.Serving {
+	return c.servingOn(c.mayPipeline() && (i.GPUs >= wholeMachine || c.workspace.Spec.Resource.Count > 1))
+}
+
+// mayPipeline says whether this version of vLLM can spread the architecture.
+func (c *checker) mayPipeline() bool {
+	return c.out.Runtime.Pipelines(c.out.Preset.Architecture)
+}
+
+func (c *checker) servingOn(several bool) fit.Serving {
 	s, spec := c.out.Serving, c.workspace.Spec.Inference
+	nodes := 1
+	if several {
+		nodes = 0
+	}
 	out := fit.Serving{
-		Context: max(int(spec.ContextLength), s.Context), Utilization: s.Utilization, Nodes: 1,
+		Context: max(int(spec.ContextLength), s.Context), Utilization: s.Utilization, Nodes: nodes,
 		BatchTokens: s.BatchTokens, Sequences: s.Sequences, KVElementBytes: s.KVElementBytes,
 		TensorParallel: s.TensorParallel, Image: c.out.Runtime.Requires,
 	}
@@ -168,30 +187,49 @@ func (c *checker) size(out *Candidate) {
 		out.PodGPUs = max(1, out.Fit.GPUs)
 		return
 	}
-	copies := 1
-	if r := c.workspace.Spec.Inference.Replicas; r != nil {
-		copies = int(*r)
+	copies := c.copies()
+	out.CopyNodes = max(1, out.Fit.Nodes)
+	needed := copies * out.CopyNodes
+	if out.CopyNodes == 1 {
+		perNode := max(1, out.Instance.GPUs/out.PodGPUs)
+		needed = (copies + perNode - 1) / perNode
 	}
-	perNode := max(1, out.Instance.GPUs/out.PodGPUs)
-	needed := (copies + perNode - 1) / perNode
 	out.Nodes = max(needed, int(c.workspace.Spec.Resource.Count))
+}
+
+// copies of a service that the spec asks for.
+func (c *checker) copies() int {
+	if r := c.workspace.Spec.Inference.Replicas; r != nil {
+		return int(*r)
+	}
+	return 1
 }
 
 // count compares the number of nodes with spec.resource.count.
 func (c *checker) count(out Candidate, add func(finding.Problem)) {
 	count := int(c.workspace.Spec.Resource.Count)
 	switch {
-	case count <= 1 && (count == 0 || out.Nodes <= 1):
+	case count == 0 || count == 1 && out.Nodes <= 1:
 	case c.workspace.Spec.Tuning != nil:
 		add(finding.Errorf(NodesUnsupported, "spec.resource.count", "a tuning run takes one node: leave count out"))
 	case out.Nodes > count:
-		add(finding.Errorf(NodesUnsupported, "spec.resource.count", "%d copies take %d nodes of %s: raise count, or leave it out", *c.workspace.Spec.Inference.Replicas, out.Nodes, out.InstanceType))
+		add(finding.Errorf(NodesUnsupported, "spec.resource.count", "%s %d nodes of %s: raise count, or leave it out", takes(c.copies()), out.Nodes, out.InstanceType))
 	default:
-		copies := out.Nodes * max(1, out.Instance.GPUs/out.PodGPUs)
-		if r := c.workspace.Spec.Inference.Replicas; r == nil || int(*r) < copies {
-			add(finding.Warningf(NodesIdle, "spec.resource.count", "%d nodes have room for %d copies: raise replicas, or leave count out", out.Nodes, copies))
+		room := out.Nodes / out.CopyNodes * max(1, out.Instance.GPUs/out.PodGPUs)
+		if out.CopyNodes > 1 {
+			room = out.Nodes / out.CopyNodes
+		}
+		if c.copies() < room {
+			add(finding.Warningf(NodesIdle, "spec.resource.count", "%d nodes have room for %d copies: raise replicas, or leave count out", out.Nodes, room))
 		}
 	}
+}
+
+func takes(copies int) string {
+	if copies == 1 {
+		return "one copy takes"
+	}
+	return fmt.Sprintf("%d copies take", copies)
 }
 
 // hourly is the price of a candidate. Clouds publish few spot prices: without
@@ -227,6 +265,14 @@ func nodes(n int, instance string) string {
 	return fmt.Sprintf("%d nodes of %s", n, instance)
 }
 
+// several names an instance type, and the number where it is not one.
+func several(n int, instance string) string {
+	if n == 1 {
+		return instance
+	}
+	return fmt.Sprintf("%s (%d nodes)", instance, n)
+}
+
 func costs(n int) string {
 	if n == 1 {
 		return "costs"
@@ -252,7 +298,19 @@ func (c *checker) refusal(out Candidate, field string) finding.Problem {
 	case out.Fit.Verdict == v1alpha1.Unknown:
 		code = FitUnknown
 	}
-	return finding.Errorf(code, field, "%s%s", reasons(out.Fit), c.advice(out.Instance.Cloud))
+	return finding.Errorf(code, field, "%s%s%s", reasons(out.Fit), c.together(out), c.advice(out.Instance.Cloud))
+}
+
+// together says how many nodes of a size that is too small would work as one.
+func (c *checker) together(out Candidate) string {
+	if c.workspace.Spec.Inference == nil || out.Fit.Blocked || out.Fit.Nodes != 1 || !c.mayPipeline() || c.workspace.Spec.Resource.NodePool != "" {
+		return ""
+	}
+	r := fit.Serve(c.out.Preset.Model, out.Instance, c.servingOn(true))
+	if !r.Works() || r.Nodes < 2 {
+		return ""
+	}
+	return fmt.Sprintf("; %d of them work as one, slower than one larger machine: spec.resource.count: %d asks for that", r.Nodes, r.Nodes*c.copies())
 }
 
 // information are reasons that decide nothing by themselves.
@@ -286,23 +344,26 @@ func (c *checker) cheapest(cloud string) (fit.Alternative, bool) {
 	if c.workspace.Spec.Tuning != nil {
 		return fit.CheapestTuning(c.out.Preset.Model, among, c.facts.Region, c.tuning())
 	}
-	return fit.CheapestServing(c.out.Preset.Model, among, c.facts.Region, c.serving())
+	return fit.Cheapest(among, c.facts.Region, func(i sku.Instance) fit.Report {
+		return fit.Serve(c.out.Preset.Model, i, c.serving(i))
+	})
 }
 
 // advice ends a refusal with what would work.
 func (c *checker) advice(cloud string) string {
 	best, ok := c.cheapest(cloud)
 	if !ok {
-		return "; no size in the catalogue works for it on one node"
+		return "; no size in the catalogue works for it"
 	}
 	return "; " + c.name(best)
 }
 
 func (c *checker) name(best fit.Alternative) string {
-	p := price.Hourly(best.Instance, c.facts.Region, 1, v1alpha1.OnDemand)
+	count := max(1, best.Report.Nodes)
+	p := price.Hourly(best.Instance, c.facts.Region, count, v1alpha1.OnDemand)
 	dtype := ""
 	if best.Report.DType == "float16" {
 		dtype = " in float16"
 	}
-	return fmt.Sprintf("the cheapest size that works is %s, %s, which it %s%s: %s", best.Instance.Name, p, best.Report.Verdict, dtype, best.Report.Sum())
+	return fmt.Sprintf("the cheapest size that works is %s, %s, which it %s%s: %s", several(count, best.Instance.Name), p, best.Report.Verdict, dtype, best.Report.Sum())
 }

@@ -39,7 +39,7 @@ const (
 	FitUnknown            = "FitUnknown" // a fact is missing: nobody can say whether it fits
 	FitTight              = "FitTight"   // warning: it fits within the margin of the estimate
 	NotTunable            = "NotTunable"
-	NodesUnsupported      = "NodesUnsupported" // a number of nodes that is not rendered
+	NodesUnsupported      = "NodesUnsupported" // fewer nodes than the copies take, or several for a tuning run
 	BudgetExceeded        = "BudgetExceeded"
 	PriceUnknown          = "PriceUnknown"
 	ModelRevisionUnpinned = "ModelRevisionUnpinned" // warning
@@ -76,8 +76,9 @@ type Candidate struct {
 	v1alpha1.Candidate
 	Instance sku.Instance
 	Fit      fit.Report
-	// Nodes to provision for every copy, and GPUs that one pod takes.
-	Nodes, PodGPUs int
+	// Nodes to provision for all copies, nodes of one copy, and GPUs that one pod
+	// takes. A copy has a pod on each of its nodes.
+	Nodes, CopyNodes, PodGPUs int
 	// Price of an hour of all Nodes; of spot nodes the list price where no spot
 	// price is published, which is then an upper bound. Not Known for a shared pool.
 	Price price.Price

@@ -133,6 +133,7 @@ func (c *checker) runtime() {
 	if kept := c.facts.Resolved; kept != nil && kept.Digest == digest && kept.Image != "" {
 		r, _ := runtimes.Lookup(kept.Runtime, kept.Version)
 		r.Name, r.Version, r.Image, r.Task = kept.Runtime, kept.Version, kept.Image, task
+		c.out.Resolved.HelperImage = kept.HelperImage
 		c.setRuntime(r)
 		return
 	}

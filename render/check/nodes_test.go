@@ -3,6 +3,7 @@
 package check_test
 
 import (
+	"strings"
 	"testing"
 
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -43,5 +44,43 @@ func TestFallbackBuysNoOtherNumber(t *testing.T) {
 	}
 	if !said {
 		t.Errorf("the candidate that is left out must be a warning: %v", a.Findings)
+	}
+}
+
+// TestSeveralNodes: nobody who wrote a small size gets several of them unasked,
+// and who asks for too few is told.
+func TestSeveralNodes(t *testing.T) {
+	for name, tc := range map[string]struct {
+		reason, preset, instance string
+		count, nodes             int32
+		code, says               string
+	}{
+		"Unasked": {reason: "the refusal says how many would do", preset: "phi-4", instance: "Standard_NC4as_T4_v3", code: check.DoesNotFit, says: "3 of them work as one"},
+		"TooFew":  {reason: "two are not enough", preset: "phi-4", instance: "Standard_NC4as_T4_v3", count: 2, code: check.NodesUnsupported, says: "one copy takes 3 nodes"},
+		"Asked":   {reason: "three are", preset: "phi-4", instance: "Standard_NC4as_T4_v3", count: 3, nodes: 3},
+		"Large":   {reason: "there is no larger machine of the kind", preset: "deepseek-r1-0528", instance: "Standard_ND96isr_H100_v5", nodes: 2},
+		"NoPipelines": {
+			reason: "vLLM cannot spread the architecture", preset: "nvidia-nemotron-nano-12b-v2-vl-bf16", instance: "Standard_NC4as_T4_v3", count: 4,
+			code: check.DoesNotFit, says: "GiB",
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			w := &v1alpha1.Workspace{ObjectMeta: metav1.ObjectMeta{Namespace: "models", Name: "w"}}
+			w.Spec.Resource = v1alpha1.ResourceSpec{InstanceType: tc.instance, Count: tc.count}
+			w.Spec.Inference = &v1alpha1.InferenceSpec{ModelRef: v1alpha1.ModelRef{Preset: tc.preset}}
+			a := check.Workspace(w, check.Facts{}, nil)
+			if tc.code == "" {
+				if a.Refused() || int32(a.Usable()[0].CopyNodes) != tc.nodes {
+					t.Errorf("%s: %v", tc.reason, a.Findings)
+				}
+				return
+			}
+			for _, f := range a.Findings {
+				if f.Code == tc.code && strings.Contains(f.Message, tc.says) {
+					return
+				}
+			}
+			t.Errorf("%s: %v", tc.reason, a.Findings)
+		})
 	}
 }

@@ -346,6 +346,9 @@ type Resolved struct {
 	Version string `json:"version"`
 	// Image is the runtime's image by digest.
 	Image string `json:"image"`
+	// HelperImage is the image of Espalier that pods over several nodes take a
+	// program from.
+	HelperImage string `json:"helperImage,omitempty"`
 	// ModelRevision is the commit of the model repository; empty where the
 	// catalogue knows none and the spec pins none.
 	ModelRevision string `json:"modelRevision,omitempty"`

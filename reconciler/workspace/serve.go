@@ -1,0 +1,207 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package workspace
+
+import (
+	"context"
+	"fmt"
+
+	appsv1 "k8s.io/api/apps/v1"
+	corev1 "k8s.io/api/core/v1"
+	networkingv1 "k8s.io/api/networking/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+	"k8s.io/apimachinery/pkg/runtime"
+	"k8s.io/utils/ptr"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	"github.com/espalier-dev/espalier/reconciler/apply"
+	repolayout "github.com/espalier-dev/espalier/repo-layout"
+)
+
+// statefulSets reads the copies over several nodes that are there.
+func (r *Reconciler) statefulSets(ctx context.Context, p *pass) error {
+	list := &appsv1.StatefulSetList{}
+	err := r.Client.List(ctx, list, client.InNamespace(p.ws.Namespace), client.MatchingLabels{repolayout.LabelWorkspace: p.ws.Name})
+	if err != nil {
+		return fmt.Errorf("listing the StatefulSets of Workspace %s/%s: %w", p.ws.Namespace, p.ws.Name, err)
+	}
+	for _, s := range list.Items {
+		if metav1.IsControlledBy(&s, p.ws) {
+			p.sets = append(p.sets, s)
+		}
+	}
+	return nil
+}
+
+// serve applies the workload of a service, and removes what an earlier number of
+// copies, or of nodes for each, has left.
+func (r *Reconciler) serve(ctx context.Context, p *pass) error {
+	started := p.deployment != nil || len(p.sets) > 0
+	if !started && (p.ws.Spec.Suspend || !p.poolReady()) {
+		return nil
+	}
+	if err := r.retire(ctx, p); err != nil {
+		return err
+	}
+	p.deployment, p.sets = nil, nil
+	for _, child := range append([]*unstructured.Unstructured{p.out.Workload}, p.out.Copies...) {
+		applied, err := r.applyChild(ctx, p.ws, child.DeepCopy())
+		if err != nil {
+			return err
+		}
+		if err := p.readBack(applied); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// readBack takes what was applied for what is there. It has the new generation,
+// which its status does not speak of yet: observe must not take the old pods'
+// readiness for the new ones'.
+func (p *pass) readBack(applied *unstructured.Unstructured) error {
+	var err error
+	if applied.GetKind() == "StatefulSet" {
+		set := appsv1.StatefulSet{}
+		err = runtime.DefaultUnstructuredConverter.FromUnstructured(applied.Object, &set)
+		p.sets = append(p.sets, set)
+	} else {
+		p.deployment = &appsv1.Deployment{}
+		err = runtime.DefaultUnstructuredConverter.FromUnstructured(applied.Object, p.deployment)
+	}
+	if err != nil {
+		return fmt.Errorf("reading back %s: %w", apply.Describe(applied), err)
+	}
+	return nil
+}
+
+// retire deletes the workloads that are no longer rendered: their pods hold GPUs
+// that the others need. What only pods of several nodes need goes before their
+// StatefulSets, which say that it may be there.
+func (r *Reconciler) retire(ctx context.Context, p *pass) error {
+	kept := map[string]bool{}
+	spread := p.out.Workload.GetKind() == "StatefulSet"
+	if spread {
+		for _, o := range append([]*unstructured.Unstructured{p.out.Workload}, p.out.Copies...) {
+			kept[o.GetName()] = true
+		}
+		if p.deployment != nil {
+			if err := r.deleteWorkload(ctx, p.deployment); err != nil {
+				return err
+			}
+		}
+	} else if len(p.sets) > 0 {
+		if err := r.deleteMembers(ctx, p); err != nil {
+			return err
+		}
+	}
+	for i := range p.sets {
+		if kept[p.sets[i].Name] {
+			continue
+		}
+		if err := r.deleteWorkload(ctx, &p.sets[i]); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// deleteMembers deletes the Service and the NetworkPolicy of pods over several
+// nodes, where they are the Workspace's.
+func (r *Reconciler) deleteMembers(ctx context.Context, p *pass) error {
+	key := client.ObjectKey{Namespace: p.ws.Namespace, Name: repolayout.MembersName(p.ws.Name)}
+	for _, o := range []client.Object{&corev1.Service{}, &networkingv1.NetworkPolicy{}} {
+		err := r.Reader.Get(ctx, key, o)
+		if apierrors.IsNotFound(err) {
+			continue
+		}
+		if err != nil {
+			return fmt.Errorf("reading %T %s: %w", o, key, err)
+		}
+		if !metav1.IsControlledBy(o, p.ws) {
+			continue
+		}
+		if err := r.Client.Delete(ctx, o); client.IgnoreNotFound(err) != nil {
+			return fmt.Errorf("deleting %T %s: %w", o, key, err)
+		}
+	}
+	return nil
+}
+
+// deleteServing deletes the workload of a service.
+func (r *Reconciler) deleteServing(ctx context.Context, p *pass) error {
+	if p.deployment != nil {
+		if err := r.deleteWorkload(ctx, p.deployment); err != nil {
+			return err
+		}
+	}
+	for i := range p.sets {
+		if err := r.deleteWorkload(ctx, &p.sets[i]); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// deleteWorkload deletes a workload, its pods first.
+func (r *Reconciler) deleteWorkload(ctx context.Context, o client.Object) error {
+	if !o.GetDeletionTimestamp().IsZero() {
+		return nil
+	}
+	err := r.Client.Delete(ctx, o, client.PropagationPolicy(metav1.DeletePropagationForeground))
+	if client.IgnoreNotFound(err) != nil {
+		return fmt.Errorf("deleting %T %s/%s: %w", o, o.GetNamespace(), o.GetName(), err)
+	}
+	return nil
+}
+
+// copies says how many copies of a model are wanted, answer, and are old.
+type copies struct {
+	want, answer, old int32
+	current           bool // the status speaks of what was applied last
+}
+
+// countCopies reads them from the Deployment, or from a StatefulSet a copy.
+func (p *pass) countCopies() copies {
+	if d := p.deployment; d != nil && len(p.sets) == 0 {
+		s := d.Status
+		return copies{
+			want: ptr.Deref(d.Spec.Replicas, 1), answer: s.AvailableReplicas, old: s.Replicas - s.UpdatedReplicas,
+			current: s.ObservedGeneration >= d.Generation && s.UpdatedReplicas >= ptr.Deref(d.Spec.Replicas, 1),
+		}
+	}
+	c := copies{current: true}
+	for i := range p.sets {
+		c.addSet(&p.sets[i])
+	}
+	return c
+}
+
+// addSet counts one copy over several nodes: it answers when all of its pods are
+// ready, of which the leader's says that the model is loaded.
+func (c *copies) addSet(set *appsv1.StatefulSet) {
+	pods, s := ptr.Deref(set.Spec.Replicas, 1), set.Status
+	if pods > 0 {
+		c.want++
+	}
+	c.current = c.current && s.ObservedGeneration >= set.Generation && s.UpdatedReplicas >= pods
+	if s.ReadyReplicas >= pods && pods > 0 {
+		c.answer++
+	}
+	if s.UpdateRevision != s.CurrentRevision && s.UpdatedReplicas < s.Replicas {
+		c.old++
+	}
+}
+
+// done says that every copy is of the current version and answers.
+func (c copies) done() bool { return c.want > 0 && c.current && c.answer >= c.want && c.old <= 0 }
+
+func (c copies) String() string {
+	text := fmt.Sprintf("%d of %d replicas answer", c.answer, c.want)
+	if c.old > 0 {
+		text += fmt.Sprintf("; %d are of the version before", c.old)
+	}
+	return text
+}

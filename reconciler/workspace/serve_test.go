@@ -1,0 +1,48 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package workspace
+
+import (
+	"testing"
+
+	appsv1 "k8s.io/api/apps/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/utils/ptr"
+)
+
+func TestCountCopies(t *testing.T) {
+	deployment := func(want int32, s appsv1.DeploymentStatus) *pass {
+		return &pass{deployment: &appsv1.Deployment{
+			ObjectMeta: metav1.ObjectMeta{Generation: 2}, Spec: appsv1.DeploymentSpec{Replicas: ptr.To(want)}, Status: s,
+		}}
+	}
+	set := func(s appsv1.StatefulSetStatus) appsv1.StatefulSet {
+		return appsv1.StatefulSet{ObjectMeta: metav1.ObjectMeta{Generation: 2}, Spec: appsv1.StatefulSetSpec{Replicas: ptr.To[int32](2)}, Status: s}
+	}
+	up := appsv1.StatefulSetStatus{ObservedGeneration: 2, Replicas: 2, UpdatedReplicas: 2, ReadyReplicas: 2, CurrentRevision: "b", UpdateRevision: "b"}
+	half := up
+	half.ReadyReplicas = 1
+	old := appsv1.StatefulSetStatus{ObservedGeneration: 2, Replicas: 2, UpdatedReplicas: 1, ReadyReplicas: 2, CurrentRevision: "a", UpdateRevision: "b"}
+	for name, tc := range map[string]struct {
+		reason string
+		p      *pass
+		done   bool
+		text   string
+	}{
+		"Answers":     {reason: "every copy of the current version", p: deployment(2, appsv1.DeploymentStatus{ObservedGeneration: 2, Replicas: 2, UpdatedReplicas: 2, AvailableReplicas: 2}), done: true, text: "2 of 2 replicas answer"},
+		"Loading":     {reason: "the model is not loaded yet", p: deployment(1, appsv1.DeploymentStatus{ObservedGeneration: 2, Replicas: 1, UpdatedReplicas: 1}), text: "0 of 1 replicas answer"},
+		"OldAnswers":  {reason: "during a surge the old copy answers, and Git says something else", p: deployment(1, appsv1.DeploymentStatus{ObservedGeneration: 2, Replicas: 2, UpdatedReplicas: 1, AvailableReplicas: 1}), text: "1 of 1 replicas answer; 1 are of the version before"},
+		"NotSeen":     {reason: "the status speaks of what was there before", p: deployment(1, appsv1.DeploymentStatus{ObservedGeneration: 1, Replicas: 1, UpdatedReplicas: 1, AvailableReplicas: 1}), text: "1 of 1 replicas answer"},
+		"Stopped":     {reason: "no copy is wanted while suspended", p: deployment(0, appsv1.DeploymentStatus{ObservedGeneration: 2}), text: "0 of 0 replicas answer"},
+		"Nodes":       {reason: "all pods of a copy make one replica", p: &pass{sets: []appsv1.StatefulSet{set(up), set(up)}}, done: true, text: "2 of 2 replicas answer"},
+		"HalfOfNodes": {reason: "a copy that lacks a pod does not answer", p: &pass{sets: []appsv1.StatefulSet{set(up), set(half)}}, text: "1 of 2 replicas answer"},
+		"OldNodes":    {reason: "a copy that is being replaced is old", p: &pass{sets: []appsv1.StatefulSet{set(old)}}, text: "1 of 1 replicas answer; 1 are of the version before"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			c := tc.p.countCopies()
+			if c.done() != tc.done || c.String() != tc.text {
+				t.Errorf("%s: done %v, %q; want %v, %q", tc.reason, c.done(), c, tc.done, tc.text)
+			}
+		})
+	}
+}
