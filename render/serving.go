@@ -84,10 +84,33 @@ func (j job) server() (object, error) {
 		mounts = append(mounts, mount(volume, adapterPath(a.Name)))
 		secrets = append(secrets, a.PullSecrets...)
 	}
+	if volume := j.weights(pod); volume != nil {
+		volumes = append(volumes, volume)
+		mounts = append(mounts, object{"name": "weights", "mountPath": "/cache/huggingface"})
+	}
 	set(container, "volumeMounts", mounts)
 	set(pod, "volumes", volumes)
 	set(pod, "imagePullSecrets", pullSecrets(secrets))
 	return pod, nil
+}
+
+// weights is the volume that keeps what is downloaded, nil where that is the
+// node's disk. Only the weights: compiled code of one Workspace is nothing for
+// another.
+func (j job) weights(pod object) object {
+	c := j.spec.Inference.Cache
+	if c == nil {
+		return nil
+	}
+	// The group of the user that vLLM runs as, so that it can write.
+	pod["securityContext"] = object{"fsGroup": 2000, "fsGroupChangePolicy": "OnRootMismatch"}
+	if c.Claim != "" {
+		return object{"name": "weights", "persistentVolumeClaim": object{"claimName": c.Claim}}
+	}
+	return object{"name": "weights", "ephemeral": object{"volumeClaimTemplate": object{"spec": object{
+		"accessModes": []any{"ReadWriteOnce"}, "storageClassName": c.StorageClass,
+		"resources": object{"requests": object{"storage": c.Size}},
+	}}}}
 }
 
 // copies of the service that the spec asks for.

@@ -60,6 +60,8 @@ var celCases = map[string]string{
 	"exactly one of spec.inference and spec.tuning is required: a Workspace either serves a model or tunes one":       header + onA100,
 	"exactly one of instanceType, candidates and nodePool is required":                                                header + "  resource: {}\n" + serves,
 	"exactly one of preset and model is required":                                                                     header + onA100 + "  inference: {preset: phi-4, model: {id: a/b, lock: c}}\n",
+	"exactly one of claim and storageClass is required":                                                               header + onA100 + "  inference: {preset: phi-4, cache: {}}\n",
+	"size belongs to storageClass: a claim has its own":                                                               header + onA100 + "  inference: {preset: phi-4, cache: {claim: a, size: 1Gi}}\n",
 	"exactly one of urls, claim and image is required":                                                                header + onA100 + tunes + "    input: {}\n" + intoClaim,
 	"exactly one of image and claim is required":                                                                      header + onA100 + tunes + fromURL + "    output: {}\n",
 	"output.image needs output.pushSecret: a Secret of type kubernetes.io/dockerconfigjson that may push there":       header + onA100 + tunes + fromURL + "    output: {image: 'registry.example.com/a/b:1'}\n",

@@ -24,6 +24,7 @@ func (v *validator) inference(s v1alpha1.InferenceSpec) {
 	if s.ContextLength < 0 {
 		v.refuse(finding.OutOfRange, path+".contextLength", "want 0 or more tokens; leave it out for the longest that fits")
 	}
+	v.cache(path+".cache", s.Cache)
 	v.atMost(path+".adapters", len(s.Adapters), maxAdapters)
 	first := map[string]int{}
 	for i, a := range s.Adapters {
@@ -35,6 +36,27 @@ func (v *validator) inference(s v1alpha1.InferenceSpec) {
 		}
 		first[a.Name] = i
 	}
+}
+
+// cacheSize is a number with a unit that a disk is sold in.
+var cacheSize = regexp.MustCompile(`^[0-9]+(Gi|Ti)$`)
+
+func (v *validator) cache(path string, c *v1alpha1.WeightCache) {
+	if c == nil {
+		return
+	}
+	switch {
+	case c.Claim == "" && c.StorageClass == "":
+		v.refuse(finding.CacheInvalid, path, "say where the weights are kept: exactly one of claim and storageClass is required")
+	case c.Claim != "" && c.StorageClass != "":
+		v.refuse(finding.CacheInvalid, path, "exactly one of claim and storageClass is possible: keep one")
+	case c.Claim != "" && c.Size != "":
+		v.refuse(finding.CacheInvalid, path+".size", "a claim has a size of its own: remove it")
+	case c.StorageClass != "" && !cacheSize.MatchString(c.Size):
+		v.refuse(finding.CacheInvalid, path+".size", "want the size of the volume of each pod, with room for the weights, such as 200Gi")
+	}
+	v.reference(path+".claim", "PersistentVolumeClaim", c.Claim)
+	v.reference(path+".storageClass", "StorageClass", c.StorageClass)
 }
 
 var adapterName = regexp.MustCompile(`^[a-z0-9]([-a-z0-9]*[a-z0-9])?$`)

@@ -125,8 +125,17 @@ func (r *Reconciler) inputs(ctx context.Context, p *pass) error {
 	return r.claims(ctx, p)
 }
 
-// claims sees that the claims a tuning run reads from or writes to are there.
+// claims sees that the claims that the pods mount are there.
 func (r *Reconciler) claims(ctx context.Context, p *pass) error {
+	if name := p.ws.Spec.CacheClaim(); name != "" {
+		claim := &corev1.PersistentVolumeClaim{}
+		if err := r.input(ctx, p.ws, "PersistentVolumeClaim", name, claim); err != nil {
+			return err
+		}
+		for _, mode := range claim.Spec.AccessModes {
+			p.claimModes = append(p.claimModes, string(mode))
+		}
+	}
 	t := p.ws.Spec.Tuning
 	if t == nil {
 		return nil

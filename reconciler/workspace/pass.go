@@ -31,6 +31,7 @@ type pass struct {
 	jobs       []batchv1.Job         // of this run and of earlier ones
 
 	configMaps map[string]map[string]string // data of the ConfigMaps the spec names, by name
+	claimModes []string                     // of the claim that keeps the weights; nil: there is none
 	versions   map[string]string            // "Secret/name" → resourceVersion
 
 	assessment check.Assessment

@@ -123,6 +123,7 @@ func (c *checker) candidate(candidate v1alpha1.Candidate, field string) Candidat
 		add(finding.Warningf(FitTight, field, "%s fits %s only just: %s", c.out.Preset.Name(), instance.Name, reasons(out.Fit)))
 	}
 	c.count(out, add)
+	c.cacheModes(out, add)
 	if c.workspace.Spec.Resource.NodePool == "" {
 		out.Price = hourly(instance, c.facts.Region, out.Nodes, out.Priority)
 		c.budget(out, field, add)

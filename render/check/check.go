@@ -46,7 +46,9 @@ const (
 	ModelInCatalogue      = "ModelInCatalogue"      // warning: a lock file for a model that needs none
 	LockInvalid           = "LockInvalid"           // the lock file is none, or of another model
 	ModelGated            = "ModelGated"
-	RemoteCode            = "RemoteCode" // warning: code of the model repository runs; an error where it is not pinned
+	CacheTooSmall         = "CacheTooSmall" // a volume that has no room for the weights
+	CacheShared           = "CacheShared"   // a claim that pods on several nodes cannot write; a warning where its modes are not known
+	RemoteCode            = "RemoteCode"    // warning: code of the model repository runs; an error where it is not pinned
 	ConfigInvalid         = settings.ConfigInvalid
 	ConfigIgnored         = settings.ConfigIgnored // warning
 	InputMissing          = finding.InputMissing   // something the spec names is not there
@@ -66,6 +68,9 @@ type Facts struct {
 	// Resolved is what the Workspace resolved to before. It is kept while the
 	// digest holds, so that an upgrade of Espalier moves nothing.
 	Resolved *v1alpha1.Resolved
+	// ClaimModes are the access modes of the claim that keeps the weights; nil:
+	// not known.
+	ClaimModes []string
 	// Pool is the spec of the GPUNodePool that spec.resource.nodePool names;
 	// nil: none, or missing.
 	Pool *v1alpha1.GPUNodePoolSpec
@@ -172,6 +177,7 @@ func Workspace(w *v1alpha1.Workspace, f Facts, pos repolayout.Position) Assessme
 	if c.known {
 		c.revision()
 		c.remoteCode()
+		c.cacheSize()
 		c.adapters()
 		c.data()
 		c.candidates()

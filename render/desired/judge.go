@@ -43,7 +43,8 @@ type Workspace struct {
 	// two Workspaces of one key come to the same.
 	Key string
 
-	render func() (render.Output, error)
+	claimModes []string // of the claim that keeps the weights, where Git holds it
+	render     func() (render.Output, error)
 }
 
 // Render renders the children for the first candidate that works; it does so
@@ -115,14 +116,15 @@ func (j *Judge) State(documents []Document, findings []v1alpha1.Finding) State {
 type inputs struct {
 	configs map[string]map[string]string
 	pools   map[string]*v1alpha1.GPUNodePoolSpec
-	secrets map[string]string // digests of their content
-	all     map[string]bool   // kind/name
+	secrets map[string]string   // digests of their content
+	claims  map[string][]string // their access modes
+	all     map[string]bool     // kind/name
 }
 
 func inputsOf(documents []Document) inputs {
 	i := inputs{
 		configs: map[string]map[string]string{}, pools: map[string]*v1alpha1.GPUNodePoolSpec{},
-		secrets: map[string]string{}, all: map[string]bool{},
+		secrets: map[string]string{}, claims: map[string][]string{}, all: map[string]bool{},
 	}
 	for _, d := range documents {
 		switch {
@@ -136,6 +138,8 @@ func inputsOf(documents []Document) inputs {
 				i.configs[name] = dataOf(d.Input)
 			case "Secret":
 				i.secrets[name] = check.Sum(d.Input.Object["type"], d.Input.Object["data"], d.Input.Object["stringData"])
+			case "PersistentVolumeClaim":
+				i.claims[name], _, _ = unstructured.NestedStringSlice(d.Input.Object, "spec", "accessModes")
 			}
 		}
 	}
@@ -161,7 +165,8 @@ func (j *Judge) workspace(d Document, known inputs) Workspace {
 	w.Missing = missing(&d.Workspace.Spec, known)
 	pool := known.pools[d.Workspace.Spec.Resource.NodePool]
 	w.Versions = j.versions(&d.Workspace.Spec, known)
-	w.Key = check.Sum(d.Workspace.Namespace, d.Workspace.Name, d.Workspace.Spec, w.ConfigMaps, pool, w.Versions, j.Region, j.Render)
+	w.claimModes = known.claims[d.Workspace.Spec.CacheClaim()]
+	w.Key = check.Sum(d.Workspace.Namespace, d.Workspace.Name, d.Workspace.Spec, w.ConfigMaps, pool, w.Versions, w.claimModes, j.Region, j.Render)
 	v := j.verdict(w, pool)
 	w.Assessment, w.render = place(v.assessment, d), v.render
 	return w
@@ -194,7 +199,7 @@ func (j *Judge) versions(spec *v1alpha1.WorkspaceSpec, known inputs) map[string]
 
 // missing lists the inputs that Git does not hold.
 func missing(spec *v1alpha1.WorkspaceSpec, known inputs) []string {
-	var named []string
+	named := []string{"PersistentVolumeClaim/" + spec.CacheClaim()}
 	for _, c := range spec.ConfigMaps() {
 		named = append(named, "ConfigMap/"+c)
 	}
@@ -226,7 +231,7 @@ func (j *Judge) verdict(w Workspace, pool *v1alpha1.GPUNodePoolSpec) *verdict {
 		// nothing can be said of the model.
 		judged = withoutConfig(judged)
 	}
-	a := check.Workspace(judged, check.Facts{ConfigMaps: w.ConfigMaps, Region: j.Region, Pool: pool}, byField{})
+	a := check.Workspace(judged, check.Facts{ConfigMaps: w.ConfigMaps, Region: j.Region, Pool: pool, ClaimModes: w.claimModes}, byField{})
 	in := render.Input{Workspace: judged, Assessment: a, Versions: w.Versions, Options: j.Render}
 	v := &verdict{assessment: a, render: sync.OnceValues(func() (render.Output, error) {
 		usable := a.Usable()

@@ -35,6 +35,8 @@ var taskRules = []Rule{
 	{Code: "BudgetExceeded", Severity: Either, Meaning: "The list price is above the budget. A warning while another candidate can be used.", Remedy: "Take the cheaper size that the message names, or raise spec.budget.maxUSDPerHour."},
 	{Code: "PriceUnknown", Severity: Either, Meaning: "There is a budget and no known price. A warning while another candidate can be used.", Remedy: "Choose a size with a price (espalier skus), or remove the budget."},
 	{Code: "ModelRevisionUnpinned", Severity: Warning, Meaning: "No commit of the model is pinned: a restarted pod may load other weights.", Remedy: "Set revision to a commit of the model repository."},
+	{Code: "CacheTooSmall", Severity: Error, Meaning: "The volume of a cache has no room for the weights.", Remedy: "Raise spec.inference.cache.size."},
+	{Code: "CacheShared", Severity: Either, Meaning: "Pods on several nodes cannot write the claim of the cache; a warning where its access modes are not known.", Remedy: "Use a claim with access mode ReadWriteMany, or cache.storageClass for a volume of each pod."},
 	{Code: "RemoteCode", Severity: Either, Meaning: "Python code of the model repository runs in the pod; an error where no commit is pinned.", Remedy: "Read the code of that commit before the change is merged; set spec.inference.revision where none is pinned."},
 	{Code: "ModelGated", Severity: Error, Meaning: "The model asks for an accepted licence and a token.", Remedy: "Name a Secret whose key HF_TOKEN holds the token of an account that has accepted it."},
 	{Code: "ConfigInvalid", Severity: Error, Meaning: "A key of the configuration that is missing, unknown, wrong or refused.", Remedy: "Mend the key that the message names in the ConfigMap."},

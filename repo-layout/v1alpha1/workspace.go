@@ -74,6 +74,15 @@ func (m *ModelRef) ModelName() string {
 	return m.Preset
 }
 
+// CacheClaim returns the name of the claim that keeps a model's weights, "" when
+// there is none.
+func (s *WorkspaceSpec) CacheClaim() string {
+	if s.Inference == nil || s.Inference.Cache == nil {
+		return ""
+	}
+	return s.Inference.Cache.Claim
+}
+
 // ConfigMaps returns the names of the ConfigMaps the spec refers to, each once:
 // that of the configuration, and that of the model's lock file.
 func (s *WorkspaceSpec) ConfigMaps() []string {

@@ -151,46 +151,6 @@ type LockedModel struct {
 	Lock string `json:"lock"`
 }
 
-// InferenceSpec serves a model over HTTP with an OpenAI-compatible API.
-type InferenceSpec struct {
-	ModelRef `json:",inline"`
-	// Config names a ConfigMap whose key inference_config.yaml holds vLLM
-	// engine arguments under the key vllm.
-	Config string `json:"config,omitempty"`
-	// Adapters are LoRA adapters served beside the model.
-	// +kubebuilder:validation:MaxItems=32
-	// +listType=map
-	// +listMapKey=name
-	Adapters []Adapter `json:"adapters,omitempty"`
-	// Replicas is the number of copies, each on GPUs of its own.
-	// +kubebuilder:default=1
-	// +kubebuilder:validation:Minimum=0
-	// +kubebuilder:validation:Maximum=1000
-	Replicas *int32 `json:"replicas,omitempty"`
-	// ContextLength is the longest request in tokens, prompt and answer
-	// together. 0 or absent: the longest that fits, at most the model's own.
-	// +kubebuilder:validation:Minimum=0
-	ContextLength int32 `json:"contextLength,omitempty"`
-	// TrustRemoteCode lets Python code of the model repository run in the pod,
-	// where the model's architecture is no part of vLLM. It needs a pinned
-	// revision, so that what was reviewed is what runs.
-	TrustRemoteCode bool `json:"trustRemoteCode,omitempty"`
-}
-
-// Adapter is a LoRA adapter served beside the base model.
-type Adapter struct {
-	// Name is the model name that requests use.
-	// +kubebuilder:validation:Pattern=`^[a-z0-9]([-a-z0-9]*[a-z0-9])?$`
-	// +kubebuilder:validation:MaxLength=63
-	Name string `json:"name"`
-	// Image is the OCI image that holds adapter_config.json and
-	// adapter_model.safetensors, by digest where Git should say what runs.
-	// +kubebuilder:validation:MinLength=1
-	Image string `json:"image"`
-	// PullSecrets are Secrets of the namespace for the image's registry.
-	PullSecrets []string `json:"pullSecrets,omitempty"`
-}
-
 // TuningMethod is how an adapter is trained.
 //
 // +kubebuilder:validation:Enum=qlora;lora

@@ -1,0 +1,63 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package v1alpha1
+
+// InferenceSpec serves a model over HTTP with an OpenAI-compatible API.
+type InferenceSpec struct {
+	ModelRef `json:",inline"`
+	// Config names a ConfigMap whose key inference_config.yaml holds vLLM
+	// engine arguments under the key vllm.
+	Config string `json:"config,omitempty"`
+	// Adapters are LoRA adapters served beside the model.
+	// +kubebuilder:validation:MaxItems=32
+	// +listType=map
+	// +listMapKey=name
+	Adapters []Adapter `json:"adapters,omitempty"`
+	// Replicas is the number of copies, each on GPUs of its own.
+	// +kubebuilder:default=1
+	// +kubebuilder:validation:Minimum=0
+	// +kubebuilder:validation:Maximum=1000
+	Replicas *int32 `json:"replicas,omitempty"`
+	// ContextLength is the longest request in tokens, prompt and answer
+	// together. 0 or absent: the longest that fits, at most the model's own.
+	// +kubebuilder:validation:Minimum=0
+	ContextLength int32 `json:"contextLength,omitempty"`
+	// TrustRemoteCode lets Python code of the model repository run in the pod,
+	// where the model's architecture is no part of vLLM. It needs a pinned
+	// revision, so that what was reviewed is what runs.
+	TrustRemoteCode bool `json:"trustRemoteCode,omitempty"`
+	// Cache keeps the downloaded weights on a volume. Absent: on the disk of the
+	// node, for as long as the pod lives.
+	Cache *WeightCache `json:"cache,omitempty"`
+}
+
+// WeightCache is where the weights of a model are kept.
+//
+// +kubebuilder:validation:XValidation:rule="has(self.claim) != has(self.storageClass)",message="exactly one of claim and storageClass is required"
+// +kubebuilder:validation:XValidation:rule="has(self.storageClass) == has(self.size)",message="size belongs to storageClass: a claim has its own"
+type WeightCache struct {
+	// Claim names a PersistentVolumeClaim of the namespace. Pods find there what
+	// an earlier one has downloaded; pods on several nodes need a claim that can
+	// be written from all of them (ReadWriteMany).
+	Claim string `json:"claim,omitempty"`
+	// StorageClass gives each pod a volume of its own, which goes with it: a
+	// disk of the node that is faster or larger than the kubelet's, for example.
+	StorageClass string `json:"storageClass,omitempty"`
+	// Size of that volume, with room for the weights.
+	// +kubebuilder:validation:Pattern=`^[0-9]+(Gi|Ti)$`
+	Size string `json:"size,omitempty"`
+}
+
+// Adapter is a LoRA adapter served beside the base model.
+type Adapter struct {
+	// Name is the model name that requests use.
+	// +kubebuilder:validation:Pattern=`^[a-z0-9]([-a-z0-9]*[a-z0-9])?$`
+	// +kubebuilder:validation:MaxLength=63
+	Name string `json:"name"`
+	// Image is the OCI image that holds adapter_config.json and
+	// adapter_model.safetensors, by digest where Git should say what runs.
+	// +kubebuilder:validation:MinLength=1
+	Image string `json:"image"`
+	// PullSecrets are Secrets of the namespace for the image's registry.
+	PullSecrets []string `json:"pullSecrets,omitempty"`
+}
