@@ -18,6 +18,7 @@ func newRootCommand() *cobra.Command {
 		newControllerCommand(),
 		newValidateCommand(),
 		newRenderCommand(),
+		newPlanCommand(),
 		newConvertCommand(),
 		newInitCommand(),
 		newFitCommand(),

@@ -5,14 +5,11 @@ package git
 import (
 	"errors"
 	"fmt"
-	"path/filepath"
 	"strings"
 
 	gogit "github.com/go-git/go-git/v5"
 	"github.com/go-git/go-git/v5/plumbing"
-	"github.com/go-git/go-git/v5/plumbing/cache"
 	"github.com/go-git/go-git/v5/plumbing/object"
-	"github.com/go-git/go-git/v5/storage/filesystem"
 )
 
 // Errors of Local, each within a sentence that says what to do.
@@ -26,43 +23,33 @@ var (
 // file of the work tree is looked at or changed, no git command and no hook runs.
 type Local struct {
 	repository *gogit.Repository
+	storage    *localStorage
 	root       string
 }
 
 // OpenLocal opens the repository that a folder is in: a work tree, a linked work
 // tree or a bare repository.
 func OpenLocal(dir string) (*Local, error) {
-	r, err := gogit.PlainOpenWithOptions(dir, &gogit.PlainOpenOptions{DetectDotGit: true, EnableDotGitCommonDir: true})
+	root, gitDir, err := findRepository(dir)
+	if err != nil {
+		return nil, err
+	}
+	storage, err := storageOf(gitDir)
+	if err != nil {
+		return nil, fmt.Errorf("opening the repository %s: %w", root, err)
+	}
+	repository, err := gogit.Open(storage, nil)
 	if errors.Is(err, gogit.ErrRepositoryNotExists) {
-		return nil, fmt.Errorf("%w around %s", ErrNoRepository, dir)
+		return nil, fmt.Errorf("%w in %s", ErrNoRepository, root)
 	}
 	if err != nil {
-		return nil, fmt.Errorf("opening the repository around %s: %w", dir, err)
+		return nil, fmt.Errorf("opening the repository %s: %w", root, err)
 	}
-	l := &Local{repository: r, root: dir}
-	if tree, err := r.Worktree(); err == nil {
-		l.root = tree.Filesystem.Root()
-	}
-	// Thousands of objects are read: packs stay open.
-	if s, ok := r.Storer.(*filesystem.Storage); ok {
-		kept := filesystem.NewStorageWithOptions(s.Filesystem(), cache.NewObjectLRUDefault(), filesystem.Options{KeepDescriptors: true})
-		if again, err := gogit.Open(kept, nil); err == nil {
-			l.repository = again
-		}
-	}
-	if l.root, err = filepath.Abs(l.root); err != nil {
-		return nil, fmt.Errorf("resolving %s: %w", dir, err)
-	}
-	return l, nil
+	return &Local{repository: repository, storage: storage, root: root}, nil
 }
 
 // Close closes the files of the repository.
-func (l *Local) Close() error {
-	if s, ok := l.repository.Storer.(*filesystem.Storage); ok {
-		return s.Close()
-	}
-	return nil
-}
+func (l *Local) Close() error { return l.storage.Close() }
 
 // Root is the folder of the work tree, or of the bare repository.
 func (l *Local) Root() string { return l.root }
@@ -105,7 +92,7 @@ func (l *Local) snapshot(revision string, commit *object.Commit) *Snapshot {
 	s := &Snapshot{
 		Revision: "sha1:" + commit.Hash.String(), Hash: commit.Hash.String(),
 		Author: commit.Author.Name, Subject: subject, When: commit.Author.When.UTC(),
-		Tree: newTree(l.repository.Storer, commit.TreeHash),
+		Tree: newTree(l.storage, commit.TreeHash),
 	}
 	for _, kind := range []string{"refs/heads/", "refs/remotes/", "refs/tags/"} {
 		if _, err := l.repository.Reference(plumbing.ReferenceName(kind+revision), true); err == nil {

@@ -14,13 +14,13 @@ import (
 	"github.com/espalier-dev/espalier/repo-layout/v1alpha1"
 )
 
-// fleet is a repository of n Workspaces, each in a folder of its own with a
+// fleet is a repository of a thousand Workspaces, each in a folder of its own with a
 // kustomization, the first of them with another number of copies.
-func fleet(n, replicas int) fstest.MapFS {
+func fleet(replicas int) fstest.MapFS {
 	tree := fstest.MapFS{}
 	put := func(name, text string) { tree[name] = &fstest.MapFile{Data: []byte(text)} }
 	root := "apiVersion: kustomize.config.k8s.io/v1beta1\nkind: Kustomization\nresources:\n"
-	for i := range n {
+	for i := range 1000 {
 		name := fmt.Sprintf("w%04d", i)
 		root += "- " + name + "\n"
 		put(name+"/kustomization.yaml", "apiVersion: kustomize.config.k8s.io/v1beta1\nkind: Kustomization\nresources:\n- workspace.yaml\n")
@@ -34,59 +34,62 @@ func fleet(n, replicas int) fstest.MapFS {
 	return tree
 }
 
-func buildFleet(b *testing.B, tree fstest.MapFS) []build.Unit {
+func buildFleet(b *testing.B, cache *build.Cache, tree fstest.MapFS) []build.Unit {
 	b.Helper()
-	units, err := build.Build(b.Context(), tree, ".", build.DefaultLimits())
+	units, err := cache.Build(b.Context(), tree, ".", build.DefaultLimits())
 	if err != nil {
 		b.Fatal(err)
 	}
 	return units
 }
 
+func sideOf(judge *desired.Judge, units []build.Unit) plan.Side {
+	documents, findings := desired.Units(team(), units)
+	return plan.Side{Sync: team(), State: judge.State(documents, findings)}
+}
+
+func benchJudge() *desired.Judge {
+	return &desired.Judge{Region: "eastus", Render: render.Options{Provider: v1alpha1.ProviderAKS, HelperImage: "espalier"}}
+}
+
 // BenchmarkOneOfThousand is the plan of a change of one Workspace among a
-// thousand: from what both revisions build to, and from their files.
+// thousand: Kept, where base was built before, as a controller has it; Cold, where
+// nothing was built, as in a pipeline.
 func BenchmarkOneOfThousand(b *testing.B) {
-	before, after := fleet(1000, 1), fleet(1000, 2)
-	options := render.Options{Provider: v1alpha1.ProviderAKS, HelperImage: "espalier"}
-	compare := func(b *testing.B, was, is []build.Unit) {
-		judge := &desired.Judge{Region: "eastus", Render: options}
-		side := func(units []build.Unit) plan.Side {
-			documents, findings := desired.Units(team(), units)
-			return plan.Side{Sync: team(), State: judge.State(documents, findings)}
-		}
-		if p := plan.Compare(side(was), side(is)); len(p.Changes) != 1 || p.Refused {
+	before, after := fleet(1), fleet(2)
+	compare := func(b *testing.B, cache *build.Cache) {
+		judge := benchJudge()
+		base := sideOf(judge, buildFleet(b, cache, before))
+		if p := plan.Compare(base, sideOf(judge, buildFleet(b, cache, after))); len(p.Changes) != 1 || p.Refused {
 			b.Fatal(p.Summary.Line)
 		}
 	}
-	b.Run("Built", func(b *testing.B) {
-		was, is := buildFleet(b, before), buildFleet(b, after)
+	b.Run("Kept", func(b *testing.B) {
+		cache := build.NewCache(build.CacheLimits{})
+		buildFleet(b, cache, before)
 		for b.Loop() {
-			compare(b, was, is)
+			compare(b, cache)
 		}
 	})
-	b.Run("Files", func(b *testing.B) {
+	b.Run("Cold", func(b *testing.B) {
 		for b.Loop() {
-			compare(b, buildFleet(b, before), buildFleet(b, after))
+			compare(b, build.NewCache(build.CacheLimits{}))
 		}
 	})
 }
 
-// BenchmarkAllOfThousand changes every Workspace: each is rendered twice.
-func BenchmarkAllOfThousand(b *testing.B) {
-	before, after := fleet(1000, 1), fleet(1000, 1)
-	for name := range after {
-		if name != "kustomization.yaml" && len(name) > len("w0000/workspace.yaml")-1 && name[6:] == "workspace.yaml" {
-			after[name] = &fstest.MapFile{Data: []byte(service(name[:5], "replicas: 1", "replicas: 3"))}
-		}
+// BenchmarkHundredOfThousand changes a hundred: each is rendered twice.
+func BenchmarkHundredOfThousand(b *testing.B) {
+	before, after := fleet(1), fleet(1)
+	for i := range 100 {
+		name := fmt.Sprintf("w%04d", i)
+		after[name+"/workspace.yaml"] = &fstest.MapFile{Data: []byte(service(name, "replicas: 1", "replicas: 3"))}
 	}
-	was, is := buildFleet(b, before), buildFleet(b, after)
+	cache := build.NewCache(build.CacheLimits{})
+	was, is := buildFleet(b, cache, before), buildFleet(b, cache, after)
 	for b.Loop() {
-		judge := &desired.Judge{Render: render.Options{Provider: v1alpha1.ProviderAKS}}
-		side := func(units []build.Unit) plan.Side {
-			documents, findings := desired.Units(team(), units)
-			return plan.Side{Sync: team(), State: judge.State(documents, findings)}
-		}
-		if p := plan.Compare(side(was), side(is)); len(p.Changes) != 1000 {
+		judge := benchJudge()
+		if p := plan.Compare(sideOf(judge, was), sideOf(judge, is)); len(p.Changes) != 100 {
 			b.Fatal(p.Summary.Line)
 		}
 	}

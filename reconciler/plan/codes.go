@@ -30,5 +30,6 @@ const (
 	HeadBroken        = "HeadBroken"          // what head wants is known in part only
 	RepoSyncChanged   = "RepoSyncChanged"     // takes effect when somebody applies it
 	RepoSyncMissing   = "RepoSyncMissing"     // no path, substitutions or namespace
+	TooManyChanges    = "TooManyChanges"      // more than are rendered
 	CandidateNotKnown = "CandidateNotKnown"   // which of several instance types was obtained
 )

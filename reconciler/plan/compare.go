@@ -13,6 +13,10 @@ import (
 	"github.com/espalier-dev/espalier/repo-layout/v1alpha1"
 )
 
+// maxRendered bounds the Workspaces that are rendered on both sides: a change of
+// more is not read one by one, and takes some 30 ms each.
+const maxRendered = 500
+
 // comparer is one comparison under way.
 type comparer struct {
 	base, head Side
@@ -20,6 +24,8 @@ type comparer struct {
 	fates      fates
 	dangers    []v1alpha1.Finding // what the change does
 	notes      []Note
+	rendered   int      // Workspaces so far
+	skipped    int      // and those beyond maxRendered
 	unsure     []string // Workspaces of which Git does not know the candidate
 }
 
@@ -153,7 +159,20 @@ func renderedOf(w *desired.Workspace) (rendered, render.Output, error) {
 	return read(out), out, nil
 }
 
+// tooMany says, beyond maxRendered, that a change is not looked into.
+func (c *comparer) tooMany(ch *Change, to *desired.Workspace) bool {
+	if c.rendered++; c.rendered <= maxRendered || to.Assessment.Refused() {
+		return false
+	}
+	c.skipped++
+	ch.Effect = Effect{Kind: NotRendered, Message: "too much changes at once to say"}
+	return true
+}
+
 func (c *comparer) created(ch *Change, to *desired.Workspace) {
+	if c.tooMany(ch, to) {
+		return
+	}
 	is, out, err := renderedOf(to)
 	if err != nil {
 		ch.Effect = Effect{Kind: Refused, Message: "no node is requested"}
@@ -181,6 +200,9 @@ func endpoint(w *desired.Workspace) string {
 }
 
 func (c *comparer) changed(ch *Change, from, to *desired.Workspace) {
+	if c.tooMany(ch, to) {
+		return
+	}
 	is, out, err := renderedOf(to)
 	if err != nil {
 		ch.Effect = Effect{Kind: Refused, Message: "nothing of the change is applied; what runs, runs on"}
@@ -212,7 +234,9 @@ func (c *comparer) deleted(ch *Change, from *desired.Workspace) {
 		ch.Price.After = ch.Price.Before
 		return
 	}
-	if _, out, err := renderedOf(from); err == nil {
+	if c.rendered++; c.rendered > maxRendered {
+		c.skipped++
+	} else if _, out, err := renderedOf(from); err == nil {
 		ch.Diff = diff(out.Objects(), nil)
 	}
 	lost := losses(from)
@@ -250,13 +274,14 @@ func losses(w *desired.Workspace) string {
 	return "a run that is under way ends; its checkpoints (claim " + w.Workspace.Name + "-work) are kept where nothing was published yet and deleted otherwise; " + kept
 }
 
-// warn and refuse add a finding on what the change does, at a field of a document.
+// warn adds a finding on what the change does, at a field of a document.
 func (c *comparer) warn(code string, d desired.Document, fieldPath, format string, args ...any) {
 	c.dangers = append(c.dangers, finding.Warningf(code, "", format, args...).At(placeOf(d, fieldPath), objectOf(d)))
 }
 
-func (c *comparer) refuse(code string, d desired.Document, fieldPath, format string, args ...any) {
-	c.dangers = append(c.dangers, finding.Errorf(code, "", format, args...).At(placeOf(d, fieldPath), objectOf(d)))
+// immutable adds the error that the API server, or the cloud, does not take a change.
+func (c *comparer) immutable(d desired.Document, fieldPath, format string, args ...any) {
+	c.dangers = append(c.dangers, finding.Errorf(ImmutableChanged, "", format, args...).At(placeOf(d, fieldPath), objectOf(d)))
 }
 
 // fixedPlace is one place, so that a message need not lead with a field.

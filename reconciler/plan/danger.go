@@ -18,11 +18,11 @@ func (c *comparer) danger(t transition, ch *Change) {
 	to := t.to.Document
 	field := "spec." + ch.Task
 	if ch.Effect.Kind == Refused {
-		c.refuse(ImmutableChanged, to, field, "%s: %s", ch.Name, ch.Effect.Message)
+		c.immutable(to, field, "%s: %s", ch.Name, ch.Effect.Message)
 		return
 	}
 	if why := t.stranded(); why != "" {
-		c.refuse(ImmutableChanged, to, "spec.resource.labelSelector", "%s: %s", ch.Name, why)
+		c.immutable(to, "spec.resource.labelSelector", "%s: %s", ch.Name, why)
 	}
 	if t.was.kind == "Deployment" {
 		c.service(t, ch)
@@ -153,7 +153,7 @@ func (c *comparer) inputs() {
 			continue
 		}
 		if why := inputRefusal(from.Input, d.Input); why != "" {
-			c.refuse(ImmutableChanged, d, "", "the API server refuses it: %s; give the new one another name", why)
+			c.immutable(d, "", "the API server refuses it: %s; give the new one another name", why)
 		}
 	}
 }

@@ -16,16 +16,16 @@ import (
 var fourGPUs = []string{"Standard_NC24ads_A100_v4", "Standard_NC96ads_A100_v4"}
 
 // patched gives a service a strategy of the user's.
-func patched(name, strategy string, edits ...string) string {
-	return service(name, edits...) + "  patches:\n  - patch: |\n      apiVersion: apps/v1\n      kind: Deployment\n      metadata: {name: " + name + "}\n      spec: {strategy: " + strategy + "}\n"
+func patched(strategy string, edits ...string) string {
+	return service("a", edits...) + "  patches:\n  - patch: |\n      apiVersion: apps/v1\n      kind: Deployment\n      metadata: {name: a}\n      spec: {strategy: " + strategy + "}\n"
 }
 
-func secret(name, value string) string {
-	return "apiVersion: v1\nkind: Secret\nmetadata:\n  name: " + name + "\nstringData:\n  HF_TOKEN: " + value + "\n"
+func token(value string) string {
+	return "apiVersion: v1\nkind: Secret\nmetadata:\n  name: token\nstringData:\n  HF_TOKEN: " + value + "\n"
 }
 
-func claim(name, size string) string {
-	return "apiVersion: v1\nkind: PersistentVolumeClaim\nmetadata:\n  name: " + name + "\nspec:\n  accessModes: [ReadWriteOnce]\n  resources:\n    requests:\n      storage: " + size + "\n"
+func claim(size string) string {
+	return "apiVersion: v1\nkind: PersistentVolumeClaim\nmetadata:\n  name: data\nspec:\n  accessModes: [ReadWriteOnce]\n  resources:\n    requests:\n      storage: " + size + "\n"
 }
 
 func annotated(text, annotation string) string {
@@ -61,15 +61,15 @@ func TestEffects(t *testing.T) {
 		},
 		"RollStuck": {
 			reason:  "A patch asks for a copy more than the pool has GPUs for.",
-			base:    files{"a.yaml": patched("a", "{rollingUpdate: {maxSurge: 1, maxUnavailable: 0}}")},
-			head:    files{"a.yaml": patched("a", "{rollingUpdate: {maxSurge: 1, maxUnavailable: 0}}", "replicas: 1", "replicas: 1\n    contextLength: 4096")},
+			base:    files{"a.yaml": patched("{rollingUpdate: {maxSurge: 1, maxUnavailable: 0}}")},
+			head:    files{"a.yaml": patched("{rollingUpdate: {maxSurge: 1, maxUnavailable: 0}}", "replicas: 1", "replicas: 1\n    contextLength: 4096")},
 			effects: []string{"a: rolls"},
 			codes:   []string{"RollStuck"},
 		},
 		"Recreate": {
 			reason:  "A strategy of the user's decides.",
-			base:    files{"a.yaml": patched("a", "{type: Recreate, rollingUpdate: null}", "replicas: 1", "replicas: 3")},
-			head:    files{"a.yaml": patched("a", "{type: Recreate, rollingUpdate: null}", "replicas: 1", "replicas: 3\n    contextLength: 4096")},
+			base:    files{"a.yaml": patched("{type: Recreate, rollingUpdate: null}", "replicas: 1", "replicas: 3")},
+			head:    files{"a.yaml": patched("{type: Recreate, rollingUpdate: null}", "replicas: 1", "replicas: 3\n    contextLength: 4096")},
 			effects: []string{"a: restarted+"},
 		},
 		"ToNoCopy": {
@@ -106,8 +106,8 @@ func TestEffects(t *testing.T) {
 		},
 		"SecretRotated": {
 			reason:  "A rotated credential reaches the pods, and nothing of it is shown.",
-			base:    files{"s.yaml": secret("token", "hf_before"), "a.yaml": service("a", "replicas: 1", "replicas: 1\n    accessSecret: token")},
-			head:    files{"s.yaml": secret("token", "hf_after"), "a.yaml": service("a", "replicas: 1", "replicas: 1\n    accessSecret: token")},
+			base:    files{"s.yaml": token("hf_before"), "a.yaml": service("a", "replicas: 1", "replicas: 1\n    accessSecret: token")},
+			head:    files{"s.yaml": token("hf_after"), "a.yaml": service("a", "replicas: 1", "replicas: 1\n    accessSecret: token")},
 			effects: []string{"a: restarted+"},
 		},
 		"NodeLabels": {
@@ -189,14 +189,14 @@ func TestEffects(t *testing.T) {
 		},
 		"ClaimInGit": {
 			reason: "A claim in Git cannot shrink either.",
-			base:   files{"c.yaml": claim("data", "20Gi")},
-			head:   files{"c.yaml": claim("data", "10Gi")},
+			base:   files{"c.yaml": claim("20Gi")},
+			head:   files{"c.yaml": claim("10Gi")},
 			codes:  []string{"ImmutableChanged"},
 		},
 		"ClaimGrows": {
 			reason: "But it can grow.",
-			base:   files{"c.yaml": claim("data", "10Gi")},
-			head:   files{"c.yaml": claim("data", "20Gi")},
+			base:   files{"c.yaml": claim("10Gi")},
+			head:   files{"c.yaml": claim("20Gi")},
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -233,8 +233,8 @@ func TestEffects(t *testing.T) {
 // is in any form of a plan.
 func TestNothingLeaks(t *testing.T) {
 	p := scenario{
-		base: files{"s.yaml": secret("token", "hf_before"), "a.yaml": service("a", "replicas: 1", "replicas: 1\n    accessSecret: token")},
-		head: files{"s.yaml": secret("token", "hf_after"), "a.yaml": service("a", "replicas: 1", "replicas: 1\n    accessSecret: token"), "t.yaml": run("t")},
+		base: files{"s.yaml": token("hf_before"), "a.yaml": service("a", "replicas: 1", "replicas: 1\n    accessSecret: token")},
+		head: files{"s.yaml": token("hf_after"), "a.yaml": service("a", "replicas: 1", "replicas: 1\n    accessSecret: token"), "t.yaml": run("t")},
 	}.plan(t)
 	json, err := p.JSON()
 	if err != nil {

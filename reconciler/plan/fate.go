@@ -36,19 +36,18 @@ func (c *comparer) decideFates() fates {
 		Inventory: was, Wanted: is, Failed: f.failed, Commit: c.head.Commit, Disabled: f.disabled,
 	}).HeldFact
 	if f.held != "" {
-		file, line := c.whereDropped()
 		c.dangers = append(c.dangers, finding.Warningf(PruneHeld, "",
-			"%s. It goes on when a person approves it with the token that the condition PruneHeld of the RepoSync shows after the merge, or when they are put back", f.held).At(fixedPlace{file, line}, ""))
+			"%s. It goes on when a person approves it with the token that the condition PruneHeld of the RepoSync shows after the merge, or when they are put back", f.held).At(fixedPlace{file: c.synced()}, ""))
 	}
 	return f
 }
 
-// whereDropped is the folder of head that lists less than before.
-func (c *comparer) whereDropped() (string, int) {
+// synced is the folder that the RepoSync builds.
+func (c *comparer) synced() string {
 	if s := c.head.Sync; s != nil {
-		return s.Spec.Path, 0
+		return s.Spec.Path
 	}
-	return "", 0
+	return ""
 }
 
 func countErrors(findings []v1alpha1.Finding) int {

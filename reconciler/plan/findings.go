@@ -90,6 +90,9 @@ func (c *comparer) limits() {
 		note(InputNotInGit, "Not in Git, so whether the cluster has them is not known, and the plan is partial: %s.", joined(missing))
 		c.plan.Partial = true
 	}
+	if c.skipped > 0 {
+		note(TooManyChanges, "More than %d Workspaces change: %d of them are judged and priced, and not rendered. Split the change to see what happens to each.", maxRendered, c.skipped)
+	}
 	if len(c.unsure) > 0 {
 		note(CandidateNotKnown, "Which of several instance types was obtained is not known; the first is assumed: %s.", joined(c.unsure))
 	}

@@ -202,10 +202,12 @@ const (
 	Scales     EffectKind = "scales"     // copies or nodes come or go
 	Configured EffectKind = "configured" // updated in place, nothing restarts
 	None       EffectKind = "none"       // nothing that runs changes
+	// NotRendered says that too much changes at once to say what happens to each.
+	NotRendered EffectKind = "notRendered"
 )
 
 var gravity = []EffectKind{
-	Refused, Deleted, Held, Replaced, Restarted, Reruns, Resumes, Stops, Kept, Starts, Rolls, Created, Scales, Configured, None,
+	Refused, Deleted, Held, NotRendered, Replaced, Restarted, Reruns, Resumes, Stops, Kept, Starts, Rolls, Created, Scales, Configured, None,
 }
 
 // Finding is a finding on head, or on what the change does.

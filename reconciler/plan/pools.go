@@ -138,7 +138,7 @@ func (c *comparer) poolChanged(ch *Change, from, to desired.Document) {
 	case was.provider != is.provider:
 		ch.Effect = Effect{Kind: Refused, Message: "the API server refuses another provider: declare a pool of another name; the pool stays as it is"}
 		ch.Price.After = ch.Price.Before
-		c.refuse(ImmutableChanged, to, "spec.provider", "the provider of GPUNodePool %s cannot be changed from %s to %s: the API server refuses it; declare a pool of another name, and move the Workspaces to it", ch.Name, was.provider, is.provider)
+		c.immutable(to, "spec.provider", "the provider of GPUNodePool %s cannot be changed from %s to %s: the API server refuses it; declare a pool of another name, and move the Workspaces to it", ch.Name, was.provider, is.provider)
 	case moved:
 		ch.Effect = Effect{Kind: Replaced, Downtime: services, Message: fmt.Sprintf("the nodes of %s are given back first, then %s is requested%s%s", old, now, affected, failing(services))}
 		c.warn(NodesReplaced, to, "spec.candidates", "GPUNodePool %s gets other nodes: the old ones go first%s", ch.Name, affected)

@@ -29,19 +29,23 @@ func (s *Summary) count(ch Change, from, to *desired.Workspace, listed bool) {
 	default:
 		s.Changed++
 	}
-	switch ch.Effect.Kind {
+	s.effect(ch.Effect)
+	s.runs(ch)
+	if ch.Fit != nil && worse(ch.Fit.Verdict, s.Verdict) {
+		s.Verdict = ch.Fit.Verdict
+	}
+}
+
+func (s *Summary) effect(e Effect) {
+	switch e.Kind {
 	case Replaced, Restarted:
-		if ch.Effect.Downtime {
+		if e.Downtime {
 			s.Restarts++
 		}
 	case Rolls:
 		s.Rolls++
 	case Reruns:
 		s.Reruns++
-	}
-	s.runs(ch)
-	if ch.Fit != nil && worse(ch.Fit.Verdict, s.Verdict) {
-		s.Verdict = ch.Fit.Verdict
 	}
 }
 
@@ -97,17 +101,17 @@ func (p Plan) line() string {
 	add(s.Runs > 0, "%s at %s/h", counted(s.Runs, "tuning run", "tuning runs"), price.USD(s.RunsUSDPerHour))
 	add(s.Verdict != "", "%s", verdicts[s.Verdict])
 	add(s.Restarts > 0, "%s", counted(s.Restarts, "restart with downtime", "restarts with downtime"))
-	add(s.Rolls > 0, "%s", counted(s.Rolls, "rolls without downtime", "roll without downtime"))
+	add(s.Rolls > 0, "%s", counted(s.Rolls, "rolling update", "rolling updates"))
 	add(s.Reruns > 0, "%s", counted(s.Reruns, "rerun", "reruns"))
 	add(s.Fixed > 0 && s.Errors == 0, "mends %s", counted(s.Fixed, "finding", "findings"))
 	return strings.Join(parts, " · ")
 }
 
 func alreadyThere(s Summary) string {
-	switch {
-	case s.KnownErrors == 0:
+	switch s.KnownErrors {
+	case 0:
 		return ""
-	case s.KnownErrors == s.Errors:
+	case s.Errors:
 		return ", there before"
 	}
 	return fmt.Sprintf(", %d of them there before", s.KnownErrors)

@@ -131,8 +131,11 @@ func (p Plan) compared() string {
 }
 
 func revision(r Revision) string {
-	if r.Commit == "" || r.Name == r.Commit {
-		return r.Name[:min(len(r.Name), 40)]
+	switch r.Commit {
+	case "":
+		return r.Name
+	case r.Name:
+		return short(r.Commit)
 	}
 	return r.Name + " (" + short(r.Commit) + ")"
 }

@@ -278,14 +278,7 @@ func (w *words) rest(was, is desired.Workspace) {
 	if !reflect.DeepEqual(a.Patches, b.Patches) {
 		w.add("patches")
 	}
-	for _, secret := range union(was.Versions, is.Versions) {
-		if was.Versions[secret] != is.Versions[secret] {
-			w.add("content of %s", secret)
-		}
-	}
-	if !slices.Equal(a.Secrets(), b.Secrets()) && len(*w) == 0 {
-		w.add("secrets")
-	}
+	w.secrets(was, is)
 	if pool := b.Resource.NodePool; pool != "" && pool == a.Resource.NodePool && !reflect.DeepEqual(was.Assessment.Pool, is.Assessment.Pool) {
 		w.add("node pool %s itself", pool)
 	}
@@ -297,6 +290,17 @@ func (w *words) rest(was, is desired.Workspace) {
 	}
 	if from, to := fileOf(was.Document), fileOf(is.Document); from != to {
 		w.add("moved from %s", from)
+	}
+}
+
+func (w *words) secrets(was, is desired.Workspace) {
+	for _, secret := range union(was.Versions, is.Versions) {
+		if was.Versions[secret] != is.Versions[secret] {
+			w.add("content of %s", secret)
+		}
+	}
+	if !slices.Equal(was.Workspace.Spec.Secrets(), is.Workspace.Spec.Secrets()) && len(*w) == 0 {
+		w.add("secrets")
 	}
 }
 

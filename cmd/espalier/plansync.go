@@ -1,0 +1,140 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package main
+
+import (
+	"fmt"
+	"io/fs"
+	"path"
+	"path/filepath"
+	"slices"
+
+	"github.com/espalier-dev/espalier/reconciler/plan"
+	"github.com/espalier-dev/espalier/repo-layout/v1alpha1"
+)
+
+// foundSyncs are the RepoSyncs that apply to the two revisions.
+type foundSyncs struct {
+	base, head *v1alpha1.RepoSync // nil: none
+	brokenBase []v1alpha1.Finding // why that of base cannot be used
+	broken     []v1alpha1.Finding // why that of head cannot be used
+	newCluster bool               // base holds no such RepoSync: all of head is new
+	notes      []plan.Note
+}
+
+// syncs finds the RepoSync of both revisions: --sync, else the one that each holds.
+func (r *revisions) syncs(o planOptions) (foundSyncs, error) {
+	if o.syncFile == "" {
+		return r.searchSyncs(o.path)
+	}
+	for _, name := range r.inRepository(o) {
+		inBase, inHead := exists(r.base.files, name), exists(r.head.files, name)
+		if inBase || inHead {
+			return r.namedSyncs(name, inBase, inHead)
+		}
+	}
+	sync, err := readSync(o.syncFile)
+	return foundSyncs{base: sync, head: sync}, err
+}
+
+func exists(files fs.FS, name string) bool {
+	_, err := fs.Stat(files, name)
+	return err == nil
+}
+
+// inRepository is what --sync may mean as a path of the repository: relative to
+// where one stands, to --repo, or to the root.
+func (r *revisions) inRepository(o planOptions) []string {
+	var names []string
+	for _, file := range []string{o.syncFile, filepath.Join(o.repo, o.syncFile), filepath.Join(r.repository.Root(), o.syncFile)} {
+		absolute, err := filepath.Abs(file)
+		if err != nil {
+			continue
+		}
+		rel, err := filepath.Rel(r.repository.Root(), absolute)
+		if name := filepath.ToSlash(rel); err == nil && fs.ValidPath(name) {
+			names = append(names, name)
+		}
+	}
+	return names
+}
+
+// namedSyncs reads one file at both revisions.
+func (r *revisions) namedSyncs(name string, inBase, inHead bool) (foundSyncs, error) {
+	var s foundSyncs
+	var err error
+	if inBase {
+		s.base, s.brokenBase, err = syncAt(r.base, name)
+	}
+	if err == nil && inHead {
+		s.head, s.broken, err = syncAt(r.head, name)
+	}
+	switch {
+	case err != nil:
+		return s, err
+	case !inHead:
+		s.head = s.base
+		s.note("%s is no longer in head: both revisions are built with that of base.", name)
+	case s.head == nil:
+		s.head = s.base
+	case !inBase:
+		s.base = r.elsewhere(s.head)
+		s.newCluster = s.base == nil
+	}
+	if s.base == nil {
+		s.base = s.head
+	}
+	if s.newCluster {
+		s.note("RepoSync %s/%s is new: everything that it applies counts as new.", s.head.Namespace, s.head.Name)
+	}
+	return s, nil
+}
+
+func (s *foundSyncs) note(format string, args ...any) {
+	s.notes = append(s.notes, plan.Note{Code: plan.RepoSyncChanged, Message: fmt.Sprintf(format, args...)})
+}
+
+// syncAt reads the RepoSync of a file of a revision. One that does not decode is
+// nil, with the findings that say why.
+func syncAt(t tree, name string) (*v1alpha1.RepoSync, []v1alpha1.Finding, error) {
+	content, err := fs.ReadFile(t.files, name)
+	if err != nil {
+		return nil, nil, fmt.Errorf("reading --sync: %w", err)
+	}
+	sync, broken := syncIn(name, content)
+	if sync == nil && len(broken) == 0 {
+		return nil, nil, fmt.Errorf("--sync: %s of %s holds no RepoSync", name, t)
+	}
+	return sync, broken, nil
+}
+
+// elsewhere finds the RepoSync in base under another path; nil: it is new.
+func (r *revisions) elsewhere(head *v1alpha1.RepoSync) *v1alpha1.RepoSync {
+	all, _, err := syncsFor(r.base.files, ".")
+	i := slices.IndexFunc(all, func(s *v1alpha1.RepoSync) bool { return s.Namespace == head.Namespace && s.Name == head.Name })
+	if err != nil || i < 0 {
+		return nil
+	}
+	return all[i]
+}
+
+// searchSyncs takes the one RepoSync of each revision that syncs a folder.
+func (r *revisions) searchSyncs(folder string) (foundSyncs, error) {
+	folder = path.Clean(folder) // "" is "."
+	head, err := findSync(r.head.files, folder)
+	if err != nil {
+		return foundSyncs{}, fmt.Errorf("%s: %w", r.head, err)
+	}
+	base, err := findSync(r.base.files, folder)
+	if err != nil {
+		return foundSyncs{}, fmt.Errorf("%s: %w", r.base, err)
+	}
+	s := foundSyncs{base: base.sync, head: head.sync, brokenBase: base.broken, broken: head.broken}
+	if s.head == nil {
+		s.head = s.base
+	}
+	if s.base == nil {
+		s.base = s.head
+	}
+	return s, nil
+}

@@ -1,0 +1,155 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+
+	"github.com/espalier-dev/espalier/reconciler/git"
+	"github.com/espalier-dev/espalier/reconciler/plan"
+	"github.com/espalier-dev/espalier/render/build"
+	"github.com/espalier-dev/espalier/render/desired"
+	"github.com/espalier-dev/espalier/repo-layout/v1alpha1"
+)
+
+// worktree is the head that stands for the files on disk.
+const worktree = "worktree"
+
+// revisions are the two that are compared.
+type revisions struct {
+	repository *git.Local
+	base, head tree
+}
+
+// tree is the files of one revision.
+type tree struct {
+	name, commit string
+	files        fs.FS
+}
+
+// openRevisions finds the repository and the two revisions.
+func openRevisions(o planOptions) (*revisions, error) {
+	repository, err := git.OpenLocal(o.repo)
+	if err != nil {
+		return nil, err
+	}
+	r := &revisions{repository: repository}
+	if err := r.resolve(o); err != nil {
+		_ = repository.Close()
+		return nil, err
+	}
+	return r, nil
+}
+
+func (r *revisions) resolve(o planOptions) error {
+	if o.base == "" {
+		if o.base = r.repository.FirstOf("origin/HEAD", "origin/main", "origin/master", "main", "master"); o.base == "" {
+			return errors.New("--base: this repository has neither origin's main branch, nor main, nor master: name the revision that the change goes to")
+		}
+	}
+	at := o.head // a commit, also where the files on disk are compared
+	if o.head == worktree {
+		at = "HEAD"
+		r.head = tree{name: worktree, files: os.DirFS(r.repository.Root())}
+	} else {
+		head, err := r.repository.Commit(o.head)
+		if err != nil {
+			return fmt.Errorf("--head: %w", err)
+		}
+		r.head = tree{o.head, head.Hash, head.Tree}
+	}
+	if o.direct {
+		base, err := r.repository.Commit(o.base)
+		if err != nil {
+			return fmt.Errorf("--base: %w", err)
+		}
+		r.base = tree{o.base, base.Hash, base.Tree}
+		return nil
+	}
+	base, err := r.repository.MergeBase(o.base, at)
+	if err != nil {
+		return fmt.Errorf("--base: %w", err)
+	}
+	r.base = tree{o.base, base.Hash, base.Tree}
+	return nil
+}
+
+// say tells which commits are compared.
+func (r *revisions) say(w io.Writer) {
+	fmt.Fprintf(w, "comparing %s with %s\n", r.base, r.head)
+	if r.base.commit == r.head.commit {
+		fmt.Fprintln(w, "both are the same commit: head holds nothing that base does not; --direct compares with base itself")
+	}
+}
+
+// String names a revision.
+func (t tree) String() string {
+	switch t.commit {
+	case "":
+		return t.name
+	case t.name:
+		return t.commit[:7]
+	}
+	return t.name + " (" + t.commit[:7] + ")"
+}
+
+// kept is what the two revisions share: what is the same in both is built, judged
+// and rendered once.
+type kept struct {
+	judge  *desired.Judge
+	builds *build.Cache
+}
+
+// sides builds and judges both revisions.
+func (r *revisions) sides(ctx context.Context, o planOptions) (base, head plan.Side, notes []plan.Note, err error) {
+	syncs, err := r.syncs(o)
+	if err != nil {
+		return base, head, nil, err
+	}
+	k := kept{judge: &desired.Judge{Region: o.region, Render: o.render}, builds: build.NewCache(build.CacheLimits{})}
+	base, baseGone, err := r.base.side(ctx, k, syncs.base, o.path)
+	if err != nil {
+		return base, head, nil, err
+	}
+	head, headGone, err := r.head.side(ctx, k, syncs.head, o.path)
+	if err != nil {
+		return base, head, nil, err
+	}
+	if baseGone && headGone {
+		return base, head, nil, fmt.Errorf("neither revision holds the folder %q", pathOf(syncs.head, o.path))
+	}
+	if syncs.newCluster {
+		base.State = desired.State{}
+	}
+	base.State.Verdicts = append(base.State.Verdicts, syncs.brokenBase...)
+	head.State.Verdicts = append(head.State.Verdicts, syncs.broken...)
+	return base, head, syncs.notes, nil
+}
+
+func pathOf(sync *v1alpha1.RepoSync, given string) string {
+	if given == "" && sync != nil {
+		return sync.Spec.Path
+	}
+	return given
+}
+
+// side builds and judges one revision. A folder that is not there holds nothing,
+// which is how it begins, or how it ends.
+func (t tree) side(ctx context.Context, k kept, sync *v1alpha1.RepoSync, folder string) (side plan.Side, gone bool, err error) {
+	side = plan.Side{Name: t.name, Commit: t.commit, Sync: sync}
+	units, err := k.builds.Build(ctx, t.files, pathOf(sync, folder), build.DefaultLimits())
+	if errors.Is(err, build.ErrNoPath) {
+		units, gone, err = nil, true, nil
+	}
+	if err != nil {
+		return side, gone, fmt.Errorf("building %s: %w", t, err)
+	}
+	documents, findings := desired.Units(sync, units)
+	side.State = k.judge.State(documents, findings)
+	return side, gone, nil
+}
