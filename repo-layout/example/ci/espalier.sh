@@ -1,7 +1,8 @@
 #!/usr/bin/env bash
 # Judges a change for every cluster: first what is wrong with it, by file and
 # line, then what it would change, cost and interrupt, as Markdown. Exits with 1
-# when something is refused. It reaches no cluster and needs no secret.
+# when something is refused and 2 when it cannot be judged. It reaches no cluster
+# and needs no secret.
 #
 #     BASE=origin/main HEAD=HEAD bash ci/espalier.sh
 #
@@ -10,6 +11,8 @@
 set -euo pipefail
 
 espalier=${ESPALIER:-espalier}
+command -v "$espalier" > /dev/null ||
+  { echo "$espalier is not there: name the program with ESPALIER, or build it with ci/get-espalier.sh" >&2; exit 2; }
 
 # This folder may lie within a larger repository: paths are from its root.
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
@@ -18,14 +21,19 @@ cd "$(git rev-parse --show-toplevel)"
 
 head=$(git rev-parse --verify --quiet "${HEAD:-HEAD}^{commit}") ||
   { echo "HEAD: there is no revision ${HEAD:-HEAD} here: fetch it" >&2; exit 2; }
-base=$(git merge-base "${BASE:-origin/main}" "$head") ||
+base=$(git merge-base "${BASE:-origin/main}" "$head" 2> /dev/null) ||
   { echo "BASE: ${BASE:-origin/main} and $head have no commit in common here: fetch both, with their history" >&2; exit 2; }
 
-refused=0
+worst=0
+judge() {
+  local code=0
+  "$espalier" "$@" || code=$?
+  worst=$((code > worst ? code : worst))
+}
 for sync in "${folder}"clusters/*/reposync.yaml; do
   cluster=$(dirname "$sync")
   echo "== $cluster" >&2
-  "$espalier" validate "$cluster/workspaces" --sync "$sync" >&2 || refused=1
-  "$espalier" plan --repo . --base "$base" --head "$head" --sync "$sync" -o markdown || refused=1
+  judge validate "$cluster/workspaces" --sync "$sync" >&2
+  judge plan --repo . --base "$base" --head "$head" --sync "$sync" -o markdown
 done
-exit "$refused"
+exit "$worst"
