@@ -11,6 +11,8 @@ package repolayout
 import (
 	"path"
 	"strings"
+
+	"github.com/espalier-dev/espalier/repo-layout/kustomize"
 )
 
 // Labels and annotations. They are part of the contract: people select by them.
@@ -96,9 +98,9 @@ const (
 	// FileKustomization says what of a folder is built.
 	FileKustomization = "kustomization.yaml"
 	// FileNames holds the name references in PathNames.
-	FileNames = "names.yaml"
+	FileNames = kustomize.NamesFile
 	// FileMergeKeys holds the merge keys, beside the root kustomization.
-	FileMergeKeys = "merge-keys.yaml"
+	FileMergeKeys = kustomize.SchemaFile
 )
 
 // Files that forges look for, in the root of the repository. Azure DevOps has no
