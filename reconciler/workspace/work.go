@@ -35,7 +35,13 @@ func (r *Reconciler) work(ctx context.Context, p *pass) error {
 
 func (r *Reconciler) support(ctx context.Context, p *pass) error {
 	for _, o := range p.out.Support {
-		if _, err := r.applyChild(ctx, p.ws, o.DeepCopy()); err != nil {
+		var err error
+		if o.GetKind() == "PersistentVolumeClaim" {
+			err = r.applyClaim(ctx, p.ws, o.DeepCopy())
+		} else {
+			_, err = r.applyChild(ctx, p.ws, o.DeepCopy())
+		}
+		if err != nil {
 			return err
 		}
 	}

@@ -51,6 +51,7 @@ const (
 	ReasonInputMissing              = "InputMissing"
 	ReasonFieldConflict             = "FieldConflict"
 	ReasonNameTaken                 = "NameTaken"
+	ReasonClaimTooSmall             = "ClaimTooSmall"
 	ReasonPodsCannotStart           = "PodsCannotStart"
 	ReasonDeleting                  = "Deleting"
 	ReasonSourceUnreachable         = "SourceUnreachable"

@@ -9,6 +9,7 @@ import (
 
 	appsv1 "k8s.io/api/apps/v1"
 	batchv1 "k8s.io/api/batch/v1"
+	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
@@ -90,6 +91,61 @@ func TestChangedInputRunsAgain(t *testing.T) {
 	}
 	if got := agentPools(team); len(got) != 2 {
 		t.Errorf("agent pools ever ordered: %v, want one a run", got)
+	}
+}
+
+// TestOtherModelKeepsClaim tunes a large model, then a small one, then the large
+// one's like: a claim never shrinks, and one that would have to grow says so.
+func TestOtherModelKeepsClaim(t *testing.T) {
+	team := newTeam(t, "claim")
+	files := onlyTuning(t)
+	tune := func(from, to string) *v1alpha1.Workspace {
+		t.Helper()
+		replace(t, files, tuningFile, from, to)
+		appliedCommit(t, team, push(t, team, files, "models: tune "+to))
+		return workspace(team, harness.TuningName)
+	}
+	apply(t, team, team.RepoSync(moved))
+	const small, large = "phi-3-mini-128k-instruct", "mistral-7b-instruct-v0.3"
+	for _, model := range []struct{ from, to string }{{small, large}, {large, small}} {
+		w := tune(model.from, model.to)
+		err := harness.Until(patient(t), team.Stand, w, "tuned", func(w *v1alpha1.Workspace) bool {
+			return isReady(w) && w.Status.ObservedGeneration == w.Generation
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	claim := &corev1.PersistentVolumeClaim{}
+	key := client.ObjectKey{Namespace: team.Namespace, Name: harness.TuningName + "-work"}
+	if err := team.Client.Get(t.Context(), key, claim); err != nil {
+		t.Fatal(err)
+	}
+	if size := claim.Spec.Resources.Requests[corev1.ResourceStorage]; size.String() != "64Gi" {
+		t.Errorf("the claim asks for %s, want the large model's 64Gi", size.String())
+	}
+
+	if err := team.Client.Delete(t.Context(), claim); err != nil {
+		t.Fatal(err)
+	}
+	if err := harness.Gone(patient(t), team.Stand, claim); err != nil {
+		t.Fatal(err)
+	}
+	replace(t, files, tuningFile, "phi-3-dolly:0.0.1", "phi-3-dolly:0.0.2") // makes a claim of the small model's size
+	push(t, team, files, "models: once more")
+	w := workspace(team, harness.TuningName)
+	err := harness.Until(patient(t), team.Stand, w, "tuned again", func(w *v1alpha1.Workspace) bool {
+		return isReady(w) && w.Status.ObservedGeneration == w.Generation && team.Client.Get(t.Context(), key, claim) == nil
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	stalled := func(w *v1alpha1.Workspace) bool {
+		c := condition.Get(w, v1alpha1.ConditionStalled)
+		return c != nil && c.Reason == v1alpha1.ReasonClaimTooSmall
+	}
+	if err := harness.Until(patient(t), team.Stand, tune(small, large), "refused for its claim", stalled); err != nil {
+		t.Error(err)
 	}
 }
 
