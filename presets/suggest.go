@@ -4,6 +4,7 @@ package presets
 
 import (
 	"fmt"
+	"math"
 	"path"
 	"sort"
 	"strings"
@@ -29,6 +30,10 @@ func Unknown(name string) string {
 // suggestions is how many names Suggest returns at most.
 const suggestions = 3
 
+// leastPart is the length from which a part of a name stands for it: a letter
+// is in all of them.
+const leastPart = 3
+
 // Suggest returns the names nearest to one that Lookup does not know, for
 // messages; nothing when none is near.
 func Suggest(name string) []string {
@@ -42,10 +47,10 @@ func Suggest(name string) []string {
 	}
 	var all []near
 	for _, p := range catalogue() {
-		best := len(name)
+		best := math.MaxInt
 		for _, n := range p.names() {
 			best = min(best, sku.Distance(name, n))
-			if strings.Contains(n, name) {
+			if len(name) >= leastPart && strings.Contains(n, name) {
 				best = min(best, 1)
 			}
 		}

@@ -165,6 +165,30 @@ func TestAccuracy(t *testing.T) {
 	t.Log("\n" + b.String())
 }
 
+// TestVendorMinimums is why the vendor's stated minimums are not judged: some
+// are less than what stays in memory without a single activation, and those that
+// are not agree.
+func TestVendorMinimums(t *testing.T) {
+	const leastCUDA = 0.5 * gib // far below what any published log shows
+	impossible := map[string]bool{"QLoRA minimum 7B": true, "QLoRA minimum 8B": true, "QLoRA minimum 14B": true, "QLoRA minimum 70B": true}
+	models, rows := readMeasurements(t)
+	for _, row := range rows {
+		if row.Kind != "minimum" {
+			continue
+		}
+		m := models[row.Model]
+		p := Tuning{FusedLoss: row.Fused, Method: v1alpha1.TuningMethod(row.Method), SequenceLength: 512}.memoryOf(t, m)
+		stays := float64(p.Weights+p.Adapter+p.Optimizer) + leastCUDA
+		if below := stays > row.Measured*1e9; below != impossible[row.Name] {
+			t.Errorf("%s: %.1f GB stay in memory, %.1f are stated", row.Name, stays/1e9, row.Measured)
+		}
+		if off := float64(p.Total)/1e9/row.Measured - 1; !impossible[row.Name] && math.Abs(off) > 0.15 {
+			t.Errorf("%s: %.1f GB predicted, %.1f stated: %+.1f %%", row.Name, float64(p.Total)/1e9, row.Measured, off*100)
+		}
+		t.Logf("%s: %.2f GB stay, %.2f predicted, %.1f stated", row.Name, stays/1e9, float64(p.Total)/1e9, row.Measured)
+	}
+}
+
 // The split is part of the test: a row that was out of sample stays out of sample.
 func TestOutOfSampleRowsStayOut(t *testing.T) {
 	_, rows := readMeasurements(t)

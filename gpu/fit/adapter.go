@@ -7,6 +7,10 @@ import (
 	"sort"
 )
 
+// Matrices lists the matrices of a layer by the names they have in the model:
+// what an adapter may change.
+func (m Model) Matrices() []string { return matrixNames(m.matrixWidths()) }
+
 // adapterWidth is the sum of input and output widths over the matrices of one
 // layer that an adapter changes: times rank and layers, its parameters. No
 // names: every matrix.

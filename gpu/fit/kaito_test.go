@@ -90,6 +90,13 @@ func TestWhereKAITOIsWrong(t *testing.T) {
 			model:  "qwen2.5-coder-32b-instruct", instance: "Standard_NC24ads_A100_v4",
 			check: func(r fit.Report) bool { return r.Nodes == 1 && r.Works() && r.MaxContext > 30000 },
 		},
+		"NothingIsUnbounded": {
+			reason: "KAITO answers with any number of nodes, 43 A10 for glm-5.2; ours stops at what anybody would run together, and says no",
+			model:  "glm-5.2-fp8", instance: "Standard_NV36ads_A10_v5",
+			check: func(r fit.Report) bool {
+				return r.Verdict == v1alpha1.No && has(r, fit.CodeTooManyNodes) && r.Nodes <= fit.MaxNodes
+			},
+		},
 		"ContextIsSaid": {
 			reason: "KAITO sizes for 2,048 tokens and starts with another length; ours says the length that fits",
 			model:  "llama-3.1-8b-instruct", instance: "Standard_NV36ads_A10_v5",
@@ -110,6 +117,22 @@ func TestWhereKAITOIsWrong(t *testing.T) {
 					r.TensorParallel, r.PipelineParallel, r.DataParallel, r.Sum(), r.Reasons)
 			}
 		})
+	}
+}
+
+// TestCountIsUsed: KAITO ignores resource.count and freezes its own number of
+// nodes at the first write, whatever the context becomes. Ours judges the number
+// that is asked for, and every context anew.
+func TestCountIsUsed(t *testing.T) {
+	m, i := model(t, "llama-3.3-70b-instruct"), instance(t, "Standard_NC24ads_A100_v4")
+	for _, n := range []int{1, 2, 3, 4} {
+		if r := fit.Serve(m, i, fit.Serving{Nodes: n}); r.Nodes != n {
+			t.Errorf("%d nodes are asked for, %d are judged", n, r.Nodes)
+		}
+	}
+	short, long := fit.Serve(m, i, fit.Serving{Context: 2048}), fit.Serve(m, i, fit.Serving{Context: 131072})
+	if !short.Works() || !long.Works() || short.Nodes >= long.Nodes {
+		t.Errorf("2,048 tokens: %d nodes, 131,072 tokens: %d nodes", short.Nodes, long.Nodes)
 	}
 }
 

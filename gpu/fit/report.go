@@ -75,9 +75,9 @@ type Memory struct {
 	KVCache int64 `json:"kvCacheBytes"`
 	// Adapter, Optimizer (with gradients) and Logits of tuning; Adapter also of
 	// adapters that are served.
-	Adapter   int64 `json:"adapterBytes,omitempty"`
-	Optimizer int64 `json:"optimizerBytes,omitempty"`
-	Logits    int64 `json:"logitsBytes,omitempty"`
+	Adapter   int64 `json:"adapterBytes"`
+	Optimizer int64 `json:"optimizerBytes"`
+	Logits    int64 `json:"logitsBytes"`
 	// Activation is the peak of intermediate results.
 	Activation int64 `json:"activationBytes"`
 	// Overhead is the pessimistic end of what the driver, the runtime, graphs,

@@ -7,6 +7,8 @@ import (
 	"encoding/csv"
 	"fmt"
 	"io"
+	"maps"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -56,6 +58,19 @@ func Lookup(name string) (Instance, bool) {
 // the data files. The slice is the caller's; the price maps are not.
 func All() []Instance {
 	return append([]Instance(nil), catalogue().all...)
+}
+
+// Regions lists every region of any cloud that a price is known for, in order.
+func Regions() []string {
+	known := map[string]bool{}
+	for _, i := range catalogue().all {
+		for _, prices := range []map[string]float64{i.USDPerHour, i.SpotUSDPerHour} {
+			for region := range prices {
+				known[region] = true
+			}
+		}
+	}
+	return slices.Sorted(maps.Keys(known))
 }
 
 func load() ([]Instance, error) {

@@ -10,6 +10,10 @@ import (
 // suggestions is how many names Suggest returns at most.
 const suggestions = 3
 
+// leastPart is the length from which a part of a name stands for it: a letter
+// is in all of them.
+const leastPart = 3
+
 // Suggest returns the names nearest to one that Lookup does not know, for
 // messages; nothing when none is near.
 func Suggest(name string) []string {
@@ -22,7 +26,7 @@ func Suggest(name string) []string {
 	for _, i := range catalogue().all {
 		known := strings.ToLower(i.Name)
 		d := Distance(name, known)
-		if name != "" && strings.Contains(known, name) {
+		if len(name) >= leastPart && strings.Contains(known, name) {
 			d = min(d, 1)
 		}
 		// More than a third of the letters wrong is another name.
