@@ -10,7 +10,6 @@ import (
 	"strings"
 
 	"github.com/spf13/cobra"
-	"github.com/spf13/pflag"
 
 	"github.com/espalier-dev/espalier/gpu/fit"
 	"github.com/espalier-dev/espalier/gpu/price"
@@ -19,106 +18,6 @@ import (
 	"github.com/espalier-dev/espalier/presets/runtimes"
 	"github.com/espalier-dev/espalier/repo-layout/v1alpha1"
 )
-
-// fitOptions are the settings of `espalier fit`.
-type fitOptions struct {
-	Model, ModelFile string
-	InstanceType     string
-	All              bool
-	Cloud            string
-
-	Tune           string
-	Context        int
-	MicroBatch     int
-	Rank           int
-	TargetModules  []string
-	FusedLoss      bool
-	KeepAll        bool
-	Nodes          int
-	Utilization    float64
-	KVCacheDType   string
-	TensorParallel int
-	MIG            string
-
-	Runtime, RuntimeVersion string
-	Region                  string
-	Spot                    bool
-	MaxUSDPerHour           string
-	Tokens                  int64
-	TokensPerSecond         float64
-	Output                  string
-}
-
-// BindFlags binds the options to flags.
-func (o *fitOptions) BindFlags(fs *pflag.FlagSet) {
-	fs.StringVar(&o.Model, "model", "", "Model: a short name or repository id; `espalier presets` lists them")
-	fs.StringVar(&o.ModelFile, "model-file", "", "Lock file of a model outside the catalogue, made by `espalier presets lock`")
-	fs.StringVar(&o.InstanceType, "instance-type", "", "Instance type; `espalier skus` lists them")
-	fs.BoolVar(&o.All, "all", false, "Compare every instance type of a cloud, cheapest first")
-	fs.StringVar(&o.Cloud, "cloud", "", "Cloud of --all and of alternatives: azure, aws, gcp or any; empty: that of --instance-type, else azure")
-
-	fs.StringVar(&o.Tune, "tune", "", "Judge tuning in place of serving: qlora or lora")
-	fs.IntVar(&o.Context, "context", 0, "Longest request, or training sequence, in tokens; 0: the longest that fits, 2048 for tuning")
-	fs.IntVar(&o.MicroBatch, "micro-batch", 1, "Sequences of one training step on one GPU")
-	fs.IntVar(&o.Rank, "rank", 16, "Rank of the adapter")
-	fs.StringSliceVar(&o.TargetModules, "target-modules", nil, "Matrices the adapter changes, by name; empty: all of them")
-	fs.BoolVar(&o.FusedLoss, "fused-loss", false, "The loss is computed in pieces (cut cross-entropy)")
-	fs.BoolVar(&o.KeepAll, "no-checkpointing", false, "Every activation is kept instead of computed again")
-	fs.IntVar(&o.Nodes, "nodes", 0, "Number of nodes; 0: the smallest that works, 1 for tuning")
-	fs.Float64Var(&o.Utilization, "gpu-memory-utilization", 0.9, "Share of a GPU's memory that vLLM may use")
-	fs.StringVar(&o.KVCacheDType, "kv-cache-dtype", "auto", "Type of the KV cache: auto or fp8")
-	fs.IntVar(&o.TensorParallel, "tensor-parallel", 0, "GPUs that share each layer; 0: chosen")
-	fs.StringVar(&o.MIG, "mig", "", "MIG profile that each GPU is cut into, for example 3g")
-
-	fs.StringVar(&o.Runtime, "runtime", "", "Runtime: vllm or axolotl; empty: the task's, for the node's driver")
-	fs.StringVar(&o.RuntimeVersion, "runtime-version", "", "Version of --runtime; empty: its default")
-	fs.StringVar(&o.Region, "region", "", "Cloud region that prices are quoted for; empty: the cheapest known")
-	fs.BoolVar(&o.Spot, "spot", false, "Price as spot")
-	fs.StringVar(&o.MaxUSDPerHour, "max-usd-per-hour", "", "Budget: what costs more is refused")
-	fs.Int64Var(&o.Tokens, "tokens", 0, "Tokens of a tuning run, all epochs together: prices the run")
-	fs.Float64Var(&o.TokensPerSecond, "tokens-per-second", 0, "Speed of one GPU that you measured; 0: a range is stated")
-	fs.StringVarP(&o.Output, "output", "o", "text", "text or json")
-}
-
-// Validate says what is wrong with the flags, all in one line.
-func (o *fitOptions) Validate() error {
-	var wrong []string
-	check := func(bad bool, format string, args ...any) {
-		if bad {
-			wrong = append(wrong, fmt.Sprintf(format, args...))
-		}
-	}
-	check((o.Model == "") == (o.ModelFile == ""), "one of --model and --model-file is required")
-	check((o.InstanceType == "") == !o.All, "one of --instance-type and --all is required")
-	check(!slices.Contains([]string{"", "qlora", "lora"}, o.Tune), "--tune %q: qlora or lora", o.Tune)
-	check(!slices.Contains([]string{"auto", "fp8"}, o.KVCacheDType), "--kv-cache-dtype %q: auto or fp8", o.KVCacheDType)
-	check(!slices.Contains([]string{"", "any", sku.Azure, sku.AWS, sku.GCP}, o.Cloud), "--cloud %q: azure, aws, gcp or any", o.Cloud)
-	check(!slices.Contains([]string{"text", "json"}, o.Output), "--output %q: text or json", o.Output)
-	check(o.Context < 0 || o.Nodes < 0 || o.TensorParallel < 0, "--context, --nodes and --tensor-parallel are not negative")
-	check(o.MicroBatch < 1 || o.Rank < 1, "--micro-batch and --rank are at least 1")
-	check(o.Utilization <= 0 || o.Utilization > 1, "--gpu-memory-utilization %g: between 0 and 1", o.Utilization)
-	check((o.Tokens != 0 || o.TokensPerSecond != 0) && o.Tune == "", "--tokens and --tokens-per-second are for --tune")
-	check(o.Tokens < 0 || o.TokensPerSecond < 0, "--tokens and --tokens-per-second are not negative")
-	_, err := o.budget()
-	check(err != nil, "--max-usd-per-hour %q: an amount in USD", o.MaxUSDPerHour)
-	check(o.Runtime == "" && o.RuntimeVersion != "", "--runtime-version needs --runtime")
-	if len(wrong) > 0 {
-		return errors.New(strings.Join(wrong, "; "))
-	}
-	return nil
-}
-
-// budget is --max-usd-per-hour, nil when none is set.
-func (o *fitOptions) budget() (*v1alpha1.Budget, error) {
-	if o.MaxUSDPerHour == "" {
-		return nil, nil
-	}
-	b := &v1alpha1.Budget{MaxUSDPerHour: o.MaxUSDPerHour}
-	if err := price.Within(price.Price{Known: true}, b); err != nil {
-		return nil, err
-	}
-	return b, nil
-}
 
 func newFitCommand() *cobra.Command {
 	var o fitOptions
@@ -131,8 +30,8 @@ func newFitCommand() *cobra.Command {
 			"price is over --max-usd-per-hour; a verdict of unknown is no refusal.",
 		Args: cobra.NoArgs,
 		RunE: func(c *cobra.Command, _ []string) error {
-			if err := o.Validate(); err != nil {
-				return err
+			if err := errors.Join(o.Validate(), o.ofTask(c.Flags())); err != nil {
+				return errors.New(strings.ReplaceAll(err.Error(), "\n", "; "))
 			}
 			return runFit(c, o)
 		},
@@ -198,10 +97,24 @@ func newJudge(o fitOptions) (*judge, error) {
 		}
 	}
 	j.among = instancesOf(cloud)
+	if err := j.targets(); err != nil {
+		return nil, err
+	}
 	if o.MIG != "" {
 		return j, j.slice()
 	}
 	return j, nil
+}
+
+// targets says which of --target-modules the model does not have.
+func (j *judge) targets() error {
+	matrices := j.preset.Model.Matrices()
+	for _, name := range j.options.TargetModules {
+		if !slices.Contains(matrices, name) {
+			return fmt.Errorf("--target-modules: %s has no matrix %q: %s", j.preset.Name(), name, strings.Join(matrices, ", "))
+		}
+	}
+	return nil
 }
 
 // instancesOf lists the types of a cloud; "" is Azure, "any" is all of them.

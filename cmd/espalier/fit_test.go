@@ -139,7 +139,15 @@ func TestFitMisuse(t *testing.T) {
 		"Utilisation":  {"more than there is", []string{"--model", "phi-4", "--all", "--gpu-memory-utilization", "1.5"}, "between 0 and 1"},
 		"Runtime":      {"a runtime for another task", []string{"--model", "phi-4", "--all", "--runtime", "axolotl"}, "axolotl is for tuning, not for inference"},
 		"Budget":       {"no amount", []string{"--model", "phi-4", "--all", "--max-usd-per-hour", "little"}, `--max-usd-per-hour "little"`},
-		"RunOfServing": {"serving has no end", []string{"--model", "phi-4", "--all", "--tokens", "5"}, "are for --tune"},
+		"RunOfServing": {"serving has no end", []string{"--model", "phi-4", "--all", "--tokens", "5"}, "--tokens is for --tune"},
+		"RankOfServe":  {"flags that would be ignored", []string{"--model", "phi-4", "--all", "--rank", "8", "--fused-loss"}, "--rank and --fused-loss are for --tune"},
+		"CacheOfTune":  {"a cache that tuning has not", []string{"--model", "phi-4", "--all", "--tune", "lora", "--kv-cache-dtype", "fp8"}, "--kv-cache-dtype is for serving, not for --tune"},
+		"Matrix":       {"a matrix the model has not", []string{"--model", "phi-4", "--all", "--tune", "lora", "--target-modules", "q_proj"}, `phi-4 has no matrix "q_proj": down_proj, gate_up_proj`},
+		"Region":       {"a nonsense region", []string{"--model", "phi-4", "--all", "--region", "nowhere"}, `--region "nowhere": no price is known there; prices are known for australiacentral, `},
+		"NearRegion":   {"a near one is named", []string{"--model", "phi-4", "--all", "--region", "westeurop"}, "did you mean westeurope?"},
+		"Nodes":        {"more nodes than there are", []string{"--model", "phi-4", "--all", "--nodes", "99999999"}, "--nodes 99999999: 0 to 1000"},
+		"Rank":         {"a rank that no adapter has", []string{"--model", "phi-4", "--all", "--tune", "lora", "--rank", "100000"}, "--rank 100000: 1 to 512"},
+		"Letter":       {"a letter is in every name", []string{"--model", "x", "--all"}, "`espalier presets` lists it"},
 		"MIG":          {"a GPU that cannot be cut", []string{"--model", "phi-4", "--instance-type", "Standard_NC4as_T4_v3", "--mig", "1g"}, `T4 has no MIG profile "1g"`},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -264,8 +272,10 @@ func TestSKUs(t *testing.T) {
 	if err != nil || json.Unmarshal([]byte(out), &all) != nil || len(all) != 116 {
 		t.Errorf("as JSON: %v, %d types", err, len(all))
 	}
-	if _, err := execute(newSKUsCommand(), "--cloud", "oracle"); err == nil {
-		t.Error("a cloud nobody knows is refused")
+	for flag, nonsense := range map[string]string{"--cloud": "oracle", "--gpu": "Voodoo", "--region": "nowhere", "--min-memory": "-1", "--max-usd": "much", "--output": "yaml"} {
+		if out, err := execute(newSKUsCommand(), flag, nonsense); err == nil || strings.Contains(err.Error(), "\n") || out != "" {
+			t.Errorf("%s %s: %v, want one line\n%s", flag, nonsense, err, out)
+		}
 	}
 }
 

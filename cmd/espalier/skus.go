@@ -31,8 +31,10 @@ func (o skuOptions) validate() error {
 		return fmt.Errorf("--output %q: text or json", o.Output)
 	case o.MinMemory < 0 || o.MaxUSD < 0:
 		return errors.New("--min-memory and --max-usd are not negative")
+	case !slices.ContainsFunc(sku.All(), o.hasGPU):
+		return fmt.Errorf("--gpu %q: no type has such a GPU; they are %s", o.GPU, strings.Join(chips(), ", "))
 	}
-	return nil
+	return unknownRegion(o.Region)
 }
 
 // skuAnswer is an instance type as JSON. What is not known is absent or null.
@@ -59,6 +61,7 @@ type skuAnswer struct {
 	Status          string   `json:"status"`
 	RetiredOn       string   `json:"retiredOn,omitempty"`
 	HourlyUSD       *float64 `json:"hourlyUSD"`
+	SpotUSD         *float64 `json:"spotUSD"`
 	PriceDate       string   `json:"priceDate"`
 	PriceRegion     string   `json:"priceRegion,omitempty"`
 	Note            string   `json:"note,omitempty"`
@@ -102,18 +105,32 @@ func (o skuOptions) find() []skuAnswer {
 		memory := float64(i.MemoryMiB) * float64(i.GPUs) / 1024
 		switch {
 		case o.Cloud != "" && i.Cloud != o.Cloud,
-			!strings.Contains(strings.ToLower(i.GPU), strings.ToLower(o.GPU)),
+			!o.hasGPU(i),
 			memory < o.MinMemory,
 			o.MaxUSD > 0 && (!p.Known || p.USD > o.MaxUSD),
 			o.Schedulable && i.Schedulable() != nil:
 			continue
 		}
-		found = append(found, answerSKU(i, p))
+		found = append(found, answerSKU(i, p, price.Hourly(i, o.Region, 1, v1alpha1.Spot)))
 	}
 	return found
 }
 
-func answerSKU(i sku.Instance, p price.Price) skuAnswer {
+func (o skuOptions) hasGPU(i sku.Instance) bool {
+	return strings.Contains(strings.ToLower(i.GPU), strings.ToLower(o.GPU))
+}
+
+// chips are the names of GPUs that --gpu takes.
+func chips() []string {
+	var names []string
+	for _, i := range sku.All() {
+		names = append(names, i.Chip())
+	}
+	slices.Sort(names)
+	return slices.Compact(names)
+}
+
+func answerSKU(i sku.Instance, p, spot price.Price) skuAnswer {
 	a := skuAnswer{
 		Name: i.Name, Cloud: i.Cloud, GPU: i.GPU, Fraction: i.Fraction, VendorGBPerGPU: i.VendorGB, BF16: i.BF16, FP8: i.FP8,
 		NVLink: i.NVLink, RDMA: i.RDMA, Arch: i.Arch, Driver: i.Driver, VCPUs: i.VCPUs, RAMGiB: i.RAMGiB, LocalDiskGiB: i.LocalDiskGiB,
@@ -132,6 +149,9 @@ func answerSKU(i sku.Instance, p price.Price) skuAnswer {
 	if p.Known {
 		a.HourlyUSD = &p.USD
 	}
+	if spot.Known {
+		a.SpotUSD = &spot.USD
+	}
 	if err := i.Schedulable(); err != nil {
 		a.WhyNot = err.Error()
 	}
@@ -139,9 +159,9 @@ func answerSKU(i sku.Instance, p price.Price) skuAnswer {
 }
 
 func printSKUs(table *tabwriter.Writer, found []skuAnswer) error {
-	fmt.Fprintln(table, "INSTANCE TYPE\tCLOUD\tGPUS\tGiB A GPU\tCC\tDRIVER\tVCPU\tRAM GiB\tUSD/H\tREGION\tPRICE DATE\tSTATUS")
+	fmt.Fprintln(table, "INSTANCE TYPE\tCLOUD\tGPUS\tGiB A GPU\tCC\tDRIVER\tVCPU\tRAM GiB\tUSD/H\tSPOT\tREGION\tPRICE DATE\tSTATUS")
 	for _, a := range found {
-		memory, cost := "?", "?"
+		memory, cost, spot := "?", "?", "?"
 		instance, _ := sku.Lookup(a.Name)
 		if a.MemoryMiBPerGPU != nil {
 			memory = fmt.Sprintf("%.1f", float64(*a.MemoryMiBPerGPU)/1024)
@@ -149,12 +169,15 @@ func printSKUs(table *tabwriter.Writer, found []skuAnswer) error {
 		if a.HourlyUSD != nil {
 			cost = strings.TrimPrefix(price.USD(*a.HourlyUSD), "$")
 		}
+		if a.SpotUSD != nil {
+			spot = strings.TrimPrefix(price.USD(*a.SpotUSD), "$")
+		}
 		status := a.Status
 		if a.RetiredOn != "" {
 			status += " " + a.RetiredOn
 		}
-		fmt.Fprintf(table, "%s\t%s\t%s\t%s\t%s\t%s\t%d\t%g\t%s\t%s\t%s\t%s\n", a.Name, a.Cloud, gpusOf(instance), memory, orUnknown(a.Capability),
-			orUnknown(a.Driver), a.VCPUs, a.RAMGiB, cost, orUnknown(a.PriceRegion), a.PriceDate, status)
+		fmt.Fprintf(table, "%s\t%s\t%s\t%s\t%s\t%s\t%d\t%g\t%s\t%s\t%s\t%s\t%s\n", a.Name, a.Cloud, gpusOf(instance), memory, orUnknown(a.Capability),
+			orUnknown(a.Driver), a.VCPUs, a.RAMGiB, cost, spot, orUnknown(a.PriceRegion), a.PriceDate, status)
 	}
 	return table.Flush()
 }
