@@ -46,8 +46,8 @@ const (
 	// AnnotationForceConflicts on an object takes over fields that another
 	// manager owns.
 	AnnotationForceConflicts = "espalier.dev/force-conflicts"
-	// AnnotationRetry on a Workspace, set to the UID of a Job that gave up, runs
-	// the same inputs once more; a copied manifest repeats nothing.
+	// AnnotationRetry on a Workspace, set to the UID of a Job that gave up, or
+	// of a Job or Deployment that never started, runs the same inputs once more; a copied manifest repeats nothing.
 	AnnotationRetry = "espalier.dev/retry"
 	// AnnotationPrune, set to "disabled", keeps an object that Git dropped.
 	AnnotationPrune = "espalier.dev/prune"

@@ -126,7 +126,7 @@ func addControllers(ctx context.Context, mgr ctrl.Manager, o controllerOptions, 
 	}
 	workspaces := workspace.New(workspace.Deps{
 		Client: mgr.GetClient(), Reader: mgr.GetAPIReader(), Events: mgr.GetEventRecorder("workspace"),
-		Render: o.render(), Region: o.Region,
+		Render: o.render(), Region: o.Region, StartLimit: o.StartLimit, Clock: time.Now,
 	})
 	if err := workspaces.SetupWithManager(ctx, mgr); err != nil {
 		return fmt.Errorf("setting up the Workspace controller: %w", err)

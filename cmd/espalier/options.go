@@ -33,6 +33,7 @@ type controllerOptions struct {
 	HelperImage      string
 	StorageClass     string
 	PoolPollInterval time.Duration
+	StartLimit       time.Duration
 
 	Azure aks.Options
 }
@@ -56,6 +57,7 @@ func (o *controllerOptions) BindFlags(fs *pflag.FlagSet) {
 	fs.StringVar(&o.HelperImage, "helper-image", "", "Image of Espalier itself, by digest, for data and adapter helpers in tuning pods")
 	fs.StringVar(&o.StorageClass, "storage-class", "", "StorageClass of the claims for checkpoints; empty: the cluster's default")
 	fs.DurationVar(&o.PoolPollInterval, "pool-poll-interval", 15*time.Second, "How often to ask the cloud while a node pool is being created or deleted")
+	fs.DurationVar(&o.StartLimit, "start-limit", 30*time.Minute, "How long nodes bought for a Workspace may wait for work that does not start before it is stopped and they are given back; 0 waits for ever")
 
 	o.Azure.BindFlags(fs)
 }
@@ -77,6 +79,9 @@ func (o *controllerOptions) Validate() error {
 	}
 	if o.HelperImage == "" {
 		problems = append(problems, errors.New("--helper-image is required: tuning pods fetch data and push adapters with it"))
+	}
+	if o.StartLimit < 0 {
+		problems = append(problems, fmt.Errorf("--start-limit %s: at least 0, which waits for ever", o.StartLimit))
 	}
 	problems = append(problems, o.Leader.Validate())
 	return errors.Join(problems...)

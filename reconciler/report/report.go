@@ -221,6 +221,10 @@ var glyphs = map[State]string{
 	Ready: "✅", Progressing: "⏳", Refused: "⛔", Failed: "❌", Suspended: "⏸️", Deleting: "🗑️",
 }
 
+// failures are the reasons of a task that was tried, beside those of one that
+// was refused.
+var failures = []string{v1alpha1.ReasonJobFailed, v1alpha1.ReasonPodsNeverStarted}
+
 // StateOf derives the word from the conditions of a Workspace.
 func StateOf(w *v1alpha1.Workspace) State {
 	ready := meta.FindStatusCondition(w.Status.Conditions, v1alpha1.ConditionReady)
@@ -234,7 +238,7 @@ func StateOf(w *v1alpha1.Workspace) State {
 		return Ready
 	case ready.Reason == v1alpha1.ReasonSuspended:
 		return Suspended
-	case stalled != nil && stalled.Status == metav1.ConditionTrue && stalled.Reason == v1alpha1.ReasonJobFailed:
+	case stalled != nil && stalled.Status == metav1.ConditionTrue && slices.Contains(failures, stalled.Reason):
 		return Failed
 	case stalled != nil && stalled.Status == metav1.ConditionTrue:
 		return Refused
@@ -250,7 +254,7 @@ func holdsNodes(w *v1alpha1.Workspace) bool {
 		return false
 	}
 	switch c.Reason {
-	case v1alpha1.ReasonReleased, v1alpha1.ReasonSuspended, v1alpha1.ReasonRefused:
+	case v1alpha1.ReasonReleased, v1alpha1.ReasonSuspended, v1alpha1.ReasonRefused, v1alpha1.ReasonPodsNeverStarted:
 		return false
 	}
 	return c.Status == metav1.ConditionTrue || w.Status.Instance != ""

@@ -51,6 +51,10 @@ type Deps struct {
 	Render render.Options
 	// Region prices are quoted for; "" is the cheapest known.
 	Region string
+	// StartLimit is how long nodes bought for a Workspace may wait for work that
+	// does not start before they are given back; 0: for ever.
+	StartLimit time.Duration
+	Clock      func() time.Time
 }
 
 // Reconciler reconciles Workspaces.
@@ -115,6 +119,7 @@ func (r *Reconciler) Reconcile(ctx context.Context, req ctrl.Request) (ctrl.Resu
 		// Whatever stopped the pass: what is done or suspended costs nothing on.
 		err = errors.Join(err, r.windDown(ctx, p))
 	}
+	err = errors.Join(err, r.limitStart(ctx, p, err))
 	p.conclude(err)
 	result, err := r.finish(ctx, before, ws, err)
 	if err == nil && p.after > 0 && (result.RequeueAfter == 0 || p.after < result.RequeueAfter) {
@@ -130,6 +135,7 @@ func (r *Reconciler) run(ctx context.Context, p *pass) error {
 		r.inputs,   // read the ConfigMaps, see that the Secrets are there
 		r.size,     // refuse what cannot fit, cannot be had or is over budget
 		r.render,   // Kustomize into objects; no cluster access
+		r.resume,   // leave alone what did not start, until something changes
 		r.provide,  // ask for the GPU nodes
 		r.work,     // start the Job or Deployment once the GPUs can be used
 		r.observe,  // read back how far it is

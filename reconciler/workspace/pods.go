@@ -24,26 +24,45 @@ var hopeless = []string{
 // wrong: a GPU that waits for a mistyped image costs what one that works does. Pods
 // are not watched, so another pass is due after a while.
 func (r *Reconciler) podTrouble(ctx context.Context, p *pass) (string, error) {
-	p.after = lookAgain
-	pods := &corev1.PodList{}
-	err := r.Reader.List(ctx, pods, client.InNamespace(p.ws.Namespace), client.MatchingLabels{repolayout.LabelWorkspace: p.ws.Name})
+	p.lookAfter(lookAgain)
+	pods, err := r.podsOf(ctx, p)
+	return troubleAmong(pods), err
+}
+
+// podsOf lists the pods of a Workspace that have neither ended nor are about to,
+// by name.
+func (r *Reconciler) podsOf(ctx context.Context, p *pass) ([]corev1.Pod, error) {
+	list := &corev1.PodList{}
+	err := r.Reader.List(ctx, list, client.InNamespace(p.ws.Namespace), client.MatchingLabels{repolayout.LabelWorkspace: p.ws.Name})
 	if err != nil {
-		return "", fmt.Errorf("listing the pods of Workspace %s/%s: %w", p.ws.Namespace, p.ws.Name, err)
+		return nil, fmt.Errorf("listing the pods of Workspace %s/%s: %w", p.ws.Namespace, p.ws.Name, err)
 	}
-	slices.SortFunc(pods.Items, func(a, b corev1.Pod) int { return strings.Compare(a.Name, b.Name) })
-	for i := range pods.Items {
-		if trouble := troubleOf(&pods.Items[i]); trouble != "" {
-			return trouble, nil
+	pods := slices.DeleteFunc(list.Items, func(pod corev1.Pod) bool {
+		return !pod.DeletionTimestamp.IsZero() || pod.Status.Phase == corev1.PodSucceeded || pod.Status.Phase == corev1.PodFailed
+	})
+	slices.SortFunc(pods, func(a, b corev1.Pod) int { return strings.Compare(a.Name, b.Name) })
+	return pods, nil
+}
+
+// troubleAmong is the first trouble of several pods.
+func troubleAmong(pods []corev1.Pod) string {
+	for i := range pods {
+		if trouble := troubleOf(&pods[i]); trouble != "" {
+			return trouble
 		}
 	}
-	return "", nil
+	return ""
+}
+
+func containersOf(pod *corev1.Pod) []corev1.ContainerStatus {
+	return slices.Concat(pod.Status.InitContainerStatuses, pod.Status.ContainerStatuses)
 }
 
 func troubleOf(pod *corev1.Pod) string {
 	if !pod.DeletionTimestamp.IsZero() {
 		return ""
 	}
-	for _, c := range slices.Concat(pod.Status.InitContainerStatuses, pod.Status.ContainerStatuses) {
+	for _, c := range containersOf(pod) {
 		if w := c.State.Waiting; w != nil && slices.Contains(hopeless, w.Reason) {
 			return fmt.Sprintf("Container %s does not start (%s): see kubectl describe pod -n %s -l %s=%s", c.Name, w.Reason, pod.Namespace,
 				repolayout.LabelWorkspace, pod.Labels[repolayout.LabelWorkspace])

@@ -54,6 +54,9 @@ func (r *Reconciler) giveBack(ctx context.Context, ws *v1alpha1.Workspace, pool 
 // or an input is missing. A run that has ended meanwhile still gives its nodes
 // back, and suspending still stops the spending.
 func (r *Reconciler) windDown(ctx context.Context, p *pass) error {
+	if p.stopped() {
+		return r.halt(ctx, p)
+	}
 	if job := p.job(); job != nil && (gaveUp(job) || jobCondition(job, batchv1.JobComplete) != nil) {
 		if err := r.observeTuning(ctx, p); err != nil {
 			return err

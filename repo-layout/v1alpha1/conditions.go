@@ -53,6 +53,7 @@ const (
 	ReasonNameTaken                 = "NameTaken"
 	ReasonClaimTooSmall             = "ClaimTooSmall"
 	ReasonPodsCannotStart           = "PodsCannotStart"
+	ReasonPodsNeverStarted          = "PodsNeverStarted"
 	ReasonDeleting                  = "Deleting"
 	ReasonSourceUnreachable         = "SourceUnreachable"
 	ReasonAuthFailed                = "AuthenticationFailed"

@@ -265,6 +265,24 @@ type WorkspaceStatus struct {
 	Inference *InferenceStatus `json:"inference,omitempty"`
 	// Tuning is the state of a tuning run.
 	Tuning *TuningStatus `json:"tuning,omitempty"`
+	// Start follows work that does not start on the nodes it has; nil while
+	// nothing is wrong.
+	Start *StartStatus `json:"start,omitempty"`
+}
+
+// StartStatus follows work that does not start on nodes that are paid for.
+type StartStatus struct {
+	// FailingSince is when the nodes were first seen to wait for it.
+	FailingSince metav1.Time `json:"failingSince"`
+	// Message says what is in the way, as far as the pods tell.
+	Message string `json:"message,omitempty"`
+	// Inputs identifies the spec and the inputs that were tried.
+	Inputs string `json:"inputs,omitempty"`
+	// UID of the Job or Deployment; the annotation espalier.dev/retry names it.
+	UID string `json:"uid,omitempty"`
+	// StoppedAt is when the controller's limit was reached: the work is removed
+	// and the nodes are given back.
+	StoppedAt *metav1.Time `json:"stoppedAt,omitempty"`
 }
 
 // Verdict says whether a task fits its GPUs.

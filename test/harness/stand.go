@@ -54,6 +54,8 @@ type Options struct {
 	PodStart, JobDuration time.Duration
 	// PollInterval of the controller while the cloud works.
 	PollInterval time.Duration
+	// StartLimit of the controller; 0: its default.
+	StartLimit time.Duration
 	// Out gets the output of builds; nil: nowhere.
 	Out io.Writer
 }
@@ -70,6 +72,7 @@ type Stand struct {
 	armFlags   []string
 	kubeconfig string // the controller's
 	poll       time.Duration
+	limit      time.Duration
 	controller *Controller
 }
 
@@ -78,7 +81,7 @@ func Start(ctx context.Context, o Options) (*Stand, error) {
 	if o.Out == nil {
 		o.Out = io.Discard
 	}
-	s := &Stand{poll: o.PollInterval}
+	s := &Stand{poll: o.PollInterval, limit: o.StartLimit}
 	if err := s.start(ctx, o); err != nil {
 		return nil, errors.Join(err, s.Stop())
 	}
@@ -184,6 +187,9 @@ func (s *Stand) controllerArgs() []string {
 	}
 	if s.poll > 0 {
 		args = append(args, "--pool-poll-interval", s.poll.String())
+	}
+	if s.limit > 0 {
+		args = append(args, "--start-limit", s.limit.String())
 	}
 	return append(args, s.armFlags...)
 }

@@ -26,6 +26,9 @@ import (
 // patience bounds every wait: it is only used up when something is broken.
 const patience = 90 * time.Second
 
+// startLimit is long for a simulated pod, and short for a test.
+const startLimit = 10 * time.Second
+
 var stand struct {
 	once sync.Once
 	*harness.Stand
@@ -55,6 +58,7 @@ func theStand(t *testing.T) *harness.Stand {
 		stand.Stand, stand.err = harness.Start(ctx, harness.Options{
 			CreateDelay: 500 * time.Millisecond, GPUDelay: 300 * time.Millisecond, DeleteDelay: 300 * time.Millisecond,
 			JobDuration: time.Second, PollInterval: 200 * time.Millisecond, Out: os.Stderr,
+			StartLimit: startLimit,
 		})
 		if stand.err == nil {
 			// Flux's kinds, generated from its API package: see make generate.
