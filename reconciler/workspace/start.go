@@ -10,6 +10,7 @@ import (
 
 	appsv1 "k8s.io/api/apps/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/utils/ptr"
 
 	"github.com/espalier-dev/espalier/reconciler/condition"
 	"github.com/espalier-dev/espalier/reconciler/fault"
@@ -101,7 +102,7 @@ func (r *Reconciler) limitStart(ctx context.Context, p *pass, cause error) error
 	if p.stopped() || p.pool == nil && cause != nil {
 		return nil
 	}
-	if r.StartLimit <= 0 || !p.paysForNodes() || !p.poolReady() || p.finished() || p.ws.Spec.Suspend {
+	if r.StartLimit <= 0 || !p.paysForNodes() || !p.poolReady() || p.wantsNothing() {
 		p.ws.Status.Start = nil
 		return nil
 	}
@@ -125,6 +126,12 @@ func (r *Reconciler) limitStart(ctx context.Context, p *pass, cause error) error
 	return nil
 }
 
+// wantsNothing says that no pod is to run.
+func (p *pass) wantsNothing() bool {
+	serving := p.ws.Spec.Inference
+	return p.finished() || p.ws.Spec.Suspend || serving != nil && ptr.Deref(serving.Replicas, 1) == 0
+}
+
 // paysForNodes says that nodes were bought for this Workspace alone.
 func (p *pass) paysForNodes() bool {
 	return p.pool != nil && metav1.IsControlledBy(p.pool, p.ws) && p.pool.Spec.Provider != v1alpha1.ProviderExisting
@@ -141,15 +148,20 @@ func (p *pass) lookAfter(d time.Duration) {
 func (r *Reconciler) seeStart(ctx context.Context, p *pass) (seenStart, error) {
 	seen := seenStart{}
 	switch job := p.job(); {
+	case len(p.sets) > 0:
+		// A StatefulSet does not tell whether it has ever been ready: a service
+		// that has answered once in its life is left alone.
+		seen.uid = string(p.sets[0].UID)
+		seen.started = p.countCopies().answer > 0 || p.ws.Status.Inference != nil
 	case p.deployment != nil:
 		seen.uid = string(p.deployment.UID)
-		if hasWorked(p.deployment) {
-			seen.started = true
-			return seen, nil
-		}
+		seen.started = hasWorked(p.deployment)
 	case job != nil:
 		seen.uid = string(job.UID)
 	default:
+		return seen, nil
+	}
+	if seen.started {
 		return seen, nil
 	}
 	pods, err := r.podsOf(ctx, p)

@@ -278,7 +278,7 @@ type StartStatus struct {
 	Message string `json:"message,omitempty"`
 	// Inputs identifies the spec and the inputs that were tried.
 	Inputs string `json:"inputs,omitempty"`
-	// UID of the Job or Deployment; the annotation espalier.dev/retry names it.
+	// UID of the Job, Deployment or first StatefulSet; the annotation espalier.dev/retry names it.
 	UID string `json:"uid,omitempty"`
 	// StoppedAt is when the controller's limit was reached: the work is removed
 	// and the nodes are given back.
