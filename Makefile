@@ -10,7 +10,7 @@ GO ?= go
 export CGO_ENABLED ?= 0
 
 # What `make generate` writes, and `make verify` compares with the commit.
-GENERATED := test/loop/testdata/flux deploy/crd deploy/rbac/role.yaml repo-layout/v1alpha1/zz_generated.deepcopy.go
+GENERATED := repo-layout/schema docs/findings.md test/loop/testdata/flux deploy/crd deploy/rbac/role.yaml repo-layout/v1alpha1/zz_generated.deepcopy.go
 
 .PHONY: help
 help: ## Show this help
@@ -56,15 +56,21 @@ fuzz: ## Run each fuzz target for FUZZTIME (10s)
 		done; \
 	done
 
+.PHONY: nightly
+nightly: ## Run each fuzz target for a minute, then the benchmarks
+	$(MAKE) fuzz FUZZTIME=60s
+	$(MAKE) bench
+
 ##@ What a change must pass
 
 .PHONY: presubmit
 presubmit: verify lint test ## What a pull request must pass
 
 .PHONY: generate
-generate: bin/controller-gen ## Generate CRDs, RBAC and deep copies from the Go types
+generate: bin/controller-gen ## Generate CRDs, RBAC, deep copies, JSON schemas and docs/findings.md
 	bin/controller-gen object crd paths=./repo-layout/v1alpha1/... output:crd:dir=deploy/crd
 	bin/controller-gen rbac:roleName=espalier paths=./reconciler/... output:rbac:dir=deploy/rbac
+	$(GO) run ./test/generate
 	bin/controller-gen crd paths=github.com/fluxcd/source-controller/api/v1 output:crd:dir=test/loop/testdata/flux
 
 .PHONY: verify

@@ -20,6 +20,7 @@ func newRootCommand() *cobra.Command {
 		newRenderCommand(),
 		newPlanCommand(),
 		newConvertCommand(),
+		newSchemaCommand(),
 		newInitCommand(),
 		newFitCommand(),
 		newPresetsCommand(),

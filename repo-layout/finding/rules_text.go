@@ -55,6 +55,8 @@ var contentRules = []Rule{
 	{Code: NotOneOf, Severity: Error, Meaning: "A value that is not in its list, or that excludes another.", Remedy: "Use one of the values that the message lists."},
 	{Code: PresetMissing, Severity: Error, Meaning: "No model.", Remedy: "Name one; espalier presets lists them."},
 	{Code: PresetInvalid, Severity: Error, Meaning: "No short name and no repository id of a model.", Remedy: "Write phi-4-mini-instruct or microsoft/Phi-4-mini-instruct; espalier presets lists them."},
+	{Code: ModelAmbiguous, Severity: Error, Meaning: "Both a preset and a model with a lock file.", Remedy: "Keep one."},
+	{Code: ModelInvalid, Severity: Error, Meaning: "A model whose id is no repository id.", Remedy: "Write owner/name as the model hub does; docs/models.md shows how a model is locked."},
 	{Code: RevisionInvalid, Severity: Error, Meaning: "No full commit hash.", Remedy: "Write the 40 hex digits: a branch or tag can move."},
 	{Code: ReferenceInvalid, Severity: Error, Meaning: "A name of a Secret, ConfigMap, claim, pool, path or branch that cannot exist.", Remedy: "Correct the name; most are lower-case letters, digits, '-' and '.'."},
 	{Code: CacheInvalid, Severity: Error, Meaning: "A cache for weights without a place, with two, or without a size.", Remedy: "Name a claim, or a storageClass and the size of each pod's volume."},

@@ -202,9 +202,10 @@ type CommitReport struct {
 
 // Author of a commit.
 type Author struct {
-	// Name and Email of the author.
+	// Name of the author.
 	// +kubebuilder:default=Espalier
 	Name string `json:"name,omitempty"`
+	// Email of the author.
 	// +kubebuilder:default="espalier@localhost"
 	Email string `json:"email,omitempty"`
 }
