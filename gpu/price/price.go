@@ -54,6 +54,16 @@ func Hourly(i sku.Instance, region string, nodes int, priority v1alpha1.Priority
 	return p
 }
 
+// AtMost is Hourly, and for a spot node whose price nobody publishes, which is
+// most of them, the list price that it stays below; Spot of the result is then
+// false.
+func AtMost(i sku.Instance, region string, nodes int, priority v1alpha1.Priority) Price {
+	if p := Hourly(i, region, nodes, priority); p.Known || priority != v1alpha1.Spot {
+		return p
+	}
+	return Hourly(i, region, nodes, v1alpha1.OnDemand)
+}
+
 func cheapestRegion(prices map[string]float64) string {
 	regions := make([]string, 0, len(prices))
 	for r := range prices {
@@ -98,6 +108,13 @@ func (p Price) unknown() string {
 
 // Monthly is the price of a month of 730 hours.
 func (p Price) Monthly() float64 { return p.USD * hoursPerMonth }
+
+// Plain writes an amount for programs, as a status holds it: no sign, no
+// separators, and the decimals that list prices have.
+func Plain(amount float64) string {
+	s := strconv.FormatFloat(amount, 'f', 4, 64)
+	return strings.TrimSuffix(strings.TrimRight(s, "0"), ".")
+}
 
 // USD writes an amount for people: cents, a third decimal below 100 dollars
 // where it is not zero, whole dollars from 1,000.

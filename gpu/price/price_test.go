@@ -49,6 +49,33 @@ func TestHourly(t *testing.T) {
 	}
 }
 
+func TestAtMost(t *testing.T) {
+	for name, c := range map[string]struct {
+		reason, instance string
+		priority         v1alpha1.Priority
+		want             string
+	}{
+		"OnDemand":      {"the list price itself", "Standard_NC4as_T4_v3", v1alpha1.OnDemand, "$0.526/h list price, 2026-06-18, eastus, the cheapest region"},
+		"SpotPublished": {"a spot price that is known counts", "g2-standard-4", v1alpha1.Spot, Hourly(instance(t, "g2-standard-4"), "", 1, v1alpha1.Spot).String()},
+		"SpotUnknown":   {"spot nodes cost no more than the list price", "Standard_NC4as_T4_v3", v1alpha1.Spot, "$0.526/h list price, 2026-06-18, eastus, the cheapest region"},
+		"NoPriceAtAll":  {"nothing is made up", "Standard_ND128isr_GB300_v6", v1alpha1.Spot, "no list price known"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			if got := AtMost(instance(t, c.instance), "", 1, c.priority).String(); got != c.want {
+				t.Errorf("%s: %q, want %q", c.reason, got, c.want)
+			}
+		})
+	}
+}
+
+func TestPlain(t *testing.T) {
+	for amount, want := range map[float64]string{0: "0", 0.526: "0.526", 14: "14", 3932.8: "3932.8", 0.00005: "0.0001", 100: "100"} {
+		if got := Plain(amount); got != want {
+			t.Errorf("Plain(%v) is %q, want %q", amount, got, want)
+		}
+	}
+}
+
 func TestMonthly(t *testing.T) {
 	p := Hourly(instance(t, "Standard_NC4as_T4_v3"), "eastus", 1, v1alpha1.OnDemand)
 	if got := p.Monthly(); math.Abs(got-383.98) > 0.01 {

@@ -3,8 +3,6 @@
 package nodepool
 
 import (
-	"strings"
-
 	"github.com/espalier-dev/espalier/gpu/pool"
 	"github.com/espalier-dev/espalier/gpu/price"
 	"github.com/espalier-dev/espalier/gpu/sku"
@@ -17,17 +15,18 @@ func sizes(instanceType string) (pool.Size, bool) {
 	return pool.Size{GPUs: i.GPUs, Family: i.QuotaFamily}, ok
 }
 
-// hourly is the list price of nodes in a region, without the currency sign.
+// hourly is the list price of nodes in a region, of spot nodes at most; "" where
+// none is known.
 func hourly(region string) func(v1alpha1.Candidate, int) string {
 	return func(c v1alpha1.Candidate, nodes int) string {
-		i, ok := sku.Lookup(c.InstanceType)
 		if nodes == 0 {
-			return "0.00"
+			return price.Plain(0)
 		}
-		p := price.Hourly(i, region, nodes, c.Priority)
+		i, ok := sku.Lookup(c.InstanceType)
+		p := price.AtMost(i, region, nodes, c.Priority)
 		if !ok || !p.Known {
 			return ""
 		}
-		return strings.TrimPrefix(price.USD(p.USD), "$")
+		return price.Plain(p.USD)
 	}
 }

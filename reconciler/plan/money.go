@@ -51,11 +51,7 @@ func poolAmount(p *v1alpha1.GPUNodePool, region string) *Amount {
 	if !ok {
 		return &Amount{Text: "no price known of " + first.InstanceType}
 	}
-	quoted := price.Hourly(instance, region, nodes, first.Priority)
-	if !quoted.Known && first.Priority == v1alpha1.Spot {
-		quoted = price.Hourly(instance, region, nodes, v1alpha1.OnDemand)
-	}
-	return amountOf(quoted, first.Priority, true)
+	return amountOf(price.AtMost(instance, region, nodes, first.Priority), first.Priority, true)
 }
 
 // amountOf makes an Amount of a price; what stands is paid for by the month.

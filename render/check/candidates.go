@@ -125,7 +125,7 @@ func (c *checker) candidate(candidate v1alpha1.Candidate, field string) Candidat
 	c.count(out, add)
 	c.cacheModes(out, add)
 	if c.workspace.Spec.Resource.NodePool == "" {
-		out.Price = hourly(instance, c.facts.Region, out.Nodes, out.Priority)
+		out.Price = price.AtMost(instance, c.facts.Region, out.Nodes, out.Priority)
 		c.budget(out, field, add)
 	}
 	return out
@@ -231,15 +231,6 @@ func takes(copies int) string {
 		return "one copy takes"
 	}
 	return fmt.Sprintf("%d copies take", copies)
-}
-
-// hourly is the price of a candidate. Clouds publish few spot prices: without
-// one the list price is an upper bound.
-func hourly(i sku.Instance, region string, nodes int, priority v1alpha1.Priority) price.Price {
-	if p := price.Hourly(i, region, nodes, priority); p.Known || priority != v1alpha1.Spot {
-		return p
-	}
-	return price.Hourly(i, region, nodes, v1alpha1.OnDemand)
 }
 
 func (c *checker) budget(out Candidate, field string, add func(finding.Problem)) {

@@ -13,8 +13,6 @@ package check
 import (
 	"math"
 	"slices"
-	"strconv"
-	"strings"
 
 	"github.com/espalier-dev/espalier/gpu/fit"
 	"github.com/espalier-dev/espalier/gpu/price"
@@ -147,7 +145,7 @@ func (a Assessment) Status(chosen int) v1alpha1.SizingStatus {
 		s.Message = firstMessage(append(slices.Clone(c.Findings), a.Findings...))
 	}
 	if c.Price.Known {
-		s.USDPerHour, s.PriceDate = usd(c.Price.USD), c.Price.Date
+		s.USDPerHour, s.PriceDate = price.Plain(c.Price.USD), c.Price.Date
 	}
 	return s
 }
@@ -159,12 +157,6 @@ func firstMessage(findings []v1alpha1.Finding) string {
 		}
 	}
 	return ""
-}
-
-// usd writes an amount with as many decimals as list prices have.
-func usd(amount float64) string {
-	s := strconv.FormatFloat(amount, 'f', 4, 64)
-	return strings.TrimSuffix(strings.TrimRight(s, "0"), ".")
 }
 
 // Workspace checks a Workspace. pos says where its fields were written; nil:
