@@ -204,6 +204,10 @@ func (st *story) changeAndRemove(ctx context.Context) (commit string, err error)
 	if err := st.git(ctx, "show", "--stat", "--format=%h %s"); err != nil {
 		return "", err
 	}
+	st.say("What a pull request with this commit would be told, from Git alone:")
+	if err := st.plan(ctx); err != nil {
+		return "", err
+	}
 	return commit, st.git(ctx, "push", "origin", "main")
 }
 

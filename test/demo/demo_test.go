@@ -33,6 +33,8 @@ func TestDemo(t *testing.T) {
 		"phi-4-mini               Standard_NC24ads_A100_v4   True            True             True ",
 		"workspace-tuning-phi-3   Standard_NC4as_T4_v3       True                             True ",
 		" files changed",
+		"1 workspace changes · 1 deleted",
+		"context 32,768 → 16,384",
 		"workspace-tuning-phi-3: removed",
 		"6. What Git says of it",
 		"| ✅ Ready |",

@@ -185,6 +185,24 @@ func (st *story) git(ctx context.Context, args ...string) error {
 	return nil
 }
 
+// plan shows what the last commit of the clone does, before it is pushed.
+func (st *story) plan(ctx context.Context) error {
+	bin, err := cluster.DefaultBin()
+	if err != nil {
+		return err
+	}
+	args := []string{"plan", "--base", "origin/main", "--sync", syncFile, "--region", harness.Region}
+	cmd := exec.CommandContext(ctx, filepath.Join(bin, "espalier"), args...)
+	cmd.Dir = st.work.dir
+	var out, talk strings.Builder
+	cmd.Stdout, cmd.Stderr = &out, &talk
+	if err := cmd.Run(); err != nil {
+		return fmt.Errorf("espalier plan: %w: %s", err, talk.String())
+	}
+	st.command("espalier "+strings.Join(args, " "), out.String())
+	return nil
+}
+
 // workspace is a Workspace of the team, to be looked for.
 func (st *story) workspace(name string) *v1alpha1.Workspace {
 	return &v1alpha1.Workspace{ObjectMeta: metav1.ObjectMeta{Namespace: namespace, Name: name}}
