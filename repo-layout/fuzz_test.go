@@ -7,6 +7,8 @@ import (
 	"path/filepath"
 	"testing"
 
+	"sigs.k8s.io/yaml"
+
 	repolayout "github.com/espalier-dev/espalier/repo-layout"
 	"github.com/espalier-dev/espalier/repo-layout/finding"
 )
@@ -58,6 +60,35 @@ func FuzzDecode(f *testing.F) {
 				t.Errorf("the document is not converted: %v", err)
 			}
 			repolayout.DecodeSync(doc.Text, doc)
+		}
+	})
+}
+
+// FuzzSync: a RepoSync that decodes encodes to one that decodes, and one that
+// does not says why.
+func FuzzSync(f *testing.F) {
+	for _, text := range []string{
+		following, fluxed,
+		following + "  ref: {branch: main}\n  path: models\n  interval: 1m\n  substitutions: {A: B}\n  report: {commit: {branch: status}}\n",
+	} {
+		f.Add([]byte(text))
+	}
+	f.Fuzz(func(t *testing.T, text []byte) {
+		for _, doc := range repolayout.Split("f.yaml", text) {
+			sync, findings := repolayout.DecodeSync(doc.Text, doc)
+			if refused := finding.Refused(findings); refused == (sync != nil) {
+				t.Fatalf("refused is %v and the RepoSync %v: %v", refused, sync, findings)
+			}
+			if sync == nil {
+				continue
+			}
+			again, err := yaml.Marshal(sync)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if other, findings := repolayout.DecodeSync(again, nil); other == nil {
+				t.Errorf("what was read is refused: %v\n%s", findings, again)
+			}
 		}
 	})
 }

@@ -212,6 +212,8 @@ func FuzzBuild(f *testing.F) {
 		"resources: [c.yaml]", "resources: [a]\nnamePrefix: x-", "patches: [{patch: '{}'}]",
 		"configMapGenerator: [{name: x, files: [c.yaml]}]", "resources: [https://example.com]",
 		"replacements: [{path: c.yaml}]", "components: [a]", "a: &a [*a]", "helmCharts: []", "resources: &r [c.yaml]\nbases: *r",
+		"resources: [c.yaml]\npatches:\n- target: {kind: ConfigMap}\n  patch: |-\n    - {op: add, path: /data, value: {a: b}}\n",
+		"resources: [c.yaml]\npatches: [{patch: '{apiVersion: v1, kind: ConfigMap, metadata: {name: c}, data: {a: b}}'}]",
 	} {
 		f.Add([]byte(seed), []byte("apiVersion: v1\nkind: ConfigMap\nmetadata: {name: c}\n"))
 	}
@@ -231,6 +233,11 @@ func FuzzBuild(f *testing.F) {
 			for _, read := range u.Reads {
 				if _, ok := files[read]; !ok {
 					t.Errorf("it read %q", read)
+				}
+			}
+			for _, o := range u.Objects {
+				if name, _ := o.At("data.a"); files[name] == nil {
+					t.Errorf("%s is said to be in %q", o, name)
 				}
 			}
 		}
