@@ -33,6 +33,10 @@ type Options struct {
 	HelperImage string
 	// StorageClass of claims; "" is the cluster's default.
 	StorageClass string
+	// PodMonitors says that the cluster has the Prometheus operator's kind, and
+	// that services get one; MonitorLabels are labels that it selects them by.
+	PodMonitors   bool
+	MonitorLabels map[string]string
 }
 
 // Input is what a Workspace is rendered from.
@@ -138,6 +142,9 @@ func (j job) fill(l *layer) error {
 	}
 	if j.spec.Tuning != nil {
 		return j.tuning(l)
+	}
+	if j.Options.PodMonitors {
+		l.objects = append(l.objects, j.monitor())
 	}
 	return j.serving(l)
 }

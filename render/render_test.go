@@ -53,6 +53,11 @@ func (g goldenCase) input(t *testing.T) render.Input {
 	t.Helper()
 	in := render.Input{Workspace: workspace(t, string(g.text("workspace.yaml"))), Options: options}
 	spec := &in.Workspace.Spec
+	if text := g.text("options.yaml"); text != nil {
+		if err := yaml.UnmarshalStrict(text, &in.Options); err != nil {
+			t.Fatal(err)
+		}
+	}
 	facts := check.Facts{ConfigMaps: map[string]map[string]string{}, Region: "eastus"}
 	if text := g.text("config.yaml"); text != nil {
 		var config map[string]string

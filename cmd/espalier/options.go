@@ -32,6 +32,7 @@ type controllerOptions struct {
 
 	HelperImage      string
 	StorageClass     string
+	Monitors         monitorOptions
 	PoolPollInterval time.Duration
 	StartLimit       time.Duration
 
@@ -56,6 +57,7 @@ func (o *controllerOptions) BindFlags(fs *pflag.FlagSet) {
 
 	fs.StringVar(&o.HelperImage, "helper-image", "", "Image of Espalier itself, by digest, for data and adapter helpers in tuning pods")
 	fs.StringVar(&o.StorageClass, "storage-class", "", "StorageClass of the claims for checkpoints; empty: the cluster's default")
+	o.Monitors.BindFlags(fs)
 	fs.DurationVar(&o.PoolPollInterval, "pool-poll-interval", 15*time.Second, "How often to ask the cloud while a node pool is being created or deleted")
 	fs.DurationVar(&o.StartLimit, "start-limit", 30*time.Minute, "How long nodes bought for a Workspace may wait for work that does not start before it is stopped and they are given back; 0 waits for ever")
 
@@ -88,7 +90,25 @@ func (o *controllerOptions) Validate() error {
 }
 
 func (o *controllerOptions) render() render.Options {
-	return render.Options{Provider: v1alpha1.Provider(o.Provider), HelperImage: o.HelperImage, StorageClass: o.StorageClass}
+	r := render.Options{Provider: v1alpha1.Provider(o.Provider), HelperImage: o.HelperImage, StorageClass: o.StorageClass}
+	o.Monitors.set(&r)
+	return r
+}
+
+// monitorOptions are about the Prometheus operator, which a cluster has or not.
+type monitorOptions struct {
+	PodMonitors bool
+	Labels      map[string]string
+}
+
+// BindFlags binds the options to flags.
+func (o *monitorOptions) BindFlags(fs *pflag.FlagSet) {
+	fs.BoolVar(&o.PodMonitors, "pod-monitors", false, "Give each service a PodMonitor; the cluster must have the kind of the Prometheus operator")
+	fs.StringToStringVar(&o.Labels, "pod-monitor-label", nil, "Label KEY=VALUE by which Prometheus selects PodMonitors; repeatable")
+}
+
+func (o *monitorOptions) set(r *render.Options) {
+	r.PodMonitors, r.MonitorLabels = o.PodMonitors, o.Labels
 }
 
 // providers makes the node pool providers that this installation can use.

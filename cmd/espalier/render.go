@@ -17,6 +17,7 @@ import (
 )
 
 func newRenderCommand() *cobra.Command {
+	var monitors monitorOptions
 	options := loadOptions{render: defaultRender()}
 	var only string
 	output := "yaml"
@@ -31,6 +32,7 @@ func newRenderCommand() *cobra.Command {
 		Args: cobra.ExactArgs(1),
 		RunE: func(c *cobra.Command, paths []string) error {
 			options.render.Provider = v1alpha1.Provider(provider)
+			monitors.set(&options.render)
 			l, err := load(c.Context(), c.InOrStdin(), paths[0], options)
 			if err != nil {
 				return err
@@ -45,6 +47,7 @@ func newRenderCommand() *cobra.Command {
 	command.Flags().StringVar(&provider, "provider", provider, "Where the nodes come from: aks or existing")
 	command.Flags().StringVar(&options.render.HelperImage, "helper-image", options.render.HelperImage, "Image of Espalier for the helpers in tuning pods, as given to the controller")
 	command.Flags().StringVar(&options.render.StorageClass, "storage-class", "", "StorageClass of the claims for checkpoints, as given to the controller; empty: the cluster's default")
+	monitors.BindFlags(command.Flags())
 	command.Flags().StringVarP(&output, "output", "o", output, "yaml, or a folder to write one file a Workspace into")
 	return command
 }
