@@ -148,11 +148,9 @@ func startupFailures(weightBytes int64) int {
 	return 180 * (1 + int(weightBytes>>36))
 }
 
-// arguments of vLLM: the model, then engine arguments in the order of their
-// names. The user's configuration wins over what is chosen here; it cannot hold
-// what has a field of its own (render/settings).
-func (j job) arguments() ([]string, error) {
-	preset, s, spec := j.Assessment.Preset, j.Assessment.Serving, j.spec.Inference
+// chosen are the engine arguments that are decided here.
+func (j job) chosen() map[string]string {
+	preset, spec, revision := j.Assessment.Preset, j.spec.Inference, j.Assessment.Resolved.ModelRevision
 	chosen := map[string]string{
 		"served-model-name":      preset.Name(),
 		"tensor-parallel-size":   strconv.Itoa(j.Candidate.PodGPUs),
@@ -164,14 +162,10 @@ func (j job) arguments() ([]string, error) {
 		// The default of 0 aborts what runs.
 		"shutdown-timeout": strconv.Itoa(drain),
 	}
-	for name, value := range j.spreadArguments() {
-		chosen[name] = value
-	}
-	for name, value := range preset.Args {
-		chosen[name] = value
-	}
+	maps.Copy(chosen, j.spreadArguments())
+	maps.Copy(chosen, preset.Args)
 	for name, value := range map[string]string{
-		"revision": j.Assessment.Resolved.ModelRevision, "tokenizer-revision": j.Assessment.Resolved.ModelRevision,
+		"revision": revision, "tokenizer-revision": revision,
 		"tool-call-parser": preset.ToolParser, "reasoning-parser": preset.ReasoningParser,
 	} {
 		if value != "" {
@@ -185,16 +179,24 @@ func (j job) arguments() ([]string, error) {
 		chosen["max-model-len"] = strconv.Itoa(int(spec.ContextLength))
 	}
 	if spec.TrustRemoteCode {
-		chosen["trust-remote-code"], chosen["code-revision"] = "", j.Assessment.Resolved.ModelRevision
+		chosen["trust-remote-code"], chosen["code-revision"] = "", revision
 	}
+	if n := len(spec.Adapters); n > 0 {
+		chosen["enable-lora"] = ""
+		chosen["max-loras"] = strconv.Itoa(n)
+		chosen["max-lora-rank"] = strconv.Itoa(j.Assessment.AdapterRank())
+	}
+	return chosen
+}
+
+// arguments of vLLM: the model, then engine arguments in the order of their
+// names. The user's configuration wins over what is chosen here; it cannot hold
+// what has a field of its own (render/settings).
+func (j job) arguments() ([]string, error) {
+	preset, s, chosen := j.Assessment.Preset, j.Assessment.Serving, j.chosen()
 	modules, err := j.adapterModules()
 	if err != nil {
 		return nil, err
-	}
-	if len(modules) > 0 {
-		chosen["enable-lora"] = ""
-		chosen["max-loras"] = strconv.Itoa(len(modules))
-		chosen["max-lora-rank"] = strconv.Itoa(j.Assessment.AdapterRank())
 	}
 	for name, value := range s.Args {
 		delete(chosen, strings.TrimPrefix(name, "no-"))

@@ -82,23 +82,21 @@ func (p *pass) readBack(applied *unstructured.Unstructured) error {
 // StatefulSets, which say that it may be there.
 func (r *Reconciler) retire(ctx context.Context, p *pass) error {
 	kept := map[string]bool{}
-	spread := p.out.Workload.GetKind() == "StatefulSet"
-	if spread {
-		for _, o := range append([]*unstructured.Unstructured{p.out.Workload}, p.out.Copies...) {
-			kept[o.GetName()] = true
+	for _, o := range append([]*unstructured.Unstructured{p.out.Workload}, p.out.Copies...) {
+		kept[o.GetKind()+"/"+o.GetName()] = true
+	}
+	if p.deployment != nil && !kept["Deployment/"+p.deployment.Name] {
+		if err := r.deleteWorkload(ctx, p.deployment); err != nil {
+			return err
 		}
-		if p.deployment != nil {
-			if err := r.deleteWorkload(ctx, p.deployment); err != nil {
-				return err
-			}
-		}
-	} else if len(p.sets) > 0 {
+	}
+	if len(p.sets) > 0 && p.out.Workload.GetKind() != "StatefulSet" {
 		if err := r.deleteMembers(ctx, p); err != nil {
 			return err
 		}
 	}
 	for i := range p.sets {
-		if kept[p.sets[i].Name] {
+		if kept["StatefulSet/"+p.sets[i].Name] {
 			continue
 		}
 		if err := r.deleteWorkload(ctx, &p.sets[i]); err != nil {

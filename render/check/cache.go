@@ -45,22 +45,44 @@ func (c *checker) cacheModes(out Candidate, add func(finding.Problem)) {
 		return
 	}
 	const field = "spec.inference.cache.claim"
-	pods := c.copies() * out.CopyNodes
-	apart := out.Nodes > 1 || pods > 1 && c.workspace.Spec.Resource.NodePool != ""
-	can := func(mode corev1.PersistentVolumeAccessMode) bool {
-		return slices.Contains(c.facts.ClaimModes, string(mode))
-	}
-	switch {
-	case can(corev1.ReadWriteMany):
-	case c.facts.ClaimModes == nil:
-		if apart {
-			add(finding.Warningf(CacheShared, field, "pods on several nodes write claim %q: its access mode must be ReadWriteMany", cache.Claim))
-		}
-	case can(corev1.ReadWriteOnce) && !apart:
-	case can(corev1.ReadWriteOncePod) && pods == 1 && out.Instance.GPUs <= out.PodGPUs:
-	case can(corev1.ReadWriteOnce):
+	switch c.writers(out) {
+	case writersFit:
+	case writersUnknown:
+		add(finding.Warningf(CacheShared, field, "pods on several nodes write claim %q: its access mode must be ReadWriteMany", cache.Claim))
+	case writersApart:
 		add(finding.Errorf(CacheShared, field, "claim %q can be written from one node, and the pods may be on several: use one with access mode ReadWriteMany, or storageClass for a volume of each pod", cache.Claim))
 	default:
 		add(finding.Errorf(CacheShared, field, "the pods cannot all write claim %q: use one with access mode ReadWriteMany, or storageClass for a volume of each pod", cache.Claim))
 	}
+}
+
+// writers says whether the access modes of the claim are enough for the pods.
+type writers int
+
+const (
+	writersFit writers = iota
+	writersUnknown
+	writersApart
+	writersTooMany
+)
+
+func (c *checker) writers(out Candidate) writers {
+	pods := c.copies() * out.CopyNodes
+	apart := out.Nodes > 1 || pods > 1 && c.workspace.Spec.Resource.NodePool != ""
+	alone := pods == 1 && out.Instance.GPUs <= out.PodGPUs // no GPU for the next version beside it
+	can := func(mode corev1.PersistentVolumeAccessMode) bool {
+		return slices.Contains(c.facts.ClaimModes, string(mode))
+	}
+	once := can(corev1.ReadWriteOnce)
+	switch {
+	case can(corev1.ReadWriteMany), once && !apart, can(corev1.ReadWriteOncePod) && alone:
+		return writersFit
+	case c.facts.ClaimModes == nil && !apart:
+		return writersFit
+	case c.facts.ClaimModes == nil:
+		return writersUnknown
+	case once:
+		return writersApart
+	}
+	return writersTooMany
 }

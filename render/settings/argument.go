@@ -227,36 +227,38 @@ func oneLineText(text string) error {
 
 // fits says why a text is no value of an argument.
 func fits(a runtimes.Argument, text string) error {
-	if a.None && text == "None" {
+	switch {
+	case a.None && text == "None":
+		return nil
+	case a.Type == runtimes.TypeObject:
+		return objectText(a, text)
+	case !ofType(a.Type, text):
+		return fmt.Errorf("%.60q is not %s", text, described(a))
+	case len(a.Choices) == 0 || slices.Contains(a.Choices, text):
 		return nil
 	}
-	ok := true
-	switch a.Type {
+	if near := a.Choice(text); near != "" {
+		return fmt.Errorf("%.60q is no value of it; did you mean %s?", text, near)
+	}
+	return fmt.Errorf("%.60q is not %s", text, described(a))
+}
+
+// ofType says whether a text is a value of a type.
+func ofType(kind, text string) bool {
+	var err error
+	switch kind {
 	case runtimes.TypeInt:
-		_, err := strconv.ParseInt(text, 10, 64)
-		ok = err == nil
+		_, err = strconv.ParseInt(text, 10, 64)
 	case runtimes.TypeFloat:
-		_, err := strconv.ParseFloat(text, 64)
-		ok = err == nil
+		_, err = strconv.ParseFloat(text, 64)
 	case runtimes.TypeSize:
-		ok = whole64(text)
+		return whole64(text)
 	case runtimes.TypeLength:
-		ok = text == "auto" || text == "-1" || whole64(text)
+		return text == "auto" || text == "-1" || whole64(text)
 	case runtimes.TypeJSON:
-		ok = json.Valid([]byte(text))
-	case runtimes.TypeObject:
-		return objectText(a, text)
+		return json.Valid([]byte(text))
 	}
-	if ok && len(a.Choices) > 0 && !slices.Contains(a.Choices, text) {
-		if near := a.Choice(text); near != "" {
-			return fmt.Errorf("%.60q is no value of it; did you mean %s?", text, near)
-		}
-		ok = false
-	}
-	if !ok {
-		return fmt.Errorf("%.60q is not %s", text, described(a))
-	}
-	return nil
+	return err == nil
 }
 
 func objectText(a runtimes.Argument, text string) error {

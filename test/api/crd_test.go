@@ -154,6 +154,16 @@ var cases = map[string]struct {
 		base:   tuning, set: `spec: {tuning: {output: {image: null, pushSecret: null}}}`,
 		want: "exactly one of image and claim is required",
 	},
+	"CacheNowhere": {
+		reason: "Weights are kept somewhere, or there is no cache.",
+		base:   serving, set: `spec: {inference: {cache: {}}}`,
+		want: "exactly one of claim and storageClass is required",
+	},
+	"CacheTwice": {
+		reason: "A claim has the size that it has.",
+		base:   serving, set: `spec: {inference: {cache: {claim: a, size: 5Gi}}}`,
+		want: "size belongs to storageClass: a claim has its own",
+	},
 	"NoPushSecret": {
 		reason: "The push comes after hours of paid work; its credential is asked for before.",
 		base:   tuning, set: `spec: {tuning: {output: {pushSecret: null}}}`,

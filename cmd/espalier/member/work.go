@@ -32,14 +32,21 @@ func (m *member) ask(ctx context.Context) map[int]State {
 			if err != nil {
 				return // out of reach: Patience decides what that means
 			}
+			m.saw(rank)
 			mu.Lock()
 			defer mu.Unlock()
 			peers[rank] = state
-			m.seen[rank] = time.Now()
 		})
 	}
 	wait.Wait()
 	return peers
+}
+
+// saw notes that a peer is in reach.
+func (m *member) saw(rank int) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.seen[rank] = time.Now()
 }
 
 func (m *member) stateOf(ctx context.Context, rank int) (State, error) {
@@ -70,7 +77,7 @@ func (m *member) work(ctx context.Context) (int, error) {
 	if m.Rank > 0 {
 		args = slices.Concat(m.Command, m.WorkerArgs)
 	}
-	command := exec.Command(args[0], args[1:]...) //nolint:gosec,noctx // the command line of the pod; it is ended with care below
+	command := exec.Command(args[0], args[1:]...) //nolint:noctx // the command line of the pod; it is ended with care below
 	command.Stdout, command.Stderr = m.Output, m.Output
 	if err := command.Start(); err != nil {
 		return 1, fmt.Errorf("starting %s: %w", args[0], err)
@@ -132,17 +139,16 @@ func (m *member) letLeaderEnd(ended chan error) {
 			return true, nil
 		default:
 		}
-		leader, err := m.stateOf(ctx, 0)
-		return err != nil || leader.ID != joined || leader.Ended, nil
+		leader := m.ask(ctx)[0] // out of reach: the zero State, of no leader
+		return leader.ID != joined || leader.Ended, nil
 	})
 }
 
 // watch returns when the group is no longer whole, or the model does not become
 // healthy in time.
 func (m *member) watch(ctx context.Context, deadline time.Time) error {
-	now := time.Now()
 	for _, rank := range asks(m.Rank, m.Size) {
-		m.seen[rank] = now
+		m.saw(rank)
 	}
 	return m.every(ctx, func() (bool, error) {
 		peers := m.ask(ctx)
@@ -161,6 +167,8 @@ func (m *member) watch(ctx context.Context, deadline time.Time) error {
 
 // lost lists the peers that have been out of reach for longer than Patience.
 func (m *member) lost() []int {
+	m.mu.Lock()
+	defer m.mu.Unlock()
 	var ranks []int
 	for _, rank := range asks(m.Rank, m.Size) {
 		if time.Since(m.seen[rank]) > m.Patience {
@@ -211,7 +219,7 @@ func exitCode(err error) (int, error) {
 // copyProgram writes a program beside its name and moves it there, so that a
 // half-written one is never run.
 func copyProgram(from, folder string) error {
-	source, err := os.Open(from) //nolint:gosec // this program
+	source, err := os.Open(from)
 	if err != nil {
 		return fmt.Errorf("reading this program: %w", err)
 	}
