@@ -65,6 +65,7 @@ func answerPreset(p presets.Preset) presetAnswer {
 		"layers": m.Layers, "hidden": m.Hidden, "intermediate": m.Intermediate, "vocabulary": m.Vocab, "heads": m.Heads, "kvHeads": m.KVHeads,
 		"headDim": m.HeadDim, "kvLoraRank": m.KVLoraRank, "ropeDim": m.RopeDim, "embeddings": m.Embeddings,
 		"slidingLayers": m.SlidingLayers, "window": m.Window, "stateLayers": m.StateLayers, "kvElementBytes": m.KVElementBytes,
+		"indexBytes": m.IndexBytes,
 	} {
 		if value > 0 {
 			shape[name] = value
@@ -73,8 +74,10 @@ func answerPreset(p presets.Preset) presetAnswer {
 	if m.Kind != "" {
 		shape["kind"] = string(m.Kind)
 	}
-	if m.UpperBound {
-		shape["upperBound"] = true
+	for name, yes := range map[string]bool{"upperBound": m.UpperBound, "fusedProjections": m.FusedProjections, "noFloat16": m.NoFloat16} {
+		if yes {
+			shape[name] = true
+		}
 	}
 	return presetAnswer{
 		Name: p.Name(), ID: p.ID, License: p.License, Architecture: p.Architecture, Gated: p.Gated, Tunable: p.Tunable, Revision: p.Revision,

@@ -3,6 +3,7 @@
 package fit_test
 
 import (
+	"fmt"
 	"math"
 	"math/rand/v2"
 	"testing"
@@ -94,6 +95,50 @@ func TestBiggerGPUNeverHurts(t *testing.T) {
 			}
 		}
 	}
+}
+
+// Among real GPUs too, whose runtime takes larger batches by default where there
+// is more memory: a node with as many GPUs, each with more memory and no older,
+// never turns fits into no.
+func TestBiggerRealGPUNeverHurts(t *testing.T) {
+	compared := 0
+	sizes := distinctSizes()
+	for _, small := range sizes {
+		for _, big := range sizes {
+			if big.MemoryMiB <= small.MemoryMiB || big.GPUs != small.GPUs || big.Capability.Less(small.Capability) || small.Vendor != big.Vendor {
+				continue
+			}
+			compared++
+			for _, p := range presets.All() {
+				for what, pair := range map[string][2]fit.Report{
+					"serving": {fit.Serve(p.Model, small, fit.Serving{Nodes: 1}), fit.Serve(p.Model, big, fit.Serving{Nodes: 1})},
+					"tuning":  {fit.Tune(p.Model, small, fit.Tuning{}), fit.Tune(p.Model, big, fit.Tuning{})},
+				} {
+					if pair[0].Verdict == v1alpha1.Fits && pair[1].Verdict == v1alpha1.No {
+						t.Errorf("%s %s: fits %s, and not %s: %v", what, p.Name(), small.Name, big.Name, pair[1].Reasons)
+					}
+				}
+			}
+		}
+	}
+	t.Logf("%d pairs", compared)
+	if compared < 20 {
+		t.Errorf("%d pairs of sizes were compared", compared)
+	}
+}
+
+// distinctSizes are the types that can be had, one for each GPU and number of them.
+func distinctSizes() []sku.Instance {
+	var sizes []sku.Instance
+	seen := map[string]bool{}
+	for _, i := range sku.All() {
+		key := fmt.Sprint(i.GPU, i.GPUs)
+		if i.MemoryMiB > 0 && i.Schedulable() == nil && !seen[key] {
+			seen[key] = true
+			sizes = append(sizes, i)
+		}
+	}
+	return sizes
 }
 
 // The longest context that a report names does fit.
