@@ -24,22 +24,25 @@ type comparer struct {
 	fates      fates
 	dangers    []v1alpha1.Finding // what the change does
 	notes      []Note
-	rendered   int      // Workspaces so far
-	skipped    int      // and those beyond maxRendered
+	most       int      // Workspaces that are rendered
+	rendered   int      // so far
+	skipped    int      // beyond them
 	unsure     []string // Workspaces of which Git does not know the candidate
 }
 
 // Compare plans the way from base to head. The notes say what the caller could
 // not check.
-func Compare(base, head Side, notes ...Note) Plan {
-	c := &comparer{base: base, head: head, notes: notes}
+func Compare(base, head Side, notes ...Note) Plan { return compare(base, head, maxRendered, notes) }
+
+func compare(base, head Side, most int, notes []Note) Plan {
+	c := &comparer{base: base, head: head, most: most, notes: notes}
 	c.plan = Plan{
 		APIVersion: Version, Kind: "Plan",
 		Base: Revision{base.Name, base.Commit}, Head: Revision{head.Name, head.Commit},
 		Changes: []Change{}, Findings: []Finding{}, NotChecked: []Note{},
 	}
 	if head.Sync != nil {
-		c.plan.RepoSync = syncName(head.Sync)
+		c.plan.RepoSync, c.plan.Path = syncName(head.Sync), head.Sync.Spec.Path
 	}
 	c.fates = c.decideFates()
 	c.workspaces()
@@ -159,9 +162,9 @@ func renderedOf(w *desired.Workspace) (rendered, render.Output, error) {
 	return read(out), out, nil
 }
 
-// tooMany says, beyond maxRendered, that a change is not looked into.
+// tooMany says, beyond what is rendered, that a change is not looked into.
 func (c *comparer) tooMany(ch *Change, to *desired.Workspace) bool {
-	if c.rendered++; c.rendered <= maxRendered || to.Assessment.Refused() {
+	if c.rendered++; c.rendered <= c.most || to.Assessment.Refused() {
 		return false
 	}
 	c.skipped++
@@ -234,7 +237,7 @@ func (c *comparer) deleted(ch *Change, from *desired.Workspace) {
 		ch.Price.After = ch.Price.Before
 		return
 	}
-	if c.rendered++; c.rendered > maxRendered {
+	if c.rendered++; c.rendered > c.most {
 		c.skipped++
 	} else if _, out, err := renderedOf(from); err == nil {
 		ch.Diff = diff(out.Objects(), nil)

@@ -91,7 +91,7 @@ func (c *comparer) limits() {
 		c.plan.Partial = true
 	}
 	if c.skipped > 0 {
-		note(TooManyChanges, "More than %d Workspaces change: %d of them are judged and priced, and not rendered. Split the change to see what happens to each.", maxRendered, c.skipped)
+		note(TooManyChanges, "More than %d Workspaces change: %d of them are judged and priced, and not rendered. Split the change to see what happens to each.", c.most, c.skipped)
 	}
 	if len(c.unsure) > 0 {
 		note(CandidateNotKnown, "Which of several instance types was obtained is not known; the first is assumed: %s.", joined(c.unsure))

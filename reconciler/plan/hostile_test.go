@@ -44,7 +44,7 @@ var hostile = []string{
 // names a branch, decides.
 func filled(s string) plan.Plan {
 	p := plan.Plan{
-		Base: plan.Revision{Name: s, Commit: strings.Repeat("a", 40)}, Head: plan.Revision{Name: s}, RepoSync: s,
+		Base: plan.Revision{Name: s, Commit: strings.Repeat("a", 40)}, Head: plan.Revision{Name: s}, RepoSync: s, Path: s,
 		Summary: plan.Summary{Line: "1 new"},
 		Changes: []plan.Change{{
 			Kind: v1alpha1.WorkspaceKind, Namespace: s, Name: s, Task: "inference", File: s, Line: 1, Words: []string{s, s},
@@ -62,7 +62,7 @@ func filled(s string) plan.Plan {
 }
 
 // ours are the tags that the comment itself has.
-var ours = regexp.MustCompile(`^(<!-- espalier-plan [a-z0-9./-]* -->\s*|<br>|<details><summary>[^<>]*</summary>\s*|</details>\s*)$`)
+var ours = regexp.MustCompile(`^(<!-- espalier-plan[A-Za-z0-9./_ ]* -->\s*|<br>|<details><summary>[^<>]*</summary>\s*|</details>\s*)$`)
 
 // mention is what forges turn into a notification or a reference.
 var mention = regexp.MustCompile(`(^|[^\w])[@#!][\w]`)

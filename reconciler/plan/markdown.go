@@ -43,22 +43,38 @@ func (p Plan) Markdown(limit int) string {
 	return c.String()
 }
 
-// marker lets a program find the comment again and edit it in place.
+// marker lets a program find the comment again and edit it in place: two clusters
+// may have RepoSyncs of one name, and never of one path too.
 func (p Plan) marker() string {
-	name := strings.Map(func(r rune) rune {
-		if r == '-' || r == '.' || r == '/' || r >= '0' && r <= '9' || r >= 'a' && r <= 'z' {
-			return r
+	text := "espalier-plan"
+	for _, part := range []string{p.RepoSync, p.Path} {
+		if part = strings.Map(plainly, markdown.Clean(part, 200)); part != "" {
+			text += " " + part
 		}
-		return -1
-	}, p.RepoSync)
-	return "<!-- espalier-plan " + strings.ReplaceAll(name, "--", "-") + " -->\n"
+	}
+	return "<!-- " + text + " -->\n"
+}
+
+// plainly keeps what paths and names are made of, and nothing that ends a comment.
+func plainly(r rune) rune {
+	switch {
+	case r == '-':
+		return '_'
+	case r == '.' || r == '/' || r == '_' || r >= '0' && r <= '9' || r >= 'a' && r <= 'z' || r >= 'A' && r <= 'Z':
+		return r
+	}
+	return -1
 }
 
 func (p Plan) syncOf() string {
-	if p.RepoSync == "" {
-		return ""
+	text := ""
+	if p.RepoSync != "" {
+		text += ", RepoSync " + markdown.Code(p.RepoSync)
 	}
-	return ", RepoSync " + markdown.Code(p.RepoSync)
+	if p.Path != "" {
+		text += " of " + markdown.Code(p.Path)
+	}
+	return text
 }
 
 // tableHead begins the table.

@@ -43,6 +43,8 @@ type Plan struct {
 	Head Revision `json:"head"`
 	// RepoSync is namespace/name of the one whose path and substitutions apply.
 	RepoSync string `json:"repoSync,omitempty"`
+	// Path is the folder of the repository that it syncs.
+	Path string `json:"path,omitempty"`
 	// Summary counts and adds up; Summary.Line is the sentence for people.
 	Summary Summary `json:"summary"`
 	// Changes are the Workspaces and GPUNodePools that change, the gravest first.

@@ -127,6 +127,9 @@ func (p Plan) compared() string {
 	if p.RepoSync != "" {
 		text += ", RepoSync " + p.RepoSync
 	}
+	if p.Path != "" {
+		text += " of " + p.Path
+	}
 	return text
 }
 
