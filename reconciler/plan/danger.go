@@ -24,7 +24,7 @@ func (c *comparer) danger(t transition, ch *Change) {
 	if why := t.stranded(); why != "" {
 		c.immutable(to, "spec.resource.labelSelector", "%s: %s", ch.Name, why)
 	}
-	if t.was.kind == "Deployment" {
+	if !t.was.job() {
 		c.service(t, ch)
 	}
 	if ch.Effect.Kind == Reruns {
@@ -93,7 +93,7 @@ func (c *comparer) rerun(t transition, ch *Change) {
 
 // meanwhile says what moving to other nodes does to what runs.
 func (t transition) meanwhile() string {
-	if t.is.kind == "Deployment" {
+	if !t.is.job() {
 		return ": the old ones go first, and requests fail meanwhile"
 	}
 	return ": a run that is under way is interrupted and goes on from its last checkpoint"

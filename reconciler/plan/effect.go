@@ -22,7 +22,7 @@ type transition struct {
 // that applies decides.
 func (t transition) effect() Effect {
 	for _, look := range []func() (Effect, bool){
-		t.refused, t.suspension, t.run, t.nodes, t.pods, t.scale,
+		t.refused, t.suspension, t.run, t.nodes, t.copiesOverNodes, t.pods, t.scale,
 	} {
 		if e, ok := look(); ok {
 			return e
@@ -36,7 +36,7 @@ func (t transition) effect() Effect {
 
 // refused is what the API server does not take.
 func (t transition) refused() (Effect, bool) {
-	if t.was.kind != t.is.kind {
+	if t.was.job() != t.is.job() {
 		return Effect{Kind: Refused, Message: "the API server refuses to turn inference into tuning or back: give the new task a Workspace of its own; what runs, runs on"}, true
 	}
 	if list := refusals(t.was, t.is); len(list) > 0 {
@@ -48,9 +48,8 @@ func (t transition) refused() (Effect, bool) {
 // suspension compares spec.suspend, at which the controller gives nodes back.
 func (t transition) suspension() (Effect, bool) {
 	from, to := t.from.Workspace.Spec.Suspend, t.to.Workspace.Spec.Suspend
-	service := t.is.kind == "Deployment"
 	switch {
-	case !from && to && service:
+	case !from && to && !t.is.job():
 		return Effect{Kind: Stops, Downtime: true, Message: "the pods go and the nodes are given back; requests fail until it is resumed"}, true
 	case !from && to:
 		return Effect{Kind: Stops, Message: "the pod goes and the nodes are given back; the run goes on from its last checkpoint when it is resumed"}, true
@@ -63,7 +62,7 @@ func (t transition) suspension() (Effect, bool) {
 }
 
 func (t transition) resumes() string {
-	if t.is.kind == "Deployment" {
+	if !t.is.job() {
 		return ", then it serves again"
 	}
 	if t.was.name != t.is.name {
@@ -116,7 +115,7 @@ func (t transition) pools() (was, is *pool) {
 
 // run is the effect on a tuning run, which is a Job that is never rewritten.
 func (t transition) run() (Effect, bool) {
-	if t.is.kind != "Job" {
+	if !t.is.job() {
 		return Effect{}, false
 	}
 	old, now, moved := t.replaced()
@@ -140,6 +139,21 @@ func (t transition) nodes() (Effect, bool) {
 		return Effect{Kind: Replaced, Downtime: down, Message: fmt.Sprintf("the nodes of %s are given back first, then %s is requested: requests fail until the model is loaded there, and where it cannot be had there is nothing to go back to", old, now)}, true
 	case (t.was.pool == nil) != (t.is.pool == nil):
 		return Effect{Kind: Replaced, Downtime: down, Message: fmt.Sprintf("it moves to other nodes: %s; requests fail until the model is loaded there", t.is.nodesWanted())}, true
+	}
+	return Effect{}, false
+}
+
+// copiesOverNodes is the effect on copies that are StatefulSets. All are written at
+// once, and a copy loads the model when its last pod is new.
+func (t transition) copiesOverNodes() (Effect, bool) {
+	down := t.was.replicas > 0
+	if t.was.kind != t.is.kind {
+		return Effect{Kind: Restarted, Downtime: down, Message: "the pods go before those of another shape come: requests fail until the model is loaded again"}, true
+	}
+	for name, spec := range t.was.sets {
+		if now, ok := t.is.sets[name]; ok && !reflect.DeepEqual(spec, now) {
+			return Effect{Kind: Restarted, Downtime: down, Message: "every copy starts anew on its nodes: requests fail until the model is loaded again"}, true
+		}
 	}
 	return Effect{}, false
 }

@@ -15,6 +15,9 @@ import (
 // fourGPUs makes a node of four GPUs of the one that a service names.
 var fourGPUs = []string{"Standard_NC24ads_A100_v4", "Standard_NC96ads_A100_v4"}
 
+// overNodes makes a copy of two nodes of the one that a service names.
+var overNodes = []string{"phi-4-mini-instruct", "llama-3.3-70b-instruct", "replicas: 1", "replicas: 1\n    accessSecret: hf", "instanceType: Standard_NC24ads_A100_v4", "instanceType: Standard_NC40ads_H100_v5\n    count: 2"}
+
 // patched gives a service a strategy of the user's.
 func patched(strategy string, edits ...string) string {
 	return service("a", edits...) + "  patches:\n  - patch: |\n      apiVersion: apps/v1\n      kind: Deployment\n      metadata: {name: a}\n      spec: {strategy: " + strategy + "}\n"
@@ -52,6 +55,19 @@ func TestEffects(t *testing.T) {
 			base:    files{"a.yaml": service("a")},
 			head:    files{"a.yaml": service("a") + "    contextLength: 4096\n"},
 			effects: []string{"a: restarted+"},
+		},
+		"SeveralNodes": {
+			reason:  "A copy over several nodes loads the model anew as a whole.",
+			base:    files{"a.yaml": service("a", overNodes...)},
+			head:    files{"a.yaml": service("a", overNodes...) + "    contextLength: 4096\n"},
+			effects: []string{"a: restarted+"},
+		},
+		"ToSeveralNodes": {
+			reason:  "From a Deployment to StatefulSets the old pods go first; it is the same task.",
+			base:    files{"a.yaml": service("a", "phi-4-mini-instruct", "llama-3.3-70b-instruct", "replicas: 1", "replicas: 1\n    accessSecret: hf", "Standard_NC24ads_A100_v4", "Standard_NC80adis_H100_v5")},
+			head:    files{"a.yaml": service("a", overNodes...)},
+			effects: []string{"a: replaced+"},
+			codes:   []string{"NodesReplaced"},
 		},
 		"RollsThreeCopies": {
 			reason:  "One of three may go at a time: two answer meanwhile.",

@@ -20,9 +20,10 @@ import (
 // effect of a change.
 type rendered struct {
 	objects  []*unstructured.Unstructured
-	kind     string // of the workload: Deployment or Job
-	name     string // of the workload
-	template any    // of its pods
+	kind     string         // of the workload: Deployment, StatefulSet or Job
+	name     string         // of the workload
+	template any            // of its pods, of a Deployment or Job
+	sets     map[string]any // the copies over several nodes: the spec of each StatefulSet
 	selector any
 	replicas int64
 	gpus     int64 // of one pod
@@ -68,7 +69,7 @@ type roll struct {
 
 // read takes rendered objects apart.
 func read(out render.Output) rendered {
-	r := rendered{objects: out.Objects(), claims: map[string]claim{}}
+	r := rendered{objects: out.Objects(), claims: map[string]claim{}, sets: map[string]any{}}
 	for _, o := range r.objects {
 		switch o.GetKind() {
 		case v1alpha1.GPUNodePoolKind:
@@ -77,6 +78,8 @@ func read(out render.Output) rendered {
 			r.claims[o.GetName()] = readClaim(o)
 		case "Deployment", "Job":
 			r.readWorkload(o)
+		case "StatefulSet":
+			r.readCopy(o)
 		}
 	}
 	return r
@@ -91,6 +94,20 @@ func (r *rendered) readWorkload(o *unstructured.Unstructured) {
 		r.roll = readRoll(o, int(r.replicas))
 	}
 }
+
+// readCopy reads one copy over several nodes. A copy that is suspended has no pods.
+func (r *rendered) readCopy(o *unstructured.Unstructured) {
+	if r.kind == "" {
+		r.kind, r.name, r.gpus = o.GetKind(), o.GetName(), podGPUs(o)
+	}
+	r.sets[o.GetName()] = field(o, "spec")
+	if pods, _ := number(field(o, "spec", "replicas")); pods > 0 {
+		r.replicas++
+	}
+}
+
+// job says whether it is a tuning run.
+func (r rendered) job() bool { return r.kind == "Job" }
 
 func field(o *unstructured.Unstructured, path ...string) any {
 	v, _, _ := unstructured.NestedFieldNoCopy(o.Object, path...)

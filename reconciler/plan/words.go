@@ -3,6 +3,7 @@
 package plan
 
 import (
+	"encoding/json"
 	"fmt"
 	"maps"
 	"net/url"
@@ -119,6 +120,34 @@ func (w *words) inference(a, b *v1alpha1.InferenceSpec) {
 	w.change("replicas", fmt.Sprint(replicas(a)), fmt.Sprint(replicas(b)))
 	w.change("context", tokens(a.ContextLength), tokens(b.ContextLength))
 	w.adapters(a.Adapters, b.Adapters)
+	w.others(a, b, "preset", "model", "revision", "accessSecret", "config", "replicas", "contextLength", "adapters")
+}
+
+// others names the fields that differ and have no words of their own.
+func (w *words) others(a, b any, said ...string) {
+	before, after := fieldsOf(a), fieldsOf(b)
+	for _, name := range union(before, after) {
+		if before[name] != after[name] && !slices.Contains(said, name) {
+			w.add("%s", name)
+		}
+	}
+}
+
+// fieldsOf is the JSON of each field of a part of a spec.
+func fieldsOf(part any) map[string]string {
+	text, err := json.Marshal(part)
+	if err != nil {
+		return nil // a decoded spec can be written
+	}
+	var raw map[string]json.RawMessage
+	if json.Unmarshal(text, &raw) != nil {
+		return nil
+	}
+	fields := map[string]string{}
+	for name, value := range raw {
+		fields[name] = string(value)
+	}
+	return fields
 }
 
 func replicas(s *v1alpha1.InferenceSpec) int32 {
@@ -193,6 +222,10 @@ func (w *words) tuning(a, b *v1alpha1.TuningSpec) {
 	w.change("data", dataOf(a.Input), dataOf(b.Input))
 	w.change("output", a.Output.Image+claimOf(a.Output.Claim), b.Output.Image+claimOf(b.Output.Claim))
 	w.change("push secret", a.Output.PushSecret, b.Output.PushSecret)
+	w.others(a, b, "preset", "model", "revision", "accessSecret", "config", "method", "input", "output")
+	if !slices.Equal(a.Input.PullSecrets, b.Input.PullSecrets) {
+		w.add("pull secrets")
+	}
 }
 
 func claimOf(name string) string {
@@ -282,6 +315,7 @@ func (w *words) rest(was, is desired.Workspace) {
 	if pool := b.Resource.NodePool; pool != "" && pool == a.Resource.NodePool && !reflect.DeepEqual(was.Assessment.Pool, is.Assessment.Pool) {
 		w.add("node pool %s itself", pool)
 	}
+	w.others(a, b, "inference", "tuning", "resource", "budget", "suspend", "patches", "runtime")
 	if !maps.Equal(was.Workspace.Labels, is.Workspace.Labels) {
 		w.add("labels")
 	}
