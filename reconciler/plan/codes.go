@@ -16,6 +16,7 @@ const (
 	WorkspaceDeleted = "WorkspaceDeleted" // warning: what is lost with it
 	PoolDeleted      = "PoolDeleted"      // warning: shared nodes go
 	PruneHeld        = "PruneHeld"        // warning: deleting waits for a person
+	ClaimGrows       = "ClaimGrows"       // warning: not every storage class lets a claim grow
 	RollStuck        = "RollStuck"        // warning: a rolling update needs GPUs that the pool does not have
 )
 

@@ -24,6 +24,9 @@ func (c *comparer) danger(t transition, ch *Change) {
 	if why := t.stranded(); why != "" {
 		c.immutable(to, "spec.resource.labelSelector", "%s: %s", ch.Name, why)
 	}
+	if why := growing(t.was, t.is); why != "" {
+		c.warn(ClaimGrows, to, field, "%s: %s: where its storage class lets no claim grow, it stops and says ClaimTooSmall", ch.Name, why)
+	}
 	if !t.was.job() {
 		c.service(t, ch)
 	}

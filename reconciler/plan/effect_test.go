@@ -133,12 +133,19 @@ func TestEffects(t *testing.T) {
 			effects: []string{"a: restarted+"},
 			codes:   []string{"ImmutableChanged"},
 		},
-		"ClaimShrinks": {
-			reason:  "The claim of checkpoints cannot shrink with the model.",
+		"ClaimStays": {
+			reason:  "The claim of checkpoints never shrinks with the model.",
 			base:    files{"t.yaml": run("t", "phi-3-mini-128k-instruct", "qwen2.5-coder-32b-instruct", "Standard_NC4as_T4_v3", "Standard_NC24ads_A100_v4")},
 			head:    files{"t.yaml": run("t", "Standard_NC4as_T4_v3", "Standard_NC24ads_A100_v4")},
-			effects: []string{"t: refused"},
-			codes:   []string{"ImmutableChanged"},
+			effects: []string{"t: reruns"},
+			codes:   []string{"OutputTagReused", "Rerun"},
+		},
+		"ClaimGrows": {
+			reason:  "A larger model needs a larger claim, which not every storage class gives.",
+			base:    files{"t.yaml": run("t", "Standard_NC4as_T4_v3", "Standard_NC24ads_A100_v4")},
+			head:    files{"t.yaml": run("t", "phi-3-mini-128k-instruct", "qwen2.5-coder-32b-instruct", "Standard_NC4as_T4_v3", "Standard_NC24ads_A100_v4")},
+			effects: []string{"t: reruns"},
+			codes:   []string{"ClaimGrows", "OutputTagReused", "Rerun"},
 		},
 		"RunMoreGPUs": {
 			reason:  "The same inputs on more GPUs go on from the last checkpoint.",
@@ -209,7 +216,7 @@ func TestEffects(t *testing.T) {
 			head:   files{"c.yaml": claim("10Gi")},
 			codes:  []string{"ImmutableChanged"},
 		},
-		"ClaimGrows": {
+		"ClaimInGitGrows": {
 			reason: "But it can grow.",
 			base:   files{"c.yaml": claim("10Gi")},
 			head:   files{"c.yaml": claim("20Gi")},

@@ -4,6 +4,7 @@ package plan
 
 import (
 	"fmt"
+	"maps"
 	"reflect"
 	"slices"
 	"strings"
@@ -216,7 +217,7 @@ func readClaim(o *unstructured.Unstructured) claim {
 	return c
 }
 
-// refusal says why the API server refuses to turn a claim into another, "" when
+// refusal says why the API server refuses to turn a claim in Git into another, "" when
 // it does not: a claim can grow, where its StorageClass allows it, and nothing else.
 func (c claim) refusal(name string, now claim) string {
 	switch {
@@ -237,16 +238,19 @@ func refusals(was, is rendered) []string {
 	if was.pool != nil && is.pool != nil && was.pool.provider != is.pool.provider {
 		list = append(list, fmt.Sprintf("the provider of the GPUNodePool cannot be changed from %s to %s", was.pool.provider, is.pool.provider))
 	}
-	for _, o := range is.objects {
-		before, ok := was.claims[o.GetName()]
-		if o.GetKind() != "PersistentVolumeClaim" || !ok {
-			continue
-		}
-		if why := before.refusal(o.GetName(), is.claims[o.GetName()]); why != "" {
-			list = append(list, why)
+	return list
+}
+
+// growing names the claims that must become larger. The controller never asks one
+// to shrink or to change its class, so that only this can fail.
+func growing(was, is rendered) string {
+	for _, name := range slices.Sorted(maps.Keys(is.claims)) {
+		before, ok := was.claims[name]
+		if now := is.claims[name]; ok && now.storage.Cmp(before.storage) > 0 {
+			return fmt.Sprintf("claim %s must grow from %s to %s", name, before.storage.String(), now.storage.String())
 		}
 	}
-	return list
+	return ""
 }
 
 // sameObjects says whether both revisions render to the same.
