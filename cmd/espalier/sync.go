@@ -86,14 +86,7 @@ func syncsFor(tree fs.FS, rel string) (found []*v1alpha1.RepoSync, broken []v1al
 		if ext := filepath.Ext(name); !d.Type().IsRegular() || (ext != ".yaml" && ext != ".yml") {
 			return nil
 		}
-		if info, err := d.Info(); err != nil || info.Size() > build.DefaultLimits().FileBytes {
-			return nil // the build says so, where it reads it
-		}
-		content, err := fs.ReadFile(tree, name)
-		if err != nil {
-			return nil //nolint:nilerr // a file that cannot be read holds no RepoSync; the build says what is wrong with it
-		}
-		sync, problems := syncIn(name, content)
+		sync, problems := syncIn(name, readable(tree, name, d))
 		broken = append(broken, problems...)
 		if sync != nil && covers(sync, rel) {
 			found = append(found, sync)
@@ -101,6 +94,20 @@ func syncsFor(tree fs.FS, rel string) (found []*v1alpha1.RepoSync, broken []v1al
 		return nil
 	})
 	return found, broken, err
+}
+
+// readable is the content of a file; nothing where it is too large or cannot be
+// read, which the build says where it reads it.
+func readable(tree fs.FS, name string, d fs.DirEntry) []byte {
+	info, err := d.Info()
+	if err != nil || info.Size() > build.DefaultLimits().FileBytes {
+		return nil
+	}
+	content, err := fs.ReadFile(tree, name)
+	if err != nil {
+		return nil
+	}
+	return content
 }
 
 // syncIn returns the first RepoSync of a YAML file, nil when it holds none, and

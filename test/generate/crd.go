@@ -52,11 +52,10 @@ func ourSchemas(root string) (map[kind]object, error) {
 // translate makes JSON schema of an OpenAPI v3 schema, in place. Fields that are
 // not there are refused, so that an editor underlines a typo.
 func translate(s object) {
-	if validations, ok := s["x-kubernetes-validations"].([]any); ok {
-		for _, v := range validations {
-			rule, _ := v.(object)
-			cel(s, fmt.Sprint(rule["rule"]))
-		}
+	validations, _ := s["x-kubernetes-validations"].([]any)
+	for _, v := range validations {
+		rule, _ := v.(object)
+		cel(s, fmt.Sprint(rule["rule"]))
 	}
 	if s["x-kubernetes-int-or-string"] == true {
 		delete(s, "anyOf")
@@ -67,6 +66,11 @@ func translate(s object) {
 			delete(s, key)
 		}
 	}
+	translateBelow(s)
+}
+
+// translateBelow translates the schemas within one.
+func translateBelow(s object) {
 	properties, _ := s["properties"].(object)
 	for _, p := range properties {
 		if child, ok := p.(object); ok {
