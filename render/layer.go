@@ -27,6 +27,8 @@ type object = map[string]any
 // layer is a generated kustomization over a base of presets/runtimes.
 type layer struct {
 	base fs.FS
+	// id of the base: runtime and version.
+	id string
 	// folder of the base that has the kustomization; "" is its root.
 	folder          string
 	name, namespace string
@@ -62,6 +64,16 @@ const (
 
 // build renders the layer, and the user's patches over it.
 func (l layer) build(ctx context.Context, users []v1alpha1.Patch) ([]*unstructured.Unstructured, error) {
+	if len(users) == 0 {
+		if objects, ok, err := l.quick(ctx); ok || err != nil {
+			return objects, err
+		}
+	}
+	return l.run(ctx, users)
+}
+
+// run has Kustomize do it all.
+func (l layer) run(ctx context.Context, users []v1alpha1.Patch) ([]*unstructured.Unstructured, error) {
 	files := filesys.MakeFsInMemory()
 	if err := copyTree(files, baseFolder, l.base); err != nil {
 		return nil, err
@@ -176,13 +188,17 @@ func convert(built resmap.ResMap) ([]*unstructured.Unstructured, error) {
 		dropEmptyInit(o)
 		objects = append(objects, o)
 	}
+	return ordered(objects), nil
+}
+
+func ordered(objects []*unstructured.Unstructured) []*unstructured.Unstructured {
 	slices.SortStableFunc(objects, func(a, b *unstructured.Unstructured) int {
 		if c := rank(a) - rank(b); c != 0 {
 			return c
 		}
 		return strings.Compare(a.GetName(), b.GetName())
 	})
-	return objects, nil
+	return objects
 }
 
 // dropEmptyInit removes the empty list that is left where a patch deleted the

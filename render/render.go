@@ -90,16 +90,10 @@ func Render(in Input) (Output, error) {
 	if !in.Candidate.Usable() {
 		return Output{}, errors.New("rendering a Workspace without a candidate that it fits")
 	}
-	base, err := in.Assessment.Runtime.Base()
+	j := in.job()
+	l, err := j.layer()
 	if err != nil {
 		return Output{}, err
-	}
-	j := job{Input: in, spec: &in.Workspace.Spec, name: in.Workspace.Name, namespace: in.Workspace.Namespace}
-	j.keepHelper()
-	j.digest = j.inputDigest()
-	l := layer{base: base, name: j.name, namespace: j.namespace, labels: j.labels()}
-	if err := j.fill(&l); err != nil {
-		return Output{}, fmt.Errorf("rendering %s: %w", j.name, err)
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), patience)
 	defer cancel()
@@ -121,6 +115,27 @@ type job struct {
 	spec            *v1alpha1.WorkspaceSpec
 	name, namespace string
 	digest          string
+}
+
+func (in Input) job() job {
+	j := job{Input: in, spec: &in.Workspace.Spec, name: in.Workspace.Name, namespace: in.Workspace.Namespace}
+	j.keepHelper()
+	j.digest = j.inputDigest()
+	return j
+}
+
+// layer is what is built: the base of the runtime and what is generated for it.
+func (j job) layer() (layer, error) {
+	r := j.Assessment.Runtime
+	base, err := r.Base()
+	if err != nil {
+		return layer{}, err
+	}
+	l := layer{base: base, id: r.Name + " " + r.Version, name: j.name, namespace: j.namespace, labels: j.labels()}
+	if err := j.fill(&l); err != nil {
+		return layer{}, fmt.Errorf("rendering %s: %w", j.name, err)
+	}
+	return l, nil
 }
 
 // inputDigest of a tuning run is what identifies it, and so without its image

@@ -1,0 +1,39 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package render_test
+
+import (
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/espalier-dev/espalier/render"
+)
+
+// TestQuickIsExact: the quick way gives what a run of Kustomize over the generated
+// kustomization gives, for every golden
+// case, and is taken for all that have one pod a copy.
+func TestQuickIsExact(t *testing.T) {
+	for name, g := range cases(t) {
+		t.Run(name, func(t *testing.T) {
+			in := g.input(t)
+			if len(in.Assessment.Usable()) == 0 {
+				t.Skip("refused: nothing is rendered")
+			}
+			quick, whole, ok, err := render.BothWays(t.Context(), in)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if !ok {
+				if in.Workspace.Spec.Inference != nil && in.Candidate.CopyNodes > 1 {
+					return
+				}
+				t.Error("there is no quick way for this: every such Workspace costs a run of Kustomize")
+				return
+			}
+			if diff := cmp.Diff(whole, quick); diff != "" {
+				t.Errorf("the quick way is not what Kustomize makes (-Kustomize +quick):\n%s", diff)
+			}
+		})
+	}
+}

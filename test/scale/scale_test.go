@@ -1,0 +1,231 @@
+// SPDX-License-Identifier: Apache-2.0
+
+// Package scale measures what a push costs, from the objects of Git to the
+// rendered children, for repositories of up to 10,000 Workspaces.
+package scale
+
+import (
+	"fmt"
+	"os"
+	"runtime"
+	"runtime/debug"
+	"strconv"
+	"strings"
+	"testing"
+	"time"
+
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	"golang.org/x/sync/errgroup"
+
+	"github.com/espalier-dev/espalier/reconciler/git"
+	"github.com/espalier-dev/espalier/render"
+	"github.com/espalier-dev/espalier/render/build"
+	"github.com/espalier-dev/espalier/render/desired"
+	"github.com/espalier-dev/espalier/repo-layout/finding"
+	"github.com/espalier-dev/espalier/repo-layout/v1alpha1"
+	"github.com/espalier-dev/espalier/test/gitserver"
+)
+
+const repo = "models.git"
+
+// fleet is a repository of n Workspaces, each in a folder of its own with its
+// configuration; every fourth tunes. Every eighth is an overlay of a base.
+func fleet(n int) map[string]string {
+	files := map[string]string{
+		"base/kustomization.yaml": "resources: [workspace.yaml]\n",
+		"base/workspace.yaml":     serving("shared"),
+	}
+	root := strings.Builder{}
+	root.WriteString("apiVersion: kustomize.config.k8s.io/v1beta1\nkind: Kustomization\nresources:\n")
+	for i := range n {
+		name := fmt.Sprintf("w%05d", i)
+		folder := "workspaces/" + name + "/"
+		fmt.Fprintf(&root, "- %s\n", name)
+		files[folder+"inference_config.yaml"] = fmt.Sprintf("vllm:\n  max-num-seqs: %d\n", 16+i%100)
+		kustomization := "resources: [workspace.yaml]\nconfigMapGenerator:\n- name: " + name + "\n  files: [inference_config.yaml]\n"
+		switch {
+		case i%8 == 7:
+			kustomization = "resources: [../../base]\nnamePrefix: " + name + "-\npatches:\n- patch: |\n    - {op: replace, path: /spec/resource/instanceType, value: Standard_NC24ads_A100_v4}\n  target: {kind: Workspace}\n"
+			delete(files, folder+"inference_config.yaml")
+		case i%4 == 1:
+			kustomization = "resources: [workspace.yaml]\n"
+			files[folder+"workspace.yaml"] = tuning(name)
+			delete(files, folder+"inference_config.yaml")
+		default:
+			files[folder+"workspace.yaml"] = serving(name)
+		}
+		files[folder+"kustomization.yaml"] = kustomization
+	}
+	files["workspaces/kustomization.yaml"] = root.String()
+	return files
+}
+
+func serving(name string) string {
+	config := ""
+	if name != "shared" {
+		config = "    config: " + name + "\n"
+	}
+	return "apiVersion: espalier.dev/v1alpha1\nkind: Workspace\nmetadata:\n  name: " + name + `
+spec:
+  resource:
+    instanceType: Standard_NC24ads_A100_v4
+  inference:
+    preset: phi-4-mini-instruct
+` + config
+}
+
+func tuning(name string) string {
+	return "apiVersion: espalier.dev/v1alpha1\nkind: Workspace\nmetadata:\n  name: " + name + `
+spec:
+  resource:
+    instanceType: Standard_NC4as_T4_v3
+  tuning:
+    preset: phi-3-mini-128k-instruct
+    method: qlora
+    input: {urls: ["https://example.com/data.parquet"]}
+    output: {image: "registry.example.com/` + name + `:1", pushSecret: registry}
+`
+}
+
+// push gives a repository this content and reads it as the controller does.
+func push(b *testing.B, server *gitserver.Server, files map[string]string) *git.Tree {
+	b.Helper()
+	if _, err := server.Push(repo, "main", files, "change"); err != nil {
+		b.Fatal(err)
+	}
+	snapshot, err := git.Remote{URL: server.URL(repo)}.Clone(b.Context(), v1alpha1.GitRef{}, "")
+	if err != nil {
+		b.Fatal(err)
+	}
+	return snapshot.Tree
+}
+
+// pipeline is what stands between a commit and the objects to apply.
+type pipeline struct {
+	cache  *build.Cache
+	memory desired.Memory
+	judge  *desired.Judge
+	sync   *v1alpha1.RepoSync
+}
+
+func newPipeline() *pipeline {
+	return &pipeline{
+		cache: build.NewCache(build.CacheLimits{}),
+		judge: &desired.Judge{Render: render.Options{
+			Provider: v1alpha1.ProviderAKS, HelperImage: "registry.example.com/espalier@sha256:" + strings.Repeat("0", 64),
+		}},
+		sync: &v1alpha1.RepoSync{ObjectMeta: metav1.ObjectMeta{Namespace: "models", Name: "fleet"}},
+	}
+}
+
+// run builds, decodes, judges and renders everything that has changed since the
+// last run, and returns the rendered children by Workspace.
+func (p *pipeline) run(b *testing.B, tree *git.Tree, have map[string]string) (rendered int) {
+	b.Helper()
+	units, err := p.cache.Build(b.Context(), tree, "workspaces", build.DefaultLimits())
+	if err != nil {
+		b.Fatal(err)
+	}
+	state := p.judge.State(p.memory.Units(p.sync, units))
+	for _, f := range state.Findings {
+		if f.Severity == finding.Error {
+			b.Fatalf("%+v", f)
+		}
+	}
+	var renders errgroup.Group
+	renders.SetLimit(runtime.GOMAXPROCS(0))
+	for _, w := range state.Workspaces {
+		if have[w.Workspace.Name] == w.Key {
+			continue
+		}
+		have[w.Workspace.Name] = w.Key
+		rendered++
+		renders.Go(func() error {
+			_, err := w.Render()
+			return err
+		})
+	}
+	if err := renders.Wait(); err != nil {
+		b.Fatal(err)
+	}
+	return rendered
+}
+
+// BenchmarkPush measures a repository that is read for the first time, and one
+// push later in which one Workspace has changed.
+func BenchmarkPush(b *testing.B) {
+	for _, n := range []int{1, 100, 1_000, 10_000} {
+		b.Run(strconv.Itoa(n), func(b *testing.B) {
+			server, err := gitserver.Start(gitserver.Options{})
+			if err != nil {
+				b.Fatal(err)
+			}
+			defer func() { _ = server.Close() }()
+			if err := server.Create(repo); err != nil {
+				b.Fatal(err)
+			}
+			files := fleet(n)
+			first := push(b, server, files)
+			files["workspaces/w00000/inference_config.yaml"] = "vllm:\n  max-num-seqs: 7\n"
+			second := push(b, server, files)
+			newPipeline().run(b, push(b, server, fleet(1)), map[string]string{}) // what a process does once
+			b.ResetTimer()
+			for b.Loop() {
+				measure(b, n, first, second)
+			}
+		})
+	}
+}
+
+func measure(b *testing.B, n int, first, second *git.Tree) {
+	b.Helper()
+	debug.FreeOSMemory()
+	resetPeak(b)
+	before := peak(b)
+	p, have := newPipeline(), map[string]string{}
+	start := time.Now()
+	if got := p.run(b, first, have); got != n {
+		b.Fatalf("%d of %d Workspaces were rendered", got, n)
+	}
+	cold := time.Since(start)
+	memory := peak(b)
+	runtime.GC()
+	start = time.Now()
+	if got := p.run(b, second, have); got != 1 {
+		b.Fatalf("%d Workspaces were rendered after a push that changes 1", got)
+	}
+	warm := time.Since(start)
+	stats := p.cache.Stats()
+	b.ReportMetric(cold.Seconds()*1000, "cold-ms")
+	b.ReportMetric(warm.Seconds()*1000, "push-ms")
+	b.ReportMetric(float64(cold)/float64(warm), "cold/push")
+	b.ReportMetric(memory/(1<<20), "peak-MiB")
+	b.ReportMetric((memory-before)/(1<<20), "more-MiB")
+	b.ReportMetric(float64(stats.Bytes)/(1<<20), "cache-MiB")
+}
+
+// resetPeak makes the kernel forget the highest memory of this process.
+func resetPeak(b *testing.B) {
+	b.Helper()
+	if err := os.WriteFile("/proc/self/clear_refs", []byte("5"), 0); err != nil {
+		b.Logf("the peak of memory cannot be told: %v", err)
+	}
+}
+
+// peak is the most memory that was resident, in bytes; 0 where the system does
+// not say.
+func peak(b *testing.B) float64 {
+	b.Helper()
+	status, err := os.ReadFile("/proc/self/status")
+	if err != nil {
+		return 0
+	}
+	for line := range strings.Lines(string(status)) {
+		if rest, ok := strings.CutPrefix(line, "VmHWM:"); ok {
+			kib, _ := strconv.ParseFloat(strings.Fields(rest)[0], 64)
+			return kib * 1024
+		}
+	}
+	return 0
+}
