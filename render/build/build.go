@@ -133,10 +133,9 @@ func (c *Cache) build(ctx context.Context, s *source, plans []plan) ([]Unit, err
 		t := s.prepare(p)
 		builds.Go(func() error {
 			units[i] = t.build(ctx)
-			if ctx.Err() != nil {
-				return nil
+			if ctx.Err() == nil {
+				c.keep(t, &units[i])
 			}
-			c.keep(t, &units[i])
 			return nil
 		})
 	}

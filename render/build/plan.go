@@ -62,12 +62,8 @@ type reference struct {
 // listsOnlyFolders says whether a kustomization does nothing but list folders:
 // then building them one by one gives what building it gives.
 func (v *view) listsOnlyFolders(dir, file string) ([]reference, bool) {
-	docs, err := v.documents(file)
-	if err != nil || len(docs) != 1 || docs[0].Kind != yaml.MappingNode || !v.onlyLists(dir, docs[0]) {
-		return nil, false
-	}
-	list := yamltext.Field(docs[0], "resources")
-	if list == nil || list.Kind != yaml.SequenceNode || len(list.Content) == 0 {
+	list := v.folderList(dir, file)
+	if list == nil {
 		return nil, false
 	}
 	var references []reference
@@ -88,39 +84,50 @@ func (v *view) listsOnlyFolders(dir, file string) ([]reference, bool) {
 	return references, true
 }
 
+// folderList is the list of a kustomization that has nothing else, nil for any
+// other.
+func (v *view) folderList(dir, file string) *yaml.Node {
+	docs, err := v.documents(file)
+	if err != nil || len(docs) != 1 || docs[0].Kind != yaml.MappingNode || !v.onlyLists(dir, docs[0]) {
+		return nil
+	}
+	list := yamltext.Field(docs[0], "resources")
+	if list == nil || list.Kind != yaml.SequenceNode || len(list.Content) == 0 {
+		return nil
+	}
+	return list
+}
+
 // onlyLists says whether a kustomization has no field with an effect but
 // resources: what is built in has none.
 func (v *view) onlyLists(dir string, kustomization *yaml.Node) bool {
 	seen := map[string]bool{}
 	for i := 0; i+1 < len(kustomization.Content); i += 2 {
 		key, value := kustomization.Content[i].Value, kustomization.Content[i+1]
-		if seen[key] {
+		if seen[key] || !v.withoutEffect(dir, key, value) {
 			return false
 		}
 		seen[key] = true
-		switch key {
-		case "metadata", "resources":
-		case "apiVersion":
-			if value.Value != types.KustomizationVersion {
-				return false
-			}
-		case "kind":
-			if value.Value != types.KustomizationKind {
-				return false
-			}
-		case "configurations":
-			if !v.builtInNames(dir, value) {
-				return false
-			}
-		case "openapi":
-			if p := yamltext.Field(value, "path"); len(value.Content) != 2 || p == nil || !v.builtInSchema(dir, p.Value) {
-				return false
-			}
-		default:
-			return false
-		}
 	}
 	return true
+}
+
+// withoutEffect says whether a field leaves what is listed as it is.
+func (v *view) withoutEffect(dir, key string, value *yaml.Node) bool {
+	switch key {
+	case "metadata", "resources":
+		return true
+	case "apiVersion":
+		return value.Value == types.KustomizationVersion
+	case "kind":
+		return value.Value == types.KustomizationKind
+	case "configurations":
+		return v.builtInNames(dir, value)
+	case "openapi":
+		p := yamltext.Field(value, "path")
+		return len(value.Content) == 2 && p != nil && v.builtInSchema(dir, p.Value)
+	}
+	return false
 }
 
 // builtInNames says whether configurations are the one that is built in.

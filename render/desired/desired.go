@@ -32,8 +32,8 @@ type Document struct {
 	Unit string
 	// Name is kind/namespace/name as the build says it, before the RepoSync moved it.
 	Name string
-	// Key is the same for two documents of one RepoSync, of one generation, only if
-	// they are equal, and so are their places. "": not known.
+	// Key is the same for two documents only if they are equal, and so are their
+	// places. "": not known.
 	Key string
 	// Collides says that another document stands for the same object: neither is
 	// applied, since nobody can say which was meant.

@@ -85,6 +85,7 @@ type Judge struct {
 	mu      sync.Mutex
 	known   map[string]*verdict
 	secrets map[string][]string // digests of the contents that were seen, by name
+	last    map[string]judged   // what the last State came to, by what it rests on
 }
 
 // verdict is what is known of one key.
@@ -97,53 +98,65 @@ type verdict struct {
 // Units or Assemble; what collides is judged too, so that its findings are seen.
 func (j *Judge) State(documents []Document, findings []v1alpha1.Finding) State {
 	s := State{Documents: documents, Findings: findings, Region: j.Region, Provider: j.Render.Provider}
-	known := inputsOf(documents)
+	known, last := inputsOf(documents), j.recent()
+	now := make(map[string]judged, len(documents))
 	for _, d := range documents {
 		if d.Workspace == nil {
 			continue
 		}
-		if d.Workspace.Namespace == "" {
-			d.Workspace.Namespace = defaultNamespace
-		}
-		w := j.workspace(d, known)
-		s.Verdicts = append(s.Verdicts, w.findings()...)
-		s.Workspaces = append(s.Workspaces, w)
+		w := j.recall(d, known, last, now)
+		s.Verdicts = append(s.Verdicts, w.findings...)
+		s.Workspaces = append(s.Workspaces, w.Workspace)
 	}
+	j.remember(now)
 	return s
 }
 
-// inputs are what Workspaces may refer to, by name; they share one namespace.
-type inputs struct {
-	configs map[string]map[string]string
-	pools   map[string]*v1alpha1.GPUNodePoolSpec
-	secrets map[string]string   // digests of their content
-	claims  map[string][]string // their access modes
-	all     map[string]bool     // kind/name
-}
+// inputs are what Workspaces may refer to, by kind/name; they share one
+// namespace.
+type inputs map[string]Document
 
 func inputsOf(documents []Document) inputs {
-	i := inputs{
-		configs: map[string]map[string]string{}, pools: map[string]*v1alpha1.GPUNodePoolSpec{},
-		secrets: map[string]string{}, claims: map[string][]string{}, all: map[string]bool{},
-	}
+	i := inputs{}
 	for _, d := range documents {
-		switch {
-		case d.Pool != nil:
-			i.pools[d.Pool.Name] = &d.Pool.Spec
-		case d.Input != nil:
-			name := d.Input.GetName()
-			i.all[d.Input.GetKind()+"/"+name] = true
-			switch d.Input.GetKind() {
-			case "ConfigMap":
-				i.configs[name] = dataOf(d.Input)
-			case "Secret":
-				i.secrets[name] = check.Sum(d.Input.Object["type"], d.Input.Object["data"], d.Input.Object["stringData"])
-			case "PersistentVolumeClaim":
-				i.claims[name], _, _ = unstructured.NestedStringSlice(d.Input.Object, "spec", "accessModes")
-			}
+		if d.Pool != nil || d.Input != nil {
+			i[d.Kind()+"/"+d.ObjectName()] = d
 		}
 	}
 	return i
+}
+
+func (i inputs) configMap(name string) map[string]string {
+	if d, ok := i["ConfigMap/"+name]; ok {
+		return dataOf(d.Input)
+	}
+	return nil
+}
+
+func (i inputs) pool(name string) *v1alpha1.GPUNodePoolSpec {
+	if d, ok := i[v1alpha1.GPUNodePoolKind+"/"+name]; ok {
+		return &d.Pool.Spec
+	}
+	return nil
+}
+
+// accessModes of a claim.
+func (i inputs) accessModes(claim string) []string {
+	d, ok := i["PersistentVolumeClaim/"+claim]
+	if !ok {
+		return nil
+	}
+	modes, _, _ := unstructured.NestedStringSlice(d.Input.Object, "spec", "accessModes")
+	return modes
+}
+
+// secret is a digest of a Secret's content.
+func (i inputs) secret(name string) (string, bool) {
+	d, ok := i["Secret/"+name]
+	if !ok {
+		return "", false
+	}
+	return check.Sum(d.Input.Object["type"], d.Input.Object["data"], d.Input.Object["stringData"]), true
 }
 
 // dataOf is never nil: an empty ConfigMap is there.
@@ -158,14 +171,14 @@ func dataOf(configMap *unstructured.Unstructured) map[string]string {
 func (j *Judge) workspace(d Document, known inputs) Workspace {
 	w := Workspace{Document: d, ConfigMaps: map[string]map[string]string{}}
 	for _, name := range d.Workspace.Spec.ConfigMaps() {
-		if data := known.configs[name]; data != nil {
+		if data := known.configMap(name); data != nil {
 			w.ConfigMaps[name] = data
 		}
 	}
 	w.Missing = missing(&d.Workspace.Spec, known)
-	pool := known.pools[d.Workspace.Spec.Resource.NodePool]
+	pool := known.pool(d.Workspace.Spec.Resource.NodePool)
 	w.Versions = j.versions(&d.Workspace.Spec, known)
-	w.claimModes = known.claims[d.Workspace.Spec.CacheClaim()]
+	w.claimModes = known.accessModes(d.Workspace.Spec.CacheClaim())
 	w.Key = check.Sum(d.Workspace.Namespace, d.Workspace.Name, d.Workspace.Spec, w.ConfigMaps, pool, w.Versions, w.claimModes, j.Region, j.Render)
 	v := j.verdict(w, pool)
 	w.Assessment, w.render = place(v.assessment, d), v.render
@@ -180,7 +193,7 @@ func (j *Judge) versions(spec *v1alpha1.WorkspaceSpec, known inputs) map[string]
 	defer j.mu.Unlock()
 	versions := map[string]string{}
 	for _, name := range spec.Secrets() {
-		digest, ok := known.secrets[name]
+		digest, ok := known.secret(name)
 		if !ok {
 			continue
 		}
@@ -197,8 +210,8 @@ func (j *Judge) versions(spec *v1alpha1.WorkspaceSpec, known inputs) map[string]
 	return versions
 }
 
-// missing lists the inputs that Git does not hold.
-func missing(spec *v1alpha1.WorkspaceSpec, known inputs) []string {
+// named lists the inputs that a Workspace names, by kind/name.
+func named(spec *v1alpha1.WorkspaceSpec) []string {
 	named := []string{"PersistentVolumeClaim/" + spec.CacheClaim()}
 	for _, c := range spec.ConfigMaps() {
 		named = append(named, "ConfigMap/"+c)
@@ -209,9 +222,14 @@ func missing(spec *v1alpha1.WorkspaceSpec, known inputs) []string {
 	if t := spec.Tuning; t != nil {
 		named = append(named, "PersistentVolumeClaim/"+t.Input.Claim, "PersistentVolumeClaim/"+t.Output.Claim)
 	}
+	return slices.DeleteFunc(named, func(n string) bool { return strings.HasSuffix(n, "/") })
+}
+
+// missing lists the inputs that Git does not hold.
+func missing(spec *v1alpha1.WorkspaceSpec, known inputs) []string {
 	var list []string
-	for _, n := range named {
-		if !strings.HasSuffix(n, "/") && !known.all[n] && !slices.Contains(list, n) {
+	for _, n := range named(spec) {
+		if _, ok := known[n]; !ok && !slices.Contains(list, n) {
 			list = append(list, n)
 		}
 	}

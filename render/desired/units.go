@@ -6,15 +6,16 @@ import (
 	"strconv"
 
 	"github.com/espalier-dev/espalier/render/build"
+	"github.com/espalier-dev/espalier/render/check"
 	repolayout "github.com/espalier-dev/espalier/repo-layout"
 	"github.com/espalier-dev/espalier/repo-layout/v1alpha1"
 )
 
-// Memory keeps what units were assembled to, for one generation of a RepoSync: a
-// unit that another revision leaves as it is, is not assembled again. The zero
-// value remembers nothing yet. It belongs to one goroutine.
+// Memory keeps what units were assembled to: a unit that another revision leaves
+// as it is, is not assembled again. The zero value remembers nothing yet. It
+// belongs to one goroutine.
 type Memory struct {
-	units map[string]assembly // by build.Unit.Key
+	units map[string]assembly // by key of the unit and what a RepoSync makes of it
 }
 
 // Units assembles what units of a build want. The findings are those of the
@@ -24,13 +25,15 @@ func (m *Memory) Units(sync *v1alpha1.RepoSync, units []build.Unit) ([]Document,
 	var all assembly
 	var findings []v1alpha1.Finding
 	now := make(map[string]assembly, len(units))
+	settled := settling(sync)
 	for _, u := range units {
-		a, known := m.units[u.Key]
+		key := settled + u.Key
+		a, known := m.units[key]
 		if !known || u.Key == "" {
-			a = assembleUnit(sync, u)
+			a = assembleUnit(sync, u, key)
 		}
 		if u.Key != "" {
-			now[u.Key] = a
+			now[key] = a
 		}
 		findings = append(findings, u.Findings...)
 		all.documents = append(all.documents, a.documents...)
@@ -48,13 +51,21 @@ func Units(sync *v1alpha1.RepoSync, units []build.Unit) ([]Document, []v1alpha1.
 	return new(Memory).Units(sync, units)
 }
 
-func assembleUnit(sync *v1alpha1.RepoSync, u build.Unit) assembly {
+// settling identifies what a RepoSync makes of documents.
+func settling(sync *v1alpha1.RepoSync) string {
+	if sync == nil {
+		return "-/"
+	}
+	return check.Sum(sync.Namespace, sync.Name, Target(sync), sync.Spec.Substitutions) + "/"
+}
+
+func assembleUnit(sync *v1alpha1.RepoSync, u build.Unit, key string) assembly {
 	var a assembly
 	for i, o := range u.Objects {
 		decoded, problems := o.Decode()
 		d := Document{Decoded: copyOf(decoded), Position: o, Unit: u.Path, Name: o.String()}
 		if u.Key != "" {
-			d.Key = u.Key + "/" + strconv.Itoa(i)
+			d.Key = key + "/" + strconv.Itoa(i)
 		}
 		a.add(sync, d, problems)
 	}

@@ -1,0 +1,73 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package desired
+
+import (
+	"strings"
+
+	"github.com/espalier-dev/espalier/repo-layout/v1alpha1"
+)
+
+// judged is a Workspace with its findings in the lines of its file.
+type judged struct {
+	Workspace
+	findings []v1alpha1.Finding
+}
+
+// recent is what the last State came to. It is not changed any more.
+func (j *Judge) recent() map[string]judged {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	return j.last
+}
+
+func (j *Judge) remember(now map[string]judged) {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	j.last = now
+}
+
+// recall judges a Workspace, or takes what it came to in the last State where the
+// document and all that it names are the same.
+func (j *Judge) recall(d Document, known inputs, last, now map[string]judged) judged {
+	if d.Workspace.Namespace == "" {
+		d.Workspace.Namespace = defaultNamespace
+	}
+	key := restsOn(d, known)
+	w, ok := last[key]
+	if !ok || key == "" {
+		w.Workspace = j.workspace(d, known)
+		w.findings = w.Workspace.findings()
+	}
+	if key != "" {
+		now[key] = w
+	}
+	w.Document = d // it may collide with others now
+	return w
+}
+
+// restsOn identifies a document and everything that it names; "" where that is
+// not known.
+func restsOn(d Document, known inputs) string {
+	if d.Key == "" {
+		return ""
+	}
+	var b strings.Builder
+	b.WriteString(d.Key)
+	inputs := named(&d.Workspace.Spec)
+	if p := d.Workspace.Spec.Resource.NodePool; p != "" {
+		inputs = append(inputs, v1alpha1.GPUNodePoolKind+"/"+p)
+	}
+	for _, name := range inputs {
+		b.WriteString(" ")
+		in, ok := known[name]
+		if !ok {
+			continue
+		}
+		if in.Key == "" {
+			return ""
+		}
+		b.WriteString(in.Key)
+	}
+	return b.String()
+}

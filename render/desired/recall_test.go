@@ -1,0 +1,79 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package desired_test
+
+import (
+	"fmt"
+	"maps"
+	"math/rand/v2"
+	"strings"
+	"testing"
+	"testing/fstest"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/espalier-dev/espalier/render/build"
+	"github.com/espalier-dev/espalier/render/desired"
+	"github.com/espalier-dev/espalier/repo-layout/v1alpha1"
+)
+
+// telling is all that a state says, to compare.
+func telling(s desired.State) string {
+	var b strings.Builder
+	for _, d := range s.Documents {
+		fmt.Fprintf(&b, "%s %s in %s, collides %t\n", d.Kind(), d.ObjectName(), d.Unit, d.Collides)
+	}
+	for _, w := range s.Workspaces {
+		fmt.Fprintf(&b, "%s/%s %s missing %v, config %v, %+v\n", w.Workspace.Namespace, w.Workspace.Name, w.Key, w.Missing, w.ConfigMaps, w.Workspace.Spec.Resource)
+	}
+	for _, f := range s.All() {
+		fmt.Fprintf(&b, "%+v\n", f)
+	}
+	return b.String()
+}
+
+// TestRemembering: over a random history a Memory and a Judge that remember the
+// revision before say what new ones say, also when what a Workspace names changes
+// and the Workspace does not, and when the RepoSync does.
+func TestRemembering(t *testing.T) {
+	random := rand.New(rand.NewPCG(1, 2))
+	pick := func(from ...string) string { return from[random.IntN(len(from))] }
+	tree, cache, judge := fstest.MapFS{}, build.NewCache(build.CacheLimits{}), newJudge()
+	var memory desired.Memory
+	for step := range 60 {
+		switch random.IntN(6) {
+		case 0:
+			text := strings.ReplaceAll(serving, "NAME", pick("a", "b"))
+			tree[pick("a.yaml", "b.yaml")] = file(strings.Replace(text, "preset:", "config: "+pick("one", "two")+"\n    preset:", 1))
+		case 1:
+			tree[pick("one.yaml", "other.yaml")] = file("apiVersion: v1\nkind: ConfigMap\nmetadata: {name: " + pick("one", "two") +
+				"}\ndata:\n  inference_config.yaml: |\n    vllm: {max-num-seqs: " + pick("16", "32", "none") + "}\n")
+		case 2:
+			tree["pool.yaml"] = file("apiVersion: espalier.dev/v1alpha1\nkind: GPUNodePool\nmetadata: {name: shared}\nspec:\n  provider: aks\n  candidates: [{instanceType: " +
+				pick("Standard_NC24ads_A100_v4", "Standard_NC48ads_A100_v4") + "}]\n  replicas: 1\n")
+		case 3:
+			tree["c.yaml"] = file(strings.Replace(strings.ReplaceAll(serving, "NAME", "c"), "instanceType: Standard_NC24ads_A100_v4", "nodePool: shared", 1))
+		case 4:
+			tree["old.yaml"] = file(retired)
+		case 5:
+			for name := range maps.Keys(maps.Clone(tree)) {
+				if random.IntN(4) == 0 {
+					delete(tree, name)
+				}
+			}
+		}
+		sync := team(func(s *v1alpha1.RepoSync) {
+			if step%7 == 0 {
+				s.Spec.Substitutions = map[string]string{"Standard_NC6s_v3": "Standard_NC4as_T4_v3"}
+			}
+		})
+		units, err := cache.Build(t.Context(), tree, ".", build.DefaultLimits())
+		if err != nil {
+			t.Fatal(err)
+		}
+		got := telling(judge.State(memory.Units(sync, units)))
+		if diff := cmp.Diff(telling(state(t, newJudge(), sync, tree)), got); diff != "" {
+			t.Fatalf("step %d: what is remembered is not what is there (-fresh +remembered):\n%s", step, diff)
+		}
+	}
+}
