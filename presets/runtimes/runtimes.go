@@ -51,7 +51,7 @@ type Runtime struct {
 	Sources []string
 }
 
-//go:embed pins.yaml arguments vllm axolotl
+//go:embed pins.yaml arguments schemas vllm axolotl
 var files embed.FS
 
 // pin is an entry of pins.yaml.
