@@ -182,6 +182,12 @@ func TestWorkspace(t *testing.T) {
 				w.Spec.Tuning.Input.URLs = []string{"https://a.example.com/x.parquet", "https://b.example.com/x.parquet", "https://c.example.com/y", "https://d.example.com/"}
 			}), refused: true, findings: []string{"error InputInvalid", "error InputInvalid", "error InputInvalid"},
 		},
+		"Checksums": {
+			reason: "the fetcher would refuse a wrong one on a paid node", workspace: tuning("Standard_NC4as_T4_v3", func(w *v1alpha1.Workspace) {
+				sum := strings.Repeat("0a", 32)
+				w.Spec.Tuning.Input.URLs = []string{"https://a.example.com/a.jsonl#sha256=" + sum, "https://a.example.com/b.jsonl#" + sum, "https://a.example.com/c.jsonl#sha256=0a"}
+			}), refused: true, findings: []string{"error InputInvalid", "error InputInvalid"}, says: []string{"64 hexadecimal digits"},
+		},
 		"TuningOnTwoNodes": {
 			reason: "a run takes one node", workspace: tuning("Standard_NC4as_T4_v3", func(w *v1alpha1.Workspace) { w.Spec.Resource.Count = 2 }), refused: true,
 			findings: []string{"error NodesUnsupported"},

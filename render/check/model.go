@@ -5,6 +5,7 @@ package check
 import (
 	"net/url"
 	"path"
+	"regexp"
 	"slices"
 	"strings"
 
@@ -76,7 +77,7 @@ func (c *checker) configuration() {
 		return
 	}
 	if t != nil {
-		training, problems := settings.ParseTraining(config, t.Method, field)
+		training, problems := settings.ParseTraining(config, c.out.Runtime, t.Method, field)
 		c.out.Training = training
 		for _, p := range problems {
 			c.out.Findings = append(c.out.Findings, c.place(p))
@@ -230,10 +231,16 @@ func (c *checker) data() {
 			c.refuse(InputInvalid, field, "%s: the end of the name does not say what it holds; known are %s", name, strings.Join(extensions(), ", "))
 		case seen[name]:
 			c.refuse(InputInvalid, field, "another address names a file %s too", name)
+		case !checksum.MatchString(address):
+			c.refuse(InputInvalid, field, "%s: after # there can only be the checksum of the file: sha256= and 64 hexadecimal digits", name)
 		}
 		seen[name] = true
 	}
 }
+
+// checksum matches an address without a fragment, or with one that `espalier
+// data fetch` holds the file to.
+var checksum = regexp.MustCompile(`(?i)^[^#]*(#sha256=[0-9a-f]{64})?$`)
 
 // FileName is the name that a downloaded file gets: the last part of the path.
 // It is "" where that is no plain name.

@@ -140,6 +140,17 @@ func (t *training) saveSteps(s section, key string) {
 	}
 }
 
+func (t *training) savesPerEpoch(s section, key string) {
+	n, ok := s.whole(key, 1, 1000)
+	switch _, steps := t.Axolotl["save_steps"]; {
+	case !ok:
+	case steps:
+		s.refuse(key, "save_steps says it too: give one of them")
+	default:
+		t.Axolotl[key] = n
+	}
+}
+
 func (t *training) optimizer(s section, key string) {
 	name, ok := s.text(key, "adamw_torch", "adamw_torch_fused", "adamw_hf", "adamw_bnb_8bit", "adamw_8bit",
 		"paged_adamw_8bit", "paged_adamw_32bit")

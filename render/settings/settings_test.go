@@ -140,7 +140,7 @@ training_config:
 `
 
 func TestKaitoDefaults(t *testing.T) {
-	got, problems := settings.ParseTraining(map[string]string{settings.TrainingKey: kaitoDefaults}, v1alpha1.QLoRA, "f")
+	got, problems := settings.ParseTraining(map[string]string{settings.TrainingKey: kaitoDefaults}, axolotl(), v1alpha1.QLoRA, "f")
 	expect(t, "KAITO's own defaults are accepted", []string{"without effect here: DataCollator.mlm"}, problems)
 	if finding.HasError(problems) || got.Rank != 8 || got.MicroBatch != 1 || got.Axolotl["lora_alpha"] != 8 || got.Axolotl["val_set_size"] != 0.0 {
 		t.Errorf("got %+v", got)
@@ -183,7 +183,7 @@ func TestTraining(t *testing.T) {
 				method = v1alpha1.QLoRA
 			}
 			config := "training_config:\n  " + tc.config + "\n"
-			got, problems := settings.ParseTraining(map[string]string{settings.TrainingKey: config}, method, "f")
+			got, problems := settings.ParseTraining(map[string]string{settings.TrainingKey: config}, axolotl(), method, "f")
 			expect(t, tc.reason, tc.problems, problems)
 			if tc.want == nil {
 				return
@@ -215,7 +215,7 @@ func FuzzTraining(f *testing.F) {
 	f.Add(kaitoDefaults)
 	f.Add("training_config: {LoraConfig: {r: 1e999}}")
 	f.Fuzz(func(t *testing.T, config string) {
-		s, problems := settings.ParseTraining(map[string]string{settings.TrainingKey: config}, v1alpha1.QLoRA, "f")
+		s, problems := settings.ParseTraining(map[string]string{settings.TrainingKey: config}, axolotl(), v1alpha1.QLoRA, "f")
 		if !finding.HasError(problems) && (s.Rank < 1 || s.MicroBatch < 1 || s.SequenceLength < 1) {
 			t.Errorf("accepted %+v", s)
 		}

@@ -8,6 +8,7 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/espalier-dev/espalier/presets/runtimes"
 	"github.com/espalier-dev/espalier/repo-layout/finding"
 	"github.com/espalier-dev/espalier/repo-layout/v1alpha1"
 )
@@ -68,6 +69,9 @@ type training struct {
 // reader handles one key of a section.
 type reader func(t *training, s section, key string)
 
+// schedulers are those of transformers that take no arguments of their own.
+var schedulers = []string{"linear", "cosine", "constant", "constant_with_warmup", "cosine_with_restarts", "polynomial"}
+
 // sections of training_config.yaml and what their keys become. A key that is
 // in none of them is a problem.
 var sections = map[string]map[string]reader{
@@ -97,7 +101,7 @@ var sections = map[string]map[string]reader{
 		"per_device_eval_batch_size":  whole("eval_batch_size", 1, 1024),
 		"gradient_accumulation_steps": whole("gradient_accumulation_steps", 1, 4096),
 		"learning_rate":               number("learning_rate", 1e-9, 1),
-		"lr_scheduler_type":           text("lr_scheduler", "linear", "cosine", "constant", "constant_with_warmup", "cosine_with_restarts", "polynomial"),
+		"lr_scheduler_type":           text("lr_scheduler", schedulers...),
 		"warmup_steps":                (*training).warmupSteps,
 		"warmup_ratio":                (*training).warmupRatio,
 		"weight_decay":                number("weight_decay", 0, 1),
@@ -151,26 +155,30 @@ var withoutEffect = map[string]string{
 	"DatasetConfig.response_column":             "KAITO never reads it; data holds conversations (messages_column)",
 }
 
-// ParseTraining reads training_config.yaml. field is the field of the
-// Workspace that names the ConfigMap, for problems.
-func ParseTraining(data map[string]string, method v1alpha1.TuningMethod, field string) (Training, []finding.Problem) {
+// ParseTraining reads training_config.yaml for a version of Axolotl: KAITO's
+// sections below training_config, Axolotl's own keys below axolotl. field is the
+// field of the Workspace that names the ConfigMap, for problems.
+func ParseTraining(data map[string]string, r runtimes.Runtime, method v1alpha1.TuningMethod, field string) (Training, []finding.Problem) {
 	doc, problems := document(data, TrainingKey, field)
 	if problems != nil {
 		return DefaultTraining(), problems
 	}
 	t := training{Training: DefaultTraining(), method: method, field: field}
 	for _, key := range slices.Sorted(maps.Keys(doc.tree)) {
-		if key != "training_config" {
-			t.problem("%.60s is not known: sections go below training_config", key)
+		if key != "training_config" && key != axolotlSection {
+			t.problem("%.60s is not known: sections go below training_config, Axolotl's own keys below axolotl", key)
 		}
 	}
 	config, ok := doc.tree["training_config"].(map[string]any)
-	if !ok {
-		t.problem("training_config is missing, or no mapping of sections")
+	if _, own := doc.tree[axolotlSection]; !ok && !own {
+		t.problem("there is neither training_config, a mapping of sections, nor axolotl, a mapping of keys")
+	} else if doc.tree["training_config"] != nil && !ok {
+		t.problem("training_config is no mapping of sections")
 	}
 	for _, name := range slices.Sorted(maps.Keys(config)) {
 		t.section(name, config[name])
 	}
+	t.axolotl(doc, config, r)
 	if len(t.ignored) > 0 {
 		t.problems = append(t.problems, finding.Warningf(ConfigIgnored, field, "%s: without effect here: %s", TrainingKey, strings.Join(t.ignored, "; ")))
 	}
