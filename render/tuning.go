@@ -9,6 +9,7 @@ import (
 
 	"sigs.k8s.io/yaml"
 
+	"github.com/espalier-dev/espalier/presets/runtimes"
 	"github.com/espalier-dev/espalier/render/check"
 	"github.com/espalier-dev/espalier/repo-layout/v1alpha1"
 
@@ -35,7 +36,7 @@ func (j job) tuning(l *layer) error {
 		"data":     object{"axolotl.yaml": config},
 	})
 	train := object{"name": "train", "image": j.Assessment.Resolved.Image, "resources": j.gpus()}
-	set(train, "env", j.token(t.AccessSecret))
+	train["env"] = append(j.token(t.AccessSecret), object{"name": "RUN_OUTPUT", "value": j.outputFolder()})
 	volumes := []any{
 		object{"name": "config", "configMap": object{"name": j.name + "-config"}},
 		object{"name": "work", "persistentVolumeClaim": object{"claimName": j.name + "-work"}},
@@ -180,7 +181,7 @@ func (j job) axolotl() (string, error) {
 	half := j.Candidate.Fit.DType == "float16"
 	config["bf16"], config["fp16"] = !half, half
 	if a.Resolved.ModelRevision != "" {
-		config["revision_of_model"] = a.Resolved.ModelRevision
+		config["model_revision"] = a.Resolved.ModelRevision
 	}
 	if len(a.Training.Targets) > 0 {
 		config["lora_target_modules"] = a.Training.Targets
@@ -191,10 +192,26 @@ func (j job) axolotl() (string, error) {
 		config[name] = value
 	}
 	text, err := yaml.Marshal(config)
+	if err == nil {
+		err = valid(a.Runtime.Schema(), text)
+	}
 	if err != nil {
 		return "", fmt.Errorf("writing axolotl.yaml: %w", err)
 	}
 	return string(text), nil
+}
+
+// valid holds the file as written to the trainer's own schema, where this
+// version's is known: what Axolotl would refuse, it would refuse on a paid node.
+func valid(schema *runtimes.Schema, text []byte) error {
+	if schema == nil {
+		return nil
+	}
+	var file map[string]any
+	if err := yaml.Unmarshal(text, &file); err != nil {
+		return err
+	}
+	return schema.Validate(file)
 }
 
 // datasets names the files by type where their names say it; a folder from a

@@ -172,7 +172,8 @@ type TuningSpec struct {
 	// Output is where the adapter goes.
 	Output DataDestination `json:"output"`
 	// Config names a ConfigMap whose key training_config.yaml holds the
-	// training configuration. Empty: the defaults of the method.
+	// training configuration: KAITO's sections below training_config, Axolotl's
+	// own keys below axolotl. Empty: the defaults of the method.
 	Config string `json:"config,omitempty"`
 }
 
@@ -180,7 +181,8 @@ type TuningSpec struct {
 //
 // +kubebuilder:validation:XValidation:rule="[has(self.urls), has(self.claim), has(self.image)].filter(x, x).size() == 1",message="exactly one of urls, claim and image is required"
 type DataSource struct {
-	// URLs are downloaded over HTTP(S).
+	// URLs are downloaded over HTTP(S). #sha256= and 64 hex digits at the end
+	// demand the content of the file.
 	// +kubebuilder:validation:MinItems=1
 	// +kubebuilder:validation:MaxItems=64
 	URLs []string `json:"urls,omitempty"`
