@@ -11,6 +11,7 @@ import (
 	"os"
 	"path"
 	"path/filepath"
+	"slices"
 
 	"github.com/espalier-dev/espalier/render/build"
 	repolayout "github.com/espalier-dev/espalier/repo-layout"
@@ -26,7 +27,7 @@ type foundSync struct {
 }
 
 // errSeveralSyncs says that the tree does not tell which RepoSync to go by.
-var errSeveralSyncs = errors.New("several RepoSyncs are in the tree: name one with --sync FILE")
+var errSeveralSyncs = errors.New("several RepoSyncs are in the tree")
 
 // syncOf returns the RepoSync of --sync, else the one of the tree that syncs the
 // target, else none. Files outside of a repository have no tree around them.
@@ -56,7 +57,18 @@ func findSync(tree fs.FS, rel string) (foundSync, error) {
 	case len(found) == 1:
 		return foundSync{sync: found[0]}, nil
 	}
-	return foundSync{}, errSeveralSyncs
+	return foundSync{}, fmt.Errorf("%w, which follow %s: give a path within one of these, or name a RepoSync with --sync FILE",
+		errSeveralSyncs, listed(pathsOf(found), 5))
+}
+
+// pathsOf are the paths that RepoSyncs follow, each once.
+func pathsOf(syncs []*v1alpha1.RepoSync) []string {
+	var paths []string
+	for _, s := range syncs {
+		paths = append(paths, path.Join(s.Spec.Path, ".")) // "" is the root, "."
+	}
+	slices.Sort(paths)
+	return slices.Compact(paths)
 }
 
 // readSync reads the file that --sync names.

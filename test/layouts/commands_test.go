@@ -16,17 +16,18 @@ func TestCommands(t *testing.T) {
 	for name, tc := range map[string]struct {
 		page     string
 		headings []string
-		says     string // of the last command
+		says     string // by one of the commands
 	}{
 		"README":          {"README.md", []string{"## First repository"}, "kind: Deployment"},
-		"FirstRepository": {"docs/first-repository.md", []string{"## 1. Write it", "## 3. Ask before you push"}, "kind: Deployment"},
+		"FirstRepository": {"docs/first-repository.md", []string{"## 1. Write it", "## 3. Ask before you push"}, "nothing changes: 2 workspaces"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			text, err := os.ReadFile(filepath.Join("../..", tc.page))
 			if err != nil {
 				t.Fatal(err)
 			}
-			script := "set -euo pipefail\nexport PATH=" + filepath.Dir(espalier) + ":$PATH\n"
+			script := "set -euo pipefail\nexport PATH=" + filepath.Dir(espalier) + ":$PATH\n" +
+				"export GIT_AUTHOR_NAME=N GIT_AUTHOR_EMAIL=n@example.com GIT_COMMITTER_NAME=N GIT_COMMITTER_EMAIL=n@example.com\n"
 			for _, h := range tc.headings {
 				script += commands(t, string(text), h)
 			}

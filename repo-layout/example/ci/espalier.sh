@@ -34,6 +34,7 @@ for sync in "${folder}"clusters/*/reposync.yaml; do
   cluster=$(dirname "$sync")
   echo "== $cluster" >&2
   judge validate "$cluster/workspaces" --sync "$sync" >&2
+  printf '## `%s`\n\n' "$cluster"
   judge plan --repo . --base "$base" --head "$head" --sync "$sync" -o markdown
 done
 exit "$worst"
