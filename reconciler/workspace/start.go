@@ -9,6 +9,7 @@ import (
 	"time"
 
 	appsv1 "k8s.io/api/apps/v1"
+	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/utils/ptr"
 
@@ -99,10 +100,10 @@ func (r *Reconciler) resume(ctx context.Context, p *pass) error {
 // of a Secret, an object that the API server refuses (cause). Nodes that exist
 // or are shared are not its own to give back: there it stops nothing.
 func (r *Reconciler) limitStart(ctx context.Context, p *pass, cause error) error {
-	if p.stopped() || p.pool == nil && cause != nil {
-		return nil
-	}
-	if r.StartLimit <= 0 || !p.paysForNodes() || !p.poolReady() || p.wantsNothing() {
+	switch {
+	case p.stopped(), p.unread(cause):
+		return nil // the record is kept: what is not read is not judged
+	case r.StartLimit <= 0 || !p.paysForNodes() || !p.poolReady() || p.wantsNothing():
 		p.ws.Status.Start = nil
 		return nil
 	}
@@ -125,6 +126,9 @@ func (r *Reconciler) limitStart(ctx context.Context, p *pass, cause error) error
 	}
 	return nil
 }
+
+// unread says that an error may have kept the pass from seeing the pool.
+func (p *pass) unread(cause error) bool { return p.pool == nil && cause != nil }
 
 // wantsNothing says that no pod is to run.
 func (p *pass) wantsNothing() bool {
@@ -168,16 +172,22 @@ func (r *Reconciler) seeStart(ctx context.Context, p *pass) (seenStart, error) {
 	if err != nil {
 		return seen, err
 	}
+	seen.look(pods)
+	return seen, nil
+}
+
+// look judges a workload by its pods: one whose container crashed and came back
+// runs, and has not started.
+func (s *seenStart) look(pods []corev1.Pod) {
 	crashed := false
 	for i := range pods {
 		for _, c := range containersOf(&pods[i]) {
-			seen.runs = seen.runs || c.State.Running != nil
+			s.runs = s.runs || c.State.Running != nil
 			crashed = crashed || c.RestartCount > 0
 		}
 	}
-	seen.why = troubleAmong(pods)
-	seen.started = seen.runs && seen.why == "" && !crashed
-	return seen, nil
+	s.why = troubleAmong(pods)
+	s.started = s.runs && s.why == "" && !crashed
 }
 
 // hasWorked says that a Deployment answers, or has answered as it is now: one
