@@ -55,7 +55,9 @@ func TestLockedModel(t *testing.T) {
 	team := newTeam(t, "locked")
 	files := lockedFiles()
 	push(t, team, files, "models: serve a model of our own")
-	apply(t, team, team.RepoSync(nil))
+	sync := team.RepoSync(nil)
+	sync.Spec.Path = "models"
+	apply(t, team, sync)
 	waits(t, team, v1alpha1.ReasonInputMissing)
 	if got := agentPools(team); len(got) != 0 {
 		t.Errorf("nodes were bought for a model that nobody can size: %v", got)
