@@ -56,7 +56,7 @@ func (f *fetcher) attempt(ctx context.Context, t target) (reached int64, err err
 
 // openPart opens the partial file at its end.
 func (f *fetcher) openPart(t target) (*os.File, int64, error) {
-	part, err := os.OpenFile(f.partPath(t), os.O_CREATE|os.O_WRONLY, 0o644) //nolint:gosec // the trainer reads it, as another user
+	part, err := os.OpenFile(f.partPath(t), os.O_CREATE|os.O_WRONLY, 0o644) // the trainer reads it, as another user
 	if err != nil {
 		return nil, 0, &diskError{err}
 	}
