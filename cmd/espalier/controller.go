@@ -13,8 +13,10 @@ import (
 	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/types"
 	clientgoscheme "k8s.io/client-go/kubernetes/scheme"
+	"k8s.io/utils/ptr"
 	ctrl "sigs.k8s.io/controller-runtime"
 	"sigs.k8s.io/controller-runtime/pkg/client"
+	ctrlconfig "sigs.k8s.io/controller-runtime/pkg/config"
 	"sigs.k8s.io/controller-runtime/pkg/healthz"
 	"sigs.k8s.io/controller-runtime/pkg/log/zap"
 	"sigs.k8s.io/controller-runtime/pkg/metrics/server"
@@ -58,6 +60,11 @@ func runController(ctx context.Context, o controllerOptions) error {
 		Metrics:                 server.Options{BindAddress: o.MetricsAddr},
 		HealthProbeBindAddress:  o.HealthAddr,
 		GracefulShutdownTimeout: &o.GracefulStop,
+		// The priority queue of controller-runtime 0.24.1 can deadlock when it is
+		// shut down while an item is handed out: SIGTERM then takes all of
+		// --graceful-stop and ends with an error (controller-runtime#3538, mended
+		// by #3540). The plain queue does not.
+		Controller: ctrlconfig.Controller{UsePriorityQueue: ptr.To(false)},
 	}
 	o.Leader.apply(&options)
 	mgr, err := ctrl.NewManager(config, options)

@@ -37,6 +37,10 @@ func BuildEspalier(ctx context.Context, out io.Writer) (string, error) {
 	return binary, nil
 }
 
+// lateEnd is when a controller that was asked to end is taken to hang. It is less
+// than the controller's own --graceful-stop, and a healthy one takes a second.
+const lateEnd = 15 * time.Second
+
 // Controller is a running `espalier controller`.
 type Controller struct {
 	stand  *Stand
@@ -142,6 +146,9 @@ func (c *Controller) end(signal syscall.Signal) error {
 	if err := c.cmd.Process.Signal(signal); err != nil && !errors.Is(err, os.ErrProcessDone) {
 		return fmt.Errorf("signalling the controller: %w", err)
 	}
+	// One that does not end by itself says where it stands, in its log.
+	late := time.AfterFunc(lateEnd, func() { _ = c.cmd.Process.Signal(syscall.SIGQUIT) })
+	defer late.Stop()
 	err := <-c.exited
 	if signal == syscall.SIGKILL {
 		return nil // that is how it ends
