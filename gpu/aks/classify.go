@@ -36,24 +36,24 @@ const notAllowed = "OperationNotAllowed"
 // cues are in the order in which they must be asked, because several texts
 // contain each other's words.
 var cues = []cue{
-	{pool.ClassSpotQuota, []string{notAllowed, "QuotaExceeded", "ErrCode_InsufficientVCPUQuota"}, []string{"lowprioritycores"}},
-	{pool.ClassFamilyQuota, []string{notAllowed}, []string{"family cores quota"}},
+	{pool.ClassSpotQuota, []string{notAllowed, "ErrCode_InsufficientVCPUQuota"}, []string{"lowprioritycores"}},
+	{pool.ClassFamilyQuota, []string{notAllowed, "QuotaExceeded"}, []string{"family cores quota"}},
 	{pool.ClassSKU, []string{"SkuNotAvailable"}, nil},
 	{pool.ClassZonalCapacity, []string{"ZonalAllocationFailed"}, nil},
 	{pool.ClassCapacity, []string{"AllocationFailed"}, nil},
 	{pool.ClassZonalCapacity, []string{"OverconstrainedZonalAllocationRequest"}, nil},
 	{pool.ClassCapacity, []string{"OverconstrainedAllocationRequest"}, nil},
-	{pool.ClassRegionQuota, []string{notAllowed, "QuotaExceeded"}, []string{"total regional cores quota"}},
-	{pool.ClassFamilyQuota, []string{"QuotaExceeded", "ErrCode_InsufficientVCPUQuota", "InsufficientVCPUQuota"}, nil},
+	{pool.ClassRegionQuota, []string{notAllowed, "QuotaExceeded"}, []string{"total regional cores quota", "quota limits of core."}},
+	{pool.ClassFamilyQuota, []string{"QuotaExceeded", "ErrCode_InsufficientVCPUQuota"}, nil},
 	{pool.ClassBusy, []string{notAllowed}, []string{"in progress", "another operation", "canceled by a later operation"}},
 	{pool.ClassBusy, []string{"AKSOperationPreempted", "AKSOperationPreemptedByDelete"}, nil},
 	{pool.ClassSubnet, []string{"InsufficientSubnetSize", "SubnetIsFull"}, nil},
 	{pool.ClassSKUSubscription, []string{"VMSizeNotSupported"}, nil},
-	{pool.ClassSKUSubscription, []string{"BadRequest"}, []string{"is not supported for subscription"}},
+	{pool.ClassSKUSubscription, []string{"BadRequest"}, []string{"is not supported for subscription", "is not allowed in your subscription"}},
 	{pool.ClassThrottled, []string{"Throttled", "TooManyRequests", "SubscriptionRequestsThrottled"}, nil},
-	{pool.ClassAuth, []string{"AuthorizationFailed", "RequestDisallowedByPolicy", "LinkedAuthorizationFailed", "InvalidAuthenticationToken"}, nil},
+	{pool.ClassAuth, []string{"AuthorizationFailed", "RequestDisallowedByPolicy", "LinkedAuthorizationFailed"}, nil},
 	{pool.ClassSpec, []string{"InvalidParameter", "BadRequest", "PropertyChangeNotAllowed"}, nil},
-	{pool.ClassTransient, []string{"InternalServerError", "InternalOperationError", "ServerTimeout", "ServiceUnavailable"}, nil},
+	{pool.ClassTransient, []string{"InternalServerError"}, nil},
 }
 
 // wrappers say that something else failed, and carry it in text or details.
@@ -134,8 +134,13 @@ func classify(status int, b body) *pool.Failure {
 			return inner
 		}
 	}
-	f.Quota = quota(b.Message)
 	f.Class = byStatus(status, b.Code, f.Class)
+	switch f.Class {
+	case pool.ClassFamilyQuota, pool.ClassRegionQuota, pool.ClassSpotQuota:
+		f.Quota = quota(b.Message)
+	case pool.ClassThrottled:
+		f.Text = "The cloud throttles requests" // its own text counts seconds: RetryAfter has them
+	}
 	if f.Text == "" {
 		f.Text = strings.TrimSpace("the cloud answered " + strconv.Itoa(status) + " " + http.StatusText(status))
 	}
@@ -204,23 +209,50 @@ func classifyTransport(err error) *pool.Failure {
 }
 
 var (
-	quotaName  = regexp.MustCompile(`approved (.+?) [Qq]uota`)
-	quotaNums  = regexp.MustCompile(`Location: (\w+), Current Limit: (\d+), Current Usage: (\d+), Additional Required: (\d+)`)
+	quotaName  = regexp.MustCompile(`(?i)approved (.+?)(?: cores)? quota`)
+	quotaNums  = regexp.MustCompile(`(?i)location: (\w+), current limit: (\d+), current usage: (\d+), additional required: (\d+)`)
+	quotaOld   = regexp.MustCompile(`(?i)quota limits of core\. maximum allowed: (\d+), current in use: (\d+), additional requested: (\d+)`)
+	quotaAKS   = regexp.MustCompile(`(?i)requested (\d+), remaining (\d+) for family (.+?) for region (\w+)`)
 	quotaLink  = regexp.MustCompile(`https://aka\.ms/\w+`)
 	queryParts = regexp.MustCompile(`(https?://[^\s?"']+)\?[^\s"']*`)
 )
 
-// quota reads the numbers out of a quota text; nil if it has none.
+// askForQuota is where Azure's own texts send people who need more quota.
+const askForQuota = "https://aka.ms/ProdportalCRP"
+
+// quota reads the numbers out of a quota text, Compute's or AKS's own; nil if it
+// has none.
 func quota(text string) *pool.Quota {
-	name, nums := quotaName.FindStringSubmatch(text), quotaNums.FindStringSubmatch(text)
-	if name == nil || nums == nil {
-		return nil
+	q := &pool.Quota{Link: askForQuota}
+	if link := quotaLink.FindString(text); link != "" {
+		q.Link = link
 	}
-	q := &pool.Quota{Family: name[1], Region: nums[1], Link: quotaLink.FindString(text)}
-	q.Limit, _ = strconv.Atoi(nums[2]) // the pattern admits digits only
-	q.Used, _ = strconv.Atoi(nums[3])
-	q.Needed, _ = strconv.Atoi(nums[4])
-	return q
+	name, nums := quotaName.FindStringSubmatch(text), quotaNums.FindStringSubmatch(text)
+	if name != nil && nums != nil {
+		q.Family, q.Region = name[1], nums[1]
+		q.Limit, q.Used, q.Needed = number(nums[2]), number(nums[3]), number(nums[4])
+		q.Left = max(q.Limit-q.Used, 0)
+		return q
+	}
+	if m := quotaOld.FindStringSubmatch(text); m != nil {
+		q.Family, q.Limit, q.Used, q.Needed = "Total Regional", number(m[1]), number(m[2]), number(m[3])
+		q.Left = max(q.Limit-q.Used, 0)
+		return q
+	}
+	if m := quotaAKS.FindStringSubmatch(text); m != nil {
+		q.Needed, q.Left, q.Family, q.Region, q.Partial = number(m[1]), number(m[2]), m[3], m[4], true
+		return q
+	}
+	return nil
+}
+
+// number reads digits; a number that no int holds is 0.
+func number(digits string) int {
+	n, err := strconv.Atoi(digits)
+	if err != nil {
+		return 0
+	}
+	return n
 }
 
 // line makes a text fit for a status: one line, bounded, without the queries of

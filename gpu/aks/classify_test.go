@@ -6,11 +6,14 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"flag"
 	"fmt"
 	"io"
 	"net"
 	"net/http"
 	"net/url"
+	"os"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -18,8 +21,10 @@ import (
 	"github.com/Azure/azure-sdk-for-go/sdk/azcore/runtime"
 	"github.com/Azure/azure-sdk-for-go/sdk/resourcemanager/containerservice/armcontainerservice/v8"
 	"github.com/google/go-cmp/cmp"
+	"sigs.k8s.io/yaml"
 
 	"github.com/espalier-dev/espalier/gpu/pool"
+	"github.com/espalier-dev/espalier/repo-layout/v1alpha1"
 )
 
 var testNow = time.Date(2026, 1, 5, 9, 0, 0, 0, time.UTC)
@@ -37,12 +42,10 @@ func response(status int, header map[string]string, body string) error {
 }
 
 const (
-	textFamily = "Operation could not be completed as it results in exceeding approved standardNCADSA100v4Family Cores quota. Additional details - Deployment Model: Resource Manager, Location: westus3, Current Limit: 24, Current Usage: 24, Additional Required: 24, (Minimum) New Limit Required: 48. Submit a request for Quota increase at https://aka.ms/ProdportalCRP"
-	textRegion = "Operation could not be completed as it results in exceeding approved Total Regional Cores quota. Additional details - Deployment Model: Resource Manager, Location: eastus, Current Limit: 10, Current Usage: 8, Additional Required: 24, (Minimum) New Limit Required: 32. Submit a request for Quota increase at https://aka.ms/ProdportalCRP"
-	textSpot   = "Operation could not be completed as it results in exceeding approved LowPriorityCores quota. Additional details - Deployment Model: Resource Manager, Location: eastus, Current Limit: 3, Current Usage: 0, Additional Required: 4, (Minimum) New Limit Required: 4. Submit a request for Quota increase at https://aka.ms/ProdportalCRP"
-	textAKS    = "Insufficient vcpu quota requested 24, remaining 0 for family standardNCADSA100v4Family for region westus3. Surge nodes would also consume quota"
-	textBusy   = "Operation is not allowed: Another operation (Updating) is in progress, please wait for it to finish before starting a new operation. See https://aka.ms/aks-pending-operation for more details"
-	textPool   = "Operation is not allowed: Another agentpool operation (nodepool1 - Creating) is in progress, please wait for it to finish before starting a new operation."
+	textFamily = "Operation could not be completed as it results in exceeding approved standardNCADSA100v4Family Cores quota. Additional details - Deployment Model: Resource Manager, Location: westus3, Current Limit: 24, Current Usage: 20, Additional Required: 24, (Minimum) New Limit Required: 44. Submit a request for Quota increase at https://aka.ms/ProdportalCRP"
+	textRegion = "Operation results in exceeding quota limits of Core. Maximum allowed: 10, Current in use: 8, Additional requested: 24. Please read more about quota increase at https://aka.ms/ProdportalCRP/?#create/Microsoft.Support"
+	textAKS    = "Insufficient vcpu quota requested 24, remaining 3 for family standardNCADSA100v4Family for region westus3. Surge nodes would also consume vcpu quota."
+	textBusy   = "Operation is not allowed: Another operation (Updating) is in progress, please wait for it to finish before starting a new operation."
 	textAlloc  = "Allocation failed. We do not have sufficient capacity for the requested VM size in this region."
 )
 
@@ -53,78 +56,128 @@ func top(code, message string) string {
 
 func wrapped(code, message string) string { return `{"error":` + top(code, message) + `}` }
 
-// TestClassify is the error map over bodies as they are on the wire.
-func TestClassify(t *testing.T) {
-	cases := map[string]struct {
-		reason string
-		err    error
-		want   pool.Class
-	}{
-		"BusyCluster409":      {"The code of every quota, with the text of a busy cluster.", response(409, nil, top("OperationNotAllowed", textBusy)), pool.ClassBusy},
-		"BusyPool400":         {"The same with the other status.", response(400, nil, top("OperationNotAllowed", textPool)), pool.ClassBusy},
-		"BusyManagedCluster":  {"A third text of the same.", response(409, nil, top("OperationNotAllowed", "managed cluster operation not allowed: another operation in agentpool")), pool.ClassBusy},
-		"BusyOverridden":      {"An old text, misspelt by the service.", response(409, nil, top("OperationNotAllowed", "operation was overriden and canceled by a later operation")), pool.ClassBusy},
-		"Preempted":           {"A later operation won.", response(409, nil, top("AKSOperationPreempted", "preempted")), pool.ClassBusy},
-		"PreemptedByDelete":   {"So did a delete.", response(409, nil, top("AKSOperationPreemptedByDelete", "preempted")), pool.ClassBusy},
-		"Precondition":        {"The ETag is old, or the pool exists.", response(412, nil, top("PreconditionFailed", "the condition is not met")), pool.ClassPrecondition},
-		"Throttled":           {"The subscription's bucket is empty.", response(429, map[string]string{"Retry-After": "17"}, top("Throttled", "slow down")), pool.ClassThrottled},
-		"TooManyRequests":     {"The front door's words.", response(429, nil, wrapped("TooManyRequests", "slow down")), pool.ClassThrottled},
-		"SubscriptionThrottl": {"ARM's words.", response(429, nil, wrapped("SubscriptionRequestsThrottled", "slow down")), pool.ClassThrottled},
-		"FamilyQuota400":      {"Quota of the family, in AKS's shape.", response(400, nil, top("OperationNotAllowed", textFamily)), pool.ClassFamilyQuota},
-		"FamilyQuota409":      {"The same in ARM's shape.", response(409, nil, wrapped("OperationNotAllowed", textFamily)), pool.ClassFamilyQuota},
-		"FamilyQuotaAKS":      {"AKS counts for itself before it asks Compute.", response(400, nil, top("ErrCode_InsufficientVCPUQuota", textAKS)), pool.ClassFamilyQuota},
-		"QuotaExceeded":       {"A code that says only that.", response(409, nil, wrapped("QuotaExceeded", "quota exceeded")), pool.ClassFamilyQuota},
-		"RegionQuota":         {"Its text also says Cores quota.", response(409, nil, wrapped("OperationNotAllowed", textRegion)), pool.ClassRegionQuota},
-		"SpotQuota":           {"Its text also says Cores.", response(409, nil, wrapped("OperationNotAllowed", textSpot)), pool.ClassSpotQuota},
-		"SpotQuotaAKS":        {"The same by AKS's own count.", response(400, nil, top("ErrCode_InsufficientVCPUQuota", "Insufficient vcpu quota requested 4, remaining 3 for family lowPriorityCores for region eastus")), pool.ClassSpotQuota},
-		"SKU":                 {"Not offered in the region now.", response(409, nil, wrapped("SkuNotAvailable", "The requested size is currently not available in location 'eastus'")), pool.ClassSKU},
-		"SKUSubscription":     {"Not offered to the subscription.", response(400, nil, top("VMSizeNotSupported", "The VM size is not supported")), pool.ClassSKUSubscription},
-		"SKUSubscriptionText": {"The same under a code that means anything.", response(400, nil, top("BadRequest", "Virtual Machine size: 'Standard_ND96asr_v4' is not supported for subscription 0000 in location 'eastus'")), pool.ClassSKUSubscription},
-		"Zonal":               {"One zone is empty.", response(409, nil, wrapped("ZonalAllocationFailed", "Allocation failed in zone 1")), pool.ClassZonalCapacity},
-		"OverconstrainedZone": {"Its code contains the regional one's words.", response(409, nil, wrapped("OverconstrainedZonalAllocationRequest", "constraints")), pool.ClassZonalCapacity},
-		"Allocation":          {"The region is empty.", response(409, nil, wrapped("AllocationFailed", textAlloc)), pool.ClassCapacity},
-		"Overconstrained":     {"The region is empty for these constraints.", response(409, nil, wrapped("OverconstrainedAllocationRequest", "constraints")), pool.ClassCapacity},
-		"SubnetSize":          {"Counted before creating.", response(400, nil, top("InsufficientSubnetSize", "Pre-allocated IPs 120 exceeds IPs available 11")), pool.ClassSubnet},
-		"SubnetFull":          {"Found by the network provider.", response(409, nil, wrapped("SubnetIsFull", "Subnet is full")), pool.ClassSubnet},
-		"Forbidden":           {"No permission.", response(403, nil, wrapped("AuthorizationFailed", "The client does not have authorization")), pool.ClassAuth},
-		"Policy":              {"A policy of the organisation.", response(403, nil, wrapped("RequestDisallowedByPolicy", "Resource was disallowed by policy")), pool.ClassAuth},
-		"Token":               {"No valid token.", response(401, nil, wrapped("ExpiredAuthenticationToken", "expired")), pool.ClassAuth},
-		"Spec":                {"The order is wrong.", response(400, nil, top("InvalidParameter", "osDiskSizeGB is too small")), pool.ClassSpec},
-		"Immutable400":        {"The order changes what cannot be changed.", response(400, nil, top("PropertyChangeNotAllowed", "vmSize")), pool.ClassSpec},
-		"Immutable409":        {"The same with the other status.", response(409, nil, top("PropertyChangeNotAllowed", "vmSize")), pool.ClassSpec},
-		"Server":              {"The cloud's own trouble.", response(500, nil, top("InternalServerError", "oops")), pool.ClassTransient},
-		"Gateway":             {"A proxy answers in HTML.", response(502, nil, "<html>bad gateway</html>"), pool.ClassTransient},
-		"WrapperText":         {"What failed is quoted in the text.", response(400, nil, top("ReconcileVMSSAgentPoolFailed", `Code="AllocationFailed" Message="Allocation failed."`)), pool.ClassCapacity},
-		"WrapperEscaped":      {"The quotes are escaped.", response(400, nil, top("CreateVMSSAgentPoolFailed", `VMSSAgentPoolReconciler retry failed: StatusCode=409 -- Original Error: Code=\"OperationNotAllowed\" Message=\"`+textFamily+`\"`)), pool.ClassFamilyQuota},
-		"WrapperDetails":      {"Or it is in the details.", response(400, nil, `{"error":{"code":"InvalidTemplateDeployment","message":"See inner errors","details":[{"code":"SkuNotAvailable","message":"not available"}]}}`), pool.ClassSKU},
-		"WrapperUnclear":      {"A wrapper that carries nothing known keeps its text.", response(409, nil, top("ReconcileVMSSAgentPoolFailed", "something broke")), pool.ClassUnknown},
-		"NotAllowedUnclear":   {"Neither busy nor quota: no guess is made.", response(400, nil, top("OperationNotAllowed", "the cluster is stopped")), pool.ClassUnknown},
-		"HeaderCode":          {"The code is only in the header.", response(409, map[string]string{"x-ms-error-code": "SkuNotAvailable"}, ""), pool.ClassSKU},
-		"Unknown":             {"All else.", response(418, nil, top("Teapot", "short and stout")), pool.ClassUnknown},
-		"Network":             {"No answer at all.", &net.OpError{Op: "dial", Err: errors.New("connection refused")}, pool.ClassTransient},
-		"Canceled":            {"We gave up ourselves.", context.DeadlineExceeded, pool.ClassTransient},
+var update = flag.Bool("update", false, "write the golden files anew")
+
+// recorded is one error as it was on the wire.
+type recorded struct {
+	Name, Row, Reason string
+	Status            int
+	Header            map[string]string
+	Body              string
+	Want              pool.Class
+}
+
+func recordings(t *testing.T) []recorded {
+	t.Helper()
+	raw, err := os.ReadFile("testdata/errors.yaml")
+	if err != nil {
+		t.Fatal(err)
 	}
-	for name, tc := range cases {
-		t.Run(name, func(t *testing.T) {
-			f := Classify(fmt.Errorf("creating: %w", tc.err), testNow)
-			if f.Class != tc.want {
-				t.Errorf("%s\ngot %s (%s), want %s", tc.reason, f.Class, f.Text, tc.want)
-			}
-			if f.Text == "" || strings.ContainsAny(f.Text, "\n\r") {
-				t.Errorf("text %q: want one line", f.Text)
-			}
-		})
+	var all []recorded
+	if err := yaml.UnmarshalStrict(raw, &all); err != nil {
+		t.Fatal(err)
+	}
+	return all
+}
+
+// TestClassify is the error map over bodies as they are on the wire. The golden
+// file shows what people read, and how long the candidate rests.
+func TestClassify(t *testing.T) {
+	var said strings.Builder
+	for _, r := range recordings(t) {
+		f := Classify(fmt.Errorf("creating: %w", response(r.Status, r.Header, r.Body)), testNow)
+		if f.Class != r.Want {
+			t.Errorf("%s: %s\ngot %s (%s), want %s", r.Name, r.Reason, f.Class, f.Text, r.Want)
+		}
+		if f.Text == "" || strings.ContainsAny(f.Text, "\n\r") {
+			t.Errorf("%s: text %q: want one line", r.Name, f.Text)
+		}
+		fmt.Fprintf(&said, "%s: %s, rests %s\n    %s\n", r.Name, f.Class, f.Rest(v1alpha1.Candidate{InstanceType: size}), f.Sentence())
+	}
+	const golden = "testdata/errors.golden"
+	if *update {
+		if err := os.WriteFile(golden, []byte(said.String()), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	want, err := os.ReadFile(golden)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if diff := cmp.Diff(string(want), said.String()); diff != "" {
+		t.Errorf("the sentences changed (-update writes them): -want +got\n%s", diff)
 	}
 }
 
-func TestClassifyNumbers(t *testing.T) {
-	f := Classify(response(400, map[string]string{"Retry-After": "17"}, top("OperationNotAllowed", textFamily)), testNow)
-	want := &pool.Failure{
-		Class: pool.ClassFamilyQuota, Code: "OperationNotAllowed", Text: f.Text, RetryAfter: 17 * time.Second,
-		Quota: &pool.Quota{Family: "standardNCADSA100v4Family Cores", Region: "westus3", Limit: 24, Used: 24, Needed: 24, Link: "https://aka.ms/ProdportalCRP"},
+// TestErrorMapIsRecorded: every code and text that the map knows has a body that
+// shows it, and every row of the map has one.
+func TestErrorMapIsRecorded(t *testing.T) {
+	all := recordings(t)
+	shows := func(class pool.Class, code, text string) bool {
+		return slices.ContainsFunc(all, func(r recorded) bool {
+			whole := strings.ToLower(r.Body + r.Header["x-ms-error-code"])
+			return r.Want == class && strings.Contains(whole, strings.ToLower(code)) && strings.Contains(whole, text)
+		})
 	}
-	if diff := cmp.Diff(want, f); diff != "" {
-		t.Errorf("-want +got:\n%s", diff)
+	for _, c := range cues {
+		for _, code := range c.codes {
+			if !shows(c.class, code, "") {
+				t.Errorf("no body of class %s has the code %s", c.class, code)
+			}
+		}
+		for _, text := range c.texts {
+			if !slices.ContainsFunc(c.codes, func(code string) bool { return shows(c.class, code, text) }) {
+				t.Errorf("no body of class %s has the text %q", c.class, text)
+			}
+		}
+	}
+	for _, code := range wrappers {
+		if !slices.ContainsFunc(all, func(r recorded) bool { return r.Row == "Wrapper" && strings.Contains(r.Body, code) }) {
+			t.Errorf("no body is wrapped in %s", code)
+		}
+	}
+	for _, row := range []string{
+		"Busy", "Precondition", "Throttled", "FamilyQuota", "RegionQuota", "SpotQuota", "SKU", "SKU for subscription", "Zonal capacity",
+		"Capacity", "Subnet", "Wrapper", "Auth", "Spec", "Transient", "Unknown",
+	} {
+		if !slices.ContainsFunc(all, func(r recorded) bool { return r.Row == row }) {
+			t.Errorf("the row %s of the error map has no body", row)
+		}
+	}
+}
+
+// TestClassifyTransport is what happens where nobody answers.
+func TestClassifyTransport(t *testing.T) {
+	for name, err := range map[string]error{
+		"Network":  &net.OpError{Op: "dial", Err: errors.New("connection refused")},
+		"Canceled": context.DeadlineExceeded,
+		"Cut":      io.ErrUnexpectedEOF,
+	} {
+		if f := Classify(err, testNow); f.Class != pool.ClassTransient || f.Text == "" {
+			t.Errorf("%s: got %+v", name, f)
+		}
+	}
+}
+
+func TestQuotaNumbers(t *testing.T) {
+	const link, family = "https://aka.ms/ProdportalCRP", "standardNCADSA100v4Family"
+	cases := map[string]struct {
+		reason, code, text string
+		class              pool.Class
+		want               pool.Quota
+	}{
+		"Compute":    {"Limit, used and needed.", "OperationNotAllowed", textFamily, pool.ClassFamilyQuota, pool.Quota{Family: family, Region: "westus3", Limit: 24, Used: 20, Left: 4, Needed: 24, Link: link}},
+		"ComputeOld": {"The old text names no region.", "QuotaExceeded", textRegion, pool.ClassRegionQuota, pool.Quota{Family: "Total Regional", Limit: 10, Used: 8, Left: 2, Needed: 24, Link: link}},
+		"AKS":        {"AKS tells what is left, and neither the limit nor where to ask.", "ErrCode_InsufficientVCPUQuota", textAKS, pool.ClassFamilyQuota, pool.Quota{Family: family, Region: "westus3", Left: 3, Needed: 24, Partial: true, Link: link}},
+	}
+	for name, tc := range cases {
+		t.Run(name, func(t *testing.T) {
+			f := Classify(response(400, map[string]string{"Retry-After": "17"}, top(tc.code, tc.text)), testNow)
+			want := &pool.Failure{Class: tc.class, Code: tc.code, Text: f.Text, RetryAfter: 17 * time.Second, Quota: &tc.want}
+			if diff := cmp.Diff(want, f); diff != "" {
+				t.Errorf("%s -want +got:\n%s", tc.reason, diff)
+			}
+		})
 	}
 }
 

@@ -62,6 +62,9 @@ const (
 	callTimeout   = 90 * time.Second // a create validates for about 8 s before it answers
 )
 
+// maxPools is how many agent pools AKS allows in a cluster.
+const maxPools = 100
+
 // New returns a Provider; it makes no request.
 func New(cfg Config) (*Provider, error) {
 	switch {
@@ -214,6 +217,11 @@ func (p *Provider) Ensure(ctx context.Context, t pool.Target) (pool.Step, error)
 		return pool.StepNone, fmt.Errorf("reading agent pool %s: %w", t.PoolName, err)
 	}
 	if found == nil {
+		if pools, err := p.list.get(ctx, p.cfg.ListTTL); err != nil {
+			return pool.StepNone, fmt.Errorf("listing agent pools: %w", err)
+		} else if len(pools) >= maxPools {
+			return pool.StepNone, &pool.Failure{Class: pool.ClassPoolLimit, Text: fmt.Sprintf("The cluster has %d node pools, which is the most that AKS allows", len(pools))}
+		}
 		err := p.put(ctx, t.PoolName, desired(t), &armcontainerservice.AgentPoolsClientBeginCreateOrUpdateOptions{IfNoneMatch: to.Ptr("*")})
 		if err != nil {
 			return pool.StepNone, fmt.Errorf("creating agent pool %s: %w", t.PoolName, err)

@@ -5,6 +5,7 @@ package aks
 import (
 	"context"
 	"errors"
+	"fmt"
 	"net/http"
 	"slices"
 	"strings"
@@ -265,6 +266,23 @@ func TestOneInFlight(t *testing.T) {
 	}
 	if step, err := p.Delete(t.Context(), targetOf("c", 1)); step != pool.StepDeleted {
 		t.Errorf("deleting what is being created preempts it: step %q, %v", step, err)
+	}
+}
+
+// TestPoolLimit: a cluster that is full is not asked for one more.
+func TestPoolLimit(t *testing.T) {
+	arm, p := start(t)
+	for i := range maxPools - 1 {
+		arm.AddPool(fmt.Sprintf("other%d", i), size, nil, nil)
+	}
+	_, err := p.Ensure(t.Context(), targetOf("a", 1))
+	if classOfErr(err) != pool.ClassPoolLimit || arm.Counts()["PUT"] != 0 {
+		t.Errorf("got %v after %v, want to be told without asking", err, arm.Counts())
+	}
+	arm.Remove("other0")
+	p.list.forget()
+	if step, err := p.Ensure(t.Context(), targetOf("a", 1)); step != pool.StepCreated {
+		t.Errorf("one pool less: step %q, %v", step, err)
 	}
 }
 

@@ -26,6 +26,7 @@ const (
 	ClassCapacity         Class = "Capacity"             // no machines in the region
 	ClassSubnet           Class = "SubnetFull"           // no addresses
 	ClassAuth             Class = "NotAuthorized"        // permission or policy
+	ClassPoolLimit        Class = "NodePoolLimit"        // the cluster has as many node pools as it can
 	ClassSpec             Class = "InvalidSpec"          // the cloud refuses what is asked
 	ClassTransient        Class = "Transient"            // the cloud's own trouble, or the network's
 	ClassUnknown          Class = "Unknown"              // not in the table: kept with its text
@@ -51,9 +52,11 @@ const MaxText = 400
 
 // Quota is the numbers of a quota failure, in vCPUs.
 type Quota struct {
-	Family, Region      string
-	Limit, Used, Needed int
-	Link                string // where to ask for more
+	Family, Region string
+	Limit, Used    int // both 0 and Partial where the cloud said only what is left
+	Left, Needed   int
+	Partial        bool
+	Link           string // where to ask for more
 }
 
 // Error makes a Failure an error.
@@ -79,12 +82,14 @@ const (
 )
 
 // rule is one row of the error table: how far and how long a failure rules
-// candidates out, whether a person has to act, and what they can do.
+// candidates out, whether a person has to act, what they can do, and, of a
+// quota, what they can do instead of asking for more of it.
 type rule struct {
-	scope  scope
-	skip   time.Duration
-	action bool
-	next   string
+	scope   scope
+	skip    time.Duration
+	action  bool
+	next    string
+	instead string
 }
 
 // specSkip is how long a refused spec rests if its generation stays: a new
@@ -98,15 +103,16 @@ var rules = map[Class]rule{
 	ClassBusy:             {next: "it is tried again when that operation is over"},
 	ClassPrecondition:     {next: "the pool is read again"},
 	ClassThrottled:        {next: "it is tried again when the cloud allows"},
-	ClassFamilyQuota:      {scope: scopeFamily, skip: 10 * time.Minute, action: true, next: "ask for more quota of the family, or add a candidate of another family"},
-	ClassRegionQuota:      {scope: scopeAllPriority, skip: 10 * time.Minute, action: true, next: "ask for more regional vCPU quota, or add a spot candidate"},
-	ClassSpotQuota:        {scope: scopeAllPriority, skip: time.Hour, action: true, next: "ask for more spot vCPU quota, or add an on-demand candidate"},
+	ClassFamilyQuota:      {scope: scopeFamily, skip: 10 * time.Minute, action: true, next: "ask for more quota of the family", instead: "add a candidate of another family"},
+	ClassRegionQuota:      {scope: scopeAllPriority, skip: 10 * time.Minute, action: true, next: "ask for more regional vCPU quota", instead: "add a spot candidate"},
+	ClassSpotQuota:        {scope: scopeAllPriority, skip: time.Hour, action: true, next: "ask for more spot vCPU quota", instead: "add an on-demand candidate"},
 	ClassSKU:              {scope: scopeCandidate, skip: 23 * time.Hour, next: "add a candidate of another size"},
 	ClassSKUSubscription:  {scope: scopeSize, skip: 23 * time.Hour, action: true, next: "ask for the size to be enabled for the subscription, or add a candidate of another size"},
 	ClassZonalCapacity:    {scope: scopeZones, skip: time.Hour, next: "add a candidate in other zones or of another size"},
 	ClassCapacity:         {scope: scopeCapacity, skip: time.Hour, next: "add a candidate of another size"},
-	ClassSubnet:           {scope: scopePool, skip: 10 * time.Minute, action: true, next: "enlarge the subnet or lower maxPods: another size does not help"},
+	ClassSubnet:           {scope: scopePool, skip: 10 * time.Minute, action: true, next: "free addresses of the subnet or enlarge it: another size does not help"},
 	ClassAuth:             {scope: scopePool, skip: 10 * time.Minute, action: true, next: "give the controller's identity the permission, or change the policy"},
+	ClassPoolLimit:        {scope: scopePool, skip: 10 * time.Minute, action: true, next: "delete a node pool that nothing needs, or let Workspaces share one by spec.resource.nodePool"},
 	ClassSpec:             {scope: scopePool, skip: specSkip, action: true, next: "change the spec"},
 	ClassTransient:        {next: "it is tried again"},
 	ClassUnknown:          {next: "it is tried again"},
@@ -123,12 +129,12 @@ func (c Class) NeedsAction() bool { return rules[c].action }
 // keepsCandidate says whether the candidate is tried again after a failure.
 func (c Class) keepsCandidate() bool { return rules[c].scope == scopeNone }
 
-// skipFor is how long a failure of candidate c rules it out.
-func (f *Failure) skipFor(c v1alpha1.Candidate) time.Duration {
+// Rest is how long a failure of candidate c rules it out.
+func (f *Failure) Rest(c v1alpha1.Candidate) time.Duration {
 	switch {
 	case f.Class == ClassSKU && priority(c) == v1alpha1.Spot:
 		return time.Hour // spot offers come and go
-	case f.Class == ClassFamilyQuota && f.Quota != nil && f.Quota.Limit == 0:
+	case f.Class == ClassFamilyQuota && f.Quota != nil && f.Quota.Limit == 0 && !f.Quota.Partial:
 		return time.Hour // no quota at all: somebody has to ask for it first
 	}
 	return rules[f.Class].skip
@@ -136,18 +142,36 @@ func (f *Failure) skipFor(c v1alpha1.Candidate) time.Duration {
 
 // Sentence says what happened and what helps, without a full stop.
 func (f *Failure) Sentence() string {
-	what := f.Text
-	if q := f.Quota; q != nil {
-		what = fmt.Sprintf("Quota of %s in %s is %d vCPUs, %d are used and %d more are needed", q.Family, q.Region, q.Limit, q.Used, q.Needed)
-		if q.Link != "" {
-			return what + ": ask at " + q.Link + " or add a candidate of another family"
+	what, next := f.Text, rules[f.Class].next
+	if f.Quota != nil {
+		what = f.Quota.String()
+		if f.Quota.Link != "" {
+			next = "ask for more at " + f.Quota.Link
 		}
 	}
-	if what == "" {
+	if instead := rules[f.Class].instead; instead != "" {
+		next += ", or " + instead
+	}
+	switch {
+	case what == "" && f.Code == "":
+		return next
+	case what == "":
 		what = f.Code
 	}
-	if next := rules[f.Class].next; next != "" {
-		return what + "; " + next
+	if next == "" {
+		return what
 	}
-	return what
+	return what + "; " + next
+}
+
+// String says the numbers of a quota.
+func (q *Quota) String() string {
+	where := ""
+	if q.Region != "" {
+		where = " in " + q.Region
+	}
+	if q.Partial {
+		return fmt.Sprintf("Quota of %s%s has %d vCPUs left and %d are needed", q.Family, where, q.Left, q.Needed)
+	}
+	return fmt.Sprintf("Quota of %s%s is %d vCPUs, %d are used and %d more are needed", q.Family, where, q.Limit, q.Used, q.Needed)
 }

@@ -68,7 +68,7 @@ func TestSkip(t *testing.T) {
 
 func TestEveryClassHasARule(t *testing.T) {
 	for _, c := range []Class{ClassBusy, ClassPrecondition, ClassThrottled, ClassFamilyQuota, ClassRegionQuota, ClassSpotQuota, ClassSKU,
-		ClassSKUSubscription, ClassZonalCapacity, ClassCapacity, ClassSubnet, ClassAuth, ClassSpec, ClassTransient, ClassUnknown,
+		ClassSKUSubscription, ClassZonalCapacity, ClassCapacity, ClassSubnet, ClassAuth, ClassPoolLimit, ClassSpec, ClassTransient, ClassUnknown,
 		ClassOwnership, ClassProvisionTimeout, ClassGPUTimeout, ClassFailed, ClassUnsupported} {
 		if r, ok := rules[c]; !ok || r.next == "" {
 			t.Errorf("%s has no rule with a next action", c)
@@ -188,8 +188,8 @@ func TestFailed(t *testing.T) {
 }
 
 func TestSentence(t *testing.T) {
-	f := Failure{Class: ClassFamilyQuota, Quota: &Quota{Family: "standardNCADSA100v4Family Cores", Region: "westus3", Limit: 24, Used: 24, Needed: 24, Link: "https://aka.ms/ProdportalCRP"}}
-	want := "Quota of standardNCADSA100v4Family Cores in westus3 is 24 vCPUs, 24 are used and 24 more are needed: ask at https://aka.ms/ProdportalCRP or add a candidate of another family"
+	f := Failure{Class: ClassFamilyQuota, Quota: &Quota{Family: "standardNCADSA100v4Family", Region: "westus3", Limit: 24, Used: 24, Needed: 24, Link: "https://aka.ms/ProdportalCRP"}}
+	want := "Quota of standardNCADSA100v4Family in westus3 is 24 vCPUs, 24 are used and 24 more are needed; ask for more at https://aka.ms/ProdportalCRP, or add a candidate of another family"
 	if got := f.Sentence(); got != want {
 		t.Errorf("got  %s\nwant %s", got, want)
 	}

@@ -62,7 +62,7 @@ func Failed(f Facts, d Decision, why *Failure) (_ Decision, retry bool) {
 		d.Wait = why.RetryAfter
 		return d, d.Wait == 0
 	}
-	d.Wait = why.skipFor(Candidate(d.Candidate))
+	d.Wait = why.Rest(Candidate(d.Candidate))
 	d.Stalled = why.Class.NeedsAction()
 	return d, false
 }

@@ -67,7 +67,7 @@ func skip(skipped []v1alpha1.SkippedCandidate, f *Failure, tried v1alpha1.Candid
 			Priority:     priority(c),
 			Zones:        c.Zones,
 			Class:        string(f.Class),
-			Until:        metav1.NewTime(now.Add(f.skipFor(c)).Truncate(time.Second)),
+			Until:        metav1.NewTime(now.Add(f.Rest(c)).Truncate(time.Second)),
 			Message:      f.Sentence(),
 		}
 		at := slices.IndexFunc(skipped, func(s v1alpha1.SkippedCandidate) bool { return matches(s, c) })

@@ -161,7 +161,7 @@ func TestFailures(t *testing.T) {
 		"Quota": {
 			reason: "The sentence has family, limit, used, needed and where to ask.",
 			pool:   gpuPool("p", a100), fault: func(s *fakearm.Server) { s.Refuse(a100, fakearm.Quota("standardNCADSA100v4Family", 24, 20, 24)) },
-			class: pool.ClassFamilyQuota, said: "is 24 vCPUs, 20 are used and 24 more are needed: ask at https://aka.ms/ProdportalCRP",
+			class: pool.ClassFamilyQuota, said: "is 24 vCPUs, 20 are used and 24 more are needed; ask for more at https://aka.ms/ProdportalCRP",
 		},
 		"SpotFallsBackToOnDemand": {
 			reason: "That is what ordered candidates are for.",
