@@ -18,19 +18,26 @@ type Entry struct {
 // document without a namespace goes where the others go, since a RepoSync writes
 // to one namespace only.
 func Collisions(entries []Entry) []v1alpha1.Finding {
-	seen := map[string][]Entry{} // by kind and name
+	type named struct{ kind, name string }
+	first := make(map[named]int, len(entries))
+	more := map[named][]int{} // after the first: most names are there once
 	var findings []v1alpha1.Finding
-	for _, e := range entries {
+	for i, e := range entries {
 		kind, namespace, name := e.identity()
-		key := object(kind, "", name)
-		for _, other := range seen[key] {
-			if _, ns, _ := other.identity(); ns == namespace || ns == "" || namespace == "" {
+		key := named{kind, name}
+		at, taken := first[key]
+		if !taken {
+			first[key] = i
+			continue
+		}
+		for _, other := range append([]int{at}, more[key]...) {
+			if ns := entries[other].Namespace(); ns == namespace || ns == "" || namespace == "" {
 				findings = append(findings, finding.Errorf(finding.NameCollision, "metadata.name",
-					"%s stands for the same object: rename or remove one", other.where()).At(e.Position, object(kind, namespace, name)))
+					"%s stands for the same object: rename or remove one", entries[other].where()).At(e.Position, object(kind, namespace, name)))
 				break
 			}
 		}
-		seen[key] = append(seen[key], e)
+		more[key] = append(more[key], i)
 	}
 	finding.Sort(findings)
 	return findings

@@ -99,14 +99,18 @@ func (a *assembly) add(sync *v1alpha1.RepoSync, d Document, problems []v1alpha1.
 // markCollisions marks documents that stand for one object, and the one that the
 // build kept of two (its finding names the other).
 func markCollisions(documents []Document, findings []v1alpha1.Finding) {
-	times, collided := map[string]int{}, map[string]bool{}
-	for _, d := range documents {
-		times[d.id()]++
-	}
+	collided := map[string]bool{}
 	for _, f := range findings {
 		if f.Code == finding.NameCollision {
 			collided[f.Object] = true
 		}
+	}
+	if len(collided) == 0 {
+		return
+	}
+	times := make(map[string]int, len(documents))
+	for _, d := range documents {
+		times[d.id()]++
 	}
 	for i, d := range documents {
 		documents[i].Collides = times[d.id()] > 1 || collided[d.Name]

@@ -47,8 +47,8 @@ type Workspace struct {
 	render     func() (render.Output, error)
 }
 
-// Render renders the children for the first candidate that works; it does so
-// once for all Workspaces of the same key.
+// Render renders the children for the first candidate that works. What it
+// returns is not kept: a fleet's objects are many times larger than its verdicts.
 func (w Workspace) Render() (render.Output, error) { return w.render() }
 
 // State is what a revision wants, judged.
@@ -83,7 +83,8 @@ type Judge struct {
 	Render render.Options
 
 	mu      sync.Mutex
-	known   map[string]*verdict
+	known   map[string]*verdict // of this State, by Key
+	before  map[string]*verdict // of the State before
 	secrets map[string][]string // digests of the contents that were seen, by name
 	last    map[string]judged   // what the last State came to, by what it rests on
 }
@@ -98,8 +99,9 @@ type verdict struct {
 // Units or Assemble; what collides is judged too, so that its findings are seen.
 func (j *Judge) State(documents []Document, findings []v1alpha1.Finding) State {
 	s := State{Documents: documents, Findings: findings, Region: j.Region, Provider: j.Render.Provider}
-	known, last := inputsOf(documents), j.recent()
+	known, last := inputsOf(documents), j.begin()
 	now := make(map[string]judged, len(documents))
+	s.Workspaces = make([]Workspace, 0, len(documents))
 	for _, d := range documents {
 		if d.Workspace == nil {
 			continue
@@ -117,7 +119,7 @@ func (j *Judge) State(documents []Document, findings []v1alpha1.Finding) State {
 type inputs map[string]Document
 
 func inputsOf(documents []Document) inputs {
-	i := inputs{}
+	i := make(inputs, len(documents))
 	for _, d := range documents {
 		if d.Pool != nil || d.Input != nil {
 			i[d.Kind()+"/"+d.ObjectName()] = d
@@ -236,13 +238,24 @@ func missing(spec *v1alpha1.WorkspaceSpec, known inputs) []string {
 	return list
 }
 
-// verdict looks a key up, or judges it.
+// verdict looks a key up, in this State and the one before, or judges it.
 func (j *Judge) verdict(w Workspace, pool *v1alpha1.GPUNodePoolSpec) *verdict {
 	j.mu.Lock()
 	defer j.mu.Unlock()
-	if v := j.known[w.Key]; v != nil {
-		return v
+	v := j.known[w.Key]
+	if v == nil {
+		v = j.before[w.Key]
 	}
+	if v == nil {
+		v = j.judge(w, pool)
+	}
+	j.known[w.Key] = v
+	return v
+}
+
+// judge judges a Workspace, and renders one with patches: a patch that cannot be
+// applied shows only there.
+func (j *Judge) judge(w Workspace, pool *v1alpha1.GPUNodePoolSpec) *verdict {
 	judged := w.Workspace
 	if name := judged.Spec.ConfigName(); name != "" && w.ConfigMaps[name] == nil {
 		// The cluster may hold it: that is no reason to refuse. Without a lock file,
@@ -251,23 +264,20 @@ func (j *Judge) verdict(w Workspace, pool *v1alpha1.GPUNodePoolSpec) *verdict {
 	}
 	a := check.Workspace(judged, check.Facts{ConfigMaps: w.ConfigMaps, Region: j.Region, Pool: pool, ClaimModes: w.claimModes}, byField{})
 	in := render.Input{Workspace: judged, Assessment: a, Versions: w.Versions, Options: j.Render}
-	v := &verdict{assessment: a, render: sync.OnceValues(func() (render.Output, error) {
+	v := &verdict{assessment: a, render: func() (render.Output, error) {
 		usable := a.Usable()
 		if a.Refused() || len(usable) == 0 {
 			return render.Output{}, fmt.Errorf("%s is refused: nothing is rendered", in.Workspace.Name)
 		}
+		in := in
 		in.Candidate = usable[0]
 		return render.Render(in)
-	})}
+	}}
 	if len(judged.Spec.Patches) > 0 && !a.Refused() {
 		if _, err := v.render(); err != nil {
 			v.assessment.Findings = append(v.assessment.Findings, refusal(judged, err))
 		}
 	}
-	if j.known == nil {
-		j.known = map[string]*verdict{}
-	}
-	j.known[w.Key] = v
 	return v
 }
 

@@ -14,10 +14,12 @@ type judged struct {
 	findings []v1alpha1.Finding
 }
 
-// recent is what the last State came to. It is not changed any more.
-func (j *Judge) recent() map[string]judged {
+// begin forgets the verdicts that the last State had no use for, and returns what
+// it came to, which is not changed any more.
+func (j *Judge) begin() map[string]judged {
 	j.mu.Lock()
 	defer j.mu.Unlock()
+	j.before, j.known = j.known, map[string]*verdict{}
 	return j.last
 }
 

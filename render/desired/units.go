@@ -15,25 +15,27 @@ import (
 // as it is, is not assembled again. The zero value remembers nothing yet. It
 // belongs to one goroutine.
 type Memory struct {
-	units map[string]assembly // by key of the unit and what a RepoSync makes of it
+	settled string              // what the RepoSync makes of documents
+	units   map[string]assembly // by key of the unit
 }
 
 // Units assembles what units of a build want. The findings are those of the
 // build and of its documents, in that order. What is remembered from then on are
 // these units.
 func (m *Memory) Units(sync *v1alpha1.RepoSync, units []build.Unit) ([]Document, []v1alpha1.Finding) {
-	var all assembly
+	if settled := settling(sync); settled != m.settled {
+		*m = Memory{settled: settled}
+	}
+	all := assembly{documents: make([]Document, 0, len(units)), entries: make([]repolayout.Entry, 0, len(units))}
 	var findings []v1alpha1.Finding
 	now := make(map[string]assembly, len(units))
-	settled := settling(sync)
 	for _, u := range units {
-		key := settled + u.Key
-		a, known := m.units[key]
+		a, known := m.units[u.Key]
 		if !known || u.Key == "" {
-			a = assembleUnit(sync, u, key)
+			a = assembleUnit(sync, u, m.settled)
 		}
 		if u.Key != "" {
-			now[key] = a
+			now[u.Key] = a
 		}
 		findings = append(findings, u.Findings...)
 		all.documents = append(all.documents, a.documents...)
@@ -59,13 +61,13 @@ func settling(sync *v1alpha1.RepoSync) string {
 	return check.Sum(sync.Namespace, sync.Name, Target(sync), sync.Spec.Substitutions) + "/"
 }
 
-func assembleUnit(sync *v1alpha1.RepoSync, u build.Unit, key string) assembly {
+func assembleUnit(sync *v1alpha1.RepoSync, u build.Unit, settled string) assembly {
 	var a assembly
 	for i, o := range u.Objects {
 		decoded, problems := o.Decode()
 		d := Document{Decoded: copyOf(decoded), Position: o, Unit: u.Path, Name: o.String()}
 		if u.Key != "" {
-			d.Key = key + "/" + strconv.Itoa(i)
+			d.Key = settled + u.Key + "/" + strconv.Itoa(i)
 		}
 		a.add(sync, d, problems)
 	}
