@@ -148,6 +148,7 @@ func (v *validator) input(path string, in v1alpha1.DataSource) {
 		v.image(path+".image", in.Image, imageRead)
 	}
 	v.references(path+".pullSecrets", "Secret", in.PullSecrets)
+	v.format(path+".format", in.Format)
 }
 
 func (v *validator) output(path string, out v1alpha1.DataDestination) {

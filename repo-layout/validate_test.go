@@ -34,6 +34,11 @@ const (
 	intoClaim = "    output: {claim: c}\n"
 )
 
+// formatted is training data whose rows are of a format.
+func formatted(format string) string {
+	return "    input: {urls: ['https://data.example.com/a'], format: {" + format + "}}\n"
+}
+
 func TestValidateWorkspace(t *testing.T) {
 	for name, c := range map[string]struct {
 		reason string
@@ -214,6 +219,45 @@ func TestValidateWorkspace(t *testing.T) {
 			reason: "A bound on what one run downloads.",
 			text:   header + onA100 + tunes + "    input: {urls: [" + strings.Join(numbered(65, "'https://data.example.com/%d'"), ", ") + "]}\n" + intoClaim,
 			want:   []string{"9: error: spec.tuning.input.urls: at most 64 are possible, found 65 (OutOfRange)"},
+		},
+		"Rows": {
+			reason: "Columns of its type, and a text that has the question.",
+			text:   header + onA100 + tunes + formatted("type: Instruction, columns: {instruction: q, output: a}, prompt: \"Q {instruction}\\nC {input}\"") + intoClaim,
+		},
+		"RowsOfAxolotl": {
+			reason: "Axolotl's own name of the type leads to ours.",
+			text:   header + onA100 + tunes + formatted("type: alpaca") + intoClaim,
+			want:   []string{"9: error: spec.tuning.input.format.type: write Instruction (NotOneOf)"},
+		},
+		"OtherColumn": {
+			reason: "A column that rows of the type do not have would be ignored.",
+			text:   header + onA100 + tunes + formatted("type: Text, columns: {messages: m}") + intoClaim,
+			want:   []string{"9: error: spec.tuning.input.format.columns.messages: a row of type Text has no such column: it has text (FormatInvalid)"},
+		},
+		"FixedColumns": {
+			reason: "Axolotl knows them by no other names.",
+			text:   header + onA100 + tunes + formatted("type: Segments, columns: {text: m}") + intoClaim,
+			want:   []string{"9: error: spec.tuning.input.format.columns.text: the columns of rows of type Segments have fixed names: remove it (FormatInvalid)"},
+		},
+		"SameColumn": {
+			reason: "The question would be trained as its own answer.",
+			text:   header + onA100 + tunes + formatted("type: Instruction, columns: {output: instruction}") + intoClaim,
+			want:   []string{`9: error: spec.tuning.input.format.columns: instruction and output are the same column "instruction": name another for one of them (FormatInvalid)`},
+		},
+		"NoQuestion": {
+			reason: "A row without input would lose its question.",
+			text:   header + onA100 + tunes + formatted("type: Instruction, prompt: '{instruction} {input}'") + intoClaim,
+			want:   []string{"9: error: spec.tuning.input.format.prompt: the question would be missing: put {instruction} into a line of its own, apart from {input} (FormatInvalid)"},
+		},
+		"InputLeftOut": {
+			reason: "A column that is named and not used.",
+			text:   header + onA100 + tunes + formatted("type: Instruction, columns: {input: c}, prompt: '{instruction}'") + intoClaim,
+			want:   []string{"9: error: spec.tuning.input.format.prompt: columns.input is named and would be left out: put {input} into the text, or remove columns.input (FormatInvalid)"},
+		},
+		"PromptOfText": {
+			reason: "Plain text is written into nothing.",
+			text:   header + onA100 + tunes + formatted("type: Text, prompt: '{instruction}'") + intoClaim,
+			want:   []string{"9: error: spec.tuning.input.format.prompt: only rows of type Instruction are written into a text: remove it (FormatInvalid)"},
 		},
 		"NoOutput": {
 			reason: "The adapter would be lost.",

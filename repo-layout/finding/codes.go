@@ -72,6 +72,7 @@ const (
 	InputMissing        = "InputMissing"        // no training data
 	InputNotInGit       = "InputNotInGit"       // warning: a ConfigMap that the tree does not hold
 	InputAmbiguous      = "InputAmbiguous"      // more than one source of it
+	FormatInvalid       = "FormatInvalid"       // a column or text that rows of this type do not have
 	OutputMissing       = "OutputMissing"       // no place for the adapter
 	OutputAmbiguous     = "OutputAmbiguous"     // more than one
 	PushSecretMissing   = "PushSecretMissing"   // an image to push to and no credential

@@ -151,63 +151,6 @@ type LockedModel struct {
 	Lock string `json:"lock"`
 }
 
-// TuningMethod is how an adapter is trained.
-//
-// +kubebuilder:validation:Enum=qlora;lora
-type TuningMethod string
-
-// Values of TuningMethod.
-const (
-	QLoRA TuningMethod = "qlora" // base weights in 4 bit (NF4), adapter in 16 bit
-	LoRA  TuningMethod = "lora"  // base weights and adapter in 16 bit
-)
-
-// TuningSpec trains a LoRA adapter on a data set.
-type TuningSpec struct {
-	ModelRef `json:",inline"`
-	// Method is qlora or lora.
-	Method TuningMethod `json:"method"`
-	// Input is the training data.
-	Input DataSource `json:"input"`
-	// Output is where the adapter goes.
-	Output DataDestination `json:"output"`
-	// Config names a ConfigMap whose key training_config.yaml holds the
-	// training configuration: KAITO's sections below training_config, Axolotl's
-	// own keys below axolotl. Empty: the defaults of the method.
-	Config string `json:"config,omitempty"`
-}
-
-// DataSource is where training data comes from.
-//
-// +kubebuilder:validation:XValidation:rule="[has(self.urls), has(self.claim), has(self.image)].filter(x, x).size() == 1",message="exactly one of urls, claim and image is required"
-type DataSource struct {
-	// URLs are downloaded over HTTP(S). #sha256= and 64 hex digits at the end
-	// demand the content of the file.
-	// +kubebuilder:validation:MinItems=1
-	// +kubebuilder:validation:MaxItems=64
-	URLs []string `json:"urls,omitempty"`
-	// Claim names a PersistentVolumeClaim of the namespace that holds the data.
-	Claim string `json:"claim,omitempty"`
-	// Image is an OCI image whose files are the data.
-	Image string `json:"image,omitempty"`
-	// PullSecrets are Secrets of the namespace for the image's registry.
-	PullSecrets []string `json:"pullSecrets,omitempty"`
-}
-
-// DataDestination is where a trained adapter goes.
-//
-// +kubebuilder:validation:XValidation:rule="has(self.image) != has(self.claim)",message="exactly one of image and claim is required"
-// +kubebuilder:validation:XValidation:rule="!has(self.image) || has(self.pushSecret)",message="output.image needs output.pushSecret: a Secret of type kubernetes.io/dockerconfigjson that may push there"
-type DataDestination struct {
-	// Image is the OCI reference the adapter is pushed to.
-	Image string `json:"image,omitempty"`
-	// PushSecret names a Secret of type kubernetes.io/dockerconfigjson.
-	PushSecret string `json:"pushSecret,omitempty"`
-	// Claim names a PersistentVolumeClaim of the namespace the adapter is
-	// written to.
-	Claim string `json:"claim,omitempty"`
-}
-
 // RuntimeSpec pins the software that runs a task.
 type RuntimeSpec struct {
 	// Name is vllm (serves) or axolotl (tunes).
@@ -342,21 +285,4 @@ type InferenceStatus struct {
 	Endpoint string `json:"endpoint,omitempty"`
 	// Models are the names that requests may use: the model and its adapters.
 	Models []string `json:"models,omitempty"`
-}
-
-// TuningStatus is the state of a tuning run.
-type TuningStatus struct {
-	// Run is the name of the Job.
-	Run string `json:"run,omitempty"`
-	// UID of the Job; the annotation espalier.dev/retry names it.
-	UID string `json:"uid,omitempty"`
-	// Digest identifies the run: spec, data, configuration and base revision.
-	Digest string `json:"digest,omitempty"`
-	// Attempts counts the pods that were started for it.
-	Attempts int32 `json:"attempts,omitempty"`
-	// StartedAt and FinishedAt bound the run.
-	StartedAt  *metav1.Time `json:"startedAt,omitempty"`
-	FinishedAt *metav1.Time `json:"finishedAt,omitempty"`
-	// Adapter is the pushed adapter, by digest once the push reported one.
-	Adapter string `json:"adapter,omitempty"`
 }

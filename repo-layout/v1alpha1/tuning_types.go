@@ -1,0 +1,155 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package v1alpha1
+
+import (
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+)
+
+// TuningMethod is how an adapter is trained.
+//
+// +kubebuilder:validation:Enum=qlora;lora
+type TuningMethod string
+
+// Values of TuningMethod.
+const (
+	QLoRA TuningMethod = "qlora" // base weights in 4 bit (NF4), adapter in 16 bit
+	LoRA  TuningMethod = "lora"  // base weights and adapter in 16 bit
+)
+
+// TuningSpec trains a LoRA adapter on a data set.
+type TuningSpec struct {
+	ModelRef `json:",inline"`
+	// Method is qlora or lora.
+	Method TuningMethod `json:"method"`
+	// Input is the training data.
+	Input DataSource `json:"input"`
+	// Output is where the adapter goes.
+	Output DataDestination `json:"output"`
+	// Config names a ConfigMap whose key training_config.yaml holds the
+	// training configuration: KAITO's sections below training_config, Axolotl's
+	// own keys below axolotl. Empty: the defaults of the method.
+	Config string `json:"config,omitempty"`
+}
+
+// DataSource is where training data comes from.
+//
+// +kubebuilder:validation:XValidation:rule="[has(self.urls), has(self.claim), has(self.image)].filter(x, x).size() == 1",message="exactly one of urls, claim and image is required"
+type DataSource struct {
+	// URLs are downloaded over HTTP(S). #sha256= and 64 hex digits at the end
+	// demand the content of the file.
+	// +kubebuilder:validation:MinItems=1
+	// +kubebuilder:validation:MaxItems=64
+	URLs []string `json:"urls,omitempty"`
+	// Claim names a PersistentVolumeClaim of the namespace that holds the data.
+	Claim string `json:"claim,omitempty"`
+	// Image is an OCI image whose files are the data.
+	Image string `json:"image,omitempty"`
+	// PullSecrets are Secrets of the namespace for the image's registry.
+	PullSecrets []string `json:"pullSecrets,omitempty"`
+	// Format says what a row of the data is. Empty: a conversation in the column
+	// messages.
+	Format *DataFormat `json:"format,omitempty"`
+}
+
+// RowType is what a row of training data is.
+//
+// +kubebuilder:validation:Enum=Chat;ShareGPT;Instruction;PromptCompletion;Text;Segments
+type RowType string
+
+// Values of RowType.
+const (
+	RowsChat             RowType = "Chat"             // a conversation: messages of role and content
+	RowsShareGPT         RowType = "ShareGPT"         // a conversation: conversations of from and value
+	RowsInstruction      RowType = "Instruction"      // as Alpaca: instruction, input and output
+	RowsPromptCompletion RowType = "PromptCompletion" // prompt and completion, one after the other
+	RowsText             RowType = "Text"             // text, all of which is trained on
+	RowsSegments         RowType = "Segments"         // segments of text, each labelled to be trained on or not
+)
+
+// DataFormat says what a row of the training data is.
+//
+// +kubebuilder:validation:XValidation:rule="!has(self.prompt) || self.type == 'Instruction'",message="prompt belongs to type Instruction"
+type DataFormat struct {
+	// Type is Chat or ShareGPT for conversations, which the model's own chat
+	// template makes a text of; Instruction or PromptCompletion for a question and
+	// its answer; Text for plain text; Segments for texts that say which of their
+	// parts are trained on.
+	Type RowType `json:"type"`
+	// Columns names the columns of the data that are not called as the type
+	// calls them.
+	Columns *DataColumns `json:"columns,omitempty"`
+	// Prompt is how the question of type Instruction is written: text in which
+	// {instruction} and {input} stand for the columns. Of a row without input,
+	// lines that name it are left out. Empty: the text of the Alpaca data set.
+	// +kubebuilder:validation:MaxLength=4096
+	Prompt string `json:"prompt,omitempty"`
+}
+
+// DataColumns names columns of the training data.
+type DataColumns struct {
+	// Messages is the list of a conversation's messages (Chat: messages;
+	// ShareGPT: conversations).
+	// +kubebuilder:validation:MaxLength=256
+	Messages string `json:"messages,omitempty"`
+	// Role is the key of a message that says who speaks (Chat: role; ShareGPT: from).
+	// +kubebuilder:validation:MaxLength=256
+	Role string `json:"role,omitempty"`
+	// Content is the key of a message that holds its text (Chat: content;
+	// ShareGPT: value).
+	// +kubebuilder:validation:MaxLength=256
+	Content string `json:"content,omitempty"`
+	// Instruction is the question (Instruction: instruction).
+	// +kubebuilder:validation:MaxLength=256
+	Instruction string `json:"instruction,omitempty"`
+	// Input is what the question is about; rows need none (Instruction: input).
+	// +kubebuilder:validation:MaxLength=256
+	Input string `json:"input,omitempty"`
+	// Output is the answer (Instruction: output).
+	// +kubebuilder:validation:MaxLength=256
+	Output string `json:"output,omitempty"`
+	// System is what the model is told before the question. Empty: nothing, even
+	// where the data has such a column (Instruction).
+	// +kubebuilder:validation:MaxLength=256
+	System string `json:"system,omitempty"`
+	// Prompt is what the model is given (PromptCompletion: prompt).
+	// +kubebuilder:validation:MaxLength=256
+	Prompt string `json:"prompt,omitempty"`
+	// Completion is what it is to answer (PromptCompletion: completion).
+	// +kubebuilder:validation:MaxLength=256
+	Completion string `json:"completion,omitempty"`
+	// Text is the text of a row (Text: text).
+	// +kubebuilder:validation:MaxLength=256
+	Text string `json:"text,omitempty"`
+}
+
+// DataDestination is where a trained adapter goes.
+//
+// +kubebuilder:validation:XValidation:rule="has(self.image) != has(self.claim)",message="exactly one of image and claim is required"
+// +kubebuilder:validation:XValidation:rule="!has(self.image) || has(self.pushSecret)",message="output.image needs output.pushSecret: a Secret of type kubernetes.io/dockerconfigjson that may push there"
+type DataDestination struct {
+	// Image is the OCI reference the adapter is pushed to.
+	Image string `json:"image,omitempty"`
+	// PushSecret names a Secret of type kubernetes.io/dockerconfigjson.
+	PushSecret string `json:"pushSecret,omitempty"`
+	// Claim names a PersistentVolumeClaim of the namespace the adapter is
+	// written to.
+	Claim string `json:"claim,omitempty"`
+}
+
+// TuningStatus is the state of a tuning run.
+type TuningStatus struct {
+	// Run is the name of the Job.
+	Run string `json:"run,omitempty"`
+	// UID of the Job; the annotation espalier.dev/retry names it.
+	UID string `json:"uid,omitempty"`
+	// Digest identifies the run: spec, data, configuration and base revision.
+	Digest string `json:"digest,omitempty"`
+	// Attempts counts the pods that were started for it.
+	Attempts int32 `json:"attempts,omitempty"`
+	// StartedAt and FinishedAt bound the run.
+	StartedAt  *metav1.Time `json:"startedAt,omitempty"`
+	FinishedAt *metav1.Time `json:"finishedAt,omitempty"`
+	// Adapter is the pushed adapter, by digest once the push reported one.
+	Adapter string `json:"adapter,omitempty"`
+}
