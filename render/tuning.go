@@ -10,7 +10,6 @@ import (
 	"sigs.k8s.io/yaml"
 
 	"github.com/espalier-dev/espalier/presets/runtimes"
-	"github.com/espalier-dev/espalier/render/check"
 	"github.com/espalier-dev/espalier/repo-layout/v1alpha1"
 
 	repolayout "github.com/espalier-dev/espalier/repo-layout"
@@ -212,26 +211,4 @@ func valid(schema *runtimes.Schema, text []byte) error {
 		return err
 	}
 	return schema.Validate(file)
-}
-
-// datasets names the files by type where their names say it; a folder from a
-// claim or an image is loaded as the data set library finds it.
-func (j job) datasets() []any {
-	one := func(file string) object {
-		return object{
-			"path": file, "type": "chat_template", "chat_template": "tokenizer_default",
-			"field_messages": j.Assessment.Training.MessagesField,
-		}
-	}
-	var sets []any
-	for _, address := range j.spec.Tuning.Input.URLs {
-		name := check.FileName(address)
-		set := one(path.Join(dataPath, name))
-		set["ds_type"] = check.DataType(name)
-		sets = append(sets, set)
-	}
-	if len(sets) == 0 {
-		sets = append(sets, one(dataPath))
-	}
-	return sets
 }

@@ -188,6 +188,23 @@ func TestWorkspace(t *testing.T) {
 				w.Spec.Tuning.Input.URLs = []string{"https://a.example.com/a.jsonl#sha256=" + sum, "https://a.example.com/b.jsonl#" + sum, "https://a.example.com/c.jsonl#sha256=0a"}
 			}), refused: true, findings: []string{"error InputInvalid", "error InputInvalid"}, says: []string{"64 hexadecimal digits"},
 		},
+		"LinesAsChats": {
+			reason: "a line of a file of text is no conversation", workspace: tuning("Standard_NC4as_T4_v3", func(w *v1alpha1.Workspace) {
+				w.Spec.Tuning.Input.URLs = []string{"https://a.example.com/a.txt"}
+			}), refused: true, findings: []string{"error InputInvalid"}, says: []string{"spec.tuning.input.format.type: Text"},
+		},
+		"LinesAsText": {
+			reason: "and is a row of text", workspace: tuning("Standard_NC4as_T4_v3", func(w *v1alpha1.Workspace) {
+				w.Spec.Tuning.Input = v1alpha1.DataSource{URLs: []string{"https://a.example.com/a.txt"}, Format: &v1alpha1.DataFormat{Type: v1alpha1.RowsText}}
+			}),
+		},
+		"ColumnsTwice": {
+			reason: "which of two would win is nothing to guess", workspace: tuning("Standard_NC4as_T4_v3", func(w *v1alpha1.Workspace) {
+				w.Spec.Tuning.Config = "c"
+				w.Spec.Tuning.Input.Format = &v1alpha1.DataFormat{Type: v1alpha1.RowsText}
+			}), facts: check.Facts{ConfigMaps: map[string]map[string]string{"c": {"training_config.yaml": "training_config: {DatasetConfig: {messages_column: m}}"}}},
+			refused: true, findings: []string{"error ConfigInvalid"}, says: []string{"keep one of them"},
+		},
 		"TuningOnTwoNodes": {
 			reason: "a run takes one node", workspace: tuning("Standard_NC4as_T4_v3", func(w *v1alpha1.Workspace) { w.Spec.Resource.Count = 2 }), refused: true,
 			findings: []string{"error NodesUnsupported"},

@@ -3,9 +3,6 @@
 package check
 
 import (
-	"net/url"
-	"path"
-	"regexp"
 	"slices"
 	"strings"
 
@@ -72,6 +69,7 @@ func (c *checker) configuration() {
 	t := c.workspace.Spec.Tuning
 	if t != nil {
 		c.out.Training = settings.DefaultTraining()
+		defer c.format()
 	}
 	if name == "" || config == nil {
 		return
@@ -213,58 +211,3 @@ func (c *checker) adapters() {
 		}
 	}
 }
-
-// data checks the files of a URL list by their names.
-func (c *checker) data() {
-	t := c.workspace.Spec.Tuning
-	if t == nil {
-		return
-	}
-	seen := map[string]bool{}
-	for i, address := range t.Input.URLs {
-		field := indexed("spec.tuning.input.urls", i)
-		name := FileName(address)
-		switch {
-		case name == "":
-			c.refuse(InputInvalid, field, "the address names no file")
-		case DataType(name) == "":
-			c.refuse(InputInvalid, field, "%s: the end of the name does not say what it holds; known are %s", name, strings.Join(extensions(), ", "))
-		case seen[name]:
-			c.refuse(InputInvalid, field, "another address names a file %s too", name)
-		case !checksum.MatchString(address):
-			c.refuse(InputInvalid, field, "%s: after # there can only be the checksum of the file: sha256= and 64 hexadecimal digits", name)
-		}
-		seen[name] = true
-	}
-}
-
-// checksum matches an address without a fragment, or with one that `espalier
-// data fetch` holds the file to.
-var checksum = regexp.MustCompile(`(?i)^[^#]*(#sha256=[0-9a-f]{64})?$`)
-
-// FileName is the name that a downloaded file gets: the last part of the path.
-// It is "" where that is no plain name.
-func FileName(address string) string {
-	u, err := url.Parse(address)
-	if err != nil {
-		return ""
-	}
-	name := path.Base(u.Path)
-	plain := strings.IndexFunc(name, func(r rune) bool {
-		return r != '-' && r != '_' && r != '.' && (r < '0' || r > '9') && (r < 'A' || r > 'Z') && (r < 'a' || r > 'z')
-	}) < 0
-	if !plain || strings.HasPrefix(name, ".") {
-		return ""
-	}
-	return name
-}
-
-// dataTypes are the kinds of files that the data set library loads by name.
-var dataTypes = map[string]string{
-	".parquet": "parquet", ".json": "json", ".jsonl": "json", ".csv": "csv", ".arrow": "arrow",
-}
-
-// DataType is the kind of a data file by the end of its name, "" unknown.
-func DataType(name string) string { return dataTypes[strings.ToLower(path.Ext(name))] }
-
-func extensions() []string { return []string{".parquet", ".json", ".jsonl", ".csv", ".arrow"} }

@@ -90,7 +90,7 @@ var notTaken = map[string]string{
 	"base_model": "set spec.tuning.preset or spec.tuning.model", "model_revision": "set spec.tuning.revision",
 	"revision_of_model": "set spec.tuning.revision",
 	"adapter":           "set spec.tuning.method", "load_in_4bit": "set spec.tuning.method", "load_in_8bit": "set spec.tuning.method",
-	"datasets":    "the data is spec.tuning.input; its form is DatasetConfig of training_config",
+	"datasets":    "the data is spec.tuning.input, and what a row of it is spec.tuning.input.format",
 	"output_dir":  "results go to a volume of the run and from there to spec.tuning.output",
 	"bf16":        "the GPU decides between bfloat16 and float16",
 	"fp16":        "the GPU decides between bfloat16 and float16",

@@ -181,6 +181,32 @@ func (t *training) split(s section, key string) {
 
 func (t *training) messages(s section, key string) {
 	if name, ok := s.text(key); ok && name != "" {
-		t.MessagesField = name
+		t.Format = &v1alpha1.DataFormat{Type: v1alpha1.RowsChat, Columns: &v1alpha1.DataColumns{Messages: name}}
 	}
+}
+
+// context and response are columns that KAITO knows and does not read: together
+// they say that a row is a prompt and its completion.
+func (t *training) context(s section, key string) { t.pair(s, key, "response_column") }
+
+func (t *training) response(s section, key string) { t.pair(s, key, "context_column") }
+
+func (t *training) pair(s section, key, other string) {
+	if _, ok := s.text(key); !ok {
+		return
+	}
+	switch {
+	case s.said("messages_column"):
+		t.ignore(s, key, "messages_column says that a row is a conversation")
+	case !s.said(other):
+		t.ignore(s, key, "without "+other+" a row is a conversation")
+	default:
+		prompt, _ := s.values["context_column"].(string)
+		completion, _ := s.values["response_column"].(string)
+		t.Format = &v1alpha1.DataFormat{Type: v1alpha1.RowsPromptCompletion, Columns: &v1alpha1.DataColumns{Prompt: prompt, Completion: completion}}
+	}
+}
+
+func (t *training) ignore(s section, key, why string) {
+	t.ignored = append(t.ignored, strings.TrimPrefix(s.name, TrainingKey+": ")+"."+key+" ("+why+")")
 }

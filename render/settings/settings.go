@@ -90,6 +90,9 @@ func (s section) refuse(key, format string, args ...any) {
 	*s.problems = append(*s.problems, finding.Errorf(ConfigInvalid, s.field, "%s.%s: %s", s.name, key, fmt.Sprintf(format, args...)))
 }
 
+// said says that a key has a value that is no empty text.
+func (s section) said(key string) bool { return s.values[key] != nil && s.values[key] != "" }
+
 // number reads an integer or a number; text that holds one counts.
 func (s section) number(key string, low, high float64) (float64, bool) {
 	v, ok := s.values[key]

@@ -165,6 +165,10 @@ func TestTraining(t *testing.T) {
 			return fmt.Sprint(s.Axolotl["save_steps"], s.Axolotl["saves_per_epoch"])
 		}, value: "50 <nil>"},
 		"Split":          {reason: "the share of training data becomes that of the rest", config: "DatasetConfig: {train_test_split: 0.8}", want: func(s settings.Training) any { return s.Axolotl["val_set_size"] }, value: 0.2},
+		"Messages":       {reason: "a column of another name", config: "DatasetConfig: {messages_column: chats}", want: func(s settings.Training) any { return fmt.Sprint(s.Format.Type, s.Format.Columns.Named()) }, value: "Chatmap[messages:chats]"},
+		"PromptAnswer":   {reason: "two columns are a prompt and its completion", config: "DatasetConfig: {context_column: q, response_column: a}", want: func(s settings.Training) any { return fmt.Sprint(s.Format.Type, s.Format.Columns.Named()) }, value: "PromptCompletionmap[completion:a prompt:q]"},
+		"MessagesWin":    {reason: "KAITO reads messages before anything else", config: "DatasetConfig: {messages_column: m, context_column: q, response_column: a}", want: func(s settings.Training) any { return s.Format.Type }, value: v1alpha1.RowsChat, problems: []string{"context_column (messages_column says"}},
+		"HalfAPair":      {reason: "a column that KAITO would not read either", config: "DatasetConfig: {response_column: a}", want: func(s settings.Training) any { return s.Format == nil }, value: true, problems: []string{"without context_column"}},
 		"EightBit":       {reason: "an optimizer with full moments takes more memory", config: "TrainingArguments: {optim: adamw_torch}", want: func(s settings.Training) any { return s.EightBit() }, value: false},
 		"SingleQuant":    {reason: "and so do quantisation constants in float32", config: "QuantizationConfig: {bnb_4bit_use_double_quant: false}", want: func(s settings.Training) any { return s.SingleQuantization }, value: true},
 		"FourBitOfLora":  {reason: "the method says how the base is loaded", method: v1alpha1.LoRA, config: "QuantizationConfig: {load_in_4bit: true}", problems: []string{"method lora means false"}},

@@ -24,8 +24,8 @@ type Training struct {
 	// NoCheckpointing keeps activations; SingleQuantization leaves the
 	// constants of NF4 in float32.
 	NoCheckpointing, SingleQuantization bool
-	// MessagesField is the column of the data that holds the conversation.
-	MessagesField string
+	// Format is what a row of the data is said to be; nil: nothing was said.
+	Format *v1alpha1.DataFormat
 	// Axolotl are further settings by Axolotl's names.
 	Axolotl map[string]any
 }
@@ -38,7 +38,7 @@ type Training struct {
 func DefaultTraining() Training {
 	return Training{
 		Rank: 16, SequenceLength: 2048, MicroBatch: 1,
-		Optimizer: "adamw_bnb_8bit", MessagesField: "messages",
+		Optimizer: "adamw_bnb_8bit",
 		Axolotl: map[string]any{
 			"gradient_accumulation_steps": 8,
 			"learning_rate":               0.0002,
@@ -127,6 +127,8 @@ var sections = map[string]map[string]reader{
 		"shuffle_dataset":  yes("shuffle_merged_datasets"),
 		"train_test_split": (*training).split,
 		"messages_column":  (*training).messages,
+		"context_column":   (*training).context,
+		"response_column":  (*training).response,
 	},
 }
 
@@ -151,8 +153,6 @@ var withoutEffect = map[string]string{
 	"DataCollator.mlm":                          "causal language models are trained on the next token",
 	"DatasetConfig.shuffle_seed":                "TrainingArguments.seed counts",
 	"DatasetConfig.dataset_file_ext":            "the name of the file decides",
-	"DatasetConfig.context_column":              "KAITO never reads it; data holds conversations (messages_column)",
-	"DatasetConfig.response_column":             "KAITO never reads it; data holds conversations (messages_column)",
 }
 
 // ParseTraining reads training_config.yaml for a version of Axolotl: KAITO's

@@ -1,0 +1,101 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package check
+
+import (
+	"net/url"
+	"path"
+	"regexp"
+	"strings"
+
+	"github.com/espalier-dev/espalier/repo-layout/v1alpha1"
+)
+
+// Format is what a row of the training data is: as the Workspace or its
+// configuration says, else a conversation in the column messages.
+func (a Assessment) Format() v1alpha1.DataFormat {
+	if f := a.Training.Format; f != nil {
+		return *f
+	}
+	return v1alpha1.DataFormat{Type: v1alpha1.RowsChat}
+}
+
+// format takes what the Workspace says of the rows, which the configuration must
+// not say as well.
+func (c *checker) format() {
+	own := c.workspace.Spec.Tuning.Input.Format
+	if own == nil {
+		return
+	}
+	if c.out.Training.Format != nil {
+		c.refuse(ConfigInvalid, "spec.tuning.input.format", "DatasetConfig of the ConfigMap names columns too: keep one of them")
+	}
+	c.out.Training.Format = own
+}
+
+// plainText says that rows are what lines of a file of text are.
+func (c *checker) plainText() bool {
+	f := c.out.Format()
+	name, renamed := f.Columns.Named()["text"]
+	return f.Type == v1alpha1.RowsText && (!renamed || name == "text")
+}
+
+// data checks the files of a URL list by their names.
+func (c *checker) data() {
+	t := c.workspace.Spec.Tuning
+	if t == nil {
+		return
+	}
+	seen := map[string]bool{}
+	for i, address := range t.Input.URLs {
+		field := indexed("spec.tuning.input.urls", i)
+		name := FileName(address)
+		switch {
+		case name == "":
+			c.refuse(InputInvalid, field, "the address names no file")
+		case DataType(name) == "":
+			c.refuse(InputInvalid, field, "%s: the end of the name does not say what it holds; known are %s", name, strings.Join(extensions(), ", "))
+		case DataType(name) == textType && !c.plainText():
+			c.refuse(InputInvalid, field, "%s: each line of it is a row with the one column text: spec.tuning.input.format.type: %s reads that", name, v1alpha1.RowsText)
+		case seen[name]:
+			c.refuse(InputInvalid, field, "another address names a file %s too", name)
+		case !checksum.MatchString(address):
+			c.refuse(InputInvalid, field, "%s: after # there can only be the checksum of the file: sha256= and 64 hexadecimal digits", name)
+		}
+		seen[name] = true
+	}
+}
+
+// checksum matches an address without a fragment, or with one that `espalier
+// data fetch` holds the file to.
+var checksum = regexp.MustCompile(`(?i)^[^#]*(#sha256=[0-9a-f]{64})?$`)
+
+// FileName is the name that a downloaded file gets: the last part of the path.
+// It is "" where that is no plain name.
+func FileName(address string) string {
+	u, err := url.Parse(address)
+	if err != nil {
+		return ""
+	}
+	name := path.Base(u.Path)
+	plain := strings.IndexFunc(name, func(r rune) bool {
+		return r != '-' && r != '_' && r != '.' && (r < '0' || r > '9') && (r < 'A' || r > 'Z') && (r < 'a' || r > 'z')
+	}) < 0
+	if !plain || strings.HasPrefix(name, ".") {
+		return ""
+	}
+	return name
+}
+
+// dataTypes are the kinds of files that the data set library loads by name.
+var dataTypes = map[string]string{
+	".parquet": "parquet", ".json": "json", ".jsonl": "json", ".csv": "csv", ".arrow": "arrow", ".txt": textType,
+}
+
+// textType is the kind of a file of lines.
+const textType = "text"
+
+// DataType is the kind of a data file by the end of its name, "" unknown.
+func DataType(name string) string { return dataTypes[strings.ToLower(path.Ext(name))] }
+
+func extensions() []string { return []string{".parquet", ".json", ".jsonl", ".csv", ".arrow", ".txt"} }
