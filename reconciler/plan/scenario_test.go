@@ -196,6 +196,18 @@ var scenarios = map[string]scenario{
 		base:   files{"t/workspace.yaml": run("t")},
 		head:   files{"t/workspace.yaml": run("t", "method: qlora", "method: lora", "Standard_NC4as_T4_v3", "Standard_NC24ads_A100_v4")},
 	},
+	"Rows": {
+		reason: "Data that is read in another way is another run, whether the Workspace or its configuration says so.",
+		base: files{
+			"config.yaml": configMap("rows", "training_config.yaml", "training_config:\n  DatasetConfig:\n    messages_column: chats"),
+			"t.yaml":      run("t") + "    config: rows\n", "u.yaml": run("u"),
+		},
+		head: files{
+			"config.yaml": configMap("rows", "training_config.yaml", "training_config:\n  DatasetConfig:\n    context_column: q\n    response_column: a"),
+			"t.yaml":      run("t") + "    config: rows\n",
+			"u.yaml":      run("u", "    output:", "      format: {type: Instruction, columns: {input: context}, prompt: \"{instruction}\\n{input}\"}\n    output:"),
+		},
+	},
 	"RunOtherNodes": {
 		reason: "The same inputs on other nodes repeat nothing.",
 		base:   files{"t/workspace.yaml": run("t")},

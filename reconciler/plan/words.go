@@ -6,8 +6,6 @@ import (
 	"encoding/json"
 	"fmt"
 	"maps"
-	"net/url"
-	"path"
 	"reflect"
 	"slices"
 	"strings"
@@ -52,6 +50,7 @@ func describe(was, is desired.Workspace) []string {
 	}
 	if a.Tuning != nil && b.Tuning != nil {
 		w.tuning(a.Tuning, b.Tuning)
+		w.change("rows", rowsOf(was.Assessment.Format()), rowsOf(is.Assessment.Format()))
 	}
 	w.config(was, is)
 	w.rest(was, is)
@@ -217,49 +216,6 @@ func union[V any](a, b map[string]V) []string {
 	return keys
 }
 
-func (w *words) tuning(a, b *v1alpha1.TuningSpec) {
-	w.change("method", string(a.Method), string(b.Method))
-	w.change("data", dataOf(a.Input), dataOf(b.Input))
-	w.change("output", a.Output.Image+claimOf(a.Output.Claim), b.Output.Image+claimOf(b.Output.Claim))
-	w.change("push secret", a.Output.PushSecret, b.Output.PushSecret)
-	w.others(a, b, "preset", "model", "revision", "accessSecret", "config", "method", "input", "output")
-	if !slices.Equal(a.Input.PullSecrets, b.Input.PullSecrets) {
-		w.add("pull secrets")
-	}
-}
-
-func claimOf(name string) string {
-	if name == "" {
-		return ""
-	}
-	return "claim " + name
-}
-
-// dataOf names training data without the query of an address, which may be a
-// credential.
-func dataOf(in v1alpha1.DataSource) string {
-	var files []string
-	for _, address := range in.URLs {
-		u, err := url.Parse(address)
-		if err != nil {
-			files = append(files, "an address")
-			continue
-		}
-		name := u.Host + "/…/" + path.Base(u.Path)
-		if u.RawQuery != "" {
-			name += "?…"
-		}
-		files = append(files, name)
-	}
-	if in.Claim != "" {
-		files = append(files, claimOf(in.Claim))
-	}
-	if in.Image != "" {
-		files = append(files, in.Image)
-	}
-	return joined(files)
-}
-
 // config compares what the ConfigMap is read as: arguments of vLLM, or settings
 // of the trainer. Where that is the same and the content is not, it says so.
 func (w *words) config(was, is desired.Workspace) {
@@ -292,7 +248,7 @@ func settingsOf(w desired.Workspace) map[string]string {
 	t := w.Assessment.Training
 	all = map[string]string{
 		"r": fmt.Sprint(t.Rank), "max_seq_length": fmt.Sprint(t.SequenceLength), "per_device_train_batch_size": fmt.Sprint(t.MicroBatch),
-		"target_modules": joined(t.Targets), "optim": t.Optimizer, "messages_column": t.MessagesField,
+		"target_modules": joined(t.Targets), "optim": t.Optimizer,
 		"gradient_checkpointing": fmt.Sprint(!t.NoCheckpointing), "bnb_4bit_use_double_quant": fmt.Sprint(!t.SingleQuantization),
 	}
 	for name, value := range t.Axolotl {
