@@ -8,10 +8,14 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
+	"maps"
 	"os"
 	"path"
 	"path/filepath"
+	"runtime"
 	"slices"
+
+	"golang.org/x/sync/errgroup"
 
 	"github.com/espalier-dev/espalier/render/build"
 	repolayout "github.com/espalier-dev/espalier/repo-layout"
@@ -91,20 +95,33 @@ func readSync(file string) (*v1alpha1.RepoSync, error) {
 // syncsFor lists the RepoSyncs of a tree that sync a path in it, and what is
 // wrong with those that do not decode.
 func syncsFor(tree fs.FS, rel string) (found []*v1alpha1.RepoSync, broken []v1alpha1.Finding, err error) {
+	files := map[string]fs.DirEntry{}
 	err = fs.WalkDir(tree, ".", func(name string, d fs.DirEntry, err error) error {
 		if err != nil || (d.IsDir() && d.Name() == ".git") {
 			return fs.SkipDir
 		}
-		if ext := filepath.Ext(name); !d.Type().IsRegular() || (ext != ".yaml" && ext != ".yml") {
-			return nil
-		}
-		sync, problems := syncIn(name, readable(tree, name, d))
-		broken = append(broken, problems...)
-		if sync != nil && covers(sync, rel) {
-			found = append(found, sync)
+		if ext := filepath.Ext(name); d.Type().IsRegular() && (ext == ".yaml" || ext == ".yml") {
+			files[name] = d
 		}
 		return nil
 	})
+	names := slices.Sorted(maps.Keys(files))
+	syncs, problems := make([]*v1alpha1.RepoSync, len(names)), make([][]v1alpha1.Finding, len(names))
+	var reads errgroup.Group // a repository of many files is read on all processors
+	reads.SetLimit(runtime.GOMAXPROCS(0))
+	for i, name := range names {
+		reads.Go(func() error {
+			syncs[i], problems[i] = syncIn(name, readable(tree, name, files[name]))
+			return nil
+		})
+	}
+	_ = reads.Wait() // what cannot be read, the build reports
+	for i, sync := range syncs {
+		broken = append(broken, problems[i]...)
+		if sync != nil && covers(sync, rel) {
+			found = append(found, sync)
+		}
+	}
 	return found, broken, err
 }
 

@@ -110,6 +110,19 @@ func (r reader) schema() {
 	r.files[r.file] = text
 }
 
+// plainly notes a kustomization that only lists and generates. What is built in
+// has no other effect.
+func (r reader) plainly() {
+	k := r.kustomization
+	k.OpenAPI = nil // refused, or taken out
+	if list := yamltext.Field(r.node, "configurations"); list != nil && r.builtInNames(r.dir, list) {
+		k.Configurations = nil
+	}
+	if onlyListsAndGenerates(k) {
+		r.plain[r.dir] = lister{k, r.file}
+	}
+}
+
 // without is a mapping without one of its keys, as text.
 func without(mapping *yaml.Node, key string) ([]byte, error) {
 	rest := *mapping

@@ -3,13 +3,13 @@
 package build
 
 import (
+	"slices"
 	"strings"
 	"sync"
 
 	"go.yaml.in/yaml/v3"
 	sigsyaml "sigs.k8s.io/yaml"
 
-	"github.com/espalier-dev/espalier/render/internal/yamltext"
 	"github.com/espalier-dev/espalier/repo-layout/finding"
 	"github.com/espalier-dev/espalier/repo-layout/v1alpha1"
 
@@ -62,7 +62,7 @@ var nameFields = sync.OnceValue(func() []field {
 })
 
 // linksOf finds them in a unit that was built.
-func linksOf(objects []Object) links {
+func linksOf(objects []builtObject) links {
 	var l links
 	own := map[[2]string]bool{} // kind and name
 	for _, o := range objects {
@@ -78,19 +78,15 @@ func linksOf(objects []Object) links {
 }
 
 // open are the names in an object that are none of its unit.
-func (o Object) open(own map[[2]string]bool) []open {
+func (o builtObject) open(own map[[2]string]bool) []open {
 	var list []open
-	var root *yaml.Node
 	for _, f := range nameFields() {
 		if f.group != o.group || f.kind != o.kind {
 			continue
 		}
-		if root == nil {
-			root = o.root()
-		}
-		for _, name := range textsAt(root, f.path) {
+		for _, name := range textsAt(o.tree, f.path) {
 			if !own[[2]string{f.names, name}] {
-				list = append(list, open{f.names, o.namespace, name, o, strings.Join(f.path, ".")})
+				list = append(list, open{f.names, o.namespace, name, o.Object, strings.Join(f.path, ".")})
 			}
 		}
 	}
@@ -108,30 +104,32 @@ func (o Object) written() string {
 	return ""
 }
 
-// root is the object as a mapping.
-func (o Object) root() *yaml.Node {
-	var document yaml.Node
-	if err := yaml.Unmarshal(o.YAML, &document); err != nil || len(document.Content) != 1 {
-		return &yaml.Node{}
+// tree is an object's fields, where one of them may name another object.
+func (o Object) tree() (tree map[string]any) {
+	named := slices.ContainsFunc(nameFields(), func(f field) bool { return f.group == o.group && f.kind == o.kind })
+	if !named || yaml.Unmarshal(o.YAML, &tree) != nil {
+		return nil
 	}
-	return document.Content[0]
+	return tree
 }
 
 // textsAt are the texts at a path; lists on the way are gone through.
-func textsAt(n *yaml.Node, path []string) []string {
-	switch {
-	case n == nil:
-		return nil
-	case n.Kind == yaml.SequenceNode:
+func textsAt(v any, path []string) []string {
+	switch v := v.(type) {
+	case []any:
 		var all []string
-		for _, item := range n.Content {
+		for _, item := range v {
 			all = append(all, textsAt(item, path)...)
 		}
 		return all
-	case len(path) > 0:
-		return textsAt(yamltext.Field(n, path[0]), path[1:])
-	case n.Kind == yaml.ScalarNode && n.Value != "":
-		return []string{n.Value}
+	case map[string]any:
+		if len(path) > 0 {
+			return textsAt(v[path[0]], path[1:])
+		}
+	case string:
+		if len(path) == 0 && v != "" {
+			return []string{v}
+		}
 	}
 	return nil
 }

@@ -67,17 +67,10 @@ func (o Object) String() string {
 // origins finds where objects of a unit were written.
 type origins struct {
 	work
-	texts *texts
-	index map[string]places // by file
+	texts texts
 }
 
-func newOrigins(w work) origins {
-	t := &texts{files: map[string][]byte{}}
-	for name := range w.docs {
-		t.files[name] = w.files[name]
-	}
-	return origins{work: w, texts: t, index: map[string]places{}}
-}
+func newOrigins(w work) origins { return origins{work: w, texts: newTexts(w.files, w.docs)} }
 
 // position of an object, from the origin that Kustomize tracked.
 func (o origins) position(origin *resource.Origin, object *Object) repolayout.Position {
@@ -107,12 +100,7 @@ func inTree(p string) string {
 // line of the document of a file that has a kind and name; else of its only
 // document, else 0.
 func (o origins) line(file string, document id) int {
-	places, ok := o.index[file]
-	if !ok {
-		places = placesIn(file, o.files[file])
-		o.index[file] = places
-	}
-	_, line := places.of(document).At("")
+	_, line := (&documents{file, o.docs[file]}).find(document).At("")
 	return line
 }
 

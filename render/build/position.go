@@ -3,7 +3,6 @@
 package build
 
 import (
-	"maps"
 	"slices"
 	"strings"
 
@@ -15,9 +14,9 @@ import (
 
 // written looks fields up in the document of an object, and in patches.
 type written struct {
-	texts *texts
+	texts texts
 	id
-	yaml []byte
+	yaml []byte // the object as built; nil where nothing can have changed it
 	file string
 	name string // of the object in the file
 	line int    // of its document
@@ -29,27 +28,29 @@ func (w *written) At(field string) (string, int) {
 	if field == "" {
 		return w.file, w.line
 	}
-	parsed := w.texts.parse()
-	file, line := parsed.places[w.file].of(id{kind: w.kind, name: w.name}).At(field)
+	own := w.texts.of(w.file)
+	file, line := own.find(id{kind: w.kind, name: w.name}).At(field)
+	if w.yaml == nil {
+		return file, line
+	}
 	var built yaml.Node
 	if err := yaml.Unmarshal(w.yaml, &built); err != nil || len(built.Content) == 0 {
 		return file, line
 	}
 	want := w.value(built.Content[0], field)
-	docs := parsed.docs
-	if want == nil || want.Kind != yaml.ScalarNode || w.says(docs[file], line, field, want.Value) {
+	if want == nil || want.Kind != yaml.ScalarNode || w.says(own.list, line, field, want.Value) {
 		return file, line
 	}
-	if other, at := w.elsewhere(docs, file, field, want.Value); other != "" {
+	if other, at := w.elsewhere(file, field, want.Value); other != "" {
 		return other, at
 	}
 	return file, line
 }
 
 // elsewhere finds the value in another file of the unit: a patch.
-func (w *written) elsewhere(docs map[string][]*yaml.Node, file, field, value string) (string, int) {
-	for _, other := range slices.Sorted(maps.Keys(docs)) {
-		for _, p := range w.patchesIn(other, docs[other]) {
+func (w *written) elsewhere(file, field, value string) (string, int) {
+	for _, other := range w.texts.names() {
+		for _, p := range w.patchesIn(other, w.texts.of(other).list) {
 			if other == file && !p.inline {
 				continue
 			}

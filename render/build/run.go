@@ -34,6 +34,7 @@ type work struct {
 	limits Limits
 	files  map[string][]byte
 	docs   map[string][]*yaml.Node // the YAML files among them
+	plain  map[string]lister       // kustomizations that only list and generate, by folder
 }
 
 // run has Kustomize build a kustomization of ours that lists the unit, as the
@@ -126,10 +127,10 @@ func cut(text string, limit int) string {
 }
 
 // objects takes the result of a build apart.
-func (w work) objects(built resmap.ResMap) ([]Object, error) {
+func (w work) objects(built resmap.ResMap) ([]builtObject, error) {
 	origins := newOrigins(w)
 	keep := w.plan.root && slices.Contains(w.kustomization(w.plan.from.file).BuildMetadata, types.OriginAnnotations)
-	list := make([]Object, 0, built.Size())
+	list := make([]builtObject, 0, built.Size())
 	var total int64
 	for _, r := range built.Resources() {
 		origin, err := r.GetOrigin()
@@ -150,7 +151,7 @@ func (w work) objects(built resmap.ResMap) ([]Object, error) {
 		}
 		o := Object{YAML: text, id: id{r.GetGvk().Group, r.GetKind(), r.GetNamespace(), r.GetName()}, decoding: &decoding{}}
 		o.position = origins.position(origin, &o)
-		list = append(list, o)
+		list = append(list, builtObject{o, o.tree()})
 	}
 	return list, nil
 }

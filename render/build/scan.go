@@ -20,13 +20,15 @@ type scan struct {
 	trees    map[string][]*yaml.Node // the YAML files among them
 	foreign  bool                    // a file with no object in it
 	problems []v1alpha1.Finding
-	costs    map[string]cost // by folder of a kustomization
-	stack    []string        // folders being read
+	costs    map[string]cost   // by folder of a kustomization
+	plain    map[string]lister // kustomizations that only list and generate, by folder
+	stack    []string          // folders being read
 }
 
 func newScan(s *source) *scan {
 	return &scan{
 		view: newView(s), files: map[string][]byte{}, trees: map[string][]*yaml.Node{}, costs: map[string]cost{},
+		plain: map[string]lister{},
 	}
 }
 
@@ -116,6 +118,7 @@ func (s *scan) read(dir string, from place) cost {
 	r := reader{scan: s, dir: dir, file: file, node: docs[0], kustomization: decoded}
 	r.refuseUnsafe()
 	r.schema()
+	r.plainly()
 	total := cost{kustomizations: 1, largest: own.largest}
 	total = total.plus(r.resources()).plus(r.generated()).plus(r.settings())
 	total.compared = total.compared.plus(total.objects.times(total.objects))

@@ -3,7 +3,9 @@
 package build
 
 import (
+	"maps"
 	"math"
+	"slices"
 	"sync"
 	"weak"
 
@@ -14,61 +16,82 @@ import (
 	repolayout "github.com/espalier-dev/espalier/repo-layout"
 )
 
-// texts are the YAML files of a unit. They are parsed when somebody asks for a
-// field, and again when the memory was needed meanwhile: most are never asked.
-type texts struct {
-	files map[string][]byte
+// texts are the YAML files of a unit, by path.
+type texts map[string]*text
+
+// text is a file that is parsed when somebody asks for a field, and again when
+// the memory was needed meanwhile: most are never asked.
+type text struct {
+	file    string
+	content []byte
 
 	mu     sync.Mutex
-	parsed weak.Pointer[parsedTexts]
+	parsed weak.Pointer[documents]
 }
 
-// parsedTexts are texts, parsed. They are not changed once made.
-type parsedTexts struct {
-	docs   map[string][]*yaml.Node
-	places map[string]places
+// documents of a file. They are not changed once made.
+type documents struct {
+	file string
+	list []*yaml.Node
 }
 
-func (t *texts) parse() *parsedTexts {
+func newTexts(files map[string][]byte, docs map[string][]*yaml.Node) texts {
+	t := make(texts, len(docs))
+	for name := range docs {
+		t[name] = &text{file: name, content: files[name]}
+	}
+	return t
+}
+
+// of returns the documents of a file, none of one that is not there.
+func (t texts) of(file string) *documents {
+	known, ok := t[file]
+	if !ok {
+		return &documents{file: file}
+	}
+	return known.parse()
+}
+
+// names of the files in order.
+func (t texts) names() []string { return slices.Sorted(maps.Keys(t)) }
+
+func (t *text) parse() *documents {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	if known := t.parsed.Value(); known != nil {
 		return known
 	}
-	p := &parsedTexts{docs: map[string][]*yaml.Node{}, places: map[string]places{}}
-	for name, text := range t.files {
-		p.docs[name], _ = yamltext.Parse(text, math.MaxInt32) // the scan has parsed and bounded it
-		p.places[name] = placesIn(name, text)
-	}
-	t.parsed = weak.Make(p)
-	return p
+	d := &documents{file: t.file}
+	d.list, _ = yamltext.Parse(t.content, math.MaxInt32) // the scan has parsed and bounded it
+	t.parsed = weak.Make(d)
+	return d
 }
 
-// places are the documents of a file by kind and name, the first of each; under
-// no kind and name the only document, or the file.
-type places map[id]repolayout.Position
-
-func placesIn(file string, text []byte) places {
-	documents := repolayout.Split(file, text)
-	p := make(places, len(documents)+1)
-	for _, d := range documents {
-		key := id{}
-		key.kind, key.name = d.Identity()
-		if _, taken := p[key]; !taken {
-			p[key] = d
+// find returns where the document of a kind and name is; else the only document,
+// else the file.
+func (d *documents) find(document id) repolayout.Position {
+	for _, n := range d.list {
+		if scalar(n, "kind") == document.kind && scalar(n, "metadata", "name") == document.name {
+			return inDocument{d.file, n}
 		}
 	}
-	p[id{}] = fixed{file: file}
-	if len(documents) == 1 {
-		p[id{}] = documents[0]
+	if len(d.list) == 1 {
+		return inDocument{d.file, d.list[0]}
 	}
-	return p
+	return fixed{file: d.file}
 }
 
-// of returns where a document of a kind and name is.
-func (p places) of(document id) repolayout.Position {
-	if found, ok := p[document]; ok {
-		return found
+// inDocument finds fields in a document of a file.
+type inDocument struct {
+	file string
+	root *yaml.Node
+}
+
+// At returns the line of a field; of its nearest parent where the field is not
+// written; else that of the document.
+func (d inDocument) At(field string) (string, int) {
+	if line := repolayout.Line(d.root, field); line > 0 {
+		return d.file, line
 	}
-	return p[id{}]
+	return d.file, d.root.Line
 }

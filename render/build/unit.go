@@ -58,7 +58,7 @@ func (s *source) prepare(p plan) *task {
 	finding.Sort(sc.problems)
 	t.unit.Findings = sc.problems
 	t.unit.Reads = slices.Sorted(maps.Keys(sc.files))
-	t.work = work{plan: p, limits: s.limits, files: sc.files, docs: sc.trees}
+	t.work = work{plan: p, limits: s.limits, files: sc.files, docs: sc.trees, plain: sc.plain}
 	if s.hashing {
 		t.reads, t.fleeting, t.folder = sc.seen(), sc.fleeting, s.folderHash(p.path)
 		t.sizes = sc.sizes()
@@ -68,17 +68,14 @@ func (s *source) prepare(p plan) *task {
 	return t
 }
 
-// build has Kustomize build what prepare has read. It touches no source: units
+// build builds what prepare has read, with Kustomize where that is needed. It touches no source: units
 // are built beside each other.
 func (t *task) build(ctx context.Context) Unit {
 	u := t.unit
 	if t.done {
 		return u
 	}
-	built, err := t.run(ctx)
-	if err == nil {
-		u.Objects, err = t.objects(built)
-	}
+	built, err := t.make(ctx)
 	if err != nil {
 		f := asFinding(err, t.plan.from)
 		// Another time it may be done in time.
@@ -86,8 +83,22 @@ func (t *task) build(ctx context.Context) Unit {
 		u.Objects, u.Findings = nil, append(slices.Clone(u.Findings), f)
 		return u
 	}
-	u.links = linksOf(u.Objects)
+	for _, b := range built {
+		u.Objects = append(u.Objects, b.Object)
+	}
+	u.links = linksOf(built)
 	return u
+}
+
+func (t *task) make(ctx context.Context) ([]builtObject, error) {
+	if built, ok := t.quick(); ok {
+		return built, nil
+	}
+	built, err := t.run(ctx)
+	if err != nil {
+		return nil, err
+	}
+	return t.objects(built)
 }
 
 // unit reads one unit.

@@ -11,7 +11,10 @@ package desired
 
 import (
 	"fmt"
+	"runtime"
 	"strings"
+
+	"golang.org/x/sync/errgroup"
 
 	"github.com/espalier-dev/espalier/render/build"
 	repolayout "github.com/espalier-dev/espalier/repo-layout"
@@ -66,12 +69,32 @@ func Texts(units []build.Unit) ([]Text, []v1alpha1.Finding) {
 // finding and leaves that one out. Sync is nil where no RepoSync is known: then
 // nothing is substituted, and every namespace is allowed.
 func Assemble(sync *v1alpha1.RepoSync, texts []Text) ([]Document, []v1alpha1.Finding) {
+	type result struct {
+		decoded  repolayout.Decoded
+		problems []v1alpha1.Finding
+	}
+	results := make([]result, len(texts))
+	eachBeside(len(texts), func(i int) {
+		results[i].decoded, results[i].problems = repolayout.Decode(texts[i].YAML, texts[i].Position)
+	})
 	var all assembly
-	for _, t := range texts {
-		decoded, problems := repolayout.Decode(t.YAML, t.Position)
-		all.add(sync, Document{Decoded: decoded, Position: t.Position, Unit: t.Unit, Name: t.Name}, problems)
+	for i, t := range texts {
+		all.add(sync, Document{Decoded: results[i].decoded, Position: t.Position, Unit: t.Unit, Name: t.Name}, results[i].problems)
 	}
 	return all.documents, append(all.findings, repolayout.Collisions(all.entries)...)
+}
+
+// eachBeside does something for each of n, on all processors.
+func eachBeside(n int, do func(i int)) {
+	var all errgroup.Group
+	all.SetLimit(runtime.GOMAXPROCS(0))
+	for i := range n {
+		all.Go(func() error {
+			do(i)
+			return nil
+		})
+	}
+	_ = all.Wait() // none fails
 }
 
 // assembly is what documents are assembled to, before they are compared with

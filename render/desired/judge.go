@@ -91,6 +91,7 @@ type Judge struct {
 
 // verdict is what is known of one key.
 type verdict struct {
+	once       sync.Once
 	assessment check.Assessment // its findings name the field where the file belongs
 	render     func() (render.Output, error)
 }
@@ -100,15 +101,18 @@ type verdict struct {
 func (j *Judge) State(documents []Document, findings []v1alpha1.Finding) State {
 	s := State{Documents: documents, Findings: findings, Region: j.Region, Provider: j.Render.Provider}
 	known, last := inputsOf(documents), j.begin()
-	now := make(map[string]judged, len(documents))
-	s.Workspaces = make([]Workspace, 0, len(documents))
-	for _, d := range documents {
-		if d.Workspace == nil {
-			continue
-		}
-		w := j.recall(d, known, last, now)
+	j.number(known)
+	workspaces := slices.DeleteFunc(slices.Clone(documents), func(d Document) bool { return d.Workspace == nil })
+	results := make([]judged, len(workspaces))
+	eachBeside(len(workspaces), func(i int) { results[i] = j.recall(workspaces[i], known, last) })
+	s.Workspaces = make([]Workspace, 0, len(workspaces))
+	now := make(map[string]judged, len(workspaces))
+	for _, w := range results {
 		s.Verdicts = append(s.Verdicts, w.findings...)
 		s.Workspaces = append(s.Workspaces, w.Workspace)
+		if w.restsOn != "" {
+			now[w.restsOn] = w
+		}
 	}
 	j.remember(now)
 	return s
@@ -187,6 +191,25 @@ func (j *Judge) workspace(d Document, known inputs) Workspace {
 	return w
 }
 
+// number remembers the contents of the Secrets that Git holds, in the order that
+// they were seen.
+func (j *Judge) number(known inputs) {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	if j.secrets == nil {
+		j.secrets = map[string][]string{}
+	}
+	for kindAndName := range known {
+		name, isSecret := strings.CutPrefix(kindAndName, "Secret/")
+		if !isSecret {
+			continue
+		}
+		if digest, _ := known.secret(name); !slices.Contains(j.secrets[name], digest) {
+			j.secrets[name] = append(j.secrets[name], digest)
+		}
+	}
+}
+
 // versions number the contents that a Secret in Git has had before this Judge, in
 // the place of the cluster's resourceVersion: a rotated credential restarts a
 // service, and nothing that is made of its content is shown.
@@ -195,19 +218,9 @@ func (j *Judge) versions(spec *v1alpha1.WorkspaceSpec, known inputs) map[string]
 	defer j.mu.Unlock()
 	versions := map[string]string{}
 	for _, name := range spec.Secrets() {
-		digest, ok := known.secret(name)
-		if !ok {
-			continue
+		if digest, ok := known.secret(name); ok {
+			versions["Secret/"+name] = strconv.Itoa(slices.Index(j.secrets[name], digest))
 		}
-		if j.secrets == nil {
-			j.secrets = map[string][]string{}
-		}
-		n := slices.Index(j.secrets[name], digest)
-		if n < 0 {
-			n = len(j.secrets[name])
-			j.secrets[name] = append(j.secrets[name], digest)
-		}
-		versions["Secret/"+name] = strconv.Itoa(n)
 	}
 	return versions
 }
@@ -241,21 +254,22 @@ func missing(spec *v1alpha1.WorkspaceSpec, known inputs) []string {
 // verdict looks a key up, in this State and the one before, or judges it.
 func (j *Judge) verdict(w Workspace, pool *v1alpha1.GPUNodePoolSpec) *verdict {
 	j.mu.Lock()
-	defer j.mu.Unlock()
 	v := j.known[w.Key]
 	if v == nil {
 		v = j.before[w.Key]
 	}
 	if v == nil {
-		v = j.judge(w, pool)
+		v = &verdict{}
 	}
 	j.known[w.Key] = v
+	j.mu.Unlock()
+	v.once.Do(func() { j.judge(v, w, pool) })
 	return v
 }
 
 // judge judges a Workspace, and renders one with patches: a patch that cannot be
 // applied shows only there.
-func (j *Judge) judge(w Workspace, pool *v1alpha1.GPUNodePoolSpec) *verdict {
+func (j *Judge) judge(v *verdict, w Workspace, pool *v1alpha1.GPUNodePoolSpec) {
 	judged := w.Workspace
 	if name := judged.Spec.ConfigName(); name != "" && w.ConfigMaps[name] == nil {
 		// The cluster may hold it: that is no reason to refuse. Without a lock file,
@@ -264,7 +278,8 @@ func (j *Judge) judge(w Workspace, pool *v1alpha1.GPUNodePoolSpec) *verdict {
 	}
 	a := check.Workspace(judged, check.Facts{ConfigMaps: w.ConfigMaps, Region: j.Region, Pool: pool, ClaimModes: w.claimModes}, byField{})
 	in := render.Input{Workspace: judged, Assessment: a, Versions: w.Versions, Options: j.Render}
-	v := &verdict{assessment: a, render: func() (render.Output, error) {
+	v.assessment = a
+	v.render = func() (render.Output, error) {
 		usable := a.Usable()
 		if a.Refused() || len(usable) == 0 {
 			return render.Output{}, fmt.Errorf("%s is refused: nothing is rendered", in.Workspace.Name)
@@ -272,13 +287,12 @@ func (j *Judge) judge(w Workspace, pool *v1alpha1.GPUNodePoolSpec) *verdict {
 		in := in
 		in.Candidate = usable[0]
 		return render.Render(in)
-	}}
+	}
 	if len(judged.Spec.Patches) > 0 && !a.Refused() {
 		if _, err := v.render(); err != nil {
 			v.assessment.Findings = append(v.assessment.Findings, refusal(judged, err))
 		}
 	}
-	return v
 }
 
 // refusal is the finding on a Workspace that cannot be rendered. The error names

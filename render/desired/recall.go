@@ -12,6 +12,7 @@ import (
 type judged struct {
 	Workspace
 	findings []v1alpha1.Finding
+	restsOn  string // "": not known
 }
 
 // begin forgets the verdicts that the last State had no use for, and returns what
@@ -31,7 +32,7 @@ func (j *Judge) remember(now map[string]judged) {
 
 // recall judges a Workspace, or takes what it came to in the last State where the
 // document and all that it names are the same.
-func (j *Judge) recall(d Document, known inputs, last, now map[string]judged) judged {
+func (j *Judge) recall(d Document, known inputs, last map[string]judged) judged {
 	if d.Workspace.Namespace == "" {
 		d.Workspace.Namespace = defaultNamespace
 	}
@@ -41,9 +42,7 @@ func (j *Judge) recall(d Document, known inputs, last, now map[string]judged) ju
 		w.Workspace = j.workspace(d, known)
 		w.findings = w.Workspace.findings()
 	}
-	if key != "" {
-		now[key] = w
-	}
+	w.restsOn = key
 	w.Document = d // it may collide with others now
 	return w
 }
