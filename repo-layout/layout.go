@@ -49,6 +49,17 @@ const (
 	// AnnotationRetry on a Workspace, set to the UID of a Job that gave up, or
 	// of a Job or Deployment that never started, runs the same inputs once more; a copied manifest repeats nothing.
 	AnnotationRetry = "espalier.dev/retry"
+	// AnnotationForceDelete on a GPUNodePool that is being deleted, set to its UID,
+	// deletes nodes although foreign pods run on them. A copied manifest forces
+	// nothing.
+	AnnotationForceDelete = "espalier.dev/force-delete"
+	// AnnotationApproveDeletion on a GPUNodePool approves its deletion among many,
+	// if it was asked for no later than the value says (RFC 3339).
+	AnnotationApproveDeletion = "espalier.dev/approve-deletion"
+	// AnnotationCordonedFor and AnnotationCordonedAt are on nodes that are cordoned
+	// before they go: the UID of their GPUNodePool, and when (RFC 3339).
+	AnnotationCordonedFor = "espalier.dev/cordoned-for"
+	AnnotationCordonedAt  = "espalier.dev/cordoned-at"
 	// AnnotationPrune, set to "disabled", keeps an object that Git dropped.
 	AnnotationPrune = "espalier.dev/prune"
 	// AnnotationReconcileAt asks for a reconcile now, as with every Flux kind.

@@ -40,16 +40,20 @@ type Config struct {
 	// ListTTL is how old the list of pools may be when looking for operations
 	// under way; 0 means 10 s.
 	ListTTL time.Duration
-	Clock   func() time.Time // nil: time.Now
+	// ReadRetries is how often a read that failed is tried again at once; 0 means
+	// 3, and less than 0 never. Mutations are never tried again at once.
+	ReadRetries int32
+	Clock       func() time.Time // nil: time.Now
 }
 
 // Provider is a pool.Provider over one AKS cluster.
 type Provider struct {
-	cfg    Config
-	reads  *armcontainerservice.AgentPoolsClient // retries by itself
-	writes *armcontainerservice.AgentPoolsClient // never does: we requeue
-	list   *lister
-	gate   *gate
+	cfg      Config
+	reads    *armcontainerservice.AgentPoolsClient // retries by itself
+	machines *armcontainerservice.MachinesClient   // as reads
+	writes   *armcontainerservice.AgentPoolsClient // never does: we requeue
+	list     *lister
+	gate     *gate
 }
 
 var _ pool.Provider = (*Provider)(nil)
@@ -82,27 +86,38 @@ func New(cfg Config) (*Provider, error) {
 	if cfg.ListTTL == 0 {
 		cfg.ListTTL = 10 * time.Second
 	}
-	reads, err := newClient(cfg, policy.RetryOptions{MaxRetries: readRetries, MaxRetryDelay: readRetryWait})
+	if cfg.ReadRetries == 0 {
+		cfg.ReadRetries = readRetries
+	}
+	reads, err := factory(cfg, policy.RetryOptions{MaxRetries: cfg.ReadRetries, MaxRetryDelay: readRetryWait})
 	if err != nil {
 		return nil, err
 	}
-	writes, err := newClient(cfg, policy.RetryOptions{MaxRetries: -1})
+	writes, err := factory(cfg, policy.RetryOptions{MaxRetries: -1})
 	if err != nil {
 		return nil, err
 	}
-	p := &Provider{cfg: cfg, reads: reads, writes: writes, gate: &gate{clock: cfg.Clock}}
+	p := &Provider{
+		cfg: cfg, reads: reads.NewAgentPoolsClient(), machines: reads.NewMachinesClient(), writes: writes.NewAgentPoolsClient(),
+		gate: &gate{clock: cfg.Clock},
+	}
 	p.list = &lister{clock: cfg.Clock, fetch: p.fetch}
 	return p, nil
 }
 
-func newClient(cfg Config, retry policy.RetryOptions) (*armcontainerservice.AgentPoolsClient, error) {
+// factory makes clients of AKS that try again as told.
+func factory(cfg Config, retry policy.RetryOptions) (*armcontainerservice.ClientFactory, error) {
+	f, err := armcontainerservice.NewClientFactory(cfg.SubscriptionID, cfg.Credential, clientOptions(cfg, retry))
+	if err != nil {
+		return nil, fmt.Errorf("making clients of AKS: %w", err)
+	}
+	return f, nil
+}
+
+func clientOptions(cfg Config, retry policy.RetryOptions) *arm.ClientOptions {
 	o := &arm.ClientOptions{DisableRPRegistration: true} // it would block a worker for up to 5 min
 	o.Transport, o.Retry, o.Cloud = cfg.Transport, retry, clouds(cfg)
-	c, err := armcontainerservice.NewAgentPoolsClient(cfg.SubscriptionID, cfg.Credential, o)
-	if err != nil {
-		return nil, fmt.Errorf("making an agent pools client: %w", err)
-	}
-	return c, nil
+	return o
 }
 
 // clouds is the cloud the clients talk to: a custom endpoint over the named
@@ -234,6 +249,9 @@ func (p *Provider) Ensure(ctx context.Context, t pool.Target) (pool.Step, error)
 	props := properties(found)
 	if deref(props.Count) == t.Replicas || state(deref(props.ProvisioningState)) != pool.StateSucceeded {
 		return pool.StepNone, nil
+	}
+	if deref(props.Count) > t.Replicas {
+		return p.shrink(ctx, t, found)
 	}
 	err = p.put(ctx, t.PoolName, scaled(found, t.Replicas), &armcontainerservice.AgentPoolsClientBeginCreateOrUpdateOptions{IfMatch: props.ETag})
 	if err != nil {

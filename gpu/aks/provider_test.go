@@ -269,6 +269,68 @@ func TestOneInFlight(t *testing.T) {
 	}
 }
 
+// TestShrink: machines go by name, those that never joined first; the count alone
+// is set only where none is left, and what AKS shows meanwhile is not believed.
+func TestShrink(t *testing.T) {
+	cases := map[string]struct {
+		reason     string
+		registered int // of three machines
+		remove     []int
+		replicas   int32
+		want       []int // machines that are left
+		kind       string
+	}{
+		"ByName":      {"The one that is named, not the last.", 3, []int{0}, 2, []int{1, 2}, "REMOVE"},
+		"NeverJoined": {"The third never joined: it goes before the empty one.", 2, []int{0}, 2, []int{0, 1}, "REMOVE"},
+		"Both":        {"And then the empty one.", 2, []int{0}, 1, []int{1}, "REMOVE"},
+		"None":        {"Nothing is left to choose.", 3, []int{0, 1, 2}, 0, nil, http.MethodPut},
+		"NotAll":      {"Zero is wanted and one is busy: the others go.", 3, []int{0, 2}, 0, []int{1}, "REMOVE"},
+	}
+	for name, tc := range cases {
+		t.Run(name, func(t *testing.T) {
+			arm, p := start(t)
+			tgt := targetOf("a", 1)
+			tgt.Replicas = 3
+			must[pool.Step](t)(p.Ensure(t.Context(), tgt))
+			arm.Advance(4 * time.Minute)
+			machines := arm.Pools()[0].Machines
+			tgt.Replicas, tgt.Registered = tc.replicas, machines[:tc.registered]
+			for _, i := range tc.remove {
+				tgt.Remove = append(tgt.Remove, machines[i])
+			}
+			if step := must[pool.Step](t)(p.Ensure(t.Context(), tgt)); step != pool.StepScaled {
+				t.Errorf("%s\nstep %q", tc.reason, step)
+			}
+			requests := arm.Requests()
+			if last := requests[len(requests)-1]; last.Kind != tc.kind {
+				t.Errorf("%s\nasked by %s, want %s", tc.reason, last.Kind, tc.kind)
+			}
+			arm.Advance(4 * time.Minute)
+			var want []string
+			for _, i := range tc.want {
+				want = append(want, machines[i])
+			}
+			if got := arm.Pools()[0].Machines; !slices.Equal(got, want) {
+				t.Errorf("%s\nleft %v of %v, want %v", tc.reason, got, machines, want)
+			}
+		})
+	}
+}
+
+// TestShrinkTrustsNoOtherNames: where nodes and machines are named otherwise, no
+// machine is taken for one that never joined.
+func TestShrinkTrustsNoOtherNames(t *testing.T) {
+	arm, p := start(t)
+	tgt := targetOf("a", 1)
+	tgt.Replicas = 2
+	must[pool.Step](t)(p.Ensure(t.Context(), tgt))
+	arm.Advance(4 * time.Minute)
+	tgt.Replicas, tgt.Registered = 1, []string{"renamed"}
+	if _, err := p.Ensure(t.Context(), tgt); classOfErr(err) != pool.ClassTransient || arm.Counts()["REMOVE"] != 0 {
+		t.Errorf("got %v after %v", err, arm.Counts())
+	}
+}
+
 // TestPoolLimit: a cluster that is full is not asked for one more.
 func TestPoolLimit(t *testing.T) {
 	arm, p := start(t)

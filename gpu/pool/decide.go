@@ -25,6 +25,9 @@ const (
 	ReasonNothingWanted  = "NothingWanted"
 	ReasonNoCandidate    = "NoCandidate"
 	ReasonForeignPods    = "ForeignPods"
+	ReasonNodesInUse     = "NodesInUse"
+	ReasonInUse          = "InUse"
+	ReasonMassDeletion   = "MassDeletion"
 	ReasonOrphaned       = "Orphaned"
 	ReasonNodesMissing   = "NodesMissing"
 	ReasonImmutableField = "ImmutableField"
@@ -74,7 +77,7 @@ func advance(f Facts, d Decision) Decision {
 	switch {
 	case !f.Seen.Exists:
 		return missing(f, d, dropped)
-	case d.Phase == v1alpha1.PhaseCleaning || f.Seen.State == StateDeleting || dropped:
+	case d.Phase == v1alpha1.PhaseCleaning || f.Seen.State == StateDeleting && len(d.Removing) == 0 || dropped:
 		return cleanOwn(f, d, dropped)
 	case f.Seen.State == StateFailed && !f.wasReady():
 		return fail(f, d, failureOf(f.Seen))
@@ -127,7 +130,7 @@ func next(f Facts, d Decision) Decision {
 		Index: bounded(int64(i)), InstanceType: c.InstanceType, Priority: priority(c), Zones: c.Zones,
 		Attempt: attempt, Since: metav1.NewTime(f.Now.Truncate(time.Second)),
 	}
-	d.PoolName = Name(f.Installation, string(f.Pool.UID), attempt)
+	d.PoolName, d.Removing = Name(f.Installation, string(f.Pool.UID), attempt), nil
 	d.Subject, d.Attempt = d.PoolName, attempt
 	d.Phase, d.Wait = v1alpha1.PhaseClaiming, Soon
 	return d.say(ReasonClaiming, "Asking for "+plural(d.Count.Wanted, size(c)+" node"))

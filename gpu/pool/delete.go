@@ -34,5 +34,9 @@ func deleting(f Facts, d Decision) Decision {
 	case f.Seen.State != StateDeleting:
 		d.Do, d.Shrinks = ActionDelete, true
 	}
-	return d.say(v1alpha1.ReasonDeleting, fmt.Sprintf("Deleting node pool %s", d.PoolName))
+	message := fmt.Sprintf("Deleting node pool %s", d.PoolName)
+	if f.Seen.State == StateFailed && f.Seen.Failure != nil && f.Pool.Status.Phase == v1alpha1.PhaseDeleting {
+		message += "; the cloud's last try failed: " + f.Seen.Failure.Text
+	}
+	return d.say(v1alpha1.ReasonDeleting, message)
 }

@@ -41,6 +41,9 @@ type Decision struct {
 	Subject string // the pool in the cloud that Do is about
 	Attempt int32  // the attempt that Subject belongs to
 	Shrinks bool   // Do removes nodes that may run pods
+	Fewer   int32  // nodes that Do removes of a pool that stays
+	// Removing names the nodes that Do removes, recorded before it is done.
+	Removing []string
 
 	Phase     v1alpha1.PoolPhase
 	Candidate *v1alpha1.CandidateStatus
@@ -77,6 +80,7 @@ func start(f Facts) Decision {
 		Candidate:   st.Candidate,
 		PoolName:    st.PoolName,
 		Skipped:     current(st.Skipped, f.Pool.Spec.Candidates, f.Now, fresh),
+		Removing:    st.Removing,
 		Provisioned: f.Seen.Exists && f.Seen.State == StateSucceeded,
 		Count:       count(f),
 	}

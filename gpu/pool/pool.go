@@ -46,6 +46,10 @@ type Target struct {
 	NodeLabels      map[string]string // the spec's; the provider adds its own
 	OSDiskSizeGiB   int32
 	Deleting        bool // the GPUNodePool is being deleted
+	// Remove names the nodes that may go where Replicas is less than there are:
+	// nothing runs on them. Registered names every node that has joined, so that
+	// machines that never did are told from them.
+	Remove, Registered []string
 	// MaxAge is how old an observation may be; 0 asks the cloud now.
 	MaxAge time.Duration
 }

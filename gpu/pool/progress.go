@@ -14,8 +14,12 @@ func progress(f Facts, d Decision) Decision {
 	d = drift(f, d)
 	d.Wait = f.Poll
 	settled := f.Seen.State == StateSucceeded
-	if settled && f.Seen.Count != d.Count.Wanted {
-		d.Do, d.Shrinks = ActionEnsure, f.Seen.Count > d.Count.Wanted
+	switch {
+	case settled && f.Seen.Count != d.Count.Wanted:
+		d.Do, d.Fewer = ActionEnsure, max(f.Seen.Count-d.Count.Wanted, 0)
+		d.Shrinks = d.Fewer > 0
+	case settled:
+		d.Removing = nil
 	}
 	switch {
 	case d.Count.Usable >= d.Count.Wanted && (settled || f.wasReady()):

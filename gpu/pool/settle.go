@@ -3,10 +3,7 @@
 package pool
 
 import (
-	"fmt"
 	"hash/fnv"
-	"slices"
-	"strings"
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
@@ -75,34 +72,23 @@ func spread(uid string, pause time.Duration) time.Duration {
 	return pause + time.Duration(h.Sum32()%1000)*3*pause/1000
 }
 
-// MaxBlockers bounds the foreign pods that a message names.
-const MaxBlockers = 10
-
-// Blocked is what the decision becomes when foreign pods run on the nodes that
-// it would take away. No timeout turns this into a delete.
-func Blocked(f Facts, d Decision, pods []string) Decision {
-	d.Do, d.Wait = ActionNone, f.Poll
-	slices.Sort(pods)
-	more := ""
-	if len(pods) > MaxBlockers {
-		more = fmt.Sprintf(" and %d more", len(pods)-MaxBlockers)
-		pods = pods[:MaxBlockers]
-	}
-	message := fmt.Sprintf("Pods that are not of this pool's Workspace run on the nodes of %s: %s%s; move them to have the nodes released", d.Subject, strings.Join(pods, ", "), more)
-	return d.alarm(v1alpha1.ConditionDeletionBlocked, ReasonForeignPods, message).say(ReasonForeignPods, message)
-}
-
-// Foreign says whether a pod forbids taking its node away: it runs, no
-// controller of the node put it there, and it is not of the given Workspace,
-// which is empty for a pool that no Workspace owns.
-func Foreign(p *corev1.Pod, namespace, workspace, label string) bool {
+// Works says whether a pod is work that its node's end would interrupt: it runs,
+// and it is none of those that every node has.
+func Works(p *corev1.Pod) bool {
 	if p.Status.Phase == corev1.PodSucceeded || p.Status.Phase == corev1.PodFailed {
 		return false
 	}
 	if _, mirror := p.Annotations[corev1.MirrorPodAnnotationKey]; mirror {
 		return false
 	}
-	if owner := metav1.GetControllerOf(p); owner != nil && owner.Kind == "DaemonSet" {
+	owner := metav1.GetControllerOf(p)
+	return owner == nil || owner.Kind != "DaemonSet"
+}
+
+// Foreign says whether a pod forbids taking its node away: it is work, and not
+// of the given Workspace, which is empty for a pool that no Workspace owns.
+func Foreign(p *corev1.Pod, namespace, workspace, label string) bool {
+	if !Works(p) {
 		return false
 	}
 	return workspace == "" || p.Namespace != namespace || p.Labels[label] != workspace

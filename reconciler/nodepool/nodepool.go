@@ -60,6 +60,7 @@ type pass struct {
 	now      time.Time
 	pool     *v1alpha1.GPUNodePool
 	provider pool.Provider
+	nodes    []corev1.Node // of the pool, as the cache knows them
 	facts    pool.Facts
 	unseen   *pool.Failure // why the provider could not observe
 	decision pool.Decision
@@ -85,8 +86,9 @@ func (r *Reconciler) steps() []step {
 // +kubebuilder:rbac:groups=espalier.dev,resources=gpunodepools,verbs=get;list;watch;update;patch
 // +kubebuilder:rbac:groups=espalier.dev,resources=gpunodepools/status,verbs=get;update;patch
 // +kubebuilder:rbac:groups=espalier.dev,resources=gpunodepools/finalizers,verbs=update
-// +kubebuilder:rbac:groups="",resources=nodes,verbs=get;list;watch
+// +kubebuilder:rbac:groups="",resources=nodes,verbs=get;list;watch;patch
 // +kubebuilder:rbac:groups="",resources=pods,verbs=get;list
+// +kubebuilder:rbac:groups=espalier.dev,resources=workspaces,verbs=get;list
 
 // Reconcile brings one pool a step further.
 func (r *Reconciler) Reconcile(ctx context.Context, req ctrl.Request) (ctrl.Result, error) {
@@ -157,6 +159,7 @@ func (r *Reconciler) observe(ctx context.Context, p *pass) error {
 	}
 	p.facts.Seen = seen
 	nodes, err := list(ctx, r.Client, seen.NodeSelector)
+	p.nodes = nodes
 	for i := range nodes {
 		p.facts.Nodes = append(p.facts.Nodes, pool.NodeOf(&nodes[i]))
 	}

@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -17,6 +18,7 @@ import (
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/types"
 	ctrl "sigs.k8s.io/controller-runtime"
 	"sigs.k8s.io/controller-runtime/pkg/client"
@@ -53,21 +55,31 @@ type world struct {
 	ctx  context.Context
 	kube client.WithWatch
 	arm  *fakearm.Server
+	// interrupted names the pods that lost their node, of which evicted counts as
+	// the cloud's own doing.
+	interrupted []string
+	evicting    bool
+	checked     int // requests that were looked at
 }
 
 func newWorld(t *testing.T) *world {
 	t.Helper()
+	return newWorldOf(t, fakearm.Options{})
+}
+
+// newWorldOf is newWorld with another kind of cloud.
+func newWorldOf(t *testing.T, opt fakearm.Options) *world {
+	t.Helper()
 	w := &world{t: t, ctx: t.Context()}
-	w.kube = kubefake.NewClientBuilder().WithScheme(scheme(t)).WithStatusSubresource(&v1alpha1.GPUNodePool{}).
+	w.kube = kubefake.NewClientBuilder().WithScheme(small).WithStatusSubresource(&v1alpha1.GPUNodePool{}).
 		WithIndex(&corev1.Pod{}, FieldNodeName, func(o client.Object) []string { return []string{o.(*corev1.Pod).Spec.NodeName} }).
 		WithIndex(&v1alpha1.GPUNodePool{}, fieldProvider, provider).
 		WithIndex(&v1alpha1.GPUNodePool{}, fieldLabel, poolLabel).Build()
 	var err error
-	w.arm, err = fakearm.Start(fakearm.Options{
-		Sizes:       func(name string) (fakearm.Hardware, bool) { h, ok := hardware[name]; return h, ok },
-		CreateDelay: 4 * time.Minute, GPUDelay: 30 * time.Second, DeleteDelay: 3 * time.Minute,
-		Nodes: sink{w.kube}, NodesReady: true, Manual: true,
-	})
+	opt.Sizes = func(name string) (fakearm.Hardware, bool) { h, ok := hardware[name]; return h, ok }
+	opt.CreateDelay, opt.GPUDelay, opt.DeleteDelay = 4*time.Minute, 30*time.Second, 3*time.Minute
+	opt.Nodes, opt.NodesReady, opt.Manual = sink{w.kube, w}, true, true
+	w.arm, err = fakearm.Start(opt)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -75,8 +87,23 @@ func newWorld(t *testing.T) *world {
 	return w
 }
 
+// small holds the kinds of these tests alone: the fake client walks its scheme
+// with every write.
+var small = func() *runtime.Scheme {
+	s := runtime.NewScheme()
+	for _, add := range []func(*runtime.Scheme) error{corev1.AddToScheme, v1alpha1.AddToScheme} {
+		if err := add(s); err != nil {
+			panic(err)
+		}
+	}
+	return s
+}()
+
 // sink is a fakearm.NodeSink over the client of the tests.
-type sink struct{ c client.Client }
+type sink struct {
+	c client.Client
+	w *world
+}
 
 func (s sink) Create(ctx context.Context, n *corev1.Node) error {
 	err := s.c.Create(ctx, n)
@@ -96,6 +123,18 @@ func (s sink) SetGPUs(ctx context.Context, name string, gpus int) error {
 }
 
 func (s sink) Delete(ctx context.Context, name string) error {
+	var pods corev1.PodList
+	if err := s.c.List(ctx, &pods, client.MatchingFields{FieldNodeName: name}); err != nil {
+		return err
+	}
+	for i := range pods.Items {
+		if pool.Works(&pods.Items[i]) && !s.w.evicting {
+			s.w.interrupted = append(s.w.interrupted, pods.Items[i].Name)
+		}
+		if err := s.c.Delete(ctx, &pods.Items[i]); client.IgnoreNotFound(err) != nil {
+			return err
+		}
+	}
 	return client.IgnoreNotFound(s.c.Delete(ctx, &corev1.Node{ObjectMeta: metav1.ObjectMeta{Name: name}}))
 }
 
@@ -178,6 +217,7 @@ func (w *world) controller(l *life) (*Reconciler, context.Context) {
 	cloud, err := aks.New(aks.Config{
 		SubscriptionID: fakearm.Subscription, ResourceGroup: fakearm.ResourceGroup, ClusterName: fakearm.Cluster,
 		Endpoint: w.arm.URL, Credential: staticToken{}, Transport: transport{l, w.arm.Client()}, Clock: w.arm.Now,
+		ReadRetries: -1,
 	})
 	if err != nil {
 		w.t.Fatal(err)
@@ -306,16 +346,36 @@ func (w *world) describe(names []string) string {
 }
 
 // invariants hold at every moment, whatever fails: an object has at most one
-// agent pool, and foreign pools are as they were.
+// agent pool of ours, no name is ordered twice, what is not ours was never asked
+// to change, and no node went with foreign work on it.
 func (w *world) invariants() {
 	w.t.Helper()
 	owners := map[string]string{}
 	for _, p := range w.arm.Pools() {
 		uid := p.Tags[aks.TagOwner]
-		if other := owners[uid]; uid != "" && other != "" && p.Tags[aks.TagInstallation] == installation {
+		if uid == "" || p.Tags[aks.TagInstallation] != installation {
+			continue
+		}
+		if other := owners[uid]; other != "" {
 			w.t.Fatalf("object %s has two agent pools at once: %s and %s", uid, other, p.Name)
 		}
 		owners[uid] = p.Name
+	}
+	ordered := w.arm.Ordered()
+	for _, r := range w.arm.Requests()[w.checked:] {
+		w.checked++
+		write := r.Kind == http.MethodPut || r.Kind == http.MethodDelete || r.Kind == "REMOVE"
+		if write && !strings.HasPrefix(r.Pool, "g") || write && strings.HasPrefix(r.Pool, "foreign") {
+			w.t.Fatalf("a pool that is not ours was asked to change: %+v", r)
+		}
+	}
+	if len(ordered) != len(slices.Compact(slices.Sorted(slices.Values(ordered)))) {
+		w.t.Fatalf("a name was ordered twice: %v", ordered)
+	}
+	for _, pod := range w.interrupted {
+		if strings.HasPrefix(pod, "foreign") || strings.HasPrefix(pod, "busy") {
+			w.t.Fatalf("pod %s lost its node", pod)
+		}
 	}
 }
 

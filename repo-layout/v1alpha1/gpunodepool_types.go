@@ -131,6 +131,10 @@ type GPUNodePoolStatus struct {
 	// PoolName is the name in the cloud, computed from the object's UID and the
 	// attempt.
 	PoolName string `json:"poolName,omitempty"`
+	// Removing names the nodes that are being removed of a pool that stays. It is
+	// written before the cloud is asked.
+	// +listType=atomic
+	Removing []string `json:"removing,omitempty"`
 	// ReadyNodes counts nodes that are Ready with all their GPUs.
 	// +optional
 	ReadyNodes int32 `json:"readyNodes"`

@@ -367,6 +367,11 @@ func (in *GPUNodePoolStatus) DeepCopyInto(out *GPUNodePoolStatus) {
 			(*in)[i].DeepCopyInto(&(*out)[i])
 		}
 	}
+	if in.Removing != nil {
+		in, out := &in.Removing, &out.Removing
+		*out = make([]string, len(*in))
+		copy(*out, *in)
+	}
 	if in.GPUs != nil {
 		in, out := &in.GPUs, &out.GPUs
 		*out = new(GPUCount)

@@ -16,8 +16,13 @@ type agentPool struct {
 	etag  string
 	props map[string]any
 	op    *operation // the last one
-	nodes []string
+
+	machines []machine
+	serial   int // of the next machine: a scale set gives no number twice
 }
+
+// machine is a virtual machine of a pool; most of them join the cluster.
+type machine struct{ name string }
 
 // operation is an asynchronous operation and how it ended.
 type operation struct {
@@ -52,7 +57,7 @@ func (p *agentPool) view() Pool {
 	return Pool{
 		Name: p.name, VMSize: str("vmSize"), State: str("provisioningState"), Mode: str("mode"), Priority: str("scaleSetPriority"), ETag: p.etag,
 		Count: p.count(), Zones: list(p.props["availabilityZones"]), Taints: list(p.props["nodeTaints"]),
-		Tags: stringMap(p.props["tags"]), Labels: stringMap(p.props["nodeLabels"]),
+		Tags: stringMap(p.props["tags"]), Labels: stringMap(p.props["nodeLabels"]), Machines: p.names(), Props: maps.Clone(p.props),
 	}
 }
 
@@ -69,35 +74,38 @@ func (s *Server) create(p *agentPool) *operation {
 		if p.op != op {
 			return nil // preempted by a delete
 		}
-		if op.fault == nil && joins {
-			if err := s.fillNodes(p, gpus); err != nil {
+		if op.fault == nil {
+			if err := s.fill(p, joins, gpus); err != nil {
 				return err
 			}
 		}
 		s.finish(p, op)
+		if s.opt.Background > 0 {
+			s.background("Updating", s.opt.Background)
+		}
 		return nil
 	})
 	return op
 }
 
-// scale brings the nodes to the pool's count.
+// scale brings the machines to the pool's count; where some are too many, the
+// scale set takes the last ones, whatever runs on them.
 func (s *Server) scale(p *agentPool) *operation {
 	p.props["provisioningState"] = "Scaling"
 	op := &operation{doing: "ScalingAgentPool"}
-	gpus := !s.faults.noGPUs
+	joins, gpus := !s.faults.noNodes, !s.faults.noGPUs
 	s.after(s.opt.CreateDelay, func() error {
 		if p.op != op {
 			return nil
 		}
-		if err := s.fillNodes(p, gpus); err != nil {
+		if err := s.fill(p, joins, gpus); err != nil {
 			return err
 		}
-		for len(p.nodes) > p.count() {
-			name := p.nodes[len(p.nodes)-1]
-			if err := s.removeNode(name); err != nil {
+		for len(p.machines) > p.count() {
+			if err := s.removeNode(p.machines[len(p.machines)-1].name); err != nil {
 				return err
 			}
-			p.nodes = p.nodes[:len(p.nodes)-1]
+			p.machines = p.machines[:len(p.machines)-1]
 		}
 		s.finish(p, op)
 		return nil

@@ -14,6 +14,8 @@ package fakearm
 import (
 	"encoding/pem"
 	"fmt"
+	"io"
+	"log"
 	"maps"
 	"net"
 	"net/http"
@@ -54,6 +56,11 @@ type Options struct {
 	GPUDelay time.Duration
 	// DeleteDelay is how long deleting takes; the nodes go at its beginning.
 	DeleteDelay time.Duration
+	// Background is how long the cluster updates itself after each create, for
+	// its add-ons: no pool can be changed meanwhile, and every ETag is new after it.
+	Background time.Duration
+	// Limits makes the server throttle as AKS does.
+	Limits bool
 	// Nodes is where the nodes of agent pools appear; nil: nowhere.
 	Nodes NodeSink
 	// NodesReady makes nodes Ready by themselves; else kwok does it.
@@ -80,6 +87,10 @@ type Server struct {
 	ops     map[string]*operation
 	serial  int
 	faults  faults
+	cluster string // the operation of the cluster itself that is under way
+	buckets map[string]*bucket
+	limits  map[string]int // quota in vCPUs by family; without an entry there is none
+	skus    []SKU
 	log     []Request
 	ordered []string // names of pools ever created by a request
 	created []Pool   // the same as they were ordered
@@ -94,9 +105,9 @@ type event struct {
 
 // Request is one request that was answered.
 type Request struct {
-	Kind   string // LIST, GET, PUT, DELETE, OPERATION, TOKEN
+	Kind   string // LIST, GET, PUT, DELETE, MACHINES, REMOVE, OPERATION, USAGE, SKUS, TOKEN
 	Pool   string
-	Status int
+	Status int // 0: the connection was cut
 }
 
 // tick is how often the wall clock is looked at.
@@ -113,11 +124,13 @@ func Start(opt Options) (*Server, error) {
 	s := &Server{
 		opt: opt, stop: make(chan struct{}), clock: time.Date(2026, 1, 5, 9, 0, 0, 0, time.UTC),
 		pools: map[string]*agentPool{}, ops: map[string]*operation{}, faults: faults{refused: map[string]Fault{}},
+		buckets: map[string]*bucket{}, limits: map[string]int{},
 	}
 	s.pools["nodepool1"] = &agentPool{name: "nodepool1", etag: "system", props: map[string]any{
 		"mode": "System", "vmSize": "Standard_D4s_v5", "count": 1.0, "provisioningState": "Succeeded", "type": "VirtualMachineScaleSets", "osType": "Linux",
 	}}
 	s.http = httptest.NewUnstartedServer(s)
+	s.http.Config.ErrorLog = log.New(io.Discard, "", 0) // connections are cut on purpose
 	if opt.Address != "" {
 		l, err := net.Listen("tcp", opt.Address)
 		if err != nil {
@@ -232,6 +245,8 @@ type Pool struct {
 	Zones                                     []string
 	Tags, Labels                              map[string]string
 	Taints                                    []string
+	Machines                                  []string // names, joined or not
+	Props                                     map[string]any
 }
 
 // Pools are the agent pools that exist, by name; without the system pool.

@@ -15,6 +15,8 @@ type Fault struct {
 	Code       string
 	Message    string
 	RetryAfter time.Duration
+	Cut        bool // the connection is cut before the request is read
+	Lost       bool // the request is carried out and its answer is lost
 }
 
 // Texts of AKS, as recorded or documented.
@@ -118,12 +120,12 @@ func (s *Server) Evict(pool string) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	p := s.pools[pool]
-	if p == nil || len(p.nodes) == 0 {
+	if p == nil || len(p.machines) == 0 {
 		return
 	}
-	name := p.nodes[len(p.nodes)-1]
-	p.nodes = p.nodes[:len(p.nodes)-1]
-	s.after(0, func() error { return s.removeNode(name) })
+	last := p.machines[len(p.machines)-1]
+	p.machines = p.machines[:len(p.machines)-1]
+	s.after(0, func() error { return s.removeNode(last.name) })
 	s.settle()
 }
 
@@ -134,6 +136,25 @@ func (s *Server) Touch(pool string) {
 	if p := s.pools[pool]; p != nil {
 		p.etag = s.nextETag()
 	}
+}
+
+// BeginClusterOperation makes the cluster change itself for a while, as an
+// upgrade, an add-on or a person does: no pool can be changed meanwhile.
+func (s *Server) BeginClusterOperation(doing string, lasts time.Duration) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.background(doing, lasts)
+}
+
+func (s *Server) background(doing string, lasts time.Duration) {
+	s.cluster = doing
+	s.after(lasts, func() error {
+		s.cluster = ""
+		for _, p := range s.pools {
+			p.etag = s.nextETag()
+		}
+		return nil
+	})
 }
 
 // SetTag changes a tag behind everybody's back, as a person may.

@@ -70,22 +70,33 @@ func (k KubeSink) Delete(ctx context.Context, name string) error {
 	return err
 }
 
-// fillNodes brings a pool up to its count of nodes.
-func (s *Server) fillNodes(p *agentPool, gpus bool) error {
+// fill brings a pool up to its count of machines.
+func (s *Server) fill(p *agentPool, joins, gpus bool) error {
 	hw, _ := s.opt.Sizes(p.view().VMSize)
-	for len(p.nodes) < p.count() {
-		n := s.node(p, len(p.nodes), hw)
-		delayed := gpus && s.opt.GPUDelay > 0
-		if gpus && !delayed {
-			SetGPUs(n, hw.GPUs)
+	for len(p.machines) < p.count() {
+		n := s.node(p, p.serial, hw)
+		if joins {
+			if err := s.join(n, hw, gpus); err != nil {
+				return err
+			}
 		}
-		if err := s.addNode(n); err != nil {
-			return err
-		}
-		p.nodes = append(p.nodes, n.Name)
-		if delayed {
-			s.after(s.opt.GPUDelay, func() error { return s.setNodeGPUs(n.Name, hw.GPUs) })
-		}
+		p.machines = append(p.machines, machine{n.Name})
+		p.serial++
+	}
+	return nil
+}
+
+// join makes a machine a node; its GPUs may come later.
+func (s *Server) join(n *corev1.Node, hw Hardware, gpus bool) error {
+	delayed := gpus && s.opt.GPUDelay > 0
+	if gpus && !delayed {
+		SetGPUs(n, hw.GPUs)
+	}
+	if err := s.addNode(n); err != nil {
+		return err
+	}
+	if delayed {
+		s.after(s.opt.GPUDelay, func() error { return s.setNodeGPUs(n.Name, hw.GPUs) })
 	}
 	return nil
 }
@@ -164,10 +175,10 @@ func (s *Server) removeNode(name string) error {
 
 // removeNodes takes a pool's nodes out of the cluster, now or when it can.
 func (s *Server) removeNodes(p *agentPool) {
-	for _, name := range p.nodes {
+	for _, name := range p.names() {
 		s.after(0, func() error { return s.removeNode(name) })
 	}
-	p.nodes = nil
+	p.machines = nil
 	s.settle()
 }
 

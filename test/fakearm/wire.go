@@ -20,7 +20,7 @@ import (
 const Token = "fakearm-token"
 
 var (
-	poolPath = regexp.MustCompile(`(?i)^/subscriptions/([^/]+)/resourceGroups/([^/]+)/providers/Microsoft\.ContainerService/managedClusters/([^/]+)/agentPools(?:/([^/]+))?$`)
+	poolPath = regexp.MustCompile(`(?i)^/subscriptions/([^/]+)/resourceGroups/([^/]+)/providers/Microsoft\.ContainerService/managedClusters/([^/]+)/agentPools(?:/([^/]+)(?:/(machines|deleteMachines))?)?$`)
 	opPath   = regexp.MustCompile(`(?i)^/subscriptions/[^/]+/providers/Microsoft\.ContainerService/locations/[^/]+/operations/([^/]+)$`)
 	poolName = regexp.MustCompile(`^[a-z][a-z0-9]{0,11}$`)
 )
@@ -43,6 +43,9 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	a := &answer{w: w, r: r, body: raw}
 	s.route(a)
 	s.log = append(s.log, Request{Kind: a.kind, Pool: a.pool, Status: a.status})
+	if a.cut {
+		panic(http.ErrAbortHandler) // what was asked may have been done: its answer is lost
+	}
 }
 
 // answer is one request and what was answered.
@@ -52,9 +55,13 @@ type answer struct {
 	body       []byte
 	kind, pool string
 	status     int
+	cut        bool
 }
 
 func (a *answer) json(status int, v any) {
+	if a.cut {
+		return
+	}
 	a.status = status
 	a.w.Header().Set("Content-Type", "application/json")
 	a.w.WriteHeader(status)
@@ -78,25 +85,48 @@ func (s *Server) route(a *answer) {
 		s.serveOperation(a, m[1])
 		return
 	}
+	if s.serveCompute(a) {
+		return
+	}
 	m := poolPath.FindStringSubmatch(a.r.URL.Path)
 	if status, body := s.frontDoor(a, m); status != 0 {
 		a.json(status, body)
 		return
 	}
-	a.pool = m[4]
-	if a.pool == "" {
-		a.kind = "LIST"
-	}
-	if f, ok := s.faults.take(a.kind); ok {
-		a.fault(f)
+	a.pool, a.kind = m[4], kindOf(a.kind, m[4], m[5])
+	if f := s.throttle(a); f != nil {
+		a.fault(*f)
 		return
 	}
-	serve, ok := map[string]func(*answer){"LIST": s.serveList, http.MethodGet: s.serveGet, http.MethodPut: s.servePut, http.MethodDelete: s.serveDelete}[a.kind]
+	if f, ok := s.faults.take(a.kind); ok {
+		a.cut = f.Cut || f.Lost
+		if !f.Lost {
+			a.fault(f)
+			return
+		}
+	}
+	serve, ok := map[string]func(*answer){
+		"LIST": s.serveList, http.MethodGet: s.serveGet, http.MethodPut: s.servePut, http.MethodDelete: s.serveDelete,
+		"MACHINES": s.serveMachines, "REMOVE": s.serveRemove,
+	}[a.kind]
 	if !ok {
 		a.fault(Fault{Status: http.StatusMethodNotAllowed, Code: "MethodNotAllowed", Message: a.r.Method})
 		return
 	}
 	serve(a)
+}
+
+// kindOf names a request after what it asks for.
+func kindOf(method, pool, below string) string {
+	switch {
+	case pool == "":
+		return "LIST"
+	case below == "machines":
+		return "MACHINES"
+	case below != "":
+		return "REMOVE"
+	}
+	return method
 }
 
 // frontDoor is what ARM checks before it asks AKS; status 0: come in.
@@ -185,9 +215,11 @@ func (s *Server) refusal(a *answer, p *agentPool, props map[string]any) *Fault {
 		return invalid("PropertyChangeNotAllowed", "Changing property 'properties.vmSize' is not allowed.")
 	}
 	if p == nil {
-		return s.unfit(a.pool, vmSize, props)
+		if f := s.unfit(a.pool, vmSize, props); f != nil {
+			return f
+		}
 	}
-	return nil
+	return s.overQuota(p, props)
 }
 
 // unfit is what is wrong with a new pool.
@@ -229,6 +261,11 @@ func (s *Server) precondition(a *answer, p *agentPool) *Fault {
 // busy is AKS's answer while another pool is being changed. A pool that is
 // being created may be deleted: the delete preempts the create.
 func (s *Server) busy(name string) *Fault {
+	if s.cluster != "" {
+		f := Busy()
+		f.Message = strings.Replace(f.Message, "(Updating)", "("+s.cluster+")", 1)
+		return &f
+	}
 	for _, other := range slices.Sorted(maps.Keys(s.pools)) {
 		state := s.pools[other].state()
 		if other != name && !settled(state) {

@@ -1,0 +1,84 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package aks
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"time"
+
+	"github.com/Azure/azure-sdk-for-go/sdk/azcore/to"
+	"github.com/Azure/azure-sdk-for-go/sdk/resourcemanager/containerservice/armcontainerservice/v8"
+
+	"github.com/espalier-dev/espalier/gpu/pool"
+)
+
+// shrink removes machines of a pool by name. A smaller count would leave the
+// choice to the scale set, which knows nothing of pods; only where every node
+// goes is there nothing to choose, and the pool's ETag guards the change.
+func (p *Provider) shrink(ctx context.Context, t pool.Target, found *armcontainerservice.AgentPool) (pool.Step, error) {
+	props := properties(found)
+	count := deref(props.Count)
+	absent, err := p.absent(ctx, t, count)
+	if err != nil {
+		return pool.StepNone, err
+	}
+	going := append(absent, t.Remove...)
+	if len(going) == 0 {
+		return pool.StepNone, &pool.Failure{Class: pool.ClassTransient, Text: "no machine of node pool " + t.PoolName + " is known to be empty", RetryAfter: time.Minute}
+	}
+	if t.Replicas == 0 && len(going) >= int(count) {
+		err := p.put(ctx, t.PoolName, scaled(found, 0), &armcontainerservice.AgentPoolsClientBeginCreateOrUpdateOptions{IfMatch: props.ETag})
+		if err != nil {
+			return pool.StepNone, fmt.Errorf("scaling agent pool %s to 0: %w", t.PoolName, err)
+		}
+		return pool.StepScaled, nil
+	}
+	going = going[:min(len(going), int(count-t.Replicas))]
+	return p.remove(ctx, t.PoolName, going)
+}
+
+// remove begins to delete machines. AKS neither cordons nor drains them: that
+// nothing runs on them was seen to before.
+func (p *Provider) remove(ctx context.Context, name string, machines []string) (pool.Step, error) {
+	defer p.list.forget()
+	ctx, cancel := context.WithTimeout(ctx, callTimeout)
+	defer cancel()
+	var body armcontainerservice.AgentPoolDeleteMachinesParameter
+	for _, m := range machines {
+		body.MachineNames = append(body.MachineNames, to.Ptr(m))
+	}
+	if _, err := p.writes.BeginDeleteMachines(ctx, p.cfg.ResourceGroup, p.cfg.ClusterName, name, body, nil); err != nil {
+		return pool.StepNone, fmt.Errorf("removing machines of agent pool %s: %w", name, Classify(err, p.cfg.Clock()))
+	}
+	return pool.StepScaled, nil
+}
+
+// absent names the machines of a pool that never joined the cluster, so that
+// nothing can run on them. AKS is asked only where there must be some.
+func (p *Provider) absent(ctx context.Context, t pool.Target, count int32) ([]string, error) {
+	if int(count) <= len(t.Registered) {
+		return nil, nil
+	}
+	ctx, cancel := context.WithTimeout(ctx, callTimeout)
+	defer cancel()
+	machines, names := 0, []string(nil)
+	for pages := p.machines.NewListPager(p.cfg.ResourceGroup, p.cfg.ClusterName, t.PoolName, nil); pages.More(); {
+		page, err := pages.NextPage(ctx)
+		if err != nil {
+			return nil, fmt.Errorf("listing machines of agent pool %s: %w", t.PoolName, Classify(err, p.cfg.Clock()))
+		}
+		machines += len(page.Value)
+		for _, m := range page.Value {
+			if name := deref(m.Name); name != "" && !slices.Contains(t.Registered, name) {
+				names = append(names, name)
+			}
+		}
+	}
+	if len(names) != machines-len(t.Registered) {
+		return nil, nil // names of machines and nodes differ: nothing is concluded from that
+	}
+	slices.Sort(names)
+	return names, nil
+}

@@ -1,0 +1,216 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package nodepool
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"time"
+
+	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	"github.com/espalier-dev/espalier/gpu/pool"
+	repolayout "github.com/espalier-dev/espalier/repo-layout"
+	"github.com/espalier-dev/espalier/repo-layout/v1alpha1"
+)
+
+// clear sees to it that nothing is lost with the nodes that the decision takes
+// away, and says whether they may go now. The nodes and their pods are read
+// live, and again after they were cordoned.
+func (r *Reconciler) clear(ctx context.Context, p *pass, t *pool.Target) (bool, error) {
+	if held, err := r.hold(ctx, p); err != nil || held {
+		return false, err
+	}
+	nodes, err := list(ctx, r.Live, subjectSelector(p))
+	if err != nil {
+		return false, err
+	}
+	standing, err := r.standing(ctx, p, nodes)
+	if err != nil {
+		return false, err
+	}
+	d := p.decision
+	var removing []string
+	c := pool.ClearAll(standing, p.now)
+	if d.Do == pool.ActionEnsure {
+		absent := max(int(p.facts.Seen.Count)-len(nodes), 0) // machines that never joined go first
+		absent = min(absent, int(d.Fewer))
+		c = pool.ClearSome(standing, int(d.Fewer)-absent, p.now)
+		if absent > 0 {
+			c.Blocked = nil
+		}
+		removing = append(slices.Repeat([]string{pool.NeverJoined}, absent), c.Remove...)
+	} else if forced(p.pool) {
+		c = pool.Clearing{Remove: c.Remove}
+	}
+	if err := r.cordon(ctx, p.pool, nodes, c); err != nil {
+		return false, err
+	}
+	switch {
+	case len(c.Blocked) > 0:
+		p.decision = pool.Blocked(p.facts, d, c.Blocked)
+		p.decision.Removing = nil
+	case !c.Ready():
+		p.decision.Do, p.decision.Wait = pool.ActionNone, max(c.Wait, pool.Soon)
+	case d.Do == pool.ActionEnsure && !slices.Equal(d.Removing, removing):
+		p.decision.Do, p.decision.Wait, p.decision.Removing = pool.ActionNone, pool.Soon, removing // recorded first
+	default:
+		t.Remove = c.Remove
+		for _, n := range standing {
+			t.Registered = append(t.Registered, n.Name)
+		}
+		return true, nil
+	}
+	return false, nil
+}
+
+// forced says whether a person asked for the nodes to go whatever runs on them.
+func forced(p *v1alpha1.GPUNodePool) bool {
+	return p.DeletionTimestamp != nil && p.UID != "" && p.Annotations[repolayout.AnnotationForceDelete] == string(p.UID)
+}
+
+// standing is what the API server knows of nodes and their pods now.
+func (r *Reconciler) standing(ctx context.Context, p *pass, nodes []corev1.Node) ([]pool.Standing, error) {
+	out := make([]pool.Standing, len(nodes))
+	for i := range nodes {
+		n := &nodes[i]
+		s := pool.Standing{Name: n.Name, Ready: pool.NodeOf(n).Ready, Cordoned: n.Spec.Unschedulable, Ours: cordonedFor(n, p.pool)}
+		s.Since, _ = time.Parse(time.RFC3339, n.Annotations[repolayout.AnnotationCordonedAt]) // unreadable: long ago
+		var pods corev1.PodList
+		if err := r.Live.List(ctx, &pods, client.MatchingFields{FieldNodeName: n.Name}); err != nil {
+			return nil, fmt.Errorf("listing the pods of node %s: %w", n.Name, err)
+		}
+		for k := range pods.Items {
+			pod := &pods.Items[k]
+			if pool.Works(pod) {
+				s.Pods = append(s.Pods, pod.Namespace+"/"+pod.Name)
+			}
+			if pool.Foreign(pod, p.pool.Namespace, workspaceOf(p.pool), repolayout.LabelWorkspace) {
+				s.Foreign = append(s.Foreign, pod.Namespace+"/"+pod.Name)
+			}
+		}
+		out[i] = s
+	}
+	return out, nil
+}
+
+func cordonedFor(n *corev1.Node, p *v1alpha1.GPUNodePool) bool {
+	return n.Spec.Unschedulable && p.UID != "" && n.Annotations[repolayout.AnnotationCordonedFor] == string(p.UID)
+}
+
+// cordon cordons and uncordons nodes as a clearing says.
+func (r *Reconciler) cordon(ctx context.Context, p *v1alpha1.GPUNodePool, nodes []corev1.Node, c pool.Clearing) error {
+	for i := range nodes {
+		n := &nodes[i]
+		before := n.DeepCopy()
+		switch {
+		case slices.Contains(c.Cordon, n.Name):
+			n.Spec.Unschedulable = true
+			metav1.SetMetaDataAnnotation(&n.ObjectMeta, repolayout.AnnotationCordonedFor, string(p.UID))
+			metav1.SetMetaDataAnnotation(&n.ObjectMeta, repolayout.AnnotationCordonedAt, r.Deps.Clock().UTC().Format(time.RFC3339))
+		case slices.Contains(c.Uncordon, n.Name):
+			n.Spec.Unschedulable = false
+			delete(n.Annotations, repolayout.AnnotationCordonedFor)
+			delete(n.Annotations, repolayout.AnnotationCordonedAt)
+		default:
+			continue
+		}
+		err := r.Client.Patch(ctx, n, client.MergeFrom(before), client.FieldOwner(repolayout.FieldManager))
+		if client.IgnoreNotFound(err) != nil {
+			return fmt.Errorf("cordoning node %s: %w", n.Name, err)
+		}
+	}
+	return nil
+}
+
+// restore gives nodes back that were cordoned for something that is no longer
+// wanted: the spec asks for as many nodes as there are, and nothing is under way.
+func (r *Reconciler) restore(ctx context.Context, p *pass) error {
+	seen, d := p.facts.Seen, p.decision
+	settled := seen.Exists && seen.Owned && seen.State == pool.StateSucceeded && len(d.Removing) == 0
+	if d.Shrinks || !settled || p.pool.DeletionTimestamp != nil || d.Phase == v1alpha1.PhaseCleaning {
+		return nil
+	}
+	var c pool.Clearing
+	for i := range p.nodes {
+		if cordonedFor(&p.nodes[i], p.pool) {
+			c.Uncordon = append(c.Uncordon, p.nodes[i].Name)
+		}
+	}
+	return r.cordon(ctx, p.pool, p.nodes, c)
+}
+
+// hold says whether the deletion of the object has to wait for its users, or for
+// a person who says that so many deletions at once are meant.
+func (r *Reconciler) hold(ctx context.Context, p *pass) (bool, error) {
+	if p.pool.DeletionTimestamp == nil {
+		return false, nil
+	}
+	var workspaces v1alpha1.WorkspaceList
+	if err := r.Live.List(ctx, &workspaces); err != nil {
+		return false, fmt.Errorf("listing Workspaces: %w", err)
+	}
+	if users := usersOf(p.pool, workspaces.Items); len(users) > 0 {
+		p.decision = pool.InUse(p.facts, p.decision, users)
+		return true, nil
+	}
+	var pools v1alpha1.GPUNodePoolList
+	if err := r.Live.List(ctx, &pools); err != nil {
+		return false, fmt.Errorf("listing GPUNodePools: %w", err)
+	}
+	fleet := fleetOf(pools.Items, workspaces.Items)
+	at := p.pool.DeletionTimestamp.Time
+	mass := fleet.MassOf(pool.Doomed{At: at, Explained: explained(p.pool, workspaces.Items)})
+	if mass == nil && !pool.WasHeld(p.pool) || pool.Approved(p.pool.Annotations[repolayout.AnnotationApproveDeletion], at) {
+		return false, nil
+	}
+	p.decision = pool.Held(p.facts, p.decision, mass, repolayout.AnnotationApproveDeletion)
+	return true, nil
+}
+
+// usersOf names the Workspaces that name a pool and may still need its nodes.
+func usersOf(p *v1alpha1.GPUNodePool, workspaces []v1alpha1.Workspace) []string {
+	var users []string
+	for i := range workspaces {
+		w := &workspaces[i]
+		if w.Namespace == p.Namespace && w.Spec.Resource.NodePool == p.Name && !w.Spec.Suspend && !finished(w) {
+			users = append(users, w.Namespace+"/"+w.Name)
+		}
+	}
+	return users
+}
+
+// finished says whether a tuning run has done its work.
+func finished(w *v1alpha1.Workspace) bool {
+	return slices.ContainsFunc(w.Status.Conditions, func(c metav1.Condition) bool {
+		return c.Type == v1alpha1.ConditionTuningSucceeded && c.Status == metav1.ConditionTrue
+	})
+}
+
+// fleetOf is the pools that nodes are bought for, and those that are deleted.
+func fleetOf(pools []v1alpha1.GPUNodePool, workspaces []v1alpha1.Workspace) pool.Fleet {
+	var fleet pool.Fleet
+	for i := range pools {
+		p := &pools[i]
+		if p.Spec.Provider == v1alpha1.ProviderExisting {
+			continue
+		}
+		fleet.All++
+		if p.DeletionTimestamp != nil {
+			fleet.Doomed = append(fleet.Doomed, pool.Doomed{At: p.DeletionTimestamp.Time, Explained: explained(p, workspaces)})
+		}
+	}
+	return fleet
+}
+
+// explained says whether a pool goes while its Workspace stays: the work is done
+// or suspended, which is no accident.
+func explained(p *v1alpha1.GPUNodePool, workspaces []v1alpha1.Workspace) bool {
+	owner := metav1.GetControllerOf(p)
+	return owner != nil && slices.ContainsFunc(workspaces, func(w v1alpha1.Workspace) bool {
+		return w.UID == owner.UID && w.DeletionTimestamp == nil
+	})
+}
