@@ -64,6 +64,9 @@ type Output struct {
 	// Digest of every input, which is also on the pod template; of a tuning run
 	// what identifies it.
 	Digest string
+	// Pods identifies all that the pods of a service were rendered from, but the
+	// release of Espalier.
+	Pods string
 	// Resolved is for status.resolved.
 	Resolved v1alpha1.Resolved
 }
@@ -151,6 +154,30 @@ func (j job) inputDigest() string {
 	return check.Sum("inference", r.Digest, r.ModelRevision, r.Image, j.Versions)
 }
 
+// podsFrom identifies what the pods are rendered from. How many there are, for
+// how much and whether just now is no part of it.
+func (j job) podsFrom() string {
+	spec := j.spec.DeepCopy()
+	spec.Budget, spec.Suspend, spec.Resource.Count = nil, false, 0
+	if spec.Inference != nil {
+		spec.Inference.Replicas = nil
+	}
+	c := j.Candidate
+	values := []any{j.digest, spec, c.Candidate, c.PodGPUs, c.CopyNodes, j.provider()}
+	if pool := j.Assessment.Pool; pool != nil {
+		values = append(values, pool.NodeLabels)
+	}
+	return check.Sum(values...)
+}
+
+// resolved is what the Workspace resolved to, with how its pods lie on nodes.
+func (j job) resolved() v1alpha1.Resolved {
+	r := j.Assessment.Resolved
+	r.InstanceType, r.Resource = j.Candidate.InstanceType, check.Sum(j.spec.Resource)
+	r.GPUsPerPod, r.NodesPerCopy = int32(j.Candidate.PodGPUs), int32(j.Candidate.CopyNodes)
+	return r
+}
+
 func (j job) fill(l *layer) error {
 	if j.spec.Resource.NodePool == "" {
 		l.objects = append(l.objects, j.pool())
@@ -166,7 +193,7 @@ func (j job) fill(l *layer) error {
 
 // output sorts the children into their places.
 func (j job) output(objects []*unstructured.Unstructured) (Output, error) {
-	out := Output{Digest: j.digest, Resolved: j.Assessment.Resolved}
+	out := Output{Digest: j.digest, Pods: j.podsFrom(), Resolved: j.resolved()}
 	for _, o := range objects {
 		switch o.GetKind() {
 		case v1alpha1.GPUNodePoolKind:

@@ -290,7 +290,11 @@ func TestUpgradeMovesNothing(t *testing.T) {
 		facts := facts("vllm: {}")
 		in := render.Input{Workspace: w, Options: options}
 		assess(t, &in, facts)
-		before := in.Assessment.Resolved
+		first, err := render.Render(in)
+		if err != nil {
+			t.Fatal(err)
+		}
+		before := first.Resolved
 		before.Image = "docker.io/earlier/image@sha256:" + strings.Repeat("a", 64)
 		before.ModelRevision = strings.Repeat("cd", 20)
 		facts.Resolved = &before

@@ -32,6 +32,12 @@ func RunName(workspace, digest string) string {
 	return workspace + "-" + shortDigest(digest)
 }
 
+// RevisionName is the name of the ControllerRevision that keeps what a workload's
+// pods were rendered to, by what they were rendered from.
+func RevisionName(workload, digest string) string {
+	return workload + "-pods-" + shortDigest(digest)
+}
+
 func shortDigest(digest string) string {
 	digest = strings.TrimPrefix(digest, "sha256:")
 	if len(digest) > hashLength {

@@ -91,6 +91,7 @@ func (r *Reconciler) SetupWithManager(ctx context.Context, mgr ctrl.Manager) err
 // +kubebuilder:rbac:groups=espalier.dev,resources=workspaces/finalizers,verbs=update
 // +kubebuilder:rbac:groups=espalier.dev,resources=gpunodepools,verbs=get;list;watch;create;update;patch;delete
 // +kubebuilder:rbac:groups=apps,resources=deployments;statefulsets,verbs=get;list;watch;create;update;patch;delete
+// +kubebuilder:rbac:groups=apps,resources=controllerrevisions,verbs=get;list;create;delete
 // +kubebuilder:rbac:groups=monitoring.coreos.com,resources=podmonitors,verbs=get;list;watch;create;update;patch;delete
 // +kubebuilder:rbac:groups=networking.k8s.io,resources=networkpolicies,verbs=get;list;watch;create;update;patch;delete
 // +kubebuilder:rbac:groups=policy,resources=poddisruptionbudgets,verbs=get;list;watch;create;update;patch;delete
@@ -114,7 +115,7 @@ func (r *Reconciler) Reconcile(ctx context.Context, req ctrl.Request) (ctrl.Resu
 		return ctrl.Result{}, err
 	}
 	before := ws.DeepCopy()
-	p := &pass{ws: ws}
+	p := &pass{ws: ws, kept: map[string]bool{}}
 	err := r.run(ctx, p)
 	if err != nil && p.out.Workload == nil {
 		// Whatever stopped the pass: what is done or suspended costs nothing on.
@@ -136,6 +137,7 @@ func (r *Reconciler) run(ctx context.Context, p *pass) error {
 		r.inputs,   // read the ConfigMaps, see that the Secrets are there
 		r.size,     // refuse what cannot fit, cannot be had or is over budget
 		r.render,   // Kustomize into objects; no cluster access
+		r.keep,     // pods that run for the same inputs stay as they are
 		r.resume,   // leave alone what did not start, until something changes
 		r.provide,  // ask for the GPU nodes
 		r.work,     // start the Job or Deployment once the GPUs can be used

@@ -37,7 +37,8 @@ type pass struct {
 	assessment check.Assessment
 	candidate  check.Candidate // obtained, else the first that works
 	out        render.Output
-	settled    bool // the catalogue would refuse today what already runs: left alone
+	kept       map[string]bool // workloads of which an earlier pass has recorded the pods, by name
+	settled    bool            // the catalogue would refuse today what already runs: left alone
 
 	wasRecorded bool          // the status as it was read tells how the run ended
 	after       time.Duration // when another pass is due that no watch brings; 0: none

@@ -46,12 +46,15 @@ func (r *Reconciler) serve(ctx context.Context, p *pass) error {
 		return err
 	}
 	p.deployment, p.sets = nil, nil
-	for _, child := range append([]*unstructured.Unstructured{p.out.Workload}, p.out.Copies...) {
+	for _, child := range p.workloads() {
 		applied, err := r.applyChild(ctx, p.ws, child.DeepCopy())
 		if err != nil {
 			return err
 		}
 		if err := p.readBack(applied); err != nil {
+			return err
+		}
+		if err := r.record(ctx, p, child); err != nil {
 			return err
 		}
 	}
@@ -82,7 +85,7 @@ func (p *pass) readBack(applied *unstructured.Unstructured) error {
 // StatefulSets, which say that it may be there.
 func (r *Reconciler) retire(ctx context.Context, p *pass) error {
 	kept := map[string]bool{}
-	for _, o := range append([]*unstructured.Unstructured{p.out.Workload}, p.out.Copies...) {
+	for _, o := range p.workloads() {
 		kept[o.GetKind()+"/"+o.GetName()] = true
 	}
 	if p.deployment != nil && !kept["Deployment/"+p.deployment.Name] {

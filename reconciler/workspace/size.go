@@ -35,7 +35,12 @@ func (r *Reconciler) size(_ context.Context, p *pass) error {
 		p.ws.Status.Sizing = &sizing
 		return fault.Stop(v1alpha1.ReasonRefused, errors.New(refusal(p.assessment)))
 	}
-	p.candidate = p.obtained(usable)
+	candidate, ok := p.obtained(usable)
+	if !ok && p.sameAsResolved() && p.ws.Status.Resolved.InstanceType == p.pool.Status.Candidate.InstanceType {
+		p.settled = true
+		return nil
+	}
+	p.candidate = candidate
 	for i, c := range p.assessment.Candidates {
 		if c.InstanceType == p.candidate.InstanceType && c.Priority == p.candidate.Priority {
 			sizing := p.assessment.Status(i)
@@ -53,16 +58,19 @@ func (p *pass) sameAsResolved() bool {
 	return was != nil && was.Generation == p.ws.Generation && was.Digest == p.assessment.Resolved.Digest
 }
 
-// obtained is the candidate that the node pool has got, else the first that works.
-func (p *pass) obtained(usable []check.Candidate) check.Candidate {
-	if p.pool != nil && p.pool.Status.Candidate != nil {
-		for _, c := range usable {
-			if c.InstanceType == p.pool.Status.Candidate.InstanceType && c.Priority == p.pool.Status.Candidate.Priority {
-				return c
-			}
+// obtained is the candidate that the node pool has got, else the first that
+// works. It says whether that is the one that the pool has, if it has one.
+func (p *pass) obtained(usable []check.Candidate) (check.Candidate, bool) {
+	if p.pool == nil || p.pool.Status.Candidate == nil {
+		return usable[0], true
+	}
+	has := p.pool.Status.Candidate
+	for _, c := range usable {
+		if c.InstanceType == has.InstanceType && c.Priority == has.Priority {
+			return c, true
 		}
 	}
-	return usable[0]
+	return usable[0], false
 }
 
 // refusal joins the error findings into one message.

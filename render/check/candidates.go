@@ -183,19 +183,32 @@ func (c *checker) servingOn(several bool) fit.Serving {
 
 // size computes how many nodes all copies take.
 func (c *checker) size(out *Candidate) {
-	out.PodGPUs = max(1, out.Fit.TensorParallel)
+	c.shape(out)
 	if c.workspace.Spec.Tuning != nil {
-		out.PodGPUs = max(1, out.Fit.GPUs)
 		return
 	}
 	copies := c.copies()
-	out.CopyNodes = max(1, out.Fit.Nodes)
 	needed := copies * out.CopyNodes
 	if out.CopyNodes == 1 {
 		perNode := max(1, out.Instance.GPUs/out.PodGPUs)
 		needed = (copies + perNode - 1) / perNode
 	}
 	out.Nodes = max(needed, int(c.workspace.Spec.Resource.Count))
+}
+
+// shape says how one copy lies on nodes: as it was rendered before, else as the
+// fit computes it today.
+func (c *checker) shape(out *Candidate) {
+	kept := c.facts.Resolved
+	switch {
+	case kept != nil && kept.Digest == c.out.Resolved.Digest && kept.InstanceType == out.InstanceType &&
+		kept.Resource == Sum(c.workspace.Spec.Resource) && kept.GPUsPerPod > 0 && kept.NodesPerCopy > 0:
+		out.PodGPUs, out.CopyNodes = int(kept.GPUsPerPod), int(kept.NodesPerCopy)
+	case c.workspace.Spec.Tuning != nil:
+		out.PodGPUs = max(1, out.Fit.GPUs)
+	default:
+		out.PodGPUs, out.CopyNodes = max(1, out.Fit.TensorParallel), max(1, out.Fit.Nodes)
+	}
 }
 
 // copies of a service that the spec asks for.

@@ -277,6 +277,13 @@ type Resolved struct {
 	ModelRevision string `json:"modelRevision,omitempty"`
 	// Preset is the repository id of the model.
 	Preset string `json:"preset"`
+	// InstanceType that the pods were rendered for, the GPUs that one of them
+	// takes, and the nodes of one copy of the model: a later release with other
+	// estimates leaves them, while spec.resource (by its digest) is the same.
+	InstanceType string `json:"instanceType,omitempty"`
+	GPUsPerPod   int32  `json:"gpusPerPod,omitempty"`
+	NodesPerCopy int32  `json:"nodesPerCopy,omitempty"`
+	Resource     string `json:"resource,omitempty"`
 }
 
 // InferenceStatus is how to reach a served model.

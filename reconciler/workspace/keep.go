@@ -1,0 +1,116 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package workspace
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"maps"
+
+	appsv1 "k8s.io/api/apps/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+	"k8s.io/apimachinery/pkg/runtime"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+	"sigs.k8s.io/controller-runtime/pkg/controller/controllerutil"
+
+	repolayout "github.com/espalier-dev/espalier/repo-layout"
+)
+
+// keep lets the pods of a service be what they were first rendered to: a later
+// release of Espalier, whose bases and catalogue may say something else, restarts
+// none of them until the spec or an input changes (docs/design/0013).
+func (r *Reconciler) keep(ctx context.Context, p *pass) error {
+	if p.settled || p.ws.Spec.Inference == nil {
+		return nil
+	}
+	for _, workload := range p.workloads() {
+		kept := &appsv1.ControllerRevision{}
+		key := client.ObjectKey{Namespace: p.ws.Namespace, Name: repolayout.RevisionName(workload.GetName(), p.out.Pods)}
+		err := r.Reader.Get(ctx, key, kept)
+		switch {
+		case apierrors.IsNotFound(err):
+			continue
+		case err != nil:
+			return fmt.Errorf("reading ControllerRevision %s: %w", key, err)
+		case !metav1.IsControlledBy(kept, p.ws):
+			continue
+		}
+		spec := map[string]any{}
+		if err := json.Unmarshal(kept.Data.Raw, &spec); err != nil {
+			return fmt.Errorf("decoding ControllerRevision %s, which may be deleted to render anew: %w", key, err)
+		}
+		p.kept[workload.GetName()] = true
+		maps.Copy(workload.Object["spec"].(map[string]any), spec)
+	}
+	return nil
+}
+
+// workloads of a service, as they are rendered.
+func (p *pass) workloads() []*unstructured.Unstructured {
+	return append([]*unstructured.Unstructured{p.out.Workload}, p.out.Copies...)
+}
+
+// record keeps what was applied to a workload, once, and forgets what its pods
+// were before.
+func (r *Reconciler) record(ctx context.Context, p *pass, workload *unstructured.Unstructured) error {
+	if p.kept[workload.GetName()] {
+		return nil
+	}
+	revision, err := r.revision(p, workload)
+	if err != nil {
+		return err
+	}
+	if err := r.Client.Create(ctx, revision); err != nil && !apierrors.IsAlreadyExists(err) {
+		return fmt.Errorf("keeping what %s was rendered to: %w", workload.GetName(), err)
+	}
+	return r.forget(ctx, p)
+}
+
+// revision holds the spec of a workload, but how many pods there are and how
+// they are replaced.
+func (r *Reconciler) revision(p *pass, workload *unstructured.Unstructured) (*appsv1.ControllerRevision, error) {
+	spec := maps.Clone(workload.Object["spec"].(map[string]any))
+	for _, changing := range []string{"replicas", "strategy", "updateStrategy"} {
+		delete(spec, changing)
+	}
+	data, err := json.Marshal(spec)
+	if err != nil {
+		return nil, fmt.Errorf("encoding the spec of %s: %w", workload.GetName(), err)
+	}
+	revision := &appsv1.ControllerRevision{
+		ObjectMeta: metav1.ObjectMeta{
+			Namespace: p.ws.Namespace, Name: repolayout.RevisionName(workload.GetName(), p.out.Pods),
+			Labels: map[string]string{repolayout.LabelWorkspace: p.ws.Name},
+		},
+		Data: runtime.RawExtension{Raw: data}, Revision: p.ws.Generation,
+	}
+	if err := controllerutil.SetControllerReference(p.ws, revision, r.Client.Scheme()); err != nil {
+		return nil, fmt.Errorf("owning ControllerRevision %s: %w", revision.Name, err)
+	}
+	return revision, nil
+}
+
+// forget deletes what the pods of the Workspace were before.
+func (r *Reconciler) forget(ctx context.Context, p *pass) error {
+	current := map[string]bool{}
+	for _, workload := range p.workloads() {
+		current[repolayout.RevisionName(workload.GetName(), p.out.Pods)] = true
+	}
+	list := &appsv1.ControllerRevisionList{}
+	if err := r.Reader.List(ctx, list, client.InNamespace(p.ws.Namespace), client.MatchingLabels{repolayout.LabelWorkspace: p.ws.Name}); err != nil {
+		return fmt.Errorf("listing the ControllerRevisions of Workspace %s/%s: %w", p.ws.Namespace, p.ws.Name, err)
+	}
+	for i := range list.Items {
+		old := &list.Items[i]
+		if current[old.Name] || !metav1.IsControlledBy(old, p.ws) {
+			continue
+		}
+		if err := r.Client.Delete(ctx, old); client.IgnoreNotFound(err) != nil {
+			return fmt.Errorf("deleting ControllerRevision %s/%s: %w", old.Namespace, old.Name, err)
+		}
+	}
+	return nil
+}
