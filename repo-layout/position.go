@@ -128,6 +128,27 @@ func (d *Document) At(field string) (string, int) {
 	return d.file, d.DocumentLine(d.lead + 1)
 }
 
+// Entry returns where a place in an entry of a ConfigMap is; false where the
+// document has no such entry.
+func (d *Document) Entry(e finding.Entry) (file string, line int, ok bool) {
+	line, ok = EntryLine(d.node(), e)
+	return d.file, d.DocumentLine(line), ok
+}
+
+// EntryLine returns the line, within the text that root was parsed from, of a
+// place in an entry of a ConfigMap: exact where the entry is a block of lines
+// (|), that of its key where it is written otherwise.
+func EntryLine(root *yaml.Node, e finding.Entry) (line int, ok bool) {
+	key, value := entry(child(root, "data"), e.Key)
+	switch {
+	case key == nil:
+		return 0, false
+	case value.Style&yaml.LiteralStyle != 0 && e.Line > 0:
+		return value.Line + e.Line, true
+	}
+	return key.Line, true
+}
+
 // DocumentLine returns the file's line for a line of the document, from 1.
 func (d *Document) DocumentLine(n int) int { return d.first + n - 1 }
 

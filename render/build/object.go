@@ -10,6 +10,7 @@ import (
 	"sigs.k8s.io/kustomize/api/resource"
 
 	"github.com/espalier-dev/espalier/render/internal/yamltext"
+	"github.com/espalier-dev/espalier/repo-layout/finding"
 	"github.com/espalier-dev/espalier/repo-layout/v1alpha1"
 
 	repolayout "github.com/espalier-dev/espalier/repo-layout"
@@ -56,6 +57,19 @@ func (o Object) At(field string) (file string, line int) {
 	return o.position.At(field)
 }
 
+// Entry returns where a place in an entry of a ConfigMap was written: in its
+// document, or in the file that a generator takes. False where that is not known.
+func (o Object) Entry(e finding.Entry) (file string, line int, ok bool) {
+	if p, knows := o.position.(entryPosition); knows {
+		return p.Entry(e)
+	}
+	return "", 0, false
+}
+
+type entryPosition interface {
+	Entry(e finding.Entry) (file string, line int, ok bool)
+}
+
 // String is kind/namespace/name, kind/name without a namespace.
 func (o Object) String() string {
 	if o.namespace == "" {
@@ -78,7 +92,7 @@ func (o origins) position(origin *resource.Origin, object *Object) repolayout.Po
 		return nil
 	}
 	if origin.ConfiguredIn != "" {
-		return o.generator(inTree(origin.ConfiguredIn), object.id)
+		return o.generator(inTree(origin.ConfiguredIn), object)
 	}
 	file := inTree(origin.Path)
 	if _, ok := o.docs[file]; !ok {
@@ -121,7 +135,7 @@ func (o origins) nameIn(file string, object id) string {
 }
 
 // generator is the line of the entry that generates an object.
-func (o origins) generator(file string, object id) repolayout.Position {
+func (o origins) generator(file string, object *Object) repolayout.Position {
 	best := fixed{file: file}
 	docs := o.docs[file]
 	if len(docs) == 0 {
@@ -136,19 +150,14 @@ func (o origins) generator(file string, object id) repolayout.Position {
 		name := scalar(entry, "name")
 		if len(name) > length && strings.Contains(object.name, name) {
 			best.line, best.name, length = entry.Line, name, len(name)
+			if object.kind == "ConfigMap" {
+				best.entries = entriesOf(entry, file)
+			}
 		}
 	}
+	best.keep(o.files, object)
 	return best
 }
 
 // generators are the fields that generate objects of a kind.
 var generators = map[string]string{"ConfigMap": "configMapGenerator", "Secret": "secretGenerator"}
-
-// fixed is one place for every field.
-type fixed struct {
-	file string
-	line int
-	name string // of the entry
-}
-
-func (f fixed) At(string) (string, int) { return f.file, f.line }

@@ -9,6 +9,8 @@ import (
 	"go.yaml.in/yaml/v3"
 
 	"github.com/espalier-dev/espalier/render/internal/yamltext"
+	repolayout "github.com/espalier-dev/espalier/repo-layout"
+	"github.com/espalier-dev/espalier/repo-layout/finding"
 	"github.com/espalier-dev/espalier/repo-layout/kaito"
 )
 
@@ -45,6 +47,62 @@ func (w *written) At(field string) (string, int) {
 		return other, at
 	}
 	return file, line
+}
+
+// Entry finds a place in an entry of a ConfigMap: in its document, or in the patch
+// that gave the entry its text.
+func (w *written) Entry(e finding.Entry) (file string, line int, ok bool) {
+	at, own := w.texts.of(w.file).find(id{kind: w.kind, name: w.name}).(inDocument)
+	if w.yaml == nil {
+		if !own {
+			return "", 0, false
+		}
+		line, ok = repolayout.EntryLine(at.root, e)
+		return w.file, line, ok
+	}
+	var built yaml.Node
+	if err := yaml.Unmarshal(w.yaml, &built); err != nil || len(built.Content) == 0 {
+		return "", 0, false
+	}
+	want := entryOf(built.Content[0], e.Key)
+	if want == nil {
+		return "", 0, false
+	}
+	if own {
+		if v := entryOf(at.root, e.Key); sameText(v, want.Value) {
+			line, ok = repolayout.EntryLine(at.root, e)
+			return w.file, line, ok
+		}
+	}
+	return w.patchedEntry(e, want.Value)
+}
+
+// patchedEntry finds the text of an entry in a patch of the unit.
+func (w *written) patchedEntry(e finding.Entry, text string) (file string, line int, ok bool) {
+	for _, file := range w.texts.names() {
+		for _, p := range w.patchesIn(file, w.texts.of(file).list) {
+			v := entryOf(p.node, e.Key)
+			if !sameText(v, text) || !w.same(p.node) || file == w.file && !p.inline {
+				continue
+			}
+			line := p.line(v)
+			if p.fixed == 0 && v.Style&yaml.LiteralStyle != 0 {
+				line += e.Line
+			}
+			return file, line, true
+		}
+	}
+	return "", 0, false
+}
+
+// sameText says whether a value is a text; Kustomize may drop the last line end.
+func sameText(v *yaml.Node, text string) bool {
+	return v != nil && strings.TrimRight(v.Value, "\n") == strings.TrimRight(text, "\n")
+}
+
+// entryOf is the text of an entry of a ConfigMap.
+func entryOf(configMap *yaml.Node, key string) *yaml.Node {
+	return yamltext.Field(yamltext.Field(configMap, "data"), key)
 }
 
 // elsewhere finds the value in another file of the unit: a patch.

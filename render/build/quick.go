@@ -35,7 +35,8 @@ type madeObject struct {
 	file string
 	line int
 	// entry is the name of the generator's entry, "" for an object of a file.
-	entry string
+	entry   string
+	entries map[string]place // of a generated ConfigMap
 }
 
 // lister is a kustomization that does nothing but list and generate.
@@ -179,7 +180,7 @@ func (u *plainUnit) write() ([]builtObject, bool) {
 
 func (m madeObject) position(t texts, object id) repolayout.Position {
 	if m.entry != "" {
-		return fixed{m.file, m.line, m.entry}
+		return fixed{m.file, m.line, m.entry, m.entries}
 	}
 	return &written{texts: t, id: object, file: m.file, name: object.name, line: m.line}
 }

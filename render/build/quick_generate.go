@@ -6,13 +6,10 @@ import (
 	"errors"
 	"io/fs"
 
-	"go.yaml.in/yaml/v3"
 	"sigs.k8s.io/kustomize/api/ifc"
 	"sigs.k8s.io/kustomize/api/kv"
 	"sigs.k8s.io/kustomize/api/provider"
 	"sigs.k8s.io/kustomize/api/resource"
-
-	"github.com/espalier-dev/espalier/render/internal/yamltext"
 )
 
 // library makes objects as Kustomize's own generators do: by their code.
@@ -58,20 +55,15 @@ func (u *plainUnit) generated(made *resource.Resource, file string, i int) bool 
 	}
 	meta, _ := tree["metadata"].(map[string]any)
 	meta["name"] = name
-	u.made = append(u.made, madeObject{tree: tree, file: file, line: u.entryLine(file, kind, i), entry: entry})
+	m := madeObject{tree: tree, file: file, entry: entry}
+	if written := items(u.work.docs[file][0], generators[kind]); i < len(written) {
+		m.line = written[i].Line
+		if kind == "ConfigMap" {
+			m.entries = entriesOf(written[i], file)
+		}
+	}
+	u.made = append(u.made, m)
 	return true
-}
-
-// entryLine is the line of an entry of a generator.
-func (u *plainUnit) entryLine(file, kind string, i int) int {
-	if len(u.work.docs[file]) != 1 {
-		return 0
-	}
-	list := yamltext.Field(u.work.docs[file][0], generators[kind])
-	if list == nil || list.Kind != yaml.SequenceNode || i >= len(list.Content) {
-		return 0
-	}
-	return list.Content[i].Line
 }
 
 // folderLoader reads files of the unit relative to a folder, for generators.

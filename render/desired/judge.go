@@ -187,7 +187,7 @@ func (j *Judge) workspace(d Document, known inputs) Workspace {
 	w.claimModes = known.accessModes(d.Workspace.Spec.CacheClaim())
 	w.Key = check.Sum(d.Workspace.Namespace, d.Workspace.Name, d.Workspace.Spec, w.ConfigMaps, pool, w.Versions, w.claimModes, j.Region, j.Render)
 	v := j.verdict(w, pool)
-	w.Assessment, w.render = place(v.assessment, d), v.render
+	w.Assessment, w.render = place(v.assessment, d, known.configPosition(d.Workspace)), v.render
 	return w
 }
 
@@ -314,34 +314,6 @@ func withoutConfig(w *v1alpha1.Workspace) *v1alpha1.Workspace {
 		w.Spec.Tuning.Config = ""
 	}
 	return w
-}
-
-// byField takes the place of a position while a verdict is made that several
-// documents share: the field stands where the file belongs.
-type byField struct{}
-
-func (byField) At(field string) (string, int) { return field, 0 }
-
-// place puts the findings of a shared assessment into the file of a document.
-func place(a check.Assessment, d Document) check.Assessment {
-	a.Findings = placed(a.Findings, d)
-	a.Candidates = slices.Clone(a.Candidates)
-	for i := range a.Candidates {
-		a.Candidates[i].Findings = placed(a.Candidates[i].Findings, d)
-	}
-	return a
-}
-
-func placed(findings []v1alpha1.Finding, d Document) []v1alpha1.Finding {
-	out := slices.Clone(findings)
-	for i, f := range out {
-		out[i].File = ""
-		if d.Position != nil {
-			out[i].File, out[i].Line = d.Position.At(f.File)
-		}
-	}
-	finding.Sort(out)
-	return out
 }
 
 // findings on the Workspace: the verdict's, and on a ConfigMap that is not in Git.

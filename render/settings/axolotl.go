@@ -9,8 +9,6 @@ import (
 	"slices"
 	"strings"
 
-	yamlnode "go.yaml.in/yaml/v3"
-
 	"github.com/espalier-dev/espalier/presets/runtimes"
 )
 
@@ -131,12 +129,12 @@ func (t *training) axolotl(doc decoded, config map[string]any, r runtimes.Runtim
 	values, ok := value.(map[string]any)
 	if !ok {
 		if there && value != nil {
-			t.problem("%s is no mapping of Axolotl's keys", axolotlSection)
+			t.problem([]string{axolotlSection}, "%s is no mapping of Axolotl's keys", axolotlSection)
 		}
 		return
 	}
 	for _, key := range slices.Sorted(maps.Keys(values)) {
-		s := section{field: t.field, name: placedName(doc.root, key), values: values, problems: &t.problems}
+		s := section{field: t.field, entry: TrainingKey, path: []string{axolotlSection}, root: doc.root, values: values, problems: &t.problems}
 		if why := whyNotTaken(key, r); why != "" {
 			s.refuse(key, "%s", why)
 			continue
@@ -194,12 +192,4 @@ func checkValue(schema *runtimes.Schema, key string, value any) error {
 		return nil // the version is not known here: the bounds still hold
 	}
 	return schema.Check(key, value)
-}
-
-// placedName leads to a key by its line within the ConfigMap's entry.
-func placedName(root *yamlnode.Node, key string) string {
-	if line := keyLine(root, []string{axolotlSection, key}); line > 0 {
-		return fmt.Sprintf("%s: line %d: %s", TrainingKey, line, axolotlSection)
-	}
-	return TrainingKey + ": " + axolotlSection
 }

@@ -207,6 +207,10 @@ func (t *training) pair(s section, key, other string) {
 	}
 }
 
+// ignore notes a key without effect, with why.
 func (t *training) ignore(s section, key, why string) {
-	t.ignored = append(t.ignored, strings.TrimPrefix(s.name, TrainingKey+": ")+"."+key+" ("+why+")")
+	if t.ignored == nil {
+		t.ignoredLine = s.line(key)
+	}
+	t.ignored = append(t.ignored, s.name()+"."+key+" ("+why+")")
 }

@@ -65,7 +65,8 @@ func ParseServing(data map[string]string, r runtimes.Runtime, field string) (Ser
 		}
 	}
 	if len(ignored) > 0 {
-		s.problems = append(s.problems, finding.Warningf(ConfigIgnored, field, "%s: %s has no effect here", ServingKey, strings.Join(ignored, ", ")))
+		s.problems = append(s.problems, finding.Warningf(ConfigIgnored, field, "%s has no effect here", strings.Join(ignored, ", ")).
+			In(finding.Entry{Key: ServingKey, Line: keyLine(doc.root, ignored[:1])}))
 	}
 	s.measure()
 	return s.Serving, s.problems
@@ -73,11 +74,8 @@ func ParseServing(data map[string]string, r runtimes.Runtime, field string) (Ser
 
 // refuse adds a problem with a key, by its line within the ConfigMap's entry.
 func (s *serving) refuse(path []string, format string, args ...any) {
-	at := ServingKey
-	if line := keyLine(s.root, path); line > 0 {
-		at = fmt.Sprintf("%s: line %d", ServingKey, line)
-	}
-	s.problems = append(s.problems, finding.Errorf(ConfigInvalid, s.field, "%s: %.80s: %s", at, strings.Join(path, "."), fmt.Sprintf(format, args...)))
+	s.problems = append(s.problems, finding.Errorf(ConfigInvalid, s.field, "%.80s: %s", strings.Join(path, "."), fmt.Sprintf(format, args...)).
+		In(finding.Entry{Key: ServingKey, Line: keyLine(s.root, path)}))
 }
 
 // keyLine is the line of a key of nested mappings, 0 where it is not there.

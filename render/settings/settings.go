@@ -52,13 +52,21 @@ func document(data map[string]string, key, field string) (decoded, []finding.Pro
 	if !ok {
 		return decoded{}, []finding.Problem{finding.Errorf(ConfigInvalid, field, "the ConfigMap has no key %s", key)}
 	}
+	refused := func(line int, message string) (decoded, []finding.Problem) {
+		return decoded{}, []finding.Problem{finding.Errorf(ConfigInvalid, field, "%s", message).In(finding.Entry{Key: key, Line: line})}
+	}
 	docs, err := yamltext.Parse([]byte(text), maxExpansion)
 	if err != nil {
-		return decoded{}, []finding.Problem{finding.Errorf(ConfigInvalid, field, "%s: %s", key, placed(err))}
+		var bad *yamltext.Error
+		line := 0
+		if errors.As(err, &bad) {
+			line = bad.Line
+		}
+		return refused(line, err.Error())
 	}
 	var tree map[string]any
 	if err := yaml.UnmarshalStrict([]byte(text), &tree); err != nil {
-		return decoded{}, []finding.Problem{finding.Errorf(ConfigInvalid, field, "%s: %s", key, oneLine(err))}
+		return refused(0, oneLine(err))
 	}
 	out := decoded{tree: tree}
 	if len(docs) > 0 {
@@ -67,28 +75,29 @@ func document(data map[string]string, key, field string) (decoded, []finding.Pro
 	return out, nil
 }
 
-// placed puts the line within the text before what is wrong with it.
-func placed(err error) string {
-	var bad *yamltext.Error
-	if errors.As(err, &bad) && bad.Line > 0 {
-		return fmt.Sprintf("line %d: %s", bad.Line, bad)
-	}
-	return err.Error()
-}
-
 func oneLine(err error) string { return strings.Join(strings.Fields(err.Error()), " ") }
 
 // section is a mapping of a document, read key by key. What no reader has asked
 // for is a problem.
 type section struct {
-	field, name string
-	values      map[string]any
-	problems    *[]finding.Problem
+	// field of the Workspace that names the ConfigMap, entry of that, and the path
+	// of the section in it.
+	field, entry string
+	path         []string
+	root         *yamlnode.Node
+	values       map[string]any
+	problems     *[]finding.Problem
 }
 
 func (s section) refuse(key, format string, args ...any) {
-	*s.problems = append(*s.problems, finding.Errorf(ConfigInvalid, s.field, "%s.%s: %s", s.name, key, fmt.Sprintf(format, args...)))
+	*s.problems = append(*s.problems, finding.Errorf(ConfigInvalid, s.field, "%s.%s: %s", s.name(), key, fmt.Sprintf(format, args...)).
+		In(finding.Entry{Key: s.entry, Line: s.line(key)}))
 }
+
+func (s section) name() string { return s.path[len(s.path)-1] }
+
+// line of a key within the entry.
+func (s section) line(key string) int { return keyLine(s.root, append(slices.Clone(s.path), key)) }
 
 // said says that a key has a value that is no empty text.
 func (s section) said(key string) bool { return s.values[key] != nil && s.values[key] != "" }

@@ -18,7 +18,7 @@ import (
 func text(problems []finding.Problem) string {
 	var b strings.Builder
 	for _, p := range problems {
-		fmt.Fprintf(&b, "%s %s %s\n", p.Severity, p.Code, p.Message)
+		fmt.Fprintf(&b, "%s %s %s\n", p.Severity, p.Code, p.Sentence())
 	}
 	return b.String()
 }
@@ -105,8 +105,8 @@ func expect(t *testing.T, reason string, want []string, got []finding.Problem) {
 		return
 	}
 	for i := range want {
-		if !strings.Contains(got[i].Message, want[i]) {
-			t.Errorf("%s: problem %d is %q, want %q in it", reason, i, got[i].Message, want[i])
+		if !strings.Contains(got[i].Sentence(), want[i]) {
+			t.Errorf("%s: problem %d is %q, want %q in it", reason, i, got[i].Sentence(), want[i])
 		}
 	}
 }

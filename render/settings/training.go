@@ -8,6 +8,8 @@ import (
 	"slices"
 	"strings"
 
+	"go.yaml.in/yaml/v3"
+
 	"github.com/espalier-dev/espalier/presets/runtimes"
 	"github.com/espalier-dev/espalier/repo-layout/finding"
 	"github.com/espalier-dev/espalier/repo-layout/v1alpha1"
@@ -57,13 +59,19 @@ func DefaultTraining() Training {
 	}
 }
 
+// kaitoSection is the mapping that KAITO's sections are in.
+const kaitoSection = "training_config"
+
 // training reads training_config.yaml.
 type training struct {
 	Training
 	method   v1alpha1.TuningMethod
 	field    string
+	root     *yaml.Node
 	problems []finding.Problem
 	ignored  []string
+	// ignoredLine is the line of the first of them.
+	ignoredLine int
 }
 
 // reader handles one key of a section.
@@ -163,49 +171,52 @@ func ParseTraining(data map[string]string, r runtimes.Runtime, method v1alpha1.T
 	if problems != nil {
 		return DefaultTraining(), problems
 	}
-	t := training{Training: DefaultTraining(), method: method, field: field}
+	t := training{Training: DefaultTraining(), method: method, field: field, root: doc.root}
 	for _, key := range slices.Sorted(maps.Keys(doc.tree)) {
-		if key != "training_config" && key != axolotlSection {
-			t.problem("%.60s is not known: sections go below training_config, Axolotl's own keys below axolotl", key)
+		if key != kaitoSection && key != axolotlSection {
+			t.problem([]string{key}, "%.60s is not known: sections go below training_config, Axolotl's own keys below axolotl", key)
 		}
 	}
-	config, ok := doc.tree["training_config"].(map[string]any)
+	config, ok := doc.tree[kaitoSection].(map[string]any)
 	if _, own := doc.tree[axolotlSection]; !ok && !own {
-		t.problem("there is neither training_config, a mapping of sections, nor axolotl, a mapping of keys")
-	} else if doc.tree["training_config"] != nil && !ok {
-		t.problem("training_config is no mapping of sections")
+		t.problem(nil, "there is neither training_config, a mapping of sections, nor axolotl, a mapping of keys")
+	} else if doc.tree[kaitoSection] != nil && !ok {
+		t.problem([]string{kaitoSection}, "training_config is no mapping of sections")
 	}
 	for _, name := range slices.Sorted(maps.Keys(config)) {
 		t.section(name, config[name])
 	}
 	t.axolotl(doc, config, r)
 	if len(t.ignored) > 0 {
-		t.problems = append(t.problems, finding.Warningf(ConfigIgnored, field, "%s: without effect here: %s", TrainingKey, strings.Join(t.ignored, "; ")))
+		t.problems = append(t.problems, finding.Warningf(ConfigIgnored, field, "without effect here: %s", strings.Join(t.ignored, "; ")).
+			In(finding.Entry{Key: TrainingKey, Line: t.ignoredLine}))
 	}
 	return t.Training, t.problems
 }
 
-func (t *training) problem(format string, args ...any) {
-	t.problems = append(t.problems, finding.Errorf(ConfigInvalid, t.field, TrainingKey+": "+format, args...))
+// problem with the key at a path, nil for the text as a whole.
+func (t *training) problem(path []string, format string, args ...any) {
+	t.problems = append(t.problems, finding.Errorf(ConfigInvalid, t.field, format, args...).
+		In(finding.Entry{Key: TrainingKey, Line: keyLine(t.root, path)}))
 }
 
 func (t *training) section(name string, value any) {
 	readers, known := sections[name]
 	if !known {
-		t.problem("section %.60q is not known: %s", name, strings.Join(slices.Sorted(maps.Keys(sections)), ", "))
+		t.problem([]string{kaitoSection, name}, "section %.60q is not known: %s", name, strings.Join(slices.Sorted(maps.Keys(sections)), ", "))
 		return
 	}
 	values, ok := value.(map[string]any)
 	if !ok {
 		if value != nil {
-			t.problem("%s is no mapping", name)
+			t.problem([]string{kaitoSection, name}, "%s is no mapping", name)
 		}
 		return
 	}
-	s := section{field: t.field, name: TrainingKey + ": " + name, values: values, problems: &t.problems}
+	s := section{field: t.field, entry: TrainingKey, path: []string{kaitoSection, name}, root: t.root, values: values, problems: &t.problems}
 	for _, key := range slices.Sorted(maps.Keys(values)) {
 		if why, ok := withoutEffect[name+"."+key]; ok {
-			t.ignored = append(t.ignored, name+"."+key+" ("+why+")")
+			t.ignore(s, key, why)
 			continue
 		}
 		read, ok := readers[key]

@@ -40,8 +40,42 @@ type Problem struct {
 	Field string
 	// Line within the document, from 1, where there is no field to name: the
 	// text did not parse. 0 otherwise.
-	Line    int
+	Line int
+	// Entry of the ConfigMap that Field names, where the mistake is in there.
+	Entry   Entry
 	Message string
+}
+
+// Entry is a place in a text that a ConfigMap holds.
+type Entry struct {
+	// Key of the ConfigMap, "" for none.
+	Key string
+	// Line within the text, from 1; 0 for the text as a whole.
+	Line int
+}
+
+// EntryPosition is a Position that knows where entries of the ConfigMap that a
+// field names were written.
+type EntryPosition interface {
+	// AtEntry returns false where it is not known.
+	AtEntry(field string, e Entry) (file string, line int, ok bool)
+}
+
+// In says where in a ConfigMap a problem is.
+func (p Problem) In(e Entry) Problem {
+	p.Entry = e
+	return p
+}
+
+// Sentence is the message with the entry of the ConfigMap that it is about.
+func (p Problem) Sentence() string {
+	switch {
+	case p.Entry.Key == "":
+		return p.Message
+	case p.Entry.Line == 0:
+		return p.Entry.Key + ": " + p.Message
+	}
+	return fmt.Sprintf("%s: line %d: %s", p.Entry.Key, p.Entry.Line, p.Message)
 }
 
 // Errorf is a problem for which the document is refused.
@@ -57,9 +91,17 @@ func Warningf(code, field, format string, args ...any) Problem {
 // At places a problem in a file. The message leads with the field, since a
 // line may hold several.
 func (p Problem) At(pos Position, object string) v1alpha1.Finding {
-	f := v1alpha1.Finding{Severity: p.Severity, Code: p.Code, Object: object, Message: p.Message}
+	f := v1alpha1.Finding{Severity: p.Severity, Code: p.Code, Object: object, Message: p.Sentence()}
+	entries, knows := pos.(EntryPosition)
+	if p.Entry.Key != "" && knows {
+		if file, line, ok := entries.AtEntry(p.Field, p.Entry); ok {
+			f.File, f.Line = file, line
+			f.Message = shorten(p.Entry.Key+" of "+object+": "+p.Message, maxMessage)
+			return f
+		}
+	}
 	if p.Field != "" {
-		f.Message = shorten(p.Field, maxField) + ": " + p.Message
+		f.Message = shorten(p.Field, maxField) + ": " + f.Message
 	}
 	f.Message = shorten(f.Message, maxMessage)
 	if pos == nil {
