@@ -49,6 +49,8 @@ type target struct {
 	root string
 	// folder within root; "" for files.
 	folder string
+	// alone says that no repository is around the folder, which is then the root.
+	alone bool
 	// files as they were named; - is stdin.
 	files []string
 }
@@ -81,8 +83,7 @@ func targetOf(p string) (target, error) {
 		return target{}, fmt.Errorf("%s does not exist", p)
 	}
 	if info.IsDir() || isKustomization(p) {
-		root, rel, err := treeRoot(p)
-		return target{root: root, folder: rel}, err
+		return folderTarget(p)
 	}
 	root, _, err := repository(filepath.Dir(p))
 	return target{root: root, files: []string{p}}, err
@@ -92,22 +93,31 @@ func isKustomization(file string) bool {
 	return slices.Contains([]string{"kustomization.yaml", "kustomization.yml", "Kustomization"}, filepath.Base(file))
 }
 
-// treeRoot finds the repository around target, so that ../base of an overlay is
-// within the tree, and target's path in it. Without a repository the tree is
-// what the folder's kustomizations may reach: the folder itself.
-func treeRoot(target string) (root, rel string, err error) {
-	if _, err := os.Stat(target); err != nil {
-		return "", "", fmt.Errorf("%s does not exist", target)
+// folderTarget finds the repository around a folder, so that ../base of an
+// overlay is within the tree. Without a repository the tree is the folder.
+func folderTarget(folder string) (target, error) {
+	if isKustomization(folder) {
+		folder = filepath.Dir(folder)
 	}
-	if isKustomization(target) {
-		target = filepath.Dir(target)
-	}
-	root, rel, err = repository(target)
+	root, rel, err := repository(folder)
 	if err != nil || root != "" {
-		return root, rel, err
+		return target{root: root, folder: rel}, err
 	}
-	root, err = filepath.Abs(target)
-	return root, ".", err
+	root, err = filepath.Abs(folder)
+	return target{root: root, folder: ".", alone: true}, err
+}
+
+// explain tells, where a path leaves a folder that is in no repository, how to
+// say where one begins.
+func (t target) explain(findings []v1alpha1.Finding) {
+	if !t.alone {
+		return
+	}
+	for i, f := range findings {
+		if f.Code == build.PathOutsideTree {
+			findings[i].Message += "; no .git is around this folder, so that it is the whole of what may be read: run git init where the repository begins"
+		}
+	}
 }
 
 // repository is the working tree that a folder is in, and the folder's path in
@@ -197,6 +207,7 @@ func (l *loaded) texts(ctx context.Context, stdin io.Reader) ([]desired.Text, er
 		return nil, fmt.Errorf("building %s: %w", l.shown(l.folder), err)
 	}
 	texts, findings := desired.Texts(units)
+	l.explain(findings)
 	l.findings = findings
 	return texts, nil
 }

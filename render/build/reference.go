@@ -29,7 +29,7 @@ func resolve(dir, reference string) (string, error) {
 	}
 	p := path.Join(dir, reference)
 	if p == ".." || strings.HasPrefix(p, "../") {
-		return "", refuse(PathOutsideTree, "%.200q leaves the repository", reference)
+		return "", refuse(PathOutsideTree, "%.200q leaves the repository: name a path within it", reference)
 	}
 	return p, nil
 }

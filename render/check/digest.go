@@ -7,6 +7,8 @@ import (
 	"encoding/hex"
 	"encoding/json"
 
+	"sigs.k8s.io/yaml"
+
 	repolayout "github.com/espalier-dev/espalier/repo-layout"
 	"github.com/espalier-dev/espalier/repo-layout/v1alpha1"
 )
@@ -46,7 +48,17 @@ func Digest(w *v1alpha1.Workspace, configMaps map[string]map[string]string) stri
 		return Sum(spec, config)
 	}
 	spec.Model().Model.Lock = ""
-	return Sum(spec, config, lock[repolayout.LockFile])
+	return Sum(spec, config, saidBy(lock[repolayout.LockFile]))
+}
+
+// saidBy is what a lock file says, without its comments and its order: none of
+// that reaches a pod. One that cannot be read is refused elsewhere.
+func saidBy(lock string) any {
+	var v map[string]any
+	if err := yaml.Unmarshal([]byte(lock), &v); err != nil || v == nil {
+		return lock
+	}
+	return v
 }
 
 // Sum is the digest of values as JSON, whose maps are written in order.

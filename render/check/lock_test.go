@@ -142,3 +142,23 @@ func TestLockedResolves(t *testing.T) {
 		t.Errorf("the Workspace's own revision goes before: %+v", a.Resolved)
 	}
 }
+
+// TestLockedDigest: what a lock file says counts, and how it is written does not.
+func TestLockedDigest(t *testing.T) {
+	w := serving("Standard_NC24ads_A100_v4", locked("someone/Model-8B"))
+	digest := func(text string) string { return check.Digest(w, lockFacts(text).ConfigMaps) }
+	for name, tc := range map[string]struct {
+		reason, text string
+		same         bool
+	}{
+		"Comment":   {"a note for readers restarts no pod", "# read again in November\n" + wholeLock, true},
+		"OtherSize": {"other weights are another model", strings.Replace(wholeLock, "16060522496", "16060522497", 1), false},
+		"Unread":    {"what cannot be read is itself", "- " + wholeLock[:9], false},
+	} {
+		t.Run(name, func(t *testing.T) {
+			if same := digest(tc.text) == digest(wholeLock); same != tc.same {
+				t.Errorf("%s: same %t, want %t", tc.reason, same, tc.same)
+			}
+		})
+	}
+}
