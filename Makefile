@@ -39,6 +39,11 @@ race: control-plane ## Run every test with the race detector; needs a C compiler
 control-plane: ## Build etcd, Kubernetes and kwok into bin/ (8 to 25 minutes the first time)
 	@$(GO) run ./test/cluster/build
 
+.PHONY: e2e-forge
+e2e-forge: control-plane ## Test reviews against a real Gitea; builds it the first time (10 to 20 minutes, needs a C compiler)
+	@$(GO) run ./test/cluster/build --forge
+	$(GO) test -timeout 20m -count=1 -v ./test/forge
+
 .PHONY: accuracy
 accuracy: ## Compare the memory estimates with measured runs
 	$(GO) test ./gpu/fit -run TestAccuracy -v -count=1

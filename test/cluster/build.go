@@ -23,6 +23,7 @@ type program struct {
 	name    string
 	pkg     string   // package to build, within the program's module
 	ldflags string   // beyond -s -w
+	tags    string   // of the build, with cgo if there are any: only Gitea's SQLite needs them
 	links   []string // other names it is called by
 	what    string   // what it is, for a person who waits for it
 	minutes string   // how long a first build took on 2 cores, for the same person
@@ -47,6 +48,10 @@ var (
 		links:   []string{"kubectl"},
 		what:    "kube-apiserver, kube-controller-manager, kube-scheduler and kubectl " + kubernetesVersion + " in one binary",
 		minutes: "5 to 15 minutes",
+	}
+	gitea = program{
+		name: "gitea", pkg: "code.gitea.io/gitea", tags: "sqlite sqlite_unlock_notify",
+		what: "a real forge, for make e2e-forge; its SQLite needs a C compiler", minutes: "10 to 20 minutes",
 	}
 	programs = []program{etcd, kwok, kubernetes}
 )
@@ -100,6 +105,22 @@ func Root() (string, error) {
 // Build builds into bin every program that is missing there or whose module has
 // changed since, and tells out about it. Two builds at once wait for each other.
 func Build(ctx context.Context, bin string, out io.Writer) error {
+	return buildAll(ctx, programs, bin, out)
+}
+
+// BuildForge builds Gitea into bin as Build builds the control plane, which it
+// is no part of: `make test` needs no forge and no C compiler.
+func BuildForge(ctx context.Context, bin string, out io.Writer) error {
+	return buildAll(ctx, []program{gitea}, bin, out)
+}
+
+// ForgeIsBuilt tells whether bin has Gitea.
+func ForgeIsBuilt(bin string) bool {
+	_, err := os.Stat(filepath.Join(bin, gitea.name))
+	return err == nil
+}
+
+func buildAll(ctx context.Context, programs []program, bin string, out io.Writer) error {
 	root, err := Root()
 	if err != nil {
 		return err
@@ -136,7 +157,7 @@ func (p program) build(ctx context.Context, module, bin string, out io.Writer) e
 	unfinished := binary + ".unfinished"
 	cmd := exec.CommandContext(ctx, "go", p.args(unfinished)...)
 	cmd.Dir = module
-	cmd.Env = append(os.Environ(), "CGO_ENABLED=0", "GOWORK=off")
+	cmd.Env = append(os.Environ(), "CGO_ENABLED="+p.cgo(), "GOWORK=off")
 	if err := WatchBuild(cmd, p.name, out); err != nil {
 		return err
 	}
@@ -152,7 +173,18 @@ func (p program) build(ctx context.Context, module, bin string, out io.Writer) e
 
 // args of the go command. -v makes it name the packages as it compiles them.
 func (p program) args(output string) []string {
-	return []string{"build", "-v", "-mod=readonly", "-ldflags=-s -w" + p.ldflags, "-o", output, p.pkg}
+	args := []string{"build", "-v", "-mod=readonly", "-ldflags=-s -w" + p.ldflags, "-o", output}
+	if p.tags != "" {
+		args = append(args, "-tags="+p.tags)
+	}
+	return append(args, p.pkg)
+}
+
+func (p program) cgo() string {
+	if p.tags != "" {
+		return "1"
+	}
+	return "0"
 }
 
 // digest covers everything that decides what the binary is, but for the Go

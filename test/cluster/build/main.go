@@ -2,7 +2,7 @@
 
 // Command build builds the programs of the local control plane (etcd, kwok and
 // Kubernetes) from their Go modules into a folder, bin/ of the checkout unless
-// another is named. What is up to date is left alone.
+// another is named; with --forge, Gitea instead. What is up to date is left alone.
 package main
 
 import (
@@ -25,8 +25,12 @@ func main() {
 }
 
 func run(ctx context.Context, args []string) error {
+	build := cluster.Build
+	if len(args) > 0 && args[0] == "--forge" {
+		build, args = cluster.BuildForge, args[1:]
+	}
 	if len(args) > 1 {
-		return fmt.Errorf("usage: build [FOLDER]")
+		return fmt.Errorf("usage: build [--forge] [FOLDER]")
 	}
 	bin, err := cluster.DefaultBin()
 	if err != nil {
@@ -35,5 +39,5 @@ func run(ctx context.Context, args []string) error {
 	if len(args) == 1 {
 		bin = args[0]
 	}
-	return cluster.Build(ctx, bin, os.Stdout)
+	return build(ctx, bin, os.Stdout)
 }
