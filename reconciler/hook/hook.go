@@ -1,6 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
 
-package reposync
+// Package hook listens for the webhooks of forges. A call carries no content: one
+// that is verified makes a controller look by itself, so that a call which is
+// repeated, late, or meant for another repository can tell no lie.
+//
+// Whatever is not verified gets the same answer, so that nobody learns which
+// RepoSyncs there are.
+package hook
 
 import (
 	"context"
@@ -16,37 +22,44 @@ import (
 	"strings"
 	"time"
 
+	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/types"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/espalier-dev/espalier/repo-layout/v1alpha1"
 )
 
-// Bounds of a webhook call: the body is only read to verify its signature.
+// Bounds of a call: the body is only read to verify its signature.
 const (
-	hookBodyLimit = 1 << 20
-	hookTimeout   = 10 * time.Second
+	bodyLimit = 1 << 20
+	timeout   = 10 * time.Second
 )
 
-// hookTokenKey is the key of the Secret that spec.hook names.
-const hookTokenKey = "token"
+// tokenKey is the key of the Secret that spec.hook names.
+const tokenKey = "token"
 
-// HookServer listens for push webhooks; it is a manager.Runnable.
-type HookServer struct {
+// Server listens; it is a manager.Runnable.
+type Server struct {
+	// Addr to listen on.
 	Addr string
-	*Reconciler
+	// Path before /<namespace>/<name>, such as /hook.
+	Path string
+	// Client reads RepoSyncs, and Reader Secrets past the cache.
+	Client, Reader client.Reader
+	// Wake is called for a RepoSync with each verified call.
+	Wake func(*v1alpha1.RepoSync)
 }
 
 // NeedLeaderElection says that only the leader listens: it alone has the queue.
-func (h *HookServer) NeedLeaderElection() bool { return true }
+func (s *Server) NeedLeaderElection() bool { return true }
 
 // Start serves until ctx ends.
-func (h *HookServer) Start(ctx context.Context) error {
-	listener, err := net.Listen("tcp", h.Addr)
+func (s *Server) Start(ctx context.Context) error {
+	listener, err := net.Listen("tcp", s.Addr)
 	if err != nil {
 		return fmt.Errorf("listening for webhooks: %w", err)
 	}
-	server := &http.Server{Handler: h.handler(), ReadTimeout: hookTimeout, WriteTimeout: hookTimeout, MaxHeaderBytes: 64 << 10}
+	server := &http.Server{Handler: s.handler(), ReadTimeout: timeout, WriteTimeout: timeout, MaxHeaderBytes: 64 << 10}
 	stopped := context.AfterFunc(ctx, func() { _ = server.Close() })
 	defer stopped()
 	if err := server.Serve(listener); !errors.Is(err, http.ErrServerClosed) {
@@ -55,42 +68,35 @@ func (h *HookServer) Start(ctx context.Context) error {
 	return nil
 }
 
-func (h *HookServer) handler() http.Handler {
+func (s *Server) handler() http.Handler {
 	mux := http.NewServeMux()
-	mux.HandleFunc("POST /hook/{namespace}/{name}", h.serve)
+	mux.HandleFunc("POST "+s.Path+"/{namespace}/{name}", s.serve)
 	return mux
 }
 
-// serve makes the controller look at the source now. Whatever is not verified
-// gets the same answer, so that nobody learns which RepoSyncs there are.
-func (h *HookServer) serve(w http.ResponseWriter, req *http.Request) {
-	body, err := io.ReadAll(http.MaxBytesReader(w, req.Body, hookBodyLimit))
+func (s *Server) serve(w http.ResponseWriter, req *http.Request) {
+	body, err := io.ReadAll(http.MaxBytesReader(w, req.Body, bodyLimit))
 	if err != nil {
 		http.Error(w, "the body is too large", http.StatusRequestEntityTooLarge)
 		return
 	}
 	obj := &v1alpha1.RepoSync{}
 	key := types.NamespacedName{Namespace: req.PathValue("namespace"), Name: req.PathValue("name")}
-	if err := h.Client.Get(req.Context(), key, obj); client.IgnoreNotFound(err) != nil {
+	if err := s.Client.Get(req.Context(), key, obj); client.IgnoreNotFound(err) != nil {
 		http.Error(w, "the cluster cannot be read, try again", http.StatusServiceUnavailable)
 		return
 	} else if err != nil || obj.Spec.Hook == nil {
 		http.NotFound(w, req)
 		return
 	}
-	secret, err := h.secret(req.Context(), obj.Namespace, &obj.Spec.Hook.SecretRef)
-	if err != nil || !verified(req.Header, body, secret[hookTokenKey]) {
+	secret := &corev1.Secret{}
+	key.Name = obj.Spec.Hook.SecretRef.Name
+	if err := s.Reader.Get(req.Context(), key, secret); err != nil || !verified(req.Header, body, secret.Data[tokenKey]) {
 		http.NotFound(w, req)
 		return
 	}
-	h.lookNow(obj)
+	s.Wake(obj)
 	w.WriteHeader(http.StatusAccepted)
-}
-
-// lookNow asks for a pass that looks at the source.
-func (r *Reconciler) lookNow(obj *v1alpha1.RepoSync) {
-	r.asked.Store(obj.UID, true)
-	r.again(obj)
 }
 
 // verified checks the token of a webhook in the ways the forges send it.

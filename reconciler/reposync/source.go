@@ -87,6 +87,12 @@ func (p *pass) mustLook(now time.Time) bool {
 		!now.Before(k.lookedAt.Add(interval(s)))
 }
 
+// LookNow asks for a pass that looks at the source.
+func (r *Reconciler) LookNow(obj *v1alpha1.RepoSync) {
+	r.asked.Store(obj.UID, true)
+	r.again(obj)
+}
+
 // secret reads the data of a Secret past the cache; nil where none is named.
 func (r *Reconciler) secret(ctx context.Context, namespace string, ref *v1alpha1.LocalObjectReference) (map[string][]byte, error) {
 	if ref == nil {
