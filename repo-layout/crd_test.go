@@ -32,11 +32,13 @@ var bases = map[string]map[string]string{
 		"spec.inference.model": header + onA100 + servesLocked,
 		"spec.tuning.model":    header + onA100 + tunesLocked + fromURL + intoClaim,
 	},
-	"reposyncs":    {"": following, "spec.source.ref": fluxed},
+	"reposyncs":    {"": following, "spec.source.ref": fluxed, "spec.review": following + reviewed},
 	"gpunodepools": {"": "apiVersion: espalier.dev/v1alpha1\nkind: GPUNodePool\nmetadata: {name: a}\nspec:\n  provider: aks\n  candidates: [{instanceType: A}]\n"},
 }
 
 const following = "apiVersion: espalier.dev/v1alpha1\nkind: RepoSync\nmetadata: {name: a}\nspec:\n  source: {git: {url: 'https://git.example.com/a.git'}}\n"
+
+const reviewed = "  review: {provider: Gitea, secretRef: {name: forge}}\n"
 
 const fluxed = "apiVersion: espalier.dev/v1alpha1\nkind: RepoSync\nmetadata: {name: a}\nspec:\n  source: {ref: {kind: GitRepository, name: a}}\n"
 
@@ -74,6 +76,8 @@ var celCases = map[string]string{
 	"ref: branch or tag, not both":                                                     strings.Replace(following, "a.git'", "a.git', ref: {branch: a, tag: b}", 1),
 	"exactly one of source.git and source.ref is required":                             strings.Replace(following, "git: {", "ref: {kind: Bucket, name: a}, git: {", 1),
 	"report.commit.url is required with source.ref: an artifact says no clone address": fluxed + "  report: {commit: {}}\n",
+	"review needs source.git with a branch: pull requests go to one":                   fluxed + reviewed,
+	"report.statuses needs review, which says what forge to tell and with what token":  following + "  report: {statuses: true}\n",
 	// Of two generations, which a single document does not have: the API server's and the plan's.
 	"a Workspace cannot turn from inference into tuning or back: give the new task a Workspace of its own": "",
 	"provider is immutable: delete the pool and declare another":                                           "",

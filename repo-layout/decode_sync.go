@@ -46,6 +46,7 @@ const MinInterval = time.Second
 const (
 	maxPath          = 512
 	maxSubstitutions = 64
+	maxStatusPrefix  = 100
 
 	defaultInterval    = time.Minute
 	defaultTimeout     = time.Minute
@@ -67,6 +68,7 @@ func defaultSync(s *v1alpha1.RepoSync) {
 	if spec.DeletionPolicy == "" {
 		spec.DeletionPolicy = v1alpha1.Delete
 	}
+	defaultReview(spec.Review)
 	if spec.Report == nil || spec.Report.Commit == nil {
 		return
 	}
@@ -80,6 +82,18 @@ func defaultSync(s *v1alpha1.RepoSync) {
 	}
 }
 
+func defaultReview(r *v1alpha1.Review) {
+	if r == nil {
+		return
+	}
+	if r.Forks == "" {
+		r.Forks = v1alpha1.IgnoreForks
+	}
+	if r.StatusPrefix == "" {
+		r.StatusPrefix = StatusPrefix
+	}
+}
+
 func defaultDuration(d *metav1.Duration, value time.Duration) {
 	if d.Duration == 0 {
 		d.Duration = value
@@ -89,6 +103,7 @@ func defaultDuration(d *metav1.Duration, value time.Duration) {
 var (
 	cloneAddress = regexp.MustCompile(`^(https?|ssh)://[^\s]+$`)
 	inAddress    = regexp.MustCompile(`^https?://[^/]*@`)
+	statusName   = regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9._/-]*$`)
 	refName      = regexp.MustCompile(`^[A-Za-z0-9._][A-Za-z0-9._/-]*$`)
 )
 
@@ -117,7 +132,37 @@ func syncProblems(s *v1alpha1.RepoSync) []finding.Problem {
 		}
 		v.commitReport("spec.report.commit", *r.Commit)
 	}
+	v.review("spec.review", s.Spec)
 	return v.problems
+}
+
+func (v *validator) review(path string, s v1alpha1.RepoSyncSpec) {
+	r := s.Review
+	if r == nil {
+		if s.Report != nil && s.Report.Statuses {
+			v.refuse(finding.MissingField, path, "report.statuses needs it: it says what forge to tell and with what token")
+		}
+		return
+	}
+	if g := s.Source.Git; g == nil || g.Ref.Branch == "" {
+		v.refuse(finding.ReferenceInvalid, path, "needs source.git with a branch: pull requests go to one")
+	}
+	if r.Provider != v1alpha1.Gitea {
+		v.refuse(finding.NotOneOf, path+".provider", "want Gitea, which is for Forgejo too: no other forge is supported yet; espalier plan runs in the pipelines of all of them")
+	}
+	if r.URL != "" {
+		v.cloneAddress(path+".url", r.URL)
+		if strings.HasPrefix(r.URL, "ssh://") {
+			v.refuse(finding.URLInvalid, path+".url", "want the repository's address for people, which begins with https:// or http://")
+		}
+	}
+	v.secretRef(path+".secretRef", &r.SecretRef)
+	if r.Forks != v1alpha1.IgnoreForks && r.Forks != v1alpha1.PlanForks {
+		v.refuse(finding.NotOneOf, path+".forks", "want %s or %s", v1alpha1.IgnoreForks, v1alpha1.PlanForks)
+	}
+	if !statusName.MatchString(r.StatusPrefix) || len(r.StatusPrefix) > maxStatusPrefix {
+		v.refuse(finding.NameInvalid, path+".statusPrefix", "want the beginning of a status's name, such as espalier/production, of at most %d characters", maxStatusPrefix)
+	}
 }
 
 func (v *validator) source(s v1alpha1.Source) {

@@ -49,6 +49,8 @@ const (
 
 // RepoSyncSpec says what to sync and where to report.
 //
+// +kubebuilder:validation:XValidation:rule="!has(self.review) || (has(self.source.git) && has(self.source.git.ref.branch))",message="review needs source.git with a branch: pull requests go to one"
+// +kubebuilder:validation:XValidation:rule="!has(self.report) || !has(self.report.statuses) || !self.report.statuses || has(self.review)",message="report.statuses needs review, which says what forge to tell and with what token"
 // +kubebuilder:validation:XValidation:rule="has(self.source.git) || !has(self.report) || !has(self.report.commit) || has(self.report.commit.url)",message="report.commit.url is required with source.ref: an artifact says no clone address"
 type RepoSyncSpec struct {
 	// Source is where the desired state comes from.
@@ -91,6 +93,57 @@ type RepoSyncSpec struct {
 	Hook *Hook `json:"hook,omitempty"`
 	// Report says where readiness is written back to. Absent: nowhere.
 	Report *Report `json:"report,omitempty"`
+	// Review answers the pull requests to the branch that is synced with a plan.
+	// Absent: nobody looks at them. It is done by `espalier controller
+	// --controllers=review`, a Deployment of its own.
+	Review *Review `json:"review,omitempty"`
+}
+
+// ForgeProvider is a kind of forge.
+//
+// +kubebuilder:validation:Enum=Gitea
+type ForgeProvider string
+
+// Values of ForgeProvider. Gitea is for Forgejo too.
+const (
+	Gitea ForgeProvider = "Gitea"
+)
+
+// ForkPolicy says what becomes of pull requests from other repositories.
+//
+// +kubebuilder:validation:Enum=Ignore;Plan
+type ForkPolicy string
+
+// Values of ForkPolicy.
+const (
+	IgnoreForks ForkPolicy = "Ignore"
+	PlanForks   ForkPolicy = "Plan"
+)
+
+// Review says how pull requests are answered.
+type Review struct {
+	// Provider is the kind of forge: Gitea, which is for Forgejo too.
+	Provider ForgeProvider `json:"provider"`
+	// URL is the address of the repository for people, such as
+	// https://gitea.example.com/owner/repository. Empty: the source's clone address,
+	// over https where that is ssh.
+	// +kubebuilder:validation:Pattern=`^https?://[^\s]+$`
+	// +kubebuilder:validation:XValidation:rule="!self.matches('^https?://[^/]*@')",message="url: no credentials in the address; put them into a Secret and name it in secretRef"
+	URL string `json:"url,omitempty"`
+	// SecretRef names a Secret of the namespace with the token of an account that
+	// may comment and set commit statuses, under the key token, or password as in a
+	// Secret for Git; ca.crt where the forge has a certificate of its own authority.
+	SecretRef LocalObjectReference `json:"secretRef"`
+	// Forks says whether pull requests from other repositories are planned. Ignore
+	// leaves them alone: whoever may fork could otherwise make the cluster work.
+	// +kubebuilder:default=Ignore
+	Forks ForkPolicy `json:"forks,omitempty"`
+	// StatusPrefix is the beginning of the names of the commit statuses, which end in
+	// /plan, /fit and /cost. Several RepoSyncs of one repository need one each.
+	// +kubebuilder:validation:Pattern=`^[A-Za-z0-9][A-Za-z0-9._/-]*$`
+	// +kubebuilder:validation:MaxLength=100
+	// +kubebuilder:default=espalier
+	StatusPrefix string `json:"statusPrefix,omitempty"`
 }
 
 // Hook is a push webhook at /hook/<namespace>/<name> of the controller's hook
@@ -176,6 +229,9 @@ type LocalObjectReference struct {
 type Report struct {
 	// Commit writes readiness as commits on a status branch.
 	Commit *CommitReport `json:"commit,omitempty"`
+	// Statuses sets a commit status on the commit that is synced, by the name
+	// <review.statusPrefix>/<name of the RepoSync>/ready, on the forge of review.
+	Statuses bool `json:"statuses,omitempty"`
 }
 
 // CommitReport writes readiness as commits on a status branch.

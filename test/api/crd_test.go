@@ -82,6 +82,25 @@ var cases = map[string]struct {
 		base:   sync, set: `spec: {interval: 500ms}`,
 		want: "interval: at least 1s",
 	},
+	"Reviewed": {
+		reason: "Pull requests are answered, and the commit that is synced gets a status.",
+		base:   sync, set: `spec: {review: {provider: Gitea, secretRef: {name: forge}}, report: {statuses: true}}`,
+	},
+	"ReviewedByAnotherForge": {
+		reason: "A forge that nobody talks to is refused rather than ignored.",
+		base:   sync, set: `spec: {review: {provider: AzureDevOps, secretRef: {name: forge}}}`,
+		want: "spec.review.provider: Unsupported value",
+	},
+	"ReviewedWithoutBranch": {
+		reason: "Nobody asks to merge into a tag.",
+		base:   sync, set: `spec: {source: {git: {ref: {tag: v1}}}, review: {provider: Gitea, secretRef: {name: forge}}}`,
+		want: "review needs source.git with a branch",
+	},
+	"StatusesWithoutForge": {
+		reason: "Without a token nobody could set one.",
+		base:   sync, set: `spec: {report: {statuses: true}}`,
+		want: "report.statuses needs review",
+	},
 	"BothTasks": {
 		reason: "Serving and tuning need different pods and lives.",
 		base:   tuning, set: `spec: {inference: {preset: phi-4-mini-instruct}}`,
