@@ -1,0 +1,177 @@
+// SPDX-License-Identifier: Apache-2.0
+
+// Package forge talks to the forge that a repository lives on: it lists pull
+// requests, keeps one comment up to date, sets commit statuses, and verifies
+// webhooks.
+//
+// It decides nothing of what is said there. A forge is not trusted: answers are
+// bounded in size and time, redirects are not followed, and errors are sentences
+// without secrets. Callers see no type of a forge's client library.
+package forge
+
+import (
+	"context"
+	"fmt"
+	"net/url"
+	"strings"
+	"time"
+
+	"github.com/espalier-dev/espalier/repo-layout/v1alpha1"
+)
+
+// PullRequest is a change that somebody asks to be merged.
+type PullRequest struct {
+	// Number is what people call it by.
+	Number int64
+	// Base is the branch that it goes to.
+	Base string
+	// Head is the hash of its newest commit, and MergeBase of the one where it left
+	// the branch; empty where the forge does not know yet.
+	Head, MergeBase string
+	// URL is its address for people.
+	URL string
+	// Fork says that its commits come from another repository.
+	Fork bool
+	// Open says that it is neither merged nor closed.
+	Open bool
+}
+
+// PullRequests are those of one repository.
+type PullRequests interface {
+	// Open lists the open ones to a branch. MergeBase may be missing: Get knows it.
+	Open(ctx context.Context, branch string) ([]PullRequest, error)
+	// Get reads one.
+	Get(ctx context.Context, number int64) (PullRequest, error)
+}
+
+// Comment is a comment on a pull request.
+type Comment struct {
+	ID   int64
+	Body string
+	// URL is its address for people.
+	URL string
+}
+
+// Comments are those on pull requests by the account that is signed in: nobody
+// else's is read or touched.
+type Comments interface {
+	// Own lists them, the oldest first.
+	Own(ctx context.Context, number int64) ([]Comment, error)
+	// Write makes a new comment where id is 0, and edits that one otherwise.
+	Write(ctx context.Context, number, id int64, body string) (Comment, error)
+}
+
+// State of a commit status.
+type State string
+
+// States. Errored says that nothing could be found out.
+const (
+	Pending State = "pending"
+	Success State = "success"
+	Failure State = "failure"
+	Errored State = "error"
+)
+
+// Status is what is said of a commit under a name.
+type Status struct {
+	// Name is stable: branch protection goes by it.
+	Name  string
+	State State
+	// Text is one sentence; it is cut to what the forge takes.
+	Text string
+	// URL leads to more; empty: nowhere.
+	URL string
+}
+
+// Statuses are those of commits.
+type Statuses interface {
+	// Set sets a status, unless the commit has just that already.
+	Set(ctx context.Context, commit string, s Status) error
+}
+
+// Forge is one repository on a forge.
+type Forge struct {
+	PullRequests
+	Comments
+	Statuses
+	// CommentLimit is the largest comment in bytes.
+	CommentLimit int
+}
+
+// Settings say where a repository is and how to sign in.
+type Settings struct {
+	// Provider is the kind of forge.
+	Provider v1alpha1.ForgeProvider
+	// URL is the repository's address, such as https://gitea.example.com/owner/name.
+	URL string
+	// Auth is the data of a Secret in Flux's form: token, or username and
+	// password; ca.crt.
+	Auth map[string][]byte
+	// Timeout bounds one request. 0: DefaultTimeout.
+	Timeout time.Duration
+}
+
+// DefaultTimeout of one request.
+const DefaultTimeout = 30 * time.Second
+
+// Connect prepares to talk to a forge. It sends nothing.
+func Connect(s Settings) (*Forge, error) {
+	at, err := locate(s)
+	if err != nil {
+		return nil, err
+	}
+	t, err := newTransport(s, at)
+	if err != nil {
+		return nil, err
+	}
+	switch s.Provider {
+	case v1alpha1.Gitea:
+		return newGitea(at, t), nil
+	}
+	return nil, &Error{Reason: ReasonForgeRefused, text: fmt.Sprintf("review.provider %s is not supported yet: Gitea is", s.Provider)}
+}
+
+// place is a repository's address in pieces.
+type place struct {
+	server      string // https://host or https://host/subfolder
+	owner, name string
+}
+
+func (p place) String() string { return p.server + "/" + p.owner + "/" + p.name }
+
+// locate takes an address of a repository apart. That of a clone over SSH names
+// the host alone: the forge is taken to answer there over HTTPS.
+func locate(s Settings) (place, error) {
+	u, err := url.Parse(s.URL)
+	if err != nil || u.Host == "" {
+		return place{}, &Error{Reason: ReasonForgeRefused, text: "review.url is no address of a repository, such as https://host/owner/repository"}
+	}
+	scheme, host := u.Scheme, u.Host
+	if scheme == "ssh" {
+		scheme, host = "https", u.Hostname()
+	}
+	parts := strings.Split(strings.Trim(strings.TrimSuffix(strings.TrimSuffix(u.Path, "/"), ".git"), "/"), "/")
+	if len(parts) < 2 || parts[len(parts)-1] == "" || scheme != "https" && scheme != "http" {
+		return place{}, &Error{Reason: ReasonForgeRefused, text: fmt.Sprintf("%s is no address of a repository on a forge, such as https://%s/owner/repository: set review.url", address(u), host)}
+	}
+	n := len(parts)
+	server := strings.TrimSuffix(scheme+"://"+host+"/"+strings.Join(parts[:n-2], "/"), "/")
+	return place{server: server, owner: parts[n-2], name: parts[n-1]}, nil
+}
+
+func address(u *url.URL) string {
+	shown := *u
+	shown.User, shown.RawQuery, shown.Fragment = nil, "", ""
+	return shown.String()
+}
+
+// maxText is the longest text of a status that every forge takes, in characters.
+const maxText = 140
+
+// cut keeps the beginning of a text.
+func cut(text string, limit int) string {
+	if runes := []rune(text); len(runes) > limit {
+		return string(runes[:limit-1]) + "…"
+	}
+	return text
+}

@@ -1,0 +1,174 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package forge
+
+import (
+	"context"
+	"fmt"
+	"sync"
+
+	"code.gitea.io/sdk/gitea"
+
+	"github.com/espalier-dev/espalier/reconciler/plan"
+)
+
+// Bounds of a list: more pull requests than this are not looked at, and further
+// comments not read.
+const (
+	pageSize = 50
+	maxPages = 20
+)
+
+// giteaForge is a repository on Gitea or Forgejo.
+type giteaForge struct {
+	at place
+	t  *transport
+
+	mu    sync.Mutex
+	login string // of the account that is signed in
+}
+
+func newGitea(at place, t *transport) *Forge {
+	g := &giteaForge{at: at, t: t}
+	return &Forge{PullRequests: g, Comments: g, Statuses: g, CommentLimit: plan.LimitGitea}
+}
+
+// client is one for a context: the library keeps it in the client.
+func (g *giteaForge) client(ctx context.Context) (*gitea.Client, error) {
+	// An empty version saves the question for it: every Gitea since 1.14 will do.
+	c, err := gitea.NewClient(g.at.server, gitea.SetGiteaVersion(""), gitea.SetHTTPClient(g.t.client()), gitea.SetToken(g.t.token()), gitea.SetContext(ctx), gitea.SetUserAgent("espalier"))
+	if err != nil {
+		return nil, fmt.Errorf("preparing to ask %s: %w", g.at.server, err)
+	}
+	return c, nil
+}
+
+// Open lists the open pull requests to a branch. The library cannot ask for one
+// branch alone.
+func (g *giteaForge) Open(ctx context.Context, branch string) ([]PullRequest, error) {
+	c, err := g.client(ctx)
+	if err != nil {
+		return nil, err
+	}
+	var open []PullRequest
+	for page := 1; page <= maxPages; page++ {
+		list, resp, err := c.ListRepoPullRequests(g.at.owner, g.at.name, gitea.ListPullRequestsOptions{
+			ListOptions: gitea.ListOptions{Page: page, PageSize: pageSize}, State: gitea.StateOpen, Sort: "recentupdate",
+		})
+		if err != nil {
+			return nil, g.t.explain(err)
+		}
+		for _, p := range list {
+			if pr := pullRequest(p); pr.Base == branch && pr.Head != "" {
+				open = append(open, pr)
+			}
+		}
+		if resp.NextPage == 0 {
+			break
+		}
+	}
+	return open, nil
+}
+
+// Get reads one pull request.
+func (g *giteaForge) Get(ctx context.Context, number int64) (PullRequest, error) {
+	c, err := g.client(ctx)
+	if err != nil {
+		return PullRequest{}, err
+	}
+	p, _, err := c.GetPullRequest(g.at.owner, g.at.name, number)
+	if err != nil {
+		return PullRequest{}, g.t.explain(err)
+	}
+	return pullRequest(p), nil
+}
+
+func pullRequest(p *gitea.PullRequest) PullRequest {
+	pr := PullRequest{Number: p.Index, URL: p.HTMLURL, MergeBase: p.MergeBase, Open: p.State == gitea.StateOpen}
+	if p.Base == nil || p.Head == nil {
+		return pr
+	}
+	pr.Base, pr.Head = p.Base.Ref, p.Head.Sha
+	// The repository of a deleted fork is not there any more.
+	pr.Fork = p.Head.Repository == nil || p.Head.RepoID != p.Base.RepoID
+	return pr
+}
+
+// me is the account that is signed in.
+func (g *giteaForge) me(c *gitea.Client) (string, error) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	if g.login != "" {
+		return g.login, nil
+	}
+	user, _, err := c.GetMyUserInfo()
+	if err != nil {
+		return "", g.t.explain(err)
+	}
+	g.login = user.UserName
+	return g.login, nil
+}
+
+// Own lists the comments of the account that is signed in.
+func (g *giteaForge) Own(ctx context.Context, number int64) ([]Comment, error) {
+	c, err := g.client(ctx)
+	if err != nil {
+		return nil, err
+	}
+	me, err := g.me(c)
+	if err != nil {
+		return nil, err
+	}
+	// Gitea gives all comments of a pull request at once: it knows no pages here.
+	list, _, err := c.ListIssueComments(g.at.owner, g.at.name, number, gitea.ListIssueCommentOptions{})
+	if err != nil {
+		return nil, g.t.explain(err)
+	}
+	var own []Comment
+	for _, comment := range list {
+		if comment.Poster != nil && comment.Poster.UserName == me {
+			own = append(own, Comment{ID: comment.ID, Body: comment.Body, URL: comment.HTMLURL})
+		}
+	}
+	return own, nil
+}
+
+// Write makes or edits a comment.
+func (g *giteaForge) Write(ctx context.Context, number, id int64, body string) (Comment, error) {
+	c, err := g.client(ctx)
+	if err != nil {
+		return Comment{}, err
+	}
+	var written *gitea.Comment
+	if id == 0 {
+		written, _, err = c.CreateIssueComment(g.at.owner, g.at.name, number, gitea.CreateIssueCommentOption{Body: body})
+	} else {
+		written, _, err = c.EditIssueComment(g.at.owner, g.at.name, id, gitea.EditIssueCommentOption{Body: body})
+	}
+	if err != nil {
+		return Comment{}, g.t.explain(err)
+	}
+	return Comment{ID: written.ID, Body: written.Body, URL: written.HTMLURL}, nil
+}
+
+// Set sets a status, unless the newest of its name says the same.
+func (g *giteaForge) Set(ctx context.Context, commit string, s Status) error {
+	c, err := g.client(ctx)
+	if err != nil {
+		return err
+	}
+	s.Text = cut(s.Text, maxText)
+	now, _, err := c.GetCombinedStatus(g.at.owner, g.at.name, commit)
+	if err != nil {
+		return g.t.explain(err)
+	}
+	for _, is := range now.Statuses {
+		if is.Context == s.Name && string(is.State) == string(s.State) && is.Description == s.Text && is.TargetURL == s.URL {
+			return nil
+		}
+	}
+	_, _, err = c.CreateStatus(g.at.owner, g.at.name, commit, gitea.CreateStatusOption{
+		State: gitea.StatusState(s.State), TargetURL: s.URL, Description: s.Text, Context: s.Name,
+	})
+	return g.t.explain(err)
+}

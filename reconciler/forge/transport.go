@@ -1,0 +1,229 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package forge
+
+import (
+	"context"
+	"crypto/tls"
+	"crypto/x509"
+	"encoding/base64"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"net/url"
+	"os"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/espalier-dev/espalier/repo-layout/v1alpha1"
+)
+
+// maxAnswer bounds one answer of a forge, in bytes; a page of 50 comments of the
+// largest size that Gitea takes is a third of it.
+const maxAnswer = 10 << 20
+
+// transport sends requests to one forge. It turns every answer that is no success
+// into an Error, so that all client libraries fail in the same words.
+type transport struct {
+	at      place
+	auth    map[string][]byte
+	next    http.RoundTripper
+	timeout time.Duration
+	now     func() time.Time
+}
+
+func newTransport(s Settings, at place) (*transport, error) {
+	next := http.DefaultTransport.(*http.Transport).Clone() // with the proxy of the environment
+	next.MaxResponseHeaderBytes = 64 << 10
+	if ca := s.Auth["ca.crt"]; len(ca) > 0 {
+		pool, err := x509.SystemCertPool()
+		if err != nil {
+			pool = x509.NewCertPool()
+		}
+		if !pool.AppendCertsFromPEM(ca) {
+			return nil, &Error{Reason: v1alpha1.ReasonAuthFailed, text: "ca.crt of the Secret holds no certificate in PEM"}
+		}
+		next.TLSClientConfig = &tls.Config{RootCAs: pool, MinVersion: tls.VersionTLS12}
+	}
+	timeout := s.Timeout
+	if timeout <= 0 {
+		timeout = DefaultTimeout
+	}
+	return &transport{at: at, auth: s.Auth, next: next, timeout: timeout, now: time.Now}, nil
+}
+
+// client is an http.Client that follows no redirect: one could lead the token
+// elsewhere.
+func (t *transport) client() *http.Client {
+	return &http.Client{
+		Transport: t, Timeout: t.timeout,
+		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
+	}
+}
+
+// token is the access token: a Secret for Git holds it as the password.
+func (t *transport) token() string {
+	for _, key := range []string{"token", "password", "bearerToken"} {
+		if value := strings.TrimSpace(string(t.auth[key])); value != "" {
+			return value
+		}
+	}
+	return ""
+}
+
+// RoundTrip sends one request.
+func (t *transport) RoundTrip(req *http.Request) (*http.Response, error) {
+	resp, err := t.next.RoundTrip(req)
+	if err != nil {
+		return nil, t.unanswered(req.Context(), err)
+	}
+	resp.Body = &bounded{ReadCloser: resp.Body, left: maxAnswer, at: t.at}
+	if resp.StatusCode < 300 {
+		return resp, nil
+	}
+	defer resp.Body.Close()
+	return nil, t.refused(resp)
+}
+
+// unanswered explains why there is no answer.
+func (t *transport) unanswered(ctx context.Context, err error) error {
+	if errors.Is(ctx.Err(), context.Canceled) {
+		return context.Canceled
+	}
+	var (
+		authority x509.UnknownAuthorityError
+		dns       *net.DNSError
+	)
+	text := "Asking " + t.at.server + " ended with: " + short(innermost(err).Error())
+	switch {
+	case errors.Is(err, context.DeadlineExceeded), errors.Is(err, os.ErrDeadlineExceeded):
+		text = fmt.Sprintf("No answer from %s within %s: check review.url, and that the forge can be reached from the cluster", t.at.server, t.timeout)
+	case errors.As(err, &authority):
+		text = "The certificate of " + t.at.server + " is signed by an authority that is not trusted: put the authority's certificate into the Secret as ca.crt"
+	case errors.As(err, &dns):
+		text = "The host name of " + t.at.server + " does not resolve: check review.url"
+	}
+	return &Error{Reason: ReasonForgeUnreachable, text: t.redact(text)}
+}
+
+func innermost(err error) error {
+	for {
+		inner := errors.Unwrap(err)
+		if inner == nil {
+			return err
+		}
+		err = inner
+	}
+}
+
+// refused explains an answer that is no success.
+func (t *transport) refused(resp *http.Response) error {
+	said := said(resp.Body)
+	e := &Error{Status: resp.StatusCode, After: t.after(resp.Header)}
+	exhausted := resp.Header.Get("X-RateLimit-Remaining") == "0"
+	switch {
+	case resp.StatusCode == http.StatusTooManyRequests, resp.StatusCode == http.StatusForbidden && (exhausted || e.After > 0):
+		e.Reason, e.text = ReasonRateLimited, "The forge at "+t.at.server+" wants fewer requests, and is asked again later"
+	case resp.StatusCode == http.StatusUnauthorized:
+		e.Reason, e.text = v1alpha1.ReasonAuthFailed, "The forge refuses the token of the Secret for "+t.at.String()+": check that it is right and not expired"
+	case resp.StatusCode == http.StatusForbidden:
+		e.Reason, e.text = v1alpha1.ReasonAuthFailed, "The forge forbids this to the token of the Secret for "+t.at.String()+": give it the rights that docs/review.md lists"
+	case resp.StatusCode == http.StatusNotFound:
+		e.Reason, e.text = ReasonForgeRefused, "The forge does not know "+t.at.String()+", or the token may not see it: check review.url and the Secret"
+	case resp.StatusCode >= 500:
+		e.Reason, e.text = ReasonForgeUnreachable, fmt.Sprintf("The forge at %s answers with HTTP status %d: it is down or overloaded, and is asked again", t.at.server, resp.StatusCode)
+	case resp.StatusCode < 400:
+		e.Reason, e.text = ReasonForgeRefused, "The forge redirects "+t.at.String()+" elsewhere, which is not followed: was the repository moved? Correct review.url"
+	default:
+		e.Reason, e.text = ReasonForgeRefused, fmt.Sprintf("The forge at %s answers with HTTP status %d", t.at.server, resp.StatusCode)
+	}
+	if said != "" && resp.StatusCode < 500 {
+		e.text += " (it says: " + said + ")"
+	}
+	e.text = t.redact(e.text)
+	return e
+}
+
+// said is the message in the body of an error, in the form that forges share.
+func said(body io.Reader) string {
+	content, err := io.ReadAll(io.LimitReader(body, 64<<10))
+	if err != nil {
+		return ""
+	}
+	var answer struct {
+		Message any `json:"message"`
+		Error   any `json:"error"`
+	}
+	if json.Unmarshal(content, &answer) != nil {
+		return ""
+	}
+	for _, value := range []any{answer.Message, answer.Error} {
+		if text, ok := value.(string); ok && text != "" {
+			return short(text)
+		}
+	}
+	return ""
+}
+
+// after reads how long the forge wants to be left alone, at most an hour.
+func (t *transport) after(header http.Header) time.Duration {
+	wait := time.Duration(0)
+	if value := header.Get("Retry-After"); value != "" {
+		if seconds, err := strconv.ParseInt(value, 10, 32); err == nil {
+			wait = time.Duration(seconds) * time.Second
+		} else if at, err := http.ParseTime(value); err == nil {
+			wait = at.Sub(t.now())
+		}
+	} else if header.Get("X-RateLimit-Remaining") == "0" {
+		if at, err := strconv.ParseInt(header.Get("X-RateLimit-Reset"), 10, 64); err == nil {
+			wait = time.Unix(at, 0).Sub(t.now())
+		}
+	}
+	return min(max(wait, 0), time.Hour)
+}
+
+// short bounds text that a server wrote: one line, 200 characters.
+func short(text string) string {
+	return cut(strings.Join(strings.Fields(text), " "), 200)
+}
+
+const struck = "***"
+
+// redact strikes out the credentials wherever they appear.
+func (t *transport) redact(text string) string {
+	var secrets []string
+	for _, key := range []string{"token", "password", "bearerToken", "githubAppPrivateKey", "tls.key"} {
+		for _, value := range []string{string(t.auth[key]), strings.TrimSpace(string(t.auth[key]))} {
+			if value != "" {
+				secrets = append(secrets, value, url.QueryEscape(value), url.PathEscape(value),
+					base64.StdEncoding.EncodeToString([]byte(string(t.auth["username"])+":"+value)))
+			}
+		}
+	}
+	slices.SortFunc(secrets, func(a, b string) int { return len(b) - len(a) })
+	for _, secret := range slices.Compact(secrets) {
+		text = strings.ReplaceAll(text, secret, struck)
+	}
+	return text
+}
+
+// bounded is a body that ends with an Error when it is too large.
+type bounded struct {
+	io.ReadCloser
+	left int64
+	at   place
+}
+
+func (b *bounded) Read(p []byte) (int, error) {
+	if b.left <= 0 {
+		return 0, &Error{Reason: ReasonForgeUnreachable, text: fmt.Sprintf("The forge at %s answers with more than %d MiB, which is not read", b.at.server, maxAnswer>>20)}
+	}
+	n, err := b.ReadCloser.Read(p)
+	b.left -= int64(n)
+	return n, err
+}
