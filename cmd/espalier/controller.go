@@ -21,6 +21,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/log/zap"
 	"sigs.k8s.io/controller-runtime/pkg/metrics/server"
 
+	"github.com/espalier-dev/espalier/reconciler/hook"
 	"github.com/espalier-dev/espalier/reconciler/nodepool"
 	"github.com/espalier-dev/espalier/reconciler/reposync"
 	"github.com/espalier-dev/espalier/reconciler/source"
@@ -66,7 +67,7 @@ func runController(ctx context.Context, o controllerOptions) error {
 		// by #3540). The plain queue does not.
 		Controller: ctrlconfig.Controller{UsePriorityQueue: ptr.To(false)},
 	}
-	o.Leader.apply(&options)
+	o.Leader.apply(&options, o.Controllers)
 	mgr, err := ctrl.NewManager(config, options)
 	if err != nil {
 		return fmt.Errorf("making the manager: %w", err)
@@ -74,11 +75,12 @@ func runController(ctx context.Context, o controllerOptions) error {
 	if err := addProbes(mgr); err != nil {
 		return err
 	}
-	installation, err := installationID(ctx, mgr.GetAPIReader())
-	if err != nil {
-		return err
+	if o.Controllers == reviewController {
+		err = addReview(mgr, o)
+	} else {
+		err = addControllers(ctx, mgr, o)
 	}
-	if err := addControllers(ctx, mgr, o, installation); err != nil {
+	if err != nil {
 		return err
 	}
 	if err := mgr.Start(ctx); err != nil {
@@ -117,7 +119,11 @@ func installationID(ctx context.Context, reader client.Reader) (string, error) {
 	return string(ns.UID), nil
 }
 
-func addControllers(ctx context.Context, mgr ctrl.Manager, o controllerOptions, installation string) error {
+func addControllers(ctx context.Context, mgr ctrl.Manager, o controllerOptions) error {
+	installation, err := installationID(ctx, mgr.GetAPIReader())
+	if err != nil {
+		return err
+	}
 	syncs := reposync.New(reposync.Deps{
 		Client: mgr.GetClient(), Reader: mgr.GetAPIReader(), Events: mgr.GetEventRecorder("reposync"),
 		Source: source.NewStore(source.Options{}), Builds: build.NewCache(build.CacheLimits{}), Cluster: o.ClusterName, TargetNamespaces: o.TargetNamespaces,
@@ -126,10 +132,8 @@ func addControllers(ctx context.Context, mgr ctrl.Manager, o controllerOptions, 
 	if err := syncs.SetupWithManager(ctx, mgr); err != nil {
 		return fmt.Errorf("setting up the RepoSync controller: %w", err)
 	}
-	if o.HookAddr != "" {
-		if err := mgr.Add(&reposync.HookServer{Addr: o.HookAddr, Reconciler: syncs}); err != nil {
-			return fmt.Errorf("adding the webhook server: %w", err)
-		}
+	if err := addHook(mgr, hook.Server{Addr: o.HookAddr, Path: "/hook", Wake: syncs.LookNow}); err != nil {
+		return err
 	}
 	workspaces := workspace.New(workspace.Deps{
 		Client: mgr.GetClient(), Reader: mgr.GetAPIReader(), Events: mgr.GetEventRecorder("workspace"),

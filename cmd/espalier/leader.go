@@ -44,9 +44,12 @@ func (o *leaderOptions) Validate() error {
 }
 
 // apply writes the options into those of the manager.
-func (o *leaderOptions) apply(m *ctrl.Options) {
+func (o *leaderOptions) apply(m *ctrl.Options, controllers string) {
 	m.LeaderElection, m.LeaderElectionNamespace = o.Elect, o.Namespace
 	m.LeaderElectionID = "controller.espalier.dev"
+	if controllers == reviewController {
+		m.LeaderElectionID = "review.espalier.dev"
+	}
 	m.LeaseDuration, m.RenewDeadline, m.RetryPeriod = &o.LeaseDuration, &o.RenewDeadline, &o.RetryPeriod
 	// A leader that is asked to end hands over at once.
 	m.LeaderElectionReleaseOnCancel = true

@@ -18,6 +18,7 @@ import (
 
 // controllerOptions are the settings of `espalier controller`.
 type controllerOptions struct {
+	Controllers string
 	ClusterName string
 	Provider    string
 	Region      string
@@ -35,19 +36,21 @@ type controllerOptions struct {
 	Monitors         monitorOptions
 	PoolPollInterval time.Duration
 	StartLimit       time.Duration
+	Review           reviewOptions
 
 	Azure aks.Options
 }
 
 // BindFlags binds the options to flags.
 func (o *controllerOptions) BindFlags(fs *pflag.FlagSet) {
-	fs.StringVar(&o.ClusterName, "cluster-name", "", "Name of this cluster in status branches; required to report readiness to Git")
+	fs.StringVar(&o.Controllers, "controllers", mainControllers, "Which controllers to run: main, which sync, size, render and provide nodes, or review, which answers pull requests")
+	fs.StringVar(&o.ClusterName, "cluster-name", "", "Name of this cluster in status branches and comments; required to report readiness to Git and to answer pull requests")
 	fs.StringVar(&o.Provider, "provider", string(v1alpha1.ProviderAKS), "Where the nodes of Workspaces come from: aks or existing")
 	fs.StringVar(&o.Region, "region", "", "Cloud region that prices are quoted for; empty: the cheapest known")
 
 	fs.StringVar(&o.MetricsAddr, "metrics-addr", ":8080", "Address of the metrics endpoint; 0 turns it off")
 	fs.StringVar(&o.HealthAddr, "health-addr", ":9440", "Address of the probes /healthz and /readyz")
-	fs.StringVar(&o.HookAddr, "hook-addr", "", "Address of push webhooks, /hook/<namespace>/<reposync>; empty turns it off")
+	fs.StringVar(&o.HookAddr, "hook-addr", "", "Address of webhooks, /hook/<namespace>/<reposync> for pushes, with --controllers=review /review/<namespace>/<reposync>; empty turns it off")
 	o.Leader.BindFlags(fs)
 	fs.DurationVar(&o.GracefulStop, "graceful-stop", 20*time.Second, "How long running passes may take to end after SIGTERM")
 	fs.Float32Var(&o.KubeAPIQPS, "kube-api-qps", 50, "Requests per second to the API server")
@@ -61,20 +64,35 @@ func (o *controllerOptions) BindFlags(fs *pflag.FlagSet) {
 	fs.DurationVar(&o.PoolPollInterval, "pool-poll-interval", 15*time.Second, "How often to ask the cloud while a node pool is being created or deleted")
 	fs.DurationVar(&o.StartLimit, "start-limit", 30*time.Minute, "How long nodes bought for a Workspace may wait for work that does not start before it is stopped and they are given back; 0 waits for ever")
 
+	o.Review.BindFlags(fs)
 	o.Azure.BindFlags(fs)
 }
 
 // Validate says what is missing, all at once.
 func (o *controllerOptions) Validate() error {
 	var problems []error
+	switch o.Controllers {
+	case mainControllers:
+		problems = append(problems, o.validateMain())
+	case reviewController:
+		problems = append(problems, o.validateReview())
+	default:
+		problems = append(problems, fmt.Errorf("--controllers %q: %s or %s", o.Controllers, mainControllers, reviewController))
+	}
 	switch v1alpha1.Provider(o.Provider) {
-	case v1alpha1.ProviderExisting:
-	case v1alpha1.ProviderAKS:
-		if !o.Azure.Enabled() {
-			problems = append(problems, errors.New("--provider aks needs the AKS cluster: --azure-subscription-id, --azure-resource-group and --azure-cluster-name"))
-		}
+	case v1alpha1.ProviderExisting, v1alpha1.ProviderAKS:
 	default:
 		problems = append(problems, fmt.Errorf("--provider %q: aks or existing", o.Provider))
+	}
+	problems = append(problems, o.Leader.Validate())
+	return errors.Join(problems...)
+}
+
+// validateMain is about what buys nodes and runs pods.
+func (o *controllerOptions) validateMain() error {
+	var problems []error
+	if v1alpha1.Provider(o.Provider) == v1alpha1.ProviderAKS && !o.Azure.Enabled() {
+		problems = append(problems, errors.New("--provider aks needs the AKS cluster: --azure-subscription-id, --azure-resource-group and --azure-cluster-name"))
 	}
 	if o.Azure.Enabled() {
 		problems = append(problems, o.Azure.Validate())
@@ -85,7 +103,6 @@ func (o *controllerOptions) Validate() error {
 	if o.StartLimit < 0 {
 		problems = append(problems, fmt.Errorf("--start-limit %s: at least 0, which waits for ever", o.StartLimit))
 	}
-	problems = append(problems, o.Leader.Validate())
 	return errors.Join(problems...)
 }
 

@@ -29,6 +29,7 @@ func newRootCommand() *cobra.Command {
 		newDataCommand(),
 		newAdapterCommand(),
 		newMemberCommand(),
+		newReviewHeadCommand(),
 	)
 	return root
 }

@@ -1,0 +1,171 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package main
+
+import (
+	"bufio"
+	"context"
+	"encoding/binary"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"reflect"
+
+	"github.com/spf13/cobra"
+
+	"github.com/espalier-dev/espalier/reconciler/git"
+	"github.com/espalier-dev/espalier/reconciler/plan"
+	"github.com/espalier-dev/espalier/reconciler/review"
+	"github.com/espalier-dev/espalier/render/build"
+	"github.com/espalier-dev/espalier/render/desired"
+	"github.com/espalier-dev/espalier/repo-layout/v1alpha1"
+)
+
+// headCommand is the name of the command below.
+const headCommand = "review-head"
+
+// newReviewHeadCommand is what the review controller starts for each head of a
+// pull request: it reads a question and commits from stdin, and writes the verdict
+// to stdout. It has no network, no credential and no cluster.
+func newReviewHeadCommand() *cobra.Command {
+	var memory int64
+	command := &cobra.Command{
+		Use: headCommand, Hidden: true, Args: cobra.NoArgs,
+		Short: "Plan one head of a pull request; the review controller starts it",
+		RunE: func(c *cobra.Command, _ []string) error {
+			if err := limitProcess(memory); err != nil {
+				return err
+			}
+			return reviewHead(c.Context(), c.InOrStdin(), c.OutOrStdout())
+		},
+	}
+	command.Flags().Int64Var(&memory, "memory", 0, "Bytes of memory to get along with")
+	return command
+}
+
+// maxQuestion bounds a question without its commits, in bytes.
+const maxQuestion = 16 << 20
+
+// ask writes a question and its commits, for reviewHead.
+func ask(w io.Writer, q review.Question, commits *git.Commits) error {
+	text, err := json.Marshal(q)
+	if err != nil {
+		return fmt.Errorf("writing the question: %w", err)
+	}
+	if len(text) > maxQuestion {
+		return fmt.Errorf("the RepoSync takes %d bytes", len(text))
+	}
+	out := bufio.NewWriterSize(w, 1<<16)
+	if err := binary.Write(out, binary.BigEndian, uint32(len(text))); err != nil {
+		return fmt.Errorf("writing the question: %w", err)
+	}
+	if _, err := out.Write(text); err != nil {
+		return fmt.Errorf("writing the question: %w", err)
+	}
+	if err := commits.Encode(out); err != nil {
+		return err
+	}
+	return out.Flush()
+}
+
+func reviewHead(ctx context.Context, in io.Reader, out io.Writer) error {
+	in = bufio.NewReaderSize(in, 1<<16)
+	var size uint32
+	if err := binary.Read(in, binary.BigEndian, &size); err != nil || size > maxQuestion {
+		return errors.New("there is no question on stdin: the review controller asks one")
+	}
+	text := make([]byte, size)
+	if _, err := io.ReadFull(in, text); err != nil {
+		return fmt.Errorf("reading the question: %w", err)
+	}
+	var q review.Question
+	if err := json.Unmarshal(text, &q); err != nil {
+		return fmt.Errorf("reading the question: %w", err)
+	}
+	commits, err := git.DecodeCommits(in, git.DefaultMaxBytes)
+	if err != nil {
+		return err
+	}
+	verdict, err := judgeHead(ctx, q, commits)
+	if err != nil {
+		return err
+	}
+	if err := json.NewEncoder(out).Encode(verdict); err != nil {
+		return fmt.Errorf("writing the verdict: %w", err)
+	}
+	return nil
+}
+
+// judgeHead plans both commits. What cannot be built at all is a verdict too.
+func judgeHead(ctx context.Context, q review.Question, commits *git.Commits) (review.Verdict, error) {
+	var trees [2]tree
+	for i, side := range []struct{ name, hash string }{{q.BaseName, q.Base}, {q.HeadName, q.Head}} {
+		commit, err := commits.Commit(side.hash)
+		if err != nil {
+			return review.Verdict{}, err
+		}
+		trees[i] = tree{name: side.name, commit: side.hash, files: commit.Tree}
+	}
+	r := &revisions{base: trees[0], head: trees[1]}
+	k := kept{judge: &desired.Judge{Region: q.Program.Region, Render: q.Program.Render}, builds: build.NewCache(build.CacheLimits{})}
+	headSync, broken := syncOfHead(q.Sync, r)
+	base, baseGone, err := r.base.side(ctx, k, q.Sync, "")
+	if err != nil { // not the fault of this pull request, and in its way all the same
+		return review.Fail(err.Error()), nil
+	}
+	head, headGone, err := r.head.side(ctx, k, headSync, "")
+	if err != nil {
+		return review.Fail(err.Error()), nil
+	}
+	if baseGone && headGone {
+		return review.Fail(fmt.Sprintf("neither revision holds the folder %q", q.Sync.Spec.Path)), nil
+	}
+	head.State.Verdicts = append(head.State.Verdicts, broken...)
+	return review.Conclude(plan.Compare(base, head), q.Limit), nil
+}
+
+// syncOfHead is the RepoSync that head is built with: the cluster's, and where the
+// pull request changes its file, what that says. It is somebody's proposal: only
+// what to build and what to put for what is taken from it.
+func syncOfHead(live *v1alpha1.RepoSync, r *revisions) (*v1alpha1.RepoSync, []v1alpha1.Finding) {
+	was, _ := syncNamed(r.base.files, live)
+	is, broken := syncNamed(r.head.files, live)
+	if was == nil || is == nil || reflect.DeepEqual(was.Spec, is.Spec) {
+		if was == nil {
+			broken = nil
+		}
+		return live, broken
+	}
+	proposed := live.DeepCopy()
+	proposed.Spec.Path, proposed.Spec.TargetNamespace = is.Spec.Path, is.Spec.TargetNamespace
+	proposed.Spec.Substitutions, proposed.Spec.Prune = is.Spec.Substitutions, is.Spec.Prune
+	return proposed, broken
+}
+
+// syncNamed finds the file of a RepoSync in a tree, and what is wrong with it.
+func syncNamed(files fs.FS, live *v1alpha1.RepoSync) (*v1alpha1.RepoSync, []v1alpha1.Finding) {
+	found, broken, err := syncsFor(files, ".")
+	if err != nil {
+		return nil, nil
+	}
+	for _, s := range found {
+		// Without a namespace the file is for whichever it is applied to.
+		if (s.Namespace == live.Namespace || s.Namespace == "") && s.Name == live.Name {
+			return s, nil
+		}
+	}
+	return nil, ofSync(broken, live)
+}
+
+// ofSync are the findings about one RepoSync.
+func ofSync(findings []v1alpha1.Finding, s *v1alpha1.RepoSync) []v1alpha1.Finding {
+	var about []v1alpha1.Finding
+	for _, f := range findings {
+		if f.Object == v1alpha1.RepoSyncKind+"/"+s.Namespace+"/"+s.Name || f.Object == v1alpha1.RepoSyncKind+"/"+s.Name {
+			about = append(about, f)
+		}
+	}
+	return about
+}

@@ -1,0 +1,115 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package main
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"os/exec"
+	"strconv"
+	"time"
+
+	ctrl "sigs.k8s.io/controller-runtime"
+
+	"github.com/espalier-dev/espalier/reconciler/git"
+	"github.com/espalier-dev/espalier/reconciler/review"
+)
+
+// processPlanner plans each head in a process of its own, so that what somebody
+// wrote into a pull request can take down no more than that.
+type processPlanner struct {
+	binary  string
+	timeout time.Duration
+	memory  int64 // bytes
+}
+
+const (
+	maxVerdict = 4 << 20  // bytes of a verdict: a comment and three sentences
+	maxTrace   = 16 << 10 // bytes kept of what a process says on stderr
+)
+
+// newProcessPlanner plans with this program itself.
+func newProcessPlanner(o reviewOptions) (*processPlanner, error) {
+	binary, err := os.Executable()
+	if err != nil {
+		return nil, fmt.Errorf("finding this program: %w", err)
+	}
+	return &processPlanner{binary: binary, timeout: o.Timeout, memory: o.Memory.Value()}, nil
+}
+
+// Plan starts a process, and kills it when its time is up.
+func (p *processPlanner) Plan(ctx context.Context, q review.Question, commits *git.Commits) (review.Verdict, error) {
+	parent := ctx
+	ctx, cancel := context.WithTimeout(ctx, p.timeout)
+	defer cancel()
+	var out, trace bytes.Buffer
+	cmd := exec.CommandContext(ctx, p.binary, headCommand, "--memory", strconv.FormatInt(p.memory, 10))
+	cmd.Dir = "/"
+	// Nothing of the controller's own: no address of the cluster, no proxy, no token.
+	cmd.Env = []string{"GOTRACEBACK=single", "GOMAXPROCS=" + strconv.Itoa(childProcs)}
+	cmd.Stdout, cmd.Stderr = &limited{Buffer: &out, left: maxVerdict}, &limited{Buffer: &trace, left: maxTrace, drop: true}
+	cmd.SysProcAttr = childAttributes()
+	stdin, err := cmd.StdinPipe()
+	if err != nil {
+		return review.Verdict{}, fmt.Errorf("starting a process: %w", err)
+	}
+	if err := cmd.Start(); err != nil {
+		return review.Verdict{}, fmt.Errorf("starting a process: %w", err)
+	}
+	// A process that ends before it has read all closes the pipe: why, it says itself.
+	_ = ask(stdin, q, commits)
+	_ = stdin.Close()
+	err = cmd.Wait()
+	switch {
+	case parent.Err() != nil:
+		return review.Verdict{}, context.Canceled
+	case ctx.Err() != nil:
+		return review.Verdict{}, &review.Undone{Why: fmt.Sprintf("planning it takes longer than %s, which is all the time there is", p.timeout)}
+	case err != nil:
+		ctrl.LoggerFrom(parent).Info("planning a pull request ended badly", "head", q.Head, "error", err.Error(), "trace", trace.String())
+		return review.Verdict{}, p.undone(trace.String())
+	}
+	var verdict review.Verdict
+	if err := json.Unmarshal(out.Bytes(), &verdict); err != nil {
+		return review.Verdict{}, &review.Undone{Why: "planning it ended without an answer"}
+	}
+	return verdict, nil
+}
+
+// undone says why a process ended, without what it wrote: that may hold whatever
+// the pull request holds.
+func (p *processPlanner) undone(trace string) error {
+	if bytes.Contains([]byte(trace), []byte("out of memory")) || bytes.Contains([]byte(trace), []byte("cannot allocate memory")) {
+		return &review.Undone{Why: fmt.Sprintf("planning it takes more than %d MiB of memory, which is all there is", p.memory>>20)}
+	}
+	return &review.Undone{Why: "planning it ended badly; the log of the review controller says how"}
+}
+
+// limited keeps the beginning of what is written to it.
+type limited struct {
+	*bytes.Buffer
+	left int
+	drop bool // take the rest and forget it, rather than refuse it
+}
+
+func (l *limited) Write(p []byte) (int, error) {
+	n := min(len(p), l.left)
+	l.left -= n
+	l.Buffer.Write(p[:n])
+	if n < len(p) && !l.drop {
+		return n, errTooMuch
+	}
+	return len(p), nil
+}
+
+var errTooMuch = errors.New("more is written than is read")
+
+var _ io.Writer = (*limited)(nil)
+
+// childProcs is the number of processors that one plan may use.
+const childProcs = 2

@@ -1,0 +1,223 @@
+// SPDX-License-Identifier: Apache-2.0
+
+// Package review answers pull requests: it plans each head against the commit
+// where it left the branch that a RepoSync follows, keeps one comment up to date,
+// and sets commit statuses. It also says on the synced commit whether it is ready.
+//
+// It writes to the forge alone, and nothing to the cluster but events: it runs
+// with an account that may read RepoSyncs and the Secrets that they name. What a
+// pull request holds is read and judged by a Planner, out of its reach.
+package review
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sync"
+	"time"
+
+	corev1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/types"
+	"k8s.io/client-go/tools/events"
+	"k8s.io/client-go/util/workqueue"
+	ctrl "sigs.k8s.io/controller-runtime"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+	"sigs.k8s.io/controller-runtime/pkg/controller"
+	"sigs.k8s.io/controller-runtime/pkg/event"
+	"sigs.k8s.io/controller-runtime/pkg/handler"
+	"sigs.k8s.io/controller-runtime/pkg/reconcile"
+	crsource "sigs.k8s.io/controller-runtime/pkg/source"
+
+	"github.com/espalier-dev/espalier/reconciler/fault"
+	"github.com/espalier-dev/espalier/reconciler/forge"
+	repolayout "github.com/espalier-dev/espalier/repo-layout"
+	"github.com/espalier-dev/espalier/repo-layout/v1alpha1"
+)
+
+// Backoff of a RepoSync whose forge cannot be reached.
+const (
+	retryFirst = 2 * time.Second
+	retryMost  = 10 * time.Minute
+)
+
+// Reasons of events.
+const (
+	ReasonReviewFailed   = "ReviewFailed"   // pull requests could not be answered
+	ReasonReviewConflict = "ReviewConflict" // another RepoSync sets statuses of the same names
+)
+
+// Deps is what the controller works with.
+type Deps struct {
+	Client client.Client
+	// Reader reads past the cache: Secrets are never cached.
+	Reader client.Reader
+	Events events.EventRecorder
+	// Connect makes a forge; forge.Connect.
+	Connect func(forge.Settings) (*forge.Forge, error)
+	Planner Planner
+	Program Program
+	// Cluster is the --cluster-name: comments are told apart by it.
+	Cluster string
+	Clock   func() time.Time
+}
+
+// Reconciler reconciles RepoSyncs with the pull requests to their branch.
+type Reconciler struct {
+	Deps
+	kept  sync.Map // types.UID → *kept
+	asked sync.Map // types.UID → true: somebody wants the forge looked at
+	hook  chan event.GenericEvent
+}
+
+// kept is what is known of a RepoSync's forge. It is a cache: without it the
+// forge is asked.
+type kept struct {
+	generation int64
+	lookedAt   time.Time
+	answered   map[int64]subject // by number of the pull request
+	ready      string            // what was last said of the synced commit
+	failure    string            // that an event was made of
+}
+
+// New returns a Reconciler.
+func New(d Deps) *Reconciler {
+	return &Reconciler{Deps: d, hook: make(chan event.GenericEvent, 64)}
+}
+
+// SetupWithManager registers the controller and its watches. Every change of a
+// RepoSync brings a pass: its status is what the ready status says.
+func (r *Reconciler) SetupWithManager(mgr ctrl.Manager) error {
+	return ctrl.NewControllerManagedBy(mgr).
+		Named("review").
+		For(&v1alpha1.RepoSync{}).
+		WatchesRawSource(crsource.Channel(r.hook, &handler.EnqueueRequestForObject{})).
+		WithOptions(controller.Options{
+			MaxConcurrentReconciles: 2,
+			RateLimiter:             workqueue.NewTypedItemExponentialFailureRateLimiter[reconcile.Request](retryFirst, retryMost),
+		}).
+		Complete(r)
+}
+
+// LookNow asks for a pass that looks at the forge.
+func (r *Reconciler) LookNow(obj *v1alpha1.RepoSync) {
+	r.asked.Store(obj.UID, true)
+	select {
+	case r.hook <- event.GenericEvent{Object: obj}:
+	default: // the queue is full of the same question
+	}
+}
+
+// Reconcile makes one pass over a RepoSync.
+func (r *Reconciler) Reconcile(ctx context.Context, req ctrl.Request) (ctrl.Result, error) {
+	obj := &v1alpha1.RepoSync{}
+	if err := r.Client.Get(ctx, req.NamespacedName, obj); err != nil {
+		return ctrl.Result{}, client.IgnoreNotFound(err)
+	}
+	if obj.Spec.Review == nil || obj.Spec.Suspend || !obj.DeletionTimestamp.IsZero() {
+		r.kept.Delete(obj.UID)
+		return ctrl.Result{}, nil
+	}
+	k := r.recall(obj)
+	err := r.pass(ctx, obj, k)
+	r.announce(obj, k, err)
+	return r.result(obj, k, err)
+}
+
+func (r *Reconciler) recall(obj *v1alpha1.RepoSync) *kept {
+	k, _ := r.kept.LoadOrStore(obj.UID, &kept{answered: map[int64]subject{}})
+	return k.(*kept)
+}
+
+// pass looks at the forge when it is time to, and says whether the synced commit
+// is ready when that has changed.
+func (r *Reconciler) pass(ctx context.Context, s *v1alpha1.RepoSync, k *kept) error {
+	if r.Cluster == "" {
+		return fault.Stopf(v1alpha1.ReasonClusterNameMissing,
+			"pull requests cannot be answered: the controller was started without --cluster-name, which tells its comments from another cluster's")
+	}
+	_, asked := r.asked.LoadAndDelete(s.UID)
+	if asked { // the question stands until it is answered
+		k.lookedAt = time.Time{}
+	}
+	look := k.generation != s.Generation || !r.Clock().Before(k.lookedAt.Add(interval(s)))
+	ready, says := readiness(s)
+	if !look && (!says || ready.key() == k.ready) {
+		return nil
+	}
+	f, err := r.connect(ctx, s)
+	if err != nil {
+		return err
+	}
+	var problems []error
+	if says && ready.key() != k.ready {
+		if err := f.Set(ctx, ready.commit, ready.status); err != nil {
+			problems = append(problems, fmt.Errorf("setting the commit status %s: %w", ready.status.Name, err))
+		} else {
+			k.ready = ready.key()
+		}
+	}
+	if look {
+		if err := r.look(ctx, s, k, f); err != nil {
+			problems = append(problems, err)
+		} else {
+			k.lookedAt, k.generation = r.Clock(), s.Generation
+		}
+	}
+	return errors.Join(problems...)
+}
+
+// connect reads the Secret and prepares to talk to the forge.
+func (r *Reconciler) connect(ctx context.Context, s *v1alpha1.RepoSync) (*forge.Forge, error) {
+	auth, err := r.secret(ctx, s.Namespace, &s.Spec.Review.SecretRef)
+	if err != nil {
+		return nil, err
+	}
+	url := s.Spec.Review.URL
+	if url == "" {
+		url = s.Spec.Source.Git.URL
+	}
+	return r.Connect(forge.Settings{Provider: s.Spec.Review.Provider, URL: url, Auth: auth})
+}
+
+// secret reads the data of a Secret; nil where none is named.
+func (r *Reconciler) secret(ctx context.Context, namespace string, ref *v1alpha1.LocalObjectReference) (map[string][]byte, error) {
+	if ref == nil {
+		return nil, nil
+	}
+	secret := &corev1.Secret{}
+	if err := r.Reader.Get(ctx, types.NamespacedName{Namespace: namespace, Name: ref.Name}, secret); err != nil {
+		return nil, fmt.Errorf("reading secret %s/%s: %w", namespace, ref.Name, err)
+	}
+	return secret.Data, nil
+}
+
+// announce makes an event of what has gone wrong, when it is new.
+func (r *Reconciler) announce(s *v1alpha1.RepoSync, k *kept, err error) {
+	text, reason := "", ReasonReviewFailed
+	if err != nil && !errors.Is(err, context.Canceled) {
+		text, reason = err.Error(), fault.Reason(err, ReasonReviewFailed)
+	}
+	if text != "" && text != k.failure {
+		r.Events.Eventf(s, nil, corev1.EventTypeWarning, reason, "Review", "%s", text)
+	}
+	k.failure = text
+}
+
+// result says when to look again: after the interval, or when the forge wants it.
+func (r *Reconciler) result(s *v1alpha1.RepoSync, k *kept, err error) (ctrl.Result, error) {
+	var refused *forge.Error
+	switch {
+	case errors.As(err, &refused) && refused.After > 0:
+		return ctrl.Result{RequeueAfter: refused.After}, nil
+	case fault.IsTerminal(err):
+		return ctrl.Result{RequeueAfter: interval(s)}, nil
+	case err != nil:
+		return ctrl.Result{}, err
+	}
+	return ctrl.Result{RequeueAfter: max(k.lookedAt.Add(interval(s)).Sub(r.Clock()), 100*time.Millisecond)}, nil
+}
+
+// interval is how often to look at the forge, never so often that it is a loop.
+func interval(s *v1alpha1.RepoSync) time.Duration {
+	return max(s.Spec.Interval.Duration, repolayout.MinInterval)
+}
