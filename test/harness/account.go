@@ -23,9 +23,8 @@ const (
 	accountName     = "espalier"
 )
 
-// useAccount installs the roles of deploy/ and writes a kubeconfig with the
-// controller's own service account, so that a right that is missing there is
-// missing here too.
+// useAccount installs the roles of deploy/ and makes the controller use its own
+// service account, so that a right that is missing there is missing here too.
 func (s *Stand) useAccount(ctx context.Context) error {
 	root, err := cluster.Root()
 	if err != nil {
@@ -39,26 +38,32 @@ func (s *Stand) useAccount(ctx context.Context) error {
 			return fmt.Errorf("installing the roles of deploy/: %w: %s", err, out)
 		}
 	}
+	s.kubeconfig, err = s.signIn(ctx, accountName)
+	return err
+}
+
+// signIn writes a kubeconfig of a service account of the system's namespace.
+func (s *Stand) signIn(ctx context.Context, account string) (kubeconfig string, err error) {
 	kube, err := kubernetes.NewForConfig(s.Cluster.Config)
 	if err != nil {
-		return fmt.Errorf("connecting to the local cluster: %w", err)
+		return "", fmt.Errorf("connecting to the local cluster: %w", err)
 	}
-	token, err := kube.CoreV1().ServiceAccounts(systemNamespace).CreateToken(ctx, accountName, &authenticationv1.TokenRequest{
+	token, err := kube.CoreV1().ServiceAccounts(systemNamespace).CreateToken(ctx, account, &authenticationv1.TokenRequest{
 		Spec: authenticationv1.TokenRequestSpec{ExpirationSeconds: ptr.To[int64](24 * 60 * 60)},
 	}, metav1.CreateOptions{})
 	if err != nil {
-		return fmt.Errorf("getting a token for the controller's account: %w", err)
+		return "", fmt.Errorf("getting a token for the account %s: %w", account, err)
 	}
 	config, err := clientcmd.LoadFromFile(s.Cluster.Kubeconfig)
 	if err != nil {
-		return fmt.Errorf("reading the kubeconfig: %w", err)
+		return "", fmt.Errorf("reading the kubeconfig: %w", err)
 	}
 	for name := range config.AuthInfos {
 		config.AuthInfos[name] = &api.AuthInfo{Token: token.Status.Token}
 	}
-	s.kubeconfig = filepath.Join(s.dir, "controller.kubeconfig")
-	if err := clientcmd.WriteToFile(*config, s.kubeconfig); err != nil {
-		return fmt.Errorf("writing the controller's kubeconfig: %w", err)
+	kubeconfig = filepath.Join(s.dir, account+".kubeconfig")
+	if err := clientcmd.WriteToFile(*config, kubeconfig); err != nil {
+		return "", fmt.Errorf("writing the kubeconfig of %s: %w", account, err)
 	}
-	return nil
+	return kubeconfig, nil
 }

@@ -43,12 +43,16 @@ const lateEnd = 15 * time.Second
 
 // Controller is a running `espalier controller`.
 type Controller struct {
-	stand  *Stand
 	cmd    *exec.Cmd
 	health string
 	hook   string
 	exited chan error
 	log    *os.File
+}
+
+// HookURL is where a webhook goes: path is /hook or /review.
+func (c *Controller) HookURL(path, namespace, name string) string {
+	return fmt.Sprintf("http://%s%s/%s/%s", c.hook, path, namespace, name)
 }
 
 // StartController starts the controller of the Stand and returns when it is
@@ -62,6 +66,11 @@ func (s *Stand) StartController(ctx context.Context) error {
 
 // StartReplica starts a controller with further flags.
 func (s *Stand) StartReplica(ctx context.Context, flags ...string) (*Controller, error) {
+	return s.startProcess(ctx, s.ControllerLog(), append(s.ARM.Env(), "KUBECONFIG="+s.kubeconfig), append(s.controllerArgs(), flags...))
+}
+
+// startProcess starts a controller with an environment and flags.
+func (s *Stand) startProcess(ctx context.Context, logFile string, env, flags []string) (*Controller, error) {
 	health, err := freeAddress()
 	if err != nil {
 		return nil, err
@@ -70,19 +79,19 @@ func (s *Stand) StartReplica(ctx context.Context, flags ...string) (*Controller,
 	if err != nil {
 		return nil, err
 	}
-	log, err := os.OpenFile(s.ControllerLog(), os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o600)
+	log, err := os.OpenFile(logFile, os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o600)
 	if err != nil {
 		return nil, fmt.Errorf("opening the controller's log: %w", err)
 	}
-	args := append([]string{"controller", "--health-addr", health, "--hook-addr", hook, "--metrics-addr", "0"}, s.controllerArgs()...)
-	cmd := exec.Command(s.binary, append(args, flags...)...)
-	cmd.Env = append(os.Environ(), s.controllerEnv()...)
+	args := append([]string{"controller", "--health-addr", health, "--hook-addr", hook, "--metrics-addr", "0"}, flags...)
+	cmd := exec.Command(s.binary, args...)
+	cmd.Env = append(os.Environ(), env...)
 	cmd.Stdout, cmd.Stderr = log, log
 	cmd.SysProcAttr = dieWithParent()
 	if err := cmd.Start(); err != nil {
 		return nil, fmt.Errorf("starting the controller: %w", err)
 	}
-	c := &Controller{stand: s, cmd: cmd, health: health, hook: hook, exited: make(chan error, 1), log: log}
+	c := &Controller{cmd: cmd, health: health, hook: hook, exited: make(chan error, 1), log: log}
 	go func() { c.exited <- cmd.Wait() }()
 	return c, c.waitReady(ctx)
 }
@@ -92,7 +101,7 @@ func (c *Controller) waitReady(ctx context.Context) error {
 		select {
 		case err := <-c.exited:
 			c.exited <- err
-			return false, fmt.Errorf("the controller ended: %w; see %s", err, c.stand.ControllerLog())
+			return false, fmt.Errorf("the controller ended: %w; see %s", err, c.log.Name())
 		default:
 			return c.answers(ctx), nil
 		}
@@ -118,7 +127,7 @@ func (c *Controller) answers(ctx context.Context) bool {
 
 // HookURL is where a webhook of a RepoSync goes.
 func (s *Stand) HookURL(namespace, name string) string {
-	return fmt.Sprintf("http://%s/hook/%s/%s", s.controller.hook, namespace, name)
+	return s.controller.HookURL("/hook", namespace, name)
 }
 
 // KillController kills the controller with SIGKILL, as a lost node would.

@@ -193,7 +193,3 @@ func (s *Stand) controllerArgs() []string {
 	}
 	return append(args, s.armFlags...)
 }
-
-func (s *Stand) controllerEnv() []string {
-	return append(s.ARM.Env(), "KUBECONFIG="+s.kubeconfig)
-}
