@@ -66,7 +66,7 @@ var never = []struct {
 	},
 	{
 		packages: []string{
-			"reconciler/source", "reconciler/git", "reconciler/forge", "reconciler/apply", "reconciler/plan",
+			"reconciler/source", "reconciler/git", "reconciler/forge", "reconciler/hook", "reconciler/apply", "reconciler/plan",
 			"reconciler/inventory", "reconciler/markdown", "reconciler/report", "reconciler/fault", "reconciler/condition",
 		},
 		imports: []string{
@@ -85,6 +85,7 @@ var only = []struct {
 	why      string
 }{
 	{"github.com/go-git/go-git", []string{"reconciler/git", "reconciler/source", "reconciler/report"}, "one place speaks Git, and another library can take its place"},
+	{"code.gitea.io/sdk/gitea", []string{"reconciler/forge"}, "one place speaks to forges, in small interfaces of our own"},
 	{"github.com/Azure/azure-sdk-for-go", []string{"gpu/aks", "cmd/espalier"}, "a cloud is a provider among others"},
 	{"sigs.k8s.io/kustomize/api", []string{"render"}, "one place refuses what Kustomize would fetch or execute"},
 	{"github.com/fluxcd/pkg/ssa", []string{"reconciler/apply"}, "its Apply forces; one place sees to it that we do not"},

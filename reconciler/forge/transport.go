@@ -220,10 +220,9 @@ type bounded struct {
 }
 
 func (b *bounded) Read(p []byte) (int, error) {
-	if b.left <= 0 {
+	n, err := b.ReadCloser.Read(p)
+	if b.left -= int64(n); b.left < 0 {
 		return 0, &Error{Reason: ReasonForgeUnreachable, text: fmt.Sprintf("The forge at %s answers with more than %d MiB, which is not read", b.at.server, maxAnswer>>20)}
 	}
-	n, err := b.ReadCloser.Read(p)
-	b.left -= int64(n)
 	return n, err
 }

@@ -126,6 +126,82 @@ func TestOverlays(t *testing.T) {
 	}
 }
 
+// withReview writes an overlay that adds the component deploy/review, as docs/review.md has it.
+func withReview(t *testing.T, overlay string) []runtime.Object {
+	t.Helper()
+	folder := t.TempDir()
+	var paths []string
+	for _, name := range []string{overlay, "../../deploy/review"} {
+		absolute, err := filepath.Abs(name)
+		if err != nil {
+			t.Fatal(err)
+		}
+		relative, err := filepath.Rel(folder, absolute)
+		if err != nil {
+			t.Fatal(err)
+		}
+		paths = append(paths, relative)
+	}
+	text := "resources: [" + paths[0] + "]\ncomponents: [" + paths[1] + "]\nimages: [{name: espalier, newName: registry.example.com/espalier}]\n"
+	if err := os.WriteFile(filepath.Join(folder, "kustomization.yaml"), []byte(text), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	return build(t, folder)
+}
+
+// reviewer is the Deployment of the component among objects.
+func reviewer(t *testing.T, objects []runtime.Object) *appsv1.Deployment {
+	t.Helper()
+	for _, o := range objects {
+		if d, ok := o.(*appsv1.Deployment); ok && d.Name == "espalier-review" {
+			return d
+		}
+	}
+	t.Fatal("no Deployment espalier-review")
+	return nil
+}
+
+// TestReview: the component is taken with every overlay, its pod admitted, and its
+// account may write nothing but events and its Lease.
+func TestReview(t *testing.T) {
+	c := shared.Get(t)
+	api, err := client.New(c.Config, client.Options{Scheme: scheme(t)})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, folder := range overlays(t) {
+		objects := withReview(t, folder)
+		for _, o := range objects {
+			apply(t, api, o)
+		}
+		deployment := reviewer(t, objects)
+		pod := &corev1.Pod{
+			ObjectMeta: metav1.ObjectMeta{Namespace: namespace, GenerateName: "admitted-", Labels: deployment.Spec.Template.Labels},
+			Spec:       deployment.Spec.Template.Spec,
+		}
+		if err := api.Create(t.Context(), pod, client.DryRunAll); err != nil {
+			t.Errorf("the review controller's pod is not admitted: %v", err)
+		}
+	}
+	for _, tc := range []struct {
+		verb, resource string
+		want           bool
+	}{
+		{"list", "reposyncs.espalier.dev", true},
+		{"create", "events.events.k8s.io", true},
+		{"patch", "reposyncs.espalier.dev", false},
+		{"get", "secrets", false}, // until somebody binds espalier-review-secrets in a namespace
+		{"list", "secrets", false},
+		{"get", "workspaces.espalier.dev", false},
+		{"create", "pods", false},
+	} {
+		out, _ := c.Kubectl(t.Context(), "auth", "can-i", tc.verb, tc.resource, "--namespace", "default", "--as", "system:serviceaccount:espalier-system:espalier-review")
+		if got := strings.HasPrefix(strings.TrimSpace(string(out)), "yes"); got != tc.want {
+			t.Errorf("may %s %s: %v, want %v (%s)", tc.verb, tc.resource, got, tc.want, out)
+		}
+	}
+}
+
 // apply applies as `kubectl apply --server-side` does.
 func apply(t *testing.T, api client.Client, o runtime.Object) {
 	t.Helper()
@@ -171,24 +247,29 @@ func TestArguments(t *testing.T) {
 	for _, folder := range overlays(t) {
 		t.Run(filepath.Base(folder), func(t *testing.T) {
 			objects := build(t, folder)
-			container := find[*appsv1.Deployment](t, objects).Spec.Template.Spec.Containers[0]
-			values := variables(t, objects)
-			var args []string
-			for _, arg := range container.Args {
-				for name, value := range values {
-					arg = strings.ReplaceAll(arg, "$("+name+")", value)
-				}
-				if strings.Contains(arg, "$(") {
-					t.Errorf("argument %s: no such variable", arg)
-				}
-				args = append(args, arg)
-			}
-			// --help ends the command after all flags were read, before a cluster is looked for.
-			out, err := exec.CommandContext(t.Context(), binary, append(args, "--help")...).CombinedOutput()
-			if err != nil {
-				t.Errorf("espalier %s: %v\n%s", strings.Join(args, " "), err, out)
-			}
+			understood(t, binary, find[*appsv1.Deployment](t, objects).Spec.Template.Spec.Containers[0].Args, variables(t, objects))
+			understood(t, binary, reviewer(t, withReview(t, folder)).Spec.Template.Spec.Containers[0].Args, variables(t, objects))
 		})
+	}
+}
+
+// understood says whether the binary knows every flag.
+func understood(t *testing.T, binary string, given []string, values map[string]string) {
+	t.Helper()
+	var args []string
+	for _, arg := range given {
+		for name, value := range values {
+			arg = strings.ReplaceAll(arg, "$("+name+")", value)
+		}
+		if strings.Contains(arg, "$(") {
+			t.Errorf("argument %s: no such variable", arg)
+		}
+		args = append(args, arg)
+	}
+	// --help ends the command after all flags were read, before a cluster is looked for.
+	out, err := exec.CommandContext(t.Context(), binary, append(args, "--help")...).CombinedOutput()
+	if err != nil {
+		t.Errorf("espalier %s: %v\n%s", strings.Join(args, " "), err, out)
 	}
 }
 
