@@ -3,11 +3,43 @@
 package forge
 
 import (
+	"flag"
+	"os"
 	"strings"
 	"testing"
 
 	sdk "code.gitea.io/sdk/gitea"
 )
+
+// page is a file that the rendered comment is written to, for a browser and
+// docs/review.png: go test ./test/forge -run TestReview -args -page /tmp/review.html
+var page = flag.String("page", "", "file to write the rendered comment to")
+
+// style stands in for the forge's own, which is built from another source.
+const style = `<!doctype html><meta charset="utf-8"><style>
+body{font:14px/1.5 system-ui,"DejaVu Sans",sans-serif;max-width:1180px;margin:16px;color:#1f2328}
+table{border-collapse:collapse}td,th{border:1px solid #d0d7de;padding:6px 10px;vertical-align:top;text-align:left}
+code{background:#eff1f3;border-radius:4px;padding:1px 4px;font-size:90%}tr:nth-child(even){background:#f6f8fa}h3{margin:18px 0 6px}
+details{margin:6px 0}pre{background:#f6f8fa;padding:8px}</style>`
+
+// look renders a comment as the forge shows it, asserts that nothing of it is
+// formatted by accident, and writes it for a browser.
+func (p *project) look(comment *sdk.Comment) {
+	p.t.Helper()
+	html, _, err := p.dev.RenderMarkdown(sdk.MarkdownOption{Text: comment.Body, Mode: "gfm", Context: "/" + owner + "/" + p.name})
+	must(p.t, err)
+	for _, part := range []string{"<table>", "<strong>", "<code>models/phi-4-mini</code>", "<details>"} {
+		if !strings.Contains(html, part) {
+			p.t.Errorf("the forge renders no %s:\n%s", part, html)
+		}
+	}
+	if strings.Contains(html, "espalier-review") {
+		p.t.Errorf("the mark is shown:\n%s", html)
+	}
+	if *page != "" {
+		must(p.t, os.WriteFile(*page, []byte(style+html), 0o600))
+	}
+}
 
 const served = "models/phi-4-mini/workspace.yaml"
 
@@ -35,6 +67,8 @@ func TestReview(t *testing.T) {
 		}
 	}
 
+	p.look(comment)
+
 	p.replace(served, "contextLength: 65536", "contextLength: 99999999")
 	head = p.push("longer", "phi-4-mini: far too long a context")
 	edited := p.answered(number, head)
@@ -42,7 +76,7 @@ func TestReview(t *testing.T) {
 		t.Errorf("a second comment %d, want %d edited in place", edited.ID, comment.ID)
 	}
 	p.status(head, "espalier/plan", sdk.StatusFailure)
-	t.Log(edited.Body, p.statuses(head))
+	p.status(head, "espalier/fit", sdk.StatusFailure)
 
 	p.replace(served, "contextLength: 99999999", "contextLength: 16384")
 	head = p.push("longer", "phi-4-mini: a shorter context")
