@@ -98,7 +98,7 @@ func TestOpen(t *testing.T) {
 func TestOwn(t *testing.T) {
 	s, written := server(t, map[string]answer{
 		"GET /api/v1/user": {body: `{"login":"bot"}`},
-		"GET /api/v1/repos/fleet/models/issues/7/comments": {body: `[{"id":1,"body":"mine?","user":{"login":"eve"}},{"id":2,"body":"mine","user":{"login":"bot"},"html_url":"u"},{"id":3,"user":null}]`},
+		"GET /api/v1/repos/fleet/models/issues/7/comments":   {body: `[{"id":1,"body":"mine?","user":{"login":"eve"}},{"id":2,"body":"mine","user":{"login":"bot"},"html_url":"u"},{"id":3,"user":null}]`},
 		"PATCH /api/v1/repos/fleet/models/issues/comments/2": {body: `{"id":2,"body":"new","html_url":"u"}`},
 	})
 	f := connect(t, s.URL+"/fleet/models")
