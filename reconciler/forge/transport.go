@@ -40,6 +40,7 @@ type transport struct {
 func newTransport(s Settings, at place) (*transport, error) {
 	next := http.DefaultTransport.(*http.Transport).Clone() // with the proxy of the environment
 	next.MaxResponseHeaderBytes = 64 << 10
+	next.IdleConnTimeout = 5 * time.Second // forges close idle connections, and a POST is not repeated
 	if ca := s.Auth["ca.crt"]; len(ca) > 0 {
 		pool, err := x509.SystemCertPool()
 		if err != nil {

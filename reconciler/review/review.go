@@ -75,8 +75,10 @@ type kept struct {
 	generation int64
 	lookedAt   time.Time
 	answered   map[int64]subject // by number of the pull request
-	ready      string            // what was last said of the synced commit
-	failure    string            // that an event was made of
+	forge      *forge.Forge
+	forgeKey   string // what forge was made of
+	ready      string // what was last said of the synced commit
+	failure    string // that an event was made of
 }
 
 // New returns a Reconciler.
@@ -144,7 +146,7 @@ func (r *Reconciler) pass(ctx context.Context, s *v1alpha1.RepoSync, k *kept) er
 	if !look && (!says || ready.key() == k.ready) {
 		return nil
 	}
-	f, err := r.connect(ctx, s)
+	f, err := r.connect(ctx, s, k)
 	if err != nil {
 		return err
 	}
@@ -166,17 +168,28 @@ func (r *Reconciler) pass(ctx context.Context, s *v1alpha1.RepoSync, k *kept) er
 	return errors.Join(problems...)
 }
 
-// connect reads the Secret and prepares to talk to the forge.
-func (r *Reconciler) connect(ctx context.Context, s *v1alpha1.RepoSync) (*forge.Forge, error) {
-	auth, err := r.secret(ctx, s.Namespace, &s.Spec.Review.SecretRef)
-	if err != nil {
-		return nil, err
+// connect prepares to talk to the forge. It is the same as long as nothing of it
+// changes, and so remembers who it is signed in as.
+func (r *Reconciler) connect(ctx context.Context, s *v1alpha1.RepoSync, k *kept) (*forge.Forge, error) {
+	secret := &corev1.Secret{}
+	key := types.NamespacedName{Namespace: s.Namespace, Name: s.Spec.Review.SecretRef.Name}
+	if err := r.Reader.Get(ctx, key, secret); err != nil {
+		return nil, fmt.Errorf("reading secret %s: %w", key, err)
 	}
 	url := s.Spec.Review.URL
 	if url == "" {
 		url = s.Spec.Source.Git.URL
 	}
-	return r.Connect(forge.Settings{Provider: s.Spec.Review.Provider, URL: url, Auth: auth})
+	made := fmt.Sprint(s.Spec.Review.Provider, " ", url, " ", secret.UID, " ", secret.ResourceVersion)
+	if k.forge != nil && k.forgeKey == made {
+		return k.forge, nil
+	}
+	f, err := r.Connect(forge.Settings{Provider: s.Spec.Review.Provider, URL: url, Auth: secret.Data})
+	if err != nil {
+		return nil, err
+	}
+	k.forge, k.forgeKey = f, made
+	return f, nil
 }
 
 // secret reads the data of a Secret; nil where none is named.

@@ -222,7 +222,10 @@ func (s *Server) NewUser(name string, rights ...gitea.AccessTokenScope) (*User, 
 	if err != nil {
 		return nil, fmt.Errorf("making a token of %s: %w", name, err)
 	}
-	client, err := gitea.NewClient(s.URL, gitea.SetToken(token.Token), gitea.SetGiteaVersion(""))
+	// A connection that lay idle may be closed by now, and a POST is not repeated.
+	fresh := http.DefaultTransport.(*http.Transport).Clone()
+	fresh.DisableKeepAlives = true
+	client, err := gitea.NewClient(s.URL, gitea.SetToken(token.Token), gitea.SetGiteaVersion(""), gitea.SetHTTPClient(&http.Client{Transport: fresh}))
 	if err != nil {
 		return nil, fmt.Errorf("connecting as %s: %w", name, err)
 	}
