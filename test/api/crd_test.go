@@ -251,6 +251,11 @@ var cases = map[string]struct {
 		base:   pool, set: `spec: {provider: existing}`,
 		want: "provider existing selects nodes by nodeLabels: name at least one",
 	},
+	"PromptOfChats": {
+		reason: "A conversation is written by the model's own template.",
+		base:   tuning, set: `spec: {tuning: {input: {format: {type: Chat, prompt: "{instruction}"}}}}`,
+		want: "prompt belongs to type Instruction",
+	},
 	"ExistingSelects": {
 		reason: "Nodes that exist are found by their labels.",
 		base:   pool, set: `spec: {provider: existing, nodeLabels: {a: b}}`,
