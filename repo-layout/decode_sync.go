@@ -147,8 +147,8 @@ func (v *validator) review(path string, s v1alpha1.RepoSyncSpec) {
 	if g := s.Source.Git; g == nil || g.Ref.Branch == "" {
 		v.refuse(finding.ReferenceInvalid, path, "needs source.git with a branch: pull requests go to one")
 	}
-	if r.Provider != v1alpha1.Gitea {
-		v.refuse(finding.NotOneOf, path+".provider", "want Gitea, which is for Forgejo too: no other forge is supported yet; espalier plan runs in the pipelines of all of them")
+	if !slices.Contains([]v1alpha1.ForgeProvider{v1alpha1.Gitea, v1alpha1.GitHub, v1alpha1.GitLab}, r.Provider) {
+		v.refuse(finding.NotOneOf, path+".provider", "want Gitea, which is for Forgejo too, GitHub or GitLab: no other forge is supported yet; espalier plan runs in the pipelines of all of them")
 	}
 	if r.URL != "" {
 		v.cloneAddress(path+".url", r.URL)

@@ -86,6 +86,8 @@ var only = []struct {
 }{
 	{"github.com/go-git/go-git", []string{"reconciler/git", "reconciler/source", "reconciler/report"}, "one place speaks Git, and another library can take its place"},
 	{"code.gitea.io/sdk/gitea", []string{"reconciler/forge"}, "one place speaks to forges, in small interfaces of our own"},
+	{"github.com/google/go-github", []string{"reconciler/forge"}, "one place speaks to forges, in small interfaces of our own"},
+	{"gitlab.com/gitlab-org", []string{"reconciler/forge"}, "one place speaks to forges, in small interfaces of our own"},
 	{"github.com/Azure/azure-sdk-for-go", []string{"gpu/aks", "cmd/espalier"}, "a cloud is a provider among others"},
 	{"sigs.k8s.io/kustomize/api", []string{"render"}, "one place refuses what Kustomize would fetch or execute"},
 	{"github.com/fluxcd/pkg/ssa", []string{"reconciler/apply"}, "its Apply forces; one place sees to it that we do not"},

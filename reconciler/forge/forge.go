@@ -127,14 +127,18 @@ func Connect(s Settings) (*Forge, error) {
 	switch s.Provider {
 	case v1alpha1.Gitea:
 		return newGitea(at, t), nil
+	case v1alpha1.GitHub:
+		return newGitHub(at, t)
+	case v1alpha1.GitLab:
+		return newGitLab(at, t)
 	}
-	return nil, &Error{Reason: ReasonForgeRefused, text: fmt.Sprintf("review.provider %s is not supported yet: Gitea is", s.Provider)}
+	return nil, &Error{Reason: ReasonForgeRefused, text: fmt.Sprintf("review.provider %s is not supported yet: Gitea, GitHub and GitLab are", s.Provider)}
 }
 
 // place is a repository's address in pieces.
 type place struct {
 	server      string // https://host or https://host/subfolder
-	owner, name string
+	owner, name string // owner is the whole path of groups on GitLab
 }
 
 func (p place) String() string { return p.server + "/" + p.owner + "/" + p.name }
@@ -155,6 +159,9 @@ func locate(s Settings) (place, error) {
 		return place{}, &Error{Reason: ReasonForgeRefused, text: fmt.Sprintf("%s is no address of a repository on a forge, such as https://%s/owner/repository: set review.url", address(u), host)}
 	}
 	n := len(parts)
+	if s.Provider == v1alpha1.GitLab { // its groups have groups, and so it lives in no folder
+		return place{server: scheme + "://" + host, owner: strings.Join(parts[:n-1], "/"), name: parts[n-1]}, nil
+	}
 	server := strings.TrimSuffix(scheme+"://"+host+"/"+strings.Join(parts[:n-2], "/"), "/")
 	return place{server: server, owner: parts[n-2], name: parts[n-1]}, nil
 }

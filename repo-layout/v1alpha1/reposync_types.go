@@ -101,12 +101,14 @@ type RepoSyncSpec struct {
 
 // ForgeProvider is a kind of forge.
 //
-// +kubebuilder:validation:Enum=Gitea
+// +kubebuilder:validation:Enum=Gitea;GitHub;GitLab
 type ForgeProvider string
 
 // Values of ForgeProvider. Gitea is for Forgejo too.
 const (
-	Gitea ForgeProvider = "Gitea"
+	Gitea  ForgeProvider = "Gitea"
+	GitHub ForgeProvider = "GitHub"
+	GitLab ForgeProvider = "GitLab"
 )
 
 // ForkPolicy says what becomes of pull requests from other repositories.
@@ -122,7 +124,7 @@ const (
 
 // Review says how pull requests are answered.
 type Review struct {
-	// Provider is the kind of forge: Gitea, which is for Forgejo too.
+	// Provider is the kind of forge: Gitea, which is for Forgejo too, GitHub or GitLab.
 	Provider ForgeProvider `json:"provider"`
 	// URL is the address of the repository for people, such as
 	// https://gitea.example.com/owner/repository. Empty: the source's clone address,
@@ -132,7 +134,8 @@ type Review struct {
 	URL string `json:"url,omitempty"`
 	// SecretRef names a Secret of the namespace with the token of an account that
 	// may comment and set commit statuses, under the key token, or password as in a
-	// Secret for Git; ca.crt where the forge has a certificate of its own authority.
+	// Secret for Git, or with githubAppID, githubAppInstallationID and
+	// githubAppPrivateKey; ca.crt where the forge has a certificate of its own authority.
 	SecretRef LocalObjectReference `json:"secretRef"`
 	// Forks says whether pull requests from other repositories are planned. Ignore
 	// leaves them alone: whoever may fork could otherwise make the cluster work.

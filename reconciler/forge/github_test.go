@@ -1,0 +1,205 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package forge
+
+import (
+	"crypto/rand"
+	"crypto/rsa"
+	"crypto/x509"
+	"encoding/json"
+	"encoding/pem"
+	"io"
+	"net/http"
+	"net/http/httptest"
+	"os"
+	"regexp"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/golang-jwt/jwt/v5"
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/espalier-dev/espalier/repo-layout/v1alpha1"
+)
+
+// operation is what GitHub's own description says of a request: testdata/github.json
+// is the part of it that is used here, with its examples as answers.
+type operation struct {
+	Method, Path string
+	Query, Body  map[string][]string // by name, the values that it may have; nil: any
+	Required     []string
+	Success      []string
+	Example      json.RawMessage
+}
+
+// matches says whether a request is for this operation.
+func (o operation) matches(r *http.Request) bool {
+	pattern := regexp.MustCompile(`\\\{[a-z_]+\\\}`).ReplaceAllString(regexp.QuoteMeta(o.Path), `[^/]+`)
+	return r.Method == o.Method && regexp.MustCompile("^/api/v3"+pattern+"$").MatchString(r.URL.EscapedPath())
+}
+
+// judge says what of a request the description does not know.
+func (o operation) judge(t *testing.T, r *http.Request) {
+	t.Helper()
+	for name, values := range r.URL.Query() {
+		allowed, known := o.Query[name]
+		if !known || allowed != nil && !slices.Contains(allowed, values[0]) {
+			t.Errorf("%s %s: the query %s=%s is not in the description", o.Method, o.Path, name, values[0])
+		}
+	}
+	content, err := io.ReadAll(r.Body)
+	if err != nil {
+		t.Error(err)
+	}
+	body := map[string]any{}
+	if len(content) > 0 {
+		if err := json.Unmarshal(content, &body); err != nil {
+			t.Error(err)
+		}
+	}
+	for name, value := range body {
+		allowed, known := o.Body[name]
+		text, _ := value.(string)
+		if !known || allowed != nil && !slices.Contains(allowed, text) {
+			t.Errorf("%s %s: %s: %v is not in the description", o.Method, o.Path, name, value)
+		}
+	}
+	for _, name := range o.Required {
+		if _, ok := body[name]; !ok {
+			t.Errorf("%s %s: %s is required", o.Method, o.Path, name)
+		}
+	}
+}
+
+// described is a server that takes what the description knows, and answers with
+// its examples.
+func described(t *testing.T) (*httptest.Server, *[]string) {
+	t.Helper()
+	text, err := os.ReadFile("testdata/github.json")
+	if err != nil {
+		t.Fatal(err)
+	}
+	var description struct{ Operations []operation }
+	if err := json.Unmarshal(text, &description); err != nil {
+		t.Fatal(err)
+	}
+	var seen []string
+	s := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		i := slices.IndexFunc(description.Operations, func(o operation) bool { return o.matches(r) })
+		if i < 0 {
+			t.Errorf("%s %s is not in the description", r.Method, r.URL)
+			w.WriteHeader(http.StatusNotFound)
+			return
+		}
+		o := description.Operations[i]
+		o.judge(t, r)
+		seen = append(seen, o.Method+" "+o.Path+" "+r.Header.Get("Authorization"))
+		if o.Success[0] == "201" {
+			w.WriteHeader(http.StatusCreated)
+		}
+		_, _ = w.Write(o.Example)
+	}))
+	t.Cleanup(s.Close)
+	return s, &seen
+}
+
+const sample = "6dcb09b5b57875f334f61aebed695e2e4193db5e" // the commit of all of GitHub's examples
+
+// everything asks a forge all that the review asks, and returns what it was told.
+func everything(t *testing.T, f *Forge) (open []PullRequest, one PullRequest, own []Comment) {
+	t.Helper()
+	var err error
+	check := func() {
+		t.Helper()
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	open, err = f.Open(t.Context(), "master")
+	check()
+	one, err = f.Get(t.Context(), 1347)
+	check()
+	own, err = f.Own(t.Context(), 1347)
+	check()
+	_, err = f.Write(t.Context(), 1347, 0, "new")
+	check()
+	_, err = f.Write(t.Context(), 1347, 1, "edited")
+	check()
+	for _, state := range []State{Pending, Success, Failure, Errored} {
+		err = f.Set(t.Context(), sample, Status{Name: "espalier/plan", State: state, Text: "x", URL: "https://example.com"})
+		check()
+	}
+	return open, one, own
+}
+
+// TestGitHub: each request is one that GitHub describes, and its examples are
+// understood.
+func TestGitHub(t *testing.T) {
+	s, seen := described(t)
+	f, err := Connect(Settings{Provider: v1alpha1.GitHub, URL: s.URL + "/octocat/Hello-World.git", Auth: map[string][]byte{"password": []byte(token)}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	open, one, own := everything(t, f)
+	want := PullRequest{Number: 1347, Base: "master", Head: sample, URL: "https://github.com/octocat/Hello-World/pull/1347", Open: true}
+	if diff := cmp.Diff([]PullRequest{want}, open); diff != "" {
+		t.Error(diff)
+	}
+	want.MergeBase = sample
+	if diff := cmp.Diff(want, one); diff != "" {
+		t.Error(diff)
+	}
+	if len(own) != 1 || own[0].Body != "Me too" {
+		t.Errorf("own comments %+v", own)
+	}
+	for _, request := range *seen {
+		if !strings.HasSuffix(request, " Bearer "+token) {
+			t.Errorf("%s: not signed in", request)
+		}
+	}
+}
+
+// TestGitHubApp: an App gets itself a token of its installation, and knows its
+// comments by its own name.
+func TestGitHubApp(t *testing.T) {
+	key, err := rsa.GenerateKey(rand.Reader, 2048)
+	if err != nil {
+		t.Fatal(err)
+	}
+	s, seen := described(t)
+	settings := Settings{Provider: v1alpha1.GitHub, URL: s.URL + "/octocat/Hello-World", Auth: map[string][]byte{
+		"githubAppID": []byte("12345"), "githubAppInstallationID": []byte("678\n"),
+		"githubAppPrivateKey": pem.EncodeToMemory(&pem.Block{Type: "RSA PRIVATE KEY", Bytes: x509.MarshalPKCS1PrivateKey(key)}),
+	}}
+	f, err := Connect(settings)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, _, own := everything(t, f); len(own) != 0 {
+		t.Errorf("octocat is not octoapp[bot]: %+v", own)
+	}
+	for _, request := range *seen {
+		_, bearer, _ := strings.Cut(request, " Bearer ")
+		if !strings.Contains(request, " /app") {
+			if !strings.HasPrefix(bearer, "ghs_") {
+				t.Errorf("%s: not signed in as the installation", request)
+			}
+			continue
+		}
+		claims := &jwt.RegisteredClaims{}
+		if _, err := jwt.ParseWithClaims(bearer, claims, func(*jwt.Token) (any, error) { return &key.PublicKey, nil }); err != nil || claims.Issuer != "12345" {
+			t.Errorf("%s: %v, claims %+v", request, err, claims)
+		}
+	}
+	for name, broken := range map[string]string{"githubAppPrivateKey": "nonsense", "githubAppInstallationID": "acme"} {
+		auth := map[string][]byte{}
+		for k, v := range settings.Auth {
+			auth[k] = v
+		}
+		auth[name] = []byte(broken)
+		if _, err := Connect(Settings{Provider: v1alpha1.GitHub, URL: settings.URL, Auth: auth}); err == nil || !strings.Contains(err.Error(), name) {
+			t.Errorf("a wrong %s: %v", name, err)
+		}
+	}
+}

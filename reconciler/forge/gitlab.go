@@ -1,0 +1,158 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package forge
+
+import (
+	"context"
+	"fmt"
+	"sync"
+
+	gitlab "gitlab.com/gitlab-org/api/client-go"
+
+	"github.com/espalier-dev/espalier/reconciler/plan"
+)
+
+// gitlabForge is a project on GitLab. Its pull requests are called merge requests.
+type gitlabForge struct {
+	project string // group/subgroup/name
+	t       *transport
+	client  *gitlab.Client
+
+	mu    sync.Mutex
+	login string // of the account that is signed in
+}
+
+func newGitLab(at place, t *transport) (*Forge, error) {
+	client, err := gitlab.NewClient(t.token(), gitlab.WithBaseURL(at.server), gitlab.WithHTTPClient(t.client()), gitlab.WithoutRetries(), gitlab.WithUserAgent("espalier"))
+	if err != nil {
+		return nil, fmt.Errorf("preparing to ask %s: %w", at.server, err)
+	}
+	g := &gitlabForge{project: at.owner + "/" + at.name, t: t, client: client}
+	return &Forge{PullRequests: g, Comments: g, Statuses: g, CommentLimit: plan.LimitGitLab}, nil
+}
+
+// Open lists the open merge requests to a branch.
+func (g *gitlabForge) Open(ctx context.Context, branch string) ([]PullRequest, error) {
+	var open []PullRequest
+	options := &gitlab.ListProjectMergeRequestsOptions{
+		State: new("opened"), TargetBranch: &branch, OrderBy: new("updated_at"), ListOptions: gitlab.ListOptions{PerPage: largePage},
+	}
+	for range largePages {
+		list, resp, err := g.client.MergeRequests.ListProjectMergeRequests(g.project, options, gitlab.WithContext(ctx))
+		if err != nil {
+			return nil, g.t.explain(err)
+		}
+		for _, m := range list {
+			if pr := mergeRequest(m); pr.Base == branch && pr.Head != "" {
+				open = append(open, pr)
+			}
+		}
+		if options.Page = resp.NextPage; options.Page == 0 {
+			break
+		}
+	}
+	return open, nil
+}
+
+func mergeRequest(m *gitlab.BasicMergeRequest) PullRequest {
+	return PullRequest{
+		Number: m.IID, Base: m.TargetBranch, Head: m.SHA, URL: m.WebURL,
+		Open: m.State == "opened", Fork: m.SourceProjectID != m.TargetProjectID,
+	}
+}
+
+// Get reads one merge request.
+func (g *gitlabForge) Get(ctx context.Context, number int64) (PullRequest, error) {
+	m, _, err := g.client.MergeRequests.GetMergeRequest(g.project, number, nil, gitlab.WithContext(ctx))
+	if err != nil {
+		return PullRequest{}, g.t.explain(err)
+	}
+	pr := mergeRequest(&m.BasicMergeRequest)
+	if m.DiffRefs.HeadSha == pr.Head { // else GitLab has not looked at the head yet
+		pr.MergeBase = m.DiffRefs.BaseSha
+	}
+	return pr, nil
+}
+
+// me is the account that is signed in.
+func (g *gitlabForge) me(ctx context.Context) (string, error) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	if g.login != "" {
+		return g.login, nil
+	}
+	user, _, err := g.client.Users.CurrentUser(gitlab.WithContext(ctx))
+	if err != nil {
+		return "", g.t.explain(err)
+	}
+	g.login = user.Username
+	return g.login, nil
+}
+
+// Own lists the comments of the account that is signed in.
+func (g *gitlabForge) Own(ctx context.Context, number int64) ([]Comment, error) {
+	me, err := g.me(ctx)
+	if err != nil {
+		return nil, err
+	}
+	var own []Comment
+	options := &gitlab.ListMergeRequestNotesOptions{OrderBy: new("created_at"), Sort: new("asc"), ListOptions: gitlab.ListOptions{PerPage: largePage}}
+	for range largePages {
+		list, resp, err := g.client.Notes.ListMergeRequestNotes(g.project, number, options, gitlab.WithContext(ctx))
+		if err != nil {
+			return nil, g.t.explain(err)
+		}
+		for _, n := range list {
+			if n.Author.Username == me && !n.System {
+				own = append(own, Comment{ID: n.ID, Body: n.Body})
+			}
+		}
+		if options.Page = resp.NextPage; options.Page == 0 {
+			break
+		}
+	}
+	return own, nil
+}
+
+// Write makes or edits a comment. GitLab does not say its address.
+func (g *gitlabForge) Write(ctx context.Context, number, id int64, body string) (Comment, error) {
+	var written *gitlab.Note
+	var err error
+	if id == 0 {
+		written, _, err = g.client.Notes.CreateMergeRequestNote(g.project, number, &gitlab.CreateMergeRequestNoteOptions{Body: &body}, gitlab.WithContext(ctx))
+	} else {
+		written, _, err = g.client.Notes.UpdateMergeRequestNote(g.project, number, id, &gitlab.UpdateMergeRequestNoteOptions{Body: &body}, gitlab.WithContext(ctx))
+	}
+	if err != nil {
+		return Comment{}, g.t.explain(err)
+	}
+	return Comment{ID: written.ID, Body: written.Body}, nil
+}
+
+// gitlabStates are the states in GitLab's words, which knows no error.
+var gitlabStates = map[State]gitlab.BuildStateValue{
+	Pending: gitlab.Pending, Success: gitlab.Success, Failure: gitlab.Failed, Errored: gitlab.Failed,
+}
+
+// Set sets a status, unless the newest of its name says the same. One that is
+// pending stays as it is: GitLab refuses to set that anew.
+func (g *gitlabForge) Set(ctx context.Context, commit string, s Status) error {
+	s.Text = cut(s.Text, maxText)
+	state := gitlabStates[s.State]
+	list, _, err := g.client.Commits.GetCommitStatuses(g.project, commit, &gitlab.GetCommitStatusesOptions{Name: &s.Name}, gitlab.WithContext(ctx))
+	if err != nil {
+		return g.t.explain(err)
+	}
+	for _, is := range list {
+		same := is.Description == s.Text && is.TargetURL == s.URL || state == gitlab.Pending
+		if is.Name == s.Name && is.Status == string(state) && same {
+			return nil
+		}
+	}
+	options := &gitlab.SetCommitStatusOptions{State: state, Name: &s.Name, Description: &s.Text}
+	if s.URL != "" {
+		options.TargetURL = &s.URL
+	}
+	_, _, err = g.client.Commits.SetCommitStatus(g.project, commit, options, gitlab.WithContext(ctx))
+	return g.t.explain(err)
+}

@@ -1,0 +1,89 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package forge
+
+import (
+	"fmt"
+	"io"
+	"net/http"
+	"net/http/httptest"
+	"net/url"
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/espalier-dev/espalier/repo-layout/v1alpha1"
+)
+
+// TestGitLab: the requests and answers are those of GitLab's documentation, which
+// publishes no description for programs.
+func TestGitLab(t *testing.T) {
+	const project = "/api/v4/projects/fleet%2Fgpu%2Fmodels"
+	request := `{"iid":7,"target_branch":"main","sha":"aa","state":"opened","web_url":"u","source_project_id":%d,"target_project_id":1,"diff_refs":{"base_sha":"bb","head_sha":%q}}`
+	answers := map[string]string{
+		"GET " + project + "/merge_requests":                 "[" + fmt.Sprintf(request, 1, "aa") + "," + fmt.Sprintf(request, 2, "aa") + "]",
+		"GET " + project + "/merge_requests/7":               fmt.Sprintf(request, 1, "aa"),
+		"GET " + project + "/merge_requests/8":               fmt.Sprintf(request, 1, "old"),
+		"GET /api/v4/user":                                   `{"username":"bot"}`,
+		"GET " + project + "/merge_requests/7/notes":         `[{"id":1,"body":"x","author":{"username":"eve"}},{"id":2,"body":"mine","author":{"username":"bot"}},{"id":3,"body":"closed","system":true,"author":{"username":"bot"}}]`,
+		"POST " + project + "/merge_requests/7/notes":        `{"id":4,"body":"new"}`,
+		"PUT " + project + "/merge_requests/7/notes/2":       `{"id":2,"body":"edited"}`,
+		"GET " + project + "/repository/commits/aa/statuses": `[{"name":"espalier/fit","status":"pending","description":"other"}]`,
+		"POST " + project + "/statuses/aa":                   `{"id":1}`,
+	}
+	var seen []string
+	s := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if r.Header.Get("Private-Token") != token {
+			t.Errorf("%s: not signed in", r.URL)
+		}
+		key := r.Method + " " + r.URL.EscapedPath()
+		answer, ok := answers[key]
+		if !ok {
+			t.Errorf("nobody asked for %s", key)
+			w.WriteHeader(http.StatusNotFound)
+			return
+		}
+		body, _ := io.ReadAll(r.Body)
+		query, _ := url.QueryUnescape(r.URL.RawQuery)
+		seen = append(seen, key+" "+query+string(body))
+		_, _ = io.WriteString(w, answer)
+	}))
+	t.Cleanup(s.Close)
+	f, err := Connect(Settings{Provider: v1alpha1.GitLab, URL: s.URL + "/fleet/gpu/models.git", Auth: map[string][]byte{"token": []byte(token)}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	open, err := f.Open(t.Context(), "main")
+	want := PullRequest{Number: 7, Base: "main", Head: "aa", URL: "u", Open: true}
+	fork := want
+	fork.Fork = true
+	if diff := cmp.Diff([]PullRequest{want, fork}, open); diff != "" || err != nil {
+		t.Error(diff, err)
+	}
+	want.MergeBase = "bb"
+	if one, err := f.Get(t.Context(), 7); err != nil || one != want {
+		t.Errorf("%+v, %v", one, err)
+	}
+	if one, err := f.Get(t.Context(), 8); err != nil || one.MergeBase != "" {
+		t.Errorf("GitLab has not looked at that head yet: %+v, %v", one, err)
+	}
+	own, err := f.Own(t.Context(), 7)
+	if diff := cmp.Diff([]Comment{{ID: 2, Body: "mine"}}, own); diff != "" || err != nil {
+		t.Error(diff, err)
+	}
+	for _, id := range []int64{0, 2} {
+		if _, err := f.Write(t.Context(), 7, id, "new"); err != nil {
+			t.Error(err)
+		}
+	}
+	seen = nil
+	for _, status := range []Status{{Name: "espalier/fit", State: Pending, Text: "anew"}, {Name: "espalier/fit", State: Errored, Text: "x", URL: "u"}} {
+		if err := f.Set(t.Context(), "aa", status); err != nil {
+			t.Error(err)
+		}
+	}
+	if len(seen) != 3 || !strings.Contains(seen[2], `"state":"failed"`) || !strings.Contains(seen[2], `"target_url":"u"`) {
+		t.Errorf("asked %q: want one status set, and none that is pending already", seen)
+	}
+}
