@@ -10,7 +10,7 @@ GO ?= go
 export CGO_ENABLED ?= 0
 
 # What `make generate` writes, and `make verify` compares with the commit.
-GENERATED := repo-layout/schema docs/findings.md test/loop/testdata/flux deploy/crd deploy/rbac/role.yaml repo-layout/v1alpha1/zz_generated.deepcopy.go
+GENERATED := repo-layout/schema docs/findings.md test/loop/testdata/flux deploy/crd deploy/rbac/role.yaml deploy/rbac/karpenter/role.yaml repo-layout/v1alpha1/zz_generated.deepcopy.go
 
 .PHONY: help
 help: ## Show this help
@@ -44,6 +44,11 @@ e2e-forge: control-plane ## Test reviews against a real Gitea; builds it the fir
 	@$(GO) run ./test/cluster/build --forge
 	$(GO) test -timeout 20m -count=1 -v ./test/forge
 
+.PHONY: e2e-karpenter
+e2e-karpenter: control-plane ## Build the real Karpenter, and run Espalier against it
+	@$(GO) run ./test/cluster/build --karpenter
+	$(GO) test -count=1 -timeout 20m ./test/karpenter
+
 .PHONY: accuracy
 accuracy: ## Compare the memory estimates with measured runs
 	$(GO) test ./gpu/fit -run TestAccuracy -v -count=1
@@ -75,6 +80,7 @@ presubmit: verify lint test ## What a pull request must pass
 generate: bin/controller-gen ## Generate CRDs, RBAC, deep copies, JSON schemas and docs/findings.md
 	bin/controller-gen object crd paths=./repo-layout/v1alpha1/... output:crd:dir=deploy/crd
 	bin/controller-gen rbac:roleName=espalier paths=./reconciler/... output:rbac:dir=deploy/rbac
+	bin/controller-gen rbac:roleName=espalier-karpenter paths=./gpu/karpenter/... output:rbac:dir=deploy/rbac/karpenter
 	$(GO) run ./test/generate
 	bin/controller-gen crd paths=github.com/fluxcd/source-controller/api/v1 output:crd:dir=test/loop/testdata/flux
 

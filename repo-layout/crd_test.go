@@ -70,6 +70,7 @@ var celCases = map[string]string{
 	"output.image needs output.pushSecret: a Secret of type kubernetes.io/dockerconfigjson that may push there":       header + onA100 + tunes + fromURL + "    output: {image: 'registry.example.com/a/b:1'}\n",
 	"metadata.name: at most 48 lower-case letters, digits and dashes, because Service and Job names are made from it": strings.Replace(header, "{name: a}", "{name: A}", 1) + onA100 + serves,
 	"provider existing selects nodes by nodeLabels: name at least one":                                                strings.Replace(bases["gpunodepools"][""], "aks", "existing", 1),
+	"karpenter belongs to provider karpenter":                                                                         strings.TrimRight(bases["gpunodepools"][""], "\n") + "\n  karpenter: {}\n",
 	"interval: at least 1s": following + "  interval: 500ms\n",
 	"path: a folder within the repository, relative to its root and without '..'":         following + "  path: a/../..\n",
 	"url: no credentials in the address; put them into a Secret and name it in secretRef": strings.Replace(following, "git.ex", "user:token@git.ex", 1),

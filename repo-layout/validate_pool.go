@@ -19,10 +19,11 @@ func poolProblems(p *v1alpha1.GPUNodePool) []finding.Problem {
 	v.metadata(p.Name, p.Namespace, p.Labels)
 	s := p.Spec
 	switch s.Provider {
-	case v1alpha1.ProviderAKS, v1alpha1.ProviderExisting:
+	case v1alpha1.ProviderAKS, v1alpha1.ProviderKarpenter, v1alpha1.ProviderExisting:
 	default:
-		v.refuse(finding.NotOneOf, "spec.provider", "want %s or %s", v1alpha1.ProviderAKS, v1alpha1.ProviderExisting)
+		v.refuse(finding.NotOneOf, "spec.provider", "want %s", v1alpha1.Providers)
 	}
+	v.karpenter(s)
 	if s.Provider == v1alpha1.ProviderExisting && len(s.NodeLabels) == 0 {
 		v.refuse(finding.MissingField, "spec.nodeLabels", "provider existing selects nodes by nodeLabels: name at least one")
 	}
@@ -51,5 +52,61 @@ func poolProblems(p *v1alpha1.GPUNodePool) []finding.Problem {
 func (v *validator) timeout(field string, d time.Duration) {
 	if d < 0 {
 		v.refuse(finding.DurationInvalid, field, "want a duration such as 20m, and not less than nothing")
+	}
+}
+
+// groupKAITO is the group of gpu-provisioner's node class.
+const groupKAITO = "kaito.sh"
+
+// nodeClassKinds are the kinds of node classes that are known, by group. Another
+// group is whatever its provider says.
+var nodeClassKinds = map[string]string{
+	"karpenter.azure.com": "AKSNodeClass",
+	"karpenter.k8s.aws":   "EC2NodeClass",
+	groupKAITO:            "KaitoNodeClass",
+	"karpenter.kwok.sh":   "KWOKNodeClass",
+}
+
+// karpenter judges what only provider karpenter reads.
+func (v *validator) karpenter(s v1alpha1.GPUNodePoolSpec) {
+	if s.Karpenter == nil {
+		return
+	}
+	if s.Provider != v1alpha1.ProviderKarpenter {
+		v.refuse(finding.ProviderMismatch, "spec.karpenter", "only provider karpenter reads it: remove it, or change the provider")
+	}
+	if ref := s.Karpenter.NodeClassRef; ref != nil {
+		v.nodeClass("spec.karpenter.nodeClassRef", *ref)
+		v.classCandidates(*ref, s)
+	}
+}
+
+func (v *validator) nodeClass(path string, ref v1alpha1.NodeClassReference) {
+	for _, part := range []struct{ field, value string }{{"group", ref.Group}, {"kind", ref.Kind}, {"name", ref.Name}} {
+		if part.value == "" {
+			v.refuse(finding.MissingField, path+"."+part.field, "a node class has a group, a kind and a name")
+		}
+	}
+	if kind, known := nodeClassKinds[ref.Group]; known && ref.Kind != "" && ref.Kind != kind {
+		v.refuse(finding.NotOneOf, path+".kind", "the node class of %s is %s", ref.Group, kind)
+	}
+}
+
+// classCandidates says what the nodes of a class cannot be.
+func (v *validator) classCandidates(ref v1alpha1.NodeClassReference, s v1alpha1.GPUNodePoolSpec) {
+	if ref.Group != groupKAITO {
+		if s.OSDiskSizeGiB != 0 && s.OSDiskSizeGiB != defaultOSDiskGiB {
+			v.warn(finding.ProviderMismatch, "spec.osDiskSizeGiB", "the node class has the size of the disk: this one is not read")
+		}
+		return
+	}
+	for i, c := range s.Candidates {
+		at := finding.Index("spec.candidates", i)
+		if c.Priority == v1alpha1.Spot {
+			v.refuse(finding.ProviderMismatch, at+".priority", "gpu-provisioner, whose node class this is, makes no spot nodes: want %s", v1alpha1.OnDemand)
+		}
+		if len(c.Zones) > 0 {
+			v.refuse(finding.ProviderMismatch, at+".zones", "gpu-provisioner, whose node class this is, puts no nodes into named zones: remove them")
+		}
 	}
 }

@@ -487,8 +487,34 @@ func TestValidatePool(t *testing.T) {
 			text:   pool + "  replicas: -1\n",
 			want: []string{
 				"4: error: spec.candidates: name at least one instance type (ResourceMissing)",
-				"4: error: spec.provider: want aks or existing (NotOneOf)",
+				"4: error: spec.provider: want aks, karpenter or existing (NotOneOf)",
 				"5: error: spec.replicas: want 0 to 1000; 0 keeps no node (OutOfRange)",
+			},
+		},
+		"Karpenter": {
+			reason: "A class of one's own, whose kind is known.",
+			text:   pool + "  provider: karpenter\n  candidates: [{instanceType: A, priority: Spot, zones: [a]}]\n  karpenter: {nodeClassRef: {group: karpenter.k8s.aws, kind: EC2NodeClass, name: gpu}}\n",
+		},
+		"KarpenterWithoutKarpenter": {
+			reason: "What nobody reads is an error.",
+			text:   pool + "  provider: aks\n  candidates: [{instanceType: A}]\n  karpenter: {}\n",
+			want:   []string{"7: error: spec.karpenter: only provider karpenter reads it: remove it, or change the provider (ProviderMismatch)"},
+		},
+		"NodeClass": {
+			reason: "A reference that names nothing, or a kind that the group does not have, would wait for ever.",
+			text:   pool + "  provider: karpenter\n  candidates: [{instanceType: A}]\n  osDiskSizeGiB: 128\n  karpenter: {nodeClassRef: {group: karpenter.azure.com, kind: EC2NodeClass, name: \"\"}}\n",
+			want: []string{
+				"7: warning: spec.osDiskSizeGiB: the node class has the size of the disk: this one is not read (ProviderMismatch)",
+				"8: error: spec.karpenter.nodeClassRef.kind: the node class of karpenter.azure.com is AKSNodeClass (NotOneOf)",
+				"8: error: spec.karpenter.nodeClassRef.name: a node class has a group, a kind and a name (MissingField)",
+			},
+		},
+		"GPUProvisioner": {
+			reason: "It ignores both without a word; its disk it reads.",
+			text:   pool + "  provider: karpenter\n  candidates:\n  - {instanceType: A, priority: Spot, zones: [\"1\"]}\n  osDiskSizeGiB: 128\n  karpenter: {nodeClassRef: {group: kaito.sh, kind: KaitoNodeClass, name: default}}\n",
+			want: []string{
+				"7: error: spec.candidates[0].priority: gpu-provisioner, whose node class this is, makes no spot nodes: want OnDemand (ProviderMismatch)",
+				"7: error: spec.candidates[0].zones: gpu-provisioner, whose node class this is, puts no nodes into named zones: remove them (ProviderMismatch)",
 			},
 		},
 		"ExistingWithoutLabels": {

@@ -142,7 +142,7 @@ func addControllers(ctx context.Context, mgr ctrl.Manager, o controllerOptions) 
 	if err := workspaces.SetupWithManager(ctx, mgr); err != nil {
 		return fmt.Errorf("setting up the Workspace controller: %w", err)
 	}
-	providers, err := o.providers()
+	providers, err := o.providers(mgr.GetClient(), mgr.GetAPIReader())
 	if err != nil {
 		return err
 	}

@@ -8,10 +8,13 @@ import (
 	"time"
 
 	"github.com/spf13/pflag"
+	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/espalier-dev/espalier/gpu/aks"
 	"github.com/espalier-dev/espalier/gpu/existing"
+	"github.com/espalier-dev/espalier/gpu/karpenter"
 	"github.com/espalier-dev/espalier/gpu/pool"
+	"github.com/espalier-dev/espalier/reconciler/nodepool"
 	"github.com/espalier-dev/espalier/render"
 	"github.com/espalier-dev/espalier/repo-layout/v1alpha1"
 )
@@ -38,14 +41,15 @@ type controllerOptions struct {
 	StartLimit       time.Duration
 	Review           reviewOptions
 
-	Azure aks.Options
+	Azure     aks.Options
+	Karpenter karpenter.Options
 }
 
 // BindFlags binds the options to flags.
 func (o *controllerOptions) BindFlags(fs *pflag.FlagSet) {
 	fs.StringVar(&o.Controllers, "controllers", mainControllers, "Which controllers to run: main, which sync, size, render and provide nodes, or review, which answers pull requests")
 	fs.StringVar(&o.ClusterName, "cluster-name", "", "Name of this cluster in status branches and comments; required to report readiness to Git and to answer pull requests")
-	fs.StringVar(&o.Provider, "provider", string(v1alpha1.ProviderAKS), "Where the nodes of Workspaces come from: aks or existing")
+	fs.StringVar(&o.Provider, "provider", string(v1alpha1.ProviderAKS), "Where the nodes of Workspaces come from: "+v1alpha1.Providers)
 	fs.StringVar(&o.Region, "region", "", "Cloud region that prices are quoted for; empty: the cheapest known")
 
 	fs.StringVar(&o.MetricsAddr, "metrics-addr", ":8080", "Address of the metrics endpoint; 0 turns it off")
@@ -66,6 +70,7 @@ func (o *controllerOptions) BindFlags(fs *pflag.FlagSet) {
 
 	o.Review.BindFlags(fs)
 	o.Azure.BindFlags(fs)
+	o.Karpenter.BindFlags(fs)
 }
 
 // Validate says what is missing, all at once.
@@ -80,9 +85,9 @@ func (o *controllerOptions) Validate() error {
 		problems = append(problems, fmt.Errorf("--controllers %q: %s or %s", o.Controllers, mainControllers, reviewController))
 	}
 	switch v1alpha1.Provider(o.Provider) {
-	case v1alpha1.ProviderExisting, v1alpha1.ProviderAKS:
+	case v1alpha1.ProviderExisting, v1alpha1.ProviderKarpenter, v1alpha1.ProviderAKS:
 	default:
-		problems = append(problems, fmt.Errorf("--provider %q: aks or existing", o.Provider))
+		problems = append(problems, fmt.Errorf("--provider %q: %s", o.Provider, v1alpha1.Providers))
 	}
 	problems = append(problems, o.Leader.Validate())
 	return errors.Join(problems...)
@@ -96,6 +101,9 @@ func (o *controllerOptions) validateMain() error {
 	}
 	if o.Azure.Enabled() {
 		problems = append(problems, o.Azure.Validate())
+	}
+	if _, err := o.Karpenter.Classes(); err != nil {
+		problems = append(problems, err)
 	}
 	if o.HelperImage == "" {
 		problems = append(problems, errors.New("--helper-image is required: tuning pods fetch data and push adapters with it"))
@@ -129,17 +137,26 @@ func (o *monitorOptions) set(r *render.Options) {
 }
 
 // providers makes the node pool providers that this installation can use.
-func (o *controllerOptions) providers() (map[v1alpha1.Provider]pool.Provider, error) {
+func (o *controllerOptions) providers(cached client.Client, live client.Reader) (map[v1alpha1.Provider]pool.Provider, error) {
 	providers := map[v1alpha1.Provider]pool.Provider{v1alpha1.ProviderExisting: &existing.Provider{}}
-	if !o.Azure.Enabled() {
-		return providers, nil
+	if o.Azure.Enabled() {
+		config, err := o.Azure.Config()
+		if err != nil {
+			return nil, fmt.Errorf("reading the Azure settings: %w", err)
+		}
+		if providers[v1alpha1.ProviderAKS], err = aks.New(config); err != nil {
+			return nil, fmt.Errorf("connecting to AKS: %w", err)
+		}
 	}
-	config, err := o.Azure.Config()
-	if err != nil {
-		return nil, fmt.Errorf("reading the Azure settings: %w", err)
-	}
-	if providers[v1alpha1.ProviderAKS], err = aks.New(config); err != nil {
-		return nil, fmt.Errorf("connecting to AKS: %w", err)
+	if o.Karpenter.Enabled() || v1alpha1.Provider(o.Provider) == v1alpha1.ProviderKarpenter {
+		classes, err := o.Karpenter.Classes()
+		if err != nil {
+			return nil, err
+		}
+		config := karpenter.Config{Client: cached, Live: live, Classes: classes, Sizes: nodepool.Sizes, Region: o.Region}
+		if providers[v1alpha1.ProviderKarpenter], err = karpenter.New(config); err != nil {
+			return nil, fmt.Errorf("offering Karpenter: %w", err)
+		}
 	}
 	return providers, nil
 }

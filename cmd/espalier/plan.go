@@ -51,7 +51,7 @@ func (o *planOptions) bind(command *cobra.Command) {
 	fs.StringVar(&o.syncFile, "sync", "", "File with the RepoSync whose path and substitutions apply; read at both revisions where the repository holds it. Empty: the one found")
 	fs.StringVar(&o.path, "path", "", "Folder to build; empty: the path of the RepoSync, else the root")
 	fs.StringVar(&o.region, "region", "", "Cloud region that prices are quoted for; empty: the cheapest known")
-	fs.StringVar(&o.provider, "provider", string(o.render.Provider), "Where the nodes come from: aks or existing")
+	fs.StringVar(&o.provider, "provider", string(o.render.Provider), "Where the nodes come from: "+v1alpha1.Providers)
 	fs.StringVar(&o.render.HelperImage, "helper-image", o.render.HelperImage, "Image of Espalier for the helpers in tuning pods, as given to the controller")
 	fs.StringVar(&o.render.StorageClass, "storage-class", "", "StorageClass of the claims for checkpoints, as given to the controller; empty: the cluster's default")
 	fs.StringVarP(&o.output, "output", "o", "text", "text, markdown, json or yaml")
@@ -91,9 +91,9 @@ func (o *planOptions) validate() error {
 		return fmt.Errorf("--output %q: text, markdown, json or yaml", o.output)
 	}
 	switch v1alpha1.Provider(o.provider) {
-	case v1alpha1.ProviderAKS, v1alpha1.ProviderExisting:
+	case v1alpha1.ProviderAKS, v1alpha1.ProviderKarpenter, v1alpha1.ProviderExisting:
 	default:
-		return fmt.Errorf("--provider %q: aks or existing", o.provider)
+		return fmt.Errorf("--provider %q: %s", o.provider, v1alpha1.Providers)
 	}
 	if o.maxBytes != 0 && o.maxBytes < minComment {
 		return fmt.Errorf("--max-bytes %d: at least %d, or 0 for no limit", o.maxBytes, minComment)

@@ -178,7 +178,7 @@ func failureOf(o Observation) *Failure {
 	switch {
 	case o.Failure == nil:
 		return &Failure{Class: ClassFailed, Text: "the cloud reports the node pool as failed and gives no reason"}
-	case o.Failure.Class == ClassBusy || !o.Failure.Class.keepsCandidate():
+	case o.Failure.Class == ClassBusy || !o.Failure.Class.KeepsCandidate():
 		return o.Failure
 	}
 	return &Failure{Class: ClassFailed, Code: o.Failure.Code, Text: o.Failure.Text}

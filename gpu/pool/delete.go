@@ -16,6 +16,9 @@ func deleting(f Facts, d Decision) Decision {
 	case f.Seen.External:
 		d.Gone = true
 		return d.say(v1alpha1.ReasonReleased, "The nodes are not ours and stay")
+	case f.Pool.Spec.DeletionPolicy == v1alpha1.Orphan && f.Seen.Held:
+		d.Do = ActionDelete
+		return d.say(ReasonOrphaned, "Letting the nodes go, which stay in the cloud as deletionPolicy says")
 	case f.Pool.Spec.DeletionPolicy == v1alpha1.Orphan:
 		d.Gone = true
 		return d.say(ReasonOrphaned, "The nodes stay in the cloud, as deletionPolicy says")
@@ -38,5 +41,5 @@ func deleting(f Facts, d Decision) Decision {
 	if f.Seen.State == StateFailed && f.Seen.Failure != nil && f.Pool.Status.Phase == v1alpha1.PhaseDeleting {
 		message += "; the cloud's last try failed: " + f.Seen.Failure.Text
 	}
-	return d.say(v1alpha1.ReasonDeleting, message)
+	return d.say(v1alpha1.ReasonDeleting, f.detailed(message))
 }

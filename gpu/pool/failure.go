@@ -35,6 +35,8 @@ const (
 	ClassGPUTimeout       Class = "GPUTimeout"           // GPUs did not become allocatable in time
 	ClassFailed           Class = "ProvisioningFailed"   // the cloud failed on the way, for no reason in the table
 	ClassUnsupported      Class = "ProviderNotSupported" // this controller has no such provider
+	ClassCandidate        Class = "CandidateRefused"     // the provider cannot make nodes of this candidate
+	ClassPrerequisite     Class = "PrerequisiteMissing"  // something of the cluster that the provider needs is not there
 )
 
 // Failure is an error of the cloud, understood. Text is the cloud's own words in
@@ -120,14 +122,16 @@ var rules = map[Class]rule{
 	ClassProvisionTimeout: {scope: scopeCandidate, skip: time.Hour, next: "add a candidate of another size, or raise timeouts.provision"},
 	ClassGPUTimeout:       {scope: scopeCandidate, skip: time.Hour, next: "check that the GPU device plugin runs on the nodes and tolerates their taints"},
 	ClassFailed:           {scope: scopeCandidate, skip: 10 * time.Minute, next: "it is tried again after a pause"},
+	ClassPrerequisite:     {scope: scopePool, skip: 2 * time.Minute, action: true, next: "it is looked for again"},
+	ClassCandidate:        {scope: scopeZones, skip: specSkip, action: true, next: "change the candidate, or add another"},
 	ClassUnsupported:      {scope: scopePool, skip: specSkip, action: true, next: "start the controller with the provider's settings"},
 }
 
 // NeedsAction says whether waiting cannot help, so that a person has to act.
 func (c Class) NeedsAction() bool { return rules[c].action }
 
-// keepsCandidate says whether the candidate is tried again after a failure.
-func (c Class) keepsCandidate() bool { return rules[c].scope == scopeNone }
+// KeepsCandidate says whether the candidate is tried again after a failure.
+func (c Class) KeepsCandidate() bool { return rules[c].scope == scopeNone }
 
 // Rest is how long a failure of candidate c rules it out.
 func (f *Failure) Rest(c v1alpha1.Candidate) time.Duration {

@@ -26,7 +26,16 @@ type Node struct {
 	Offered      int32  // capacity: more than GPUs when some are unhealthy
 }
 
-// NodeOf reduces a node. A node that is being deleted is not Ready.
+// closed are taints of nodes that take no pods yet, or no more, whatever they
+// tolerate of ours: the kubelet may be Ready all the same.
+var closed = map[string]string{
+	"karpenter.sh/unregistered":                      "Karpenter has not registered it yet",
+	"karpenter.sh/disrupted":                         "Karpenter is about to remove it",
+	"node.cloudprovider.kubernetes.io/uninitialized": "the cloud has not initialised it yet",
+}
+
+// NodeOf reduces a node. A node that is being deleted, or closed by whoever
+// makes nodes, is not Ready.
 func NodeOf(n *corev1.Node) Node {
 	out := Node{Name: n.Name, InstanceType: n.Labels[corev1.LabelInstanceTypeStable]}
 	allocatable, capacity := n.Status.Allocatable[ResourceGPU], n.Status.Capacity[ResourceGPU]
@@ -40,6 +49,11 @@ func NodeOf(n *corev1.Node) Node {
 			}
 		case c.Status == corev1.ConditionTrue && slices.Contains(gpuProblems, string(c.Type)):
 			out.Problem = string(c.Type)
+		}
+	}
+	for _, t := range n.Spec.Taints {
+		if why, is := closed[t.Key]; is && out.Ready {
+			out.Ready, out.Problem = false, why
 		}
 	}
 	return out

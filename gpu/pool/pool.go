@@ -7,7 +7,7 @@
 // it was.
 //
 // It never talks to a cloud or a cluster and never reads a clock: providers
-// (gpu/aks, gpu/existing) observe and act, reconciler/nodepool carries facts and
+// (gpu/aks, gpu/karpenter, gpu/existing) observe and act, reconciler/nodepool carries facts and
 // decisions between them.
 package pool
 
@@ -44,8 +44,10 @@ type Target struct {
 	Candidate       v1alpha1.Candidate
 	Replicas        int32
 	NodeLabels      map[string]string // the spec's; the provider adds its own
+	NodeClass       *v1alpha1.NodeClassReference
 	OSDiskSizeGiB   int32
 	Deleting        bool // the GPUNodePool is being deleted
+	Orphan          bool // Delete lets the nodes go and deletes none
 	// Remove names the nodes that may go where Replicas is less than there are:
 	// nothing runs on them. Registered names every node that has joined, so that
 	// machines that never did are told from them.
@@ -67,6 +69,9 @@ const (
 
 // Observation is what is there.
 type Observation struct {
+	// Held says that objects of the target keep a finalizer of ours, which has to
+	// go before the nodes can be left to themselves.
+	Held bool
 	// External nodes exist without us: nothing is created or deleted.
 	External bool
 	// Exists says that the cloud has a pool of the target's name, and Owned that
@@ -76,6 +81,12 @@ type Observation struct {
 	State         State
 	// Failure is why the state is StateFailed, if the cloud says so.
 	Failure *Failure
+	// Detail is what the provider can say of an operation under way, in a sentence
+	// of the cloud's words; it holds no clock.
+	Detail string
+	// Short says that nodes are missing which can be ordered while others are still
+	// on their way: the provider makes nodes one by one.
+	Short bool
 	// Count is the number of nodes that the cloud has or makes.
 	Count int32
 	// NodeSelector selects the pool's Kubernetes nodes.
@@ -105,6 +116,7 @@ type Step string
 const (
 	StepNone    Step = ""        // nothing was to do
 	StepCreated Step = "Created" // the cloud took the order
+	StepPartial Step = "Partial" // one of several mutations was made, the next can follow at once
 	StepScaled  Step = "Scaled"
 	StepDeleted Step = "Deleted" // deleting has begun
 	StepGone    Step = "Gone"    // a live look found nothing to delete

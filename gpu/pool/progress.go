@@ -20,6 +20,8 @@ func progress(f Facts, d Decision) Decision {
 		d.Shrinks = d.Fewer > 0
 	case settled:
 		d.Removing = nil
+	case f.Seen.Short:
+		d.Do = ActionEnsure
 	}
 	switch {
 	case d.Count.Usable >= d.Count.Wanted && (settled || f.wasReady()):
@@ -56,8 +58,13 @@ func degraded(f Facts, d Decision) Decision {
 		d.Phase = v1alpha1.PhaseGPUWaiting
 	}
 	message := fmt.Sprintf("%d of %s can be used", d.Count.Usable, plural(d.Count.Wanted, instance(f, d)+" node"))
-	if d.Count.Problem != "" {
+	switch {
+	case d.Count.Problem != "":
 		message += ": " + d.Count.Problem
+	case f.Seen.State == StateFailed && f.Seen.Failure != nil:
+		message += ": " + f.Seen.Failure.Text
+	default:
+		message = f.detailed(message)
 	}
 	empty := !f.Seen.External && len(f.Nodes) == 0 && f.Pool.Status.Phase == v1alpha1.PhaseNodesJoining
 	if limit := f.Pool.Spec.Timeouts.Provision.Duration; empty && limit > 0 && f.since() > limit {
@@ -72,9 +79,9 @@ func creating(f Facts, d Decision) Decision {
 		d.Candidate.Accepted = &d.Candidate.Since
 	}
 	if provisionTimedOut(f) {
-		return fail(f, d, &Failure{Class: ClassProvisionTimeout, Text: "the cloud did not finish creating the node pool within " + f.Pool.Spec.Timeouts.Provision.Duration.String()})
+		return fail(f, d, &Failure{Class: ClassProvisionTimeout, Text: f.detailed("the cloud did not finish creating the node pool within " + f.Pool.Spec.Timeouts.Provision.Duration.String())})
 	}
-	return d.say(ReasonCreating, creatingMessage(d))
+	return d.say(ReasonCreating, f.detailed(creatingMessage(d)))
 }
 
 func joining(f Facts, d Decision) Decision {
@@ -85,6 +92,8 @@ func joining(f Facts, d Decision) Decision {
 	}
 	if d.Count.Problem != "" {
 		message += ": " + d.Count.Problem
+	} else {
+		message = f.detailed(message)
 	}
 	if provisionTimedOut(f) {
 		return fail(f, d, &Failure{Class: ClassProvisionTimeout, Text: message + " within " + f.Pool.Spec.Timeouts.Provision.Duration.String()})
@@ -100,6 +109,14 @@ func gpuWaiting(f Facts, d Decision) Decision {
 		return fail(f, d, &Failure{Class: ClassGPUTimeout, Text: message})
 	}
 	return d.say(ReasonGPUsNotReady, message)
+}
+
+// detailed adds what the provider can say.
+func (f Facts) detailed(message string) string {
+	if f.Seen.Detail == "" {
+		return message
+	}
+	return message + ": " + f.Seen.Detail
 }
 
 func provisionTimedOut(f Facts) bool {

@@ -23,7 +23,7 @@ func Acted(f Facts, d Decision, step Step) Decision {
 		now := metav1.NewTime(f.Now.Truncate(time.Second))
 		d.Phase, d.Candidate.Accepted = v1alpha1.PhaseCreating, &now
 		return d.say(ReasonCreating, creatingMessage(d))
-	case StepNone, StepGone:
+	case StepNone, StepGone, StepPartial:
 		d.Wait = Soon // the world has moved on since it was observed
 	}
 	return d
@@ -34,7 +34,7 @@ func Acted(f Facts, d Decision, step Step) Decision {
 func Failed(f Facts, d Decision, why *Failure) (_ Decision, retry bool) {
 	creating := d.Do == ActionEnsure && d.Phase == v1alpha1.PhaseClaiming
 	d.Do = ActionNone
-	if creating && !why.Class.keepsCandidate() {
+	if creating && !why.Class.KeepsCandidate() {
 		return fail(f, d, why), false
 	}
 	if d.Phase != v1alpha1.PhaseReady || d.Reason == "" { // usable nodes stay so while a call fails

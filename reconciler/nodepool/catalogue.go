@@ -9,8 +9,8 @@ import (
 	"github.com/espalier-dev/espalier/repo-layout/v1alpha1"
 )
 
-// sizes is the embedded catalogue as the state machine needs it.
-func sizes(instanceType string) (pool.Size, bool) {
+// Sizes is the embedded catalogue as the state machine and providers need it.
+func Sizes(instanceType string) (pool.Size, bool) {
 	i, ok := sku.Lookup(instanceType)
 	return pool.Size{GPUs: i.GPUs, Family: i.QuotaFamily}, ok
 }

@@ -10,7 +10,10 @@ import (
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/api/meta"
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/labels"
+	"k8s.io/apimachinery/pkg/runtime/schema"
 	"k8s.io/client-go/util/workqueue"
 	ctrl "sigs.k8s.io/controller-runtime"
 	"sigs.k8s.io/controller-runtime/pkg/builder"
@@ -21,6 +24,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/predicate"
 	"sigs.k8s.io/controller-runtime/pkg/reconcile"
 
+	"github.com/espalier-dev/espalier/gpu/karpenter"
 	"github.com/espalier-dev/espalier/gpu/pool"
 	repolayout "github.com/espalier-dev/espalier/repo-layout"
 	"github.com/espalier-dev/espalier/repo-layout/v1alpha1"
@@ -53,15 +57,40 @@ func SetupWithManager(mgr ctrl.Manager, deps Deps) error {
 	if workers == 0 {
 		workers = 8 // a create blocks its worker for about 8 s
 	}
-	return ctrl.NewControllerManagedBy(mgr).
+	b := ctrl.NewControllerManagedBy(mgr).
 		Named("gpunodepool").
 		For(&v1alpha1.GPUNodePool{}, builder.WithPredicates(predicate.Or(predicate.GenerationChangedPredicate{}, predicate.AnnotationChangedPredicate{}))).
 		Watches(&corev1.Node{}, handler.EnqueueRequestsFromMapFunc(r.poolsOf), builder.WithPredicates(nodeChanged())).
 		WithOptions(controller.Options{
 			MaxConcurrentReconciles: workers,
 			RateLimiter:             workqueue.NewTypedItemExponentialFailureRateLimiter[reconcile.Request](backoffMin, backoffMax),
-		}).
-		Complete(r)
+		})
+	if err := r.watchKarpenter(mgr, b); err != nil {
+		return err
+	}
+	return b.Complete(r)
+}
+
+// watchKarpenter watches what Karpenter says of our NodeClaims and NodePools.
+// Where its kinds come later, pools under way are looked at by polling, and the
+// watch begins with the next start of the controller.
+func (r *Reconciler) watchKarpenter(mgr ctrl.Manager, b *builder.Builder) error {
+	if r.Deps.Providers[v1alpha1.ProviderKarpenter] == nil {
+		return nil
+	}
+	for _, kind := range []schema.GroupKind{karpenter.NodeClaim, karpenter.NodePool} {
+		mapping, err := mgr.GetRESTMapper().RESTMapping(kind)
+		if meta.IsNoMatchError(err) {
+			continue
+		}
+		if err != nil {
+			return fmt.Errorf("looking for kind %s: %w", kind, err)
+		}
+		o := &unstructured.Unstructured{}
+		o.SetGroupVersionKind(mapping.GroupVersionKind)
+		b.Watches(o, handler.EnqueueRequestsFromMapFunc(r.poolsOf))
+	}
+	return nil
 }
 
 // poolLabel is what the nodes of a pool are labelled with.
@@ -93,7 +122,7 @@ func New(cached client.Client, live client.Reader, deps Deps) (*Reconciler, erro
 		deps.IdleInterval = defaultIdle
 	}
 	if deps.Sizes == nil {
-		deps.Sizes = sizes
+		deps.Sizes = Sizes
 	}
 	if deps.HourlyUSD == nil {
 		deps.HourlyUSD = hourly(deps.Region)

@@ -120,12 +120,12 @@ func (c *comparer) sameOutputs() {
 	}
 }
 
-// stranded says that pods ask for node labels that AKS cannot put on nodes that
+// stranded says that pods ask for node labels that no cloud puts on nodes that
 // exist: they would wait for ever.
 func (t transition) stranded() string {
 	was, is := t.was.pool, t.is.pool
 	_, _, moved := t.replaced()
-	if was == nil || is == nil || moved || is.provider != string(v1alpha1.ProviderAKS) || reflect.DeepEqual(was.labels, is.labels) {
+	if was == nil || is == nil || moved || !bought(is.provider) || reflect.DeepEqual(was.labels, is.labels) {
 		return ""
 	}
 	if t.from.Workspace.Spec.Suspend || t.to.Workspace.Spec.Suspend {

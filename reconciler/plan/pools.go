@@ -142,7 +142,7 @@ func (c *comparer) poolChanged(ch *Change, from, to desired.Document) {
 	case moved:
 		ch.Effect = Effect{Kind: Replaced, Downtime: services, Message: fmt.Sprintf("the nodes of %s are given back first, then %s is requested%s%s", old, now, affected, failing(services))}
 		c.warn(NodesReplaced, to, "spec.candidates", "GPUNodePool %s gets other nodes: the old ones go first%s", ch.Name, affected)
-	case len(fixed) > 0 && is.provider == string(v1alpha1.ProviderAKS):
+	case len(fixed) > 0 && bought(is.provider):
 		ch.Effect = Effect{Kind: Configured, Message: "nodes that exist keep their " + joined(fixed) + ": the pool says Drifted until it is replaced" + affected}
 	case was.replicas != is.replicas:
 		ch.Effect = Effect{Kind: Scales, Message: fmt.Sprintf("%d → %s%s", was.replicas, counted(int(is.replicas), "node", "nodes"), affected)}
@@ -175,5 +175,12 @@ func fixedOf(was, is v1alpha1.GPUNodePoolSpec) []string {
 	if !maps.Equal(was.NodeLabels, is.NodeLabels) {
 		names = append(names, "node labels")
 	}
+	if !reflect.DeepEqual(was.Karpenter, is.Karpenter) {
+		names = append(names, "node class")
+	}
 	return names
 }
+
+// bought says that a provider makes the nodes, and cannot change some of what
+// they are once they exist.
+func bought(provider string) bool { return provider != string(v1alpha1.ProviderExisting) }

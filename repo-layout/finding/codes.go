@@ -56,6 +56,7 @@ const (
 	ResourceMissing     = "ResourceMissing"     // no instanceType, candidates or nodePool
 	ResourceAmbiguous   = "ResourceAmbiguous"   // more than one of them
 	InstanceTypeInvalid = "InstanceTypeInvalid" // empty, or no name of an instance type
+	ProviderMismatch    = "ProviderMismatch"    // what the provider of a pool does not read, or cannot make
 	OutOfRange          = "OutOfRange"          // a number or a list beyond its bounds
 	NotOneOf            = "NotOneOf"            // a value that is not in its list
 	PresetMissing       = "PresetMissing"       // no model

@@ -42,22 +42,29 @@ type GPUNodePoolList struct {
 
 // Provider is where the nodes of a pool come from.
 //
-// +kubebuilder:validation:Enum=aks;existing
+// +kubebuilder:validation:Enum=aks;karpenter;existing
 type Provider string
 
 // Values of Provider.
 const (
-	ProviderAKS      Provider = "aks"      // AKS agent pools
-	ProviderExisting Provider = "existing" // nodes that exist: never created, never deleted
+	ProviderAKS       Provider = "aks"       // AKS agent pools
+	ProviderKarpenter Provider = "karpenter" // NodeClaims, of which Karpenter or gpu-provisioner makes nodes
+	ProviderExisting  Provider = "existing"  // nodes that exist: never created, never deleted
 )
+
+// Providers are the values of Provider, as a message lists them.
+const Providers = "aks, karpenter or existing"
 
 // GPUNodePoolSpec says which nodes are wanted.
 //
 // +kubebuilder:validation:XValidation:rule="self.provider == oldSelf.provider",message="provider is immutable: delete the pool and declare another"
+// +kubebuilder:validation:XValidation:rule="self.provider == 'karpenter' || !has(self.karpenter)",message="karpenter belongs to provider karpenter"
 // +kubebuilder:validation:XValidation:rule="self.provider != 'existing' || (has(self.nodeLabels) && self.nodeLabels.size() > 0)",message="provider existing selects nodes by nodeLabels: name at least one"
 type GPUNodePoolSpec struct {
-	// Provider is aks or existing.
+	// Provider is aks, karpenter or existing.
 	Provider Provider `json:"provider"`
+	// Karpenter says of what provider karpenter makes the nodes.
+	Karpenter *KarpenterSpec `json:"karpenter,omitempty"`
 	// Candidates in order of preference: the first that can be had wins.
 	// +kubebuilder:validation:MinItems=1
 	// +kubebuilder:validation:MaxItems=16
@@ -69,7 +76,8 @@ type GPUNodePoolSpec struct {
 	Replicas *int32 `json:"replicas,omitempty"`
 	// NodeLabels are put on the nodes; with provider existing they select them.
 	NodeLabels map[string]string `json:"nodeLabels,omitempty"`
-	// OSDiskSizeGiB is the size of the system disk, which also holds images.
+	// OSDiskSizeGiB is the size of the system disk, which also holds images. With
+	// provider karpenter and a node class of your own, that class has the size.
 	// +kubebuilder:default=256
 	// +kubebuilder:validation:Minimum=64
 	// +kubebuilder:validation:Maximum=2048
@@ -81,6 +89,32 @@ type GPUNodePoolSpec struct {
 	// +kubebuilder:default=Delete
 	DeletionPolicy DeletionPolicy `json:"deletionPolicy,omitempty"`
 }
+
+// KarpenterSpec says of what provider karpenter makes the nodes.
+type KarpenterSpec struct {
+	// NodeClassRef names the node class: image, disk, network and identity of the
+	// nodes. It must be one that the controller allows. Empty: the controller's
+	// default, or an AKSNodeClass of the pool's own where it has none.
+	NodeClassRef *NodeClassReference `json:"nodeClassRef,omitempty"`
+}
+
+// NodeClassReference names a node class, for example an AKSNodeClass
+// (karpenter.azure.com), an EC2NodeClass (karpenter.k8s.aws) or a KaitoNodeClass
+// (kaito.sh, of gpu-provisioner).
+type NodeClassReference struct {
+	// Group of the kind, for example karpenter.azure.com.
+	// +kubebuilder:validation:MinLength=1
+	Group string `json:"group"`
+	// Kind, for example AKSNodeClass.
+	// +kubebuilder:validation:MinLength=1
+	Kind string `json:"kind"`
+	// Name of the node class, which has no namespace.
+	// +kubebuilder:validation:MinLength=1
+	Name string `json:"name"`
+}
+
+// String is GROUP/KIND/NAME, as the controller's flag takes it.
+func (r NodeClassReference) String() string { return r.Group + "/" + r.Kind + "/" + r.Name }
 
 // PoolTimeouts bound the phases of provisioning.
 type PoolTimeouts struct {

@@ -65,11 +65,16 @@ func (c *Cluster) startControlPlane(ctx context.Context) error {
 
 // run starts a program of the bin folder under the name given.
 func (c *Cluster) run(program, name string, args []string) error {
+	return c.runWith(program, name, nil, args)
+}
+
+// runWith is run with something more in the environment.
+func (c *Cluster) runWith(program, name string, env, args []string) error {
 	bin, err := filepath.Abs(filepath.Join(c.options.Bin, program))
 	if err != nil {
 		return err
 	}
-	p, err := startProcess(c.Dir, bin, name, args, c.died)
+	p, err := startProcess(command{dir: c.Dir, program: bin, name: name, env: env, args: args}, c.died)
 	if err != nil {
 		return err
 	}

@@ -34,17 +34,27 @@ type process struct {
 	ending  atomic.Bool   // it was asked to end
 }
 
-// startProcess runs program under the name given, in dir, with its output in
-// dir/<name>.log. When it ends unasked, its failure goes to died.
-func startProcess(dir, program, name string, args []string, died chan<- error) (*process, error) {
-	p := &process{name: name, logFile: filepath.Join(dir, name+".log"), done: make(chan struct{})}
+// command is what a process runs: program under a name, in dir, with env beside
+// this process's environment.
+type command struct {
+	dir, program, name string
+	env, args          []string
+}
+
+// startProcess runs a command with its output in dir/<name>.log. When it ends
+// unasked, its failure goes to died.
+func startProcess(c command, died chan<- error) (*process, error) {
+	p := &process{name: c.name, logFile: filepath.Join(c.dir, c.name+".log"), done: make(chan struct{})}
 	log, err := os.Create(p.logFile)
 	if err != nil {
 		return nil, err
 	}
-	p.cmd = exec.Command(program)
-	p.cmd.Args = append([]string{name}, args...)
-	p.cmd.Dir = dir
+	p.cmd = exec.Command(c.program)
+	p.cmd.Args = append([]string{c.name}, c.args...)
+	p.cmd.Dir = c.dir
+	if len(c.env) > 0 {
+		p.cmd.Env = append(os.Environ(), c.env...)
+	}
 	p.cmd.Stdout, p.cmd.Stderr = log, log
 	p.cmd.SysProcAttr = processAttributes()
 
@@ -70,7 +80,7 @@ func startProcess(dir, program, name string, args []string, died chan<- error) (
 		}
 	}()
 	if err := <-started; err != nil {
-		return nil, fmt.Errorf("starting %s: %w", name, err)
+		return nil, fmt.Errorf("starting %s: %w", c.name, err)
 	}
 	return p, nil
 }

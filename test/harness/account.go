@@ -25,15 +25,16 @@ const (
 
 // useAccount installs the roles of deploy/ and makes the controller use its own
 // service account, so that a right that is missing there is missing here too.
-func (s *Stand) useAccount(ctx context.Context) error {
+func (s *Stand) useAccount(ctx context.Context, more []string) error {
 	root, err := cluster.Root()
 	if err != nil {
 		return err
 	}
-	for _, args := range [][]string{
-		{"apply", "-f", filepath.Join(root, "deploy", "base", "namespace.yaml")},
-		{"apply", "-k", filepath.Join(root, "deploy", "rbac")},
-	} {
+	steps := [][]string{{"apply", "-f", filepath.Join(root, "deploy", "base", "namespace.yaml")}}
+	for _, folder := range append([]string{"rbac"}, more...) {
+		steps = append(steps, []string{"apply", "-k", filepath.Join(root, "deploy", folder)})
+	}
+	for _, args := range steps {
 		if out, err := s.Cluster.Kubectl(ctx, args...); err != nil {
 			return fmt.Errorf("installing the roles of deploy/: %w: %s", err, out)
 		}

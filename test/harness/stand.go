@@ -56,6 +56,11 @@ type Options struct {
 	PollInterval time.Duration
 	// StartLimit of the controller; 0: its default.
 	StartLimit time.Duration
+	// Provider are the controller's flags that choose where nodes come from; nil:
+	// --provider aks.
+	Provider []string
+	// Roles are folders of deploy/ to install for the controller beside rbac.
+	Roles []string
 	// Out gets the output of builds; nil: nowhere.
 	Out io.Writer
 }
@@ -73,6 +78,7 @@ type Stand struct {
 	kubeconfig string // the controller's
 	poll       time.Duration
 	limit      time.Duration
+	provider   []string
 	controller *Controller
 }
 
@@ -81,7 +87,10 @@ func Start(ctx context.Context, o Options) (*Stand, error) {
 	if o.Out == nil {
 		o.Out = io.Discard
 	}
-	s := &Stand{poll: o.PollInterval, limit: o.StartLimit}
+	s := &Stand{poll: o.PollInterval, limit: o.StartLimit, provider: o.Provider}
+	if len(s.provider) == 0 {
+		s.provider = []string{"--provider", "aks"}
+	}
 	if err := s.start(ctx, o); err != nil {
 		return nil, errors.Join(err, s.Stop())
 	}
@@ -108,7 +117,7 @@ func (s *Stand) start(ctx context.Context, o Options) error {
 	}
 	s.kubeconfig = s.Cluster.Kubeconfig
 	if o.Kubeconfig == "" { // somebody's cluster is not changed for this
-		if err := s.useAccount(ctx); err != nil {
+		if err := s.useAccount(ctx, o.Roles); err != nil {
 			return err
 		}
 	}
@@ -182,7 +191,7 @@ func (s *Stand) ControllerLog() string { return filepath.Join(s.dir, "controller
 
 func (s *Stand) controllerArgs() []string {
 	args := []string{
-		"--cluster-name", ClusterName, "--provider", "aks", "--region", Region,
+		"--cluster-name", ClusterName, "--region", Region,
 		"--helper-image", "registry.example.com/espalier@sha256:e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855",
 	}
 	if s.poll > 0 {
@@ -191,5 +200,5 @@ func (s *Stand) controllerArgs() []string {
 	if s.limit > 0 {
 		args = append(args, "--start-limit", s.limit.String())
 	}
-	return append(args, s.armFlags...)
+	return append(append(args, s.provider...), s.armFlags...)
 }

@@ -2,12 +2,14 @@
 
 // Command build builds the programs of the local control plane (etcd, kwok and
 // Kubernetes) from their Go modules into a folder, bin/ of the checkout unless
-// another is named; with --forge, Gitea instead. What is up to date is left alone.
+// another is named; with --forge, Gitea instead, with --karpenter, Karpenter. What
+// is up to date is left alone.
 package main
 
 import (
 	"context"
 	"fmt"
+	"io"
 	"os"
 	"os/signal"
 	"syscall"
@@ -26,11 +28,12 @@ func main() {
 
 func run(ctx context.Context, args []string) error {
 	build := cluster.Build
-	if len(args) > 0 && args[0] == "--forge" {
-		build, args = cluster.BuildForge, args[1:]
+	instead := map[string]func(context.Context, string, io.Writer) error{"--forge": cluster.BuildForge, "--karpenter": cluster.BuildKarpenter}
+	if len(args) > 0 && instead[args[0]] != nil {
+		build, args = instead[args[0]], args[1:]
 	}
 	if len(args) > 1 {
-		return fmt.Errorf("usage: build [--forge] [FOLDER]")
+		return fmt.Errorf("usage: build [--forge|--karpenter] [FOLDER]")
 	}
 	bin, err := cluster.DefaultBin()
 	if err != nil {
