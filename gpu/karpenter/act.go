@@ -133,7 +133,10 @@ func (w work) claims(ctx context.Context) (pool.Step, error) {
 		taken[c.name] = true
 	}
 	if len(live) > len(wanted) {
-		c := surplus(live)
+		c, found := surplus(live, w.t)
+		if !found {
+			return pool.StepNone, nil // work has come onto the nodes meanwhile
+		}
 		return pool.StepScaled, w.Provider.remove(ctx, NodeClaim, c.name, c.identity)
 	}
 	if len(w.mine.claims) >= len(wanted) {
@@ -147,20 +150,20 @@ func (w work) claims(ctx context.Context) (pool.Step, error) {
 	return pool.StepNone, nil
 }
 
-// surplus is the NodeClaim that is missed least: one without a node, the last.
-func surplus(live []claim) claim {
-	return slices.MaxFunc(live, func(a, b claim) int {
-		switch {
-		case a.registered.isTrue() != b.registered.isTrue():
-			if a.registered.isTrue() {
-				return -1
-			}
-			return 1
-		case a.name < b.name:
-			return -1
+// surplus is a NodeClaim that may go: one without a node, else one whose node
+// nothing runs on.
+func surplus(live []claim, t pool.Target) (claim, bool) {
+	for _, c := range slices.Backward(live) {
+		if !slices.Contains(t.Registered, c.node) {
+			return c, true
 		}
-		return 1
-	})
+	}
+	for _, c := range slices.Backward(live) {
+		if slices.Contains(t.Remove, c.node) {
+			return c, true
+		}
+	}
+	return claim{}, false
 }
 
 // order creates one NodeClaim.

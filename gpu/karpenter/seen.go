@@ -29,6 +29,7 @@ type claim struct {
 	identity
 	name       string
 	labels     map[string]string
+	node       string // empty: it has not joined
 	class      v1alpha1.NodeClassReference
 	candidate  string
 	deleted    time.Time // zero: it is not being deleted
@@ -80,6 +81,7 @@ func readClaim(o *unstructured.Unstructured) claim {
 		c.held = c.held || f == repolayout.Finalizer
 		c.waits = c.waits || f != repolayout.Finalizer
 	}
+	c.node, _, _ = unstructured.NestedString(o.Object, "status", "nodeName")
 	ref, _, _ := unstructured.NestedMap(o.Object, "spec", "nodeClassRef")
 	_ = runtime.DefaultUnstructuredConverter.FromUnstructured(ref, &c.class) // what is no reference stays empty, and is no drift
 	return c
