@@ -7,6 +7,7 @@ import (
 	"maps"
 	"slices"
 	"strconv"
+	"strings"
 
 	"github.com/espalier-dev/espalier/presets/runtimes"
 	"github.com/espalier-dev/espalier/repo-layout/v1alpha1"
@@ -113,6 +114,20 @@ func (j job) pool() object {
 func (j job) gpus() object {
 	n := strconv.Itoa(j.Candidate.PodGPUs)
 	return object{"limits": object{gpuResource: n}, "requests": object{gpuResource: n}}
+}
+
+// image of the runtime, from the mirror where there is one: the repository and the
+// digest stay, so that what runs is the same.
+func (j job) image() string {
+	image := j.Assessment.Resolved.Image
+	if j.spec.Runtime == nil || j.spec.Runtime.Mirror == "" {
+		return image
+	}
+	host, repository, _ := strings.Cut(image, "/")
+	if !strings.ContainsAny(host, ".:") && host != "localhost" {
+		repository = image // of Docker Hub, whose host is not written
+	}
+	return j.spec.Runtime.Mirror + "/" + repository
 }
 
 // token is the environment variable for gated models.

@@ -69,7 +69,7 @@ func (j job) server() (object, error) {
 		return nil, err
 	}
 	container := object{
-		"name": "vllm", "image": j.Assessment.Resolved.Image, "args": texts(args), "resources": j.gpus(),
+		"name": "vllm", "image": j.image(), "args": texts(args), "resources": j.gpus(),
 	}
 	if !j.spread() {
 		container["startupProbe"] = object{"failureThreshold": startupFailures(j.Assessment.Preset.Model.WeightBytes)}

@@ -59,6 +59,9 @@ func TestPodsFrom(t *testing.T) {
 			in.Workspace.Spec.Resource.LabelSelector = &metav1.LabelSelector{MatchLabels: map[string]string{"team": "b"}}
 		}, false},
 		"OtherProvider": {"nodes that exist are selected in another way", func(in *render.Input) { in.Options.Provider = v1alpha1.ProviderExisting }, false},
+		"OtherMirror": {"the image is pulled from there", func(in *render.Input) {
+			in.Workspace.Spec.Runtime = &v1alpha1.RuntimeSpec{Mirror: "mirror.example.com"}
+		}, false},
 		"LongerContext": {"it is an argument", func(in *render.Input) { in.Workspace.Spec.Inference.ContextLength = 2048 }, false},
 	}
 	pods := func(change func(*render.Input)) string {

@@ -34,7 +34,7 @@ func (j job) tuning(l *layer) error {
 		"metadata": object{"name": j.name + "-config"},
 		"data":     object{"axolotl.yaml": config},
 	})
-	train := object{"name": "train", "image": j.Assessment.Resolved.Image, "resources": j.gpus()}
+	train := object{"name": "train", "image": j.image(), "resources": j.gpus()}
 	train["env"] = append(j.token(t.AccessSecret), object{"name": "RUN_OUTPUT", "value": j.outputFolder()})
 	volumes := []any{
 		object{"name": "config", "configMap": object{"name": j.name + "-config"}},

@@ -259,7 +259,7 @@ func dropServerFields(tree map[string]any) []finding.Problem {
 // applies; in Git they would speak of another commit.
 var written = map[string]bool{
 	LabelWorkspace: true, LabelPool: true, LabelSyncName: true, LabelSyncNamespace: true,
-	AnnotationRevision: true, AnnotationDigest: true, AnnotationInputDigest: true, AnnotationSource: true, AnnotationSubstituted: true,
+	AnnotationRevision: true, AnnotationDigest: true, AnnotationInputDigest: true, AnnotationSource: true, AnnotationSubstituted: true, AnnotationDefaulted: true,
 	kaito.AnnotationConvertedFrom: true,
 }
 

@@ -123,6 +123,10 @@ func syncProblems(s *v1alpha1.RepoSync) []finding.Problem {
 		v.refuse(finding.NotOneOf, "spec.deletionPolicy", "want %s or %s", v1alpha1.Delete, v1alpha1.Orphan)
 	}
 	v.substitutions("spec.substitutions", s.Spec.Substitutions)
+	if d := s.Spec.Defaults; d != nil {
+		v.budget("spec.defaults.budget", d.Budget)
+		v.mirror("spec.defaults.registryMirror", d.RegistryMirror)
+	}
 	if h := s.Spec.Hook; h != nil {
 		v.secretRef("spec.hook.secretRef", &h.SecretRef)
 	}

@@ -39,6 +39,9 @@ const (
 	AnnotationSource = "espalier.dev/source"
 	// AnnotationSubstituted lists old=new instance types that the RepoSync replaced.
 	AnnotationSubstituted = "espalier.dev/substituted"
+	// AnnotationDefaulted lists the fields of the spec that the defaults of the
+	// RepoSync have filled in.
+	AnnotationDefaulted = "espalier.dev/defaulted"
 	// AnnotationApprovePrune on a RepoSync approves one prune that was held. Its
 	// value is the token of the condition PruneHeld, which names the commit and
 	// what is deleted.

@@ -40,7 +40,7 @@ func workspaceProblems(w *v1alpha1.Workspace) []finding.Problem {
 	v.task(w.Spec)
 	v.resource(w.Spec.Resource)
 	v.runtime(w.Spec)
-	v.budget(w.Spec.Budget)
+	v.budget("spec.budget", w.Spec.Budget)
 	v.patches(w.Spec.Patches)
 	return v.problems
 }
@@ -187,6 +187,9 @@ func (v *validator) selector(path string, r v1alpha1.ResourceSpec) {
 var runtimes = map[string]string{"vllm": "inference", "axolotl": "tuning"}
 
 func (v *validator) runtime(s v1alpha1.WorkspaceSpec) {
+	if s.Runtime != nil {
+		v.mirror("spec.runtime.mirror", s.Runtime.Mirror)
+	}
 	if s.Runtime == nil || s.Runtime.Name == "" {
 		return
 	}
@@ -203,12 +206,23 @@ func (v *validator) runtime(s v1alpha1.WorkspaceSpec) {
 
 var amount = regexp.MustCompile(`^[0-9]+(\.[0-9]{1,4})?$`)
 
-func (v *validator) budget(b *v1alpha1.Budget) {
+func (v *validator) budget(path string, b *v1alpha1.Budget) {
 	if b == nil || b.MaxUSDPerHour == "" {
 		return
 	}
 	if !amount.MatchString(b.MaxUSDPerHour) {
-		v.refuse(finding.BudgetInvalid, "spec.budget.maxUSDPerHour", `want US dollars per hour as digits with at most 4 decimals, in quotes: "16" or "0.75"`)
+		v.refuse(finding.BudgetInvalid, path+".maxUSDPerHour", `want US dollars per hour as digits with at most 4 decimals, in quotes: "16" or "0.75"`)
+	}
+}
+
+// registry is the host of a registry, with port and path where it has them.
+var registry = regexp.MustCompile(`^[a-z0-9]([a-z0-9.-]*[a-z0-9])?(:[0-9]{1,5})?(/[a-z0-9]+([._-]+[a-z0-9]+)*)*$`)
+
+const maxMirror = 255
+
+func (v *validator) mirror(path, mirror string) {
+	if mirror != "" && (len(mirror) > maxMirror || !registry.MatchString(mirror)) {
+		v.refuse(finding.ImageInvalid, path, "want a registry and the path in it, in lower case, without https:// and a / at the end: registry.example.com/mirror")
 	}
 }
 

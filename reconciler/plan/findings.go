@@ -8,6 +8,7 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/espalier-dev/espalier/render/check"
 	"github.com/espalier-dev/espalier/repo-layout/finding"
 	"github.com/espalier-dev/espalier/repo-layout/v1alpha1"
 )
@@ -133,7 +134,7 @@ func (c *comparer) noteSync(note func(code, format string, args ...any)) {
 // syncDigest is of what a RepoSync says on building and pruning.
 func syncDigest(s *v1alpha1.RepoSync) string {
 	prune := s.Spec.Prune == nil || *s.Spec.Prune
-	return fmt.Sprint(s.Namespace, s.Name, s.Spec.Path, s.Spec.TargetNamespace, s.Spec.Substitutions, prune)
+	return check.Sum(s.Namespace, s.Name, s.Spec.Path, s.Spec.TargetNamespace, s.Spec.Substitutions, s.Spec.Defaults, prune)
 }
 
 // missing names the inputs of what changes that Git does not hold.

@@ -261,6 +261,7 @@ func settingsOf(w desired.Workspace) map[string]string {
 func (w *words) rest(was, is desired.Workspace) {
 	a, b := &was.Workspace.Spec, &is.Workspace.Spec
 	w.change("budget", budget(a.Budget), budget(b.Budget))
+	w.change("images from", mirror(a.Runtime), mirror(b.Runtime))
 	if a.Suspend != b.Suspend {
 		w.change("suspend", fmt.Sprint(a.Suspend), fmt.Sprint(b.Suspend))
 	}
@@ -298,6 +299,7 @@ func (w *words) secrets(was, is desired.Workspace) {
 func userKeys(annotations map[string]string) map[string]string {
 	kept := maps.Clone(annotations)
 	delete(kept, repolayout.AnnotationSubstituted)
+	delete(kept, repolayout.AnnotationDefaulted)
 	return kept
 }
 
@@ -306,6 +308,13 @@ func budget(b *v1alpha1.Budget) string {
 		return ""
 	}
 	return "$" + b.MaxUSDPerHour + "/h"
+}
+
+func mirror(r *v1alpha1.RuntimeSpec) string {
+	if r == nil {
+		return ""
+	}
+	return r.Mirror
 }
 
 func fileOf(d desired.Document) string {

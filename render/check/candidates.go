@@ -4,12 +4,14 @@ package check
 
 import (
 	"fmt"
+	"slices"
 	"strconv"
 	"strings"
 
 	"github.com/espalier-dev/espalier/gpu/fit"
 	"github.com/espalier-dev/espalier/gpu/price"
 	"github.com/espalier-dev/espalier/gpu/sku"
+	repolayout "github.com/espalier-dev/espalier/repo-layout"
 	"github.com/espalier-dev/espalier/repo-layout/finding"
 	"github.com/espalier-dev/espalier/repo-layout/v1alpha1"
 )
@@ -257,10 +259,19 @@ func (c *checker) budget(out Candidate, field string, add func(finding.Problem))
 	}
 	switch {
 	case !out.Price.Known:
-		add(finding.Errorf(PriceUnknown, field, "%s for %s, so nobody can say whether it stays within the budget of $%s/h", out.Price, out.InstanceType, b.MaxUSDPerHour))
+		add(finding.Errorf(PriceUnknown, field, "%s for %s, so nobody can say whether it stays within the %s", out.Price, out.InstanceType, c.limit()))
 	case out.Price.USD > most:
-		add(finding.Errorf(BudgetExceeded, field, "%s %s %s, more than the budget of $%s/h%s", nodes(out.Nodes, out.InstanceType), costs(out.Nodes), out.Price, b.MaxUSDPerHour, c.cheaper(out, most)))
+		add(finding.Errorf(BudgetExceeded, field, "%s %s %s, more than the %s%s", nodes(out.Nodes, out.InstanceType), costs(out.Nodes), out.Price, c.limit(), c.cheaper(out, most)))
 	}
+}
+
+// limit is the budget in words, with where it comes from.
+func (c *checker) limit() string {
+	text := "budget of $" + c.workspace.Spec.Budget.MaxUSDPerHour + "/h"
+	if slices.Contains(strings.Split(c.workspace.Annotations[repolayout.AnnotationDefaulted], ","), "budget") {
+		text += " that spec.defaults of the RepoSync sets where a Workspace has none"
+	}
+	return text
 }
 
 func nodes(n int, instance string) string {

@@ -10,6 +10,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/espalier-dev/espalier/render/check"
+	repolayout "github.com/espalier-dev/espalier/repo-layout"
 	"github.com/espalier-dev/espalier/repo-layout/v1alpha1"
 )
 
@@ -132,6 +133,12 @@ func TestWorkspace(t *testing.T) {
 		"OverBudget": {
 			reason: "the list price of all nodes counts", workspace: serving("Standard_NC24ads_A100_v4", budget("7"), replicas(2)), facts: check.Facts{Region: "eastus"}, refused: true,
 			findings: []string{"error BudgetExceeded"}, says: []string{"2 nodes of Standard_NC24ads_A100_v4 cost $7.346/h", "budget of $7/h"},
+		},
+		"DefaultBudget": {
+			reason: "a budget that the RepoSync sets is said to be its", workspace: serving("Standard_NC24ads_A100_v4", budget("1"), func(w *v1alpha1.Workspace) {
+				w.Annotations = map[string]string{repolayout.AnnotationDefaulted: "budget,runtime.mirror"}
+			}), facts: check.Facts{Region: "eastus"}, refused: true,
+			findings: []string{"error BudgetExceeded"}, says: []string{"budget of $1/h that spec.defaults of the RepoSync sets"},
 		},
 		"InBudget": {reason: "within it", workspace: serving("Standard_NC24ads_A100_v4", budget("7.35"), replicas(2)), facts: check.Facts{Region: "eastus"}},
 		"NoPrice": {

@@ -15,13 +15,18 @@ import (
 
 // Digest identifies what a Workspace asks to be run: its task, runtime and
 // patches, and the content of the ConfigMaps it names. Where it runs (resource), how often
-// (replicas), for how much (budget), whether just now (suspend) and with whose
-// credentials are no part of it: moving a finished tuning run to another size,
+// (replicas), for how much (budget), whether just now (suspend), from which
+// registry (runtime.mirror) and with whose credentials are no part of it: moving a finished tuning run to another size,
 // as substitutions do to a whole fleet, repeats nothing.
 func Digest(w *v1alpha1.Workspace, configMaps map[string]map[string]string) string {
 	spec := w.Spec.DeepCopy()
 	spec.Resource = v1alpha1.ResourceSpec{}
 	spec.Budget, spec.Suspend = nil, false
+	if r := spec.Runtime; r != nil {
+		if r.Mirror = ""; *r == (v1alpha1.RuntimeSpec{}) {
+			spec.Runtime = nil
+		}
+	}
 	if m := spec.Model(); m != nil {
 		m.AccessSecret = ""
 	}

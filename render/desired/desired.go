@@ -12,7 +12,6 @@ package desired
 import (
 	"fmt"
 	"runtime"
-	"strings"
 
 	"golang.org/x/sync/errgroup"
 
@@ -168,14 +167,15 @@ func (d Document) ObjectName() string {
 
 func (d Document) id() string { return d.Kind() + "/" + d.Namespace() + "/" + d.ObjectName() }
 
-// settle substitutes instance types and puts the document into the namespace of
-// its RepoSync, or says why it may not be where it wants to be.
+// settle substitutes instance types, fills in the defaults of the RepoSync and puts
+// the document into its namespace, or says why it may not be where it wants to be.
 func (d Document) settle(sync *v1alpha1.RepoSync) *v1alpha1.Finding {
 	if sync == nil {
 		return nil
 	}
 	if d.Workspace != nil {
 		Substitute(d.Workspace, sync.Spec.Substitutions)
+		FillIn(d.Workspace, sync.Spec.Defaults)
 	}
 	if refusal := checkNamespace(sync, d); refusal != nil {
 		return refusal
@@ -215,27 +215,4 @@ func checkNamespace(s *v1alpha1.RepoSync, d Document) *v1alpha1.Finding {
 	}
 	return &v1alpha1.Finding{Severity: finding.Error, Code: NamespaceNotAllowed, File: file, Line: line, Message: fmt.Sprintf(
 		"metadata.namespace is not %s, the only one that RepoSync %s/%s writes to: drop it, or set spec.targetNamespace of the RepoSync", Target(s), s.Namespace, s.Name)}
-}
-
-// Substitute moves a Workspace from one instance type to another, and leaves a
-// note of it for the reader of its status.
-func Substitute(w *v1alpha1.Workspace, table map[string]string) {
-	var moved []string
-	replace := func(instance *string) {
-		if to, ok := table[*instance]; ok {
-			moved = append(moved, *instance+"="+to)
-			*instance = to
-		}
-	}
-	replace(&w.Spec.Resource.InstanceType)
-	for i := range w.Spec.Resource.Candidates {
-		replace(&w.Spec.Resource.Candidates[i].InstanceType)
-	}
-	if len(moved) == 0 {
-		return
-	}
-	if w.Annotations == nil {
-		w.Annotations = map[string]string{}
-	}
-	w.Annotations[repolayout.AnnotationSubstituted] = strings.Join(moved, ",")
 }

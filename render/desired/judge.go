@@ -13,6 +13,7 @@ import (
 
 	"github.com/espalier-dev/espalier/render"
 	"github.com/espalier-dev/espalier/render/check"
+	repolayout "github.com/espalier-dev/espalier/repo-layout"
 	"github.com/espalier-dev/espalier/repo-layout/finding"
 	"github.com/espalier-dev/espalier/repo-layout/v1alpha1"
 )
@@ -185,7 +186,7 @@ func (j *Judge) workspace(d Document, known inputs) Workspace {
 	pool := known.pool(d.Workspace.Spec.Resource.NodePool)
 	w.Versions = j.versions(&d.Workspace.Spec, known)
 	w.claimModes = known.accessModes(d.Workspace.Spec.CacheClaim())
-	w.Key = check.Sum(d.Workspace.Namespace, d.Workspace.Name, d.Workspace.Spec, w.ConfigMaps, pool, w.Versions, w.claimModes, j.Region, j.Render)
+	w.Key = check.Sum(d.Workspace.Namespace, d.Workspace.Name, d.Workspace.Spec, w.ConfigMaps, pool, w.Versions, w.claimModes, j.Region, j.Render, d.Workspace.Annotations[repolayout.AnnotationDefaulted])
 	v := j.verdict(w, pool)
 	w.Assessment, w.render = place(v.assessment, d, known.configPosition(d.Workspace)), v.render
 	return w

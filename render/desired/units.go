@@ -58,7 +58,7 @@ func settling(sync *v1alpha1.RepoSync) string {
 	if sync == nil {
 		return "-/"
 	}
-	return check.Sum(sync.Namespace, sync.Name, Target(sync), sync.Spec.Substitutions) + "/"
+	return check.Sum(sync.Namespace, sync.Name, Target(sync), sync.Spec.Substitutions, sync.Spec.Defaults) + "/"
 }
 
 func assembleUnit(sync *v1alpha1.RepoSync, u build.Unit, settled string) assembly {

@@ -88,6 +88,8 @@ type RepoSyncSpec struct {
 	// a retired size is moved fleet-wide in one reviewed line.
 	// +kubebuilder:validation:MaxProperties=64
 	Substitutions map[string]string `json:"substitutions,omitempty"`
+	// Defaults fill in what a Workspace leaves open.
+	Defaults *SyncDefaults `json:"defaults,omitempty"`
 	// Hook lets the forge say that something was pushed, so that nobody waits for
 	// the interval. Absent: the hook address answers 404 for this RepoSync.
 	Hook *Hook `json:"hook,omitempty"`
@@ -147,6 +149,17 @@ type Review struct {
 	// +kubebuilder:validation:MaxLength=100
 	// +kubebuilder:default=espalier
 	StatusPrefix string `json:"statusPrefix,omitempty"`
+}
+
+// SyncDefaults fill in what a Workspace leaves open; what it says itself counts.
+type SyncDefaults struct {
+	// Budget of each Workspace without one.
+	Budget *Budget `json:"budget,omitempty"`
+	// RegistryMirror is spec.runtime.mirror of each Workspace without one: where
+	// the images of the runtimes are pulled from.
+	// +kubebuilder:validation:MaxLength=255
+	// +kubebuilder:validation:Pattern=`^[a-z0-9]([a-z0-9.-]*[a-z0-9])?(:[0-9]{1,5})?(/[a-z0-9]+([._-]+[a-z0-9]+)*)*$`
+	RegistryMirror string `json:"registryMirror,omitempty"`
 }
 
 // Hook is a push webhook at /hook/<namespace>/<name> of the controller's hook

@@ -160,6 +160,14 @@ type RuntimeSpec struct {
 	// them. Empty: the one that was resolved first, so that an upgrade of
 	// Espalier moves nothing.
 	Version string `json:"version,omitempty"`
+	// Mirror is a registry, with a path where it has one, that the image is pulled
+	// from instead of its own: registry.example.com/mirror. The image keeps its
+	// repository and its digest, so that what runs is the same. A service rolls
+	// when it changes; a tuning run that was begun is left alone, and one that is
+	// done is not repeated.
+	// +kubebuilder:validation:MaxLength=255
+	// +kubebuilder:validation:Pattern=`^[a-z0-9]([a-z0-9.-]*[a-z0-9])?(:[0-9]{1,5})?(/[a-z0-9]+([._-]+[a-z0-9]+)*)*$`
+	Mirror string `json:"mirror,omitempty"`
 }
 
 // Budget refuses what would cost more.

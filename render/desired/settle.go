@@ -1,0 +1,59 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package desired
+
+import (
+	"strings"
+
+	repolayout "github.com/espalier-dev/espalier/repo-layout"
+	"github.com/espalier-dev/espalier/repo-layout/v1alpha1"
+)
+
+// Substitute moves a Workspace from one instance type to another, and leaves a
+// note of it for the reader of its status.
+func Substitute(w *v1alpha1.Workspace, table map[string]string) {
+	var moved []string
+	replace := func(instance *string) {
+		if to, ok := table[*instance]; ok {
+			moved = append(moved, *instance+"="+to)
+			*instance = to
+		}
+	}
+	replace(&w.Spec.Resource.InstanceType)
+	for i := range w.Spec.Resource.Candidates {
+		replace(&w.Spec.Resource.Candidates[i].InstanceType)
+	}
+	note(w, repolayout.AnnotationSubstituted, moved)
+}
+
+// FillIn gives a Workspace the defaults of its RepoSync where it says nothing
+// itself, and leaves a note of it: a message on such a field names the RepoSync.
+func FillIn(w *v1alpha1.Workspace, defaults *v1alpha1.SyncDefaults) {
+	if defaults == nil {
+		return
+	}
+	var filled []string
+	if b := w.Spec.Budget; defaults.Budget != nil && (b == nil || b.MaxUSDPerHour == "") {
+		w.Spec.Budget = defaults.Budget.DeepCopy()
+		filled = append(filled, "budget")
+	}
+	if r := w.Spec.Runtime; defaults.RegistryMirror != "" && (r == nil || r.Mirror == "") {
+		if r == nil {
+			w.Spec.Runtime = &v1alpha1.RuntimeSpec{}
+		}
+		w.Spec.Runtime.Mirror = defaults.RegistryMirror
+		filled = append(filled, "runtime.mirror")
+	}
+	note(w, repolayout.AnnotationDefaulted, filled)
+}
+
+// note leaves a list in an annotation.
+func note(w *v1alpha1.Workspace, annotation string, list []string) {
+	if len(list) == 0 {
+		return
+	}
+	if w.Annotations == nil {
+		w.Annotations = map[string]string{}
+	}
+	w.Annotations[annotation] = strings.Join(list, ",")
+}

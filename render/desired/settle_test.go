@@ -1,0 +1,54 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package desired_test
+
+import (
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/espalier-dev/espalier/render/desired"
+	repolayout "github.com/espalier-dev/espalier/repo-layout"
+	"github.com/espalier-dev/espalier/repo-layout/v1alpha1"
+)
+
+func TestFillIn(t *testing.T) {
+	defaults := &v1alpha1.SyncDefaults{Budget: &v1alpha1.Budget{MaxUSDPerHour: "16"}, RegistryMirror: "mirror.example.com"}
+	for name, c := range map[string]struct {
+		reason     string
+		spec, want v1alpha1.WorkspaceSpec
+		note       string
+	}{
+		"Open": {
+			reason: "what is left open is filled in, and noted",
+			want:   v1alpha1.WorkspaceSpec{Budget: defaults.Budget, Runtime: &v1alpha1.RuntimeSpec{Mirror: "mirror.example.com"}},
+			note:   "budget,runtime.mirror",
+		},
+		"Said": {
+			reason: "what the Workspace says counts",
+			spec:   v1alpha1.WorkspaceSpec{Budget: &v1alpha1.Budget{MaxUSDPerHour: "99"}, Runtime: &v1alpha1.RuntimeSpec{Mirror: "own.example.com"}},
+			want:   v1alpha1.WorkspaceSpec{Budget: &v1alpha1.Budget{MaxUSDPerHour: "99"}, Runtime: &v1alpha1.RuntimeSpec{Mirror: "own.example.com"}},
+		},
+		"Half": {
+			reason: "a pinned version says nothing of the registry",
+			spec:   v1alpha1.WorkspaceSpec{Budget: &v1alpha1.Budget{}, Runtime: &v1alpha1.RuntimeSpec{Version: "0.26.0"}},
+			want:   v1alpha1.WorkspaceSpec{Budget: defaults.Budget, Runtime: &v1alpha1.RuntimeSpec{Version: "0.26.0", Mirror: "mirror.example.com"}},
+			note:   "budget,runtime.mirror",
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			w := &v1alpha1.Workspace{Spec: c.spec}
+			desired.FillIn(w, defaults)
+			if diff := cmp.Diff(c.want, w.Spec); diff != "" {
+				t.Errorf("%s:\n%s", c.reason, diff)
+			}
+			if got := w.Annotations[repolayout.AnnotationDefaulted]; got != c.note {
+				t.Errorf("%s: the note is %q, want %q", c.reason, got, c.note)
+			}
+			w.Spec.Budget.MaxUSDPerHour = "changed"
+			if defaults.Budget.MaxUSDPerHour != "16" {
+				t.Fatal("the Workspace shares the budget of the RepoSync")
+			}
+		})
+	}
+}
