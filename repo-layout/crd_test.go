@@ -29,6 +29,10 @@ var bases = map[string]map[string]string{
 		"spec.tuning":    header + onA100 + tunes + fromURL + intoClaim,
 		"spec.inference": header + onA100 + serves,
 
+		"spec.inference.autoscale":                   header + onA100 + scales,
+		"spec.inference.autoscale.keda":              header + onA100 + scalesWithKEDA,
+		"spec.inference.autoscale.keda.schedules[0]": header + onA100 + scalesWithKEDA,
+
 		"spec.inference.model": header + onA100 + servesLocked,
 		"spec.tuning.model":    header + onA100 + tunesLocked + fromURL + intoClaim,
 	},
@@ -42,9 +46,15 @@ const reviewed = "  review: {provider: Gitea, secretRef: {name: forge}}\n"
 
 const fluxed = "apiVersion: espalier.dev/v1alpha1\nkind: RepoSync\nmetadata: {name: a}\nspec:\n  source: {ref: {kind: GitRepository, name: a}}\n"
 
+const (
+	scales         = "  inference: {preset: phi-4, autoscale: {maxReplicas: 1000}}\n"
+	scalesWithKEDA = "  inference: {preset: phi-4, autoscale: {maxReplicas: 1000, keda: {prometheusAddress: 'http://prometheus.monitoring.svc:9090'}}}\n"
+)
+
 // items are good elements of lists, to be repeated or broken; %d tells them apart.
 var items = map[string]string{
 	"spec.inference.adapters":                                `{"name":"a%d","image":"registry.example.com/models/a:1"}`,
+	"spec.inference.autoscale.keda.schedules":                `{"start":"%d 8 * * 1-5","end":"0 18 * * 1-5","timeZone":"Europe/Berlin","replicas":1}`,
 	"spec.patches":                                           `{"target":{"kind":"Service"},"patch":"spec: {a: %d}"}`,
 	"spec.candidates":                                        `{"instanceType":"A%d"}`,
 	"spec.resource.candidates":                               `{"instanceType":"A%d"}`,
@@ -71,6 +81,12 @@ var celCases = map[string]string{
 	"metadata.name: at most 48 lower-case letters, digits and dashes, because Service and Job names are made from it": strings.Replace(header, "{name: a}", "{name: A}", 1) + onA100 + serves,
 	"provider existing selects nodes by nodeLabels: name at least one":                                                strings.Replace(bases["gpunodepools"][""], "aks", "existing", 1),
 	"karpenter belongs to provider karpenter":                                                                         strings.TrimRight(bases["gpunodepools"][""], "\n") + "\n  karpenter: {}\n",
+
+	"autoscale decides the number of copies: remove replicas, or autoscale": header + onA100 + "  inference: {preset: phi-4, replicas: 2, autoscale: {maxReplicas: 3}}\n",
+	"minReplicas is more than maxReplicas":                                  header + onA100 + "  inference: {preset: phi-4, autoscale: {minReplicas: 3, maxReplicas: 2}}\n",
+	"minReplicas 0 needs keda.wakeQuery or keda.schedules: the queue is a metric of the pods, and with no pod nothing would start the first": header + onA100 + "  inference: {preset: phi-4, autoscale: {minReplicas: 0, maxReplicas: 2}}\n",
+	"a schedule asks for more copies than maxReplicas": header + onA100 + strings.Replace(scalesWithKEDA, "9090'", "9090', schedules: [{start: '0 8 * * *', end: '0 9 * * *', timeZone: UTC, replicas: 1001}]", 1),
+
 	"interval: at least 1s": following + "  interval: 500ms\n",
 	"path: a folder within the repository, relative to its root and without '..'":         following + "  path: a/../..\n",
 	"url: no credentials in the address; put them into a Secret and name it in secretRef": strings.Replace(following, "git.ex", "user:token@git.ex", 1),

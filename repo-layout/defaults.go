@@ -21,8 +21,15 @@ const (
 // Default fills in what the API server would: the defaults of the CRD.
 func Default(w *v1alpha1.Workspace) {
 	defaultCandidates(w.Spec.Resource.Candidates)
-	if i := w.Spec.Inference; i != nil && i.Replicas == nil {
+	i := w.Spec.Inference
+	if i == nil {
+		return
+	}
+	if i.Replicas == nil {
 		i.Replicas = new(int32(defaultReplicas))
+	}
+	if a := i.Autoscale; a != nil {
+		a.MinReplicas, a.WaitingRequests, a.CooldownSeconds = new(a.Least()), new(a.Waiting()), new(a.Cooldown())
 	}
 }
 

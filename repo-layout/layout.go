@@ -35,6 +35,9 @@ const (
 	// AnnotationInputDigest, on pod templates, is the digest of every input, so
 	// that a change of any of them reaches the pods.
 	AnnotationInputDigest = "espalier.dev/input-digest"
+	// AnnotationAutoscaler, on a Deployment, is the kind of the autoscaler that was
+	// given its spec.replicas: what was given is taken back without force.
+	AnnotationAutoscaler = "espalier.dev/autoscaler"
 	// AnnotationSource is file:line of the object in the repository.
 	AnnotationSource = "espalier.dev/source"
 	// AnnotationSubstituted lists old=new instance types that the RepoSync replaced.

@@ -21,6 +21,7 @@ func (v *validator) inference(s v1alpha1.InferenceSpec) {
 	if s.Replicas != nil {
 		v.between(path+".replicas", int(*s.Replicas), 0, maxCount, "0 stops it")
 	}
+	v.autoscale(path, s)
 	if s.ContextLength < 0 {
 		v.refuse(finding.OutOfRange, path+".contextLength", "want 0 or more tokens; leave it out for the longest that fits")
 	}

@@ -121,6 +121,42 @@ func TestValidateWorkspace(t *testing.T) {
 				"9: error: spec.resource.labelSelector.matchExpressions: the labels are put on nodes, so only matchLabels is possible: write them there (SelectorUnsupported)",
 			},
 		},
+		"Autoscales": {reason: "The least that scales.", text: header + onA100 + "  inference: {preset: phi-4, autoscale: {maxReplicas: 3}}\n"},
+		"AutoscaleBounds": {
+			reason: "A number that Git sets beside one that the load sets, and bounds that cross.",
+			text:   header + onA100 + "  inference:\n    preset: phi-4\n    replicas: 2\n    autoscale: {minReplicas: 4, maxReplicas: 3}\n",
+			want: []string{
+				"8: error: spec.inference.replicas: autoscale decides the number of copies: remove replicas, or autoscale (AutoscaleInvalid)",
+				"9: error: spec.inference.autoscale.minReplicas: 4 is more than maxReplicas, which is 3 (AutoscaleInvalid)",
+			},
+		},
+		"AutoscaleZero": {
+			reason: "Nothing would ever start the first copy again.",
+			text:   header + onA100 + "  inference: {preset: phi-4, autoscale: {minReplicas: 0, maxReplicas: 3, keda: {prometheusAddress: 'http://p:9090'}}}\n",
+			want: []string{"6: error: spec.inference.autoscale.minReplicas: the queue is a metric of the pods: with no pod there is none, and nothing would start the first; " +
+				"write 1, or say what else starts it: keda.wakeQuery (requests at a gateway) or keda.schedules (hours) (AutoscaleInvalid)"},
+		},
+		"AutoscaleSchedules": {
+			reason: "What KEDA would refuse, with its line.",
+			text: header + onA100 + "  inference:\n    preset: phi-4\n    autoscale:\n      maxReplicas: 3\n      keda:\n        prometheusAddress: http://p:9090\n        schedules:\n" +
+				"        - {start: 0 8 * * *, end: 0 8 * * *, timeZone: UTC, replicas: 4}\n        - {start: every day, end: 0 18 * * 1-5, timeZone: Mars/Olympus, replicas: 1}\n",
+			want: []string{
+				"13: error: spec.inference.autoscale.keda.schedules[0].end: it is the same as start, which KEDA refuses: write when the hours end (AutoscaleInvalid)",
+				"13: error: spec.inference.autoscale.keda.schedules[0].replicas: 4 is more than maxReplicas, which is 3 (AutoscaleInvalid)",
+				"14: error: spec.inference.autoscale.keda.schedules[1].start: want minute, hour, day of the month, month and day of the week as cron writes them, such as \"0 8 * * 1-5\" (AutoscaleInvalid)",
+				"14: error: spec.inference.autoscale.keda.schedules[1].timeZone: want the name of a time zone in the IANA database, such as Europe/Berlin or UTC (AutoscaleInvalid)",
+			},
+		},
+		"AutoscalePrometheus": {
+			reason: "KEDA asks that address from within the cluster: a private one is right, the cloud's metadata service is not.",
+			text:   header + onA100 + "  inference:\n    preset: phi-4\n    autoscale:\n      maxReplicas: 3\n      keda: {prometheusAddress: 'http://me:secret@169.254.169.254/?a=b'}\n",
+			want: []string{
+				"10: error: spec.inference.autoscale.keda.prometheusAddress: the address holds credentials, which Git would show to every reader: withdraw them, and name a TriggerAuthentication in authentication (URLCredentials)",
+				"10: error: spec.inference.autoscale.keda.prometheusAddress: this is a link-local address, such as the cloud's metadata service has: name the Service of Prometheus as KEDA reaches it (URLForbidden)",
+				"10: error: spec.inference.autoscale.keda.prometheusAddress: want the address of the server alone, without ? and # (URLInvalid)",
+			},
+		},
+		"AutoscalePrivate": {reason: "Prometheus may well have a private address.", text: header + onA100 + "  inference: {preset: phi-4, autoscale: {maxReplicas: 3, keda: {prometheusAddress: 'https://10.0.4.7:9090/prom'}}}\n"},
 		"Model": {
 			reason: "A revision is a commit, because whatever else it may be can move.",
 			text:   header + onA100 + "  inference: {preset: a/b/c, revision: main, accessSecret: HF_TOKEN, config: 'My Config'}\n",

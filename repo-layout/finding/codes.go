@@ -66,6 +66,7 @@ const (
 	RevisionInvalid     = "RevisionInvalid"     // no full commit hash
 	ReferenceInvalid    = "ReferenceInvalid"    // a name of a Secret, ConfigMap, claim or pool that cannot exist
 	CacheInvalid        = "CacheInvalid"        // a cache for weights without a place, with two, or without a size
+	AutoscaleInvalid    = "AutoscaleInvalid"    // bounds, triggers or addresses that no autoscaler can work with
 	AdapterInvalid      = "AdapterInvalid"      // an adapter without a usable name
 	AdapterDuplicate    = "AdapterDuplicate"    // two adapters of one name
 	ImageInvalid        = "ImageInvalid"        // no image reference

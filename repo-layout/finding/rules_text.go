@@ -60,6 +60,7 @@ var contentRules = []Rule{
 	{Code: RevisionInvalid, Severity: Error, Meaning: "No full commit hash.", Remedy: "Write the 40 hex digits: a branch or tag can move."},
 	{Code: ReferenceInvalid, Severity: Error, Meaning: "A name of a Secret, ConfigMap, claim, pool, path or branch that cannot exist.", Remedy: "Correct the name; most are lower-case letters, digits, '-' and '.'."},
 	{Code: CacheInvalid, Severity: Error, Meaning: "A cache for weights without a place, with two, or without a size.", Remedy: "Name a claim, or a storageClass and the size of each pod's volume."},
+	{Code: AutoscaleInvalid, Severity: Error, Meaning: "Scaling that cannot work: bounds that cross, no copy and nothing that starts the first, an address, schedule or time zone that is none.", Remedy: "Mend what the message names; docs/serving.md shows each way to scale."},
 	{Code: AdapterInvalid, Severity: Error, Meaning: "An adapter without a usable name.", Remedy: "Write at most 63 lower-case letters, digits and dashes: requests use the name as the model."},
 	{Code: AdapterDuplicate, Severity: Error, Meaning: "Two adapters of one name, which requests could not tell apart.", Remedy: "Rename one."},
 	{Code: ImageInvalid, Severity: Error, Meaning: "No image reference, or one that cannot be pulled or pushed to.", Remedy: "Write registry/repository:tag in lower case; a digest where it is pulled."},

@@ -34,6 +34,7 @@ var taskRules = []Rule{
 	{Code: "NodesUnsupported", Severity: Either, Meaning: "Fewer nodes than the copies take, or several for a tuning run. A warning while another candidate can be used.", Remedy: "Leave spec.resource.count out, or raise it to what the copies take."},
 	{Code: "NodesIdle", Severity: Warning, Meaning: "More nodes than the task uses.", Remedy: "Raise replicas, or leave spec.resource.count out."},
 	{Code: "NodesDiffer", Severity: Warning, Meaning: "A candidate that needs another number of nodes than the first: it is not used.", Remedy: "Give it a Workspace of its own, or leave it out."},
+	{Code: "AutoscaleUnsupported", Severity: Either, Meaning: "Copies that no autoscaler can count: each takes several nodes, or the number of nodes is fixed. A warning while another candidate can be used.", Remedy: "Set replicas, or take a size that one copy fits; leave spec.resource.count out."},
 	{Code: "BudgetExceeded", Severity: Either, Meaning: "The list price is above the budget. A warning while another candidate can be used.", Remedy: "Take the cheaper size that the message names, or raise spec.budget.maxUSDPerHour."},
 	{Code: "PriceUnknown", Severity: Either, Meaning: "There is a budget and no known price. A warning while another candidate can be used.", Remedy: "Choose a size with a price (espalier skus), or remove the budget."},
 	{Code: "ModelRevisionUnpinned", Severity: Warning, Meaning: "No commit of the model is pinned: a restarted pod may load other weights.", Remedy: "Set revision to a commit of the model repository."},

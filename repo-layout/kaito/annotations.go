@@ -81,7 +81,7 @@ func (c *converter) otherAnnotation(key, field string) {
 	case slices.Contains(written, key):
 		c.warn(finding.ServerField, field, "ignored: KAITO's controller writes it; remove it from Git")
 	case strings.HasPrefix(key, "scaledobject.kaito.sh/"):
-		c.warn(finding.AnnotationIgnored, field, "ignored: nothing scales the replicas; set spec.replicas to what is needed")
+		c.warn(finding.AnnotationIgnored, field, "ignored: scaling needs a greatest number of copies, which KAITO's annotations do not have; write spec.inference.autoscale of an espalier.dev/v1alpha1 Workspace (espalier convert), or set spec.replicas to what is needed")
 	case strings.HasPrefix(key, "inference.kaito.sh/"):
 		c.refuse(finding.ModelStreaming, field, "weights from a blob container or a static mirror are not possible: remove the annotation and the weights "+
 			"are downloaded from the model's repository")

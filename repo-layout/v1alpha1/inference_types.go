@@ -3,6 +3,8 @@
 package v1alpha1
 
 // InferenceSpec serves a model over HTTP with an OpenAI-compatible API.
+//
+// +kubebuilder:validation:XValidation:rule="!has(self.autoscale) || !has(self.replicas) || self.replicas == 1",message="autoscale decides the number of copies: remove replicas, or autoscale"
 type InferenceSpec struct {
 	ModelRef `json:",inline"`
 	// Config names a ConfigMap whose key inference_config.yaml holds vLLM
@@ -18,6 +20,9 @@ type InferenceSpec struct {
 	// +kubebuilder:validation:Minimum=0
 	// +kubebuilder:validation:Maximum=1000
 	Replicas *int32 `json:"replicas,omitempty"`
+	// Autoscale lets the number of copies follow the load, in the place of
+	// replicas; the nodes follow the copies.
+	Autoscale *Autoscale `json:"autoscale,omitempty"`
 	// ContextLength is the longest request in tokens, prompt and answer
 	// together. 0 or absent: the longest that fits, at most the model's own.
 	// +kubebuilder:validation:Minimum=0

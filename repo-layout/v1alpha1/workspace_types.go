@@ -257,10 +257,15 @@ type SizingStatus struct {
 	Message string `json:"message,omitempty"`
 	// InstanceType is the one that was judged.
 	InstanceType string `json:"instanceType,omitempty"`
-	// Nodes is the number of nodes needed.
+	// Nodes is the number of nodes needed; of a service that scales by itself, for
+	// the copies that are wanted now.
 	Nodes int32 `json:"nodes,omitempty"`
 	// USDPerHour is the list price of those nodes while they run.
 	USDPerHour string `json:"usdPerHour,omitempty"`
+	// MaxNodes and MaxUSDPerHour are the same for the most copies of a service
+	// that scales by itself.
+	MaxNodes      int32  `json:"maxNodes,omitempty"`
+	MaxUSDPerHour string `json:"maxUSDPerHour,omitempty"`
 	// PriceDate is the day the list price was read.
 	PriceDate string `json:"priceDate,omitempty"`
 }
