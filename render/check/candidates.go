@@ -92,7 +92,7 @@ func (c *checker) candidates() {
 func (c *checker) sameNodes(first Candidate, field func(int) string) {
 	for i := range c.out.Candidates {
 		other := &c.out.Candidates[i]
-		if !other.Usable() || other.Nodes == first.Nodes {
+		if !other.Usable() || c.alike(*other, first) {
 			continue
 		}
 		other.Refused = true
@@ -103,7 +103,7 @@ func (c *checker) sameNodes(first Candidate, field func(int) string) {
 }
 
 func (c *checker) candidate(candidate v1alpha1.Candidate, field string) Candidate {
-	out := Candidate{Candidate: candidate, Nodes: 1, CopyNodes: 1}
+	out := Candidate{Candidate: candidate, Nodes: 1, LeastNodes: 1, CopyNodes: 1}
 	if out.Priority == "" {
 		out.Priority = v1alpha1.OnDemand
 	}
@@ -125,9 +125,14 @@ func (c *checker) candidate(candidate v1alpha1.Candidate, field string) Candidat
 		add(finding.Warningf(FitTight, field, "%s fits %s only just: %s", c.out.Preset.Name(), instance.Name, reasons(out.Fit)))
 	}
 	c.count(out, add)
+	c.autoscale(out, field, add)
 	c.cacheModes(out, add)
 	if c.workspace.Spec.Resource.NodePool == "" {
 		out.Price = price.AtMost(instance, c.facts.Region, out.Nodes, out.Priority)
+		out.LeastPrice = price.AtMost(instance, c.facts.Region, out.LeastNodes, out.Priority)
+		if out.LeastNodes == 0 {
+			out.LeastPrice.USD = 0
+		}
 		c.budget(out, field, add)
 	}
 	return out
@@ -189,13 +194,9 @@ func (c *checker) size(out *Candidate) {
 	if c.workspace.Spec.Tuning != nil {
 		return
 	}
-	copies := c.copies()
-	needed := copies * out.CopyNodes
-	if out.CopyNodes == 1 {
-		perNode := max(1, out.Instance.GPUs/out.PodGPUs)
-		needed = (copies + perNode - 1) / perNode
-	}
-	out.Nodes = max(needed, int(c.workspace.Spec.Resource.Count))
+	least, most := c.workspace.Spec.Inference.Copies()
+	count := int(c.workspace.Spec.Resource.Count)
+	out.LeastNodes, out.Nodes = max(out.NodesFor(int(least)), count), max(out.NodesFor(int(most)), count)
 }
 
 // shape says how one copy lies on nodes: as it was rendered before, else as the
@@ -213,19 +214,18 @@ func (c *checker) shape(out *Candidate) {
 	}
 }
 
-// copies of a service that the spec asks for.
+// copies of a service that the spec asks for; the most of one that scales by
+// itself.
 func (c *checker) copies() int {
-	if r := c.workspace.Spec.Inference.Replicas; r != nil {
-		return int(*r)
-	}
-	return 1
+	_, most := c.workspace.Spec.Inference.Copies()
+	return int(most)
 }
 
 // count compares the number of nodes with spec.resource.count.
 func (c *checker) count(out Candidate, add func(finding.Problem)) {
 	count := int(c.workspace.Spec.Resource.Count)
 	switch {
-	case count == 0 || count == 1 && out.Nodes <= 1:
+	case count == 0 || count == 1 && out.Nodes <= 1 || c.scales():
 	case c.workspace.Spec.Tuning != nil:
 		add(finding.Errorf(NodesUnsupported, "spec.resource.count", "a tuning run takes one node: leave count out"))
 	case out.Nodes > count:
@@ -261,7 +261,7 @@ func (c *checker) budget(out Candidate, field string, add func(finding.Problem))
 	case !out.Price.Known:
 		add(finding.Errorf(PriceUnknown, field, "%s for %s, so nobody can say whether it stays within the %s", out.Price, out.InstanceType, c.limit()))
 	case out.Price.USD > most:
-		add(finding.Errorf(BudgetExceeded, field, "%s %s %s, more than the %s%s", nodes(out.Nodes, out.InstanceType), costs(out.Nodes), out.Price, c.limit(), c.cheaper(out, most)))
+		add(finding.Errorf(BudgetExceeded, field, "%s%s %s %s, more than the %s%s", nodes(out.Nodes, out.InstanceType), c.forMost(), costs(out.Nodes), out.Price, c.limit(), c.cheaper(out, most)))
 	}
 }
 
@@ -319,7 +319,7 @@ func (c *checker) refusal(out Candidate, field string) finding.Problem {
 
 // together says how many nodes of a size that is too small would work as one.
 func (c *checker) together(out Candidate) string {
-	if c.workspace.Spec.Inference == nil || out.Fit.Blocked || out.Fit.Nodes != 1 || !c.mayPipeline() || c.workspace.Spec.Resource.NodePool != "" {
+	if c.workspace.Spec.Inference == nil || out.Fit.Blocked || out.Fit.Nodes != 1 || !c.mayPipeline() || c.scales() || c.workspace.Spec.Resource.NodePool != "" {
 		return ""
 	}
 	r := fit.Serve(c.out.Preset.Model, out.Instance, c.servingOn(true))

@@ -51,9 +51,10 @@ const (
 	ConfigIgnored         = settings.ConfigIgnored // warning
 	InputMissing          = finding.InputMissing   // something the spec names is not there
 	InputInvalid          = "InputInvalid"
-	NameTaken             = "NameTaken"   // an adapter with the name of the model
-	NodesDiffer           = "NodesDiffer" // warning: a candidate that needs another number of nodes
-	NodesIdle             = "NodesIdle"   // warning: more nodes than the task uses
+	NameTaken             = "NameTaken"            // an adapter with the name of the model
+	NodesDiffer           = "NodesDiffer"          // warning: a candidate that needs another number of nodes
+	NodesIdle             = "NodesIdle"            // warning: more nodes than the task uses
+	AutoscaleUnsupported  = "AutoscaleUnsupported" // copies that no autoscaler can count
 )
 
 // Facts are what a check needs beside the Workspace. Nil and zero mean none.
@@ -80,11 +81,15 @@ type Candidate struct {
 	Instance sku.Instance
 	Fit      fit.Report
 	// Nodes to provision for all copies, nodes of one copy, and GPUs that one pod
-	// takes. A copy has a pod on each of its nodes.
-	Nodes, CopyNodes, PodGPUs int
+	// takes. A copy has a pod on each of its nodes. Of a service that scales by
+	// itself Nodes are for the most copies, and LeastNodes for the fewest; of
+	// others they are the same.
+	Nodes, LeastNodes, CopyNodes, PodGPUs int
 	// Price of an hour of all Nodes; of spot nodes the list price where no spot
 	// price is published, which is then an upper bound. Not Known for a shared pool.
 	Price price.Price
+	// LeastPrice is the same of LeastNodes.
+	LeastPrice price.Price
 	// Findings on the candidate; Refused says that one of them rules it out.
 	// They are warnings while another candidate can be used.
 	Findings []v1alpha1.Finding
@@ -107,6 +112,8 @@ type Assessment struct {
 	// Serving and Training are the configuration, with defaults; one is set.
 	Serving  settings.Serving
 	Training settings.Training
+	// scales says that the number of copies follows the load.
+	scales bool
 	// Pool is the spec of the shared node pool, nil when the Workspace has its own.
 	Pool *v1alpha1.GPUNodePoolSpec
 }
@@ -126,7 +133,8 @@ func (a Assessment) Usable() []Candidate {
 func (a Assessment) Refused() bool { return finding.Refused(a.Findings) || len(a.Usable()) == 0 }
 
 // Status is the sizing of one candidate, by its index in Candidates; of the
-// first that is usable, else the first, when there is no such index.
+// first that is usable, else the first, when there is no such index. Of a service
+// that scales by itself it is for the fewest copies, beside the most.
 func (a Assessment) Status(chosen int) v1alpha1.SizingStatus {
 	if chosen < 0 || chosen >= len(a.Candidates) {
 		chosen = max(0, slices.IndexFunc(a.Candidates, Candidate.Usable))
@@ -147,6 +155,10 @@ func (a Assessment) Status(chosen int) v1alpha1.SizingStatus {
 	if c.Price.Known {
 		s.USDPerHour, s.PriceDate = price.Plain(c.Price.USD), c.Price.Date
 	}
+	if a.scales {
+		s.MaxNodes, s.MaxUSDPerHour = s.Nodes, s.USDPerHour
+		c.sized(&s, c.LeastNodes)
+	}
 	return s
 }
 
@@ -162,7 +174,7 @@ func firstMessage(findings []v1alpha1.Finding) string {
 // Workspace checks a Workspace. pos says where its fields were written; nil:
 // findings carry no line.
 func Workspace(w *v1alpha1.Workspace, f Facts, pos repolayout.Position) Assessment {
-	c := &checker{workspace: w, facts: f, pos: pos, out: Assessment{Pool: f.Pool}}
+	c := &checker{workspace: w, facts: f, pos: pos, out: Assessment{Pool: f.Pool, scales: w.Spec.Inference != nil && w.Spec.Inference.Autoscale != nil}}
 	c.model()
 	c.runtime()
 	c.configuration()

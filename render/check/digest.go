@@ -15,7 +15,7 @@ import (
 
 // Digest identifies what a Workspace asks to be run: its task, runtime and
 // patches, and the content of the ConfigMaps it names. Where it runs (resource), how often
-// (replicas), for how much (budget), whether just now (suspend), from which
+// (replicas, autoscale), for how much (budget), whether just now (suspend), from which
 // registry (runtime.mirror) and with whose credentials are no part of it: moving a finished tuning run to another size,
 // as substitutions do to a whole fleet, repeats nothing.
 func Digest(w *v1alpha1.Workspace, configMaps map[string]map[string]string) string {
@@ -31,7 +31,7 @@ func Digest(w *v1alpha1.Workspace, configMaps map[string]map[string]string) stri
 		m.AccessSecret = ""
 	}
 	if spec.Inference != nil {
-		spec.Inference.Replicas = nil
+		spec.Inference.Replicas, spec.Inference.Autoscale = nil, nil
 		for i := range spec.Inference.Adapters {
 			spec.Inference.Adapters[i].PullSecrets = nil
 		}
