@@ -143,10 +143,14 @@ var fixed = map[string][]string{
 	"StatefulSet":            {"spec.selector", "spec.replicas", "spec.serviceName", "spec.podManagementPolicy"},
 	"NetworkPolicy":          {"spec.podSelector"},
 	"PodMonitor":             {"spec.selector", "spec.namespaceSelector"},
+	KindHPA:                  {"spec.scaleTargetRef", "spec.minReplicas", "spec.maxReplicas"},
+	KindScaledObject:         {"spec.scaleTargetRef", "spec.minReplicaCount", "spec.maxReplicaCount", "spec.idleReplicaCount", "spec.advanced.horizontalPodAutoscalerConfig.name", "spec.fallback"},
 	"Job":                    {"spec.suspend", "spec.selector", "spec.manualSelector"},
 	"PodDisruptionBudget":    {"spec.selector"},
 	"Service":                {"spec.selector", "spec.externalIPs", "spec.externalName"},
 }
+
+const boundsOf = "set spec.inference.autoscale, which is what is sized and priced"
 
 // fixedBy says where a fixed field comes from.
 var fixedBy = map[string]string{
@@ -159,12 +163,20 @@ var fixedBy = map[string]string{
 	"spec.selector":            "it finds the pods of this Workspace and no others",
 	"spec.serviceName":         "pods find each other by it",
 	"spec.podManagementPolicy": "a pod alone is of no use",
-	"spec.namespaceSelector":   "it finds the pods of this Workspace and no others",
-	"spec.podSelector":         "it finds the pods of this Workspace and no others",
-	"spec.manualSelector":      "it finds the pods of this Workspace and no others",
-	"spec.suspend":             "set spec.suspend of the Workspace",
-	"spec.externalIPs":         "it takes over traffic to an address that may be somebody else's",
-	"spec.externalName":        "it takes over traffic to a name that may be somebody else's",
+	"spec.scaleTargetRef":      "it scales this Workspace and no other",
+	"spec.minReplicas":         boundsOf,
+	"spec.maxReplicas":         boundsOf,
+	"spec.minReplicaCount":     boundsOf,
+	"spec.maxReplicaCount":     boundsOf,
+	"spec.idleReplicaCount":    boundsOf,
+	"spec.fallback":            boundsOf,
+	"spec.advanced.horizontalPodAutoscalerConfig.name": "it is found by its name when the copies are taken back",
+	"spec.namespaceSelector":                           "it finds the pods of this Workspace and no others",
+	"spec.podSelector":                                 "it finds the pods of this Workspace and no others",
+	"spec.manualSelector":                              "it finds the pods of this Workspace and no others",
+	"spec.suspend":                                     "set spec.suspend of the Workspace",
+	"spec.externalIPs":                                 "it takes over traffic to an address that may be somebody else's",
+	"spec.externalName":                                "it takes over traffic to a name that may be somebody else's",
 }
 
 func at(o *unstructured.Unstructured, field string) any {

@@ -13,7 +13,7 @@ import (
 
 // smp is a strategic merge patch of a child called w.
 func smp(kind, body string) v1alpha1.Patch {
-	version := map[string]string{"Deployment": "apps/v1", "Job": "batch/v1", "Service": "v1", "GPUNodePool": "espalier.dev/v1alpha1"}[kind]
+	version := map[string]string{"Deployment": "apps/v1", "Job": "batch/v1", "Service": "v1", "GPUNodePool": "espalier.dev/v1alpha1", render.KindHPA: "autoscaling/v2"}[kind]
 	return v1alpha1.Patch{Patch: "apiVersion: " + version + "\nkind: " + kind + "\nmetadata:\n  name: w\n" + body}
 }
 

@@ -98,7 +98,7 @@ func (j job) pool() object {
 	spec := object{
 		"provider":   string(j.Options.Provider),
 		"candidates": candidates,
-		"replicas":   j.Candidate.Nodes,
+		"replicas":   j.nodesWanted(),
 	}
 	if l := j.matchLabels(); len(l) > 0 {
 		spec["nodeLabels"] = l
@@ -107,6 +107,15 @@ func (j job) pool() object {
 		"apiVersion": v1alpha1.GroupVersion.String(), "kind": v1alpha1.GPUNodePoolKind,
 		"metadata": object{"name": j.name}, "spec": spec,
 	}
+}
+
+// nodesWanted is the number of nodes of the pool: they follow the copies of a
+// service that scales by itself.
+func (j job) nodesWanted() int {
+	if s := j.spec.Inference; s == nil || s.Autoscale == nil {
+		return j.Candidate.Nodes
+	}
+	return j.Candidate.NodesFor(j.copies())
 }
 
 // gpus is the resource section of the container that computes. Requests of

@@ -45,6 +45,9 @@ type Input struct {
 	Assessment check.Assessment
 	// Candidate is the one that was obtained; before that, the first usable.
 	Candidate check.Candidate
+	// Copies is the number that the autoscaler of a service asks for now; nil: it
+	// has not begun, and the fewest are rendered.
+	Copies *int32
 	// Versions maps "Secret/name" to its resourceVersion: a rotated credential
 	// reaches the pods of a service. Content never gets here.
 	Versions map[string]string
@@ -61,6 +64,10 @@ type Output struct {
 	// that is spread over several nodes; Copies are those of the others.
 	Workload *unstructured.Unstructured
 	Copies   []*unstructured.Unstructured
+	// Autoscaler scales the Deployment; nil where the number of copies is fixed, or
+	// suspended. Then spec.replicas of the Deployment is where it begins, and the
+	// autoscaler's from there on.
+	Autoscaler *unstructured.Unstructured
 	// Digest of every input, which is also on the pod template; of a tuning run
 	// what identifies it.
 	Digest string
@@ -81,7 +88,11 @@ func (o Output) Objects() []*unstructured.Unstructured {
 	if o.Workload != nil {
 		all = append(all, o.Workload)
 	}
-	return append(all, o.Copies...)
+	all = append(all, o.Copies...)
+	if o.Autoscaler != nil {
+		all = append(all, o.Autoscaler)
+	}
+	return all
 }
 
 // patience bounds the build: it takes milliseconds, and patches are the user's.
@@ -188,6 +199,9 @@ func (j job) fill(l *layer) error {
 	if j.Options.PodMonitors {
 		l.objects = append(l.objects, j.monitor())
 	}
+	if j.autoscaled() {
+		l.objects = append(l.objects, j.autoscaler())
+	}
 	return j.serving(l)
 }
 
@@ -206,6 +220,8 @@ func (j job) output(objects []*unstructured.Unstructured) (Output, error) {
 			out.Workload = o
 		case "Deployment", "Job":
 			out.Workload = o
+		case KindHPA, KindScaledObject:
+			out.Autoscaler = o
 		default:
 			out.Support = append(out.Support, o)
 		}

@@ -232,8 +232,11 @@ func TestDigest(t *testing.T) {
 		}, true},
 		"SecretVersion": {"a rotated credential reaches the pods", service, func(in *render.Input, _ *check.Facts) { in.Versions = map[string]string{"Secret/s": "2"} }, true},
 		"Replicas":      {"more copies restart none", service, func(in *render.Input, _ *check.Facts) { n := int32(2); in.Workspace.Spec.Inference.Replicas = &n }, false},
-		"Suspend":       {"a pause is no change", service, func(in *render.Input, _ *check.Facts) { in.Workspace.Spec.Suspend = true }, false},
-		"Context":       {"the spec reaches the pods", service, func(in *render.Input, _ *check.Facts) { in.Workspace.Spec.Inference.ContextLength = 4096 }, true},
+		"Autoscale": {"who counts the copies restarts none", service, func(in *render.Input, _ *check.Facts) {
+			in.Workspace.Spec.Inference.Autoscale = &v1alpha1.Autoscale{MaxReplicas: 3}
+		}, false},
+		"Suspend": {"a pause is no change", service, func(in *render.Input, _ *check.Facts) { in.Workspace.Spec.Suspend = true }, false},
+		"Context": {"the spec reaches the pods", service, func(in *render.Input, _ *check.Facts) { in.Workspace.Spec.Inference.ContextLength = 4096 }, true},
 		"ConfigName": {"a generator's suffix says nothing that the content does not", service, func(in *render.Input, f *check.Facts) {
 			in.Workspace.Spec.Inference.Config = "c-hash"
 			f.ConfigMaps["c-hash"] = f.ConfigMaps["c"]

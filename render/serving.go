@@ -30,7 +30,7 @@ func (j job) serving(l *layer) error {
 	}
 	l.patches = append(l.patches,
 		patch{kind: "Deployment", name: "workspace", body: object{
-			"metadata": object{"name": j.name},
+			"metadata": j.deploymentMeta(),
 			"spec": object{
 				"replicas": replicas,
 				"selector": object{"matchLabels": j.selector()},
@@ -113,22 +113,24 @@ func (j job) weights(pod object) object {
 	}}}}
 }
 
-// copies of the service that the spec asks for.
+// copies of the service that the spec asks for, or that its autoscaler does.
 func (j job) copies() int {
-	if r := j.spec.Inference.Replicas; r != nil {
-		return int(*r)
+	least, most := j.spec.Inference.Copies()
+	if j.Copies != nil {
+		return int(min(max(*j.Copies, least), most))
 	}
-	return 1
+	return int(least)
 }
 
 // rollout says whether the next copy may come before an old one goes: only
 // where the Workspace's own nodes have the GPUs for it. Of a shared pool, and of
-// nodes that exist, others use GPUs too.
+// nodes that exist, others use GPUs too; where the nodes follow an autoscaler there
+// are never more than the copies take.
 func (j job) rollout() object {
 	c := j.Candidate
 	room := c.Nodes * (c.Instance.GPUs / max(1, c.PodGPUs))
 	own := j.spec.Resource.NodePool == "" && j.provider() != v1alpha1.ProviderExisting
-	if own && room > j.copies() {
+	if own && j.spec.Inference.Autoscale == nil && room > j.copies() {
 		return object{"maxSurge": 1, "maxUnavailable": 0}
 	}
 	return object{"maxSurge": 0, "maxUnavailable": 1}
