@@ -171,7 +171,7 @@ func (j job) podsFrom() string {
 	spec := j.spec.DeepCopy()
 	spec.Budget, spec.Suspend, spec.Resource.Count = nil, false, 0
 	if spec.Inference != nil {
-		spec.Inference.Replicas = nil
+		spec.Inference.Replicas, spec.Inference.Autoscale = nil, nil
 	}
 	c := j.Candidate
 	values := []any{j.digest, spec, c.Candidate, c.PodGPUs, c.CopyNodes, j.provider()}

@@ -87,12 +87,6 @@ func (v *validator) schedule(path string, s v1alpha1.Schedule, most int32) {
 	}
 }
 
-func (v *validator) shorter(field, text string, most int) {
-	if len(text) > most {
-		v.refuse(finding.OutOfRange, field, "at most %d characters are possible, found %d", most, len(text))
-	}
-}
-
 // server checks the address of a service of the cluster. It may be private, and
 // not the machine itself or the cloud's metadata service.
 func (v *validator) server(field, address string) {

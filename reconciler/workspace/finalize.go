@@ -65,7 +65,7 @@ func (r *Reconciler) removeWorkload(ctx context.Context, p *pass) (string, error
 	left := ""
 	if p.deployment != nil {
 		left = "Waiting for Deployment " + p.deployment.Name + " to go"
-		if err := r.deleteWorkload(ctx, p.deployment); err != nil {
+		if err := r.deleteDeployment(ctx, p); err != nil {
 			return "", err
 		}
 	}

@@ -21,7 +21,7 @@ import (
 
 // keep lets the pods of a service be what they were first rendered to: a later
 // release of Espalier, whose bases and catalogue may say something else, restarts
-// none of them until the spec or an input changes (docs/design/0013).
+// none of them until the spec or an input changes (docs/design/0020).
 func (r *Reconciler) keep(ctx context.Context, p *pass) error {
 	if p.settled || p.ws.Spec.Inference == nil {
 		return nil

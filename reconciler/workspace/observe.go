@@ -10,7 +10,6 @@ import (
 	batchv1 "k8s.io/api/batch/v1"
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
-	"k8s.io/utils/ptr"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/espalier-dev/espalier/reconciler/condition"
@@ -35,16 +34,28 @@ func observePool(p *pass) {
 	case p.poolReady():
 		ws.Status.Instance = p.pool.Status.Candidate.InstanceType
 		condition.True(ws, v1alpha1.ConditionResourceReady, v1alpha1.ReasonSucceeded, readyMessage(p.pool))
+	case p.scales() && p.copies() == 0:
+		condition.True(ws, v1alpha1.ConditionResourceReady, v1alpha1.ReasonReleased, "No copy is wanted now, and no node is held for one")
+	case p.enoughNodes():
+		condition.True(ws, v1alpha1.ConditionResourceReady, v1alpha1.ReasonSucceeded, readyMessage(p.pool)+". More are wanted: "+poolMessage(p.pool))
 	default:
 		if c := p.pool.Status.Candidate; c != nil {
 			ws.Status.Instance = c.InstanceType
 		}
-		reason, message := v1alpha1.ReasonWaitingForNodes, "Node pool "+p.pool.Name+" is requested"
+		reason := v1alpha1.ReasonWaitingForNodes
 		if c := condition.Get(p.pool, v1alpha1.ConditionReady); c != nil && c.Status != metav1.ConditionTrue {
-			reason, message = c.Reason, c.Message
+			reason = c.Reason
 		}
-		condition.False(ws, v1alpha1.ConditionResourceReady, reason, message)
+		condition.False(ws, v1alpha1.ConditionResourceReady, reason, poolMessage(p.pool))
 	}
+}
+
+// poolMessage says why a pool is not ready.
+func poolMessage(pool *v1alpha1.GPUNodePool) string {
+	if c := condition.Get(pool, v1alpha1.ConditionReady); c != nil && c.Status != metav1.ConditionTrue {
+		return c.Message
+	}
+	return "Node pool " + pool.Name + " is requested"
 }
 
 func readyMessage(pool *v1alpha1.GPUNodePool) string {
@@ -71,7 +82,7 @@ func (p *pass) before(podsNext string) (reason, message string) {
 // answers.
 func (r *Reconciler) observeInference(ctx context.Context, p *pass) error {
 	ws := p.ws
-	if ptr.Deref(ws.Spec.Inference.Replicas, 1) == 0 {
+	if p.copies() == 0 {
 		condition.True(ws, v1alpha1.ConditionInferenceReady, v1alpha1.ReasonSucceeded, "No replica is wanted")
 		return nil
 	}

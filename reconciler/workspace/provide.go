@@ -79,6 +79,13 @@ func (r *Reconciler) deletePool(ctx context.Context, pool *v1alpha1.GPUNodePool)
 // applyChild applies a child with the Workspace as its controller owner. What
 // is there under its name and is not the Workspace's is never taken over.
 func (r *Reconciler) applyChild(ctx context.Context, ws *v1alpha1.Workspace, child *unstructured.Unstructured) (*unstructured.Unstructured, error) {
+	return r.applyChildBy(ctx, ws, child, apply.Object)
+}
+
+// applier is one of the ways that package apply has to write an object.
+type applier func(ctx context.Context, c client.Client, desired *unstructured.Unstructured, live client.Object) (*unstructured.Unstructured, error)
+
+func (r *Reconciler) applyChildBy(ctx context.Context, ws *v1alpha1.Workspace, child *unstructured.Unstructured, write applier) (*unstructured.Unstructured, error) {
 	child.SetNamespace(ws.Namespace)
 	owned := child.GetKind() != "PersistentVolumeClaim" // a claim's end is the finalizer's to decide, not the garbage collector's
 	if owned {
@@ -96,7 +103,7 @@ func (r *Reconciler) applyChild(ctx context.Context, ws *v1alpha1.Workspace, chi
 		return nil, fault.Stopf(v1alpha1.ReasonNameTaken,
 			"%s exists and is not this Workspace's: rename it, or the Workspace", apply.Describe(child))
 	}
-	applied, err := apply.Object(ctx, r.Client, child, live)
+	applied, err := write(ctx, r.Client, child, live)
 	if conflict, ok := apply.AsConflict(err); ok {
 		return nil, fault.Stop(v1alpha1.ReasonFieldConflict, conflict)
 	}

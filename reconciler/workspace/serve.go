@@ -17,7 +17,9 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/espalier-dev/espalier/reconciler/apply"
+	"github.com/espalier-dev/espalier/reconciler/condition"
 	repolayout "github.com/espalier-dev/espalier/repo-layout"
+	"github.com/espalier-dev/espalier/repo-layout/v1alpha1"
 )
 
 // statefulSets reads the copies over several nodes that are there.
@@ -39,15 +41,16 @@ func (r *Reconciler) statefulSets(ctx context.Context, p *pass) error {
 // copies, or of nodes for each, has left.
 func (r *Reconciler) serve(ctx context.Context, p *pass) error {
 	started := p.deployment != nil || len(p.sets) > 0
-	if !started && (p.ws.Spec.Suspend || !p.poolReady()) {
+	if !started && (p.ws.Spec.Suspend || !p.poolReady() && p.copies() > 0) {
 		return nil
 	}
 	if err := r.retire(ctx, p); err != nil {
 		return err
 	}
+	was := p.deployment
 	p.deployment, p.sets = nil, nil
 	for _, child := range p.workloads() {
-		applied, err := r.applyChild(ctx, p.ws, child.DeepCopy())
+		applied, err := r.applyServing(ctx, p.ws, was, child.DeepCopy(), p.out.Autoscaler)
 		if err != nil {
 			return err
 		}
@@ -58,7 +61,8 @@ func (r *Reconciler) serve(ctx context.Context, p *pass) error {
 			return err
 		}
 	}
-	return nil
+	p.rolled = was == nil || p.deployment == nil || inputsOf(was) != inputsOf(p.deployment)
+	return r.applyAutoscaler(ctx, p)
 }
 
 // readBack takes what was applied for what is there. It has the new generation,
@@ -89,7 +93,7 @@ func (r *Reconciler) retire(ctx context.Context, p *pass) error {
 		kept[o.GetKind()+"/"+o.GetName()] = true
 	}
 	if p.deployment != nil && !kept["Deployment/"+p.deployment.Name] {
-		if err := r.deleteWorkload(ctx, p.deployment); err != nil {
+		if err := r.deleteDeployment(ctx, p); err != nil {
 			return err
 		}
 	}
@@ -134,7 +138,7 @@ func (r *Reconciler) deleteMembers(ctx context.Context, p *pass) error {
 // deleteServing deletes the workload of a service.
 func (r *Reconciler) deleteServing(ctx context.Context, p *pass) error {
 	if p.deployment != nil {
-		if err := r.deleteWorkload(ctx, p.deployment); err != nil {
+		if err := r.deleteDeployment(ctx, p); err != nil {
 			return err
 		}
 	}
@@ -161,22 +165,32 @@ func (r *Reconciler) deleteWorkload(ctx context.Context, o client.Object) error 
 // copies says how many copies of a model are wanted, answer, and are old.
 type copies struct {
 	want, answer, old int32
-	current           bool // the status speaks of what was applied last
+	enough            int32  // copies that must answer: as many as are wanted, or the fewest of an autoscaler
+	current           bool   // the status speaks of what was applied last
+	scaling           string // "1 to 5 by load"; "" where the number is fixed
 }
 
 // countCopies reads them from the Deployment, or from a StatefulSet a copy.
 func (p *pass) countCopies() copies {
 	if d := p.deployment; d != nil && len(p.sets) == 0 {
-		s := d.Status
-		return copies{
-			want: ptr.Deref(d.Spec.Replicas, 1), answer: s.AvailableReplicas, old: s.Replicas - s.UpdatedReplicas,
-			current: s.ObservedGeneration >= d.Generation && s.UpdatedReplicas >= ptr.Deref(d.Spec.Replicas, 1),
+		s, want := d.Status, ptr.Deref(d.Spec.Replicas, 1)
+		c := copies{want: want, enough: want, answer: s.AvailableReplicas, old: s.Replicas - s.UpdatedReplicas}
+		seen := s.ObservedGeneration >= d.Generation
+		if p.scales() && want > 0 {
+			a := p.ws.Spec.Inference.Autoscale
+			c.enough = min(want, max(1, a.Least()))
+			c.scaling = fmt.Sprintf("%d to %d by load", a.Least(), a.MaxReplicas)
+			// Another number of copies is another generation, and no other version.
+			seen = seen || !p.rolled && condition.Is(p.ws, v1alpha1.ConditionInferenceReady)
 		}
+		c.current = seen && s.UpdatedReplicas >= c.enough
+		return c
 	}
 	c := copies{current: true}
 	for i := range p.sets {
 		c.addSet(&p.sets[i])
 	}
+	c.enough = c.want
 	return c
 }
 
@@ -197,12 +211,15 @@ func (c *copies) addSet(set *appsv1.StatefulSet) {
 }
 
 // done says that every copy is of the current version and answers.
-func (c copies) done() bool { return c.want > 0 && c.current && c.answer >= c.want && c.old <= 0 }
+func (c copies) done() bool { return c.want > 0 && c.current && c.answer >= c.enough && c.old <= 0 }
 
 func (c copies) String() string {
 	text := fmt.Sprintf("%d of %d replicas answer", c.answer, c.want)
 	if c.old > 0 {
 		text += fmt.Sprintf("; %d are of the version before", c.old)
+	}
+	if c.scaling != "" {
+		text += "; " + c.scaling
 	}
 	return text
 }

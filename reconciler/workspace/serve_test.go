@@ -8,14 +8,29 @@ import (
 	appsv1 "k8s.io/api/apps/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/utils/ptr"
+
+	"github.com/espalier-dev/espalier/reconciler/condition"
+	"github.com/espalier-dev/espalier/repo-layout/v1alpha1"
 )
 
 func TestCountCopies(t *testing.T) {
 	deployment := func(want int32, s appsv1.DeploymentStatus) *pass {
-		return &pass{deployment: &appsv1.Deployment{
+		return &pass{ws: &v1alpha1.Workspace{Spec: v1alpha1.WorkspaceSpec{Inference: &v1alpha1.InferenceSpec{}}}, deployment: &appsv1.Deployment{
 			ObjectMeta: metav1.ObjectMeta{Generation: 2}, Spec: appsv1.DeploymentSpec{Replicas: ptr.To(want)}, Status: s,
 		}}
 	}
+	scaled := func(p *pass, ready bool) *pass {
+		p.ws.Spec.Inference.Autoscale = &v1alpha1.Autoscale{MinReplicas: ptr.To[int32](2), MaxReplicas: 5}
+		if ready {
+			condition.True(p.ws, v1alpha1.ConditionInferenceReady, v1alpha1.ReasonSucceeded, "")
+		}
+		return p
+	}
+	rolled := func(p *pass) *pass {
+		p.rolled = true
+		return p
+	}
+	more := appsv1.DeploymentStatus{ObservedGeneration: 1, Replicas: 2, UpdatedReplicas: 2, AvailableReplicas: 2}
 	set := func(s appsv1.StatefulSetStatus) appsv1.StatefulSet {
 		return appsv1.StatefulSet{ObjectMeta: metav1.ObjectMeta{Generation: 2}, Spec: appsv1.StatefulSetSpec{Replicas: ptr.To[int32](2)}, Status: s}
 	}
@@ -36,6 +51,10 @@ func TestCountCopies(t *testing.T) {
 		"Stopped":     {reason: "no copy is wanted while suspended", p: deployment(0, appsv1.DeploymentStatus{ObservedGeneration: 2}), text: "0 of 0 replicas answer"},
 		"Nodes":       {reason: "all pods of a copy make one replica", p: &pass{sets: []appsv1.StatefulSet{set(up), set(up)}}, done: true, text: "2 of 2 replicas answer"},
 		"HalfOfNodes": {reason: "a copy that lacks a pod does not answer", p: &pass{sets: []appsv1.StatefulSet{set(up), set(half)}}, text: "1 of 2 replicas answer"},
+		"Grows":       {reason: "what answers is as much as before while another copy loads", p: scaled(deployment(3, appsv1.DeploymentStatus{ObservedGeneration: 2, Replicas: 3, UpdatedReplicas: 3, AvailableReplicas: 2}), false), done: true, text: "2 of 3 replicas answer; 2 to 5 by load"},
+		"TooFew":      {reason: "fewer than the fewest are too few", p: scaled(deployment(3, appsv1.DeploymentStatus{ObservedGeneration: 2, Replicas: 3, UpdatedReplicas: 3, AvailableReplicas: 1}), true), text: "1 of 3 replicas answer; 2 to 5 by load"},
+		"Asked":       {reason: "another number of copies is another generation and no other version", p: scaled(deployment(3, more), true), done: true, text: "2 of 3 replicas answer; 2 to 5 by load"},
+		"AskedRolled": {reason: "another version is not there before it is seen", p: rolled(scaled(deployment(3, more), true)), text: "2 of 3 replicas answer; 2 to 5 by load"},
 		"OldNodes":    {reason: "a copy that is being replaced is old", p: &pass{sets: []appsv1.StatefulSet{set(old)}}, text: "1 of 1 replicas answer; 1 are of the version before"},
 	} {
 		t.Run(name, func(t *testing.T) {

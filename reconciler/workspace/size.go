@@ -44,6 +44,9 @@ func (r *Reconciler) size(_ context.Context, p *pass) error {
 	for i, c := range p.assessment.Candidates {
 		if c.InstanceType == p.candidate.InstanceType && c.Priority == p.candidate.Priority {
 			sizing := p.assessment.Status(i)
+			if p.scales() {
+				sizing = p.candidate.Size(sizing, int(p.copies()))
+			}
 			p.ws.Status.Sizing = &sizing
 			break
 		}
@@ -107,7 +110,7 @@ func (r *Reconciler) render(_ context.Context, p *pass) error {
 	}
 	out, err := render.Render(render.Input{
 		Workspace: p.ws, Assessment: p.assessment, Candidate: p.candidate,
-		Versions: p.versions, Options: r.Render,
+		Versions: p.versions, Options: r.Render, Copies: p.counted(),
 	})
 	if err != nil {
 		return fault.Stop(v1alpha1.ReasonRefused, err)

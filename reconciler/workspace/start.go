@@ -11,7 +11,6 @@ import (
 	appsv1 "k8s.io/api/apps/v1"
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
-	"k8s.io/utils/ptr"
 
 	"github.com/espalier-dev/espalier/reconciler/condition"
 	"github.com/espalier-dev/espalier/reconciler/fault"
@@ -132,8 +131,7 @@ func (p *pass) unread(cause error) bool { return p.pool == nil && cause != nil }
 
 // wantsNothing says that no pod is to run.
 func (p *pass) wantsNothing() bool {
-	serving := p.ws.Spec.Inference
-	return p.finished() || p.ws.Spec.Suspend || serving != nil && ptr.Deref(serving.Replicas, 1) == 0
+	return p.finished() || p.ws.Spec.Suspend || p.ws.Spec.Inference != nil && p.copies() == 0
 }
 
 // paysForNodes says that nodes were bought for this Workspace alone.
