@@ -139,7 +139,7 @@ func (ch *Change) fit(w *desired.Workspace) {
 	}
 	ch.Fit = &Fit{
 		Verdict: status.Verdict, Sum: status.Message, InstanceType: status.InstanceType,
-		Nodes: int(status.Nodes), Candidates: len(a.Usable()),
+		Nodes: int(status.Nodes), MaxNodes: int(status.MaxNodes), Candidates: len(a.Usable()),
 	}
 	if c, ok := chosen(w); ok {
 		ch.Driver = driver(c.Instance.Driver, a.Runtime.Requires.MinDriver, a.Runtime.Name+" "+a.Runtime.Version)
@@ -195,7 +195,7 @@ func (r rendered) begins(w *desired.Workspace) string {
 	case spec.Tuning != nil:
 		return r.nodesWanted() + ", the run begins, and the adapter goes to " + spec.Tuning.Output.Image + claimOf(spec.Tuning.Output.Claim) + "; the nodes are given back when it is done"
 	}
-	return r.nodesWanted() + ", and " + endpoint(w) + " answers when the model is loaded"
+	return r.upTo(w) + ", and " + endpoint(w) + " answers when the model is loaded"
 }
 
 func endpoint(w *desired.Workspace) string {

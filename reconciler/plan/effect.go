@@ -22,7 +22,7 @@ type transition struct {
 // that applies decides.
 func (t transition) effect() Effect {
 	for _, look := range []func() (Effect, bool){
-		t.refused, t.suspension, t.run, t.nodes, t.copiesOverNodes, t.pods, t.scale,
+		t.refused, t.suspension, t.run, t.nodes, t.copiesOverNodes, t.pods, t.autoscaling, t.scale,
 	} {
 		if e, ok := look(); ok {
 			return e
@@ -167,6 +167,8 @@ func (t transition) pods() (Effect, bool) {
 	// Kubernetes takes no old pod away that it needs for this many to be ready.
 	up := min(int(t.was.replicas), int(t.is.replicas)-r.unavailable)
 	switch {
+	case t.scalesFromZero():
+		return Effect{Kind: Restarted, Downtime: true, Message: "a copy that runs goes before the next one comes: requests fail until the model is loaded again; where none runs, nothing changes"}, true
 	case t.was.replicas == 0 && t.is.replicas == 0:
 		return Effect{Kind: None, Message: "no pod runs, before or after"}, true
 	case t.was.replicas == 0:

@@ -34,7 +34,11 @@ func amount(w *desired.Workspace, provider v1alpha1.Provider) *Amount {
 	if !ok || spec.Suspend || spec.Resource.NodePool != "" || provider == v1alpha1.ProviderExisting || c.Nodes == 0 {
 		return nil
 	}
-	return amountOf(c.Price, c.Priority, spec.Inference != nil)
+	a := amountOf(c.Price, c.Priority, spec.Inference != nil)
+	if spec.Inference != nil && spec.Inference.Autoscale != nil {
+		a.scales(c, spec.Inference)
+	}
+	return a
 }
 
 // poolAmount is what the nodes of a declared pool cost; nil for nodes that exist.
@@ -134,7 +138,7 @@ func signed(usd float64) string {
 
 // wholeUSD is an amount per month: cents say nothing there.
 func wholeUSD(usd float64) string {
-	if usd < 10 {
+	if usd > 0 && usd < 10 {
 		return price.USD(math.Round(usd*100) / 100)
 	}
 	return dollars(usd)
@@ -158,6 +162,7 @@ func (m *Monthly) add(before, after *Amount, changes bool) {
 		if a != nil && !a.Known && changes {
 			m.Unknown++
 		}
+		m.MostCopies = m.MostCopies || a != nil && a.Scales && changes
 	}
 	if before != nil {
 		m.Before = round(m.Before + before.USDPerMonth)

@@ -104,6 +104,9 @@ type Monthly struct {
 	Before float64 `json:"beforeUSD"`
 	After  float64 `json:"afterUSD"`
 	Delta  float64 `json:"deltaUSD"`
+	// MostCopies says that something that changes scales by itself: the amounts are
+	// those of its most copies.
+	MostCopies bool `json:"mostCopies,omitempty"`
 	// Unknown counts what changes and has no known price.
 	Unknown int `json:"unknown"`
 	// Dates (YYYY-MM-DD) that the prices were read on, in order.
@@ -141,9 +144,11 @@ type Fit struct {
 	Verdict v1alpha1.Verdict `json:"verdict"`
 	// Sum shows the arithmetic, or why there is none.
 	Sum string `json:"sum"`
-	// InstanceType and Nodes that were judged.
+	// InstanceType and Nodes that were judged; of a service that scales by itself
+	// Nodes are for the fewest copies, MaxNodes for the most.
 	InstanceType string `json:"instanceType,omitempty"`
 	Nodes        int    `json:"nodes,omitempty"`
+	MaxNodes     int    `json:"maxNodes,omitempty"`
 	// Candidates is the number of instance types that would do, in order.
 	Candidates int `json:"candidates,omitempty"`
 }
@@ -167,6 +172,11 @@ type Amount struct {
 	Date string `json:"date,omitempty"`
 	// AtMost says that a spot node costs less than this list price.
 	AtMost bool `json:"atMost,omitempty"`
+	// Scales says that the number of copies follows the load: the amounts are those
+	// of the most copies, LeastUSDPerHour and LeastUSDPerMonth those of the fewest.
+	Scales           bool    `json:"scales,omitempty"`
+	LeastUSDPerHour  float64 `json:"leastUSDPerHour,omitempty"`
+	LeastUSDPerMonth float64 `json:"leastUSDPerMonth,omitempty"`
 }
 
 // Quota of the cloud for the nodes of a change.

@@ -155,6 +155,26 @@ var scenarios = map[string]scenario{
 		base:   twoServices,
 		head:   twoServices.with(files{"a/workspace.yaml": service("a", "replicas: 1", "replicas: 3")}),
 	},
+	"AutoscaleNew": {
+		reason: "From and to, of copies, nodes and money.",
+		base:   twoServices,
+		head:   twoServices.with(files{"c/workspace.yaml": service("c", "replicas: 1", "autoscale: {minReplicas: 0, maxReplicas: 5, keda: {prometheusAddress: 'http://prometheus:9090', wakeQuery: up}}")}),
+	},
+	"AutoscaleOn": {
+		reason: "Turning it on restarts nothing, and begins with the copies that run.",
+		base:   twoServices.with(files{"a/workspace.yaml": service("a", "replicas: 1", "replicas: 3")}),
+		head:   twoServices.with(files{"a/workspace.yaml": service("a", "replicas: 1", "autoscale: {minReplicas: 2, maxReplicas: 5}")}),
+	},
+	"AutoscaleOff": {
+		reason: "Turning it off restarts nothing either, and the price is one number again.",
+		base:   twoServices.with(files{"a/workspace.yaml": service("a", "replicas: 1", "autoscale: {minReplicas: 2, maxReplicas: 5}")}),
+		head:   twoServices.with(files{"a/workspace.yaml": service("a", "replicas: 1", "replicas: 2")}),
+	},
+	"AutoscaleBudget": {
+		reason: "The budget is held against the most copies.",
+		base:   twoServices,
+		head:   twoServices.with(files{"a/workspace.yaml": service("a", "replicas: 1", "autoscale: {maxReplicas: 5}\n  budget: {maxUSDPerHour: '16'}")}),
+	},
 	"Model": {
 		reason: "Another model answers under another name, after a restart.",
 		base:   twoServices,

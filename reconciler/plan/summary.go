@@ -97,7 +97,7 @@ func (p Plan) line() string {
 		parts = append(parts, "nothing changes: "+counted(s.Unchanged, "workspace stays as it is", "workspaces stay as they are"))
 		return strings.Join(parts, " · ")
 	}
-	add(s.Changed+s.New+s.Deleted+pools > 0, "%s%s", s.Monthly, dates(s.Monthly))
+	add(s.Changed+s.New+s.Deleted+pools > 0, "%s%s%s", s.Monthly, dates(s.Monthly), atMostCopies(s.Monthly))
 	add(s.Runs > 0, "%s at %s/h", counted(s.Runs, "tuning run", "tuning runs"), price.USD(s.RunsUSDPerHour))
 	add(s.Verdict != "", "%s", verdicts[s.Verdict])
 	add(s.Restarts > 0, "%s", counted(s.Restarts, "restart with downtime", "restarts with downtime"))
@@ -145,6 +145,14 @@ func (p Plan) poolChanges() int {
 		}
 	}
 	return n
+}
+
+// atMostCopies says what the change per month is for, where copies come and go.
+func atMostCopies(m Monthly) string {
+	if m.MostCopies {
+		return " at the most copies"
+	}
+	return ""
 }
 
 // dates says when the prices were read.

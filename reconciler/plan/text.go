@@ -182,7 +182,9 @@ func (f Fit) String() string {
 	if f.InstanceType != "" {
 		text += " " + f.InstanceType
 	}
-	if f.Nodes > 1 {
+	if f.MaxNodes > 0 {
+		text = fmt.Sprintf("%s, %d to %s", text, f.Nodes, counted(f.MaxNodes, "node", "nodes"))
+	} else if f.Nodes > 1 {
 		text = fmt.Sprintf("%s, %d nodes", text, f.Nodes)
 	}
 	if f.Candidates > 1 {
@@ -220,6 +222,8 @@ func (a Amount) amount() string {
 	switch {
 	case !a.Known:
 		return "an unknown price"
+	case a.Scales:
+		return wholeUSD(a.LeastUSDPerMonth) + " to " + a.atMost() + wholeUSD(a.USDPerMonth) + "/month"
 	case a.USDPerMonth > 0:
 		return a.atMost() + wholeUSD(a.USDPerMonth) + "/month"
 	}

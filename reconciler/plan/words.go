@@ -116,10 +116,11 @@ func instances(r v1alpha1.ResourceSpec) string {
 }
 
 func (w *words) inference(a, b *v1alpha1.InferenceSpec) {
-	w.change("replicas", fmt.Sprint(replicas(a)), fmt.Sprint(replicas(b)))
+	w.change("replicas", copiesOf(a), copiesOf(b))
+	w.autoscale(a.Autoscale, b.Autoscale)
 	w.change("context", tokens(a.ContextLength), tokens(b.ContextLength))
 	w.adapters(a.Adapters, b.Adapters)
-	w.others(a, b, "preset", "model", "revision", "accessSecret", "config", "replicas", "contextLength", "adapters")
+	w.others(a, b, "preset", "model", "revision", "accessSecret", "config", "replicas", "autoscale", "contextLength", "adapters")
 }
 
 // others names the fields that differ and have no words of their own.
@@ -147,13 +148,6 @@ func fieldsOf(part any) map[string]string {
 		fields[name] = string(value)
 	}
 	return fields
-}
-
-func replicas(s *v1alpha1.InferenceSpec) int32 {
-	if s.Replicas == nil {
-		return 1
-	}
-	return *s.Replicas
 }
 
 func tokens(n int32) string {
@@ -343,8 +337,9 @@ func introduce(w desired.Workspace) []string {
 		out.add("on %s", instances(spec.Resource))
 	}
 	if s := spec.Inference; s != nil {
-		if n := replicas(s); n != 1 {
-			out.add("%d copies", n)
+		if n := copiesOf(s); n != "1" {
+			number, scaled := strings.CutSuffix(n, byLoad)
+			out.add("%s copies%s", number, map[bool]string{true: byLoad}[scaled])
 		}
 		for _, a := range s.Adapters {
 			out.add("adapter %s", a.Name)
