@@ -135,6 +135,34 @@ var cases = map[string]struct {
 		base:   serving, set: `spec: {inference: {preset: null}}`,
 		want: "exactly one of preset and model is required",
 	},
+	"Scales": {
+		reason: "The least that scales.",
+		base:   serving, set: `spec: {inference: {autoscale: {maxReplicas: 3}}}`,
+	},
+	"ScalesToNone": {
+		reason: "Office hours start the first copy.",
+		base:   serving, set: `spec: {inference: {autoscale: {minReplicas: 0, maxReplicas: 3, keda: {prometheusAddress: 'http://p:9090', schedules: [{start: 0 8 * * *, end: 0 18 * * *, timeZone: UTC, replicas: 1}]}}}}`,
+	},
+	"ScalesAFixedNumber": {
+		reason: "Two who count the copies.",
+		base:   serving, set: `spec: {inference: {replicas: 2, autoscale: {maxReplicas: 3}}}`,
+		want: "autoscale decides the number of copies",
+	},
+	"ScalesBackwards": {
+		reason: "Bounds that cross.",
+		base:   serving, set: `spec: {inference: {autoscale: {minReplicas: 4, maxReplicas: 3}}}`,
+		want: "minReplicas is more than maxReplicas",
+	},
+	"ScalesFromNowhere": {
+		reason: "Nothing would ever start the first copy.",
+		base:   serving, set: `spec: {inference: {autoscale: {minReplicas: 0, maxReplicas: 3, keda: {prometheusAddress: 'http://p:9090', wakeQuery: ''}}}}`,
+		want: "minReplicas 0 needs keda.wakeQuery or keda.schedules",
+	},
+	"ScalesBeyond": {
+		reason: "A schedule beyond what the budget was held against.",
+		base:   serving, set: `spec: {inference: {autoscale: {maxReplicas: 3, keda: {prometheusAddress: 'http://p:9090', schedules: [{start: 0 8 * * *, end: 0 18 * * *, timeZone: UTC, replicas: 4}]}}}}`,
+		want: "a schedule asks for more copies than maxReplicas",
+	},
 	"LockedWithoutLock": {
 		reason: "Nobody could say whether it fits.",
 		base:   serving, set: `spec: {inference: {preset: null, model: {id: someone/Model-8B}}}`,
