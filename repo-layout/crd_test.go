@@ -87,7 +87,9 @@ var celCases = map[string]string{
 	"minReplicas 0 needs keda.wakeQuery or keda.schedules: the queue is a metric of the pods, and with no pod nothing would start the first": header + onA100 + "  inference: {preset: phi-4, autoscale: {minReplicas: 0, maxReplicas: 2}}\n",
 	"a schedule asks for more copies than maxReplicas": header + onA100 + strings.Replace(scalesWithKEDA, "9090'", "9090', schedules: [{start: '0 8 * * *', end: '0 9 * * *', timeZone: UTC, replicas: 1001}]", 1),
 
-	"interval: at least 1s": following + "  interval: 500ms\n",
+	"queue is for tuning runs: a service is not queued": header + onA100 + "  queue: a\n" + serves,
+	"timeout: at least 1m":                              header + onA100 + tunes + "    timeout: 30s\n" + fromURL + intoClaim,
+	"interval: at least 1s":                             following + "  interval: 500ms\n",
 	"path: a folder within the repository, relative to its root and without '..'":         following + "  path: a/../..\n",
 	"url: no credentials in the address; put them into a Secret and name it in secretRef": strings.Replace(following, "git.ex", "user:token@git.ex", 1),
 	"ref: branch or tag, not both":                                                     strings.Replace(following, "a.git'", "a.git', ref: {branch: a, tag: b}", 1),

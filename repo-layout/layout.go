@@ -17,6 +17,9 @@ import (
 
 // Labels and annotations. They are part of the contract: people select by them.
 const (
+	// LabelQueue is Kueue's: the LocalQueue that a Job waits in.
+	LabelQueue = "kueue.x-k8s.io/queue-name"
+
 	// LabelWorkspace is on every child of a Workspace: the Workspace's name.
 	LabelWorkspace = "espalier.dev/workspace"
 	// LabelCopy is on the pods of one copy of a model that takes several nodes: the

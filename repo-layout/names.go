@@ -38,6 +38,9 @@ func RevisionName(workload, digest string) string {
 	return workload + "-pods-" + shortDigest(digest)
 }
 
+// WorkClaimName is the claim that a tuning run works on.
+func WorkClaimName(workspace string) string { return workspace + "-work" }
+
 func shortDigest(digest string) string {
 	digest = strings.TrimPrefix(digest, "sha256:")
 	if len(digest) > hashLength {

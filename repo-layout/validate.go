@@ -5,6 +5,7 @@ package repolayout
 import (
 	"regexp"
 	"strings"
+	"time"
 
 	"k8s.io/apimachinery/pkg/util/validation"
 
@@ -23,6 +24,10 @@ const (
 	maxCount      = 1000
 	minOSDiskGiB  = 64
 	maxOSDiskGiB  = 2048
+	maxSaveSteps  = 1_000_000
+	maxKept       = 100 // checkpoints
+	maxRetries    = 20
+	minRunTimeout = time.Minute
 )
 
 // ValidateWorkspace returns the findings on a Workspace that need no
@@ -41,6 +46,7 @@ func workspaceProblems(w *v1alpha1.Workspace) []finding.Problem {
 	v.resource(w.Spec.Resource)
 	v.runtime(w.Spec)
 	v.budget("spec.budget", w.Spec.Budget)
+	v.queue(w.Spec)
 	v.patches(w.Spec.Patches)
 	return v.problems
 }

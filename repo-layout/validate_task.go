@@ -118,6 +118,43 @@ func (v *validator) tuning(s v1alpha1.TuningSpec) {
 	}
 	v.input(path+".input", s.Input)
 	v.output(path+".output", s.Output)
+	v.checkpoints(path+".checkpoints", s.Kept())
+	if s.Timeout != nil && s.Timeout.Duration < minRunTimeout {
+		v.refuse(finding.DurationInvalid, path+".timeout", "want a duration of at least %s, such as 12h; leave it out for a run without a limit", minRunTimeout)
+	}
+	if s.Retries != nil {
+		v.between(path+".retries", int(*s.Retries), 0, maxRetries, "leave it out for 6")
+	}
+}
+
+// maxQueue is the longest value of the label that names a queue to Kueue.
+const maxQueue = 63
+
+func (v *validator) queue(s v1alpha1.WorkspaceSpec) {
+	const field = "spec.queue"
+	switch {
+	case s.Queue == "":
+	case len(s.Queue) > maxQueue:
+		v.refuse(finding.OutOfRange, field, "at most %d characters are possible: Kueue reads the name from a label", maxQueue)
+	case s.Tuning == nil && s.Inference != nil:
+		v.refuse(finding.QueueUnsupported, field, "a service is not queued: it runs until Git says otherwise, and Kueue could only take it away; remove queue, and bound the service by budget")
+	default:
+		v.reference(field, "LocalQueue", s.Queue)
+	}
+}
+
+func (v *validator) checkpoints(path string, c v1alpha1.Checkpoints) {
+	v.reference(path+".storageClass", "StorageClass", c.StorageClass)
+	if c.Size != "" && !cacheSize.MatchString(c.Size) {
+		v.refuse(finding.OutOfRange, path+".size", "want the size of a volume such as 256Gi; leave it out for one that has room for the model and its checkpoints")
+	}
+	v.between(path+".saveSteps", int(c.SaveSteps), 0, maxSaveSteps, "leave it out for four checkpoints in each pass over the data")
+	v.between(path+".keep", int(c.Keep), 0, maxKept, "leave it out for the newest two")
+	switch c.Retain {
+	case "", v1alpha1.RetainUntilDeleted, v1alpha1.RetainUntilPublished, v1alpha1.RetainAlways:
+	default:
+		v.refuse(finding.NotOneOf, path+".retain", "want %s, %s or %s", v1alpha1.RetainUntilDeleted, v1alpha1.RetainUntilPublished, v1alpha1.RetainAlways)
+	}
 }
 
 func methodRemedy(method v1alpha1.TuningMethod) string {

@@ -256,6 +256,11 @@ func TestValidateWorkspace(t *testing.T) {
 			text:   header + onA100 + tunes + "    input: {urls: [" + strings.Join(numbered(65, "'https://data.example.com/%d'"), ", ") + "]}\n" + intoClaim,
 			want:   []string{"9: error: spec.tuning.input.urls: at most 64 are possible, found 65 (OutOfRange)"},
 		},
+		"Queue": {reason: "A run may wait in a queue.", text: header + onA100 + "  queue: team-a\n" + tunes + fromURL + intoClaim},
+		"QueuedServer": {
+			reason: "Kueue could only take a service away.", text: header + onA100 + "  queue: team-a\n" + serves,
+			want: []string{"6: error: spec.queue: a service is not queued: it runs until Git says otherwise, and Kueue could only take it away; remove queue, and bound the service by budget (QueueUnsupported)"},
+		},
 		"Rows": {
 			reason: "Columns of its type, and a text that has the question.",
 			text:   header + onA100 + tunes + formatted("type: Instruction, columns: {instruction: q, output: a}, prompt: \"Q {instruction}\\nC {input}\"") + intoClaim,

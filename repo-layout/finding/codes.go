@@ -84,6 +84,7 @@ const (
 	LabelInvalid        = "LabelInvalid"        // no label name or value
 	LabelReserved       = "LabelReserved"       // a label or annotation that Espalier or Kubernetes writes
 	BudgetInvalid       = "BudgetInvalid"       // no amount of US dollars
+	QueueUnsupported    = "QueueUnsupported"    // a queue for what is not queued
 	PatchInvalid        = "PatchInvalid"        // no YAML, or no patch
 	DurationInvalid     = "DurationInvalid"     // not a positive duration
 	Placeholder         = "Placeholder"         // an example's placeholder that nobody filled in

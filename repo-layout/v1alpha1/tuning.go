@@ -69,3 +69,11 @@ func (f DataFormat) WithoutInput() string {
 	}
 	return strings.Join(kept, "\n")
 }
+
+// Kept is the volume of a run with everything that is not said left empty.
+func (t *TuningSpec) Kept() Checkpoints {
+	if t == nil || t.Checkpoints == nil {
+		return Checkpoints{}
+	}
+	return *t.Checkpoints
+}

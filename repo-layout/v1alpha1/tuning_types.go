@@ -30,6 +30,63 @@ type TuningSpec struct {
 	// training configuration: KAITO's sections below training_config, Axolotl's
 	// own keys below axolotl. Empty: the defaults of the method.
 	Config string `json:"config,omitempty"`
+	// Checkpoints is what a run keeps on a volume, so that the next pod goes on
+	// after one was lost. Neither where they are nor how many there are makes
+	// another run.
+	Checkpoints *Checkpoints `json:"checkpoints,omitempty"`
+	// Timeout is how long the run may take from when its nodes are there, such as
+	// 12h, at least 1m. When it is over the pod is stopped after a checkpoint and
+	// the nodes are given back. Absent: no limit. A run under way takes a new one.
+	// +kubebuilder:validation:Type=string
+	// +kubebuilder:validation:Pattern=`^([0-9]+(\.[0-9]+)?(ms|s|m|h))+$`
+	// +kubebuilder:validation:XValidation:rule="duration(self) >= duration('1m')",message="timeout: at least 1m"
+	Timeout *metav1.Duration `json:"timeout,omitempty"`
+	// Retries is how many pods may fail before the run has failed. An evicted pod,
+	// or one whose spot node was taken away, is none of them. Absent: 6.
+	// +kubebuilder:validation:Minimum=0
+	// +kubebuilder:validation:Maximum=20
+	Retries *int32 `json:"retries,omitempty"`
+}
+
+// Retention says how long the volume of a run is kept.
+//
+// +kubebuilder:validation:Enum=UntilDeleted;UntilPublished;Always
+type Retention string
+
+// Values of Retention.
+const (
+	RetainUntilDeleted   Retention = "UntilDeleted"   // with the Workspace; longer where nothing was published
+	RetainUntilPublished Retention = "UntilPublished" // it goes as soon as the adapter is where it belongs
+	RetainAlways         Retention = "Always"         // nobody but a person deletes it
+)
+
+// Checkpoints is the volume that a run works on: checkpoints, the prepared data
+// and the downloaded model.
+type Checkpoints struct {
+	// StorageClass of the volume. One that nodes of every zone can mount lets a
+	// run go on in another zone. Empty: the controller's (--storage-class), else the
+	// cluster's default. A volume that is there keeps its class.
+	// +kubebuilder:validation:MaxLength=253
+	StorageClass string `json:"storageClass,omitempty"`
+	// Size of the volume, such as 256Gi. Empty: room for the model and the
+	// checkpoints. A volume that is there can only grow.
+	// +kubebuilder:validation:Pattern=`^[0-9]+(Gi|Ti)$`
+	Size string `json:"size,omitempty"`
+	// SaveSteps is the number of steps of the optimizer between two checkpoints,
+	// and so what a lost pod may lose. 0 or absent: four checkpoints in each pass
+	// over the data.
+	// +kubebuilder:validation:Minimum=0
+	// +kubebuilder:validation:Maximum=1000000
+	SaveSteps int32 `json:"saveSteps,omitempty"`
+	// Keep is how many checkpoints are kept, the newest. 0 or absent: 2.
+	// +kubebuilder:validation:Minimum=0
+	// +kubebuilder:validation:Maximum=100
+	Keep int32 `json:"keep,omitempty"`
+	// Retain says how long the volume is kept: UntilDeleted (the default): it goes
+	// with the Workspace, and stays where the run has published nothing;
+	// UntilPublished: it goes when the adapter is where it belongs; Always: it is
+	// never deleted.
+	Retain Retention `json:"retain,omitempty"`
 }
 
 // DataSource is where training data comes from.

@@ -45,6 +45,7 @@ type WorkspaceList struct {
 // WorkspaceSpec is what Git says of a Workspace.
 //
 // +kubebuilder:validation:XValidation:rule="has(self.inference) != has(self.tuning)",message="exactly one of spec.inference and spec.tuning is required: a Workspace either serves a model or tunes one"
+// +kubebuilder:validation:XValidation:rule="!has(self.queue) || has(self.tuning)",message="queue is for tuning runs: a service is not queued"
 // +kubebuilder:validation:XValidation:rule="has(self.inference) == has(oldSelf.inference)",message="a Workspace cannot turn from inference into tuning or back: give the new task a Workspace of its own"
 type WorkspaceSpec struct {
 	// Resource says which GPU nodes the task runs on.
@@ -57,6 +58,11 @@ type WorkspaceSpec struct {
 	Runtime *RuntimeSpec `json:"runtime,omitempty"`
 	// Budget refuses what would cost more.
 	Budget *Budget `json:"budget,omitempty"`
+	// Queue names a LocalQueue of Kueue, of the same namespace, that a tuning run
+	// waits in: no node is bought before Kueue admits it, and the nodes are given
+	// back when it takes the run out again. Another queue makes no other run.
+	// +kubebuilder:validation:MaxLength=63
+	Queue string `json:"queue,omitempty"`
 	// Patches are Kustomize patches over the rendered children. They may not
 	// change identity (apiVersion, kind, name, namespace, owner references, our
 	// labels), add objects, or ask for host access.

@@ -284,6 +284,20 @@ var cases = map[string]struct {
 		base:   tuning, set: `spec: {tuning: {input: {format: {type: Chat, prompt: "{instruction}"}}}}`,
 		want: "prompt belongs to type Instruction",
 	},
+	"TimeoutOfSeconds": {
+		reason: "A run loads its model for longer than that.",
+		base:   tuning, set: `spec: {tuning: {timeout: 30s}}`,
+		want: "timeout: at least 1m",
+	},
+	"QueuedRun": {
+		reason: "A run may wait in a queue, within limits of its own.",
+		base:   tuning, set: `spec: {queue: team-a, tuning: {timeout: 12h, retries: 0, checkpoints: {size: 64Gi, keep: 3}}}`,
+	},
+	"QueuedService": {
+		reason: "A service has no end at which its quota comes back.",
+		base:   serving, set: `spec: {queue: team-a}`,
+		want: "queue is for tuning runs: a service is not queued",
+	},
 	"ExistingSelects": {
 		reason: "Nodes that exist are found by their labels.",
 		base:   pool, set: `spec: {provider: existing, nodeLabels: {a: b}}`,
