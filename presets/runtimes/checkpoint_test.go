@@ -3,19 +3,22 @@
 package runtimes
 
 import (
+	"bufio"
+	"errors"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"strings"
+	"syscall"
 	"testing"
 
 	batchv1 "k8s.io/api/batch/v1"
 	"sigs.k8s.io/yaml"
 )
 
-// TestIncompleteCheckpoint runs what the container of the trainer runs before
-// the trainer: a checkpoint that was cut short goes, and nothing else does.
-func TestIncompleteCheckpoint(t *testing.T) {
+// trainerScript is the command of the container of the trainer.
+func trainerScript(t *testing.T) []string {
+	t.Helper()
 	text, err := files.ReadFile("axolotl/0.19.0/job.yaml")
 	if err != nil {
 		t.Fatal(err)
@@ -28,6 +31,13 @@ func TestIncompleteCheckpoint(t *testing.T) {
 	if _, err := exec.LookPath(args[0]); err != nil {
 		t.Skip("there is no shell here")
 	}
+	return args
+}
+
+// TestIncompleteCheckpoint runs what the container of the trainer runs before
+// the trainer: a checkpoint that was cut short goes, and nothing else does.
+func TestIncompleteCheckpoint(t *testing.T) {
+	args := trainerScript(t)
 	out, programs := t.TempDir(), t.TempDir()
 	for name, content := range map[string]string{
 		"checkpoint-10/trainer_state.json": "{}", "checkpoint-20/trainer_state.json": "", "checkpoint-30/optimizer.pt": "x", "adapter_config.json": "{}",
@@ -52,5 +62,72 @@ func TestIncompleteCheckpoint(t *testing.T) {
 	left, err := filepath.Glob(filepath.Join(out, "*"))
 	if err != nil || len(left) != 2 || filepath.Base(left[1]) != "checkpoint-10" {
 		t.Errorf("left are %v, %v", left, err)
+	}
+}
+
+// fakeTrainer does what Axolotl does when it finds the file: it takes the file
+// away and writes a checkpoint, trainer_state.json last; and it goes on training.
+const fakeTrainer = `#!/bin/sh
+echo training
+while :; do
+  if [ -e "$RUN_OUTPUT/save-now" ]; then
+    rm "$RUN_OUTPUT/save-now"
+    sleep 1
+    mkdir "$RUN_OUTPUT/checkpoint-40"
+    echo weights > "$RUN_OUTPUT/checkpoint-40/adapter_model.safetensors"
+    echo {} > "$RUN_OUTPUT/checkpoint-40/trainer_state.json"
+  fi
+  sleep 0.1
+done
+`
+
+// TestToldToGo sends what the kubelet sends an evicted pod: the run saves first,
+// and its end is no success.
+func TestToldToGo(t *testing.T) {
+	args := trainerScript(t)
+	out, programs := t.TempDir(), t.TempDir()
+	if err := os.WriteFile(filepath.Join(programs, "axolotl"), []byte(fakeTrainer), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	cmd := exec.CommandContext(t.Context(), args[0], args[1:]...)
+	cmd.Env = []string{"RUN_OUTPUT=" + out, "PATH=" + programs + ":" + os.Getenv("PATH")}
+	said, err := cmd.StdoutPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	lines := bufio.NewScanner(said)
+	for lines.Scan() && lines.Text() != "training" {
+	}
+	if err := cmd.Process.Signal(syscall.SIGTERM); err != nil {
+		t.Fatal(err)
+	}
+	var last string
+	for lines.Scan() {
+		last = lines.Text()
+	}
+	var ended *exec.ExitError
+	if err := cmd.Wait(); !errors.As(err, &ended) || ended.ExitCode() != 143 {
+		t.Errorf("it ended with %v, want exit code 143", err)
+	}
+	if want := "checkpoint-40 is saved: the next pod goes on from it"; !strings.Contains(last, want) {
+		t.Errorf("the last line is %q, want %q", last, want)
+	}
+}
+
+// TestTrainerFails: the container fails as its trainer does.
+func TestTrainerFails(t *testing.T) {
+	args := trainerScript(t)
+	programs := t.TempDir()
+	if err := os.WriteFile(filepath.Join(programs, "axolotl"), []byte("#!/bin/sh\nexit 3\n"), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	cmd := exec.CommandContext(t.Context(), args[0], args[1:]...)
+	cmd.Env = []string{"RUN_OUTPUT=" + t.TempDir(), "PATH=" + programs + ":" + os.Getenv("PATH")}
+	var ended *exec.ExitError
+	if err := cmd.Run(); !errors.As(err, &ended) || ended.ExitCode() != 3 {
+		t.Errorf("it ended with %v, want exit code 3", err)
 	}
 }
