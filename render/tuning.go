@@ -3,6 +3,7 @@
 package render
 
 import (
+	"cmp"
 	"fmt"
 	"path"
 	"strings"
@@ -10,6 +11,7 @@ import (
 	"sigs.k8s.io/yaml"
 
 	"github.com/espalier-dev/espalier/presets/runtimes"
+	"github.com/espalier-dev/espalier/render/check"
 	"github.com/espalier-dev/espalier/repo-layout/v1alpha1"
 
 	repolayout "github.com/espalier-dev/espalier/repo-layout"
@@ -38,7 +40,7 @@ func (j job) tuning(l *layer) error {
 	train["env"] = append(j.token(t.AccessSecret), object{"name": "RUN_OUTPUT", "value": j.outputFolder()})
 	volumes := []any{
 		object{"name": "config", "configMap": object{"name": j.name + "-config"}},
-		object{"name": "work", "persistentVolumeClaim": object{"claimName": j.name + "-work"}},
+		object{"name": "work", "persistentVolumeClaim": object{"claimName": repolayout.WorkClaimName(j.name)}},
 	}
 	data, volume, err := j.input()
 	if err != nil {
@@ -70,38 +72,44 @@ func (j job) tuning(l *layer) error {
 
 // run is the patch of the Job.
 func (j job) run(pod object) patch {
-	return patch{kind: "Job", name: "workspace-run", body: object{
-		"metadata": object{"name": repolayout.RunName(j.name, j.digest)},
-		"spec": object{
-			"suspend": j.spec.Suspend,
-			"template": object{
-				"metadata": object{"annotations": object{repolayout.AnnotationInputDigest: j.digest}},
-				"spec":     pod,
-			},
+	spec := object{
+		"suspend": j.spec.Suspend,
+		"template": object{
+			"metadata": object{"annotations": object{repolayout.AnnotationInputDigest: j.digest}},
+			"spec":     pod,
 		},
+	}
+	if d := j.spec.Tuning.Timeout; d != nil {
+		spec["activeDeadlineSeconds"] = int64(d.Seconds())
+	}
+	if n := j.spec.Tuning.Retries; n != nil {
+		spec["backoffLimit"] = *n
+	}
+	meta := object{"name": repolayout.RunName(j.name, j.digest)}
+	if j.spec.Queue != "" {
+		// Kueue lets it go when there is quota; the nodes are bought then.
+		meta["labels"] = object{repolayout.LabelQueue: j.spec.Queue}
+		spec["suspend"] = true
+	}
+	return patch{kind: "Job", name: "workspace-run", body: object{
+		"metadata": meta, "spec": spec,
 	}, operations: []object{j.tolerate()}}
 }
 
 // work is the patch of the claim for checkpoints.
 func (j job) work() patch {
-	spec := object{"resources": object{"requests": object{
-		"storage": fmt.Sprintf("%dGi", workGiB(j.Assessment.Preset.Model.WeightBytes)),
-	}}}
-	if c := j.Options.StorageClass; c != "" {
+	kept := j.spec.Tuning.Kept()
+	size := kept.Size
+	if size == "" {
+		size = fmt.Sprintf("%dGi", check.WorkGiB(j.Assessment.Preset.Model.WeightBytes))
+	}
+	spec := object{"resources": object{"requests": object{"storage": size}}}
+	if c := cmp.Or(kept.StorageClass, j.Options.StorageClass); c != "" {
 		spec["storageClassName"] = c
 	}
 	return patch{kind: "PersistentVolumeClaim", name: "workspace-work", body: object{
-		"metadata": object{"name": j.name + "-work"}, "spec": spec,
+		"metadata": object{"name": repolayout.WorkClaimName(j.name)}, "spec": spec,
 	}}
-}
-
-// workGiB is the size of the claim: the base model as downloaded, and 20 GiB
-// for prepared data and checkpoints, in steps of 32 GiB: a claim cannot shrink,
-// and a corrected size in the catalogue should change none.
-func workGiB(weightBytes int64) int64 {
-	const step = 32 << 30
-	need := weightBytes + weightBytes/5 + 20<<30
-	return (need + step - 1) / step * 32
 }
 
 // input is the patch of the container that fetches the data, and the volume
@@ -190,6 +198,7 @@ func (j job) axolotl() (string, error) {
 	for name, value := range a.Training.Axolotl {
 		config[name] = value
 	}
+	j.saves(config)
 	text, err := yaml.Marshal(config)
 	if err == nil {
 		err = valid(a.Runtime.Schema(), text)
@@ -198,6 +207,23 @@ func (j job) axolotl() (string, error) {
 		return "", fmt.Errorf("writing axolotl.yaml: %w", err)
 	}
 	return string(text), nil
+}
+
+// saveNow is the file in the output folder that asks Axolotl for a checkpoint
+// after the step it is in; the base's script writes it when the pod is told to go.
+const saveNow = "save-now"
+
+// saves says how often a checkpoint is written and how many are kept.
+func (j job) saves(config map[string]any) {
+	config["dynamic_checkpoint"] = object{"enabled": true, "check_interval": 1, "trigger_file_path": saveNow}
+	kept := j.spec.Tuning.Kept()
+	if kept.SaveSteps > 0 {
+		delete(config, "saves_per_epoch")
+		config["save_steps"] = kept.SaveSteps
+	}
+	if kept.Keep > 0 {
+		config["save_total_limit"] = kept.Keep
+	}
 }
 
 // valid holds the file as written to the trainer's own schema, where this

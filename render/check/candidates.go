@@ -79,6 +79,7 @@ func (c *checker) candidates() {
 		return
 	}
 	c.sameNodes(usable[0], field)
+	c.sameGPUs(usable[0], field)
 	for _, candidate := range c.out.Candidates {
 		for n := range candidate.Findings {
 			candidate.Findings[n].Severity = finding.Warning
@@ -126,6 +127,7 @@ func (c *checker) candidate(candidate v1alpha1.Candidate, field string) Candidat
 	}
 	c.count(out, add)
 	c.autoscale(out, field, add)
+	c.mountable(out.Candidate, field, add)
 	c.cacheModes(out, add)
 	if c.workspace.Spec.Resource.NodePool == "" {
 		out.Price = price.AtMost(instance, c.facts.Region, out.Nodes, out.Priority)

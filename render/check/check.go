@@ -44,14 +44,18 @@ const (
 	ModelInCatalogue      = "ModelInCatalogue"      // warning: a lock file for a model that needs none
 	LockInvalid           = "LockInvalid"           // the lock file is none, or of another model
 	ModelGated            = "ModelGated"
-	CacheTooSmall         = "CacheTooSmall" // a volume that has no room for the weights
-	CacheShared           = "CacheShared"   // a claim that pods on several nodes cannot write; a warning where its modes are not known
-	RemoteCode            = "RemoteCode"    // warning: code of the model repository runs; an error where it is not pinned
+	CacheTooSmall         = "CacheTooSmall"       // a volume that has no room for the weights
+	CheckpointsTooSmall   = "CheckpointsTooSmall" // a volume that has no room for the run
+	ZoneLocked            = "ZoneLocked"          // checkpoints that nodes of other zones cannot mount; a warning while they are not there
+	ZoneUnknown           = "ZoneUnknown"         // warning: nobody here knows whether they can
+	CacheShared           = "CacheShared"         // a claim that pods on several nodes cannot write; a warning where its modes are not known
+	RemoteCode            = "RemoteCode"          // warning: code of the model repository runs; an error where it is not pinned
 	ConfigInvalid         = settings.ConfigInvalid
 	ConfigIgnored         = settings.ConfigIgnored // warning
 	InputMissing          = finding.InputMissing   // something the spec names is not there
 	InputInvalid          = "InputInvalid"
 	NameTaken             = "NameTaken"            // an adapter with the name of the model
+	QueueGPUs             = "QueueGPUs"            // warning: a candidate with other GPUs than the run is queued for
 	NodesDiffer           = "NodesDiffer"          // warning: a candidate that needs another number of nodes
 	NodesIdle             = "NodesIdle"            // warning: more nodes than the task uses
 	AutoscaleUnsupported  = "AutoscaleUnsupported" // copies that no autoscaler can count
@@ -70,6 +74,12 @@ type Facts struct {
 	// ClaimModes are the access modes of the claim that keeps the weights; nil:
 	// not known.
 	ClaimModes []string
+	// StorageClass is the installation's for claims that name none; "": the
+	// cluster's default.
+	StorageClass string
+	// ClaimZones are the zones whose nodes can mount the checkpoints that are
+	// there, "" standing for nodes without a zone; nil: all, or nothing is there.
+	ClaimZones []string
 	// Pool is the spec of the GPUNodePool that spec.resource.nodePool names;
 	// nil: none, or missing.
 	Pool *v1alpha1.GPUNodePoolSpec
@@ -184,7 +194,9 @@ func Workspace(w *v1alpha1.Workspace, f Facts, pos repolayout.Position) Assessme
 		c.cacheSize()
 		c.adapters()
 		c.data()
+		c.checkpoints()
 		c.candidates()
+		c.zones()
 	}
 	for i := range c.out.Candidates {
 		c.out.Findings = append(c.out.Findings, c.out.Candidates[i].Findings...)

@@ -49,6 +49,14 @@ func candidates(list ...v1alpha1.Candidate) func(*v1alpha1.Workspace) {
 	}
 }
 
+// zoned gives a run nodes in certain zones, and its volume a class.
+func zoned(class string, zones ...string) func(*v1alpha1.Workspace) {
+	return func(w *v1alpha1.Workspace) {
+		w.Spec.Resource = v1alpha1.ResourceSpec{Candidates: []v1alpha1.Candidate{{InstanceType: "Standard_NC4as_T4_v3", Zones: zones}}}
+		w.Spec.Tuning.Checkpoints = &v1alpha1.Checkpoints{StorageClass: class}
+	}
+}
+
 func budget(usd string) func(*v1alpha1.Workspace) {
 	return func(w *v1alpha1.Workspace) { w.Spec.Budget = &v1alpha1.Budget{MaxUSDPerHour: usd} }
 }
@@ -211,6 +219,33 @@ func TestWorkspace(t *testing.T) {
 				w.Spec.Tuning.Input.Format = &v1alpha1.DataFormat{Type: v1alpha1.RowsText}
 			}), facts: check.Facts{ConfigMaps: map[string]map[string]string{"c": {"training_config.yaml": "training_config: {DatasetConfig: {messages_column: m}}"}}},
 			refused: true, findings: []string{"error ConfigInvalid"}, says: []string{"keep one of them"},
+		},
+		"NodesInTwoZones": {
+			reason: "nodes of the other zone cannot mount a disk", workspace: tuning("", zoned("managed-csi", "1", "2")),
+			findings: []string{"warning ZoneLocked"}, says: []string{"zones 1, 2", "Kubernetes 1.29"},
+		},
+		"NodesInOneZone":   {reason: "nothing can be elsewhere", workspace: tuning("", zoned("managed-csi", "1"))},
+		"ZoneRedundant":    {reason: "every zone will do", workspace: tuning("", zoned("managed-csi-premium-zrs", "1", "2"))},
+		"Share":            {reason: "every zone will do", workspace: tuning("", zoned("azurefile-csi-premium", "1", "2"))},
+		"ClassByItsName":   {reason: "the name says what it is", workspace: tuning("", zoned("fast-lrs", "1", "2")), findings: []string{"warning ZoneLocked"}, says: []string{"by its name"}},
+		"ClassUnknown":     {reason: "nothing is pretended of a class that nobody here knows", workspace: tuning("", zoned("fast", "1", "2")), findings: []string{"warning ZoneUnknown"}, says: []string{"not known here"}},
+		"ClassOfCluster":   {reason: "nor of the default", workspace: tuning("", zoned("", "1", "2")), findings: []string{"warning ZoneUnknown"}, says: []string{"default"}},
+		"ClassOfOperator":  {reason: "the controller's own class counts", workspace: tuning("", zoned("", "1", "2")), facts: check.Facts{StorageClass: "azurefile-csi"}},
+		"VolumeElsewhere":  {reason: "the nodes would be paid and the pod never placed", workspace: tuning("", zoned("", "1")), facts: check.Facts{ClaimZones: []string{"2"}}, refused: true, findings: []string{"error ZoneLocked"}, says: []string{"kubectl delete pvc -n n w-work"}},
+		"VolumeInOneOfTwo": {reason: "the controller buys them there", workspace: tuning("", zoned("managed-csi", "1", "2")), facts: check.Facts{ClaimZones: []string{"2"}}},
+		"VolumeTooSmall": {
+			reason: "the model alone is larger", workspace: tuning("Standard_NC4as_T4_v3", func(w *v1alpha1.Workspace) { w.Spec.Tuning.Checkpoints = &v1alpha1.Checkpoints{Size: "16Gi"} }), refused: true,
+			findings: []string{"error CheckpointsTooSmall"}, says: []string{"want 32Gi or more"},
+		},
+		"SavesTwice": {
+			reason: "which of two would win is nothing to guess", workspace: tuning("Standard_NC4as_T4_v3", func(w *v1alpha1.Workspace) {
+				w.Spec.Tuning.Config, w.Spec.Tuning.Checkpoints = "c", &v1alpha1.Checkpoints{SaveSteps: 5, Keep: 3}
+			}), facts: check.Facts{ConfigMaps: map[string]map[string]string{"c": {"training_config.yaml": "axolotl: {saves_per_epoch: 1, save_total_limit: 2}"}}},
+			refused: true, findings: []string{"error ConfigInvalid", "error ConfigInvalid"}, says: []string{"saves_per_epoch too", "save_total_limit too"},
+		},
+		"QueuedForOneNumber": {
+			reason: "Kueue has admitted one number of GPUs", workspace: tuning("", candidates(v1alpha1.Candidate{InstanceType: "Standard_NC4as_T4_v3"}, v1alpha1.Candidate{InstanceType: "Standard_NC64as_T4_v3"}),
+				func(w *v1alpha1.Workspace) { w.Spec.Queue = "q" }), findings: []string{"warning QueueGPUs"}, says: []string{"waits in queue q for the GPUs of Standard_NC4as_T4_v3 (1)", "takes 4"},
 		},
 		"TuningOnTwoNodes": {
 			reason: "a run takes one node", workspace: tuning("Standard_NC4as_T4_v3", func(w *v1alpha1.Workspace) { w.Spec.Resource.Count = 2 }), refused: true,

@@ -15,13 +15,14 @@ import (
 
 // Digest identifies what a Workspace asks to be run: its task, runtime and
 // patches, and the content of the ConfigMaps it names. Where it runs (resource), how often
-// (replicas, autoscale), for how much (budget), whether just now (suspend), from which
-// registry (runtime.mirror) and with whose credentials are no part of it: moving a finished tuning run to another size,
+// (replicas, autoscale), in which queue, for how much (budget), whether just now (suspend), from which
+// registry (runtime.mirror), with whose credentials, what is kept on the way and for how long
+// it may go on (checkpoints, timeout, retries) are no part of it: moving a finished tuning run to another size,
 // as substitutions do to a whole fleet, repeats nothing.
 func Digest(w *v1alpha1.Workspace, configMaps map[string]map[string]string) string {
 	spec := w.Spec.DeepCopy()
 	spec.Resource = v1alpha1.ResourceSpec{}
-	spec.Budget, spec.Suspend = nil, false
+	spec.Budget, spec.Queue, spec.Suspend = nil, "", false
 	if r := spec.Runtime; r != nil {
 		if r.Mirror = ""; *r == (v1alpha1.RuntimeSpec{}) {
 			spec.Runtime = nil
@@ -39,6 +40,7 @@ func Digest(w *v1alpha1.Workspace, configMaps map[string]map[string]string) stri
 	if spec.Tuning != nil {
 		spec.Tuning.Input.PullSecrets = nil
 		spec.Tuning.Output.PushSecret = ""
+		spec.Tuning.Checkpoints, spec.Tuning.Timeout, spec.Tuning.Retries = nil, nil, nil
 	}
 	// The name of the ConfigMap says nothing that its content does not: a
 	// generator's suffix may change with the version of Kustomize.

@@ -55,7 +55,7 @@ var axolotlKeys = map[string]reader{
 	"logging_steps":    whole("logging_steps", 1, 100000),
 	"save_steps":       (*training).saveSteps,
 	"saves_per_epoch":  (*training).savesPerEpoch,
-	"save_total_limit": whole("save_total_limit", 1, 100),
+	"save_total_limit": (*training).saveLimit,
 	"val_set_size":     number("val_set_size", 0, 0.99),
 	"eval_batch_size":  whole("eval_batch_size", 1, 1024),
 	"evals_per_epoch":  whole("evals_per_epoch", 1, 1000),

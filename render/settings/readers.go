@@ -136,7 +136,13 @@ func (t *training) warmupRatio(s section, key string) {
 func (t *training) saveSteps(s section, key string) {
 	if n, ok := s.whole(key, 1, 1e6); ok {
 		delete(t.Axolotl, "saves_per_epoch")
-		t.Axolotl["save_steps"] = n
+		t.Axolotl["save_steps"], t.Saves = n, key
+	}
+}
+
+func (t *training) saveLimit(s section, key string) {
+	if n, ok := s.whole(key, 1, 100); ok {
+		t.Axolotl[key], t.Keeps = n, key
 	}
 }
 
@@ -147,7 +153,7 @@ func (t *training) savesPerEpoch(s section, key string) {
 	case steps:
 		s.refuse(key, "save_steps says it too: give one of them")
 	default:
-		t.Axolotl[key] = n
+		t.Axolotl[key], t.Saves = n, key
 	}
 }
 

@@ -28,6 +28,9 @@ type Training struct {
 	NoCheckpointing, SingleQuantization bool
 	// Format is what a row of the data is said to be; nil: nothing was said.
 	Format *v1alpha1.DataFormat
+	// Saves and Keeps are the keys of the configuration that say how often a
+	// checkpoint is written and how many are kept; "": none does.
+	Saves, Keeps string
 	// Axolotl are further settings by Axolotl's names.
 	Axolotl map[string]any
 }
@@ -122,7 +125,7 @@ var sections = map[string]map[string]reader{
 		"seed":                        whole("seed", 0, math.MaxInt32),
 		"logging_steps":               whole("logging_steps", 1, 100000),
 		"save_steps":                  (*training).saveSteps,
-		"save_total_limit":            whole("save_total_limit", 1, 100),
+		"save_total_limit":            (*training).saveLimit,
 		"max_seq_length":              (*training).length,
 		"max_length":                  (*training).length,
 		"packing":                     yes("sample_packing"),
