@@ -56,7 +56,7 @@ func Permitted(a netip.Addr) error {
 	default:
 		return nil
 	}
-	return refused("%s is %s: training data must not come from there", a, what)
+	return refused("%s is %s: nothing that a repository names is read from there", a, what)
 }
 
 // newClient returns a client that checks each address as it connects, after
@@ -64,6 +64,37 @@ func Permitted(a netip.Addr) error {
 // The address of a proxy from the environment is checked alike; what the proxy
 // itself resolves is the proxy's to refuse, except literal addresses.
 func newClient(permit func(netip.Addr) error) *http.Client {
+	return &http.Client{
+		Transport: newTransport(permit),
+		CheckRedirect: func(req *http.Request, via []*http.Request) error {
+			if len(via) >= maxRedirects {
+				return refused("more than %d redirects", maxRedirects)
+			}
+			if via[len(via)-1].URL.Scheme == "https" && req.URL.Scheme != "https" {
+				return refused("the server redirects from https to %s", req.URL.Scheme)
+			}
+			return permitHost(req.URL, permit)
+		},
+	}
+}
+
+// Transport is for other clients of addresses that a repository names: it reaches
+// none that is not Permitted.
+func Transport() http.RoundTripper { return permitted{newTransport(Permitted)} }
+
+// permitted checks hosts that are written as addresses, which a proxy would be
+// asked for.
+type permitted struct{ under http.RoundTripper }
+
+// RoundTrip implements http.RoundTripper.
+func (p permitted) RoundTrip(r *http.Request) (*http.Response, error) {
+	if err := permitHost(r.URL, Permitted); err != nil {
+		return nil, err
+	}
+	return p.under.RoundTrip(r)
+}
+
+func newTransport(permit func(netip.Addr) error) *http.Transport {
 	dialer := &net.Dialer{
 		Timeout:   30 * time.Second,
 		KeepAlive: 30 * time.Second,
@@ -75,26 +106,15 @@ func newClient(permit func(netip.Addr) error) *http.Client {
 			return permit(ap.Addr())
 		},
 	}
-	return &http.Client{
-		Transport: &http.Transport{
-			Proxy:                 http.ProxyFromEnvironment,
-			DialContext:           dialer.DialContext,
-			ForceAttemptHTTP2:     true,
-			TLSHandshakeTimeout:   15 * time.Second,
-			ResponseHeaderTimeout: time.Minute,
-			IdleConnTimeout:       time.Minute,
-			// A range of compressed bytes is not a range of the file.
-			DisableCompression: true,
-		},
-		CheckRedirect: func(req *http.Request, via []*http.Request) error {
-			if len(via) >= maxRedirects {
-				return refused("more than %d redirects", maxRedirects)
-			}
-			if via[len(via)-1].URL.Scheme == "https" && req.URL.Scheme != "https" {
-				return refused("the server redirects from https to %s", req.URL.Scheme)
-			}
-			return permitHost(req.URL, permit)
-		},
+	return &http.Transport{
+		Proxy:                 http.ProxyFromEnvironment,
+		DialContext:           dialer.DialContext,
+		ForceAttemptHTTP2:     true,
+		TLSHandshakeTimeout:   15 * time.Second,
+		ResponseHeaderTimeout: time.Minute,
+		IdleConnTimeout:       time.Minute,
+		// A range of compressed bytes is not a range of the file.
+		DisableCompression: true,
 	}
 }
 
