@@ -21,8 +21,10 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/log/zap"
 	"sigs.k8s.io/controller-runtime/pkg/metrics/server"
 
+	"github.com/espalier-dev/espalier/cmd/espalier/data"
 	"github.com/espalier-dev/espalier/reconciler/hook"
 	"github.com/espalier-dev/espalier/reconciler/nodepool"
+	"github.com/espalier-dev/espalier/reconciler/registry"
 	"github.com/espalier-dev/espalier/reconciler/reposync"
 	"github.com/espalier-dev/espalier/reconciler/source"
 	"github.com/espalier-dev/espalier/reconciler/workspace"
@@ -135,10 +137,14 @@ func addControllers(ctx context.Context, mgr ctrl.Manager, o controllerOptions) 
 	if err := addHook(mgr, hook.Server{Addr: o.HookAddr, Path: "/hook", Wake: syncs.LookNow}); err != nil {
 		return err
 	}
-	workspaces := workspace.New(workspace.Deps{
+	deps := workspace.Deps{
 		Client: mgr.GetClient(), Reader: mgr.GetAPIReader(), Events: mgr.GetEventRecorder("workspace"),
 		Render: o.render(), Region: o.Region, StartLimit: o.StartLimit, Clock: time.Now,
-	})
+	}
+	if o.AskRegistries {
+		deps.Registry = registry.Client{Transport: data.Transport()}
+	}
+	workspaces := workspace.New(deps)
 	if err := workspaces.SetupWithManager(ctx, mgr); err != nil {
 		return fmt.Errorf("setting up the Workspace controller: %w", err)
 	}

@@ -40,6 +40,7 @@ type controllerOptions struct {
 	PoolPollInterval time.Duration
 	StartLimit       time.Duration
 	Review           reviewOptions
+	AskRegistries    bool
 
 	Azure     aks.Options
 	Karpenter karpenter.Options
@@ -69,6 +70,8 @@ func (o *controllerOptions) BindFlags(fs *pflag.FlagSet) {
 	fs.DurationVar(&o.StartLimit, "start-limit", 30*time.Minute, "How long nodes bought for a Workspace may wait for work that does not start before it is stopped and they are given back; 0 waits for ever")
 
 	o.Review.BindFlags(fs)
+	fs.BoolVar(&o.AskRegistries, "ask-registries", true, "Ask the registry of a tuning run's output, before a node is requested, whether the adapter of the same inputs is published already")
+
 	o.Azure.BindFlags(fs)
 	o.Karpenter.BindFlags(fs)
 }

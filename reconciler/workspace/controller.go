@@ -13,6 +13,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"sync"
 	"time"
 
 	appsv1 "k8s.io/api/apps/v1"
@@ -54,11 +55,18 @@ type Deps struct {
 	// StartLimit is how long nodes bought for a Workspace may wait for work that
 	// does not start before they are given back; 0: for ever.
 	StartLimit time.Duration
-	Clock      func() time.Time
+	// Registry is asked whether an adapter is published already; nil: nobody is.
+	Registry Registry
+	Clock    func() time.Time
 }
 
 // Reconciler reconciles Workspaces.
-type Reconciler struct{ Deps }
+type Reconciler struct {
+	Deps
+	// answered is the digest of the inputs that the registry has answered for, by
+	// the UID of the Workspace. It only saves questions.
+	answered sync.Map
+}
 
 // New returns a Reconciler.
 func New(d Deps) *Reconciler { return &Reconciler{Deps: d} }
@@ -101,6 +109,9 @@ func (r *Reconciler) SetupWithManager(ctx context.Context, mgr ctrl.Manager) err
 // +kubebuilder:rbac:groups="",resources=services;persistentvolumeclaims;configmaps,verbs=get;list;watch;create;update;patch;delete
 // +kubebuilder:rbac:groups="",resources=secrets,verbs=get;list;watch
 // +kubebuilder:rbac:groups="",resources=pods,verbs=get;list
+// +kubebuilder:rbac:groups="",resources=persistentvolumes,verbs=get
+// +kubebuilder:rbac:groups=kueue.x-k8s.io,resources=localqueues,verbs=get
+// +kubebuilder:rbac:groups=kueue.x-k8s.io,resources=workloads,verbs=get;list
 
 // Reconcile makes one pass over a Workspace.
 func (r *Reconciler) Reconcile(ctx context.Context, req ctrl.Request) (ctrl.Result, error) {
@@ -135,16 +146,18 @@ func (r *Reconciler) Reconcile(ctx context.Context, req ctrl.Request) (ctrl.Resu
 // run goes through the steps and stops at the first that errs.
 func (r *Reconciler) run(ctx context.Context, p *pass) error {
 	for _, step := range []func(context.Context, *pass) error{
-		r.children, // read what is there
-		r.inputs,   // read the ConfigMaps, see that the Secrets are there
-		r.size,     // refuse what cannot fit, cannot be had or is over budget
-		r.render,   // Kustomize into objects; no cluster access
-		r.keep,     // pods that run for the same inputs stay as they are
-		r.resume,   // leave alone what did not start, until something changes
-		r.provide,  // ask for the GPU nodes
-		r.work,     // start the Job or Deployment once the GPUs can be used
-		r.observe,  // read back how far it is
-		r.release,  // a finished run gives its nodes back
+		r.children,  // read what is there
+		r.inputs,    // read the ConfigMaps, see that the Secrets are there
+		r.size,      // refuse what cannot fit, cannot be had or is over budget
+		r.render,    // Kustomize into objects; no cluster access
+		r.keep,      // pods that run for the same inputs stay as they are
+		r.resume,    // leave alone what did not start, until something changes
+		r.published, // run nothing whose adapter the registry holds
+		r.enqueue,   // let a queue decide when the nodes are bought
+		r.provide,   // ask for the GPU nodes
+		r.work,      // start the Job or Deployment once the GPUs can be used
+		r.observe,   // read back how far it is
+		r.release,   // a finished run gives its nodes back
 	} {
 		if err := step(ctx, p); err != nil {
 			return err

@@ -53,6 +53,7 @@ func (r *Reconciler) finalize(ctx context.Context, ws *v1alpha1.Workspace) error
 		}
 	}
 	before := ws.DeepCopy()
+	r.answered.Delete(ws.UID)
 	controllerutil.RemoveFinalizer(ws, repolayout.Finalizer)
 	if err := r.Client.Patch(ctx, ws, client.MergeFrom(before)); client.IgnoreNotFound(err) != nil {
 		return fmt.Errorf("removing the finalizer of Workspace %s/%s: %w", ws.Namespace, ws.Name, err)
@@ -91,6 +92,9 @@ func (r *Reconciler) removeClaims(ctx context.Context, p *pass) (string, error) 
 	err := r.Reader.List(ctx, claims, client.InNamespace(p.ws.Namespace), client.MatchingLabels{repolayout.LabelWorkspace: p.ws.Name})
 	if err != nil {
 		return "", fmt.Errorf("listing the claims of Workspace %s/%s: %w", p.ws.Namespace, p.ws.Name, err)
+	}
+	if p.ws.Spec.Tuning.Kept().Retain == v1alpha1.RetainAlways {
+		return "", nil
 	}
 	started := p.ws.Status.Tuning != nil
 	if started && !condition.Is(p.ws, v1alpha1.ConditionTuningSucceeded) {

@@ -140,6 +140,9 @@ func (r *Reconciler) claims(ctx context.Context, p *pass) error {
 	if t == nil {
 		return nil
 	}
+	if err := r.checkpoints(ctx, p); err != nil {
+		return err
+	}
 	for _, name := range []string{t.Input.Claim, t.Output.Claim} {
 		claim := &metav1.PartialObjectMetadata{}
 		claim.SetGroupVersionKind(corev1.SchemeGroupVersion.WithKind("PersistentVolumeClaim"))

@@ -20,6 +20,9 @@ import (
 // observe reads back how far the nodes and the workload are.
 func (r *Reconciler) observe(ctx context.Context, p *pass) error {
 	observePool(p)
+	if err := r.observeQueue(ctx, p); err != nil {
+		return err
+	}
 	if p.ws.Spec.Inference != nil {
 		return r.observeInference(ctx, p)
 	}
@@ -136,6 +139,12 @@ func (r *Reconciler) observeTuning(ctx context.Context, p *pass) error {
 		return nil
 	}
 	ws.Status.Tuning = tuningStatus(p, job)
+	if p.awaits() {
+		reason, message := p.before("The pod is being placed")
+		condition.False(ws, v1alpha1.ConditionJobStarted, reason, message)
+		condition.False(ws, v1alpha1.ConditionTuningSucceeded, reason, message)
+		return nil
+	}
 	trouble := ""
 	if job.Status.Active > 0 {
 		var err error
@@ -191,13 +200,22 @@ func (r *Reconciler) concludeJob(ctx context.Context, p *pass, job *batchv1.Job)
 		condition.True(ws, v1alpha1.ConditionTuningSucceeded, v1alpha1.ReasonSucceeded, "Job "+job.Name+" is complete")
 	case failed != nil:
 		ws.Status.Tuning.FinishedAt = &failed.LastTransitionTime
-		condition.False(ws, v1alpha1.ConditionTuningSucceeded, v1alpha1.ReasonJobFailed, fmt.Sprintf(
-			"Job %s gave up (%s: %s): see kubectl logs -n %s job/%s --all-containers. A changed input is another run; to run the same once more: kubectl annotate --overwrite -n %s workspace %s %s=%s",
-			job.Name, failed.Reason, failed.Message, job.Namespace, job.Name, ws.Namespace, ws.Name, repolayout.AnnotationRetry, job.UID))
+		condition.False(ws, v1alpha1.ConditionTuningSucceeded, v1alpha1.ReasonJobFailed, failureMessage(ws, job, failed))
 	default:
 		condition.False(ws, v1alpha1.ConditionTuningSucceeded, v1alpha1.ReasonJobRunning, "Job "+job.Name+" is running")
 	}
 	return nil
+}
+
+// failureMessage says why a Job gave up and how its inputs run once more.
+func failureMessage(ws *v1alpha1.Workspace, job *batchv1.Job, failed *batchv1.JobCondition) string {
+	again := fmt.Sprintf("kubectl annotate --overwrite -n %s workspace %s %s=%s", ws.Namespace, ws.Name, repolayout.AnnotationRetry, job.UID)
+	if limit := ws.Spec.Tuning.Timeout; limit != nil && failed.Reason == batchv1.JobReasonDeadlineExceeded {
+		return fmt.Sprintf("Job %s took longer than spec.tuning.timeout, %s, and was stopped. Its checkpoints are kept: raise the limit in Git, then go on from them with %s",
+			job.Name, limit.Duration, again)
+	}
+	return fmt.Sprintf("Job %s gave up (%s: %s): see kubectl logs -n %s job/%s --all-containers. A changed input is another run; to run the same once more: %s",
+		job.Name, failed.Reason, failed.Message, job.Namespace, job.Name, again)
 }
 
 // pushedAdapter reads the digest that the publishing container left in its

@@ -30,9 +30,11 @@ type pass struct {
 	sets       []appsv1.StatefulSet  // of copies over several nodes
 	jobs       []batchv1.Job         // of this run and of earlier ones
 
-	configMaps map[string]map[string]string // data of the ConfigMaps the spec names, by name
-	claimModes []string                     // of the claim that keeps the weights; nil: there is none
-	versions   map[string]string            // "Secret/name" → resourceVersion
+	configMaps map[string]map[string]string  // data of the ConfigMaps the spec names, by name
+	claimModes []string                      // of the claim that keeps the weights; nil: there is none
+	claimZones []string                      // whose nodes can mount the checkpoints; nil: all, or there are none
+	claim      *corev1.PersistentVolumeClaim // that keeps the checkpoints; nil: there is none
+	versions   map[string]string             // "Secret/name" → resourceVersion
 
 	assessment check.Assessment
 	candidate  check.Candidate // obtained, else the first that works
@@ -42,6 +44,7 @@ type pass struct {
 	settled    bool            // the catalogue would refuse today what already runs: left alone
 
 	wasRecorded bool          // the status as it was read tells how the run ended
+	worked      bool          // the workload was written before the nodes
 	after       time.Duration // when another pass is due that no watch brings; 0: none
 }
 

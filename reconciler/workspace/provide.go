@@ -23,10 +23,13 @@ import (
 // provide asks for the GPU nodes: by a GPUNodePool of the Workspace's own, or
 // one that Git declares and several share.
 func (r *Reconciler) provide(ctx context.Context, p *pass) error {
-	switch {
-	case p.finished() || p.ws.Spec.Suspend || p.settled:
+	if p.finished() || p.ws.Spec.Suspend || p.settled || p.held() {
 		return nil
-	case p.ws.Spec.Resource.NodePool != "":
+	}
+	if err := p.mayUse(); err != nil {
+		return err
+	}
+	if p.ws.Spec.Resource.NodePool != "" {
 		p.ws.Status.NodePool = p.pool.Name
 		return nil
 	}
@@ -34,6 +37,9 @@ func (r *Reconciler) provide(ctx context.Context, p *pass) error {
 		return err
 	}
 	pool := p.out.Pool.DeepCopy()
+	if err := p.keepInZones(pool); err != nil {
+		return err
+	}
 	applied, err := r.applyChild(ctx, p.ws, pool)
 	if err != nil {
 		return err

@@ -13,7 +13,8 @@ import (
 )
 
 // release gives the nodes back when a tuning run is done, well or badly, and
-// while a Workspace is suspended: nobody pays for a GPU that waits.
+// while a Workspace is suspended or waits in a queue: nobody pays for a GPU that
+// waits. Pods that were told to go have the time to write a checkpoint.
 func (r *Reconciler) release(ctx context.Context, p *pass) error {
 	done := p.finished()
 	// A Job stays where it is; a Deployment moves with its template.
@@ -28,17 +29,29 @@ func (r *Reconciler) release(ctx context.Context, p *pass) error {
 		// that tell it may be gone with their nodes.
 		p.after = retryFirst
 		return nil
-	case !done && !p.ws.Spec.Suspend:
+	case !done && !p.ws.Spec.Suspend && !p.held():
+		return nil
+	case !done && p.saving(r.Clock()):
+		p.lookAfter(lookAtSaving)
 		return nil
 	}
 	if err := r.giveBack(ctx, p.ws, p.pool); err != nil {
 		return err
 	}
 	if done {
-		condition.True(p.ws, v1alpha1.ConditionResourceReady, v1alpha1.ReasonReleased, "The run is done and its nodes are given back")
+		if err := r.dropCheckpoints(ctx, p); err != nil {
+			return err
+		}
+		message := "The run is done and its nodes are given back"
+		if c := condition.Get(p.ws, v1alpha1.ConditionTuningSucceeded); c != nil && c.Reason == v1alpha1.ReasonAlreadyPublished {
+			message = "The adapter was published before: no node was requested"
+		}
+		condition.True(p.ws, v1alpha1.ConditionResourceReady, v1alpha1.ReasonReleased, message)
 		return nil
 	}
-	condition.False(p.ws, v1alpha1.ConditionResourceReady, v1alpha1.ReasonSuspended, "Suspended: the nodes are given back")
+	if p.ws.Spec.Suspend {
+		condition.False(p.ws, v1alpha1.ConditionResourceReady, v1alpha1.ReasonSuspended, "Suspended: the nodes are given back")
+	}
 	return nil
 }
 
@@ -63,8 +76,16 @@ func (r *Reconciler) windDown(ctx context.Context, p *pass) error {
 		}
 		return r.release(ctx, p)
 	}
-	if !p.ws.Spec.Suspend {
+	switch {
+	case !p.ws.Spec.Suspend && p.takenOut():
+		return r.release(ctx, p)
+	case !p.ws.Spec.Suspend:
 		return nil
+	case p.queued():
+		if err := r.leaveQueue(ctx, p); err != nil {
+			return err
+		}
+		return r.release(ctx, p)
 	}
 	// A service cannot be rendered without replicas here; it comes back with
 	// the Workspace. A Job is suspended as it stands.

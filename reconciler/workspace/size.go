@@ -20,7 +20,8 @@ import (
 // the same spec and inputs is left alone even where today's catalogue would
 // refuse it: an upgrade of Espalier moves nothing.
 func (r *Reconciler) size(_ context.Context, p *pass) error {
-	facts := check.Facts{ConfigMaps: p.configMaps, Region: r.Region, Resolved: p.ws.Status.Resolved, ClaimModes: p.claimModes}
+	facts := check.Facts{ConfigMaps: p.configMaps, Region: r.Region, Resolved: p.ws.Status.Resolved, ClaimModes: p.claimModes,
+		ClaimZones: p.claimZones, StorageClass: r.Render.StorageClass}
 	if p.ws.Spec.Resource.NodePool != "" {
 		facts.Pool = &p.pool.Spec
 	}

@@ -8,6 +8,7 @@ import (
 	"slices"
 
 	batchv1 "k8s.io/api/batch/v1"
+	"k8s.io/apimachinery/pkg/api/equality"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime"
@@ -15,13 +16,14 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/espalier-dev/espalier/reconciler/fault"
+	repolayout "github.com/espalier-dev/espalier/repo-layout"
 	"github.com/espalier-dev/espalier/repo-layout/v1alpha1"
 )
 
 // work applies what the pods need, and the workload itself as soon as the GPUs
 // can be used: a pod that cannot be placed tells nobody anything.
 func (r *Reconciler) work(ctx context.Context, p *pass) error {
-	if p.settled || p.finished() {
+	if p.settled || p.finished() || p.worked {
 		return nil
 	}
 	if err := r.support(ctx, p); err != nil {
@@ -52,12 +54,15 @@ func (r *Reconciler) support(ctx context.Context, p *pass) error {
 // changed input has another digest and so another Job, and an upgrade of
 // Espalier changes none that runs.
 func (r *Reconciler) tune(ctx context.Context, p *pass) error {
+	if p.queued() && p.ws.Spec.Suspend {
+		return r.leaveQueue(ctx, p)
+	}
 	if gone, err := r.deleteOtherJobs(ctx, p); err != nil || !gone {
 		return err
 	}
 	job := p.job()
 	if job == nil {
-		if p.ws.Spec.Suspend || !p.poolReady() {
+		if p.ws.Spec.Suspend || !p.queued() && !p.poolReady() {
 			return nil
 		}
 		_, err := r.applyChild(ctx, p.ws, p.out.Workload.DeepCopy())
@@ -69,7 +74,31 @@ func (r *Reconciler) tune(ctx context.Context, p *pass) error {
 		}
 		return fault.Wait(v1alpha1.ReasonProgressing, 0, "%s", why)
 	}
+	if err := r.limitJob(ctx, p, job); err != nil {
+		return err
+	}
+	if p.queued() {
+		return nil // whether it is suspended is Kueue's to say
+	}
 	return r.suspendJob(ctx, job, p.ws.Spec.Suspend)
+}
+
+// limitJob gives a run under way the limits that the spec has now: they are no
+// part of what it computes.
+func (r *Reconciler) limitJob(ctx context.Context, p *pass, job *batchv1.Job) error {
+	wanted, err := p.wantedJob()
+	if err != nil {
+		return err
+	}
+	before := job.DeepCopy()
+	job.Spec.ActiveDeadlineSeconds, job.Spec.BackoffLimit = wanted.Spec.ActiveDeadlineSeconds, wanted.Spec.BackoffLimit
+	if equality.Semantic.DeepEqual(before.Spec, job.Spec) {
+		return nil
+	}
+	if err := r.Client.Patch(ctx, job, client.MergeFrom(before)); err != nil {
+		return fmt.Errorf("limiting Job %s/%s: %w", job.Namespace, job.Name, err)
+	}
+	return nil
 }
 
 // startsOver says why a Job of the same inputs takes this one's place, "" when
@@ -78,11 +107,16 @@ func (p *pass) startsOver(job *batchv1.Job) string {
 	switch {
 	case gaveUp(job) && p.askedAgain(string(job.UID)):
 		return "The run that gave up is being removed before its inputs run once more"
+	case job.Labels[repolayout.LabelQueue] != p.queueWanted():
+		return "The run is to wait in another queue, or in none: it goes on from its last checkpoint in a new Job"
 	case p.poolReady() && gpusOf(job) != p.gpusWanted():
 		return "The nodes have another number of GPUs now: the run goes on from its last checkpoint in a new Job"
 	}
 	return ""
 }
+
+// queueWanted is the label of the Job as it would be rendered now.
+func (p *pass) queueWanted() string { return p.out.Workload.GetLabels()[repolayout.LabelQueue] }
 
 // suspendJob suspends a Job or lets it go on.
 func (r *Reconciler) suspendJob(ctx context.Context, job *batchv1.Job, suspend bool) error {
@@ -111,11 +145,20 @@ func gpusOf(job *batchv1.Job) int64 {
 
 // gpusWanted is the same for the Job as it would be rendered now.
 func (p *pass) gpusWanted() int64 {
-	wanted := &batchv1.Job{}
-	if err := runtime.DefaultUnstructuredConverter.FromUnstructured(p.out.Workload.Object, wanted); err != nil {
+	wanted, err := p.wantedJob()
+	if err != nil {
 		return 0
 	}
 	return gpusOf(wanted)
+}
+
+// wantedJob is the Job as it would be rendered now.
+func (p *pass) wantedJob() (*batchv1.Job, error) {
+	wanted := &batchv1.Job{}
+	if err := runtime.DefaultUnstructuredConverter.FromUnstructured(p.out.Workload.Object, wanted); err != nil {
+		return nil, fmt.Errorf("reading the Job of Workspace %s/%s: %w", p.ws.Namespace, p.ws.Name, err)
+	}
+	return wanted, nil
 }
 
 // deleteOtherJobs deletes the Jobs of earlier inputs, pods first, so that two

@@ -192,6 +192,7 @@ func (s *Stand) ControllerLog() string { return filepath.Join(s.dir, "controller
 func (s *Stand) controllerArgs() []string {
 	args := []string{
 		"--cluster-name", ClusterName, "--region", Region,
+		"--ask-registries=false", // that of the sample does not exist
 		"--helper-image", "registry.example.com/espalier@sha256:e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855",
 	}
 	if s.poll > 0 {

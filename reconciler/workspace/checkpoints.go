@@ -1,0 +1,150 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package workspace
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"strings"
+
+	corev1 "k8s.io/api/core/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+	"k8s.io/apimachinery/pkg/runtime"
+	"k8s.io/utils/ptr"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	"github.com/espalier-dev/espalier/reconciler/condition"
+	"github.com/espalier-dev/espalier/reconciler/fault"
+	"github.com/espalier-dev/espalier/render/check"
+	repolayout "github.com/espalier-dev/espalier/repo-layout"
+	"github.com/espalier-dev/espalier/repo-layout/v1alpha1"
+)
+
+// zoneKeys are the labels by which volumes name the zones whose nodes can mount
+// them: that of Azure's disks, and the common one.
+var zoneKeys = []string{"topology.disk.csi.azure.com/zone", corev1.LabelTopologyZone}
+
+// checkpoints reads the volume of earlier pods: its class, and which nodes can
+// mount it.
+func (r *Reconciler) checkpoints(ctx context.Context, p *pass) error {
+	claim := &corev1.PersistentVolumeClaim{}
+	key := client.ObjectKey{Namespace: p.ws.Namespace, Name: repolayout.WorkClaimName(p.ws.Name)}
+	found, err := r.findLive(ctx, key, claim)
+	if err != nil || !found || !claim.DeletionTimestamp.IsZero() {
+		return err
+	}
+	p.claim = claim
+	if claim.Spec.VolumeName == "" {
+		return nil
+	}
+	volume := &corev1.PersistentVolume{}
+	if found, err = r.findLive(ctx, client.ObjectKey{Name: claim.Spec.VolumeName}, volume); err != nil || !found {
+		return err
+	}
+	p.claimZones = zonesOfVolume(volume)
+	return nil
+}
+
+// zonesOfVolume are the zones whose nodes can mount a volume, as candidates name
+// them: Azure writes eastus-1 where a pool has 1, and nothing for nodes without a
+// zone. Nil: all can.
+func zonesOfVolume(volume *corev1.PersistentVolume) []string {
+	if volume.Spec.NodeAffinity == nil || volume.Spec.NodeAffinity.Required == nil {
+		return nil
+	}
+	var zones []string
+	for _, term := range volume.Spec.NodeAffinity.Required.NodeSelectorTerms {
+		here, limited := zonesOfTerm(term)
+		if !limited {
+			return nil // terms are alternatives, and this one names no zone
+		}
+		zones = append(zones, here...)
+	}
+	slices.Sort(zones)
+	return slices.Compact(zones)
+}
+
+func zonesOfTerm(term corev1.NodeSelectorTerm) (zones []string, limited bool) {
+	for _, e := range term.MatchExpressions {
+		if e.Operator != corev1.NodeSelectorOpIn || !slices.Contains(zoneKeys, e.Key) {
+			continue
+		}
+		for _, value := range e.Values {
+			zones = append(zones, value[strings.LastIndexByte(value, '-')+1:])
+		}
+		return zones, true
+	}
+	return nil, false
+}
+
+// mayUse refuses to buy nodes for a run whose volume cannot get the class that
+// the spec asks for: a claim keeps its own. A run under way goes on.
+func (p *pass) mayUse() error {
+	wanted := p.ws.Spec.Tuning.Kept().StorageClass
+	if wanted == "" || p.claim == nil || p.job() != nil {
+		return nil
+	}
+	class := ptr.Deref(p.claim.Spec.StorageClassName, "")
+	if wanted == class {
+		return nil
+	}
+	name := p.claim.Name
+	return fault.Stopf(v1alpha1.ReasonClaimClassDiffers,
+		"Claim %s/%s of an earlier run has class %s, and spec.tuning.checkpoints.storageClass asks for %s: a claim keeps its class. Once nothing on it is wanted: kubectl delete pvc -n %s %s",
+		p.ws.Namespace, name, class, wanted, p.ws.Namespace, name)
+}
+
+// keepInZones narrows what is asked for to zones where the checkpoints can be
+// mounted. A pool that is there is left as it is: it would give its nodes back
+// for a change of zones, and those may be the right ones.
+func (p *pass) keepInZones(pool *unstructured.Unstructured) error {
+	if p.claimZones == nil {
+		return nil
+	}
+	wanted := &v1alpha1.GPUNodePool{}
+	if err := runtime.DefaultUnstructuredConverter.FromUnstructured(pool.Object, wanted); err != nil {
+		return fmt.Errorf("reading the candidates of pool %s: %w", pool.GetName(), err)
+	}
+	narrowed := narrow(wanted.Spec.Candidates, p.claimZones, p.pool)
+	list := make([]any, 0, len(narrowed))
+	for _, c := range narrowed {
+		o, err := runtime.DefaultUnstructuredConverter.ToUnstructured(&c)
+		if err != nil {
+			return fmt.Errorf("writing the candidates of pool %s: %w", pool.GetName(), err)
+		}
+		list = append(list, o)
+	}
+	return unstructured.SetNestedSlice(pool.Object, list, "spec", "candidates")
+}
+
+func narrow(candidates []v1alpha1.Candidate, zones []string, live *v1alpha1.GPUNodePool) []v1alpha1.Candidate {
+	out := slices.Clone(candidates)
+	for i, c := range out {
+		if live != nil && slices.ContainsFunc(live.Spec.Candidates, func(l v1alpha1.Candidate) bool { return sameCandidate(l, c) }) {
+			continue
+		}
+		if both := check.InZones(c, zones); len(c.Zones) > 0 && len(both) > 0 {
+			out[i].Zones = both
+		}
+	}
+	return out
+}
+
+func sameCandidate(a, b v1alpha1.Candidate) bool {
+	return a.InstanceType == b.InstanceType && a.Priority == b.Priority && slices.Equal(a.Zones, b.Zones)
+}
+
+// dropCheckpoints deletes the volume of a run whose adapter is where it belongs,
+// where the spec says that nothing else is wanted of it.
+func (r *Reconciler) dropCheckpoints(ctx context.Context, p *pass) error {
+	if p.claim == nil || p.ws.Spec.Tuning.Kept().Retain != v1alpha1.RetainUntilPublished || !condition.Is(p.ws, v1alpha1.ConditionTuningSucceeded) {
+		return nil
+	}
+	err := r.Client.Delete(ctx, p.claim, client.Preconditions{UID: &p.claim.UID})
+	if err != nil && !apierrors.IsNotFound(err) {
+		return fmt.Errorf("deleting claim %s/%s: %w", p.claim.Namespace, p.claim.Name, err)
+	}
+	return nil
+}

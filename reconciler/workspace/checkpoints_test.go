@@ -1,0 +1,98 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package workspace
+
+import (
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+	corev1 "k8s.io/api/core/v1"
+	"k8s.io/utils/ptr"
+
+	"github.com/espalier-dev/espalier/reconciler/fault"
+	"github.com/espalier-dev/espalier/repo-layout/v1alpha1"
+)
+
+// in is a term of a volume's affinity.
+func in(key string, zones ...string) corev1.NodeSelectorTerm {
+	return corev1.NodeSelectorTerm{MatchExpressions: []corev1.NodeSelectorRequirement{{Key: key, Operator: corev1.NodeSelectorOpIn, Values: zones}}}
+}
+
+func TestZonesOfVolume(t *testing.T) {
+	const azure = "topology.disk.csi.azure.com/zone"
+	for name, tc := range map[string]struct {
+		reason string
+		terms  []corev1.NodeSelectorTerm
+		want   []string
+	}{
+		"Share":     {"A share is mounted from everywhere.", nil, nil},
+		"OneZone":   {"A locally redundant disk, as Azure names its zone.", []corev1.NodeSelectorTerm{in(azure, "eastus-1")}, []string{"1"}},
+		"NoZone":    {"A disk of a region without zones, for nodes without one.", []corev1.NodeSelectorTerm{in(azure, "")}, []string{""}},
+		"Redundant": {"A zone-redundant disk lists every zone, each as an alternative.", []corev1.NodeSelectorTerm{in(azure, "eastus-1"), in(azure, "eastus-2"), in(azure, "eastus-3"), in(azure, "")}, []string{"", "1", "2", "3"}},
+		"Common":    {"Other drivers use the common label.", []corev1.NodeSelectorTerm{in(corev1.LabelTopologyZone, "eastus-2")}, []string{"2"}},
+		"Elsewhere": {"An alternative that names no zone leaves them all.", []corev1.NodeSelectorTerm{in(azure, "eastus-1"), in("kubernetes.io/hostname", "a")}, nil},
+	} {
+		t.Run(name, func(t *testing.T) {
+			volume := &corev1.PersistentVolume{}
+			if tc.terms != nil {
+				volume.Spec.NodeAffinity = &corev1.VolumeNodeAffinity{Required: &corev1.NodeSelector{NodeSelectorTerms: tc.terms}}
+			}
+			if d := cmp.Diff(tc.want, zonesOfVolume(volume)); d != "" {
+				t.Errorf("%s\n%s", tc.reason, d)
+			}
+		})
+	}
+}
+
+func TestNarrow(t *testing.T) {
+	of := func(zones ...string) v1alpha1.Candidate {
+		return v1alpha1.Candidate{InstanceType: "a", Priority: v1alpha1.Spot, Zones: zones}
+	}
+	for name, tc := range map[string]struct {
+		reason string
+		live   []v1alpha1.Candidate
+		wanted v1alpha1.Candidate
+		want   v1alpha1.Candidate
+	}{
+		"NewPool":   {"Nodes come where the checkpoints can be mounted.", nil, of("1", "2"), of("1")},
+		"LivePool":  {"A pool gives its nodes back for a change of zones.", []v1alpha1.Candidate{of("1", "2")}, of("1", "2"), of("1", "2")},
+		"Narrowed":  {"It stays as it was narrowed.", []v1alpha1.Candidate{of("1")}, of("1", "2"), of("1")},
+		"NoZones":   {"There is nothing to narrow.", nil, of(), of()},
+		"Elsewhere": {"A candidate without such a zone is ruled out before, or kept as it is.", nil, of("3"), of("3")},
+	} {
+		t.Run(name, func(t *testing.T) {
+			var live *v1alpha1.GPUNodePool
+			if tc.live != nil {
+				live = &v1alpha1.GPUNodePool{Spec: v1alpha1.GPUNodePoolSpec{Candidates: tc.live}}
+			}
+			got := narrow([]v1alpha1.Candidate{tc.wanted}, []string{"1"}, live)
+			if d := cmp.Diff([]v1alpha1.Candidate{tc.want}, got); d != "" {
+				t.Errorf("%s\n%s", tc.reason, d)
+			}
+		})
+	}
+}
+
+func TestMayUse(t *testing.T) {
+	for name, tc := range map[string]struct {
+		reason  string
+		wanted  string
+		has     *string
+		refused bool
+	}{
+		"NothingSaid": {"Whatever class the claim has.", "", ptr.To("slow"), false},
+		"Same":        {"The class is the one that is asked for.", "fast", ptr.To("fast"), false},
+		"Other":       {"A claim keeps its class, and the nodes would be paid for a run that is not what Git says.", "fast", ptr.To("slow"), true},
+	} {
+		t.Run(name, func(t *testing.T) {
+			ws := &v1alpha1.Workspace{}
+			ws.Spec.Tuning = &v1alpha1.TuningSpec{Checkpoints: &v1alpha1.Checkpoints{StorageClass: tc.wanted}}
+			claim := &corev1.PersistentVolumeClaim{}
+			claim.Spec.StorageClassName = tc.has
+			p := &pass{ws: ws, claim: claim}
+			if err := p.mayUse(); fault.IsTerminal(err) != tc.refused {
+				t.Errorf("%s: got %v", tc.reason, err)
+			}
+		})
+	}
+}

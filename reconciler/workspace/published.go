@@ -1,0 +1,100 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package workspace
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+
+	"github.com/google/go-containerregistry/pkg/authn"
+	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/types"
+
+	"github.com/espalier-dev/espalier/reconciler/condition"
+	"github.com/espalier-dev/espalier/reconciler/fault"
+	"github.com/espalier-dev/espalier/reconciler/registry"
+	repolayout "github.com/espalier-dev/espalier/repo-layout"
+	"github.com/espalier-dev/espalier/repo-layout/v1alpha1"
+)
+
+// Registry says what a tag carries; nil without an error: nothing.
+type Registry interface {
+	Look(ctx context.Context, image string, credentials authn.Keychain) (*registry.Tag, error)
+}
+
+// published asks the output registry, before a node is requested, whether the tag
+// carries the adapter of these inputs already: a Workspace that was deleted and
+// came back, or another cluster, has paid for it.
+func (r *Reconciler) published(ctx context.Context, p *pass) error {
+	if r.Registry == nil || !p.beforeRun() || r.asked(p) {
+		return nil
+	}
+	output := p.ws.Spec.Tuning.Output
+	credentials, err := r.pushCredentials(ctx, types.NamespacedName{Namespace: p.ws.Namespace, Name: output.PushSecret})
+	if err != nil {
+		return err
+	}
+	tag, err := r.Registry.Look(ctx, output.Image, credentials)
+	switch {
+	case errors.Is(err, registry.ErrDenied):
+		r.Events.Eventf(p.ws, nil, corev1.EventTypeWarning, "RegistryDenied", "Ask",
+			"%s does not say whether it holds the adapter of these inputs already: the run goes on. Where the image is there, Secret %s may push and not read", output.Image, output.PushSecret)
+	case err != nil:
+		return fault.Retry(v1alpha1.ReasonRegistryUnreachable, fmt.Errorf("no node is requested before the registry has said whether the adapter is published already: %w", err))
+	case tag != nil && tag.Annotations[repolayout.AnnotationInputDigest] == p.out.Digest:
+		return r.takePublished(ctx, p, tag)
+	}
+	r.answered.Store(p.ws.UID, p.out.Digest)
+	return nil
+}
+
+// beforeRun says that nothing was requested for the run of the current inputs.
+func (p *pass) beforeRun() bool {
+	t := p.ws.Spec.Tuning
+	switch {
+	case t == nil || t.Output.Image == "" || p.ws.Spec.Suspend || p.settled || p.finished():
+		return false
+	}
+	return p.job() == nil
+}
+
+// asked says that the registry has answered for these inputs: a pass that waits
+// for nodes does not ask it again.
+func (r *Reconciler) asked(p *pass) bool {
+	digest, ok := r.answered.Load(p.ws.UID)
+	return ok && digest == p.out.Digest
+}
+
+// takePublished records a run that need not be run.
+func (r *Reconciler) takePublished(ctx context.Context, p *pass, tag *registry.Tag) error {
+	if _, err := r.deleteOtherJobs(ctx, p); err != nil {
+		return err
+	}
+	now := metav1.NewTime(r.Clock())
+	p.ws.Status.Tuning = &v1alpha1.TuningStatus{Run: p.runName(), Digest: p.out.Digest, Adapter: tag.Reference, FinishedAt: &now}
+	message := fmt.Sprintf("%s holds the adapter of these inputs already: nothing is run. Another tag, or other inputs, are another run", tag.Reference)
+	condition.False(p.ws, v1alpha1.ConditionJobStarted, v1alpha1.ReasonAlreadyPublished, message)
+	condition.True(p.ws, v1alpha1.ConditionTuningSucceeded, v1alpha1.ReasonAlreadyPublished, message)
+	return nil
+}
+
+// pushCredentials reads the Secret that pushes. One that holds none is for the push
+// to complain of.
+func (r *Reconciler) pushCredentials(ctx context.Context, key types.NamespacedName) (authn.Keychain, error) {
+	secret := &corev1.Secret{}
+	if err := r.Reader.Get(ctx, key, secret); err != nil {
+		return nil, fmt.Errorf("reading Secret %s: %w", key, err)
+	}
+	text, ok := secret.Data[corev1.DockerConfigJsonKey]
+	if !ok {
+		return authn.NewMultiKeychain(), nil
+	}
+	credentials, err := registry.Credentials(bytes.NewReader(text))
+	if err != nil {
+		return nil, fault.Stopf(v1alpha1.ReasonRefused, "Key %s of Secret %s is no Docker configuration: kubectl create secret docker-registry makes one", corev1.DockerConfigJsonKey, key)
+	}
+	return credentials, nil
+}

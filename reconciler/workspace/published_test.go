@@ -1,0 +1,180 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package workspace
+
+import (
+	"context"
+	"errors"
+	"io"
+	"log"
+	"net/http"
+	"net/http/httptest"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/google/go-containerregistry/pkg/name"
+	server "github.com/google/go-containerregistry/pkg/registry"
+	v1 "github.com/google/go-containerregistry/pkg/v1"
+	"github.com/google/go-containerregistry/pkg/v1/empty"
+	"github.com/google/go-containerregistry/pkg/v1/mutate"
+	"github.com/google/go-containerregistry/pkg/v1/remote"
+	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+	"k8s.io/apimachinery/pkg/runtime"
+	clientgoscheme "k8s.io/client-go/kubernetes/scheme"
+	"k8s.io/client-go/tools/events"
+	kubefake "sigs.k8s.io/controller-runtime/pkg/client/fake"
+
+	"github.com/espalier-dev/espalier/reconciler/condition"
+	"github.com/espalier-dev/espalier/reconciler/fault"
+	"github.com/espalier-dev/espalier/reconciler/registry"
+	"github.com/espalier-dev/espalier/render"
+	repolayout "github.com/espalier-dev/espalier/repo-layout"
+	"github.com/espalier-dev/espalier/repo-layout/v1alpha1"
+)
+
+// lockedRegistry is a registry in memory that one credential may use; it counts
+// what it is asked, and answers down while it is.
+type lockedRegistry struct {
+	host  string
+	down  bool
+	asked int
+}
+
+func newRegistry(t *testing.T) *lockedRegistry {
+	t.Helper()
+	l := &lockedRegistry{}
+	under := server.New(server.Logger(log.New(io.Discard, "", 0)))
+	s := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if r.Method == http.MethodGet && strings.Contains(r.URL.Path, "/manifests/") {
+			l.asked++
+		}
+		user, password, _ := r.BasicAuth()
+		switch {
+		case l.down:
+			http.Error(w, "", http.StatusServiceUnavailable)
+		case user != "robot" || password != "hunter2":
+			w.Header().Set("WWW-Authenticate", `Basic realm="registry"`)
+			http.Error(w, "", http.StatusUnauthorized)
+		default:
+			under.ServeHTTP(w, r)
+		}
+	}))
+	t.Cleanup(s.Close)
+	l.host = strings.TrimPrefix(s.URL, "http://")
+	return l
+}
+
+// publish puts an adapter of a run under a tag, as `espalier adapter push` does.
+func (l *lockedRegistry) publish(t *testing.T, image, digest string) string {
+	t.Helper()
+	ref, err := name.NewTag(image)
+	if err != nil {
+		t.Fatal(err)
+	}
+	keys, err := registry.Credentials(strings.NewReader(l.credential("hunter2")))
+	if err != nil {
+		t.Fatal(err)
+	}
+	index := mutate.Annotations(empty.Index, map[string]string{repolayout.AnnotationInputDigest: digest}).(v1.ImageIndex)
+	if err := remote.WriteIndex(ref, index, remote.WithAuthFromKeychain(keys)); err != nil {
+		t.Fatal(err)
+	}
+	hash, err := index.Digest()
+	if err != nil {
+		t.Fatal(err)
+	}
+	return ref.Context().Digest(hash.String()).String()
+}
+
+func (l *lockedRegistry) credential(password string) string {
+	return `{"auths":{"` + l.host + `":{"username":"robot","password":"` + password + `"}}}`
+}
+
+// beforeNodes is a pass over a Workspace for which nothing was requested yet.
+func beforeNodes(t *testing.T, l *lockedRegistry, password string) (*Reconciler, *pass) {
+	t.Helper()
+	scheme := runtime.NewScheme()
+	if err := errors.Join(clientgoscheme.AddToScheme(scheme), v1alpha1.AddToScheme(scheme)); err != nil {
+		t.Fatal(err)
+	}
+	secret := &corev1.Secret{
+		ObjectMeta: metav1.ObjectMeta{Namespace: "n", Name: "push"},
+		Data:       map[string][]byte{corev1.DockerConfigJsonKey: []byte(l.credential(password))},
+	}
+	c := kubefake.NewClientBuilder().WithScheme(scheme).WithObjects(secret).Build()
+	ws := &v1alpha1.Workspace{ObjectMeta: metav1.ObjectMeta{Namespace: "n", Name: "w", UID: "u"}}
+	ws.Spec.Tuning = &v1alpha1.TuningSpec{Output: v1alpha1.DataDestination{Image: l.host + "/models/tone:1", PushSecret: "push"}}
+	job := &unstructured.Unstructured{}
+	job.SetName("w-1234")
+	r := New(Deps{Client: c, Reader: c, Registry: registry.Client{}, Events: events.NewFakeRecorder(8), Clock: func() time.Time { return time.Unix(1e9, 0) }})
+	return r, &pass{ws: ws, out: render.Output{Workload: job, Digest: "sha256:inputs"}}
+}
+
+func TestPublished(t *testing.T) {
+	for name, tc := range map[string]struct {
+		reason           string
+		tag              string // digest of the inputs that the tag carries; "": there is no tag
+		password         string
+		down, done, fail bool
+	}{
+		"NotThere":    {reason: "The first run of a repository that is made by its push."},
+		"OfTheInputs": {reason: "It was paid for before.", tag: "sha256:inputs", done: true},
+		"OfOthers":    {reason: "A tag that is used again is overwritten by the run.", tag: "sha256:others"},
+		"PushOnly":    {reason: "A credential that may only push does not hold a run up.", tag: "sha256:inputs", password: "wrong"},
+		"Down":        {reason: "Nothing is bought that may be there already.", tag: "sha256:inputs", down: true, fail: true},
+	} {
+		t.Run(name, func(t *testing.T) {
+			l := newRegistry(t)
+			want := ""
+			if tc.tag != "" {
+				want = l.publish(t, l.host+"/models/tone:1", tc.tag)
+			}
+			if tc.password == "" {
+				tc.password = "hunter2"
+			}
+			r, p := beforeNodes(t, l, tc.password)
+			l.down, l.asked = tc.down, 0
+			err := r.published(t.Context(), p)
+			if (err != nil) != tc.fail || fault.IsTerminal(err) {
+				t.Fatalf("%s: got %v", tc.reason, err)
+			}
+			if p.finished() != tc.done {
+				t.Errorf("%s: finished is %v", tc.reason, p.finished())
+			}
+			if tc.done && (p.ws.Status.Tuning.Adapter != want || condition.Get(p.ws, v1alpha1.ConditionTuningSucceeded).Reason != v1alpha1.ReasonAlreadyPublished) {
+				t.Errorf("%s: got %+v, want %s", tc.reason, p.ws.Status.Tuning, want)
+			}
+			if err != nil {
+				return
+			}
+			before := l.asked
+			if err := r.published(t.Context(), p); err != nil || l.asked != before {
+				t.Errorf("a second pass asks again: %d questions, %v", l.asked-before, err)
+			}
+		})
+	}
+}
+
+// TestPublishedNotAsked: nobody is asked about a run that is under way, or of a
+// controller that may not reach registries.
+func TestPublishedNotAsked(t *testing.T) {
+	l := newRegistry(t)
+	for name, change := range map[string]func(*Reconciler, *pass){
+		"Off":       func(r *Reconciler, _ *pass) { r.Registry = nil },
+		"Suspended": func(_ *Reconciler, p *pass) { p.ws.Spec.Suspend = true },
+		"ToAClaim": func(_ *Reconciler, p *pass) {
+			p.ws.Spec.Tuning.Output = v1alpha1.DataDestination{Claim: "adapters"}
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			r, p := beforeNodes(t, l, "hunter2")
+			change(r, p)
+			if err := r.published(context.Background(), p); err != nil || l.asked > 0 {
+				t.Errorf("asked %d times, %v", l.asked, err)
+			}
+		})
+	}
+}

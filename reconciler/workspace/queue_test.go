@@ -1,0 +1,149 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package workspace
+
+import (
+	"errors"
+	"strings"
+	"testing"
+	"time"
+
+	batchv1 "k8s.io/api/batch/v1"
+	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+	"k8s.io/utils/ptr"
+
+	"github.com/espalier-dev/espalier/reconciler/condition"
+	"github.com/espalier-dev/espalier/reconciler/fault"
+	repolayout "github.com/espalier-dev/espalier/repo-layout"
+	"github.com/espalier-dev/espalier/repo-layout/v1alpha1"
+)
+
+// inQueue is a pass over a run of a queue, with its Job.
+func inQueue(queue string, job *batchv1.Job) *pass {
+	ws := &v1alpha1.Workspace{ObjectMeta: metav1.ObjectMeta{Namespace: "n", Name: "w"}}
+	ws.Spec.Queue, ws.Spec.Tuning = queue, &v1alpha1.TuningSpec{}
+	ws.Status.Tuning = &v1alpha1.TuningStatus{Run: "w-1"}
+	p := &pass{ws: ws}
+	if job != nil {
+		job.Name = "w-1"
+		p.jobs = []batchv1.Job{*job}
+	}
+	return p
+}
+
+func queuedJob(queue string, suspended bool) *batchv1.Job {
+	return &batchv1.Job{
+		ObjectMeta: metav1.ObjectMeta{Labels: map[string]string{repolayout.LabelQueue: queue}},
+		Spec:       batchv1.JobSpec{Suspend: ptr.To(suspended)},
+	}
+}
+
+func TestHeld(t *testing.T) {
+	for name, tc := range map[string]struct {
+		reason string
+		queue  string
+		job    *batchv1.Job
+		held   bool
+	}{
+		"NoQueue":   {"Nobody holds it.", "", nil, false},
+		"NoJob":     {"Kueue has nothing to admit yet, and no node is bought.", "a", nil, true},
+		"Waits":     {"Kueue has not let it go.", "a", queuedJob("a", true), true},
+		"Admitted":  {"The nodes are bought.", "a", queuedJob("a", false), false},
+		"Elsewhere": {"A Job of another queue is not the one to be admitted.", "a", queuedJob("b", false), true},
+	} {
+		t.Run(name, func(t *testing.T) {
+			if got := inQueue(tc.queue, tc.job).held(); got != tc.held {
+				t.Errorf("%s: got %v", tc.reason, got)
+			}
+		})
+	}
+}
+
+// TestTakenOut: a pass that an error has stopped gives nodes back only for a Job
+// that Kueue holds; one that runs and is to move to a queue still needs them.
+func TestTakenOut(t *testing.T) {
+	if !inQueue("a", queuedJob("a", true)).takenOut() {
+		t.Error("a Job that Kueue has suspended is taken out")
+	}
+	if inQueue("a", queuedJob("", false)).takenOut() || inQueue("a", nil).takenOut() {
+		t.Error("a Job that runs outside of the queue is not")
+	}
+}
+
+func TestSaving(t *testing.T) {
+	now := time.Unix(1e9, 0)
+	suspended := func(ago time.Duration, active, terminating int32) *batchv1.Job {
+		job := queuedJob("a", true)
+		job.Status = batchv1.JobStatus{Active: active, Terminating: ptr.To(terminating), Conditions: []batchv1.JobCondition{{
+			Type: batchv1.JobSuspended, Status: corev1.ConditionTrue, LastTransitionTime: metav1.NewTime(now.Add(-ago)),
+		}}}
+		return job
+	}
+	deleted := queuedJob("a", false)
+	deleted.DeletionTimestamp, deleted.Status.Active = &metav1.Time{Time: now.Add(-time.Minute)}, 1
+	running := queuedJob("a", false)
+	running.Status.Active = 1
+	just := queuedJob("a", true)
+	just.Status.Active = 1
+	for name, tc := range map[string]struct {
+		reason string
+		job    *batchv1.Job
+		want   bool
+	}{
+		"JustTold":   {"The Job's controller has not seen it yet.", just, true},
+		"Leaves":     {"The pod writes a checkpoint.", suspended(time.Minute, 0, 1), true},
+		"Gone":       {"Nobody is left to write.", suspended(time.Minute, 0, 0), false},
+		"Hangs":      {"A pod on a dead node never goes, and its node is paid.", suspended(time.Hour, 0, 1), false},
+		"Deleted":    {"So is that of a Job that is being deleted.", deleted, true},
+		"NotTold":    {"Nobody has told this one to go.", running, false},
+		"NeverBegan": {"There was no pod.", nil, false},
+	} {
+		t.Run(name, func(t *testing.T) {
+			if got := inQueue("a", tc.job).saving(now); got != tc.want {
+				t.Errorf("%s: got %v", tc.reason, got)
+			}
+		})
+	}
+}
+
+// TestNoKueue: a cluster without Kueue is no error of the controller's.
+func TestNoKueue(t *testing.T) {
+	r, _ := beforeNodes(t, newRegistry(t), "hunter2")
+	_, err := r.kueueKind(kindQueue)
+	var waiting *fault.Waiting
+	if !errors.As(err, &waiting) || !strings.Contains(waiting.Message, "has no Kueue") {
+		t.Errorf("got %v", err)
+	}
+}
+
+func TestRefusedQuota(t *testing.T) {
+	workload := func(status string) unstructured.Unstructured {
+		return unstructured.Unstructured{Object: map[string]any{"status": map[string]any{"conditions": []any{
+			map[string]any{"type": "QuotaReserved", "status": status, "message": "no quota left"},
+		}}}}
+	}
+	if got := refusedQuota(workload("False")); got != "no quota left" {
+		t.Errorf("got %q", got)
+	}
+	if got := refusedQuota(workload("True")); got != "" {
+		t.Errorf("a Workload that has quota waits for something else: got %q", got)
+	}
+	if got := refusedQuota(unstructured.Unstructured{Object: map[string]any{"status": "odd"}}); got != "" {
+		t.Errorf("another version of Kueue: got %q", got)
+	}
+}
+
+// TestObserveQueue: a run that waits holds no node, and looks again by itself.
+func TestObserveQueue(t *testing.T) {
+	r, p := beforeNodes(t, newRegistry(t), "hunter2")
+	p.ws.Spec.Queue, p.ws.Status.Instance = "a", "Standard_NC4as_T4_v3"
+	if err := r.observeQueue(t.Context(), p); err != nil {
+		t.Fatal(err)
+	}
+	c := condition.Get(p.ws, v1alpha1.ConditionResourceReady)
+	if c == nil || c.Reason != v1alpha1.ReasonWaitingForQueue || p.ws.Status.Instance != "" || p.after != lookAtQueue {
+		t.Errorf("got %v, instance %q, again after %s", c, p.ws.Status.Instance, p.after)
+	}
+}
