@@ -11,6 +11,8 @@ import (
 	"github.com/espalier-dev/espalier/render/desired"
 	"github.com/espalier-dev/espalier/repo-layout/finding"
 	"github.com/espalier-dev/espalier/repo-layout/v1alpha1"
+
+	repolayout "github.com/espalier-dev/espalier/repo-layout"
 )
 
 // maxRendered bounds the Workspaces that are rendered on both sides: a change of
@@ -192,6 +194,9 @@ func (r rendered) begins(w *desired.Workspace) string {
 	switch {
 	case spec.Suspend:
 		return "suspended: no node is bought before it is resumed"
+	case spec.Queue != "":
+		return "it waits in queue " + spec.Queue + ", and no node is bought before Kueue admits it; then " + r.nodesWanted() + ", the run begins, and the adapter goes to " +
+			spec.Tuning.Output.Image + claimOf(spec.Tuning.Output.Claim) + "; the nodes are given back when it is done, or taken out"
 	case spec.Tuning != nil:
 		return r.nodesWanted() + ", the run begins, and the adapter goes to " + spec.Tuning.Output.Image + claimOf(spec.Tuning.Output.Claim) + "; the nodes are given back when it is done"
 	}
@@ -251,6 +256,9 @@ func (c *comparer) deleted(ch *Change, from *desired.Workspace) {
 // belongings names what goes with a Workspace, in a word.
 func belongings(w *desired.Workspace) string {
 	if w.Workspace.Spec.Tuning != nil {
+		if w.Workspace.Spec.Tuning.Kept().Retain == v1alpha1.RetainAlways {
+			return "a run that is under way"
+		}
 		return "a run that is under way, and its checkpoints where they were published"
 	}
 	return "its endpoint " + endpoint(w)
@@ -274,7 +282,11 @@ func losses(w *desired.Workspace) string {
 	if t.Output.Claim != "" {
 		kept = "what is written to claim " + t.Output.Claim + " stays"
 	}
-	return "a run that is under way ends; its checkpoints (claim " + w.Workspace.Name + "-work) are kept where nothing was published yet and deleted otherwise; " + kept
+	fate := "are kept where nothing was published yet and deleted otherwise"
+	if t.Kept().Retain == v1alpha1.RetainAlways {
+		fate = "are kept"
+	}
+	return "a run that is under way ends; its checkpoints (claim " + repolayout.WorkClaimName(w.Workspace.Name) + ") " + fate + "; " + kept
 }
 
 // warn adds a finding on what the change does, at a field of a document.

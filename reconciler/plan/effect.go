@@ -8,6 +8,8 @@ import (
 	"slices"
 	"strings"
 
+	"k8s.io/utils/ptr"
+
 	"github.com/espalier-dev/espalier/render/desired"
 	"github.com/espalier-dev/espalier/repo-layout/v1alpha1"
 )
@@ -124,10 +126,35 @@ func (t transition) run() (Effect, bool) {
 		return Effect{Kind: Reruns, Message: fmt.Sprintf("Job %s takes the place of %s: the earlier run is removed with what it has not published, and what it has cost is lost; the new one starts from the base model", t.is.name, t.was.name)}, true
 	case moved:
 		return Effect{Kind: Resumes, Message: fmt.Sprintf("the nodes of %s are given back, then %s is requested; a run that is under way goes on from its last checkpoint there, one that is finished is not repeated", old, now)}, true
+	case t.from.Workspace.Spec.Queue != t.to.Workspace.Spec.Queue:
+		return Effect{Kind: Resumes, Message: "a run that is under way saves a checkpoint and goes" + queueing(t.to.Workspace.Spec.Queue) + "; one that is finished is not repeated"}, true
 	case t.was.gpus != t.is.gpus:
 		return Effect{Kind: Resumes, Message: fmt.Sprintf("a pod takes %d GPUs instead of %d: a run that is under way goes on from its last checkpoint in a new Job, one that is finished is not repeated", t.is.gpus, t.was.gpus)}, true
 	}
-	return Effect{Kind: None, Message: "the inputs of the run are the same: one that has started goes on as it is, one that is finished is not repeated"}, true
+	return Effect{Kind: None, Message: "the inputs of the run are the same: one that has started goes on" + t.kept() + ", one that is finished is not repeated"}, true
+}
+
+// queueing says where a run goes on.
+func queueing(queue string) string {
+	if queue == "" {
+		return " on without a queue"
+	}
+	return " to wait in queue " + queue + "; its nodes are given back, and bought again when Kueue admits it"
+}
+
+// kept says what becomes of the volume of a run that goes on.
+func (t transition) kept() string {
+	a, b := t.from.Workspace.Spec.Tuning.Kept(), t.to.Workspace.Spec.Tuning.Kept()
+	switch {
+	case a.StorageClass != b.StorageClass:
+		return " on the volume it has, since a claim keeps its class, which the next run is refused with"
+	case a.SaveSteps != b.SaveSteps || a.Keep != b.Keep:
+		return ", and its next pod keeps checkpoints in the new way"
+	}
+	if limitOf(t.from.Workspace.Spec.Tuning) != limitOf(t.to.Workspace.Spec.Tuning) || !ptr.Equal(t.from.Workspace.Spec.Tuning.Retries, t.to.Workspace.Spec.Tuning.Retries) {
+		return " within its new limits"
+	}
+	return " as it is"
 }
 
 // nodes is the effect of other nodes on a service.

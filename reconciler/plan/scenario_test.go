@@ -228,6 +228,23 @@ var scenarios = map[string]scenario{
 			"u.yaml":      run("u", "    output:", "      format: {type: Instruction, columns: {input: context}, prompt: \"{instruction}\\n{input}\"}\n    output:"),
 		},
 	},
+	"Checkpoints": {
+		reason: "Where checkpoints are and how many is no other run; a disk of one zone is said where nodes may be in two.",
+		base:   files{"t/workspace.yaml": run("t")},
+		head: files{"t/workspace.yaml": run("t",
+			"instanceType: Standard_NC4as_T4_v3", "candidates:\n    - {instanceType: Standard_NC4as_T4_v3, priority: Spot, zones: [\"1\", \"2\"]}\n    - {instanceType: Standard_NC4as_T4_v3}",
+			"    output:", "    checkpoints: {storageClass: managed-csi-premium, saveSteps: 100, retain: UntilPublished}\n    output:")},
+	},
+	"RunLimits": {
+		reason: "A run under way takes another limit, and is not repeated.",
+		base:   files{"t/workspace.yaml": run("t") + "    timeout: 6h\n"},
+		head:   files{"t/workspace.yaml": run("t") + "    timeout: 12h\n    retries: 2\n"},
+	},
+	"Queues": {
+		reason: "A queue decides when nodes are bought; another one is no other run.",
+		base:   files{"t/workspace.yaml": run("t")},
+		head:   files{"t/workspace.yaml": run("t") + "  queue: team-a\n", "u/workspace.yaml": run("u") + "  queue: team-a\n"},
+	},
 	"RunOtherNodes": {
 		reason: "The same inputs on other nodes repeat nothing.",
 		base:   files{"t/workspace.yaml": run("t")},

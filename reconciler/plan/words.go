@@ -256,6 +256,7 @@ func (w *words) rest(was, is desired.Workspace) {
 	a, b := &was.Workspace.Spec, &is.Workspace.Spec
 	w.change("budget", budget(a.Budget), budget(b.Budget))
 	w.change("images from", mirror(a.Runtime), mirror(b.Runtime))
+	w.change("queue", a.Queue, b.Queue)
 	if a.Suspend != b.Suspend {
 		w.change("suspend", fmt.Sprint(a.Suspend), fmt.Sprint(b.Suspend))
 	}
@@ -266,7 +267,7 @@ func (w *words) rest(was, is desired.Workspace) {
 	if pool := b.Resource.NodePool; pool != "" && pool == a.Resource.NodePool && !reflect.DeepEqual(was.Assessment.Pool, is.Assessment.Pool) {
 		w.add("node pool %s itself", pool)
 	}
-	w.others(a, b, "inference", "tuning", "resource", "budget", "suspend", "patches", "runtime")
+	w.others(a, b, "inference", "tuning", "resource", "budget", "queue", "suspend", "patches", "runtime")
 	if !maps.Equal(was.Workspace.Labels, is.Workspace.Labels) {
 		w.add("labels")
 	}

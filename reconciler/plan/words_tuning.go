@@ -7,7 +7,10 @@ import (
 	"net/url"
 	"path"
 	"slices"
+	"strconv"
 	"strings"
+
+	"k8s.io/utils/ptr"
 
 	"github.com/espalier-dev/espalier/repo-layout/v1alpha1"
 )
@@ -17,7 +20,15 @@ func (w *words) tuning(a, b *v1alpha1.TuningSpec) {
 	w.change("data", dataOf(a.Input), dataOf(b.Input))
 	w.change("output", a.Output.Image+claimOf(a.Output.Claim), b.Output.Image+claimOf(b.Output.Claim))
 	w.change("push secret", a.Output.PushSecret, b.Output.PushSecret)
-	w.others(a, b, "preset", "model", "revision", "accessSecret", "config", "method", "input", "output")
+	w.others(a, b, "preset", "model", "revision", "accessSecret", "config", "method", "input", "output", "checkpoints", "timeout", "retries")
+	w.change("timeout", limitOf(a), limitOf(b))
+	if was, is := ptr.Deref(a.Retries, defaultRetries), ptr.Deref(b.Retries, defaultRetries); was != is {
+		w.add("retries %d → %d", was, is)
+	}
+	before, after := checkpointsOf(a), checkpointsOf(b)
+	for _, key := range union(before, after) {
+		w.keyed("checkpoints", key, before, after)
+	}
 	if !slices.Equal(a.Input.PullSecrets, b.Input.PullSecrets) {
 		w.add("pull secrets")
 	}
@@ -53,6 +64,36 @@ func dataOf(in v1alpha1.DataSource) string {
 		files = append(files, in.Image)
 	}
 	return joined(files)
+}
+
+// checkpointsOf is what the spec says of the volume of a run.
+func checkpointsOf(t *v1alpha1.TuningSpec) map[string]string {
+	k, said := t.Kept(), map[string]string{}
+	for key, value := range map[string]string{
+		"class": k.StorageClass, "size": k.Size, "kept": numbered(k.Keep), "every steps": numbered(k.SaveSteps), "retained": string(k.Retain),
+	} {
+		if value != "" {
+			said[key] = value
+		}
+	}
+	return said
+}
+
+// defaultRetries is the number of the runtime's base.
+const defaultRetries = 6
+
+func limitOf(t *v1alpha1.TuningSpec) string {
+	if t.Timeout == nil {
+		return ""
+	}
+	return t.Timeout.Duration.String()
+}
+
+func numbered(n int32) string {
+	if n == 0 {
+		return ""
+	}
+	return strconv.Itoa(int(n))
 }
 
 // rowsOf says what a row of the data is and which columns have other names.
