@@ -126,6 +126,19 @@ func TestQuickUnits(t *testing.T) {
 	}
 }
 
+// TestQuickFiles: without a kustomization each file is a unit, and most are plain.
+func TestQuickFiles(t *testing.T) {
+	files := fstest.MapFS{
+		"w.yaml":      {Data: []byte(quickWorkspace)},
+		"deep/c.yaml": {Data: []byte("# one\n---\napiVersion: v1\nkind: ConfigMap\nmetadata: {name: c, namespace: team}\ndata: {a: b}\n---\napiVersion: v1\nkind: PersistentVolumeClaim\nmetadata: {name: c, namespace: team}\n")},
+		"pod.yaml":    {Data: []byte("apiVersion: v1\nkind: Pod\nmetadata: {name: p}\n")},
+		"twice.yaml":  {Data: []byte("apiVersion: v1\nkind: ConfigMap\nmetadata: {name: c}\n---\napiVersion: v1\nkind: ConfigMap\nmetadata: {name: c}\n")},
+	}
+	if got := compareQuick(t, files, "."); got != 2 {
+		t.Errorf("%d of 4 files went the quick way, want 2", got)
+	}
+}
+
 // scalars are written in every style, and in ways that readers of YAML take
 // differently.
 var scalars = []string{
