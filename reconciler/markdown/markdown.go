@@ -32,9 +32,10 @@ func Text(s string) string {
 			b.WriteByte('\\')
 		}
 		b.WriteRune(r)
-		if strings.ContainsRune("@#!", r) && isWord(next) {
-			// Forges look for mentions and references in the rendered text, where an
-			// escape is gone: a character without width parts the sign from the name.
+		if strings.ContainsRune("@#!", r) && isWord(next) || address(s[:i], r, next) {
+			// Forges look for mentions, references and addresses in the rendered text,
+			// where an escape is gone: a character without width parts the sign from
+			// the name.
 			b.WriteRune('\u200b')
 		}
 		previous = r
@@ -50,12 +51,15 @@ func formats(before string, previous, r, next rune) bool {
 		return true // at the beginning of a line these make headings and lists
 	case r == '_' && isWord(previous) && isWord(next):
 		return false // within a word it formats nothing, and Standard_NC6s_v3 stays readable
-	case strings.ContainsRune("\\`*_[]<>|~&$", r),
-		r == ':' && next == '/',
-		r == '.' && strings.HasSuffix(strings.ToLower(before), "www"):
+	case strings.ContainsRune("\\`*_[]<>|~&$", r), address(before, r, next):
 		return true
 	}
 	return false
+}
+
+// address says whether a character is where forges take a text for an address.
+func address(before string, r, next rune) bool {
+	return r == ':' && next == '/' || r == '.' && strings.HasSuffix(strings.ToLower(before), "www")
 }
 
 func isNumber(s string) bool { return s != "" && strings.Trim(s, "0123456789") == "" }

@@ -29,3 +29,17 @@ func FuzzText(f *testing.F) {
 		}
 	})
 }
+
+// TestAddresses: Gitea links what looks like an address in the rendered text,
+// where an escape is gone.
+func TestAddresses(t *testing.T) {
+	for text, want := range map[string]string{
+		"see https://evil.example.com": "see https\\:\u200b//evil.example.com",
+		"WWW.evil.example.com":         "WWW\\.\u200bevil.example.com",
+		"a: b/c, x.y":                  "a: b/c, x.y",
+	} {
+		if got := Text(text); got != want {
+			t.Errorf("%q: got %q, want %q", text, got, want)
+		}
+	}
+}
