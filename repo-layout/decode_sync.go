@@ -141,8 +141,7 @@ func syncProblems(s *v1alpha1.RepoSync) []finding.Problem {
 }
 
 func (v *validator) review(path string, s v1alpha1.RepoSyncSpec) {
-	r := s.Review
-	if r == nil {
+	if s.Review == nil {
 		if s.Report != nil && s.Report.Statuses {
 			v.refuse(finding.MissingField, path, "report.statuses needs it: it says what forge to tell and with what token")
 		}
@@ -151,14 +150,21 @@ func (v *validator) review(path string, s v1alpha1.RepoSyncSpec) {
 	if g := s.Source.Git; g == nil || g.Ref.Branch == "" {
 		v.refuse(finding.ReferenceInvalid, path, "needs source.git with a branch: pull requests go to one")
 	}
-	if !slices.Contains([]v1alpha1.ForgeProvider{v1alpha1.Gitea, v1alpha1.GitHub, v1alpha1.GitLab}, r.Provider) {
+	v.forge(path, *s.Review)
+}
+
+// forges are those that reviews are there for.
+var forges = []v1alpha1.ForgeProvider{v1alpha1.Gitea, v1alpha1.GitHub, v1alpha1.GitLab}
+
+func (v *validator) forge(path string, r v1alpha1.Review) {
+	if !slices.Contains(forges, r.Provider) {
 		v.refuse(finding.NotOneOf, path+".provider", "want Gitea, which is for Forgejo too, GitHub or GitLab: no other forge is supported yet; espalier plan runs in the pipelines of all of them")
 	}
 	if r.URL != "" {
 		v.cloneAddress(path+".url", r.URL)
-		if strings.HasPrefix(r.URL, "ssh://") {
-			v.refuse(finding.URLInvalid, path+".url", "want the repository's address for people, which begins with https:// or http://")
-		}
+	}
+	if strings.HasPrefix(r.URL, "ssh://") {
+		v.refuse(finding.URLInvalid, path+".url", "want the repository's address for people, which begins with https:// or http://")
 	}
 	v.secretRef(path+".secretRef", &r.SecretRef)
 	if r.Forks != v1alpha1.IgnoreForks && r.Forks != v1alpha1.PlanForks {

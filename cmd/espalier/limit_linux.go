@@ -4,24 +4,26 @@ package main
 
 import (
 	"fmt"
-	"runtime/debug"
+	"strconv"
 	"syscall"
 )
 
 // limitProcess bounds this process before it reads what strangers wrote: the
 // kernel refuses it memory beyond the limit, files that it could write, and cores.
-func limitProcess(memory int64) error {
-	if memory <= 0 {
-		return nil
+func limitProcess(memory string) error {
+	most, err := strconv.ParseUint(memory, 10, 63)
+	if err != nil {
+		return fmt.Errorf("--memory %q: want a number of bytes", memory)
 	}
-	// The collector works harder before the kernel says no.
-	debug.SetMemoryLimit(memory * 3 / 4)
+	if err := softLimit(memory); err != nil {
+		return err
+	}
 	for _, l := range []struct {
 		what  int
 		most  uint64
 		about string
 	}{
-		{syscall.RLIMIT_DATA, uint64(memory), "memory"},
+		{syscall.RLIMIT_DATA, most, "memory"},
 		{syscall.RLIMIT_FSIZE, 0, "files"},
 		{syscall.RLIMIT_CORE, 0, "cores"},
 		{syscall.RLIMIT_NOFILE, 32, "open files"},

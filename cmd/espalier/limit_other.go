@@ -4,18 +4,10 @@
 
 package main
 
-import (
-	"runtime/debug"
-	"syscall"
-)
+import "syscall"
 
 // limitProcess makes the collector keep to a limit. Only Linux has one for what is
 // allocated in earnest.
-func limitProcess(memory int64) error {
-	if memory > 0 {
-		debug.SetMemoryLimit(memory * 3 / 4)
-	}
-	return nil
-}
+func limitProcess(memory string) error { return softLimit(memory) }
 
 func childAttributes() *syscall.SysProcAttr { return nil }

@@ -12,6 +12,8 @@ import (
 	"io"
 	"io/fs"
 	"reflect"
+	"runtime/debug"
+	"strconv"
 
 	"github.com/spf13/cobra"
 
@@ -30,7 +32,7 @@ const headCommand = "review-head"
 // pull request: it reads a question and commits from stdin, and writes the verdict
 // to stdout. It has no network, no credential and no cluster.
 func newReviewHeadCommand() *cobra.Command {
-	var memory int64
+	var memory string
 	command := &cobra.Command{
 		Use: headCommand, Hidden: true, Args: cobra.NoArgs,
 		Short: "Plan one head of a pull request; the review controller starts it",
@@ -41,8 +43,18 @@ func newReviewHeadCommand() *cobra.Command {
 			return reviewHead(c.Context(), c.InOrStdin(), c.OutOrStdout())
 		},
 	}
-	command.Flags().Int64Var(&memory, "memory", 0, "Bytes of memory to get along with")
+	command.Flags().StringVar(&memory, "memory", "", "Bytes of memory to get along with")
 	return command
+}
+
+// softLimit makes the collector work harder before the kernel says no.
+func softLimit(memory string) error {
+	bytes, err := strconv.ParseInt(memory, 10, 64)
+	if err != nil {
+		return fmt.Errorf("--memory %q: want a number of bytes", memory)
+	}
+	debug.SetMemoryLimit(bytes * 3 / 4)
+	return nil
 }
 
 // maxQuestion bounds a question without its commits, in bytes.
@@ -58,7 +70,7 @@ func ask(w io.Writer, q review.Question, commits *git.Commits) error {
 		return fmt.Errorf("the RepoSync takes %d bytes", len(text))
 	}
 	out := bufio.NewWriterSize(w, 1<<16)
-	if err := binary.Write(out, binary.BigEndian, uint32(len(text))); err != nil {
+	if err := binary.Write(out, binary.BigEndian, int64(len(text))); err != nil {
 		return fmt.Errorf("writing the question: %w", err)
 	}
 	if _, err := out.Write(text); err != nil {
@@ -72,8 +84,8 @@ func ask(w io.Writer, q review.Question, commits *git.Commits) error {
 
 func reviewHead(ctx context.Context, in io.Reader, out io.Writer) error {
 	in = bufio.NewReaderSize(in, 1<<16)
-	var size uint32
-	if err := binary.Read(in, binary.BigEndian, &size); err != nil || size > maxQuestion {
+	var size int64
+	if err := binary.Read(in, binary.BigEndian, &size); err != nil || size < 0 || size > maxQuestion {
 		return errors.New("there is no question on stdin: the review controller asks one")
 	}
 	text := make([]byte, size)

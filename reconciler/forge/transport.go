@@ -126,28 +126,44 @@ func innermost(err error) error {
 func (t *transport) refused(resp *http.Response) error {
 	said := said(resp.Body)
 	e := &Error{Status: resp.StatusCode, After: t.after(resp.Header)}
-	exhausted := resp.Header.Get("X-RateLimit-Remaining") == "0"
-	switch {
-	case resp.StatusCode == http.StatusTooManyRequests, resp.StatusCode == http.StatusForbidden && (exhausted || e.After > 0):
+	if t.limited(resp, e.After) {
 		e.Reason, e.text = ReasonRateLimited, "The forge at "+t.at.server+" wants fewer requests, and is asked again later"
-	case resp.StatusCode == http.StatusUnauthorized:
-		e.Reason, e.text = v1alpha1.ReasonAuthFailed, "The forge refuses the token of the Secret for "+t.at.String()+": check that it is right and not expired"
-	case resp.StatusCode == http.StatusForbidden:
-		e.Reason, e.text = v1alpha1.ReasonAuthFailed, "The forge forbids this to the token of the Secret for "+t.at.String()+": give it the rights that docs/review.md lists"
-	case resp.StatusCode == http.StatusNotFound:
-		e.Reason, e.text = ReasonForgeRefused, "The forge does not know "+t.at.String()+", or the token may not see it: check review.url and the Secret"
-	case resp.StatusCode >= 500:
-		e.Reason, e.text = ReasonForgeUnreachable, fmt.Sprintf("The forge at %s answers with HTTP status %d: it is down or overloaded, and is asked again", t.at.server, resp.StatusCode)
-	case resp.StatusCode < 400:
-		e.Reason, e.text = ReasonForgeRefused, "The forge redirects "+t.at.String()+" elsewhere, which is not followed: was the repository moved? Correct review.url"
-	default:
-		e.Reason, e.text = ReasonForgeRefused, fmt.Sprintf("The forge at %s answers with HTTP status %d", t.at.server, resp.StatusCode)
+	} else {
+		e.Reason, e.text = t.meaning(resp.StatusCode)
 	}
 	if said != "" && resp.StatusCode < 500 {
 		e.text += " (it says: " + said + ")"
 	}
 	e.text = t.redact(e.text)
 	return e
+}
+
+// limited says whether a forge has had enough. GitHub says it as a 403 too.
+func (t *transport) limited(resp *http.Response, after time.Duration) bool {
+	switch resp.StatusCode {
+	case http.StatusTooManyRequests:
+		return true
+	case http.StatusForbidden:
+		return after > 0 || resp.Header.Get("X-RateLimit-Remaining") == "0"
+	}
+	return false
+}
+
+// meaning is the reason and the sentence of an HTTP status.
+func (t *transport) meaning(status int) (reason, text string) {
+	switch {
+	case status == http.StatusUnauthorized:
+		return v1alpha1.ReasonAuthFailed, "The forge refuses the token of the Secret for " + t.at.String() + ": check that it is right and not expired"
+	case status == http.StatusForbidden:
+		return v1alpha1.ReasonAuthFailed, "The forge forbids this to the token of the Secret for " + t.at.String() + ": give it the rights that docs/review.md lists"
+	case status == http.StatusNotFound:
+		return ReasonForgeRefused, "The forge does not know " + t.at.String() + ", or it is empty, or the token may not see it: check review.url and the Secret"
+	case status >= 500:
+		return ReasonForgeUnreachable, fmt.Sprintf("The forge at %s answers with HTTP status %d: it is down or overloaded, and is asked again", t.at.server, status)
+	case status < 400:
+		return ReasonForgeRefused, "The forge redirects " + t.at.String() + " elsewhere, which is not followed: was the repository moved? Correct review.url"
+	}
+	return ReasonForgeRefused, fmt.Sprintf("The forge at %s answers with HTTP status %d", t.at.server, status)
 }
 
 // said is the message in the body of an error, in the form that forges share.

@@ -22,17 +22,18 @@ var errMoved = errors.New("the pull request has moved on")
 
 // task is one pull request that is to be answered.
 type task struct {
-	sync  *v1alpha1.RepoSync
-	forge *forge.Forge
-	pr    forge.PullRequest
-	mark  mark
-	said  forge.Comment // the comment that is there; ID 0: none
+	sync     *v1alpha1.RepoSync
+	forge    *forge.Forge
+	pr       forge.PullRequest
+	settings string // digest of what beside commits decides
+	mark     mark
+	said     forge.Comment // the comment that is there; ID 0: none
 }
 
 // look answers every open pull request whose head is new. One that cannot be
 // answered does not keep the others from it.
-func (r *Reconciler) look(ctx context.Context, s *v1alpha1.RepoSync, k *kept, f *forge.Forge) error {
-	open, err := f.Open(ctx, s.Spec.Source.Git.Ref.Branch)
+func (r *Reconciler) look(ctx context.Context, s *v1alpha1.RepoSync, k *kept) error {
+	open, err := k.forge.Open(ctx, s.Spec.Source.Git.Ref.Branch)
 	if err != nil {
 		return fmt.Errorf("listing pull requests: %w", err)
 	}
@@ -40,45 +41,50 @@ func (r *Reconciler) look(ctx context.Context, s *v1alpha1.RepoSync, k *kept, f 
 	answered := map[int64]subject{}
 	var problems []error
 	for _, pr := range open {
-		if pr.Fork && s.Spec.Review.Forks != v1alpha1.PlanForks {
+		last := k.answered[pr.Number]
+		switch {
+		case pr.Fork && s.Spec.Review.Forks != v1alpha1.PlanForks:
+			continue
+		case pr.Head == last.head && settings == last.settings:
+			answered[pr.Number] = last // a head leaves the branch at one commit, whatever the branch does
 			continue
 		}
-		about, err := r.answer(ctx, s, f, pr, k.answered[pr.Number], settings)
+		about, err := r.answer(ctx, task{sync: s, forge: k.forge, pr: pr, settings: settings})
 		if err != nil {
 			problems = append(problems, fmt.Errorf("pull request %d: %w", pr.Number, err))
-			about = k.answered[pr.Number]
 		}
 		answered[pr.Number] = about
 	}
 	k.answered = answered // those that are closed are forgotten
-	return errors.Join(problems...)
+	if err := errors.Join(problems...); err != nil {
+		return err
+	}
+	k.lookedAt, k.generation = r.Clock(), s.Generation
+	return nil
 }
 
 // answer answers one pull request unless that was done. It returns what it was
-// answered for.
-func (r *Reconciler) answer(ctx context.Context, s *v1alpha1.RepoSync, f *forge.Forge, pr forge.PullRequest, last subject, settings string) (subject, error) {
-	if pr.Head == last.head && settings == last.settings {
-		return last, nil // a head leaves the branch at one commit, whatever the branch does
+// answered for: nothing where it is to be tried again.
+func (r *Reconciler) answer(ctx context.Context, t task) (subject, error) {
+	var err error
+	if t.pr, err = t.forge.Get(ctx, t.pr.Number); err != nil {
+		return subject{}, err
 	}
-	pr, err := f.Get(ctx, pr.Number)
-	if err != nil || !pr.Open {
-		return last, err
+	if !t.pr.Open || t.pr.MergeBase == "" { // the forge may still be looking for that
+		return subject{}, nil
 	}
-	if pr.MergeBase == "" {
-		return last, nil // the forge is still looking for it
+	t.mark = mark{
+		prefix: t.sync.Spec.Review.StatusPrefix, owner: r.Cluster + "/" + t.sync.Namespace + "/" + t.sync.Name,
+		about: subject{base: t.pr.MergeBase, head: t.pr.Head, settings: t.settings},
 	}
-	t := task{sync: s, forge: f, pr: pr, mark: mark{
-		prefix: s.Spec.Review.StatusPrefix, owner: r.Cluster + "/" + s.Namespace + "/" + s.Name,
-		about: subject{base: pr.MergeBase, head: pr.Head, settings: settings},
-	}}
-	own, err := f.Own(ctx, pr.Number)
+	own, err := t.forge.Own(ctx, t.pr.Number)
 	if err != nil {
-		return last, err
+		return subject{}, err
 	}
 	said, was, rival := ours(own, t.mark)
 	switch {
 	case rival != "":
-		return last, fault.Stopf(ReasonReviewConflict,
+		return subject{}, fault.Stopf(ReasonReviewConflict,
 			"RepoSync %s sets the statuses %s/... there too, and one would hide the other's: give each its own review.statusPrefix", rival, t.mark.prefix)
 	case said.ID != 0 && was.about == t.mark.about:
 		return t.mark.about, nil // before this process was started
@@ -86,10 +92,13 @@ func (r *Reconciler) answer(ctx context.Context, s *v1alpha1.RepoSync, f *forge.
 	t.said = said
 	err = r.plan(ctx, t)
 	if errors.Is(err, errMoved) {
-		r.LookNow(s)
-		return last, nil
+		r.LookNow(t.sync)
+		return subject{}, nil
 	}
-	return t.mark.about, err
+	if err != nil {
+		return subject{}, err
+	}
+	return t.mark.about, nil
 }
 
 // plan plans the head and says what came of it, unless it has been superseded.

@@ -151,21 +151,25 @@ func (r *Reconciler) pass(ctx context.Context, s *v1alpha1.RepoSync, k *kept) er
 		return err
 	}
 	var problems []error
-	if says && ready.key() != k.ready {
-		if err := f.Set(ctx, ready.commit, ready.status); err != nil {
-			problems = append(problems, fmt.Errorf("setting the commit status %s: %w", ready.status.Name, err))
-		} else {
-			k.ready = ready.key()
-		}
+	if says {
+		problems = append(problems, k.say(ctx, f, ready))
 	}
 	if look {
-		if err := r.look(ctx, s, k, f); err != nil {
-			problems = append(problems, err)
-		} else {
-			k.lookedAt, k.generation = r.Clock(), s.Generation
-		}
+		problems = append(problems, r.look(ctx, s, k))
 	}
 	return errors.Join(problems...)
+}
+
+// say sets the status of the synced commit, unless that was the last thing said.
+func (k *kept) say(ctx context.Context, f *forge.Forge, ready readyStatus) error {
+	if ready.key() == k.ready {
+		return nil
+	}
+	if err := f.Set(ctx, ready.commit, ready.status); err != nil {
+		return fmt.Errorf("setting the commit status %s: %w", ready.status.Name, err)
+	}
+	k.ready = ready.key()
+	return nil
 }
 
 // connect prepares to talk to the forge. It is the same as long as nothing of it
