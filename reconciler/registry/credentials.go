@@ -17,7 +17,7 @@ import (
 // dockerConfig is a keychain over one Docker configuration file.
 type dockerConfig struct{ file *configfile.ConfigFile }
 
-// ErrNoConfig: the text is no Docker configuration. The parser's own error may
+// ErrNoConfig says that the text is no Docker configuration. The parser's own error may
 // repeat a part of it.
 var ErrNoConfig = errors.New("it is not a Docker configuration")
 

@@ -31,7 +31,7 @@ const (
 	maxAnswer      = 4 << 20 // bytes, what registries allow a manifest
 )
 
-// ErrDenied: the registry does not say what the tag carries. Many answer so about
+// ErrDenied says that the registry does not tell what the tag carries. Many answer so about
 // a repository that is not there yet, and to a credential that may only push.
 var ErrDenied = errors.New("the registry does not let this credential read")
 

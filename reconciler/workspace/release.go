@@ -29,29 +29,36 @@ func (r *Reconciler) release(ctx context.Context, p *pass) error {
 		// that tell it may be gone with their nodes.
 		p.after = retryFirst
 		return nil
-	case !done && !p.ws.Spec.Suspend && !p.held():
+	case done:
+		return r.releaseRun(ctx, p)
+	case !p.ws.Spec.Suspend && !p.held():
 		return nil
-	case !done && p.saving(r.Clock()):
+	case p.saving(r.Clock()):
 		p.lookAfter(lookAtSaving)
 		return nil
 	}
 	if err := r.giveBack(ctx, p.ws, p.pool); err != nil {
 		return err
 	}
-	if done {
-		if err := r.dropCheckpoints(ctx, p); err != nil {
-			return err
-		}
-		message := "The run is done and its nodes are given back"
-		if c := condition.Get(p.ws, v1alpha1.ConditionTuningSucceeded); c != nil && c.Reason == v1alpha1.ReasonAlreadyPublished {
-			message = "The adapter was published before: no node was requested"
-		}
-		condition.True(p.ws, v1alpha1.ConditionResourceReady, v1alpha1.ReasonReleased, message)
-		return nil
-	}
 	if p.ws.Spec.Suspend {
 		condition.False(p.ws, v1alpha1.ConditionResourceReady, v1alpha1.ReasonSuspended, "Suspended: the nodes are given back")
 	}
+	return nil
+}
+
+// releaseRun gives back what a run that is done has held.
+func (r *Reconciler) releaseRun(ctx context.Context, p *pass) error {
+	if err := r.giveBack(ctx, p.ws, p.pool); err != nil {
+		return err
+	}
+	if err := r.dropCheckpoints(ctx, p); err != nil {
+		return err
+	}
+	message := "The run is done and its nodes are given back"
+	if c := condition.Get(p.ws, v1alpha1.ConditionTuningSucceeded); c != nil && c.Reason == v1alpha1.ReasonAlreadyPublished {
+		message = "The adapter was published before: no node was requested"
+	}
+	condition.True(p.ws, v1alpha1.ConditionResourceReady, v1alpha1.ReasonReleased, message)
 	return nil
 }
 
@@ -76,19 +83,25 @@ func (r *Reconciler) windDown(ctx context.Context, p *pass) error {
 		}
 		return r.release(ctx, p)
 	}
-	switch {
-	case !p.ws.Spec.Suspend && p.takenOut():
-		return r.release(ctx, p)
-	case !p.ws.Spec.Suspend:
-		return nil
-	case p.queued():
-		if err := r.leaveQueue(ctx, p); err != nil {
-			return err
+	if !p.ws.Spec.Suspend {
+		if p.takenOut() {
+			return r.release(ctx, p)
 		}
-		return r.release(ctx, p)
+		return nil
 	}
-	// A service cannot be rendered without replicas here; it comes back with
-	// the Workspace. A Job is suspended as it stands.
+	if err := r.standStill(ctx, p); err != nil {
+		return err
+	}
+	return r.release(ctx, p)
+}
+
+// standStill stops the work of a suspended Workspace that cannot be rendered. A
+// service has no replicas to be set to none: it comes back with the Workspace. A
+// Job is suspended as it stands.
+func (r *Reconciler) standStill(ctx context.Context, p *pass) error {
+	if p.queued() {
+		return r.leaveQueue(ctx, p)
+	}
 	if err := r.deleteServing(ctx, p); err != nil {
 		return err
 	}
@@ -97,5 +110,5 @@ func (r *Reconciler) windDown(ctx context.Context, p *pass) error {
 			return err
 		}
 	}
-	return r.release(ctx, p)
+	return nil
 }

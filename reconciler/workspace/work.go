@@ -62,11 +62,7 @@ func (r *Reconciler) tune(ctx context.Context, p *pass) error {
 	}
 	job := p.job()
 	if job == nil {
-		if p.ws.Spec.Suspend || !p.queued() && !p.poolReady() {
-			return nil
-		}
-		_, err := r.applyChild(ctx, p.ws, p.out.Workload.DeepCopy())
-		return err
+		return r.begin(ctx, p)
 	}
 	if why := p.startsOver(job); why != "" {
 		if err := r.deleteJob(ctx, job); err != nil {
@@ -81,6 +77,16 @@ func (r *Reconciler) tune(ctx context.Context, p *pass) error {
 		return nil // whether it is suspended is Kueue's to say
 	}
 	return r.suspendJob(ctx, job, p.ws.Spec.Suspend)
+}
+
+// begin creates the Job when its nodes are there; one that waits in a queue comes
+// before them.
+func (r *Reconciler) begin(ctx context.Context, p *pass) error {
+	if p.ws.Spec.Suspend || !p.queued() && !p.poolReady() {
+		return nil
+	}
+	_, err := r.applyChild(ctx, p.ws, p.out.Workload.DeepCopy())
+	return err
 }
 
 // limitJob gives a run under way the limits that the spec has now: they are no
