@@ -123,10 +123,7 @@ func syncProblems(s *v1alpha1.RepoSync) []finding.Problem {
 		v.refuse(finding.NotOneOf, "spec.deletionPolicy", "want %s or %s", v1alpha1.Delete, v1alpha1.Orphan)
 	}
 	v.substitutions("spec.substitutions", s.Spec.Substitutions)
-	if d := s.Spec.Defaults; d != nil {
-		v.budget("spec.defaults.budget", d.Budget)
-		v.mirror("spec.defaults.registryMirror", d.RegistryMirror)
-	}
+	v.defaults("spec.defaults", s.Spec.Defaults)
 	if h := s.Spec.Hook; h != nil {
 		v.secretRef("spec.hook.secretRef", &h.SecretRef)
 	}
@@ -211,6 +208,14 @@ func (v *validator) substitutions(path string, table map[string]string) {
 			v.refuse(finding.NotOneOf, at, "what it becomes is substituted itself, and only one step is taken: write the last instance type")
 		}
 	}
+}
+
+func (v *validator) defaults(path string, d *v1alpha1.SyncDefaults) {
+	if d == nil {
+		return
+	}
+	v.budget(path+".budget", d.Budget)
+	v.mirror(path+".registryMirror", d.RegistryMirror)
 }
 
 func (v *validator) commitReport(path string, c v1alpha1.CommitReport) {

@@ -29,12 +29,12 @@ func shownObjects(t *testing.T, objects []builtObject) string {
 	return b.String()
 }
 
-// compareQuick builds what is below root the quick way and with Kustomize, and
+// compareQuick builds a tree the quick way and with Kustomize, and
 // returns how many units went the quick way.
-func compareQuick(t *testing.T, files fstest.MapFS, root string) (quick int) {
+func compareQuick(t *testing.T, files fstest.MapFS) (quick int) {
 	t.Helper()
 	s := newSource(files, Limits{FileBytes: 1 << 16, OutputBytes: 1 << 20}.withDefaults(), false)
-	plans, err := newView(s).plan(root)
+	plans, err := newView(s).plan(".")
 	if err != nil {
 		return 0
 	}
@@ -119,7 +119,7 @@ func TestQuickUnits(t *testing.T) {
 				"two.yaml":                {Data: []byte("# one\n---\napiVersion: v1\nkind: ConfigMap\nmetadata: {name: x}\ndata:\n  a: |\n    k:\n      v: 1\n---\n\n---\napiVersion: v1\nkind: Secret\nmetadata: {name: y}\nstringData: {a: 'yes', b: null}\n")},
 				"base/kustomization.yaml": {Data: []byte("configMapGenerator: [{name: b, literals: [a=b]}]\n")},
 			}
-			if got := compareQuick(t, files, "."); (got == 1) != c.quick {
+			if got := compareQuick(t, files); (got == 1) != c.quick {
 				t.Errorf("%s: the quick way: %t, want %t", c.reason, got == 1, c.quick)
 			}
 		})
@@ -134,7 +134,7 @@ func TestQuickFiles(t *testing.T) {
 		"pod.yaml":    {Data: []byte("apiVersion: v1\nkind: Pod\nmetadata: {name: p}\n")},
 		"twice.yaml":  {Data: []byte("apiVersion: v1\nkind: ConfigMap\nmetadata: {name: c}\n---\napiVersion: v1\nkind: ConfigMap\nmetadata: {name: c}\n")},
 	}
-	if got := compareQuick(t, files, "."); got != 2 {
+	if got := compareQuick(t, files); got != 2 {
 		t.Errorf("%d of 4 files went the quick way, want 2", got)
 	}
 }
@@ -188,7 +188,7 @@ func TestQuickIsKustomize(t *testing.T) {
 		}
 		files["kustomization.yaml"] = &fstest.MapFile{Data: []byte(kustomization)}
 		files["w.yaml"] = &fstest.MapFile{Data: []byte(strings.Replace(quickWorkspace, "config: chat", "config: "+pick([]string{"config", "config", "n0", "other", "{a: b}"}), 1))}
-		quick += compareQuick(t, files, ".")
+		quick += compareQuick(t, files)
 	}
 	if quick < 60 {
 		t.Errorf("%d of 1000 units went the quick way: the test compares too little", quick)
@@ -202,6 +202,6 @@ func FuzzQuick(f *testing.F) {
 	}
 	f.Add([]byte(quickWorkspace), []byte("resources: [c.yaml]\nconfigMapGenerator: [{name: chat, files: [c.yaml]}]\n"))
 	f.Fuzz(func(t *testing.T, file, kustomization []byte) {
-		compareQuick(t, fstest.MapFS{"kustomization.yaml": {Data: kustomization}, "c.yaml": {Data: file}}, ".")
+		compareQuick(t, fstest.MapFS{"kustomization.yaml": {Data: kustomization}, "c.yaml": {Data: file}})
 	})
 }
