@@ -9,6 +9,8 @@ import (
 	"fmt"
 	"strings"
 
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
 	"github.com/espalier-dev/espalier/reconciler/forge"
 	"github.com/espalier-dev/espalier/repo-layout/v1alpha1"
 )
@@ -63,7 +65,9 @@ func ours(comments []forge.Comment, m mark) (comment forge.Comment, was mark, ri
 // settingsOf is a digest of what, beside two commits, a plan depends on.
 func settingsOf(s *v1alpha1.RepoSync, program any) string {
 	spec := s.Spec.DeepCopy()
-	spec.Interval, spec.Timeout, spec.Hook, spec.Report, spec.Source = v1alpha1.RepoSyncSpec{}.Interval, v1alpha1.RepoSyncSpec{}.Timeout, nil, nil, v1alpha1.Source{}
+	spec.Interval, spec.Timeout = metav1.Duration{}, metav1.Duration{}
+	spec.Hook, spec.Report, spec.Source = nil, nil, v1alpha1.Source{}
+	spec.Review = &v1alpha1.Review{StatusPrefix: s.Spec.Review.StatusPrefix} // of another name nothing was said yet
 	content, err := json.Marshal([]any{spec, program})
 	if err != nil {
 		panic(fmt.Sprintf("marshalling the settings of a review: %v", err)) // they are data

@@ -127,3 +127,30 @@ func TestReadiness(t *testing.T) {
 		})
 	}
 }
+
+// TestSettings: what a plan, or the names of its statuses, do not depend on makes
+// no head be planned anew.
+func TestSettings(t *testing.T) {
+	digest := func(change func(*v1alpha1.RepoSync)) string {
+		s := &v1alpha1.RepoSync{Spec: v1alpha1.RepoSyncSpec{Path: "clusters/production", Review: &v1alpha1.Review{StatusPrefix: "espalier"}}}
+		change(s)
+		return settingsOf(s, Program{Region: "westeurope"})
+	}
+	same := digest(func(*v1alpha1.RepoSync) {})
+	for name, tc := range map[string]struct {
+		reason string
+		change func(*v1alpha1.RepoSync)
+		same   bool
+	}{
+		"Forks":    {reason: "Whom to answer is not what to say.", change: func(s *v1alpha1.RepoSync) { s.Spec.Review.Forks = v1alpha1.PlanForks }, same: true},
+		"Interval": {reason: "Nor is when.", change: func(s *v1alpha1.RepoSync) { s.Spec.Interval.Duration = 1 }, same: true},
+		"Report":   {reason: "Nor where readiness goes.", change: func(s *v1alpha1.RepoSync) { s.Spec.Report = &v1alpha1.Report{Statuses: true} }, same: true},
+		"Path":     {reason: "Another folder has another plan.", change: func(s *v1alpha1.RepoSync) { s.Spec.Path = "clusters/staging" }},
+		"Prefix":   {reason: "Under another name nothing was said yet.", change: func(s *v1alpha1.RepoSync) { s.Spec.Review.StatusPrefix = "espalier/b" }},
+		"Sizes":    {reason: "Substitutions decide what is bought.", change: func(s *v1alpha1.RepoSync) { s.Spec.Substitutions = map[string]string{"A": "B"} }},
+	} {
+		if got := digest(tc.change) == same; got != tc.same {
+			t.Errorf("%s: %s the digest is the same: %v", name, tc.reason, got)
+		}
+	}
+}

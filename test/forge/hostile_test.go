@@ -55,7 +55,7 @@ spec: {}
 	must(t, p.Client.Update(t.Context(), s))
 	comment := p.answered(number, head)
 	p.status(head, "espalier/plan", sdk.StatusFailure)
-	html, _, err := p.dev.RenderMarkdown(sdk.MarkdownOption{Text: comment.Body, Mode: "gfm", Context: "/" + owner + "/" + p.name})
+	html, _, err := p.dev.RenderMarkdown(sdk.MarkdownOption{Text: comment.Body, Mode: "gfm"})
 	must(t, err)
 	for _, bad := range []string{"<img", "onerror=alert(1)>", `href="/dev"`, "/dev\"", `href="https://evil`, `class="mention"`, "issues/1", "pulls/1", secret} {
 		if strings.Contains(html, bad) || bad == secret && strings.Contains(comment.Body, bad) {

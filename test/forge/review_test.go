@@ -26,7 +26,7 @@ details{margin:6px 0}pre{background:#f6f8fa;padding:8px}</style>`
 // formatted by accident, and writes it for a browser.
 func (p *project) look(comment *sdk.Comment) {
 	p.t.Helper()
-	html, _, err := p.dev.RenderMarkdown(sdk.MarkdownOption{Text: comment.Body, Mode: "gfm", Context: "/" + owner + "/" + p.name})
+	html, _, err := p.dev.RenderMarkdown(sdk.MarkdownOption{Text: comment.Body, Mode: "gfm"})
 	must(p.t, err)
 	for _, part := range []string{"<table>", "<strong>", "<code>models/phi-4-mini</code>", "<details>"} {
 		if !strings.Contains(html, part) {
