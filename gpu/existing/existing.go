@@ -4,7 +4,8 @@
 // made by someone else's tooling. It selects them by the pool's nodeLabels.
 //
 // It never creates, changes or deletes anything, in a cloud or in the cluster;
-// replicas is the least number of nodes that must be usable.
+// replicas is the least number of nodes that must be usable. What they are is
+// judged in gpu/pool, by what GPU feature discovery says of them.
 package existing
 
 import (

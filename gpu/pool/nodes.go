@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"math"
 	"slices"
+	"strconv"
 	"strings"
 
 	corev1 "k8s.io/api/core/v1"
@@ -24,6 +25,44 @@ type Node struct {
 	Problem      string // why it is not Ready, or which node problem was detected
 	GPUs         int32  // allocatable
 	Offered      int32  // capacity: more than GPUs when some are unhealthy
+	Hardware     Hardware
+	// Plugin is what was found of the device plugin on a node that offers no GPU;
+	// empty: nobody looked.
+	Plugin string
+}
+
+// Hardware is what GPU feature discovery says of the GPUs of a node; zero where
+// it does not run.
+type Hardware struct {
+	Product   string // as NVIDIA names it, for example NVIDIA-A100-SXM4-80GB
+	Count     int32  // GPUs, or slices of them
+	MemoryMiB int64  // of one
+	Shares    int32  // pods that share one by time slicing or MPS; 0 or 1: none do
+}
+
+// Labels of GPU feature discovery, which NVIDIA's GPU operator and device plugin
+// bring.
+const (
+	labelProduct  = "nvidia.com/gpu.product"
+	labelMemory   = "nvidia.com/gpu.memory"
+	labelCount    = "nvidia.com/gpu.count"
+	labelReplicas = "nvidia.com/gpu.replicas"
+)
+
+// hardwareOf reads what GPU feature discovery wrote. A label that is no number
+// says nothing.
+func hardwareOf(labels map[string]string) Hardware {
+	number := func(key string) int64 {
+		n, err := strconv.ParseInt(labels[key], 10, 64)
+		if err != nil || n < 0 {
+			return 0
+		}
+		return n
+	}
+	return Hardware{
+		Product: labels[labelProduct], Count: bounded(number(labelCount)),
+		MemoryMiB: number(labelMemory), Shares: bounded(number(labelReplicas)),
+	}
 }
 
 // closed are taints of nodes that take no pods yet, or no more, whatever they
@@ -37,7 +76,7 @@ var closed = map[string]string{
 // NodeOf reduces a node. A node that is being deleted, or closed by whoever
 // makes nodes, is not Ready.
 func NodeOf(n *corev1.Node) Node {
-	out := Node{Name: n.Name, InstanceType: n.Labels[corev1.LabelInstanceTypeStable]}
+	out := Node{Name: n.Name, InstanceType: n.Labels[corev1.LabelInstanceTypeStable], Hardware: hardwareOf(n.Labels)}
 	allocatable, capacity := n.Status.Allocatable[ResourceGPU], n.Status.Capacity[ResourceGPU]
 	out.GPUs, out.Offered = bounded(allocatable.Value()), bounded(capacity.Value())
 	for _, c := range n.Status.Conditions {
@@ -86,11 +125,10 @@ func count(f Facts) Count {
 	c.Expected = c.Wanted * promised(instance, f.Catalog)
 	nodes := slices.SortedFunc(slices.Values(f.Nodes), func(a, b Node) int { return strings.Compare(a.Name, b.Name) })
 	for _, n := range nodes {
-		want := promised(instance, f.Catalog)
-		if f.Seen.External && n.InstanceType != "" {
-			want = promised(n.InstanceType, f.Catalog) // a node that exists keeps its own size's promise
+		problem := judge(n, promised(instance, f.Catalog))
+		if f.Seen.External {
+			problem = judgeExisting(n, instance, f.Catalog)
 		}
-		problem := judge(n, want)
 		if n.Ready {
 			c.Joined++
 			c.Allocatable += n.GPUs
@@ -113,6 +151,42 @@ func promised(instance string, catalog Catalog) int32 {
 	return 1
 }
 
+// memorySlack is how much less memory a GPU may report than the catalogue has of
+// its kind: drivers reserve some, and error correction takes some.
+const memorySlack = 0.05
+
+// judgeExisting says why a node that exists cannot be used: beside its own
+// promise, by its size or by what GPU feature discovery counted, it has to be
+// what the candidate says, because the Workspace was sized for that.
+func judgeExisting(n Node, candidate string, catalog Catalog) string {
+	want, known := catalog(candidate)
+	own := promised(candidate, catalog)
+	switch _, listed := catalog(n.InstanceType); {
+	case listed:
+		own = promised(n.InstanceType, catalog)
+	case n.Hardware.Count > 0:
+		own = n.Hardware.Count * max(n.Hardware.Shares, 1)
+	}
+	if problem := judge(n, own); problem != "" {
+		return problem
+	}
+	what := n.Hardware.Product
+	if what == "" {
+		what = "GPUs"
+	}
+	switch {
+	case n.Hardware.Shares > 1:
+		return fmt.Sprintf("node %s lets %d pods share each GPU: the Workspace was sized for whole ones", n.Name, n.Hardware.Shares)
+	case known && want.MemoryMiB > 0 && n.Hardware.MemoryMiB > 0 && float64(n.Hardware.MemoryMiB) < float64(want.MemoryMiB)*(1-memorySlack):
+		return fmt.Sprintf("node %s has %s with %.1f GiB each, and %s, which the Workspace was sized for, has %.1f GiB", n.Name, what, gib(n.Hardware.MemoryMiB), candidate, gib(want.MemoryMiB))
+	case known && n.GPUs < bounded(int64(want.GPUs)):
+		return fmt.Sprintf("node %s has %d GPUs, and %s, which the Workspace was sized for, has %d", n.Name, n.GPUs, candidate, want.GPUs)
+	}
+	return ""
+}
+
+func gib(mib int64) float64 { return float64(mib) / 1024 }
+
 // judge says why a node cannot be used; empty: it can.
 func judge(n Node, want int32) string {
 	switch {
@@ -124,6 +198,8 @@ func judge(n Node, want int32) string {
 		return ""
 	case n.Problem != "":
 		return fmt.Sprintf("node %s offers %d of %d GPUs, with the problem %s", n.Name, n.GPUs, want, n.Problem)
+	case n.Offered == 0 && n.Plugin != "":
+		return fmt.Sprintf("node %s offers no nvidia.com/gpu yet: %s", n.Name, n.Plugin)
 	case n.Offered == 0:
 		return fmt.Sprintf("node %s offers no nvidia.com/gpu yet: no device plugin has registered, or it does not tolerate the node's taints", n.Name)
 	case n.Offered > n.GPUs:

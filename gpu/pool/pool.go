@@ -124,8 +124,9 @@ const (
 
 // Size is what the state machine needs to know of an instance type.
 type Size struct {
-	GPUs   int    // nvidia.com/gpu that one node offers
-	Family string // quota family, in the catalogue's spelling
+	GPUs      int    // nvidia.com/gpu that one node offers
+	Family    string // quota family, in the catalogue's spelling
+	MemoryMiB int64  // of one GPU, as its driver reports it; 0: not known
 }
 
 // Catalog looks an instance type up; false: not known.

@@ -150,7 +150,7 @@ func external(f Facts, d Decision) Decision {
 		return d.say(v1alpha1.ReasonWaitingForNodes, fmt.Sprintf("%d of %s with the pool's labels %s Ready", d.Count.Joined, plural(d.Count.Wanted, "node"), are(d.Count.Joined)))
 	}
 	d.Phase = v1alpha1.PhaseGPUWaiting
-	return d.say(ReasonGPUsNotReady, fmt.Sprintf("%d of %s can be allocated: %s", d.Count.Allocatable, plural(d.Count.Expected, "GPU"), d.Count.Problem))
+	return d.say(ReasonGPUsNotReady, fmt.Sprintf("%d of %s can be used: %s", d.Count.Usable, plural(d.Count.Wanted, "existing node"), d.Count.Problem))
 }
 
 func externalCandidate(f Facts) *v1alpha1.CandidateStatus {

@@ -1,0 +1,131 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package pool
+
+import (
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+	corev1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/api/resource"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	"github.com/espalier-dev/espalier/repo-layout/v1alpha1"
+)
+
+// discovered is a Ready node as GPU feature discovery labels it.
+func discovered(gpus int64, labels map[string]string) *corev1.Node {
+	n := &corev1.Node{ObjectMeta: metav1.ObjectMeta{Name: "n1", Labels: labels}}
+	n.Status.Conditions = []corev1.NodeCondition{{Type: corev1.NodeReady, Status: corev1.ConditionTrue}}
+	n.Status.Allocatable = corev1.ResourceList{ResourceGPU: *resource.NewQuantity(gpus, resource.DecimalSI)}
+	n.Status.Capacity = n.Status.Allocatable
+	return n
+}
+
+func TestExistingIsJudgedByWhatItIs(t *testing.T) {
+	memory := func(name string) (Size, bool) {
+		s, ok := map[string]Size{
+			"a100": {GPUs: 1, MemoryMiB: 81920}, "four": {GPUs: 4, MemoryMiB: 81920}, "t4": {GPUs: 1, MemoryMiB: 15360}, "bare": {GPUs: 1},
+		}[name]
+		return s, ok
+	}
+	a100 := map[string]string{labelProduct: "NVIDIA-A100-SXM4-80GB", labelMemory: "81559", labelCount: "8"}
+	for name, c := range map[string]struct {
+		reason    string
+		node      *corev1.Node
+		candidate string
+		want      string
+	}{
+		"OnPremises": {"No cloud ever named its size: GPU feature discovery says what it is.", discovered(8, a100), "a100", ""},
+		"OneBroken":  {"Eight are there and seven are healthy.", discovered(7, a100), "a100", "node n1 offers 7 nvidia.com/gpu where its size has 8"},
+		"TooSmall": {
+			"The Workspace was sized for five times as much.",
+			discovered(1, map[string]string{labelProduct: "Tesla-T4", labelMemory: "15360", labelCount: "1"}), "a100",
+			"node n1 has Tesla-T4 with 15.0 GiB each, and a100, which the Workspace was sized for, has 80.0 GiB",
+		},
+		"Larger":    {"More memory than it was sized for is no fault.", discovered(8, a100), "t4", ""},
+		"TooFew":    {"A pod that asks for four waits for ever.", discovered(1, map[string]string{labelMemory: "81559", labelCount: "1"}), "four", "node n1 has 1 GPUs, and four, which the Workspace was sized for, has 4"},
+		"Shared":    {"Time slicing multiplies GPUs and divides their memory.", discovered(4, map[string]string{labelProduct: "Tesla-T4-SHARED", labelMemory: "15360", labelCount: "1", labelReplicas: "4"}), "t4", "node n1 lets 4 pods share each GPU: the Workspace was sized for whole ones"},
+		"NoLabels":  {"Without GPU feature discovery the candidate is believed.", discovered(1, nil), "a100", ""},
+		"Cloud":     {"A node of a known size keeps its promise.", discovered(4, map[string]string{corev1.LabelInstanceTypeStable: "four"}), "t4", ""},
+		"NoMemory":  {"What the catalogue does not know is not compared.", discovered(1, map[string]string{labelMemory: "8192", labelCount: "1"}), "bare", ""},
+		"BadLabels": {"A label that is no number says nothing.", discovered(1, map[string]string{labelMemory: "much", labelCount: "-1"}), "a100", ""},
+	} {
+		t.Run(name, func(t *testing.T) {
+			if diff := cmp.Diff(c.want, judgeExisting(NodeOf(c.node), c.candidate, memory)); diff != "" {
+				t.Errorf("%s\n-want +got:\n%s", c.reason, diff)
+			}
+		})
+	}
+}
+
+// TestExistingSays: the cause is what Ready says, and a later node that is right
+// makes up for one that is not.
+func TestExistingSays(t *testing.T) {
+	f := facts("", Observation{External: true, Fresh: true})
+	f.Pool.Spec.Candidates = []v1alpha1.Candidate{onDemand(t4)}
+	f.Catalog = func(string) (Size, bool) { return Size{GPUs: 1, MemoryMiB: 15360}, true }
+	weak := NodeOf(discovered(1, map[string]string{labelProduct: "Tesla-M60", labelMemory: "8192", labelCount: "1"}))
+	f.Nodes = []Node{weak}
+	if d := Decide(f); d.Phase == v1alpha1.PhaseReady || d.Message != "0 of 1 existing node can be used: node n1 has Tesla-M60 with 8.0 GiB each, and "+t4+", which the Workspace was sized for, has 15.0 GiB" {
+		t.Errorf("got %s: %s", d.Phase, d.Message)
+	}
+	f.Nodes = []Node{weak, NodeOf(discovered(1, nil))}
+	if d := Decide(f); d.Phase != v1alpha1.PhaseReady {
+		t.Errorf("one of two will do: %s %s", d.Phase, d.Message)
+	}
+}
+
+func TestPluginOf(t *testing.T) {
+	pod := func(name string, change func(*corev1.PodStatus)) corev1.Pod {
+		p := corev1.Pod{ObjectMeta: metav1.ObjectMeta{Namespace: "gpu", Name: name}}
+		p.Status = corev1.PodStatus{Phase: corev1.PodRunning, Conditions: []corev1.PodCondition{{Type: corev1.PodReady, Status: corev1.ConditionTrue}}}
+		if change != nil {
+			change(&p.Status)
+		}
+		return p
+	}
+	waits := func(reason string) func(*corev1.PodStatus) {
+		return func(s *corev1.PodStatus) {
+			s.Conditions = nil
+			s.ContainerStatuses = []corev1.ContainerStatus{{Name: "ctr", State: corev1.ContainerState{Waiting: &corev1.ContainerStateWaiting{Reason: reason}}}}
+		}
+	}
+	for name, c := range map[string]struct {
+		reason string
+		pods   []corev1.Pod
+		want   string
+	}{
+		"None": {
+			"The most frequent of all: the DaemonSet does not tolerate our taint, so there is no pod.",
+			[]corev1.Pod{pod("kube-proxy-x", nil)},
+			"no pod of a device plugin runs on it; its DaemonSet must tolerate the taints sku=gpu and espalier.dev/pool",
+		},
+		"Crashing": {
+			"The plugin ends at once where there is no driver.",
+			[]corev1.Pod{pod("nvidia-device-plugin-daemonset-a", waits("CrashLoopBackOff"))},
+			"pod gpu/nvidia-device-plugin-daemonset-a, the device plugin, waits: CrashLoopBackOff of container ctr",
+		},
+		"Driver": {
+			"The first link of the chain that is broken is the cause.",
+			[]corev1.Pod{pod("nvidia-device-plugin-daemonset-a", waits("PodInitializing")), pod("nvidia-driver-daemonset-b", waits("ImagePullBackOff"))},
+			"pod gpu/nvidia-driver-daemonset-b, which installs the driver, waits: ImagePullBackOff of container ctr",
+		},
+		"Starting": {
+			"It has only just begun.",
+			[]corev1.Pod{pod("nvidia-device-plugin-daemonset-a", func(s *corev1.PodStatus) { *s = corev1.PodStatus{} })},
+			"pod gpu/nvidia-device-plugin-daemonset-a, the device plugin, is Pending",
+		},
+		"Blind": {
+			"It runs, and finds nothing.",
+			[]corev1.Pod{pod("nvidia-device-plugin-daemonset-a", nil)},
+			"pod gpu/nvidia-device-plugin-daemonset-a, the device plugin, runs and has found none; its log says why, most often a missing driver",
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			if diff := cmp.Diff(c.want, PluginOf(c.pods)); diff != "" {
+				t.Errorf("%s\n-want +got:\n%s", c.reason, diff)
+			}
+		})
+	}
+}
