@@ -19,6 +19,7 @@ import (
 	ctrlconfig "sigs.k8s.io/controller-runtime/pkg/config"
 	"sigs.k8s.io/controller-runtime/pkg/healthz"
 	"sigs.k8s.io/controller-runtime/pkg/log/zap"
+	"sigs.k8s.io/controller-runtime/pkg/metrics"
 	"sigs.k8s.io/controller-runtime/pkg/metrics/server"
 
 	"github.com/espalier-dev/espalier/cmd/espalier/data"
@@ -152,7 +153,12 @@ func addControllers(ctx context.Context, mgr ctrl.Manager, o controllerOptions) 
 	if err != nil {
 		return err
 	}
+	pools := nodepool.NewMetrics(mgr.GetClient())
+	if err := metrics.Registry.Register(pools); err != nil {
+		return fmt.Errorf("registering the metrics of node pools: %w", err)
+	}
 	if err := nodepool.SetupWithManager(mgr, nodepool.Deps{
+		Metrics: pools, Events: mgr.GetEventRecorder("gpunodepool"),
 		Providers: providers, Installation: installation, Region: o.Region, PollInterval: o.PoolPollInterval, Clock: time.Now,
 	}); err != nil {
 		return fmt.Errorf("setting up the GPUNodePool controller: %w", err)

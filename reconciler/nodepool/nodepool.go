@@ -18,6 +18,7 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/client-go/tools/events"
 	ctrl "sigs.k8s.io/controller-runtime"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/controller-runtime/pkg/controller/controllerutil"
@@ -39,7 +40,9 @@ type Deps struct {
 	// HourlyUSD is the list price of nodes as "0.526", empty where none is known;
 	// nil: gpu/price.
 	HourlyUSD func(c v1alpha1.Candidate, nodes int) string
-	Workers   int // pools reconciled at a time; 0: 8
+	Workers   int                  // pools reconciled at a time; 0: 8
+	Events    events.EventRecorder // nil: none are emitted
+	Metrics   *Metrics             // nil: nothing is counted
 }
 
 // Intervals where Deps names none.
@@ -163,7 +166,27 @@ func (r *Reconciler) observe(ctx context.Context, p *pass) error {
 	for i := range nodes {
 		p.facts.Nodes = append(p.facts.Nodes, pool.NodeOf(&nodes[i]))
 	}
-	return err
+	if err != nil {
+		return err
+	}
+	return r.explain(ctx, p)
+}
+
+// explain looks on the first node that is Ready and offers no GPU for the pods
+// that should make it offer some: one request, while GPUs are waited for.
+func (r *Reconciler) explain(ctx context.Context, p *pass) error {
+	for i, n := range p.facts.Nodes {
+		if !n.Ready || n.Offered > 0 {
+			continue
+		}
+		var pods corev1.PodList
+		if err := r.Live.List(ctx, &pods, client.MatchingFields{FieldNodeName: n.Name}); err != nil {
+			return fmt.Errorf("listing the pods of node %s: %w", n.Name, err)
+		}
+		p.facts.Nodes[i].Plugin = pool.PluginOf(pods.Items)
+		return nil
+	}
+	return nil
 }
 
 // list reads the nodes that a selector selects; an empty one selects none.

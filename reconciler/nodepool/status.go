@@ -31,7 +31,12 @@ func (r *Reconciler) write(ctx context.Context, p *pass) error {
 	if equality.Semantic.DeepEqual(before.Status, p.pool.Status) {
 		return nil
 	}
-	return client.IgnoreNotFound(r.Client.Status().Patch(ctx, p.pool, lock, client.FieldOwner(repolayout.FieldManager)))
+	if err := r.Client.Status().Patch(ctx, p.pool, lock, client.FieldOwner(repolayout.FieldManager)); err != nil {
+		return client.IgnoreNotFound(err)
+	}
+	r.Deps.Metrics.happened(before, p.pool, p.now)
+	r.announce(before, p.pool)
+	return nil
 }
 
 // fill sets the status from the decision.

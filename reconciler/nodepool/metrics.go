@@ -1,0 +1,154 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package nodepool
+
+import (
+	"context"
+	"strconv"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+	corev1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/api/meta"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	"github.com/espalier-dev/espalier/gpu/pool"
+	"github.com/espalier-dev/espalier/repo-layout/v1alpha1"
+)
+
+// Metrics are what Prometheus is told of node pools; docs/metrics.md explains
+// each. What is true now is read from the cache when it is asked for, so that a
+// pool that is gone has no series; what happened is counted as it happens.
+type Metrics struct {
+	read     client.Reader
+	gpus     *prometheus.Desc
+	usd      *prometheus.Desc
+	ready    *prometheus.Desc
+	seconds  *prometheus.HistogramVec
+	failures *prometheus.CounterVec
+}
+
+// phaseBuckets are in seconds: nodes take minutes, GPUs seconds to minutes.
+var phaseBuckets = []float64{1, 5, 15, 60, 120, 300, 600, 900, 1200, 1800, 3600}
+
+// NewMetrics returns metrics over the pools that a reader, a cache, has.
+func NewMetrics(read client.Reader) *Metrics {
+	of := []string{"namespace", "name", "provider", "instance_type"}
+	return &Metrics{
+		read:  read,
+		gpus:  prometheus.NewDesc("espalier_gpu_pool_gpus", "GPUs of the pool's nodes: expected by their size, and allocatable.", append(of, "state"), nil),
+		usd:   prometheus.NewDesc("espalier_gpu_pool_usd_per_hour", "List price in USD an hour of the nodes that are provisioned; of spot nodes at most.", of, nil),
+		ready: prometheus.NewDesc("espalier_gpu_pool_ready", "1 where every node's GPUs can be used, else 0.", append(of, "phase"), nil),
+		seconds: prometheus.NewHistogramVec(prometheus.HistogramOpts{
+			Name: "espalier_gpu_pool_phase_seconds", Help: "How long pools stayed in a phase that they have left.", Buckets: phaseBuckets,
+		}, []string{"provider", "phase"}),
+		failures: prometheus.NewCounterVec(prometheus.CounterOpts{
+			Name: "espalier_gpu_pool_failures_total", Help: "Candidates given up, by the class of the failure.",
+		}, []string{"provider", "class"}),
+	}
+}
+
+// Describe implements prometheus.Collector.
+func (m *Metrics) Describe(out chan<- *prometheus.Desc) {
+	out <- m.gpus
+	out <- m.usd
+	out <- m.ready
+	m.seconds.Describe(out)
+	m.failures.Describe(out)
+}
+
+// Collect implements prometheus.Collector.
+func (m *Metrics) Collect(out chan<- prometheus.Metric) {
+	m.seconds.Collect(out)
+	m.failures.Collect(out)
+	var pools v1alpha1.GPUNodePoolList
+	if err := m.read.List(context.Background(), &pools); err != nil {
+		return // the cache has not started: there is nothing to tell yet
+	}
+	for i := range pools.Items {
+		m.collect(&pools.Items[i], out)
+	}
+}
+
+func (m *Metrics) collect(p *v1alpha1.GPUNodePool, out chan<- prometheus.Metric) {
+	gauge := func(d *prometheus.Desc, value float64, labels ...string) {
+		of := []string{p.Namespace, p.Name, string(p.Spec.Provider), pool.Candidate(p.Status.Candidate).InstanceType}
+		out <- prometheus.MustNewConstMetric(d, prometheus.GaugeValue, value, append(of, labels...)...)
+	}
+	ready := 0.0
+	if meta.IsStatusConditionTrue(p.Status.Conditions, v1alpha1.ConditionReady) {
+		ready = 1
+	}
+	gauge(m.ready, ready, string(p.Status.Phase))
+	if g := p.Status.GPUs; g != nil {
+		gauge(m.gpus, float64(g.Expected), "expected")
+		gauge(m.gpus, float64(g.Allocatable), "allocatable")
+	}
+	if usd, err := strconv.ParseFloat(p.Status.USDPerHour, 64); err == nil {
+		gauge(m.usd, usd)
+	}
+}
+
+// happened counts what a written status has that the one before had not.
+func (m *Metrics) happened(before, after *v1alpha1.GPUNodePool, now time.Time) {
+	if m == nil {
+		return
+	}
+	provider := string(after.Spec.Provider)
+	if since := before.Status.Since; before.Status.Phase != after.Status.Phase && before.Status.Phase != "" && since != nil {
+		m.seconds.WithLabelValues(provider, string(before.Status.Phase)).Observe(now.Sub(since.Time).Seconds())
+	}
+	if class := gaveUp(before, after); class != "" {
+		m.failures.WithLabelValues(provider, class).Inc()
+	}
+}
+
+// gaveUp is the class of the failure for which the candidate in use was given
+// up just now; empty: it was not.
+func gaveUp(before, after *v1alpha1.GPUNodePool) string {
+	c := after.Status.Candidate
+	if c == nil {
+		return ""
+	}
+	find := func(p *v1alpha1.GPUNodePool) *v1alpha1.SkippedCandidate {
+		for i, s := range p.Status.Skipped {
+			if s.InstanceType == c.InstanceType && s.Priority == c.Priority && zonesOf(s.Zones) == zonesOf(c.Zones) {
+				return &p.Status.Skipped[i]
+			}
+		}
+		return nil
+	}
+	is, was := find(after), find(before)
+	if is == nil || was != nil && was.Until.Equal(&is.Until) {
+		return ""
+	}
+	return is.Class
+}
+
+func zonesOf(zones []string) string {
+	all := ""
+	for _, z := range zones {
+		all += z + " "
+	}
+	return all
+}
+
+// announce emits an event where a pool comes into another phase, and where a
+// candidate is given up.
+func (r *Reconciler) announce(before, after *v1alpha1.GPUNodePool) {
+	if r.Deps.Events == nil {
+		return
+	}
+	ready := meta.FindStatusCondition(after.Status.Conditions, v1alpha1.ConditionReady)
+	given := gaveUp(before, after)
+	if ready == nil || ready.Message == "" || before.Status.Phase == after.Status.Phase && given == "" {
+		return
+	}
+	kind := corev1.EventTypeNormal
+	stalled := meta.IsStatusConditionTrue(after.Status.Conditions, v1alpha1.ConditionStalled)
+	degraded := meta.IsStatusConditionTrue(after.Status.Conditions, v1alpha1.ConditionDegraded)
+	if given != "" || stalled || degraded {
+		kind = corev1.EventTypeWarning
+	}
+	r.Deps.Events.Eventf(after, nil, kind, ready.Reason, string(after.Status.Phase), "%s", ready.Message)
+}
