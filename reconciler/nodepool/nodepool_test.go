@@ -193,7 +193,7 @@ func TestFailures(t *testing.T) {
 		"NodesWithoutGPUs": {
 			reason: "Ready nodes without GPUs are given up, and the likely cause is named.",
 			pool:   gpuPool("p", a100), fault: func(s *fakearm.Server) { s.NodesOfferGPUs(false) },
-			class: pool.ClassGPUTimeout, said: "no device plugin has registered",
+			class: pool.ClassGPUTimeout, said: "no pod of a device plugin runs on it",
 		},
 	}
 	for name, tc := range cases {
