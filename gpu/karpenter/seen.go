@@ -207,43 +207,55 @@ const retryPause = 2 * time.Minute
 // judge says what the objects of one attempt come to. events has what was said
 // of NodeClaims that were given up, by UID.
 func (a things) judge(o *pool.Observation, t pool.Target, events map[string]string, now time.Time) {
-	var live, leaving, settled int32
-	fresh := false // a failure that is too young to be tried again
-	dead := false
+	var n tally
 	for _, c := range a.claims {
 		f := c.failure(events[string(c.uid)])
 		if f != nil && o.Failure == nil {
 			o.Failure = f
 		}
-		switch {
-		case c.live():
-			live++
-			if c.launched.isTrue() {
-				settled++
-			}
-		case c.leaving():
-			leaving++
-		}
-		dead = dead || c.dead()
-		fresh = fresh || f != nil && now.Sub(c.deleted) < retryPause
+		n.fresh = n.fresh || f != nil && now.Sub(c.deleted) < retryPause
+		n.count(c)
 	}
-	o.Count = live
+	o.Count = n.live
 	o.Detail = a.detail()
-	o.State = a.state(o.Failure != nil, live, leaving, settled)
-	waiting := slices.ContainsFunc(a.pools, func(n nodePoolSeen) bool { return !n.ready.isTrue() })
-	o.Short = o.State != pool.StateDeleting && !waiting && !fresh && (dead || live+leaving < t.Replicas)
+	o.State = a.state(o.Failure != nil, n)
+	o.Short = o.State != pool.StateDeleting && !a.unready() && !n.fresh && (n.dead || n.live+n.leaving < t.Replicas)
 }
 
-func (a things) state(failed bool, live, leaving, settled int32) pool.State {
+// tally is how many of the NodeClaims of an attempt are how far.
+type tally struct {
+	live, leaving, launched int32
+	dead                    bool // there is one to let go
+	fresh                   bool // a failure is too young to be tried again
+}
+
+func (n *tally) count(c claim) {
+	switch {
+	case c.live() && c.launched.isTrue():
+		n.live++
+		n.launched++
+	case c.live():
+		n.live++
+	case c.leaving():
+		n.leaving++
+	default:
+		n.dead = true
+	}
+}
+
+// unready says that the NodePool cannot be used, or not yet.
+func (a things) unready() bool {
+	return slices.ContainsFunc(a.pools, func(n nodePoolSeen) bool { return !n.ready.isTrue() })
+}
+
+func (a things) state(failed bool, n tally) pool.State {
 	deleting := slices.ContainsFunc(a.pools, func(n nodePoolSeen) bool { return n.deleting })
 	switch {
 	case failed:
 		return pool.StateFailed
-	case deleting, live == 0 && leaving > 0:
+	case deleting, n.live == 0 && n.leaving > 0:
 		return pool.StateDeleting
-	case int(live) < len(a.claims), settled < live:
-		return pool.StateRunning
-	case slices.ContainsFunc(a.pools, func(n nodePoolSeen) bool { return !n.ready.isTrue() }):
+	case int(n.live) < len(a.claims), n.launched < n.live, a.unready():
 		return pool.StateRunning
 	}
 	return pool.StateSucceeded

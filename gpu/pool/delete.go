@@ -16,12 +16,8 @@ func deleting(f Facts, d Decision) Decision {
 	case f.Seen.External:
 		d.Gone = true
 		return d.say(v1alpha1.ReasonReleased, "The nodes are not ours and stay")
-	case f.Pool.Spec.DeletionPolicy == v1alpha1.Orphan && f.Seen.Held:
-		d.Do = ActionDelete
-		return d.say(ReasonOrphaned, "Letting the nodes go, which stay in the cloud as deletionPolicy says")
 	case f.Pool.Spec.DeletionPolicy == v1alpha1.Orphan:
-		d.Gone = true
-		return d.say(ReasonOrphaned, "The nodes stay in the cloud, as deletionPolicy says")
+		return orphaning(f, d)
 	case f.Seen.Exists && !f.Seen.Owned:
 		d = lost(d, f.Seen.NotOwned)
 		d.Message += "; set deletionPolicy to Orphan to let the object go"
@@ -37,9 +33,23 @@ func deleting(f Facts, d Decision) Decision {
 	case f.Seen.State != StateDeleting:
 		d.Do, d.Shrinks = ActionDelete, true
 	}
-	message := fmt.Sprintf("Deleting node pool %s", d.PoolName)
+	return d.say(v1alpha1.ReasonDeleting, f.deletingMessage(d.PoolName))
+}
+
+func (f Facts) deletingMessage(name string) string {
+	message := fmt.Sprintf("Deleting node pool %s", name)
 	if f.Seen.State == StateFailed && f.Seen.Failure != nil && f.Pool.Status.Phase == v1alpha1.PhaseDeleting {
 		message += "; the cloud's last try failed: " + f.Seen.Failure.Text
 	}
-	return d.say(v1alpha1.ReasonDeleting, f.detailed(message))
+	return f.detailed(message)
+}
+
+// orphaning leaves the nodes to themselves, once nothing of them is held by us.
+func orphaning(f Facts, d Decision) Decision {
+	if f.Seen.Held {
+		d.Do = ActionDelete // which deletes nothing with Target.Orphan
+		return d.say(ReasonOrphaned, "Letting the nodes go, which stay in the cloud as deletionPolicy says")
+	}
+	d.Gone = true
+	return d.say(ReasonOrphaned, "The nodes stay in the cloud, as deletionPolicy says")
 }

@@ -149,6 +149,9 @@ func (r *Reconciler) observe(ctx context.Context, p *pass) error {
 	if st.Phase == v1alpha1.PhaseReady {
 		t.MaxAge = r.Deps.IdleInterval
 	}
+	if t.Orphan {
+		t.MaxAge = 0 // what is let go is not seen again
+	}
 	seen, err := p.provider.Observe(ctx, t)
 	leaving := p.pool.DeletionTimestamp != nil
 	known := st.PoolName != "" && st.Phase != v1alpha1.PhaseClaiming
