@@ -87,13 +87,18 @@ func (o *controllerOptions) Validate() error {
 	default:
 		problems = append(problems, fmt.Errorf("--controllers %q: %s or %s", o.Controllers, mainControllers, reviewController))
 	}
-	switch v1alpha1.Provider(o.Provider) {
-	case v1alpha1.ProviderExisting, v1alpha1.ProviderKarpenter, v1alpha1.ProviderAKS:
-	default:
-		problems = append(problems, fmt.Errorf("--provider %q: %s", o.Provider, v1alpha1.Providers))
-	}
+	problems = append(problems, checkProvider(o.Provider))
 	problems = append(problems, o.Leader.Validate())
 	return errors.Join(problems...)
+}
+
+// checkProvider refuses a --provider that there is not.
+func checkProvider(name string) error {
+	switch v1alpha1.Provider(name) {
+	case v1alpha1.ProviderAKS, v1alpha1.ProviderKarpenter, v1alpha1.ProviderExisting:
+		return nil
+	}
+	return fmt.Errorf("--provider %q: %s", name, v1alpha1.Providers)
 }
 
 // validateMain is about what buys nodes and runs pods.

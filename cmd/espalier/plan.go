@@ -90,10 +90,8 @@ func (o *planOptions) validate() error {
 	default:
 		return fmt.Errorf("--output %q: text, markdown, json or yaml", o.output)
 	}
-	switch v1alpha1.Provider(o.provider) {
-	case v1alpha1.ProviderAKS, v1alpha1.ProviderKarpenter, v1alpha1.ProviderExisting:
-	default:
-		return fmt.Errorf("--provider %q: %s", o.provider, v1alpha1.Providers)
+	if err := checkProvider(o.provider); err != nil {
+		return err
 	}
 	if o.maxBytes != 0 && o.maxBytes < minComment {
 		return fmt.Errorf("--max-bytes %d: at least %d, or 0 for no limit", o.maxBytes, minComment)
