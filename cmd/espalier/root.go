@@ -26,6 +26,7 @@ func newRootCommand() *cobra.Command {
 		newPresetsCommand(),
 		newSKUsCommand(),
 		newStatusCommand(),
+		newPoolsCommand(),
 		newDataCommand(),
 		newAdapterCommand(),
 		newMemberCommand(),

@@ -56,6 +56,10 @@ var cues = []cue{
 	{pool.ClassTransient, []string{"InternalServerError"}, nil},
 }
 
+// textThrottled stands for the cloud's own text, which counts seconds: RetryAfter
+// has them.
+const textThrottled = "The cloud throttles requests"
+
 // wrappers say that something else failed, and carry it in text or details.
 var wrappers = []string{"ReconcileVMSSAgentPoolFailed", "CreateVMSSAgentPoolFailed", "InvalidTemplateDeployment"}
 
@@ -139,7 +143,7 @@ func classify(status int, b body) *pool.Failure {
 	case pool.ClassFamilyQuota, pool.ClassRegionQuota, pool.ClassSpotQuota:
 		f.Quota = quota(b.Message)
 	case pool.ClassThrottled:
-		f.Text = "The cloud throttles requests" // its own text counts seconds: RetryAfter has them
+		f.Text = textThrottled
 	}
 	if f.Text == "" {
 		f.Text = strings.TrimSpace("the cloud answered " + strconv.Itoa(status) + " " + http.StatusText(status))

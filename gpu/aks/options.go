@@ -130,3 +130,13 @@ func NewCredential(cfg Config) (azcore.TokenCredential, error) {
 	}
 	return c, nil
 }
+
+// Actions are what the provider does in Azure: those of the custom role in
+// docs/aks.md, all of them and no other.
+var Actions = []string{
+	"Microsoft.ContainerService/managedClusters/agentPools/read",
+	"Microsoft.ContainerService/managedClusters/agentPools/write",
+	"Microsoft.ContainerService/managedClusters/agentPools/delete",
+	"Microsoft.ContainerService/managedClusters/agentPools/deleteMachines/action",
+	"Microsoft.ContainerService/managedClusters/agentPools/machines/read",
+}

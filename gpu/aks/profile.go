@@ -3,6 +3,7 @@
 package aks
 
 import (
+	"context"
 	"fmt"
 	"maps"
 	"slices"
@@ -110,20 +111,46 @@ func leftovers(pools []*armcontainerservice.AgentPool, t pool.Target) []pool.Lef
 		if err != nil || strings.EqualFold(deref(found.Name), t.PoolName) || foreign(found, other) != "" {
 			continue
 		}
-		l := pool.Leftover{
+		out = append(out, pool.Leftover{
 			Name: deref(found.Name), Attempt: other.Attempt, State: state(deref(p.ProvisioningState)), NodeSelector: selector(deref(found.Name)),
-			Candidate: v1alpha1.Candidate{InstanceType: deref(p.VMSize), Priority: v1alpha1.OnDemand},
-		}
-		if deref(p.ScaleSetPriority) == armcontainerservice.ScaleSetPrioritySpot {
-			l.Candidate.Priority = v1alpha1.Spot
-		}
-		for _, z := range p.AvailabilityZones {
-			l.Candidate.Zones = append(l.Candidate.Zones, deref(z))
-		}
-		out = append(out, l)
+			Candidate: candidate(p),
+		})
 	}
 	slices.SortFunc(out, func(a, b pool.Leftover) int { return int(a.Attempt - b.Attempt) })
 	return out
+}
+
+// candidate is what a pool was made from.
+func candidate(p *armcontainerservice.ManagedClusterAgentPoolProfileProperties) v1alpha1.Candidate {
+	c := v1alpha1.Candidate{InstanceType: deref(p.VMSize), Priority: v1alpha1.OnDemand}
+	if deref(p.ScaleSetPriority) == armcontainerservice.ScaleSetPrioritySpot {
+		c.Priority = v1alpha1.Spot
+	}
+	for _, z := range p.AvailabilityZones {
+		c.Zones = append(c.Zones, deref(z))
+	}
+	return c
+}
+
+// Marked lists the agent pools that carry a mark of an installation of Espalier,
+// whichever it is.
+func (p *Provider) Marked(ctx context.Context) ([]pool.Marked, error) {
+	pools, err := p.list.get(ctx, 0)
+	if err != nil {
+		return nil, fmt.Errorf("listing agent pools: %w", err)
+	}
+	var out []pool.Marked
+	for _, found := range pools {
+		props := properties(found)
+		m := pool.Marked{
+			Name: deref(found.Name), UID: tag(props.Tags, TagOwner), Installation: tag(props.Tags, TagInstallation), Object: tag(props.Tags, TagPool),
+			Candidate: candidate(props), Count: deref(props.Count), State: state(deref(props.ProvisioningState)),
+		}
+		if m.Installation != "" {
+			out = append(out, m)
+		}
+	}
+	return out, nil
 }
 
 // inFlight names the pools, other than one, that an operation is changing.

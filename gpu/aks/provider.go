@@ -54,6 +54,7 @@ type Provider struct {
 	writes   *armcontainerservice.AgentPoolsClient // never does: we requeue
 	list     *lister
 	gate     *gate
+	calm     *calm
 }
 
 var _ pool.Provider = (*Provider)(nil)
@@ -99,7 +100,7 @@ func New(cfg Config) (*Provider, error) {
 	}
 	p := &Provider{
 		cfg: cfg, reads: reads.NewAgentPoolsClient(), machines: reads.NewMachinesClient(), writes: writes.NewAgentPoolsClient(),
-		gate: &gate{clock: cfg.Clock},
+		gate: &gate{clock: cfg.Clock}, calm: &calm{clock: cfg.Clock},
 	}
 	p.list = &lister{clock: cfg.Clock, fetch: p.fetch}
 	return p, nil
@@ -143,13 +144,16 @@ func clouds(cfg Config) cloud.Configuration {
 // fetch lists the cluster's agent pools: one request for up to a hundred pools,
 // shared by every GPUNodePool.
 func (p *Provider) fetch(ctx context.Context) ([]*armcontainerservice.AgentPool, error) {
+	if err := p.calm.wait(); err != nil {
+		return nil, err
+	}
 	ctx, cancel := context.WithTimeout(ctx, callTimeout)
 	defer cancel()
 	var all []*armcontainerservice.AgentPool
 	for pages := p.reads.NewListPager(p.cfg.ResourceGroup, p.cfg.ClusterName, nil); pages.More(); {
 		page, err := pages.NextPage(ctx)
 		if err != nil {
-			return nil, Classify(err, p.cfg.Clock())
+			return nil, p.calm.heed(Classify(err, p.cfg.Clock()))
 		}
 		all = append(all, page.Value...)
 	}
@@ -158,6 +162,9 @@ func (p *Provider) fetch(ctx context.Context) ([]*armcontainerservice.AgentPool,
 
 // get reads one pool live; nil: the cloud says 404.
 func (p *Provider) get(ctx context.Context, name string) (*armcontainerservice.AgentPool, error) {
+	if err := p.calm.wait(); err != nil {
+		return nil, err
+	}
 	ctx, cancel := context.WithTimeout(ctx, callTimeout)
 	defer cancel()
 	got, err := p.reads.Get(ctx, p.cfg.ResourceGroup, p.cfg.ClusterName, name, nil)
@@ -166,7 +173,7 @@ func (p *Provider) get(ctx context.Context, name string) (*armcontainerservice.A
 		return nil, nil
 	}
 	if err != nil {
-		return nil, Classify(err, p.cfg.Clock())
+		return nil, p.calm.heed(Classify(err, p.cfg.Clock()))
 	}
 	return &got.AgentPool, nil
 }
@@ -222,11 +229,10 @@ func (p *Provider) Observe(ctx context.Context, t pool.Target) (pool.Observation
 
 // Ensure creates the pool, or sets its count, if the cluster is free.
 func (p *Provider) Ensure(ctx context.Context, t pool.Target) (pool.Step, error) {
-	leave, err := p.enter(ctx, t)
-	if err != nil {
-		return pool.StepNone, err
-	}
-	defer leave()
+	return p.turn(ctx, t, p.ensure)
+}
+
+func (p *Provider) ensure(ctx context.Context, t pool.Target) (pool.Step, error) {
 	found, err := p.get(ctx, t.PoolName)
 	if err != nil {
 		return pool.StepNone, fmt.Errorf("reading agent pool %s: %w", t.PoolName, err)
@@ -247,7 +253,8 @@ func (p *Provider) Ensure(ctx context.Context, t pool.Target) (pool.Step, error)
 		return pool.StepNone, &pool.Failure{Class: pool.ClassOwnership, Text: why}
 	}
 	props := properties(found)
-	if deref(props.Count) == t.Replicas || state(deref(props.ProvisioningState)) != pool.StateSucceeded {
+	now := state(deref(props.ProvisioningState))
+	if deref(props.Count) == t.Replicas && !t.Mend || now != pool.StateSucceeded && now != pool.StateFailed {
 		return pool.StepNone, nil
 	}
 	if deref(props.Count) > t.Replicas {
@@ -274,11 +281,10 @@ func (p *Provider) put(ctx context.Context, name string, body armcontainerservic
 
 // Delete begins to delete the target's pool, after a live look that it is ours.
 func (p *Provider) Delete(ctx context.Context, t pool.Target) (pool.Step, error) {
-	leave, err := p.enter(ctx, t)
-	if err != nil {
-		return pool.StepNone, err
-	}
-	defer leave()
+	return p.turn(ctx, t, p.delete)
+}
+
+func (p *Provider) delete(ctx context.Context, t pool.Target) (pool.Step, error) {
 	found, err := p.get(ctx, t.PoolName)
 	if err != nil {
 		return pool.StepNone, fmt.Errorf("reading agent pool %s: %w", t.PoolName, err)
@@ -305,20 +311,34 @@ func (p *Provider) Delete(ctx context.Context, t pool.Target) (pool.Step, error)
 	return pool.StepDeleted, nil
 }
 
-// enter takes the cluster for one mutation: nobody of ours is ahead in the
-// queue, and the cluster runs no operation on another pool.
-func (p *Provider) enter(ctx context.Context, t pool.Target) (leave func(), err error) {
+// busyPause is how long nobody asks after the cloud said that the cluster is
+// busy: what it does by itself shows in no pool's state.
+const busyPause = 20 * time.Second
+
+// turn takes the cluster for one mutation: nobody of ours is ahead in the queue,
+// and the cluster runs no operation on another pool. Whom the cloud sends away
+// keeps the place, and nobody else asks meanwhile.
+func (p *Provider) turn(ctx context.Context, t pool.Target, do func(context.Context, pool.Target) (pool.Step, error)) (pool.Step, error) {
 	if ahead := p.gate.enter(t.UID, t.PoolName); ahead != "" {
-		return nil, &pool.Failure{Class: pool.ClassBusy, Text: "Node pool " + ahead + " is ahead in the queue of the cluster"}
+		return pool.StepNone, &pool.Failure{Class: pool.ClassBusy, Text: "Other node pools are ahead in the queue of the cluster"}
+	}
+	keep := true
+	defer func() { p.gate.leave(t.UID, !keep) }()
+	if wait, why := p.gate.shutFor(); wait > 0 {
+		return pool.StepNone, &pool.Failure{Class: pool.ClassBusy, Text: why, RetryAfter: wait}
 	}
 	pools, err := p.list.get(ctx, p.cfg.ListTTL)
 	if err != nil {
-		p.gate.leave(t.UID, false)
-		return nil, fmt.Errorf("listing agent pools: %w", err)
+		return pool.StepNone, fmt.Errorf("listing agent pools: %w", err)
 	}
 	if busy := inFlight(pools, t.PoolName); len(busy) >= p.cfg.MaxInFlight {
-		p.gate.leave(t.UID, false)
-		return nil, &pool.Failure{Class: pool.ClassBusy, Text: "The cluster runs another operation: node pool " + busy[0]}
+		return pool.StepNone, &pool.Failure{Class: pool.ClassBusy, Text: "The cluster runs another operation: node pool " + busy[0]}
 	}
-	return func() { p.gate.leave(t.UID, true) }, nil
+	step, err := do(ctx, t)
+	var f *pool.Failure
+	keep = errors.As(err, &f) && (f.Class == pool.ClassBusy || f.Class == pool.ClassThrottled)
+	if keep {
+		p.gate.shut(max(f.RetryAfter, busyPause), f.Text)
+	}
+	return step, err
 }

@@ -235,6 +235,25 @@ func TestReadsAreRetried(t *testing.T) {
 	}
 }
 
+// TestThrottledReadsAreShared: what one pool was told holds for all of them.
+func TestThrottledReadsAreShared(t *testing.T) {
+	arm, p := start(t)
+	arm.FailNext("LIST", fakearm.Throttled(30*time.Second))
+	for range 50 {
+		var f *pool.Failure
+		if _, err := p.Observe(t.Context(), targetOf("a", 1)); !errors.As(err, &f) || f.Class != pool.ClassThrottled || f.RetryAfter != 30*time.Second {
+			t.Fatalf("got %v, want to be told for how long", err)
+		}
+	}
+	if n := arm.Counts()["LIST"]; n != 1 {
+		t.Errorf("%d LISTs while throttled, want 1", n)
+	}
+	arm.Advance(30 * time.Second)
+	if _, err := p.Observe(t.Context(), targetOf("a", 1)); err != nil {
+		t.Error(err)
+	}
+}
+
 // TestMissingClusterIsNoEmptyCluster: a wrong name must not look like "gone".
 func TestMissingClusterIsNoEmptyCluster(t *testing.T) {
 	_, p := start(t)
@@ -257,7 +276,7 @@ func TestOneInFlight(t *testing.T) {
 	if n := arm.Counts()["PUT"]; n != 1 {
 		t.Errorf("%d PUTs, want 1", n)
 	}
-	if _, err := p.Ensure(t.Context(), targetOf("c", 1)); classOfErr(err) != pool.ClassBusy || !strings.Contains(err.Error(), targetOf("b", 1).PoolName) {
+	if _, err := p.Ensure(t.Context(), targetOf("c", 1)); classOfErr(err) != pool.ClassBusy || !strings.Contains(err.Error(), "ahead") {
 		t.Errorf("got %v, want b to be ahead of c", err)
 	}
 	arm.Advance(4 * time.Minute) // b gave up asking: its place is free after the patience
@@ -345,6 +364,28 @@ func TestPoolLimit(t *testing.T) {
 	p.list.forget()
 	if step, err := p.Ensure(t.Context(), targetOf("a", 1)); step != pool.StepCreated {
 		t.Errorf("one pool less: step %q, %v", step, err)
+	}
+}
+
+// TestBusyClosesTheGate: what AKS does by itself shows in no pool; whom it sends
+// away keeps the place, and the others do not ask too.
+func TestBusyClosesTheGate(t *testing.T) {
+	arm, p := start(t)
+	arm.BeginClusterOperation("Upgrading", time.Minute)
+	for _, name := range []string{"a", "b", "c"} {
+		if _, err := p.Ensure(t.Context(), targetOf(name, 1)); classOfErr(err) != pool.ClassBusy {
+			t.Errorf("%s: got %v, want busy", name, err)
+		}
+	}
+	if n := arm.Counts()["PUT"]; n != 1 {
+		t.Errorf("%d PUTs of three pools into a busy cluster, want 1", n)
+	}
+	arm.Advance(time.Minute)
+	if _, err := p.Ensure(t.Context(), targetOf("b", 1)); classOfErr(err) != pool.ClassBusy {
+		t.Errorf("b went before a: %v", err)
+	}
+	if step, err := p.Ensure(t.Context(), targetOf("a", 1)); step != pool.StepCreated {
+		t.Errorf("a kept its place: step %q, %v", step, err)
 	}
 }
 

@@ -9,6 +9,8 @@ import (
 	"time"
 
 	"github.com/Azure/azure-sdk-for-go/sdk/resourcemanager/containerservice/armcontainerservice/v8"
+
+	"github.com/espalier-dev/espalier/gpu/pool"
 )
 
 // lister shares one LIST among all pools of the cluster: AKS allows one read a
@@ -73,6 +75,8 @@ type gate struct {
 	mu      sync.Mutex
 	running string // name of the pool whose turn it is
 	queue   []waiter
+	closed  time.Time // until when nobody may go: the cloud said so
+	why     string    // in its words
 }
 
 type waiter struct {
@@ -102,6 +106,21 @@ func (g *gate) enter(uid, name string) (ahead string) {
 	return ""
 }
 
+// shut closes the gate for a while: what the cloud refused to one pool it would
+// refuse to all, and each of them would ask.
+func (g *gate) shut(wait time.Duration, why string) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	g.closed, g.why = g.clock().Add(wait), why
+}
+
+// shutFor is how long the gate stays closed; 0: it is open.
+func (g *gate) shutFor() (time.Duration, string) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	return max(g.closed.Sub(g.clock()), 0), g.why
+}
+
 // leave ends a turn. done gives the place in the queue up; otherwise it is kept.
 func (g *gate) leave(uid string, done bool) {
 	g.mu.Lock()
@@ -118,4 +137,33 @@ func (g *gate) drop(uid string) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	g.queue = slices.DeleteFunc(g.queue, func(w waiter) bool { return w.uid == uid })
+}
+
+// calm remembers that the cloud throttles reads: they share one bucket, so that
+// what one pool was told holds for all.
+type calm struct {
+	clock func() time.Time
+
+	mu    sync.Mutex
+	until time.Time
+}
+
+// wait is the failure of a read that is not even tried; nil: it may be.
+func (c *calm) wait() error {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if left := c.until.Sub(c.clock()); left > 0 {
+		return &pool.Failure{Class: pool.ClassThrottled, Text: textThrottled, RetryAfter: left}
+	}
+	return nil
+}
+
+// heed takes note of a failure, and returns it.
+func (c *calm) heed(f *pool.Failure) error {
+	if f.Class == pool.ClassThrottled {
+		c.mu.Lock()
+		defer c.mu.Unlock()
+		c.until = c.clock().Add(max(f.RetryAfter, time.Second))
+	}
+	return f
 }

@@ -42,6 +42,7 @@ type Decision struct {
 	Attempt int32  // the attempt that Subject belongs to
 	Shrinks bool   // Do removes nodes that may run pods
 	Fewer   int32  // nodes that Do removes of a pool that stays
+	Mends   bool   // Do asks for the same number of nodes once more
 	// Removing names the nodes that Do removes, recorded before it is done.
 	Removing []string
 

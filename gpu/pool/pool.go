@@ -48,6 +48,7 @@ type Target struct {
 	OSDiskSizeGiB   int32
 	Deleting        bool // the GPUNodePool is being deleted
 	Orphan          bool // Delete lets the nodes go and deletes none
+	Mend            bool // nodes are missing: order as many once more
 	// Remove names the nodes that may go where Replicas is less than there are:
 	// nothing runs on them. Registered names every node that has joined, so that
 	// machines that never did are told from them.

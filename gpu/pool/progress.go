@@ -5,6 +5,7 @@ package pool
 import (
 	"fmt"
 	"strings"
+	"time"
 
 	"github.com/espalier-dev/espalier/repo-layout/v1alpha1"
 )
@@ -15,9 +16,11 @@ func progress(f Facts, d Decision) Decision {
 	d.Wait = f.Poll
 	settled := f.Seen.State == StateSucceeded
 	switch {
-	case settled && f.Seen.Count != d.Count.Wanted:
+	case (settled || f.mayRetry()) && f.Seen.Count != d.Count.Wanted:
 		d.Do, d.Fewer = ActionEnsure, max(f.Seen.Count-d.Count.Wanted, 0)
 		d.Shrinks = d.Fewer > 0
+	case f.mayMend(d.Count):
+		d.Do, d.Mends = ActionEnsure, true
 	case settled:
 		d.Removing = nil
 	case f.Seen.Short:
@@ -34,6 +37,28 @@ func progress(f Facts, d Decision) Decision {
 		return joining(f, d)
 	}
 	return gpuWaiting(f, d)
+}
+
+// Pauses before the cloud is asked again about a pool that was Ready: after an
+// operation that failed, and when nodes went and none came back.
+const (
+	retryAfter = 10 * time.Minute
+	mendAfter  = 5 * time.Minute
+)
+
+// mayRetry says whether a failed operation on a pool that was Ready has rested
+// long enough. Its nodes are kept meanwhile.
+func (f Facts) mayRetry() bool {
+	return f.Seen.State == StateFailed && f.wasReady() && f.sinceAccepted() > retryAfter
+}
+
+// mayMend says whether the order for as many nodes is to be repeated: some of
+// them went, and without the cluster autoscaler AKS does not replace an evicted
+// one by itself.
+func (f Facts) mayMend(c Count) bool {
+	settled := f.Seen.State == StateSucceeded || f.mayRetry()
+	gone := len(f.Nodes) < int(c.Wanted) && f.Pool.Status.Phase == v1alpha1.PhaseNodesJoining
+	return settled && gone && f.wasReady() && f.since() > mendAfter && f.sinceAccepted() > mendAfter
 }
 
 func ready(f Facts, d Decision) Decision {

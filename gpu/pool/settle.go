@@ -23,6 +23,9 @@ func Acted(f Facts, d Decision, step Step) Decision {
 		now := metav1.NewTime(f.Now.Truncate(time.Second))
 		d.Phase, d.Candidate.Accepted = v1alpha1.PhaseCreating, &now
 		return d.say(ReasonCreating, creatingMessage(d))
+	case StepScaled:
+		now := metav1.NewTime(f.Now.Truncate(time.Second))
+		d.Candidate.Accepted = &now // the next try is paced from here
 	case StepNone, StepGone, StepPartial:
 		d.Wait = Soon // the world has moved on since it was observed
 	}
@@ -32,7 +35,8 @@ func Acted(f Facts, d Decision, step Step) Decision {
 // Failed is what the decision becomes when observing or acting failed. retry
 // says that only the caller's backoff can pace the next try.
 func Failed(f Facts, d Decision, why *Failure) (_ Decision, retry bool) {
-	creating := d.Do == ActionEnsure && d.Phase == v1alpha1.PhaseClaiming
+	ensuring := d.Do == ActionEnsure
+	creating := ensuring && d.Phase == v1alpha1.PhaseClaiming
 	d.Do = ActionNone
 	if creating && !why.Class.KeepsCandidate() {
 		return fail(f, d, why), false
@@ -60,6 +64,9 @@ func Failed(f Facts, d Decision, why *Failure) (_ Decision, retry bool) {
 		return d, d.Wait == 0
 	}
 	d.Wait = why.Rest(Candidate(d.Candidate))
+	if ensuring {
+		d.Wait = min(d.Wait, mendAfter) // its nodes, or what is left of them, are looked after meanwhile
+	}
 	d.Stalled = why.Class.NeedsAction()
 	return d, false
 }

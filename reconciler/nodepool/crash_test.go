@@ -103,6 +103,7 @@ var scenarios = map[string]scenario{
 			p.Spec.Timeouts.Provision.Duration = 6 * time.Minute
 			w.create(p)
 			w.drive(&life{}, []string{"p"}, w.ready("p"))
+			w.arm.Refuse(t4, fakearm.SKUNotAvailable(t4))
 			w.arm.Evict(w.get("p").Status.PoolName)
 		},
 		until: func(w *world) bool { return w.ready("p")() && w.get("p").Status.Candidate.InstanceType == a100 },

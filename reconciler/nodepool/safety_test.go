@@ -86,8 +86,9 @@ func TestETagRace(t *testing.T) {
 // whose nodes merely fail is kept.
 func TestEviction(t *testing.T) {
 	w := newWorld(t)
-	w.create(gpuPool("p", t4+"/spot", t4))
+	w.create(gpuPool("p", t4+"/spot", a100))
 	w.drive(&life{}, []string{"p"}, w.ready("p"))
+	w.arm.Refuse(t4, fakearm.SKUNotAvailable(t4))
 	w.arm.Evict(w.get("p").Status.PoolName)
 	w.drive(&life{}, []string{"p"}, func() bool {
 		return w.condition("p", v1alpha1.ConditionDegraded).Status == metav1.ConditionTrue
@@ -96,6 +97,26 @@ func TestEviction(t *testing.T) {
 	w.drive(&life{}, []string{"p"}, func() bool { return w.ready("p")() && w.get("p").Status.Candidate.Attempt == 2 })
 	if c := w.get("p").Status.Candidate; c.Priority != v1alpha1.OnDemand {
 		t.Errorf("moved on to %+v", c)
+	}
+}
+
+// TestMend: of two spot nodes one is evicted. AKS does not replace it by itself:
+// the same number is ordered once more, and the node that is left is kept.
+func TestMend(t *testing.T) {
+	w := newWorld(t)
+	p := gpuPool("p", t4+"/spot")
+	scaledTo(2)(p)
+	w.create(p)
+	w.drive(&life{}, []string{"p"}, w.ready("p"))
+	kept := w.nodes()[0]
+	w.arm.Evict(w.get("p").Status.PoolName)
+	w.drive(&life{}, []string{"p"}, func() bool { return w.condition("p", v1alpha1.ConditionDegraded).Status == metav1.ConditionTrue })
+	w.drive(&life{}, []string{"p"}, w.ready("p"))
+	if st := w.get("p").Status; st.Candidate.Attempt != 1 || st.ReadyNodes != 2 || w.node(kept) == nil {
+		t.Errorf("status %+v, nodes %v", st, w.nodes())
+	}
+	if n := w.arm.Counts()["PUT"]; n != 2 {
+		t.Errorf("%d PUTs, want the create and one more", n)
 	}
 }
 

@@ -6,6 +6,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"net/http"
 	"slices"
 	"strings"
@@ -18,8 +19,11 @@ import (
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/labels"
 	"k8s.io/apimachinery/pkg/runtime"
+	"k8s.io/apimachinery/pkg/runtime/serializer"
 	"k8s.io/apimachinery/pkg/types"
+	clienttesting "k8s.io/client-go/testing"
 	ctrl "sigs.k8s.io/controller-runtime"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	kubefake "sigs.k8s.io/controller-runtime/pkg/client/fake"
@@ -59,7 +63,8 @@ type world struct {
 	// the cloud's own doing.
 	interrupted []string
 	evicting    bool
-	checked     int // requests that were looked at
+	cache       map[string]*corev1.Node // of the nodes: the fake client reads all of them with every list
+	checked     int                     // requests that were looked at
 }
 
 func newWorld(t *testing.T) *world {
@@ -70,14 +75,18 @@ func newWorld(t *testing.T) *world {
 // newWorldOf is newWorld with another kind of cloud.
 func newWorldOf(t *testing.T, opt fakearm.Options) *world {
 	t.Helper()
-	w := &world{t: t, ctx: t.Context()}
-	w.kube = kubefake.NewClientBuilder().WithScheme(small).WithStatusSubresource(&v1alpha1.GPUNodePool{}).
+	w := &world{t: t, ctx: t.Context(), cache: map[string]*corev1.Node{}}
+	w.kube = kubefake.NewClientBuilder().WithScheme(small).
+		WithObjectTracker(clienttesting.NewObjectTracker(small, serializer.NewCodecFactory(small).UniversalDecoder())). // without managed fields, which cost more than the rest
+		WithStatusSubresource(&v1alpha1.GPUNodePool{}).
 		WithIndex(&corev1.Pod{}, FieldNodeName, func(o client.Object) []string { return []string{o.(*corev1.Pod).Spec.NodeName} }).
 		WithIndex(&v1alpha1.GPUNodePool{}, fieldProvider, provider).
 		WithIndex(&v1alpha1.GPUNodePool{}, fieldLabel, poolLabel).Build()
 	var err error
 	opt.Sizes = func(name string) (fakearm.Hardware, bool) { h, ok := hardware[name]; return h, ok }
-	opt.CreateDelay, opt.GPUDelay, opt.DeleteDelay = 4*time.Minute, 30*time.Second, 3*time.Minute
+	if opt.CreateDelay == 0 {
+		opt.CreateDelay, opt.GPUDelay, opt.DeleteDelay = 4*time.Minute, 30*time.Second, 3*time.Minute
+	}
 	opt.Nodes, opt.NodesReady, opt.Manual = sink{w.kube, w}, true, true
 	w.arm, err = fakearm.Start(opt)
 	if err != nil {
@@ -106,6 +115,7 @@ type sink struct {
 }
 
 func (s sink) Create(ctx context.Context, n *corev1.Node) error {
+	defer s.w.remember(n.Name)
 	err := s.c.Create(ctx, n)
 	if apierrors.IsAlreadyExists(err) {
 		return nil
@@ -114,6 +124,7 @@ func (s sink) Create(ctx context.Context, n *corev1.Node) error {
 }
 
 func (s sink) SetGPUs(ctx context.Context, name string, gpus int) error {
+	defer s.w.remember(name)
 	n := &corev1.Node{}
 	if err := s.c.Get(ctx, types.NamespacedName{Name: name}, n); err != nil {
 		return client.IgnoreNotFound(err)
@@ -123,6 +134,7 @@ func (s sink) SetGPUs(ctx context.Context, name string, gpus int) error {
 }
 
 func (s sink) Delete(ctx context.Context, name string) error {
+	defer s.w.remember(name)
 	var pods corev1.PodList
 	if err := s.c.List(ctx, &pods, client.MatchingFields{FieldNodeName: name}); err != nil {
 		return err
@@ -136,6 +148,27 @@ func (s sink) Delete(ctx context.Context, name string) error {
 		}
 	}
 	return client.IgnoreNotFound(s.c.Delete(ctx, &corev1.Node{ObjectMeta: metav1.ObjectMeta{Name: name}}))
+}
+
+// remember reads a node that was written.
+func (w *world) remember(name string) {
+	n := &corev1.Node{}
+	if err := w.kube.Get(w.ctx, types.NamespacedName{Name: name}, n); err != nil {
+		delete(w.cache, name)
+		return
+	}
+	w.cache[name] = n
+}
+
+// listNodes lists nodes as the client would.
+func (w *world) listNodes(out *corev1.NodeList, opts ...client.ListOption) {
+	var o client.ListOptions
+	o.ApplyOptions(opts)
+	for _, name := range slices.Sorted(maps.Keys(w.cache)) {
+		if n := w.cache[name]; o.LabelSelector == nil || o.LabelSelector.Matches(labels.Set(n.Labels)) {
+			out.Items = append(out.Items, *n.DeepCopy())
+		}
+	}
 }
 
 // errKilled is what every call of a killed controller gets.
@@ -223,7 +256,15 @@ func (w *world) controller(l *life) (*Reconciler, context.Context) {
 		w.t.Fatal(err)
 	}
 	kube := interceptor.NewClient(w.kube, interceptor.Funcs{
+		List: func(ctx context.Context, c client.WithWatch, into client.ObjectList, opts ...client.ListOption) error {
+			if nodes, ok := into.(*corev1.NodeList); ok {
+				w.listNodes(nodes, opts...)
+				return nil
+			}
+			return c.List(ctx, into, opts...)
+		},
 		Patch: func(ctx context.Context, c client.WithWatch, o client.Object, p client.Patch, opts ...client.PatchOption) error {
+			defer w.remember(o.GetName())
 			return l.call("patch", func() error { return c.Patch(ctx, o, p, opts...) })
 		},
 		SubResourcePatch: func(ctx context.Context, c client.Client, sub string, o client.Object, p client.Patch, opts ...client.SubResourcePatchOption) error {

@@ -72,6 +72,24 @@ func (s *Server) FailNext(kind string, f Fault) {
 	s.faults.next[kind] = append(s.faults.next[kind], f)
 }
 
+// Waiting is how many faults wait for their request.
+func (s *Server) Waiting() int {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	n := len(s.faults.async)
+	for _, line := range s.faults.next {
+		n += len(line)
+	}
+	return n
+}
+
+// Forgive takes back every fault that waits for its request.
+func (s *Server) Forgive() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.faults.next, s.faults.async = nil, nil
+}
+
 // FailNextCreate makes the next create fail in its synchronous part.
 func (s *Server) FailNextCreate(code, message string, status int) {
 	s.FailNext("PUT", Fault{Status: status, Code: code, Message: message})

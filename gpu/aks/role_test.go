@@ -1,0 +1,58 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package aks
+
+import (
+	"encoding/json"
+	"net/http"
+	"os"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/espalier-dev/espalier/gpu/pool"
+)
+
+// TestRole: the role that the page tells people to make has what the code asks
+// for, and nothing more.
+func TestRole(t *testing.T) {
+	page, err := os.ReadFile("../../docs/aks.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, rest, _ := strings.Cut(string(page), "```json\n")
+	block, _, _ := strings.Cut(rest, "```")
+	var role struct{ Actions []string }
+	if err := json.Unmarshal([]byte(block), &role); err != nil {
+		t.Fatal(err)
+	}
+	if diff := cmp.Diff(Actions, role.Actions); diff != "" {
+		t.Errorf("the role of docs/aks.md: -want +got\n%s", diff)
+	}
+	const pools = "Microsoft.ContainerService/managedClusters/agentPools/"
+	actions := map[string]string{
+		"LIST": pools + "read", http.MethodGet: pools + "read", http.MethodPut: pools + "write", http.MethodDelete: pools + "delete",
+		"REMOVE": pools + "deleteMachines/action", "MACHINES": pools + "machines/read",
+	}
+	arm, p := start(t)
+	tgt := targetOf("a", 1)
+	tgt.Replicas = 3
+	must[pool.Step](t)(p.Ensure(t.Context(), tgt))
+	arm.Advance(4 * time.Minute)
+	tgt.Replicas, tgt.Registered, tgt.Remove = 1, arm.Pools()[0].Machines[:2], arm.Pools()[0].Machines[:1]
+	must[pool.Step](t)(p.Ensure(t.Context(), tgt))
+	arm.Advance(4 * time.Minute)
+	must[pool.Step](t)(p.Delete(t.Context(), tgt))
+	var used []string
+	for _, r := range arm.Requests() {
+		if r.Kind != "TOKEN" {
+			used = append(used, actions[r.Kind])
+		}
+	}
+	if diff := cmp.Diff(slices.Sorted(slices.Values(Actions)), slices.Compact(slices.Sorted(slices.Values(used)))); diff != "" {
+		t.Errorf("what a pool's life asks of Azure: -want +got\n%s", diff)
+	}
+}
