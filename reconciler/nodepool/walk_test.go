@@ -108,7 +108,7 @@ func (w *walk) restart() {
 	}
 	w.life = &life{}
 	w.r, _ = w.controller(w.life)
-	w.r.Deps.PollInterval, w.r.Deps.IdleInterval = time.Minute, 10*time.Minute
+	w.r.Deps.PollInterval, w.r.Deps.IdleInterval = 30*time.Second, 20*time.Minute
 }
 
 // tick moves the clock on and reconciles what is due.
@@ -230,8 +230,8 @@ func (w *walk) fault() {
 	all := w.faults()
 	names := slices.Sorted(maps.Keys(all))
 	name := names[w.rand.IntN(len(names))]
-	if slices.Contains([]string{"throttle", "busy", "server", "cut", "lost", "etag", "stockout", "cluster"}, name) && w.arm.Waiting() > 5 {
-		name = "nothing" // the cloud must do something now and then, or nothing can go wrong
+	if slices.Contains([]string{"quota", "refused", "stockout", "nodes", "gpus"}, name) && w.rand.IntN(12) > 0 {
+		name = "nothing" // these make candidates rest for an hour or a day: too many, and nothing is left to go wrong
 	}
 	w.seen[name]++
 	all[name]()
@@ -245,15 +245,17 @@ func (w *walk) faults() map[string]func() {
 	once := w.rand.IntN(2) == 0
 	return map[string]func(){
 		"nothing":  func() {},
-		"throttle": func() { w.arm.FailNext(kind, fakearm.Throttled(30*time.Second)) },
-		"busy":     func() { w.arm.FailNext([]string{http.MethodPut, http.MethodDelete}[w.rand.IntN(2)], fakearm.Busy()) },
+		"throttle": func() { w.next(kind, fakearm.Throttled(30*time.Second)) },
+		"busy":     func() { w.next([]string{http.MethodPut, http.MethodDelete, "REMOVE"}[w.rand.IntN(3)], fakearm.Busy()) },
 		"server": func() {
-			w.arm.FailNext(kind, fakearm.Fault{Status: http.StatusServiceUnavailable, Code: "InternalServerError", Message: "down"})
+			w.next(kind, fakearm.Fault{Status: http.StatusServiceUnavailable, Code: "InternalServerError", Message: "down"})
 		},
-		"cut":      func() { w.arm.FailNext(kind, fakearm.Fault{Cut: true}) },
-		"lost":     func() { w.arm.FailNext(kind, fakearm.Fault{Lost: true}) },
-		"etag":     w.etagRace,
-		"quota":    func() { w.arm.SetQuota(hardware[size].Family, []int{0, 48, 96, 1 << 30, 1 << 30, 1 << 30, 1 << 30, 1 << 30}[w.rand.IntN(8)]) },
+		"cut":  func() { w.next(kind, fakearm.Fault{Cut: true}) },
+		"lost": func() { w.next(kind, fakearm.Fault{Lost: true}) },
+		"etag": w.etagRace,
+		"quota": func() {
+			w.arm.SetQuota(hardware[size].Family, []int{0, 48, 96, 1 << 30, 1 << 30, 1 << 30, 1 << 30, 1 << 30}[w.rand.IntN(8)])
+		},
 		"stockout": func() { w.arm.FailNextCreateAsync(fakearm.AllocationFailed()) },
 		"refused": func() {
 			w.arm.Allow(size)
@@ -265,7 +267,11 @@ func (w *walk) faults() map[string]func() {
 		"nodes":   func() { w.arm.NodesJoin(w.rand.IntN(12) > 0) },
 		"gpus":    func() { w.arm.NodesOfferGPUs(w.rand.IntN(12) > 0) },
 		"kill":    func() { w.life.killAt, w.life.before = w.life.calls+1+w.rand.IntN(5), once },
-		"evict":   func() { w.away(w.arm.Evict) },
+		"evict": func() {
+			if w.rand.IntN(5) == 0 {
+				w.away(w.arm.Evict)
+			}
+		},
 		"deleted": func() {
 			if w.rand.IntN(3) == 0 {
 				w.away(w.arm.Remove)
@@ -285,6 +291,13 @@ func (w *walk) faults() map[string]func() {
 	}
 }
 
+// next makes the next request of a kind fail, one at a time of each kind.
+func (w *walk) next(kind string, f fakearm.Fault) {
+	if !w.arm.Waiting(kind) {
+		w.arm.FailNext(kind, f)
+	}
+}
+
 // away lets the cloud, or a person, take machines: what ran on them is not ours
 // to answer for.
 func (w *walk) away(take func(string)) {
@@ -299,7 +312,7 @@ func (w *walk) etagRace() {
 	if p := w.ours(); p != nil {
 		w.arm.Touch(p.Name)
 	}
-	w.arm.FailNext([]string{http.MethodPut, http.MethodDelete}[w.rand.IntN(2)], fakearm.Fault{Status: http.StatusPreconditionFailed, Code: "PreconditionFailed", Message: "changed"})
+	w.next([]string{http.MethodPut, http.MethodDelete}[w.rand.IntN(2)], fakearm.Fault{Status: http.StatusPreconditionFailed, Code: "PreconditionFailed", Message: "changed"})
 }
 
 // relabel changes a mark of a pool of ours, or changes it back.
@@ -322,7 +335,7 @@ func (w *walk) drop() {
 	switch p := w.get(name); {
 	case p == nil:
 		w.declare(name)
-	case w.rand.IntN(3) == 0:
+	case w.rand.IntN(2) == 0:
 		if err := w.kube.Delete(w.ctx, p); client.IgnoreNotFound(err) != nil {
 			w.t.Fatal(err)
 		}

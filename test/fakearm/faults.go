@@ -72,15 +72,11 @@ func (s *Server) FailNext(kind string, f Fault) {
 	s.faults.next[kind] = append(s.faults.next[kind], f)
 }
 
-// Waiting is how many faults wait for their request.
-func (s *Server) Waiting() int {
+// Waiting says whether a fault waits for a request of a kind.
+func (s *Server) Waiting(kind string) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	n := len(s.faults.async)
-	for _, line := range s.faults.next {
-		n += len(line)
-	}
-	return n
+	return len(s.faults.next[kind]) > 0
 }
 
 // Forgive takes back every fault that waits for its request.
