@@ -189,19 +189,24 @@ func said(body io.Reader) string {
 
 // after reads how long the forge wants to be left alone, at most an hour.
 func (t *transport) after(header http.Header) time.Duration {
-	wait := time.Duration(0)
-	if value := header.Get("Retry-After"); value != "" {
-		if seconds, err := strconv.ParseInt(value, 10, 32); err == nil {
-			wait = time.Duration(seconds) * time.Second
-		} else if at, err := http.ParseTime(value); err == nil {
-			wait = at.Sub(t.now())
-		}
-	} else if header.Get("X-RateLimit-Remaining") == "0" {
-		if at, err := strconv.ParseInt(header.Get("X-RateLimit-Reset"), 10, 64); err == nil {
-			wait = time.Unix(at, 0).Sub(t.now())
-		}
+	now := t.now()
+	return min(max(until(header, now).Sub(now), 0), time.Hour)
+}
+
+// until is when the forge wants to be asked again; now where it does not say.
+func until(header http.Header, now time.Time) time.Time {
+	value := header.Get("Retry-After")
+	if seconds, err := strconv.ParseInt(value, 10, 32); err == nil {
+		return now.Add(time.Duration(seconds) * time.Second)
 	}
-	return min(max(wait, 0), time.Hour)
+	if at, err := http.ParseTime(value); err == nil {
+		return at
+	}
+	reset, err := strconv.ParseInt(header.Get("X-RateLimit-Reset"), 10, 64)
+	if err == nil && header.Get("X-RateLimit-Remaining") == "0" {
+		return time.Unix(reset, 0)
+	}
+	return now
 }
 
 // short bounds text that a server wrote: one line, 200 characters.

@@ -43,7 +43,7 @@ spec: {}
 	// The answer to a pull request of a friend comes after the stranger's was seen.
 	p.git(p.folder, "checkout", "--quiet", "main")
 	p.branch("friend")
-	p.replace(served, "contextLength: 32768", "contextLength: 16384")
+	p.replace("contextLength: 32768", "contextLength: 16384")
 	friend := p.push("friend", "phi-4-mini: a shorter context")
 	p.answered(p.open(p.dev, "friend", "A shorter context"), friend)
 	if said := p.comments(number); len(said) != 0 || len(p.statuses(head)) != 0 {

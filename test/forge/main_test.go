@@ -191,16 +191,19 @@ func (p *project) write(file, content string) {
 	must(p.t, os.WriteFile(name, []byte(content), 0o600))
 }
 
-// replace edits a file.
-func (p *project) replace(file, from, to string) {
+// served is the Workspace of the sample that serves.
+const served = "models/phi-4-mini/workspace.yaml"
+
+// replace edits what is served.
+func (p *project) replace(from, to string) {
 	p.t.Helper()
-	content, err := os.ReadFile(filepath.Join(p.folder, file))
+	content, err := os.ReadFile(filepath.Join(p.folder, served))
 	must(p.t, err)
 	changed := strings.Replace(string(content), from, to, 1)
 	if changed == string(content) {
-		p.t.Fatalf("%s holds no %q", file, from)
+		p.t.Fatalf("%s holds no %q", served, from)
 	}
-	p.write(file, changed)
+	p.write(served, changed)
 }
 
 // branch begins one at main.

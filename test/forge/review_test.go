@@ -41,8 +41,6 @@ func (p *project) look(comment *sdk.Comment) {
 	}
 }
 
-const served = "models/phi-4-mini/workspace.yaml"
-
 // TestReview is the whole story: a push is synced and its commit says so, a pull
 // request is answered and answered anew in the same comment, what cannot work is
 // refused, and what is merged becomes ready.
@@ -54,7 +52,7 @@ func TestReview(t *testing.T) {
 	p.status(first, ready, sdk.StatusSuccess)
 
 	p.branch("longer")
-	p.replace(served, "contextLength: 32768", "contextLength: 65536")
+	p.replace("contextLength: 32768", "contextLength: 65536")
 	head := p.push("longer", "phi-4-mini: a longer context")
 	number := p.open(p.dev, "longer", "A longer context")
 	comment := p.answered(number, head)
@@ -69,7 +67,7 @@ func TestReview(t *testing.T) {
 
 	p.look(comment)
 
-	p.replace(served, "contextLength: 65536", "contextLength: 99999999")
+	p.replace("contextLength: 65536", "contextLength: 99999999")
 	head = p.push("longer", "phi-4-mini: far too long a context")
 	edited := p.answered(number, head)
 	if edited.ID != comment.ID {
@@ -78,7 +76,7 @@ func TestReview(t *testing.T) {
 	p.status(head, "espalier/plan", sdk.StatusFailure)
 	p.status(head, "espalier/fit", sdk.StatusFailure)
 
-	p.replace(served, "contextLength: 99999999", "contextLength: 16384")
+	p.replace("contextLength: 99999999", "contextLength: 16384")
 	head = p.push("longer", "phi-4-mini: a shorter context")
 	p.answered(number, head)
 	p.status(head, "espalier/plan", sdk.StatusSuccess)
