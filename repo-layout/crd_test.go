@@ -71,7 +71,7 @@ var items = map[string]string{
 var celCases = map[string]string{
 	"exactly one of spec.inference and spec.tuning is required: a Workspace either serves a model or tunes one":       header + onA100,
 	"exactly one of instanceType, candidates and nodePool is required":                                                header + "  resource: {}\n" + serves,
-	"exactly one of preset and model is required":                                                                     header + onA100 + "  inference: {preset: phi-4, model: {id: a/b, lock: c}}\n",
+	"exactly one of preset and model is required":                                                                     header + onA100 + strings.Replace(tunes, "phi-4", "phi-4\n    model: {id: a/b, lock: c}", 1) + fromURL + intoClaim,
 	"exactly one of claim and storageClass is required":                                                               header + onA100 + "  inference: {preset: phi-4, cache: {}}\n",
 	"size belongs to storageClass: a claim has its own":                                                               header + onA100 + "  inference: {preset: phi-4, cache: {claim: a, size: 1Gi}}\n",
 	"exactly one of urls, claim and image is required":                                                                header + onA100 + tunes + "    input: {}\n" + intoClaim,
@@ -82,10 +82,14 @@ var celCases = map[string]string{
 	"provider existing selects nodes by nodeLabels: name at least one":                                                strings.Replace(bases["gpunodepools"][""], "aks", "existing", 1),
 	"karpenter belongs to provider karpenter":                                                                         strings.TrimRight(bases["gpunodepools"][""], "\n") + "\n  karpenter: {}\n",
 
+	"exactly one of preset, model and template is required":                 header + onA100 + "  inference: {preset: phi-4, template: {spec: {containers: []}}}\n",
 	"autoscale decides the number of copies: remove replicas, or autoscale": header + onA100 + "  inference: {preset: phi-4, replicas: 2, autoscale: {maxReplicas: 3}}\n",
 	"minReplicas is more than maxReplicas":                                  header + onA100 + "  inference: {preset: phi-4, autoscale: {minReplicas: 3, maxReplicas: 2}}\n",
 	"minReplicas 0 needs keda.wakeQuery or keda.schedules: the queue is a metric of the pods, and with no pod nothing would start the first": header + onA100 + "  inference: {preset: phi-4, autoscale: {minReplicas: 0, maxReplicas: 2}}\n",
 	"a schedule asks for more copies than maxReplicas": header + onA100 + strings.Replace(scalesWithKEDA, "9090'", "9090', schedules: [{start: '0 8 * * *', end: '0 9 * * *', timeZone: UTC, replicas: 1001}]", 1),
+
+	"image and cuda belong together: which drivers run an image follows from the CUDA that it was built with": header + onA100 + serves + "  runtime: {version: 0.26.0, image: 'registry.example.com/a/b@sha256:" + strings.Repeat("0", 64) + "'}\n",
+	"image needs version: what it is started with is written for one version":                                 header + onA100 + serves + "  runtime: {cuda: '12.9', image: 'registry.example.com/a/b@sha256:" + strings.Repeat("0", 64) + "'}\n",
 
 	"queue is for tuning runs: a service is not queued": header + onA100 + "  queue: a\n" + serves,
 	"timeout: at least 1m":                              header + onA100 + tunes + "    timeout: 30s\n" + fromURL + intoClaim,

@@ -193,10 +193,12 @@ func (v *validator) selector(path string, r v1alpha1.ResourceSpec) {
 var runtimes = map[string]string{"vllm": "inference", "axolotl": "tuning"}
 
 func (v *validator) runtime(s v1alpha1.WorkspaceSpec) {
-	if s.Runtime != nil {
-		v.mirror("spec.runtime.mirror", s.Runtime.Mirror)
+	if s.Runtime == nil {
+		return
 	}
-	if s.Runtime == nil || s.Runtime.Name == "" {
+	v.mirror("spec.runtime.mirror", s.Runtime.Mirror)
+	v.runtimeImage("spec.runtime", *s.Runtime)
+	if s.Runtime.Name == "" {
 		return
 	}
 	task, known := runtimes[s.Runtime.Name]

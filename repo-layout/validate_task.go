@@ -16,7 +16,11 @@ import (
 
 func (v *validator) inference(s v1alpha1.InferenceSpec) {
 	const path = "spec.inference"
-	v.model(path, s.ModelRef)
+	if s.Template != nil {
+		v.template(path, s)
+	} else {
+		v.model(path, s.ModelRef)
+	}
 	v.reference(path+".config", "ConfigMap", s.Config)
 	if s.Replicas != nil {
 		v.between(path+".replicas", int(*s.Replicas), 0, maxCount, "0 stops it")

@@ -34,6 +34,11 @@ const (
 	intoClaim = "    output: {claim: c}\n"
 )
 
+// podOf is a pod of one's own; fields are of its container, which begins on line 10.
+func podOf(fields string) string {
+	return "  inference:\n    template:\n      spec:\n        containers:\n        - {name: a, image: 'registry.example.com/team/server:1',\n           " + fields + "}\n"
+}
+
 func TestValidateWorkspace(t *testing.T) {
 	for name, c := range map[string]struct {
 		reason string
@@ -114,6 +119,45 @@ func TestValidateWorkspace(t *testing.T) {
 			want: []string{
 				"8: error: spec.resource.labelSelector.matchLabels[espalier.dev/pool]: Espalier gives each pool's nodes this label: remove it (LabelReserved)",
 				"9: error: spec.resource.labelSelector.matchExpressions: the labels are put on nodes, so only matchLabels is possible: write them there (SelectorUnsupported)",
+			},
+		},
+		"RuntimeImage": {reason: "The same version, built with another CUDA.", text: header + onA100 + serves + "  runtime: {version: 0.26.0, cuda: '12.9', image: 'registry.example.com/vllm/vllm-openai@sha256:" + strings.Repeat("0", 64) + "'}\n"},
+		"RuntimeImageByTag": {
+			reason: "Everything that runs is pinned.",
+			text:   header + onA100 + serves + "  runtime: {cuda: 12.9.1, image: 'registry.example.com/vllm/vllm-openai:v0.26.0-cu129'}\n",
+			want: []string{
+				"7: error: spec.runtime.cuda: want CUDA 12 or 13 as major.minor in quotes, such as \"12.9\" (ImageInvalid)",
+				"7: error: spec.runtime.image: name it by digest, as @sha256: and 64 hex digits: everything that runs is pinned (ImageInvalid)",
+				"7: error: spec.runtime.version: say which version the image holds: what it is started with is written for one version (ImageInvalid)",
+			},
+		},
+		"Pod": {reason: "A pod of one's own.", text: header + onA100 + podOf("ports: [{containerPort: 80}], readinessProbe: {tcpSocket: {port: 80}}, resources: {limits: {nvidia.com/gpu: 1}}")},
+		"PodEmpty": {
+			reason: "Nodes with GPUs are bought for it, and requests are sent to it.",
+			text:   header + onA100 + podOf("ports: []"),
+			want: []string{
+				"10: error: spec.inference.template.spec.containers[0].resources.limits: no container asks for a GPU, and nodes with GPUs are what is bought: set nvidia.com/gpu (TemplateInvalid)",
+				"11: error: spec.inference.template.spec.containers[0].ports: no container names a containerPort: the Service sends its port 80 to the first of them (TemplateInvalid)",
+			},
+		},
+		"PodTypos": {
+			reason: "The fields are those of Kubernetes, each on its line.",
+			text:   header + onA100 + podOf("prots: [{containerPort: 80}], resources: {limits: 1}"),
+			want: []string{
+				"11: error: spec.inference.template.spec.containers[0].prots: no such field; did you mean ports? (UnknownField)",
+				"11: error: spec.inference.template.spec.containers[0].resources.limits: want a mapping, found a number (WrongType)",
+			},
+		},
+		"PodBeside": {
+			reason: "What belongs to a model has no use beside a pod of one's own, and its keys are not Espalier's.",
+			text: header + onA100 + strings.Replace(podOf("ports: [{containerPort: 80}], readinessProbe: {tcpSocket: {port: 80}}, resources: {limits: {nvidia.com/gpu: 1}}"),
+				"    template:\n", "    preset: phi-4\n    contextLength: 4096\n    autoscale: {maxReplicas: 2}\n    template:\n      metadata: {name: x, labels: {espalier.dev/workspace: b}}\n", 1),
+			want: []string{
+				"7: error: spec.inference.preset: template is set as well, and this belongs to a model that Espalier runs: remove it, or the template (TemplateInvalid)",
+				"8: error: spec.inference.contextLength: template is set as well, and this belongs to a model that Espalier runs: remove it, or the template (TemplateInvalid)",
+				"9: error: spec.inference.autoscale: it reads the queue of vLLM, which a pod of your own need not have: set replicas (TemplateInvalid)",
+				"11: error: spec.inference.template.metadata.labels[espalier.dev/workspace]: Espalier writes this: remove it (LabelReserved)",
+				"11: error: spec.inference.template.metadata: pods are named by their Deployment: only labels and annotations are possible (TemplateInvalid)",
 			},
 		},
 		"Autoscales": {reason: "The least that scales.", text: header + onA100 + "  inference: {preset: phi-4, autoscale: {maxReplicas: 3}}\n"},

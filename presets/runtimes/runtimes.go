@@ -51,7 +51,7 @@ type Runtime struct {
 	Sources []string
 }
 
-//go:embed pins.yaml arguments schemas vllm axolotl
+//go:embed pins.yaml arguments schemas vllm axolotl pod
 var files embed.FS
 
 // pin is an entry of pins.yaml.
@@ -130,6 +130,21 @@ func parseCapability(s string) (sku.Capability, error) {
 	}
 	return sku.Capability{Major: a, Minor: b}, nil
 }
+
+// MinDriver is the oldest branch of NVIDIA's driver that runs images built with a
+// version of CUDA, as "12.9": of CUDA 12 all run on 525, by compatibility of minor
+// versions, and of CUDA 13 on 580 (NVIDIA CUDA compatibility; release notes of
+// 13.0). A version that is none needs the newest.
+func MinDriver(cuda string) int {
+	if strings.HasPrefix(cuda, "12.") {
+		return 525
+	}
+	return 580
+}
+
+// OwnPod is what runs a pod of the user's own: a base without a container. Its
+// image is the user's, and nothing is known of what that demands.
+func OwnPod() Runtime { return Runtime{Name: "pod", Version: "1", Task: Inference} }
 
 // All returns every version of every runtime, in the order of pins.yaml.
 func All() []Runtime { return slices.Clone(catalogue()) }

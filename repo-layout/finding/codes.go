@@ -33,7 +33,6 @@ const (
 	AnnotationIgnored   = "AnnotationIgnored"   // warning: an annotation or label of KAITO without effect here
 	AnnotationInvalid   = "AnnotationInvalid"   // a value that KAITO refuses as well
 	ExposedService      = "ExposedService"      // warning: the model answers whoever reaches its address
-	TemplateUnsupported = "TemplateUnsupported" // inference.template: a pod template instead of a preset
 	RuntimeUnsupported  = "RuntimeUnsupported"  // the transformers runtime
 	VolumeUnsupported   = "VolumeUnsupported"   // a volume that is no PersistentVolumeClaim
 	HostAccess          = "HostAccess"          // a path of the node
@@ -66,6 +65,8 @@ const (
 	RevisionInvalid     = "RevisionInvalid"     // no full commit hash
 	ReferenceInvalid    = "ReferenceInvalid"    // a name of a Secret, ConfigMap, claim or pool that cannot exist
 	CacheInvalid        = "CacheInvalid"        // a cache for weights without a place, with two, or without a size
+	TemplateInvalid     = "TemplateInvalid"     // a pod template that cannot be run, or a field that it has no use for
+	ProbeMissing        = "ProbeMissing"        // warning: a pod template that is ready before it answers
 	AutoscaleInvalid    = "AutoscaleInvalid"    // bounds, triggers or addresses that no autoscaler can work with
 	AdapterInvalid      = "AdapterInvalid"      // an adapter without a usable name
 	AdapterDuplicate    = "AdapterDuplicate"    // two adapters of one name

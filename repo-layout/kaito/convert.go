@@ -126,14 +126,34 @@ func (c *converter) workspace(tree map[string]any) {
 		return
 	}
 	c.metadata(in.Metadata, "metadata", in.Tuning != nil)
+	ownPod := in.Inference != nil && in.Inference.Template != nil && in.Inference.Preset == nil
+	copies := in.Resource.Count
+	if ownPod { // there KAITO reads it, as the number of pods
+		in.Resource.Count = nil
+	}
 	c.resource(in.Resource, in.Tuning != nil)
 	if in.Inference != nil {
 		c.out.Spec.Inference = c.inference(*in.Inference, "inference")
+	}
+	if ownPod && copies != nil {
+		c.out.Spec.Inference.Replicas = c.copies(*copies)
 	}
 	if in.Tuning != nil {
 		c.out.Spec.Tuning = c.tuning(*in.Tuning)
 	}
 }
+
+// copies of a pod template, each on a node of its own in KAITO.
+func (c *converter) copies(count int) *int32 {
+	if count < 1 || count > maxCopies {
+		c.refuse(finding.OutOfRange, "resource.count", "want 1 to %d: with a template it is the number of pods", maxCopies)
+		return nil
+	}
+	return new(int32(count)) //nolint:gosec // bounded above
+}
+
+// maxCopies bounds replicas of the native form.
+const maxCopies = 1000
 
 // wrapped answers the most common mistake: KAITO's Workspace has no spec.
 func (c *converter) wrapped(tree map[string]any) bool {

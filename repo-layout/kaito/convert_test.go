@@ -89,9 +89,9 @@ func TestAdmissionRules(t *testing.T) {
 			want:   []string{"5 error PresetMissing"},
 		},
 		"PresetAndTemplate": {
-			reason: "KAITO refuses both; the template alone is no way out here.",
+			reason: "KAITO refuses both, and so does Espalier: which of them would run?",
 			doc:    document("inference: {preset: {name: phi-4}, template: {spec: {}}}\n"),
-			want:   []string{"5 error TemplateUnsupported"},
+			want:   []string{"5 error TemplateInvalid"},
 		},
 		"Transformers": {
 			reason: "vLLM serves the same routes; the user must know that the runtime differs.",

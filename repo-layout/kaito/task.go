@@ -3,10 +3,12 @@
 package kaito
 
 import (
+	"encoding/json"
 	"strconv"
 	"strings"
 
 	corev1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/runtime"
 
 	"github.com/espalier-dev/espalier/repo-layout/finding"
 	"github.com/espalier-dev/espalier/repo-layout/v1alpha1"
@@ -15,11 +17,12 @@ import (
 func (c *converter) inference(in Inference, path string) *v1alpha1.InferenceSpec {
 	out := &v1alpha1.InferenceSpec{Config: in.Config}
 	switch {
+	case in.Template != nil && in.Preset != nil:
+		c.refuse(finding.TemplateInvalid, path+".template", "preset is set as well: keep one of them, as KAITO's admission asks")
 	case in.Template != nil:
-		c.refuse(finding.TemplateUnsupported, path+".template", "Espalier runs models by preset and has no pod templates: name a model in %s.preset.name "+
-			"(espalier presets lists them; pods are changed with spec.patches of an espalier.dev/v1alpha1 Workspace), or apply your own Deployment with Flux or kubectl", path)
+		out.Template = c.podTemplate(in.Template, path+".template")
 	case in.Preset == nil:
-		c.refuse(finding.PresetMissing, path, "name the model in %s.preset.name; espalier presets lists them", path)
+		c.refuse(finding.PresetMissing, path, "name the model in %s.preset.name; espalier presets lists them; or bring a pod of your own in %s.template", path, path)
 	default:
 		out.ModelRef = c.preset(*in.Preset, path+".preset")
 	}
@@ -29,6 +32,43 @@ func (c *converter) inference(in Inference, path string) *v1alpha1.InferenceSpec
 		}
 	}
 	return out
+}
+
+// kaitoPort is where KAITO's Service sends requests, whatever the pod says.
+const kaitoPort = 5000
+
+// podTemplate keeps the template, and says in it which port KAITO means where it
+// names none.
+func (c *converter) podTemplate(template map[string]any, field string) *runtime.RawExtension {
+	text, err := json.Marshal(template)
+	if err != nil {
+		c.refuse(finding.TemplateInvalid, field, "want a pod template: metadata and spec")
+		return nil
+	}
+	var copied map[string]any
+	if err := json.Unmarshal(text, &copied); err != nil {
+		return &runtime.RawExtension{Raw: text}
+	}
+	spec, _ := copied["spec"].(map[string]any)
+	list, _ := spec["containers"].([]any)
+	first := map[string]any(nil)
+	for i, item := range list {
+		container, _ := item.(map[string]any)
+		if container["ports"] != nil {
+			return &runtime.RawExtension{Raw: text}
+		}
+		if i == 0 {
+			first = container
+		}
+	}
+	if first == nil {
+		return &runtime.RawExtension{Raw: text} // judged where the native form is
+	}
+	first["ports"] = []any{map[string]any{"containerPort": kaitoPort}}
+	if text, err = json.Marshal(copied); err != nil {
+		return nil
+	}
+	return &runtime.RawExtension{Raw: text}
 }
 
 // preset: a v1beta1 field of the options works in an InferenceSet of either

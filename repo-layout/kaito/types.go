@@ -75,7 +75,7 @@ type PresetOptions struct {
 type Inference struct {
 	// Preset names the model.
 	Preset *Preset `json:"preset"`
-	// Template is a pod template in the place of a preset. Espalier refuses it.
+	// Template is a pod template in the place of a preset: a pod of your own.
 	Template map[string]any `json:"template"`
 	// Config names a ConfigMap whose key inference_config.yaml holds vLLM engine
 	// arguments under the key vllm.

@@ -2,11 +2,23 @@
 
 package v1alpha1
 
-// InferenceSpec serves a model over HTTP with an OpenAI-compatible API.
+import (
+	"k8s.io/apimachinery/pkg/runtime"
+)
+
+// InferenceSpec serves a model over HTTP: with an OpenAI-compatible API by vLLM, or
+// with a pod of the user's own.
 //
+// +kubebuilder:validation:XValidation:rule="[has(self.preset), has(self.model), has(self.template)].filter(x, x).size() == 1",message="exactly one of preset, model and template is required"
 // +kubebuilder:validation:XValidation:rule="!has(self.autoscale) || !has(self.replicas) || self.replicas == 1",message="autoscale decides the number of copies: remove replicas, or autoscale"
 type InferenceSpec struct {
 	ModelRef `json:",inline"`
+	// Template is the template of a pod of the user's own, in the place of a model
+	// that vLLM serves: whether it fits its GPUs is not known then. Its fields are
+	// those of a PodTemplateSpec of Kubernetes.
+	// +kubebuilder:validation:Type=object
+	// +kubebuilder:pruning:PreserveUnknownFields
+	Template *runtime.RawExtension `json:"template,omitempty"`
 	// Config names a ConfigMap whose key inference_config.yaml holds vLLM
 	// engine arguments under the key vllm.
 	Config string `json:"config,omitempty"`

@@ -18,6 +18,8 @@ const (
 )
 
 // TuningSpec trains a LoRA adapter on a data set.
+//
+// +kubebuilder:validation:XValidation:rule="has(self.preset) != has(self.model)",message="exactly one of preset and model is required"
 type TuningSpec struct {
 	ModelRef `json:",inline"`
 	// Method is qlora or lora.

@@ -58,6 +58,7 @@ func (s *WorkspaceSpec) Secrets() []string {
 		for _, a := range s.Inference.Adapters {
 			add(a.PullSecrets...)
 		}
+		add(s.Inference.named().secrets...)
 	}
 	if s.Tuning != nil {
 		add(s.Tuning.Input.PullSecrets...)
@@ -84,10 +85,15 @@ func (s *WorkspaceSpec) CacheClaim() string {
 }
 
 // ConfigMaps returns the names of the ConfigMaps the spec refers to, each once:
-// that of the configuration, and that of the model's lock file.
+// that of the configuration, that of the model's lock file, and those that a pod
+// template cannot do without.
 func (s *WorkspaceSpec) ConfigMaps() []string {
+	all := []string{s.ConfigName(), s.LockName()}
+	if s.Inference != nil {
+		all = append(all, s.Inference.named().configMaps...)
+	}
 	var names []string
-	for _, name := range []string{s.ConfigName(), s.LockName()} {
+	for _, name := range all {
 		if name != "" && !slices.Contains(names, name) {
 			names = append(names, name)
 		}

@@ -124,8 +124,6 @@ type Candidate struct {
 
 // ModelRef names the model of a task: one of the catalogue, or one that a lock
 // file describes.
-//
-// +kubebuilder:validation:XValidation:rule="has(self.preset) != has(self.model)",message="exactly one of preset and model is required"
 type ModelRef struct {
 	// Preset is a short name (phi-4-mini-instruct) or repository id
 	// (microsoft/Phi-4-mini-instruct) of the catalogue; `espalier presets` lists them.
@@ -158,6 +156,9 @@ type LockedModel struct {
 }
 
 // RuntimeSpec pins the software that runs a task.
+//
+// +kubebuilder:validation:XValidation:rule="has(self.image) == has(self.cuda)",message="image and cuda belong together: which drivers run an image follows from the CUDA that it was built with"
+// +kubebuilder:validation:XValidation:rule="!has(self.image) || has(self.version)",message="image needs version: what it is started with is written for one version"
 type RuntimeSpec struct {
 	// Name is vllm (serves) or axolotl (tunes).
 	// +kubebuilder:validation:Enum=vllm;axolotl
@@ -174,6 +175,15 @@ type RuntimeSpec struct {
 	// +kubebuilder:validation:MaxLength=255
 	// +kubebuilder:validation:Pattern=`^[a-z0-9]([a-z0-9.-]*[a-z0-9])?(:[0-9]{1,5})?(/[a-z0-9]+([._-]+[a-z0-9]+)*)*$`
 	Mirror string `json:"mirror,omitempty"`
+	// Image runs in the place of the one that Espalier pins for this version, by
+	// digest: the same version from a registry of your own, or built with another
+	// CUDA.
+	// +kubebuilder:validation:MaxLength=512
+	// +kubebuilder:validation:Pattern=`^[^\s@]+@sha256:[0-9a-f]{64}$`
+	Image string `json:"image,omitempty"`
+	// CUDA is the version that the image was built with, such as 12.9.
+	// +kubebuilder:validation:Pattern=`^1[23]\.[0-9]$`
+	CUDA string `json:"cuda,omitempty"`
 }
 
 // Budget refuses what would cost more.

@@ -504,6 +504,11 @@ func (in *Hook) DeepCopy() *Hook {
 func (in *InferenceSpec) DeepCopyInto(out *InferenceSpec) {
 	*out = *in
 	in.ModelRef.DeepCopyInto(&out.ModelRef)
+	if in.Template != nil {
+		in, out := &in.Template, &out.Template
+		*out = new(runtime.RawExtension)
+		(*in).DeepCopyInto(*out)
+	}
 	if in.Adapters != nil {
 		in, out := &in.Adapters, &out.Adapters
 		*out = make([]Adapter, len(*in))
