@@ -147,6 +147,9 @@ func (j job) layer() (layer, error) {
 	}
 	l := layer{base: base, id: r.Name + " " + r.Version, name: j.name, namespace: j.namespace, labels: j.labels()}
 	if err := j.fill(&l); err != nil {
+		if j.Assessment.Pod != nil {
+			return layer{}, err // it names the field
+		}
 		return layer{}, fmt.Errorf("rendering %s: %w", j.name, err)
 	}
 	return l, nil
@@ -195,6 +198,9 @@ func (j job) fill(l *layer) error {
 	}
 	if j.spec.Tuning != nil {
 		return j.tuning(l)
+	}
+	if j.Assessment.Pod != nil {
+		return j.ownPod(l)
 	}
 	if j.Options.PodMonitors {
 		l.objects = append(l.objects, j.monitor())

@@ -116,6 +116,10 @@ func (c *checker) candidate(candidate v1alpha1.Candidate, field string) Candidat
 	}
 	// The catalogue's spelling: clouds compare names by letter.
 	out.Instance, out.InstanceType = instance, instance.Name
+	if c.out.Pod != nil {
+		c.fitPod(&out, field, add)
+		return out
+	}
 	out.Fit = c.judge(instance)
 	c.size(&out)
 	switch {
@@ -125,19 +129,24 @@ func (c *checker) candidate(candidate v1alpha1.Candidate, field string) Candidat
 	case out.Fit.Verdict == v1alpha1.Tight:
 		add(finding.Warningf(FitTight, field, "%s fits %s only just: %s", c.out.Preset.Name(), instance.Name, reasons(out.Fit)))
 	}
-	c.count(out, add)
-	c.autoscale(out, field, add)
 	c.mountable(out.Candidate, field, add)
 	c.cacheModes(out, add)
+	c.buy(&out, field, add)
+	return out
+}
+
+// buy counts the nodes of a candidate, and holds their price against the budget.
+func (c *checker) buy(out *Candidate, field string, add func(finding.Problem)) {
+	c.count(*out, add)
+	c.autoscale(*out, field, add)
 	if c.workspace.Spec.Resource.NodePool == "" {
-		out.Price = price.AtMost(instance, c.facts.Region, out.Nodes, out.Priority)
-		out.LeastPrice = price.AtMost(instance, c.facts.Region, out.LeastNodes, out.Priority)
+		out.Price = price.AtMost(out.Instance, c.facts.Region, out.Nodes, out.Priority)
+		out.LeastPrice = price.AtMost(out.Instance, c.facts.Region, out.LeastNodes, out.Priority)
 		if out.LeastNodes == 0 {
 			out.LeastPrice.USD = 0
 		}
-		c.budget(out, field, add)
+		c.budget(*out, field, add)
 	}
-	return out
 }
 
 // judge asks the memory fit.
@@ -300,6 +309,9 @@ func costs(n int) string {
 
 // cheaper names the cheapest size when it is within the budget.
 func (c *checker) cheaper(out Candidate, most float64) string {
+	if c.ownsPod() {
+		return ""
+	}
 	best, ok := c.cheapest(out.Instance.Cloud)
 	if !ok || best.HourlyUSD > most || best.Instance.Name == out.InstanceType {
 		return ""
@@ -316,7 +328,7 @@ func (c *checker) refusal(out Candidate, field string) finding.Problem {
 	case out.Fit.Verdict == v1alpha1.Unknown:
 		code = FitUnknown
 	}
-	return finding.Errorf(code, field, "%s%s%s", reasons(out.Fit), c.together(out), c.advice(out.Instance.Cloud))
+	return finding.Errorf(code, field, "%s%s%s%s", reasons(out.Fit), c.otherCUDA(out), c.together(out), c.advice(out.Instance.Cloud))
 }
 
 // together says how many nodes of a size that is too small would work as one.
@@ -369,6 +381,9 @@ func (c *checker) cheapest(cloud string) (fit.Alternative, bool) {
 
 // advice ends a refusal with what would work.
 func (c *checker) advice(cloud string) string {
+	if c.ownsPod() {
+		return ""
+	}
 	best, ok := c.cheapest(cloud)
 	if !ok {
 		return "; no size in the catalogue works for it"

@@ -14,6 +14,8 @@ import (
 	"math"
 	"slices"
 
+	corev1 "k8s.io/api/core/v1"
+
 	"github.com/espalier-dev/espalier/gpu/fit"
 	"github.com/espalier-dev/espalier/gpu/price"
 	"github.com/espalier-dev/espalier/gpu/sku"
@@ -34,8 +36,9 @@ const (
 	UnknownRuntime        = "UnknownRuntime"
 	InstanceTypeRetired   = "InstanceTypeRetired"
 	DoesNotFit            = "DoesNotFit"
-	FitUnknown            = "FitUnknown" // a fact is missing: nobody can say whether it fits
-	FitTight              = "FitTight"   // warning: it fits within the margin of the estimate
+	FitUnknown            = "FitUnknown"   // a fact is missing: nobody can say whether it fits
+	PodNotJudged          = "PodNotJudged" // warning: a pod of the user's own, of which nobody knows whether it fits
+	FitTight              = "FitTight"     // warning: it fits within the margin of the estimate
 	NotTunable            = "NotTunable"
 	NodesUnsupported      = "NodesUnsupported" // fewer nodes than the copies take, or several for a tuning run
 	BudgetExceeded        = "BudgetExceeded"
@@ -104,10 +107,14 @@ type Candidate struct {
 	// They are warnings while another candidate can be used.
 	Findings []v1alpha1.Finding
 	Refused  bool
+	// Unjudged says that nobody knows whether the task fits: it runs a pod of the
+	// user's own.
+	Unjudged bool
 }
 
-// Usable says whether the candidate can be bought and the task fits it.
-func (c Candidate) Usable() bool { return c.Fit.Works() && !c.Refused }
+// Usable says whether the candidate can be bought, and the task fits it as far as
+// anybody knows.
+func (c Candidate) Usable() bool { return (c.Fit.Works() || c.Unjudged) && !c.Refused }
 
 // Assessment is everything found on a Workspace.
 type Assessment struct {
@@ -124,6 +131,8 @@ type Assessment struct {
 	Training settings.Training
 	// scales says that the number of copies follows the load.
 	scales bool
+	// Pod is the template of a pod of the user's own; nil where the task runs a model.
+	Pod *corev1.PodTemplateSpec
 	// Pool is the spec of the shared node pool, nil when the Workspace has its own.
 	Pool *v1alpha1.GPUNodePoolSpec
 }
@@ -159,6 +168,9 @@ func (a Assessment) Status(chosen int) v1alpha1.SizingStatus {
 	if s.Verdict == "" {
 		s.Verdict = v1alpha1.Unknown
 	}
+	if c.Unjudged {
+		s.Message = unjudged
+	}
 	if !c.Usable() {
 		s.Message = firstMessage(append(slices.Clone(c.Findings), a.Findings...))
 	}
@@ -185,9 +197,13 @@ func firstMessage(findings []v1alpha1.Finding) string {
 // findings carry no line.
 func Workspace(w *v1alpha1.Workspace, f Facts, pos repolayout.Position) Assessment {
 	c := &checker{workspace: w, facts: f, pos: pos, out: Assessment{Pool: f.Pool, scales: w.Spec.Inference != nil && w.Spec.Inference.Autoscale != nil}}
+	c.ownPod()
 	c.model()
 	c.runtime()
 	c.configuration()
+	if c.out.Pod != nil {
+		c.candidates()
+	}
 	if c.known {
 		c.revision()
 		c.remoteCode()

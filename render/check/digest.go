@@ -36,6 +36,9 @@ func Digest(w *v1alpha1.Workspace, configMaps map[string]map[string]string) stri
 		for i := range spec.Inference.Adapters {
 			spec.Inference.Adapters[i].PullSecrets = nil
 		}
+		if spec.Inference.Template != nil {
+			return podDigest(spec, configMaps)
+		}
 	}
 	if spec.Tuning != nil {
 		spec.Tuning.Input.PullSecrets = nil
@@ -66,6 +69,21 @@ func saidBy(lock string) any {
 		return lock
 	}
 	return v
+}
+
+// podDigest is that of a pod of the user's own: its template in the order of
+// Kubernetes, however it was written, and the ConfigMaps that it names.
+func podDigest(spec *v1alpha1.WorkspaceSpec, configMaps map[string]map[string]string) string {
+	named := map[string]map[string]string{}
+	for _, name := range spec.ConfigMaps() {
+		named[name] = configMaps[name]
+	}
+	pod, err := spec.Inference.Pod()
+	if err != nil {
+		return Sum(spec, named)
+	}
+	spec.Inference.Template = nil
+	return Sum(spec, pod, named)
 }
 
 // Sum is the digest of values as JSON, whose maps are written in order.

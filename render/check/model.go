@@ -16,8 +16,8 @@ import (
 // model finds the preset.
 func (c *checker) model() {
 	m := c.workspace.Spec.Model()
-	if m == nil {
-		return // ValidateWorkspace says so
+	if m == nil || c.ownsPod() {
+		return // ValidateWorkspace says so, or no model is named
 	}
 	field := c.task() + ".preset"
 	if m.Model != nil {
@@ -131,12 +131,17 @@ func (c *checker) runtime() {
 	c.out.Resolved = v1alpha1.Resolved{Digest: digest, Preset: c.out.Preset.ID}
 	if kept := c.facts.Resolved; kept != nil && kept.Digest == digest && kept.Image != "" {
 		r, _ := runtimes.Lookup(kept.Runtime, kept.Version)
+		r = c.ownImage(r)
 		r.Name, r.Version, r.Image, r.Task = kept.Runtime, kept.Version, kept.Image, task
 		c.out.Resolved.HelperImage = kept.HelperImage
 		c.setRuntime(r)
 		return
 	}
 	spec := c.workspace.Spec.Runtime
+	if c.ownsPod() {
+		c.ownRuntime(spec)
+		return
+	}
 	if spec == nil || spec.Name == "" && spec.Version == "" {
 		r, _ := runtimes.Default(task, c.driver())
 		c.setRuntime(r)
@@ -151,7 +156,7 @@ func (c *checker) runtime() {
 		c.refuse(UnknownRuntime, "spec.runtime.version", "%s %.40q is not known; versions: %s", name, spec.Version, strings.Join(runtimes.Versions(name), ", "))
 		return
 	}
-	c.setRuntime(r)
+	c.setRuntime(c.ownImage(r))
 }
 
 func (c *checker) setRuntime(r runtimes.Runtime) {

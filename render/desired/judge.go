@@ -289,7 +289,7 @@ func (j *Judge) judge(v *verdict, w Workspace, pool *v1alpha1.GPUNodePoolSpec) {
 		in.Candidate = usable[0]
 		return render.Render(in)
 	}
-	if len(judged.Spec.Patches) > 0 && !a.Refused() {
+	if (len(judged.Spec.Patches) > 0 || a.Pod != nil) && !a.Refused() {
 		if _, err := v.render(); err != nil {
 			v.assessment.Findings = append(v.assessment.Findings, refusal(judged, err))
 		}

@@ -1,0 +1,54 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package check_test
+
+import (
+	"strings"
+	"testing"
+
+	"github.com/espalier-dev/espalier/render/check"
+	"github.com/espalier-dev/espalier/repo-layout/v1alpha1"
+)
+
+// TestOwnImage: an image of the user's own in the place of the pinned one runs on
+// the drivers of its CUDA.
+func TestOwnImage(t *testing.T) {
+	image := "registry.example.com/vllm/vllm-openai@sha256:" + strings.Repeat("0", 64)
+	built := func(cuda string) func(*v1alpha1.Workspace) {
+		return func(w *v1alpha1.Workspace) {
+			w.Spec.Runtime = &v1alpha1.RuntimeSpec{Version: "0.26.0", Image: image, CUDA: cuda}
+		}
+	}
+	for name, tc := range map[string]struct {
+		reason    string
+		workspace *v1alpha1.Workspace
+		refused   bool
+		says      string
+	}{
+		"OldDriver":  {"the refusal says what would run there", serving("Standard_NV36ads_A10_v5"), true, `name it in spec.runtime.image (version "0.26.0", cuda "12.9")`},
+		"CUDA12":     {"driver 570 runs CUDA 12", serving("Standard_NV36ads_A10_v5", built("12.9")), false, ""},
+		"CUDA13":     {"and not CUDA 13, whoever built it", serving("Standard_NV36ads_A10_v5", built("13.0")), true, "(own, CUDA 13.0) needs branch 580"},
+		"NoVersions": {"a version that nothing is written for", serving("Standard_NC24ads_A100_v4", func(w *v1alpha1.Workspace) { built("12.9")(w); w.Spec.Runtime.Version = "0.1.0" }), true, "versions: 0.26.0"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			a := check.Workspace(tc.workspace, check.Facts{}, nil)
+			var said []string
+			for _, f := range a.Findings {
+				said = append(said, f.Message)
+			}
+			if a.Refused() != tc.refused || !strings.Contains(strings.Join(said, "\n"), tc.says) {
+				t.Fatalf("%s: refused %v, %q", tc.reason, a.Refused(), said)
+			}
+			if tc.refused {
+				return
+			}
+			if a.Resolved.Image != image {
+				t.Errorf("%s: it resolves to %s", tc.reason, a.Resolved.Image)
+			}
+			kept := a.Resolved
+			if again := check.Workspace(tc.workspace, check.Facts{Resolved: &kept}, nil); again.Refused() || again.Resolved.Image != image {
+				t.Errorf("what was resolved is refused, or other: %+v", again.Findings)
+			}
+		})
+	}
+}
