@@ -144,6 +144,10 @@ func (ch *Change) fit(w *desired.Workspace) {
 		Nodes: int(status.Nodes), MaxNodes: int(status.MaxNodes), Candidates: len(a.Usable()),
 	}
 	if c, ok := chosen(w); ok {
+		if a.Pod != nil {
+			ch.Driver = ownDriver(c.Instance.Driver)
+			return
+		}
 		ch.Driver = driver(c.Instance.Driver, a.Runtime.Requires.MinDriver, a.Runtime.Name+" "+a.Runtime.Version)
 	}
 }
@@ -200,10 +204,13 @@ func (r rendered) begins(w *desired.Workspace) string {
 	case spec.Tuning != nil:
 		return r.nodesWanted() + ", the run begins, and the adapter goes to " + spec.Tuning.Output.Image + claimOf(spec.Tuning.Output.Claim) + "; the nodes are given back when it is done"
 	}
-	return r.upTo(w) + ", and " + endpoint(w) + " answers when the model is loaded"
+	return r.upTo(w) + ", and " + endpoint(w) + answersWhen(w)
 }
 
 func endpoint(w *desired.Workspace) string {
+	if s := w.Workspace.Spec.Inference; s != nil && s.Template != nil {
+		return "http://" + w.Workspace.Name + "." + w.Workspace.Namespace + ".svc"
+	}
 	return "http://" + w.Workspace.Name + "." + w.Workspace.Namespace + ".svc/v1"
 }
 

@@ -57,6 +57,9 @@ func (c *comparer) service(t transition, ch *Change) {
 	if t.was.replicas > 0 && a != nil && b != nil {
 		before, after := t.from.Assessment, t.to.Assessment
 		switch {
+		case (before.Pod == nil) != (after.Pod == nil):
+			c.warn(ModelChanged, t.to.Document, "spec.inference", "%s is answered by another program afterwards, a pod of your own or the model: requests that name the old model, or its paths, may fail", ch.Name)
+		case before.Pod != nil: // what it answers as, nobody here knows
 		case before.Preset.ID != after.Preset.ID:
 			c.warn(ModelChanged, t.to.Document, modelField(b), "%s answers as %s instead of %s afterwards: requests that name the old one fail",
 				ch.Name, after.Preset.Name(), before.Preset.Name())

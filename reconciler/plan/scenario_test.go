@@ -52,6 +52,8 @@ spec:
 `)
 }
 
+const ownPod = `template: {spec: {containers: [{name: a, image: registry.example.com/a/server:1, ports: [{containerPort: 80}], resources: {limits: {nvidia.com/gpu: 1}}}]}}`
+
 // run is a Workspace that tunes.
 func run(name string, edits ...string) string {
 	return strings.NewReplacer(append(edits, "NAME", name)...).Replace(`apiVersion: espalier.dev/v1alpha1
@@ -174,6 +176,21 @@ var scenarios = map[string]scenario{
 		reason: "The budget is held against the most copies.",
 		base:   twoServices,
 		head:   twoServices.with(files{"a/workspace.yaml": service("a", "replicas: 1", "autoscale: {maxReplicas: 5}\n  budget: {maxUSDPerHour: '16'}")}),
+	},
+	"PodNew": {
+		reason: "A pod of one's own: what nobody knows is said.",
+		base:   twoServices,
+		head:   twoServices.with(files{"c/workspace.yaml": service("c", "preset: phi-4-mini-instruct\n    revision: "+revision, ownPod)}),
+	},
+	"PodImage": {
+		reason: "Another image is another pod.",
+		base:   twoServices.with(files{"a/workspace.yaml": service("a", "preset: phi-4-mini-instruct\n    revision: "+revision, ownPod)}),
+		head:   twoServices.with(files{"a/workspace.yaml": service("a", "preset: phi-4-mini-instruct\n    revision: "+revision, strings.Replace(ownPod, "server:1", "server:2", 1))}),
+	},
+	"PodInPlaceOfModel": {
+		reason: "Another program answers.",
+		base:   twoServices,
+		head:   twoServices.with(files{"a/workspace.yaml": service("a", "preset: phi-4-mini-instruct\n    revision: "+revision, ownPod)}),
 	},
 	"Model": {
 		reason: "Another model answers under another name, after a restart.",

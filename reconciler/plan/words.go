@@ -70,11 +70,13 @@ func (w *words) model(was, is desired.Workspace) {
 		return
 	}
 	w.change("model", modelOf(a), modelOf(b))
+	w.pod(was.Assessment.Pod, is.Assessment.Pod)
 	before, after := was.Assessment.Resolved, is.Assessment.Resolved
 	w.change("revision", short(before.ModelRevision), short(after.ModelRevision))
 	if before.Runtime == after.Runtime {
 		w.change(after.Runtime, before.Version, after.Version)
 	}
+	w.change("runtime image", imageOf(&was.Workspace.Spec), imageOf(&is.Workspace.Spec))
 	w.change("access secret", a.AccessSecret, b.AccessSecret)
 }
 
@@ -120,7 +122,7 @@ func (w *words) inference(a, b *v1alpha1.InferenceSpec) {
 	w.autoscale(a.Autoscale, b.Autoscale)
 	w.change("context", tokens(a.ContextLength), tokens(b.ContextLength))
 	w.adapters(a.Adapters, b.Adapters)
-	w.others(a, b, "preset", "model", "revision", "accessSecret", "config", "replicas", "autoscale", "contextLength", "adapters")
+	w.others(a, b, "template", "preset", "model", "revision", "accessSecret", "config", "replicas", "autoscale", "contextLength", "adapters")
 }
 
 // others names the fields that differ and have no words of their own.
@@ -328,7 +330,9 @@ func at(d desired.Document, field string) (string, int) {
 func introduce(w desired.Workspace) []string {
 	var out words
 	spec := &w.Workspace.Spec
-	if m := spec.Model(); m != nil {
+	if pod := w.Assessment.Pod; pod != nil {
+		out.add("a pod of your own, %s", imagesOf(pod))
+	} else if m := spec.Model(); m != nil {
 		out.add("%s %s", task(spec), modelOf(m))
 	}
 	switch {

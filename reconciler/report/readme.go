@@ -68,6 +68,9 @@ func what(w *v1alpha1.Workspace) string {
 	if task(w) == "" {
 		return markdown.None
 	}
+	if w.Spec.Inference != nil && w.Spec.Inference.Template != nil {
+		return "a pod of its own"
+	}
 	return task(w) + " " + markdown.Cell(preset(w))
 }
 

@@ -136,14 +136,17 @@ func (r *Reconciler) claims(ctx context.Context, p *pass) error {
 			p.claimModes = append(p.claimModes, string(mode))
 		}
 	}
-	t := p.ws.Spec.Tuning
-	if t == nil {
-		return nil
+	var names []string
+	if s := p.ws.Spec.Inference; s != nil {
+		names = s.Claims()
 	}
-	if err := r.checkpoints(ctx, p); err != nil {
-		return err
+	if t := p.ws.Spec.Tuning; t != nil {
+		if err := r.checkpoints(ctx, p); err != nil {
+			return err
+		}
+		names = append(names, t.Input.Claim, t.Output.Claim)
 	}
-	for _, name := range []string{t.Input.Claim, t.Output.Claim} {
+	for _, name := range names {
 		claim := &metav1.PartialObjectMetadata{}
 		claim.SetGroupVersionKind(corev1.SchemeGroupVersion.WithKind("PersistentVolumeClaim"))
 		if name == "" {

@@ -110,13 +110,20 @@ func (r *Reconciler) observeInference(ctx context.Context, p *pass) error {
 	return nil
 }
 
+// endpoint is where requests go: of a pod of the user's own nobody knows the path.
 func endpoint(ws *v1alpha1.Workspace) string {
+	if ws.Spec.Inference.Template != nil {
+		return fmt.Sprintf("http://%s.%s.svc", ws.Name, ws.Namespace)
+	}
 	return fmt.Sprintf("http://%s.%s.svc/v1", ws.Name, ws.Namespace)
 }
 
 func servedModels(p *pass) []string {
 	if p.settled && p.ws.Status.Inference != nil {
 		return p.ws.Status.Inference.Models
+	}
+	if p.ws.Spec.Inference.Template != nil {
+		return nil
 	}
 	models := []string{p.assessment.Preset.Name()}
 	for _, a := range p.ws.Spec.Inference.Adapters {
