@@ -133,7 +133,30 @@ var cases = map[string]struct {
 	"NoModel": {
 		reason: "There is nothing to serve.",
 		base:   serving, set: `spec: {inference: {preset: null}}`,
-		want: "exactly one of preset and model is required",
+		want: "exactly one of preset, model and template is required",
+	},
+	"OwnPod": {
+		reason: "A pod of one's own, with fields that a schema of ours need not know.",
+		base:   serving, set: `spec: {inference: {preset: null, template: {spec: {containers: [{name: a, image: 'registry.example.com/a/b:1', ports: [{containerPort: 80}]}]}}}}`,
+	},
+	"OwnPodOfModel": {
+		reason: "Which of them would run?",
+		base:   serving, set: `spec: {inference: {template: {spec: {containers: []}}}}`,
+		want: "exactly one of preset, model and template is required",
+	},
+	"RuntimeImage": {
+		reason: "The same version, built with another CUDA.",
+		base:   serving, set: `spec: {runtime: {version: 0.26.0, cuda: "12.9", image: "registry.example.com/a/b@sha256:0000000000000000000000000000000000000000000000000000000000000000"}}`,
+	},
+	"RuntimeImageOfNoCUDA": {
+		reason: "Nobody could say which drivers run it.",
+		base:   serving, set: `spec: {runtime: {version: 0.26.0, image: "registry.example.com/a/b@sha256:0000000000000000000000000000000000000000000000000000000000000000"}}`,
+		want: "image and cuda belong together",
+	},
+	"RuntimeImageOfNoVersion": {
+		reason: "Arguments are written for one version.",
+		base:   serving, set: `spec: {runtime: {cuda: "12.9", image: "registry.example.com/a/b@sha256:0000000000000000000000000000000000000000000000000000000000000000"}}`,
+		want: "image needs version",
 	},
 	"Scales": {
 		reason: "The least that scales.",
