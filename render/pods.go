@@ -129,7 +129,7 @@ func (j job) gpus() object {
 // digest stay, so that what runs is the same.
 func (j job) image() string {
 	image := j.Assessment.Resolved.Image
-	if j.spec.Runtime == nil || j.spec.Runtime.Mirror == "" {
+	if r := j.spec.Runtime; r == nil || r.Mirror == "" || r.Image != "" { // of one's own says itself where it is
 		return image
 	}
 	host, repository, _ := strings.Cut(image, "/")

@@ -33,6 +33,9 @@ func (v *validator) runtimeImage(path string, r v1alpha1.RuntimeSpec) {
 	case r.CUDA == "":
 		v.refuse(finding.ImageInvalid, path+".cuda", "say which CUDA the image was built with, such as \"12.9\": which drivers run it follows from that")
 	}
+	if r.Mirror != "" {
+		v.refuse(finding.ImageInvalid, path+".mirror", "the image says itself where it is pulled from: remove mirror, or name the image there")
+	}
 	if r.Version == "" {
 		v.refuse(finding.ImageInvalid, path+".version", "say which version the image holds: what it is started with is written for one version")
 	}

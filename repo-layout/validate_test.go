@@ -122,6 +122,11 @@ func TestValidateWorkspace(t *testing.T) {
 			},
 		},
 		"RuntimeImage": {reason: "The same version, built with another CUDA.", text: header + onA100 + serves + "  runtime: {version: 0.26.0, cuda: '12.9', image: 'registry.example.com/vllm/vllm-openai@sha256:" + strings.Repeat("0", 64) + "'}\n"},
+		"RuntimeImageMirrored": {
+			reason: "Two places to pull one image from.",
+			text:   header + onA100 + serves + "  runtime: {version: 0.26.0, cuda: '12.9', mirror: mirror.example.com, image: 'registry.example.com/vllm/vllm-openai@sha256:" + strings.Repeat("0", 64) + "'}\n",
+			want:   []string{"7: error: spec.runtime.mirror: the image says itself where it is pulled from: remove mirror, or name the image there (ImageInvalid)"},
+		},
 		"RuntimeImageByTag": {
 			reason: "Everything that runs is pinned.",
 			text:   header + onA100 + serves + "  runtime: {cuda: 12.9.1, image: 'registry.example.com/vllm/vllm-openai:v0.26.0-cu129'}\n",

@@ -36,7 +36,7 @@ func (c *checker) ownPod() {
 
 // ownRuntime is the pod's first image: nothing of it is chosen here.
 func (c *checker) ownRuntime(spec *v1alpha1.RuntimeSpec) {
-	if spec != nil && (spec.Name != "" || spec.Version != "") {
+	if spec != nil && *spec != (v1alpha1.RuntimeSpec{}) {
 		c.refuse(UnknownRuntime, "spec.runtime", "the pod of spec.inference.template has its own image: remove it")
 	}
 	r := runtimes.OwnPod()

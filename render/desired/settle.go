@@ -37,7 +37,7 @@ func FillIn(w *v1alpha1.Workspace, defaults *v1alpha1.SyncDefaults) {
 		w.Spec.Budget = defaults.Budget.DeepCopy()
 		filled = append(filled, "budget")
 	}
-	if r := w.Spec.Runtime; defaults.RegistryMirror != "" && (r == nil || r.Mirror == "") {
+	if r := w.Spec.Runtime; defaults.RegistryMirror != "" && (r == nil || r.Mirror == "" && r.Image == "") && !ownPod(w) {
 		if r == nil {
 			w.Spec.Runtime = &v1alpha1.RuntimeSpec{}
 		}
@@ -45,6 +45,12 @@ func FillIn(w *v1alpha1.Workspace, defaults *v1alpha1.SyncDefaults) {
 		filled = append(filled, "runtime.mirror")
 	}
 	note(w, repolayout.AnnotationDefaulted, filled)
+}
+
+// ownPod says that a Workspace runs a pod of the user's own, whose images say
+// themselves where they are pulled from.
+func ownPod(w *v1alpha1.Workspace) bool {
+	return w.Spec.Inference != nil && w.Spec.Inference.Template != nil
 }
 
 // note leaves a list in an annotation.
