@@ -33,19 +33,7 @@ func (r *Reconciler) clear(ctx context.Context, p *pass, t *pool.Target) (bool, 
 		return false, err
 	}
 	d := p.decision
-	var removing []string
-	c := pool.ClearAll(standing, p.now)
-	if d.Do == pool.ActionEnsure {
-		absent := max(int(p.facts.Seen.Count)-len(nodes), 0) // machines that never joined go first
-		absent = min(absent, int(d.Fewer))
-		c = pool.ClearSome(standing, int(d.Fewer)-absent, p.now)
-		if absent > 0 {
-			c.Blocked = nil
-		}
-		removing = append(slices.Repeat([]string{pool.NeverJoined}, absent), c.Remove...)
-	} else if forced(p.pool) {
-		c = pool.Clearing{Remove: c.Remove}
-	}
+	c, removing := clearing(p, standing)
 	if err := r.cordon(ctx, p.pool, nodes, c); err != nil {
 		return false, err
 	}
@@ -65,6 +53,25 @@ func (r *Reconciler) clear(ctx context.Context, p *pass, t *pool.Target) (bool, 
 		return true, nil
 	}
 	return false, nil
+}
+
+// clearing is what has to happen first, and what the decision then removes, as
+// it is recorded.
+func clearing(p *pass, nodes []pool.Standing) (pool.Clearing, []string) {
+	if p.decision.Do != pool.ActionEnsure {
+		c := pool.ClearAll(nodes, p.now)
+		if forced(p.pool) {
+			c = pool.Clearing{Remove: c.Remove}
+		}
+		return c, nil
+	}
+	fewer := int(p.decision.Fewer)
+	absent := min(max(int(p.facts.Seen.Count)-len(nodes), 0), fewer) // machines that never joined go first
+	c := pool.ClearSome(nodes, fewer-absent, p.now)
+	if absent > 0 {
+		c.Blocked = nil
+	}
+	return c, append(slices.Repeat([]string{pool.NeverJoined}, absent), c.Remove...)
 }
 
 // forced says whether a person asked for the nodes to go whatever runs on them.
