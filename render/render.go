@@ -16,6 +16,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math"
 	"time"
 
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
@@ -188,9 +189,12 @@ func (j job) podsFrom() string {
 func (j job) resolved() v1alpha1.Resolved {
 	r := j.Assessment.Resolved
 	r.InstanceType, r.Resource = j.Candidate.InstanceType, check.Sum(j.spec.Resource)
-	r.GPUsPerPod, r.NodesPerCopy = int32(j.Candidate.PodGPUs), int32(j.Candidate.CopyNodes)
+	r.GPUsPerPod, r.NodesPerCopy = small(j.Candidate.PodGPUs), small(j.Candidate.CopyNodes)
 	return r
 }
+
+// small numbers are bounded by the catalogue and the fit, far below the type.
+func small(n int) int32 { return int32(min(n, math.MaxInt32)) } //nolint:gosec // bounded by min
 
 func (j job) fill(l *layer) error {
 	if j.spec.Resource.NodePool == "" {

@@ -238,16 +238,7 @@ func (p *Provider) ensure(ctx context.Context, t pool.Target) (pool.Step, error)
 		return pool.StepNone, fmt.Errorf("reading agent pool %s: %w", t.PoolName, err)
 	}
 	if found == nil {
-		if pools, err := p.list.get(ctx, p.cfg.ListTTL); err != nil {
-			return pool.StepNone, fmt.Errorf("listing agent pools: %w", err)
-		} else if len(pools) >= maxPools {
-			return pool.StepNone, &pool.Failure{Class: pool.ClassPoolLimit, Text: fmt.Sprintf("The cluster has %d node pools, which is the most that AKS allows", len(pools))}
-		}
-		err := p.put(ctx, t.PoolName, desired(t), &armcontainerservice.AgentPoolsClientBeginCreateOrUpdateOptions{IfNoneMatch: to.Ptr("*")})
-		if err != nil {
-			return pool.StepNone, fmt.Errorf("creating agent pool %s: %w", t.PoolName, err)
-		}
-		return pool.StepCreated, nil
+		return p.create(ctx, t)
 	}
 	if why := foreign(found, t); why != "" {
 		return pool.StepNone, &pool.Failure{Class: pool.ClassOwnership, Text: why}
@@ -265,6 +256,22 @@ func (p *Provider) ensure(ctx context.Context, t pool.Target) (pool.Step, error)
 		return pool.StepNone, fmt.Errorf("scaling agent pool %s: %w", t.PoolName, err)
 	}
 	return pool.StepScaled, nil
+}
+
+// create orders a pool, where the cluster has room for one more.
+func (p *Provider) create(ctx context.Context, t pool.Target) (pool.Step, error) {
+	pools, err := p.list.get(ctx, p.cfg.ListTTL)
+	if err != nil {
+		return pool.StepNone, fmt.Errorf("listing agent pools: %w", err)
+	}
+	if len(pools) >= maxPools {
+		return pool.StepNone, &pool.Failure{Class: pool.ClassPoolLimit, Text: fmt.Sprintf("The cluster has %d node pools, which is the most that AKS allows", len(pools))}
+	}
+	err = p.put(ctx, t.PoolName, desired(t), &armcontainerservice.AgentPoolsClientBeginCreateOrUpdateOptions{IfNoneMatch: to.Ptr("*")})
+	if err != nil {
+		return pool.StepNone, fmt.Errorf("creating agent pool %s: %w", t.PoolName, err)
+	}
+	return pool.StepCreated, nil
 }
 
 // put begins a create or update and drops the poller: the provisioning state

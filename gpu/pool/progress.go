@@ -14,6 +14,23 @@ import (
 func progress(f Facts, d Decision) Decision {
 	d = drift(f, d)
 	d.Wait = f.Poll
+	d = recount(f, d)
+	settled := f.Seen.State == StateSucceeded
+	switch {
+	case d.Count.Usable >= d.Count.Wanted && (settled || f.wasReady()):
+		return ready(f, d)
+	case f.wasReady():
+		return degraded(f, d)
+	case !settled:
+		return creating(f, d)
+	case d.Count.Joined < d.Count.Wanted:
+		return joining(f, d)
+	}
+	return gpuWaiting(f, d)
+}
+
+// recount orders the number of nodes that is wanted, where it may be ordered now.
+func recount(f Facts, d Decision) Decision {
 	settled := f.Seen.State == StateSucceeded
 	switch {
 	case (settled || f.mayRetry()) && f.Seen.Count != d.Count.Wanted:
@@ -26,17 +43,7 @@ func progress(f Facts, d Decision) Decision {
 	case f.Seen.Short:
 		d.Do = ActionEnsure
 	}
-	switch {
-	case d.Count.Usable >= d.Count.Wanted && (settled || f.wasReady()):
-		return ready(f, d)
-	case f.wasReady():
-		return degraded(f, d)
-	case !settled:
-		return creating(f, d)
-	case d.Count.Joined < d.Count.Wanted:
-		return joining(f, d)
-	}
-	return gpuWaiting(f, d)
+	return d
 }
 
 // Pauses before the cloud is asked again about a pool that was Ready: after an

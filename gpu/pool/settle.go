@@ -3,6 +3,7 @@
 package pool
 
 import (
+	"cmp"
 	"hash/fnv"
 	"time"
 
@@ -36,9 +37,8 @@ func Acted(f Facts, d Decision, step Step) Decision {
 // says that only the caller's backoff can pace the next try.
 func Failed(f Facts, d Decision, why *Failure) (_ Decision, retry bool) {
 	ensuring := d.Do == ActionEnsure
-	creating := ensuring && d.Phase == v1alpha1.PhaseClaiming
 	d.Do = ActionNone
-	if creating && !why.Class.KeepsCandidate() {
+	if ensuring && d.Phase == v1alpha1.PhaseClaiming && !why.Class.KeepsCandidate() {
 		return fail(f, d, why), false
 	}
 	if d.Phase != v1alpha1.PhaseReady || d.Reason == "" { // usable nodes stay so while a call fails
@@ -52,10 +52,7 @@ func Failed(f Facts, d Decision, why *Failure) (_ Decision, retry bool) {
 		d.Wait = time.Second
 		return d, false
 	case ClassThrottled:
-		d.Wait = why.RetryAfter
-		if d.Wait == 0 {
-			d.Wait = spread(string(f.Pool.UID), throttlePause)
-		}
+		d.Wait = cmp.Or(why.RetryAfter, spread(string(f.Pool.UID), throttlePause))
 		return d, false
 	case ClassOwnership:
 		return lost(d, why.Text), false

@@ -3,7 +3,6 @@
 package apply
 
 import (
-	"bytes"
 	"context"
 	"fmt"
 	"slices"
@@ -66,7 +65,7 @@ func owners(live client.Object) []metav1.ManagedFieldsEntry {
 	var list []metav1.ManagedFieldsEntry
 	for _, m := range live.GetManagedFields() {
 		set := &fieldpath.Set{}
-		if m.FieldsV1 == nil || set.FromJSON(bytes.NewReader(m.FieldsV1.Raw)) != nil {
+		if m.FieldsV1 == nil || set.FromJSON(m.FieldsV1.GetRawReader()) != nil {
 			continue
 		}
 		if set.Has(replicas) {

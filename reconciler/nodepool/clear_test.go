@@ -206,7 +206,7 @@ func TestForce(t *testing.T) {
 		t.Fatal("force went over ownership")
 	}
 	w.arm.SetTag(name, "espalier-installation", installation)
-	w.drive(&life{}, []string{subject}, w.gone(subject))
+	w.drive(&life{}, []string{subject}, w.gone())
 	if len(w.arm.Pools()) != 0 {
 		t.Errorf("left %+v", w.arm.Pools())
 	}
@@ -228,7 +228,7 @@ func TestInUse(t *testing.T) {
 	if err := w.kube.Update(w.ctx, ws); err != nil {
 		t.Fatal(err)
 	}
-	w.drive(&life{}, []string{subject}, w.gone(subject))
+	w.drive(&life{}, []string{subject}, w.gone())
 }
 
 // TestMassDeletion: a fleet that goes at once waits for a person, and for no

@@ -143,22 +143,7 @@ func (r *Reconciler) observe(ctx context.Context, p *pass) error {
 		p.unseen = &pool.Failure{Class: pool.ClassUnsupported, Text: fmt.Sprintf("this controller was started without the provider %s", p.pool.Spec.Provider)}
 		return nil
 	}
-	st := p.pool.Status
-	t := target(p.pool, r.Deps.Installation, st.PoolName, pool.Candidate(st.Candidate), attempt(st.Candidate))
-	t.MaxAge = r.Deps.PollInterval
-	if st.Phase == v1alpha1.PhaseReady {
-		t.MaxAge = r.Deps.IdleInterval
-	}
-	if t.Orphan {
-		t.MaxAge = 0 // what is let go is not seen again
-	}
-	seen, err := p.provider.Observe(ctx, t)
-	leaving := p.pool.DeletionTimestamp != nil
-	known := st.PoolName != "" && st.Phase != v1alpha1.PhaseClaiming
-	if err == nil && !seen.Exists && !seen.Fresh && (leaving || known) {
-		t.MaxAge = 0
-		seen, err = p.provider.Observe(ctx, t)
-	}
+	seen, err := r.look(ctx, p)
 	if err != nil {
 		p.unseen, p.retry = understand(err), err
 		return nil
@@ -173,6 +158,27 @@ func (r *Reconciler) observe(ctx context.Context, p *pass) error {
 		return err
 	}
 	return r.explain(ctx, p)
+}
+
+// look asks the provider for the pool, as freshly as its phase needs.
+func (r *Reconciler) look(ctx context.Context, p *pass) (pool.Observation, error) {
+	st := p.pool.Status
+	t := target(p.pool, r.Deps.Installation, st.PoolName, pool.Candidate(st.Candidate), attempt(st.Candidate))
+	t.MaxAge = r.Deps.PollInterval
+	if st.Phase == v1alpha1.PhaseReady {
+		t.MaxAge = r.Deps.IdleInterval
+	}
+	if t.Orphan {
+		t.MaxAge = 0 // what is let go is not seen again
+	}
+	seen, err := p.provider.Observe(ctx, t)
+	leaving := p.pool.DeletionTimestamp != nil
+	known := st.PoolName != "" && st.Phase != v1alpha1.PhaseClaiming
+	if err == nil && !seen.Exists && !seen.Fresh && (leaving || known) {
+		t.MaxAge = 0
+		return p.provider.Observe(ctx, t)
+	}
+	return seen, err
 }
 
 // explain looks on the first node that is Ready and offers no GPU for the pods

@@ -43,7 +43,7 @@ func TestForeignPodsBlock(t *testing.T) {
 	if err := w.kube.Delete(w.ctx, stranger); err != nil {
 		t.Fatal(err)
 	}
-	w.drive(&life{}, []string{"p"}, w.gone("p"))
+	w.drive(&life{}, []string{"p"}, w.gone())
 	if len(w.arm.Pools()) != 0 {
 		t.Errorf("left in the cloud: %+v", w.arm.Pools())
 	}
@@ -63,7 +63,7 @@ func TestOwnershipLost(t *testing.T) {
 		t.Fatal("a pool of another installation was deleted")
 	}
 	w.edit(func(p *v1alpha1.GPUNodePool) { p.Spec.DeletionPolicy = v1alpha1.Orphan })
-	w.drive(&life{}, []string{"p"}, w.gone("p"))
+	w.drive(&life{}, []string{"p"}, w.gone())
 	if len(w.arm.Pools()) != 1 {
 		t.Error("letting the object go took the pool away")
 	}
@@ -76,7 +76,7 @@ func TestETagRace(t *testing.T) {
 	w.drive(&life{}, []string{"p"}, w.ready("p"))
 	w.delete()
 	w.arm.FailNext("DELETE", fakearm.Fault{Status: http.StatusPreconditionFailed, Code: "PreconditionFailed", Message: "changed"})
-	w.drive(&life{}, []string{"p"}, w.gone("p"))
+	w.drive(&life{}, []string{"p"}, w.gone())
 	if n := w.arm.Counts()["DELETE"]; n != 2 || len(w.arm.Pools()) != 0 {
 		t.Errorf("%d DELETEs, left %+v", n, w.arm.Pools())
 	}

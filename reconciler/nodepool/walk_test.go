@@ -95,7 +95,7 @@ func (w *walk) declare(name string) {
 	p := gpuPool(name, lists[w.rand.IntN(len(lists))]...)
 	p.UID = types.UID(fmt.Sprintf("uid-%s-%d", name, w.born))
 	w.born++
-	scaledTo(int32(1 + w.rand.IntN(2)))(p) //nolint:gosec // 1 or 2
+	scaledTo(int32(1 + w.rand.IntN(2)))(p)
 	w.create(p)
 	w.due[name] = w.arm.Now()
 }
@@ -279,7 +279,7 @@ func (w *walk) faults() map[string]func() {
 		},
 		"relabel": w.relabel,
 		"commit": func() {
-			w.change(w.one(), func(p *v1alpha1.GPUNodePool) { scaledTo(int32(w.rand.IntN(4)))(p) }) //nolint:gosec // 0 to 3
+			w.change(w.one(), func(p *v1alpha1.GPUNodePool) { scaledTo(int32(w.rand.IntN(4)))(p) })
 		},
 		"candidates": func() {
 			w.change(w.one(), func(p *v1alpha1.GPUNodePool) {

@@ -431,7 +431,7 @@ func (w *world) phase(want v1alpha1.PoolPhase) func() bool {
 	return func() bool { p := w.get(subject); return p != nil && p.Status.Phase == want }
 }
 
-func (w *world) gone(name string) func() bool { return func() bool { return w.get(name) == nil } }
+func (w *world) gone() func() bool { return func() bool { return w.get(subject) == nil } }
 
 func (w *world) delete() {
 	w.t.Helper()

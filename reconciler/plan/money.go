@@ -156,13 +156,9 @@ func dollars(usd float64) string {
 // add adds up what stands; unknown counts what has no price.
 func (m *Monthly) add(before, after *Amount, changes bool) {
 	for _, a := range []*Amount{before, after} {
-		if a != nil && a.USDPerMonth > 0 && a.Date != "" && !slices.Contains(m.Dates, a.Date) {
-			m.Dates = append(m.Dates, a.Date)
+		if a != nil {
+			m.note(*a, changes)
 		}
-		if a != nil && !a.Known && changes {
-			m.Unknown++
-		}
-		m.MostCopies = m.MostCopies || a != nil && a.Scales && changes
 	}
 	if before != nil {
 		m.Before = round(m.Before + before.USDPerMonth)
@@ -172,6 +168,17 @@ func (m *Monthly) add(before, after *Amount, changes bool) {
 	}
 	m.Delta = round(m.After - m.Before)
 	slices.Sort(m.Dates)
+}
+
+// note keeps what a reader must know of an amount beside its number.
+func (m *Monthly) note(a Amount, changes bool) {
+	if a.USDPerMonth > 0 && a.Date != "" && !slices.Contains(m.Dates, a.Date) {
+		m.Dates = append(m.Dates, a.Date)
+	}
+	if !a.Known && changes {
+		m.Unknown++
+	}
+	m.MostCopies = m.MostCopies || a.Scales && changes
 }
 
 // String is the change per month: "+$2,644/month list price".

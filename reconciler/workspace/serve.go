@@ -40,8 +40,7 @@ func (r *Reconciler) statefulSets(ctx context.Context, p *pass) error {
 // serve applies the workload of a service, and removes what an earlier number of
 // copies, or of nodes for each, has left.
 func (r *Reconciler) serve(ctx context.Context, p *pass) error {
-	started := p.deployment != nil || len(p.sets) > 0
-	if !started && (p.ws.Spec.Suspend || !p.poolReady() && p.copies() > 0) {
+	if !p.mayServe() {
 		return nil
 	}
 	if err := r.retire(ctx, p); err != nil {
@@ -63,6 +62,12 @@ func (r *Reconciler) serve(ctx context.Context, p *pass) error {
 	}
 	p.rolled = was == nil || p.deployment == nil || inputsOf(was) != inputsOf(p.deployment)
 	return r.applyAutoscaler(ctx, p)
+}
+
+// mayServe says whether the workload is there, or may be made now.
+func (p *pass) mayServe() bool {
+	started := p.deployment != nil || len(p.sets) > 0
+	return started || !p.ws.Spec.Suspend && (p.poolReady() || p.copies() == 0)
 }
 
 // readBack takes what was applied for what is there. It has the new generation,

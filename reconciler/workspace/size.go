@@ -42,17 +42,23 @@ func (r *Reconciler) size(_ context.Context, p *pass) error {
 		return nil
 	}
 	p.candidate = candidate
-	for i, c := range p.assessment.Candidates {
-		if c.InstanceType == p.candidate.InstanceType && c.Priority == p.candidate.Priority {
-			sizing := p.assessment.Status(i)
-			if p.scales() {
-				sizing = p.candidate.Size(sizing, int(p.copies()))
-			}
-			p.ws.Status.Sizing = &sizing
-			break
-		}
-	}
+	p.tellSizing()
 	return nil
+}
+
+// tellSizing puts the verdict on the obtained candidate into the status.
+func (p *pass) tellSizing() {
+	for i, c := range p.assessment.Candidates {
+		if c.InstanceType != p.candidate.InstanceType || c.Priority != p.candidate.Priority {
+			continue
+		}
+		sizing := p.assessment.Status(i)
+		if p.scales() {
+			sizing = p.candidate.Size(sizing, int(p.copies()))
+		}
+		p.ws.Status.Sizing = &sizing
+		return
+	}
 }
 
 // sameAsResolved says that neither the spec nor an input has changed since the

@@ -20,30 +20,9 @@ import (
 // it may go on (checkpoints, timeout, retries) are no part of it: moving a finished tuning run to another size,
 // as substitutions do to a whole fleet, repeats nothing.
 func Digest(w *v1alpha1.Workspace, configMaps map[string]map[string]string) string {
-	spec := w.Spec.DeepCopy()
-	spec.Resource = v1alpha1.ResourceSpec{}
-	spec.Budget, spec.Queue, spec.Suspend = nil, "", false
-	if r := spec.Runtime; r != nil {
-		if r.Mirror = ""; *r == (v1alpha1.RuntimeSpec{}) {
-			spec.Runtime = nil
-		}
-	}
-	if m := spec.Model(); m != nil {
-		m.AccessSecret = ""
-	}
-	if spec.Inference != nil {
-		spec.Inference.Replicas, spec.Inference.Autoscale = nil, nil
-		for i := range spec.Inference.Adapters {
-			spec.Inference.Adapters[i].PullSecrets = nil
-		}
-		if spec.Inference.Template != nil {
-			return podDigest(spec, configMaps)
-		}
-	}
-	if spec.Tuning != nil {
-		spec.Tuning.Input.PullSecrets = nil
-		spec.Tuning.Output.PushSecret = ""
-		spec.Tuning.Checkpoints, spec.Tuning.Timeout, spec.Tuning.Retries = nil, nil, nil
+	spec := asked(w)
+	if spec.Inference != nil && spec.Inference.Template != nil {
+		return podDigest(spec, configMaps)
 	}
 	// The name of the ConfigMap says nothing that its content does not: a
 	// generator's suffix may change with the version of Kustomize.
@@ -59,6 +38,32 @@ func Digest(w *v1alpha1.Workspace, configMaps map[string]map[string]string) stri
 	}
 	spec.Model().Model.Lock = ""
 	return Sum(spec, config, saidBy(lock[repolayout.LockFile]))
+}
+
+// asked is the spec without what is no part of the digest.
+func asked(w *v1alpha1.Workspace) *v1alpha1.WorkspaceSpec {
+	spec := w.Spec.DeepCopy()
+	spec.Resource = v1alpha1.ResourceSpec{}
+	spec.Budget, spec.Queue, spec.Suspend = nil, "", false
+	if r := spec.Runtime; r != nil {
+		if r.Mirror = ""; *r == (v1alpha1.RuntimeSpec{}) {
+			spec.Runtime = nil
+		}
+	}
+	if m := spec.Model(); m != nil {
+		m.AccessSecret = ""
+	}
+	if s := spec.Inference; s != nil {
+		s.Replicas, s.Autoscale = nil, nil
+		for i := range s.Adapters {
+			s.Adapters[i].PullSecrets = nil
+		}
+	}
+	if t := spec.Tuning; t != nil {
+		t.Input.PullSecrets, t.Output.PushSecret = nil, ""
+		t.Checkpoints, t.Timeout, t.Retries = nil, nil, nil
+	}
+	return spec
 }
 
 // saidBy is what a lock file says, without its comments and its order: none of

@@ -149,7 +149,7 @@ func (c *converter) copies(count int) *int32 {
 		c.refuse(finding.OutOfRange, "resource.count", "want 1 to %d: with a template it is the number of pods", maxCopies)
 		return nil
 	}
-	return new(int32(count)) //nolint:gosec // bounded above
+	return new(int32(count))
 }
 
 // maxCopies bounds replicas of the native form.

@@ -302,6 +302,11 @@ var cases = map[string]struct {
 		base:   pool, set: `spec: {provider: existing}`,
 		want: "provider existing selects nodes by nodeLabels: name at least one",
 	},
+	"KarpenterElsewhere": {
+		reason: "A node class is Karpenter's: with agent pools it would be ignored.",
+		base:   pool, set: `spec: {karpenter: {nodeClassRef: {group: karpenter.azure.com, kind: AKSNodeClass, name: gpu}}}`,
+		want: "karpenter belongs to provider karpenter",
+	},
 	"PromptOfChats": {
 		reason: "A conversation is written by the model's own template.",
 		base:   tuning, set: `spec: {tuning: {input: {format: {type: Chat, prompt: "{instruction}"}}}}`,

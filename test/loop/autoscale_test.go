@@ -124,7 +124,7 @@ func heldBy(t *testing.T, team *harness.Team, manager string) {
 	t.Helper()
 	err := harness.Until(patient(t), team.Stand, deployment(team), "held by "+manager, func(d *appsv1.Deployment) bool {
 		for _, m := range d.ManagedFields {
-			if m.FieldsV1 != nil && strings.Contains(string(m.FieldsV1.Raw), `"f:replicas":{}`) && m.Manager == manager && (m.Subresource == "scale") == (manager != "espalier") {
+			if m.FieldsV1 != nil && strings.Contains(m.FieldsV1.GetRawString(), `"f:replicas":{}`) && m.Manager == manager && (m.Subresource == "scale") == (manager != "espalier") {
 				return true
 			}
 		}
