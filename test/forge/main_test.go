@@ -34,10 +34,13 @@ import (
 
 const (
 	patience  = 90 * time.Second
-	namespace = "models"
 	owner     = "fleet"
 	hookToken = "a-secret-of-the-webhook"
 )
+
+// names of the projects, each with a namespace of its own: two RepoSyncs that apply
+// the same objects would be in each other's way.
+var names = []string{"story", "strangers"}
 
 // world is everything running, once for the package.
 type world struct {
@@ -109,13 +112,15 @@ func startWorld(ctx context.Context) (*world, error) {
 	if err != nil {
 		return nil, err
 	}
-	if err := w.Client.Create(ctx, &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: namespace}}); err != nil {
-		return nil, err
+	for _, name := range names {
+		if err := w.Client.Create(ctx, &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: name}}); err != nil {
+			return nil, err
+		}
 	}
 	if err := w.StartController(ctx); err != nil {
 		return nil, err
 	}
-	w.review, err = w.StartReview(ctx, []string{namespace}, "--review-timeout=60s")
+	w.review, err = w.StartReview(ctx, names, "--review-timeout=60s")
 	return w, err
 }
 
@@ -140,9 +145,9 @@ func newProject(t *testing.T, name string) *project {
 	}
 	for path, events := range map[string][]string{"/hook": {"push"}, "/review": {"pull_request", "pull_request_sync", "pull_request_comment"}} {
 		target := p.review
-		url := p.HookURL(namespace, name)
+		url := p.HookURL(name, name)
 		if path == "/review" {
-			url = target.HookURL(path, namespace, name)
+			url = target.HookURL(path, name, name)
 		}
 		must(t, second(p.gitea.Admin.CreateRepoHook(owner, name, sdk.CreateHookOption{
 			Type: sdk.HookTypeGitea, Active: true, Events: events,
@@ -157,6 +162,12 @@ func newProject(t *testing.T, name string) *project {
 		p.write(file, content)
 	}
 	p.push("main", "models: the sample")
+	// Gitea takes no pull request, and lists none, while it thinks a repository empty,
+	// which it does until its queue has come to the push.
+	p.until("known not to be empty", func() bool {
+		_, _, err := p.dev.ListRepoPullRequests(owner, name, sdk.ListPullRequestsOptions{})
+		return err == nil
+	}, func() string { return "no pull requests" })
 	return p
 }
 
@@ -228,16 +239,16 @@ func (p *project) sync(change func(*v1alpha1.RepoSync)) *v1alpha1.RepoSync {
 		p.name + "-hook":  {"token": hookToken},
 	}
 	for name, data := range secrets {
-		must(p.t, p.Client.Create(p.t.Context(), &corev1.Secret{ObjectMeta: metav1.ObjectMeta{Namespace: namespace, Name: name}, StringData: data}))
+		must(p.t, p.Client.Create(p.t.Context(), &corev1.Secret{ObjectMeta: metav1.ObjectMeta{Namespace: p.name, Name: name}, StringData: data}))
 	}
 	push := &corev1.Secret{
-		ObjectMeta: metav1.ObjectMeta{Namespace: namespace, Name: harness.PushSecret},
+		ObjectMeta: metav1.ObjectMeta{Namespace: p.name, Name: harness.PushSecret},
 		Type:       corev1.SecretTypeDockerConfigJson,
 		StringData: map[string]string{corev1.DockerConfigJsonKey: `{"auths":{}}`},
 	}
 	must(p.t, client.IgnoreAlreadyExists(p.Client.Create(p.t.Context(), push)))
 	s := &v1alpha1.RepoSync{
-		ObjectMeta: metav1.ObjectMeta{Namespace: namespace, Name: p.name},
+		ObjectMeta: metav1.ObjectMeta{Namespace: p.name, Name: p.name},
 		Spec: v1alpha1.RepoSyncSpec{
 			Source: v1alpha1.Source{Git: &v1alpha1.GitSource{
 				URL: p.gitea.URL + "/" + owner + "/" + p.name + ".git", Ref: v1alpha1.GitRef{Branch: "main"},
@@ -257,7 +268,7 @@ func (p *project) sync(change func(*v1alpha1.RepoSync)) *v1alpha1.RepoSync {
 	p.t.Cleanup(func() {
 		if p.t.Failed() {
 			log, _ := os.ReadFile(p.ReviewLog())
-			events, _ := p.Cluster.Kubectl(context.Background(), "get", "events", "--namespace", namespace)
+			events, _ := p.Cluster.Kubectl(context.Background(), "get", "events", "--namespace", p.name)
 			p.t.Logf("review log:\n%s\nevents:\n%s", log, events)
 		}
 	})

@@ -28,7 +28,7 @@ func (p *project) look(comment *sdk.Comment) {
 	p.t.Helper()
 	html, _, err := p.dev.RenderMarkdown(sdk.MarkdownOption{Text: comment.Body, Mode: "gfm"})
 	must(p.t, err)
-	for _, part := range []string{"<table>", "<strong>", "<code>models/phi-4-mini</code>", "<details>"} {
+	for _, part := range []string{"<table>", "<strong>", "<code>" + p.name + "/phi-4-mini</code>", "<details>"} {
 		if !strings.Contains(html, part) {
 			p.t.Errorf("the forge renders no %s:\n%s", part, html)
 		}
