@@ -309,6 +309,9 @@ func (w *world) create(o client.Object) {
 	if err := w.kube.Create(w.ctx, o); err != nil {
 		w.t.Fatal(err)
 	}
+	if n, isNode := o.(*corev1.Node); isNode {
+		w.remember(n.Name)
+	}
 }
 
 // get reads a pool; nil: it is gone.
