@@ -27,7 +27,7 @@ import (
 
 var (
 	walkSeed  = flag.Uint64("walk.seed", 20261125, "seed of the random walk: the one that a failure printed repeats it")
-	walkSteps = flag.Int("walk.steps", 10_000, "steps of the random walk")
+	walkSteps = flag.Int("walk.steps", 3_000, "steps of the random walk; make nightly takes 10,000")
 )
 
 const walkPools = 50

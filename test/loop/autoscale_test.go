@@ -23,6 +23,7 @@ import (
 // the service stays Ready meanwhile, suspending stops it all, and turning it off
 // takes the number of copies back without a conflict.
 func TestAutoscale(t *testing.T) {
+	t.Parallel()
 	team := newTeam(t, "autoscale")
 	files := onlyInference(t)
 	const off = "  inference:\n"

@@ -44,6 +44,7 @@ spec:
 // said before a node is bought; nodes are bought where the volume is; and it
 // goes when the adapter is published.
 func TestCheckpoints(t *testing.T) {
+	t.Parallel()
 	team := newTeam(t, "kept")
 	volume := localVolume(team.Namespace, "kept-"+team.Namespace, "eastus-3")
 	claim := workClaim(team.Namespace, volume.Name)

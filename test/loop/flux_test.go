@@ -31,6 +31,7 @@ import (
 // and a new artifact is seen without waiting for the interval. The test plays
 // source-controller: it serves the tarball and writes the status.
 func TestFluxSource(t *testing.T) {
+	t.Parallel()
 	team := newTeam(t, "flux")
 	store := newArtifacts(t)
 	files, repository, s := fluxSample(t, team)

@@ -57,6 +57,7 @@ func deployment(team *harness.Team) *appsv1.Deployment {
 // run, on nodes that are provisioned and released again; a commit that changes
 // nothing of it is none.
 func TestChangedInputRunsAgain(t *testing.T) {
+	t.Parallel()
 	team := newTeam(t, "rerun")
 	files := onlyTuning(t)
 	push(t, team, files, "models: first run")
@@ -97,6 +98,7 @@ func TestChangedInputRunsAgain(t *testing.T) {
 // TestOtherModelKeepsClaim tunes a large model, then a small one, then the large
 // one's like: a claim never shrinks, and one that would have to grow says so.
 func TestOtherModelKeepsClaim(t *testing.T) {
+	t.Parallel()
 	team := newTeam(t, "claim")
 	files := onlyTuning(t)
 	tune := func(from, to string) *v1alpha1.Workspace {
@@ -151,6 +153,7 @@ func TestOtherModelKeepsClaim(t *testing.T) {
 
 // TestSuspend stops the spending of a service and starts it again, by Git.
 func TestSuspend(t *testing.T) {
+	t.Parallel()
 	team := newTeam(t, "suspend")
 	files := onlyInference(t)
 	push(t, team, files, "models: serve")
@@ -182,6 +185,7 @@ func TestSuspend(t *testing.T) {
 // TestFieldConflict changes by hand what Git says: the change is not stolen but
 // reported, with field and manager, until a person lets Espalier take it over.
 func TestFieldConflict(t *testing.T) {
+	t.Parallel()
 	team := newTeam(t, "conflict")
 	appliedCommit(t, team, pushAndApply(t, team, onlyInference(t)))
 	w := workspace(team, harness.InferenceName)
@@ -218,6 +222,7 @@ func edit(t *testing.T, team *harness.Team, o client.Object, patch string) {
 
 // TestDriftIsUndone deletes a child by hand: it comes back.
 func TestDriftIsUndone(t *testing.T) {
+	t.Parallel()
 	team := newTeam(t, "drift")
 	pushAndApply(t, team, onlyInference(t))
 	ready(t, team, harness.InferenceName)
@@ -239,6 +244,7 @@ func TestDriftIsUndone(t *testing.T) {
 // TestDeletedRepoSync deletes the RepoSync: with the policy Delete everything it
 // applied goes, nodes included; with Orphan everything stays.
 func TestDeletedRepoSync(t *testing.T) {
+	t.Parallel()
 	for name, c := range map[string]struct {
 		reason string
 		policy v1alpha1.DeletionPolicy
@@ -288,6 +294,7 @@ func TestDeletedRepoSync(t *testing.T) {
 // TestFailedRun lets a Job give up: the nodes are given back, the condition says
 // how to go on, and a person who asks for it gets the same inputs run once more.
 func TestFailedRun(t *testing.T) {
+	t.Parallel()
 	team := newTeam(t, "failed")
 	files := onlyTuning(t)
 	files["models/phi-3-dolly/kustomization.yaml"] = "resources:\n- workspace.yaml\n"

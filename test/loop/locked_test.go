@@ -52,6 +52,7 @@ spec:
 // node is bought; the file wakes the Workspace when it arrives; a changed one
 // reaches the pods; a wrong one is refused and leaves what runs alone.
 func TestLockedModel(t *testing.T) {
+	t.Parallel()
 	team := newTeam(t, "locked")
 	files := lockedFiles()
 	push(t, team, files, "models: serve a model of our own")

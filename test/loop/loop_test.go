@@ -24,6 +24,7 @@ var moved = map[string]string{harness.RetiredSize: harness.MovedToSize}
 // comes back as commits, the tuning run gives its nodes back, and a second push
 // changes one Workspace and removes the other.
 func TestLoop(t *testing.T) {
+	t.Parallel()
 	team := newTeam(t, "loop")
 	files := exampleFiles(t)
 	first := push(t, team, files, "models: tune phi-3, serve phi-4-mini")

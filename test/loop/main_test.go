@@ -3,6 +3,9 @@
 // Package loop tests the whole of Espalier: real Git over HTTP, a real API
 // server with simulated GPU nodes, the real Azure client against a fake Resource
 // Manager, and the product's binary as a process that can be killed.
+//
+// A test whose team minds its own namespace runs beside others (t.Parallel); one
+// that ends or replaces the controller, which they share, runs alone before them.
 package loop
 
 import (

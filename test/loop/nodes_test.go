@@ -32,6 +32,7 @@ spec:
 // and then a small one: each copy is a StatefulSet, and what only several nodes
 // need goes with them.
 func TestSeveralNodes(t *testing.T) {
+	t.Parallel()
 	team := newTeam(t, "nodes")
 	file := "clusters/staging/workspaces/" + harness.InferenceName + ".yaml"
 	files := map[string]string{

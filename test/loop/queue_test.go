@@ -43,6 +43,7 @@ const endless = `  patches:
 // TestQueue: Kueue decides when nodes are bought, and when they are given back.
 // The test plays Kueue: it writes what its Job integration writes.
 func TestQueue(t *testing.T) {
+	t.Parallel()
 	team := newTeam(t, "queue")
 	files := map[string]string{
 		"models/kustomization.yaml": "resources: [slow.yaml, quick.yaml]\n",

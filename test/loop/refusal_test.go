@@ -26,6 +26,7 @@ import (
 // retired size is refused with the reason and the cheapest that works, and the
 // cloud is never asked for it.
 func TestRefusedBeforeAnythingIsPaid(t *testing.T) {
+	t.Parallel()
 	team := newTeam(t, "refused")
 	push(t, team, exampleFiles(t), "models: as KAITO's cookbook prints it")
 	apply(t, team, team.RepoSync(nil))
@@ -52,6 +53,7 @@ func TestRefusedBeforeAnythingIsPaid(t *testing.T) {
 // does: the good one proceeds, the broken one is reported with file and line,
 // and nothing of the last good state is pruned.
 func TestBrokenBesideGood(t *testing.T) {
+	t.Parallel()
 	team := newTeam(t, "broken")
 	files := exampleFiles(t)
 	appliedFirst := push(t, team, files, "models: both are good")
@@ -84,6 +86,7 @@ func TestBrokenBesideGood(t *testing.T) {
 // TestEmptiedFolder pushes a commit that empties the folder: nothing is deleted,
 // the condition says how to approve, and an approval of just that deletes.
 func TestEmptiedFolder(t *testing.T) {
+	t.Parallel()
 	team := newTeam(t, "emptied")
 	files := exampleFiles(t)
 	first := push(t, team, files, "models: two")
@@ -121,6 +124,7 @@ func TestEmptiedFolder(t *testing.T) {
 // TestSourceTrouble gives a RepoSync what cannot be read: each trouble has a
 // clear condition within one try, and is cured without a restart.
 func TestSourceTrouble(t *testing.T) {
+	t.Parallel()
 	for name, c := range map[string]struct {
 		reason string
 		spoil  func(*testing.T, *harness.Team, *v1alpha1.RepoSync)
@@ -199,6 +203,7 @@ func setPassword(t *testing.T, team *harness.Team, password string) {
 // TestWebhookAndAnnotation makes the controller look without waiting for the
 // interval, once by the webhook and once by the annotation.
 func TestWebhookAndAnnotation(t *testing.T) {
+	t.Parallel()
 	team := newTeam(t, "hook")
 	files := exampleFiles(t)
 	replace(t, files, listFile, tuningLine, "")

@@ -44,6 +44,7 @@ spec:
 // limit they are stopped and the nodes are given back, the condition says how to
 // try again, and both ways to do that work.
 func TestNeverStarts(t *testing.T) {
+	t.Parallel()
 	for name, c := range map[string]struct {
 		reason          string
 		kind, workspace string
