@@ -33,22 +33,7 @@ func MissingKarpenter(bin string) error {
 
 // BuildKarpenter is Build for Karpenter alone.
 func BuildKarpenter(ctx context.Context, bin string, out io.Writer) error {
-	root, err := Root()
-	if err != nil {
-		return err
-	}
-	if err := os.MkdirAll(bin, 0o755); err != nil {
-		return err
-	}
-	unlock, err := lock(ctx, filepath.Join(bin, ".lock"), out)
-	if err != nil {
-		return err
-	}
-	defer unlock()
-	if err := karpenter.build(ctx, karpenterModule(root), bin, out); err != nil {
-		return fmt.Errorf("building %s: %w", karpenter.name, err)
-	}
-	return nil
+	return buildAll(ctx, []program{karpenter}, bin, out)
 }
 
 func karpenterModule(root string) string {

@@ -1,0 +1,69 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package check
+
+import (
+	"fmt"
+
+	"github.com/espalier-dev/espalier/repo-layout/finding"
+)
+
+// size computes how many nodes all copies take.
+func (c *checker) size(out *Candidate) {
+	c.shape(out)
+	if c.workspace.Spec.Tuning != nil {
+		return
+	}
+	least, most := c.workspace.Spec.Inference.Copies()
+	count := int(c.workspace.Spec.Resource.Count)
+	out.LeastNodes, out.Nodes = max(out.NodesFor(int(least)), count), max(out.NodesFor(int(most)), count)
+}
+
+// shape says how one copy lies on nodes: as it was rendered before, else as the
+// fit computes it today.
+func (c *checker) shape(out *Candidate) {
+	kept := c.facts.Resolved
+	switch {
+	case kept != nil && kept.Digest == c.out.Resolved.Digest && kept.InstanceType == out.InstanceType &&
+		kept.Resource == Sum(c.workspace.Spec.Resource) && kept.GPUsPerPod > 0 && kept.NodesPerCopy > 0:
+		out.PodGPUs, out.CopyNodes = int(kept.GPUsPerPod), int(kept.NodesPerCopy)
+	case c.workspace.Spec.Tuning != nil:
+		out.PodGPUs = max(1, out.Fit.GPUs)
+	default:
+		out.PodGPUs, out.CopyNodes = max(1, out.Fit.TensorParallel), max(1, out.Fit.Nodes)
+	}
+}
+
+// copies of a service that the spec asks for; the most of one that scales by
+// itself.
+func (c *checker) copies() int {
+	_, most := c.workspace.Spec.Inference.Copies()
+	return int(most)
+}
+
+// count compares the number of nodes with spec.resource.count.
+func (c *checker) count(out Candidate, add func(finding.Problem)) {
+	count := int(c.workspace.Spec.Resource.Count)
+	switch {
+	case count == 0 || count == 1 && out.Nodes <= 1 || c.scales():
+	case c.workspace.Spec.Tuning != nil:
+		add(finding.Errorf(NodesUnsupported, "spec.resource.count", "a tuning run takes one node: leave count out"))
+	case out.Nodes > count:
+		add(finding.Errorf(NodesUnsupported, "spec.resource.count", "%s %d nodes of %s: raise count, or leave it out", takes(c.copies()), out.Nodes, out.InstanceType))
+	default:
+		room := out.Nodes / out.CopyNodes * max(1, out.Instance.GPUs/out.PodGPUs)
+		if out.CopyNodes > 1 {
+			room = out.Nodes / out.CopyNodes
+		}
+		if c.copies() < room {
+			add(finding.Warningf(NodesIdle, "spec.resource.count", "%d nodes have room for %d copies: raise replicas, or leave count out", out.Nodes, room))
+		}
+	}
+}
+
+func takes(copies int) string {
+	if copies == 1 {
+		return "one copy takes"
+	}
+	return fmt.Sprintf("%d copies take", copies)
+}
