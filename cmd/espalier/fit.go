@@ -169,7 +169,7 @@ func (o fitOptions) preset() (presets.Preset, error) {
 }
 
 func (o fitOptions) runtime() (runtimes.Runtime, error) {
-	r, ok := runtimes.Lookup(o.Runtime, o.RuntimeVersion)
+	r, ok := runtimes.Lookup(o.Runtime, o.RuntimeVersion, "")
 	want := runtimes.Inference
 	if o.Tune != "" {
 		want = runtimes.Tuning
@@ -197,7 +197,7 @@ func (j *judge) judge(i sku.Instance) judged {
 	}
 	out := judged{instance: i}
 	if j.runtime != nil {
-		out.runtime = *j.runtime
+		out.runtime, _ = runtimes.Lookup(j.runtime.Name, j.runtime.Version, i.Driver)
 	} else if r, ok := runtimes.Default(task, i.Driver); ok {
 		out.runtime = r
 	}

@@ -13,7 +13,7 @@ import (
 
 // Image is what a runtime image demands of a node. Zero fields demand nothing.
 type Image struct {
-	// Name is used in sentences: "vllm 0.26.0".
+	// Name is used in sentences: "vllm 0.26.0 (CUDA 13.0)".
 	Name string
 	// MinDriver is the lowest NVIDIA driver branch its CUDA runs on: CUDA 13
 	// needs 580, CUDA 12.x needs 525 (gpu.md 1.7, peers.md 3.1 and 4.3).

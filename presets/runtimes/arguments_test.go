@@ -31,7 +31,7 @@ func TestArguments(t *testing.T) {
 }
 
 func TestNearest(t *testing.T) {
-	r, _ := Lookup(VLLM, "")
+	r, _ := Lookup(VLLM, "", "")
 	for name, want := range map[string]string{
 		"max-modellen": "max-model-len", "gpu-memory-utilisation": "gpu-memory-utilization", "swap-space": "", "x": "",
 	} {
@@ -55,7 +55,7 @@ func TestArgumentsRefuse(t *testing.T) {
 }
 
 func TestPipelines(t *testing.T) {
-	r, _ := Lookup(VLLM, "")
+	r, _ := Lookup(VLLM, "", "")
 	for architecture, want := range map[string]bool{
 		"DeepseekV3ForCausalLM": true, "LlamaForCausalLM": true, "NemotronH_Nano_VL_V2": false, "": false,
 	} {

@@ -35,7 +35,7 @@ const (
 	Axolotl = "axolotl"
 )
 
-// Runtime is one version of the software that runs a task.
+// Runtime is one version of the software that runs a task, in one image.
 type Runtime struct {
 	// Name and Version, as spec.runtime spells them.
 	Name, Version string
@@ -116,7 +116,7 @@ func (p pin) runtime() (Runtime, error) {
 	return Runtime{
 		Name: p.Name, Version: p.Version, Task: p.Task, Image: p.Image, CUDA: p.CUDA, Sources: p.Sources,
 		Requires: fit.Image{
-			Name: p.Name + " " + p.Version, MinDriver: p.MinDriver, MinCapability: capability, Arch: p.Architectures,
+			Name: p.Name + " " + p.Version + " (CUDA " + p.CUDA + ")", MinDriver: p.MinDriver, MinCapability: capability, Arch: p.Architectures,
 		},
 	}, nil
 }
@@ -146,40 +146,33 @@ func MinDriver(cuda string) int {
 // image is the user's, and nothing is known of what that demands.
 func OwnPod() Runtime { return Runtime{Name: "pod", Version: "1", Task: Inference} }
 
-// All returns every version of every runtime, in the order of pins.yaml.
+// All returns every image of every runtime, in the order of pins.yaml.
 func All() []Runtime { return slices.Clone(catalogue()) }
 
-// Lookup returns a version of a runtime; version "" is its default, and a
-// leading v is ignored.
-func Lookup(name, version string) (Runtime, bool) {
+// Lookup returns a version of a runtime; version "" is its default, and a leading
+// v is ignored. Of the images of the version it is the first that runs on a driver
+// such as "580.159.04". Where none does, or the driver is unknown (""), it is the
+// first of all: what is wrong with it then shows in the fit.
+func Lookup(name, version, driver string) (Runtime, bool) {
 	version = strings.TrimPrefix(version, "v")
-	for _, r := range catalogue() {
-		if r.Name == name && (version == "" || r.Version == version) {
-			return r, true
-		}
-	}
-	return Runtime{}, false
+	return firstOn(driver, func(r Runtime) bool { return r.Name == name && (version == "" || r.Version == version) })
 }
 
-// Versions lists the known versions of a runtime, for messages.
-func Versions(name string) []string {
-	var versions []string
-	for _, r := range catalogue() {
-		if r.Name == name {
-			versions = append(versions, r.Version)
-		}
-	}
-	return versions
-}
-
-// Default is the first runtime for a task whose image runs on a driver such as
-// "580.159.04". Where none does, or the driver is unknown (""), it is the first
-// for the task: what is wrong with it then shows in the fit.
+// Default is what Lookup returns for the first runtime of a task.
 func Default(task, driver string) (Runtime, bool) {
+	return firstOn(driver, func(r Runtime) bool { return r.Task == task })
+}
+
+// Image returns the runtime whose pinned image that is.
+func Image(reference string) (Runtime, bool) {
+	return firstOn("", func(r Runtime) bool { return r.Image == reference })
+}
+
+func firstOn(driver string, wanted func(Runtime) bool) (Runtime, bool) {
 	branch := sku.Instance{Driver: driver}.DriverBranch()
 	var first *Runtime
 	for _, r := range catalogue() {
-		if r.Task != task {
+		if !wanted(r) {
 			continue
 		}
 		if branch == 0 || branch >= r.Requires.MinDriver {
@@ -193,6 +186,17 @@ func Default(task, driver string) (Runtime, bool) {
 		return Runtime{}, false
 	}
 	return *first, true
+}
+
+// Versions lists the known versions of a runtime, for messages.
+func Versions(name string) []string {
+	var versions []string
+	for _, r := range catalogue() {
+		if r.Name == name {
+			versions = append(versions, r.Version)
+		}
+	}
+	return slices.Compact(versions)
 }
 
 // Base is the folder of Kustomize bases that a version is rendered from.

@@ -47,17 +47,19 @@ func TestBasesNameNoImage(t *testing.T) {
 
 func TestLookup(t *testing.T) {
 	for _, tc := range []struct {
-		reason, name, version, want string
+		reason, name, version, driver, want string
 	}{
-		{"no version is the first", "vllm", "", "0.26.0"},
-		{"as written", "vllm", "0.26.0", "0.26.0"},
-		{"with a v", "vllm", "v0.26.0", "0.26.0"},
-		{"no digest, no version", "vllm", "0.30.0", ""},
-		{"no such runtime", "ray", "", ""},
+		{"no version is the first", "vllm", "", "", "0.26.0 CUDA 13.0"},
+		{"as written", "vllm", "0.26.0", "", "0.26.0 CUDA 13.0"},
+		{"with a v", "vllm", "v0.26.0", "580.159.04", "0.26.0 CUDA 13.0"},
+		{"AKS's driver of A10 sizes runs no CUDA 13", "vllm", "0.26.0", "570.211.01", "0.26.0 CUDA 12.9"},
+		{"a driver that runs none: the fit says so", "vllm", "0.26.0", "470.1.1", "0.26.0 CUDA 13.0"},
+		{"no digest, no version", "vllm", "0.30.0", "", ""},
+		{"no such runtime", "ray", "", "", ""},
 	} {
-		r, ok := Lookup(tc.name, tc.version)
-		if r.Version != tc.want || ok != (tc.want != "") {
-			t.Errorf("%s: Lookup(%q, %q) = %q, %v", tc.reason, tc.name, tc.version, r.Version, ok)
+		r, ok := Lookup(tc.name, tc.version, tc.driver)
+		if got := r.Version + " CUDA " + r.CUDA; ok != (tc.want != "") || ok && got != tc.want {
+			t.Errorf("%s: Lookup(%q, %q, %q) = %q, %v", tc.reason, tc.name, tc.version, tc.driver, got, ok)
 		}
 	}
 }
@@ -69,13 +71,32 @@ func TestDefault(t *testing.T) {
 	}{
 		{"a driver that runs it", Inference, "580.159.04", VLLM, true},
 		{"an unknown driver", Tuning, "", Axolotl, true},
-		{"a driver that runs none: the fit says so", Inference, "570.211.01", VLLM, true},
+		{"a driver that runs none: the fit says so", Tuning, "570.211.01", Axolotl, true},
 		{"no such task", "cooking", "", "", false},
 	} {
 		r, ok := Default(tc.task, tc.driver)
 		if r.Name != tc.want || ok != tc.ok {
 			t.Errorf("%s: Default(%q, %q) = %q, %v", tc.reason, tc.task, tc.driver, r.Name, ok)
 		}
+	}
+}
+
+// TestVersionsOnce: a version of several images is one version.
+func TestVersionsOnce(t *testing.T) {
+	if got := Versions(VLLM); len(got) != 1 || got[0] != "0.26.0" {
+		t.Errorf("Versions(%q) = %q", VLLM, got)
+	}
+}
+
+// TestImage finds what status.resolved holds.
+func TestImage(t *testing.T) {
+	for _, want := range All() {
+		if got, ok := Image(want.Image); !ok || got.CUDA != want.CUDA || got.Name != want.Name {
+			t.Errorf("Image(%q) = %+v, %v", want.Image, got, ok)
+		}
+	}
+	if r, ok := Image("registry.example.com/own@sha256:0"); ok {
+		t.Errorf("an image of nobody is %+v", r)
 	}
 }
 

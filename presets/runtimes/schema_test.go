@@ -25,7 +25,7 @@ func TestSchema(t *testing.T) {
 }
 
 func TestSchemaValidate(t *testing.T) {
-	r, _ := Lookup(Axolotl, "")
+	r, _ := Lookup(Axolotl, "", "")
 	for name, c := range map[string]struct {
 		reason string
 		file   map[string]any

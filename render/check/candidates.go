@@ -50,15 +50,18 @@ func (c *checker) listed() (list []v1alpha1.Candidate, field func(int) string) {
 	return list, field
 }
 
-// driver of the first candidate that the catalogue knows.
+// driver is the oldest among the candidates, "" where none is known: one image has
+// to run on whichever is obtained.
 func (c *checker) driver() string {
 	list, _ := c.listed()
+	var oldest sku.Instance
 	for _, candidate := range list {
-		if i, ok := sku.Lookup(candidate.InstanceType); ok {
-			return i.Driver
+		i, ok := sku.Lookup(candidate.InstanceType)
+		if ok && i.DriverBranch() > 0 && (oldest.Driver == "" || i.DriverBranch() < oldest.DriverBranch()) {
+			oldest = i
 		}
 	}
-	return ""
+	return oldest.Driver
 }
 
 // candidates judges every candidate. One that is refused beside one that can be

@@ -90,7 +90,7 @@ func TestWorkspace(t *testing.T) {
 		"T4":   {reason: "QLoRA of a small model fits a T4", workspace: tuning("Standard_NC4as_T4_v3")},
 		"Case": {reason: "clouds write names in one way and people in many", workspace: tuning("standard_nc4AS_t4_V3")},
 		"OldDriver": {
-			reason: "the image does not start on the driver that AKS installs", workspace: serving("Standard_NV36ads_A10_v5"), refused: true,
+			reason: "the image does not start on the driver that AKS installs", workspace: tuning("Standard_NV36ads_A10_v5"), refused: true,
 			findings: []string{"error DoesNotFit"}, says: []string{"driver 570", "branch 580", "cheapest size that works"},
 		},
 		"TooLarge": {

@@ -20,16 +20,17 @@ func (c *checker) ownImage(r runtimes.Runtime) runtimes.Runtime {
 	}
 	r.Image, r.CUDA = spec.Image, spec.CUDA
 	r.Requires.MinDriver = runtimes.MinDriver(spec.CUDA)
-	r.Requires.Name += " (own, CUDA " + spec.CUDA + ")"
+	r.Requires.Name = fmt.Sprintf("%s %s (own, CUDA %s)", r.Name, r.Version, spec.CUDA)
 	return r
 }
 
-// otherCUDA says what would run on a driver that is too old for the pinned image.
+// otherCUDA says what would run on a driver that is too old for every image that
+// is pinned.
 func (c *checker) otherCUDA(out Candidate) string {
 	branch := out.Instance.DriverBranch()
 	tooOld := slices.ContainsFunc(out.Fit.Reasons, func(r fit.Reason) bool { return r.Code == fit.CodeDriver })
-	if !tooOld || c.workspace.Spec.Inference == nil || branch < runtimes.MinDriver("12.9") || out.Instance.Schedulable() != nil {
+	if !tooOld || branch < runtimes.MinDriver("12.9") || out.Instance.Schedulable() != nil {
 		return ""
 	}
-	return fmt.Sprintf("; an image of the same version built with CUDA 12 runs there: name it in spec.runtime.image (version %q, cuda \"12.9\")", c.out.Runtime.Version)
+	return fmt.Sprintf("; an image of the same version built with CUDA 12 would run there: name it in spec.runtime.image (version %q, cuda \"12.9\")", c.out.Runtime.Version)
 }

@@ -25,7 +25,7 @@ func TestOwnImage(t *testing.T) {
 		refused   bool
 		says      string
 	}{
-		"OldDriver":  {"the refusal says what would run there", serving("Standard_NV36ads_A10_v5"), true, `name it in spec.runtime.image (version "0.26.0", cuda "12.9")`},
+		"OldDriver":  {"the refusal says what would run there", tuning("Standard_NV36ads_A10_v5"), true, `name it in spec.runtime.image (version "0.19.0", cuda "12.9")`},
 		"CUDA12":     {"driver 570 runs CUDA 12", serving("Standard_NV36ads_A10_v5", built("12.9")), false, ""},
 		"CUDA13":     {"and not CUDA 13, whoever built it", serving("Standard_NV36ads_A10_v5", built("13.0")), true, "(own, CUDA 13.0) needs branch 580"},
 		"NoVersions": {"a version that nothing is written for", serving("Standard_NC24ads_A100_v4", func(w *v1alpha1.Workspace) { built("12.9")(w); w.Spec.Runtime.Version = "0.1.0" }), true, "versions: 0.26.0"},
@@ -48,6 +48,36 @@ func TestOwnImage(t *testing.T) {
 			kept := a.Resolved
 			if again := check.Workspace(tc.workspace, check.Facts{Resolved: &kept}, nil); again.Refused() || again.Resolved.Image != image {
 				t.Errorf("what was resolved is refused, or other: %+v", again.Findings)
+			}
+		})
+	}
+}
+
+// TestPinnedImage: one image runs on the drivers of all candidates, and what was
+// resolved for a Workspace stays.
+func TestPinnedImage(t *testing.T) {
+	a10, a100 := v1alpha1.Candidate{InstanceType: "Standard_NV36ads_A10_v5"}, v1alpha1.Candidate{InstanceType: "Standard_NC24ads_A100_v4"}
+	pinned := func(w *v1alpha1.Workspace) { w.Spec.Runtime = &v1alpha1.RuntimeSpec{Version: "0.26.0"} }
+	for name, tc := range map[string]struct {
+		reason    string
+		workspace *v1alpha1.Workspace
+		want      string
+	}{
+		"NewDriver":     {"AKS installs 580 there", serving("", candidates(a100)), "CUDA 13.0"},
+		"OldDriver":     {"AKS installs 570 there", serving("", candidates(a10)), "CUDA 12.9"},
+		"PinnedVersion": {"a version does not pin one of its images", serving("", candidates(a10), pinned), "CUDA 12.9"},
+		"FallsBack":     {"whichever is obtained", serving("", candidates(a100, a10)), "CUDA 12.9"},
+		"SizeUnknown":   {"what the catalogue does not know decides nothing", serving("", candidates(v1alpha1.Candidate{InstanceType: "Standard_X"}, a100)), "CUDA 13.0"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			a := check.Workspace(tc.workspace, check.Facts{}, nil)
+			if got := "CUDA " + a.Runtime.CUDA; got != tc.want {
+				t.Errorf("%s: it takes the image with %s", tc.reason, got)
+			}
+			kept := a.Resolved
+			again := check.Workspace(tc.workspace, check.Facts{Resolved: &kept}, nil)
+			if again.Resolved.Image != a.Resolved.Image || again.Runtime.Requires.MinDriver != a.Runtime.Requires.MinDriver {
+				t.Errorf("%s: kept, it is %s, which needs driver %d", tc.reason, again.Resolved.Image, again.Runtime.Requires.MinDriver)
 			}
 		})
 	}

@@ -130,8 +130,11 @@ func (c *checker) runtime() {
 	digest := Digest(c.workspace, c.facts.ConfigMaps)
 	c.out.Resolved = v1alpha1.Resolved{Digest: digest, Preset: c.out.Preset.ID}
 	if kept := c.facts.Resolved; kept != nil && kept.Digest == digest && kept.Image != "" {
-		r, _ := runtimes.Lookup(kept.Runtime, kept.Version)
-		r = c.ownImage(r)
+		r, ok := runtimes.Image(kept.Image)
+		if !ok { // one's own, or of a release that pinned another
+			r, _ = runtimes.Lookup(kept.Runtime, kept.Version, c.driver())
+			r = c.ownImage(r)
+		}
 		r.Name, r.Version, r.Image, r.Task = kept.Runtime, kept.Version, kept.Image, task
 		c.out.Resolved.HelperImage = kept.HelperImage
 		c.setRuntime(r)
@@ -151,7 +154,7 @@ func (c *checker) runtime() {
 		c.refuse(UnknownRuntime, "spec.runtime.name", "%s does no %s: %s does", spec.Name, task, name)
 		return
 	}
-	r, ok := runtimes.Lookup(name, spec.Version)
+	r, ok := runtimes.Lookup(name, spec.Version, c.driver())
 	if !ok {
 		c.refuse(UnknownRuntime, "spec.runtime.version", "%s %.40q is not known; versions: %s", name, spec.Version, strings.Join(runtimes.Versions(name), ", "))
 		return

@@ -12,7 +12,7 @@ import (
 )
 
 func axolotl() runtimes.Runtime {
-	r, _ := runtimes.Lookup(runtimes.Axolotl, "")
+	r, _ := runtimes.Lookup(runtimes.Axolotl, "", "")
 	return r
 }
 

@@ -24,7 +24,7 @@ func text(problems []finding.Problem) string {
 }
 
 func vllm() runtimes.Runtime {
-	r, ok := runtimes.Lookup(runtimes.VLLM, "0.26.0")
+	r, ok := runtimes.Lookup(runtimes.VLLM, "0.26.0", "")
 	if !ok {
 		panic("vLLM 0.26.0 is not pinned")
 	}
