@@ -79,7 +79,7 @@ type kept struct {
 	assembled  assembled
 	applied    map[string]int64 // inventory ID → generation as of our last apply
 	reported   string           // digest of the files last written
-	reportedAt time.Time
+	pace       pace             // of the commits that are made of them
 }
 
 // New returns a Reconciler.

@@ -61,15 +61,15 @@ func (r *Reconciler) snapshot(p *pass, workspaces []v1alpha1.Workspace) report.S
 	return snapshot
 }
 
-// write writes the files to the status branch, at most once per minInterval:
-// what happens meanwhile is folded into the next commit.
+// write writes the files to the status branch, as often as its pace allows: what
+// happens meanwhile is folded into the next commit.
 func (r *Reconciler) write(ctx context.Context, p *pass, files map[string][]byte) error {
 	digest := digestFiles(files)
 	if digest == p.kept.reported {
 		return nil
 	}
 	commit := p.sync.Spec.Report.Commit
-	if due := p.kept.reportedAt.Add(commit.MinInterval.Duration).Sub(r.Clock()); due > 0 {
+	if due := p.kept.pace.due(r.Clock(), commit.MinInterval.Duration); due > 0 {
 		p.reportDue = due
 		return nil
 	}
@@ -86,7 +86,10 @@ func (r *Reconciler) write(ctx context.Context, p *pass, files map[string][]byte
 	if err != nil {
 		return fault.Retry(v1alpha1.ReasonReportFailed, err)
 	}
-	p.kept.reported, p.kept.reportedAt = digest, r.Clock()
+	p.kept.reported = digest
+	if result.Changed {
+		p.kept.pace.made(r.Clock())
+	}
 	if result.Changed || p.sync.Status.Report == nil {
 		at := metav1.NewTime(r.Clock())
 		p.sync.Status.Report = &v1alpha1.ReportStatus{Branch: target.Branch, Commit: result.Commit, WrittenAt: &at}
