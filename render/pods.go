@@ -3,6 +3,7 @@
 package render
 
 import (
+	"cmp"
 	"fmt"
 	"maps"
 	"slices"
@@ -52,15 +53,10 @@ func (j job) provider() v1alpha1.Provider {
 	if j.Assessment.Pool != nil {
 		return j.Assessment.Pool.Provider
 	}
-	return j.Options.Provider
+	return cmp.Or(j.Input.Provider, j.spec.Resource.Provider, j.Options.Provider)
 }
 
-func (j job) matchLabels() map[string]string {
-	if s := j.spec.Resource.LabelSelector; s != nil {
-		return s.MatchLabels
-	}
-	return nil
-}
+func (j job) matchLabels() map[string]string { return j.spec.Resource.Labels() }
 
 // nodeSelector chooses the nodes of the pool. Nodes that exist carry no label
 // of ours: there the pool's own labels select.
@@ -96,7 +92,7 @@ func (j job) pool() object {
 		candidates = append(candidates, entry)
 	}
 	spec := object{
-		"provider":   string(j.Options.Provider),
+		"provider":   string(j.provider()),
 		"candidates": candidates,
 		"replicas":   j.nodesWanted(),
 	}

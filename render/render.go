@@ -52,6 +52,9 @@ type Input struct {
 	// Versions maps "Secret/name" to its resourceVersion: a rotated credential
 	// reaches the pods of a service. Content never gets here.
 	Versions map[string]string
+	// Provider of the Workspace's own node pool that is there, which it keeps; "":
+	// there is none.
+	Provider v1alpha1.Provider
 	Options  Options
 }
 
@@ -173,7 +176,7 @@ func (j job) inputDigest() string {
 // how much and whether just now is no part of it.
 func (j job) podsFrom() string {
 	spec := j.spec.DeepCopy()
-	spec.Budget, spec.Suspend, spec.Resource.Count = nil, false, 0
+	spec.Budget, spec.Suspend, spec.Resource.Count, spec.Resource.Provider = nil, false, 0, ""
 	if spec.Inference != nil {
 		spec.Inference.Replicas, spec.Inference.Autoscale = nil, nil
 	}
@@ -188,7 +191,7 @@ func (j job) podsFrom() string {
 // resolved is what the Workspace resolved to, with how its pods lie on nodes.
 func (j job) resolved() v1alpha1.Resolved {
 	r := j.Assessment.Resolved
-	r.InstanceType, r.Resource = j.Candidate.InstanceType, check.Sum(j.spec.Resource)
+	r.InstanceType, r.Resource = j.Candidate.InstanceType, check.ResourceDigest(j.spec.Resource)
 	r.GPUsPerPod, r.NodesPerCopy = small(j.Candidate.PodGPUs), small(j.Candidate.CopyNodes)
 	return r
 }

@@ -71,6 +71,8 @@ var items = map[string]string{
 var celCases = map[string]string{
 	"exactly one of spec.inference and spec.tuning is required: a Workspace either serves a model or tunes one":       header + onA100,
 	"exactly one of instanceType, candidates and nodePool is required":                                                header + "  resource: {}\n" + serves,
+	"provider is for nodes of the Workspace's own: a shared pool has its own":                                         header + "  resource: {nodePool: a, provider: aks}\n" + serves,
+	"provider existing takes the nodes that labelSelector.matchLabels selects: name at least one label":               header + "  resource: {instanceType: A100, provider: existing}\n" + serves,
 	"exactly one of preset and model is required":                                                                     header + onA100 + strings.Replace(tunes, "phi-4", "phi-4\n    model: {id: a/b, lock: c}", 1) + fromURL + intoClaim,
 	"exactly one of claim and storageClass is required":                                                               header + onA100 + "  inference: {preset: phi-4, cache: {}}\n",
 	"size belongs to storageClass: a claim has its own":                                                               header + onA100 + "  inference: {preset: phi-4, cache: {claim: a, size: 1Gi}}\n",

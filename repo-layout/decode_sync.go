@@ -216,6 +216,8 @@ func (v *validator) defaults(path string, d *v1alpha1.SyncDefaults) {
 	}
 	v.budget(path+".budget", d.Budget)
 	v.mirror(path+".registryMirror", d.RegistryMirror)
+	v.reference(path+".storageClass", "StorageClass", d.StorageClass)
+	v.provider(path+".provider", d.Provider, false)
 }
 
 func (v *validator) commitReport(path string, c v1alpha1.CommitReport) {

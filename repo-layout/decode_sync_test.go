@@ -31,6 +31,18 @@ func TestDecodeSync(t *testing.T) {
 			want: []string{"7: error: spec.substitutions.A: what it becomes is substituted itself, and only one step is taken: " +
 				"write the last instance type (NotOneOf)"},
 		},
+		"Defaults": {
+			reason: "A class and a provider for all that name none.",
+			text:   following + "  defaults: {storageClass: azurefile-csi-premium, provider: karpenter}\n",
+		},
+		"DefaultsWrong": {
+			reason: "What no Workspace could have is no default.",
+			text:   following + "  defaults: {storageClass: 'A B', provider: gke}\n",
+			want: []string{
+				"6: error: spec.defaults.provider: want aks, karpenter or existing (NotOneOf)",
+				"6: error: spec.defaults.storageClass: no StorageClass can have this name: want lower-case letters, digits, '-' and '.' (ReferenceInvalid)",
+			},
+		},
 		"SSHByColon": {
 			reason: "git's short form is no URL, and would be read as a relative path.",
 			text:   strings.Replace(following, "https://git.example.com/a.git", "git@git.example.com:a.git", 1),

@@ -3,6 +3,8 @@
 package repolayout
 
 import (
+	"slices"
+	"strings"
 	"time"
 
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -17,6 +19,19 @@ const (
 	defaultProvision = 20 * time.Minute
 	defaultGPUReady  = 15 * time.Minute
 )
+
+// Fields that the defaults of a RepoSync fill in, as AnnotationDefaulted lists them.
+const (
+	DefaultedBudget   = "budget"
+	DefaultedMirror   = "runtime.mirror"
+	DefaultedClass    = "tuning.checkpoints.storageClass"
+	DefaultedProvider = "resource.provider"
+)
+
+// Defaulted says that a field of a Workspace comes from its RepoSync's defaults.
+func Defaulted(w *v1alpha1.Workspace, field string) bool {
+	return slices.Contains(strings.Split(w.Annotations[AnnotationDefaulted], ","), field)
+}
 
 // Default fills in what the API server would: the defaults of the CRD.
 func Default(w *v1alpha1.Workspace) {

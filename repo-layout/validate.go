@@ -150,6 +150,13 @@ func (v *validator) resource(r v1alpha1.ResourceSpec) {
 	v.between(path+".count", int(r.Count), 0, maxCount, "leave it out and it is computed")
 	v.reference(path+".nodePool", "GPUNodePool", r.NodePool)
 	v.selector(path+".labelSelector", r)
+	v.provider(path+".provider", r.Provider, false)
+	switch {
+	case r.Provider != "" && r.NodePool != "":
+		v.refuse(finding.ProviderMismatch, path+".provider", "is for nodes of the Workspace's own, and GPUNodePool %s has its own provider: remove one of them", r.NodePool)
+	case r.Provider == v1alpha1.ProviderExisting && len(r.Labels()) == 0:
+		v.refuse(finding.MissingField, path+".labelSelector", "provider existing takes the nodes that matchLabels selects: name at least one label")
+	}
 }
 
 func (v *validator) candidates(path string, list []v1alpha1.Candidate) {

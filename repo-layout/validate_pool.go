@@ -18,11 +18,7 @@ func poolProblems(p *v1alpha1.GPUNodePool) []finding.Problem {
 	v := validator{}
 	v.metadata(p.Name, p.Namespace, p.Labels)
 	s := p.Spec
-	switch s.Provider {
-	case v1alpha1.ProviderAKS, v1alpha1.ProviderKarpenter, v1alpha1.ProviderExisting:
-	default:
-		v.refuse(finding.NotOneOf, "spec.provider", "want %s", v1alpha1.Providers)
-	}
+	v.provider("spec.provider", s.Provider, true)
 	v.karpenter(s)
 	if s.Provider == v1alpha1.ProviderExisting && len(s.NodeLabels) == 0 {
 		v.refuse(finding.MissingField, "spec.nodeLabels", "provider existing selects nodes by nodeLabels: name at least one")
@@ -47,6 +43,18 @@ func poolProblems(p *v1alpha1.GPUNodePool) []finding.Problem {
 		v.refuse(finding.NotOneOf, "spec.deletionPolicy", "want %s or %s", v1alpha1.Delete, v1alpha1.Orphan)
 	}
 	return v.problems
+}
+
+func (v *validator) provider(field string, p v1alpha1.Provider, required bool) {
+	switch p {
+	case v1alpha1.ProviderAKS, v1alpha1.ProviderKarpenter, v1alpha1.ProviderExisting:
+		return
+	case "":
+		if !required {
+			return
+		}
+	}
+	v.refuse(finding.NotOneOf, field, "want %s", v1alpha1.Providers)
 }
 
 func (v *validator) timeout(field string, d time.Duration) {

@@ -45,8 +45,24 @@ func TestValidateWorkspace(t *testing.T) {
 		text   string
 		want   []string
 	}{
-		"Serves":      {reason: "The least that serves.", text: header + onA100 + serves},
-		"Tunes":       {reason: "The least that tunes.", text: header + onA100 + tunes + fromURL + intoClaim},
+		"Serves":   {reason: "The least that serves.", text: header + onA100 + serves},
+		"Tunes":    {reason: "The least that tunes.", text: header + onA100 + tunes + fromURL + intoClaim},
+		"Provider": {reason: "Where the nodes come from may be said for one Workspace.", text: header + "  resource: {instanceType: A100, provider: karpenter}\n" + serves},
+		"ProviderUnknown": {
+			reason: "A provider that there is not would never make a node.",
+			text:   header + "  resource: {instanceType: A100, provider: gke}\n" + serves,
+			want:   []string{"5: error: spec.resource.provider: want aks, karpenter or existing (NotOneOf)"},
+		},
+		"ProviderOfASharedPool": {
+			reason: "A shared pool has nodes from somewhere already.",
+			text:   header + "  resource: {nodePool: shared, provider: aks}\n" + serves,
+			want:   []string{"5: error: spec.resource.provider: is for nodes of the Workspace's own, and GPUNodePool shared has its own provider: remove one of them (ProviderMismatch)"},
+		},
+		"ExistingUnselected": {
+			reason: "Without a label any GPU node of the cluster would do, whoever pays for it.",
+			text:   header + "  resource: {instanceType: A100, provider: existing}\n" + serves,
+			want:   []string{"5: error: spec.resource.labelSelector: provider existing takes the nodes that matchLabels selects: name at least one label (MissingField)"},
+		},
 		"SharesAPool": {reason: "A pool of the namespace instead of an own one.", text: header + "  resource: {nodePool: shared}\n" + serves},
 		"NameTooLong": {
 			reason: "49 characters: with the suffix of a run the Job's name would be too long for a label.",

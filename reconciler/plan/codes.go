@@ -17,6 +17,7 @@ const (
 	PoolDeleted      = "PoolDeleted"      // warning: shared nodes go
 	PruneHeld        = "PruneHeld"        // warning: deleting waits for a person
 	ClaimGrows       = "ClaimGrows"       // warning: not every storage class lets a claim grow
+	ProviderKept     = "ProviderKept"     // warning: nodes that are there stay with their provider
 	RollStuck        = "RollStuck"        // warning: a rolling update needs GPUs that the pool does not have
 )
 

@@ -102,7 +102,7 @@ func (c *comparer) workspace(from, to *desired.Workspace) (Change, bool) {
 	ch := Change{
 		Kind: v1alpha1.WorkspaceKind, Namespace: shown.Workspace.Namespace, Name: shown.Workspace.Name,
 		Task: task(&shown.Workspace.Spec), Words: []string{},
-		Price: Price{Before: amount(from, c.base.State.Provider), After: amount(to, c.head.State.Provider)},
+		Price: Price{Before: amount(from, c.base.State), After: amount(to, c.head.State)},
 		Quota: noQuota,
 	}
 	ch.File, ch.Line = at(shown.Document, "")
@@ -160,8 +160,11 @@ func driver(has string, needs int, runtime string) string {
 }
 
 // renderedOf renders a Workspace that is not refused.
-func renderedOf(w *desired.Workspace) (rendered, render.Output, error) {
-	out, err := w.Render()
+func renderedOf(w *desired.Workspace) (rendered, render.Output, error) { return renderedOn(w, "") }
+
+// renderedOn is renderedOf where nodes of a provider are there, which they stay with.
+func renderedOn(w *desired.Workspace, kept v1alpha1.Provider) (rendered, render.Output, error) {
+	out, err := w.RenderOn(kept)
 	if err != nil {
 		return rendered{}, out, err
 	}
@@ -218,7 +221,8 @@ func (c *comparer) changed(ch *Change, from, to *desired.Workspace) {
 	if c.tooMany(ch, to) {
 		return
 	}
-	is, out, err := renderedOf(to)
+	kept := c.providerKept(ch, from, to)
+	is, out, err := renderedOn(to, kept)
 	if err != nil {
 		ch.Effect = Effect{Kind: Refused, Message: "nothing of the change is applied; what runs, runs on"}
 		ch.Price.After = ch.Price.Before
@@ -236,6 +240,19 @@ func (c *comparer) changed(ch *Change, from, to *desired.Workspace) {
 		ch.Price.After = ch.Price.Before
 	}
 	c.danger(t, ch)
+}
+
+// providerKept is the provider that the nodes of a Workspace stay with where the
+// change names another one; "" where it does not, or there are no nodes.
+func (c *comparer) providerKept(ch *Change, from, to *desired.Workspace) v1alpha1.Provider {
+	was, is := c.base.State.ProviderOf(from.Workspace), c.head.State.ProviderOf(to.Workspace)
+	a, b := &from.Workspace.Spec, &to.Workspace.Spec
+	if was == is || a.Suspend || a.Resource.NodePool != "" || b.Resource.NodePool != "" || from.Assessment.Refused() {
+		return ""
+	}
+	c.warn(ProviderKept, to.Document, "spec.resource.provider", "%s keeps nodes that are there, which come from %s: %s makes those that are asked for next, for example when it is suspended and resumed", ch.Name, was, is)
+	ch.Price.After = amountOn(to, was)
+	return was
 }
 
 // deleted says what is lost with a Workspace that head no longer has.

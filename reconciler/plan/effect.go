@@ -11,6 +11,7 @@ import (
 	"k8s.io/utils/ptr"
 
 	"github.com/espalier-dev/espalier/render/desired"
+	repolayout "github.com/espalier-dev/espalier/repo-layout"
 	"github.com/espalier-dev/espalier/repo-layout/v1alpha1"
 )
 
@@ -146,6 +147,8 @@ func queueing(queue string) string {
 func (t transition) kept() string {
 	a, b := t.from.Workspace.Spec.Tuning.Kept(), t.to.Workspace.Spec.Tuning.Kept()
 	switch {
+	case a.StorageClass != b.StorageClass && repolayout.Defaulted(t.to.Workspace, repolayout.DefaultedClass):
+		return " on the volume it has, since a claim keeps its class: the default is for the next one"
 	case a.StorageClass != b.StorageClass:
 		return " on the volume it has, since a claim keeps its class, which the next run is refused with"
 	case a.SaveSteps != b.SaveSteps || a.Keep != b.Keep:

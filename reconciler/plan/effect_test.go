@@ -69,6 +69,26 @@ func TestEffects(t *testing.T) {
 			effects: []string{"a: replaced+"},
 			codes:   []string{"NodesReplaced"},
 		},
+		"ProviderKept": {
+			reason:  "Another provider moves no node that is there, and so no pod.",
+			base:    files{"a.yaml": service("a")},
+			head:    files{"a.yaml": service("a", "_A100_v4", "_A100_v4\n    provider: existing\n    labelSelector: {matchLabels: {gpu: a100}}")},
+			effects: []string{"a: restarted+"},
+			codes:   []string{"ImmutableChanged", "ProviderKept"},
+		},
+		"ProviderOfTheNext": {
+			reason:  "What is suspended has no nodes: the new provider makes them.",
+			base:    files{"a.yaml": service("a") + "  suspend: true\n"},
+			head:    files{"a.yaml": service("a", "_A100_v4", "_A100_v4\n    provider: karpenter")},
+			effects: []string{"a: starts"},
+		},
+		"ProviderAlone": {
+			reason:  "The same pods on the same nodes.",
+			base:    files{"a.yaml": service("a")},
+			head:    files{"a.yaml": service("a", "_A100_v4", "_A100_v4\n    provider: karpenter")},
+			effects: []string{"a: none"},
+			codes:   []string{"ProviderKept"},
+		},
 		"RollsThreeCopies": {
 			reason:  "One of three may go at a time: two answer meanwhile.",
 			base:    files{"a.yaml": service("a", "replicas: 1", "replicas: 3")},

@@ -23,14 +23,19 @@ func chosen(w *desired.Workspace) (check.Candidate, bool) {
 	return w.Assessment.Usable()[0], true
 }
 
-// amount is what a Workspace costs while it runs; nil where it has no nodes of
-// its own: refused, suspended, on a shared pool, or on nodes that exist.
-func amount(w *desired.Workspace, provider v1alpha1.Provider) *Amount {
-	c, ok := chosen(w)
-	spec := v1alpha1.WorkspaceSpec{}
-	if ok {
-		spec = w.Workspace.Spec
+// amount is what a Workspace of a state costs while it runs; nil where it has no
+// nodes of its own: refused, suspended, on a shared pool, or on nodes that exist.
+func amount(w *desired.Workspace, s desired.State) *Amount {
+	if w == nil {
+		return nil
 	}
+	return amountOn(w, s.ProviderOf(w.Workspace))
+}
+
+// amountOn is amount on the nodes of a provider.
+func amountOn(w *desired.Workspace, provider v1alpha1.Provider) *Amount {
+	c, ok := chosen(w)
+	spec := &w.Workspace.Spec
 	if !ok || spec.Suspend || spec.Resource.NodePool != "" || provider == v1alpha1.ProviderExisting || c.Nodes == 0 {
 		return nil
 	}

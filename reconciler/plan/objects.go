@@ -235,9 +235,6 @@ func refusals(was, is rendered) []string {
 	if was.kind == "Deployment" && is.kind == "Deployment" && !reflect.DeepEqual(was.selector, is.selector) {
 		list = append(list, "the selector of Deployment "+is.name+" cannot be changed")
 	}
-	if was.pool != nil && is.pool != nil && was.pool.provider != is.pool.provider {
-		list = append(list, fmt.Sprintf("the provider of the GPUNodePool cannot be changed from %s to %s", was.pool.provider, is.pool.provider))
-	}
 	return list
 }
 

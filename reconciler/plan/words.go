@@ -94,6 +94,7 @@ func short(hash string) string { return hash[:min(len(hash), 7)] }
 func (w *words) resource(a, b v1alpha1.ResourceSpec) {
 	w.change("instance", instances(a), instances(b))
 	w.change("node pool", a.NodePool, b.NodePool)
+	w.change("provider", string(a.Provider), string(b.Provider))
 	if a.Count != b.Count {
 		w.change("count", count(a.Count), count(b.Count))
 	}

@@ -83,8 +83,8 @@ func zonesOfTerm(term corev1.NodeSelectorTerm) (zones []string, limited bool) {
 // the spec asks for: a claim keeps its own. A run under way goes on.
 func (p *pass) mayUse() error {
 	wanted := p.ws.Spec.Tuning.Kept().StorageClass
-	if wanted == "" || p.claim == nil || p.job() != nil {
-		return nil
+	if wanted == "" || p.claim == nil || p.job() != nil || repolayout.Defaulted(p.ws, repolayout.DefaultedClass) {
+		return nil // a default is for claims that are not there yet
 	}
 	class := ptr.Deref(p.claim.Spec.StorageClassName, "")
 	if wanted == class {

@@ -10,6 +10,7 @@ import (
 	"k8s.io/utils/ptr"
 
 	"github.com/espalier-dev/espalier/reconciler/fault"
+	repolayout "github.com/espalier-dev/espalier/repo-layout"
 	"github.com/espalier-dev/espalier/repo-layout/v1alpha1"
 )
 
@@ -78,11 +79,13 @@ func TestMayUse(t *testing.T) {
 		reason  string
 		wanted  string
 		has     *string
+		filled  bool // by the RepoSync
 		refused bool
 	}{
-		"NothingSaid": {"Whatever class the claim has.", "", ptr.To("slow"), false},
-		"Same":        {"The class is the one that is asked for.", "fast", ptr.To("fast"), false},
-		"Other":       {"A claim keeps its class, and the nodes would be paid for a run that is not what Git says.", "fast", ptr.To("slow"), true},
+		"NothingSaid": {"Whatever class the claim has.", "", ptr.To("slow"), false, false},
+		"Same":        {"The class is the one that is asked for.", "fast", ptr.To("fast"), false, false},
+		"Other":       {"A claim keeps its class, and the nodes would be paid for a run that is not what Git says.", "fast", ptr.To("slow"), false, true},
+		"Default":     {"A default of the RepoSync is for claims that are not there yet.", "fast", ptr.To("slow"), true, false},
 	} {
 		t.Run(name, func(t *testing.T) {
 			ws := &v1alpha1.Workspace{}
@@ -90,6 +93,9 @@ func TestMayUse(t *testing.T) {
 			claim := &corev1.PersistentVolumeClaim{}
 			claim.Spec.StorageClassName = tc.has
 			p := &pass{ws: ws, claim: claim}
+			if tc.filled {
+				ws.Annotations = map[string]string{repolayout.AnnotationDefaulted: "budget," + repolayout.DefaultedClass}
+			}
 			if err := p.mayUse(); fault.IsTerminal(err) != tc.refused {
 				t.Errorf("%s: got %v", tc.reason, err)
 			}

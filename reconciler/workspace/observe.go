@@ -36,7 +36,7 @@ func observePool(p *pass) {
 		return // release and provide speak of these
 	case p.poolReady():
 		ws.Status.Instance = p.pool.Status.Candidate.InstanceType
-		condition.True(ws, v1alpha1.ConditionResourceReady, v1alpha1.ReasonSucceeded, readyMessage(p.pool))
+		condition.True(ws, v1alpha1.ConditionResourceReady, v1alpha1.ReasonSucceeded, readyMessage(p.pool)+p.providerNote())
 	case p.scales() && p.copies() == 0:
 		condition.True(ws, v1alpha1.ConditionResourceReady, v1alpha1.ReasonReleased, "No copy is wanted now, and no node is held for one")
 	case p.enoughNodes():

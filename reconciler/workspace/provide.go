@@ -58,6 +58,26 @@ func (r *Reconciler) provide(ctx context.Context, p *pass) error {
 	return nil
 }
 
+// providerKept is where the nodes of the Workspace's own pool come from, "" where it
+// has none: they stay there, whatever the spec, a default of the RepoSync or the
+// controller say of the next ones.
+func (p *pass) providerKept() v1alpha1.Provider {
+	if p.pool == nil || !metav1.IsControlledBy(p.pool, p.ws) || !p.pool.DeletionTimestamp.IsZero() {
+		return ""
+	}
+	return p.pool.Spec.Provider
+}
+
+// providerNote tells of nodes that stay with their provider although the spec names
+// another.
+func (p *pass) providerNote() string {
+	kept, wanted := p.providerKept(), p.ws.Spec.Resource.Provider
+	if kept == "" || wanted == "" || kept == wanted {
+		return ""
+	}
+	return fmt.Sprintf(". They come from %s and stay: %s makes those that are asked for next, for example after spec.suspend", kept, wanted)
+}
+
 // mayApply refuses to take over a pool of somebody else's, and waits while the
 // Workspace's own is still being given back. Moving to another instance type is
 // the pool's own affair: it replaces what its spec no longer lists.

@@ -117,7 +117,7 @@ func (r *Reconciler) render(_ context.Context, p *pass) error {
 	}
 	out, err := render.Render(render.Input{
 		Workspace: p.ws, Assessment: p.assessment, Candidate: p.candidate,
-		Versions: p.versions, Options: r.Render, Copies: p.counted(),
+		Versions: p.versions, Options: r.Render, Copies: p.counted(), Provider: p.providerKept(),
 	})
 	if err != nil {
 		return fault.Stop(v1alpha1.ReasonRefused, err)

@@ -4,7 +4,6 @@ package check
 
 import (
 	"fmt"
-	"slices"
 	"strconv"
 	"strings"
 
@@ -222,7 +221,7 @@ func (c *checker) budget(out Candidate, field string, add func(finding.Problem))
 // limit is the budget in words, with where it comes from.
 func (c *checker) limit() string {
 	text := "budget of $" + c.workspace.Spec.Budget.MaxUSDPerHour + "/h"
-	if slices.Contains(strings.Split(c.workspace.Annotations[repolayout.AnnotationDefaulted], ","), "budget") {
+	if repolayout.Defaulted(c.workspace, repolayout.DefaultedBudget) {
 		text += " that spec.defaults of the RepoSync sets where a Workspace has none"
 	}
 	return text

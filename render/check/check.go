@@ -201,6 +201,7 @@ func Workspace(w *v1alpha1.Workspace, f Facts, pos repolayout.Position) Assessme
 	c.model()
 	c.runtime()
 	c.configuration()
+	c.provider()
 	if c.out.Pod != nil {
 		c.candidates()
 	}

@@ -148,6 +148,13 @@ func TestWorkspace(t *testing.T) {
 			}), facts: check.Facts{Region: "eastus"}, refused: true,
 			findings: []string{"error BudgetExceeded"}, says: []string{"budget of $1/h that spec.defaults of the RepoSync sets"},
 		},
+		"DefaultExisting": {
+			reason: "a default that a Workspace cannot take says whose it is", workspace: serving("Standard_NC24ads_A100_v4", func(w *v1alpha1.Workspace) {
+				w.Spec.Resource.Provider = v1alpha1.ProviderExisting
+				w.Annotations = map[string]string{repolayout.AnnotationDefaulted: "resource.provider"}
+			}), refused: true,
+			findings: []string{"error MissingField"}, says: []string{"spec.defaults of the RepoSync", "name at least one label"},
+		},
 		"InBudget": {reason: "within it", workspace: serving("Standard_NC24ads_A100_v4", budget("7.35"), replicas(2)), facts: check.Facts{Region: "eastus"}},
 		"NoPrice": {
 			reason: "what has no price cannot be within a budget", workspace: serving("Standard_NC24ads_A100_v4", budget("100")), facts: check.Facts{Region: "atlantis"}, refused: true,

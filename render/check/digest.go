@@ -91,6 +91,13 @@ func podDigest(spec *v1alpha1.WorkspaceSpec, configMaps map[string]map[string]st
 	return Sum(spec, pod, named)
 }
 
+// ResourceDigest identifies the nodes that a Workspace asks for, but where they
+// come from: that moves none that is there.
+func ResourceDigest(r v1alpha1.ResourceSpec) string {
+	r.Provider = ""
+	return Sum(r)
+}
+
 // Sum is the digest of values as JSON, whose maps are written in order.
 func Sum(values ...any) string {
 	h := sha256.New()

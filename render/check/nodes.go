@@ -5,8 +5,19 @@ package check
 import (
 	"fmt"
 
+	repolayout "github.com/espalier-dev/espalier/repo-layout"
 	"github.com/espalier-dev/espalier/repo-layout/finding"
+	"github.com/espalier-dev/espalier/repo-layout/v1alpha1"
 )
+
+// provider sees that the nodes are selected where the RepoSync, and not the
+// Workspace, says that they exist.
+func (c *checker) provider() {
+	r := c.workspace.Spec.Resource
+	if r.Provider == v1alpha1.ProviderExisting && len(r.Labels()) == 0 && repolayout.Defaulted(c.workspace, repolayout.DefaultedProvider) {
+		c.refuse(finding.MissingField, "spec.resource.labelSelector", "provider existing, which spec.defaults of the RepoSync sets where a Workspace has none, takes the nodes that matchLabels selects: name at least one label, or another provider")
+	}
+}
 
 // size computes how many nodes all copies take.
 func (c *checker) size(out *Candidate) {
@@ -25,7 +36,7 @@ func (c *checker) shape(out *Candidate) {
 	kept := c.facts.Resolved
 	switch {
 	case kept != nil && kept.Digest == c.out.Resolved.Digest && kept.InstanceType == out.InstanceType &&
-		kept.Resource == Sum(c.workspace.Spec.Resource) && kept.GPUsPerPod > 0 && kept.NodesPerCopy > 0:
+		kept.Resource == ResourceDigest(c.workspace.Spec.Resource) && kept.GPUsPerPod > 0 && kept.NodesPerCopy > 0:
 		out.PodGPUs, out.CopyNodes = int(kept.GPUsPerPod), int(kept.NodesPerCopy)
 	case c.workspace.Spec.Tuning != nil:
 		out.PodGPUs = max(1, out.Fit.GPUs)

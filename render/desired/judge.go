@@ -3,6 +3,7 @@
 package desired
 
 import (
+	"cmp"
 	"fmt"
 	"slices"
 	"strconv"
@@ -45,12 +46,24 @@ type Workspace struct {
 	Key string
 
 	claimModes []string // of the claim that keeps the weights, where Git holds it
-	render     func() (render.Output, error)
+	render     renderer
 }
+
+// renderer renders a Workspace whose nodes are there already, from a provider, or
+// are not ("").
+type renderer func(kept v1alpha1.Provider) (render.Output, error)
 
 // Render renders the children for the first candidate that works. What it
 // returns is not kept: a fleet's objects are many times larger than its verdicts.
-func (w Workspace) Render() (render.Output, error) { return w.render() }
+func (w Workspace) Render() (render.Output, error) { return w.render("") }
+
+// RenderOn is Render where nodes of a provider are there, which they stay with.
+func (w Workspace) RenderOn(kept v1alpha1.Provider) (render.Output, error) { return w.render(kept) }
+
+// ProviderOf is where the nodes of a Workspace of this state come from.
+func (s State) ProviderOf(w *v1alpha1.Workspace) v1alpha1.Provider {
+	return cmp.Or(w.Spec.Resource.Provider, s.Provider)
+}
 
 // State is what a revision wants, judged.
 type State struct {
@@ -94,7 +107,7 @@ type Judge struct {
 type verdict struct {
 	once       sync.Once
 	assessment check.Assessment // its findings name the field where the file belongs
-	render     func() (render.Output, error)
+	render     renderer
 }
 
 // State judges the Workspaces of a revision. Documents and findings are those of
@@ -280,17 +293,17 @@ func (j *Judge) judge(v *verdict, w Workspace, pool *v1alpha1.GPUNodePoolSpec) {
 	a := check.Workspace(judged, check.Facts{ConfigMaps: w.ConfigMaps, Region: j.Region, Pool: pool, ClaimModes: w.claimModes, StorageClass: j.Render.StorageClass}, byField{})
 	in := render.Input{Workspace: judged, Assessment: a, Versions: w.Versions, Options: j.Render}
 	v.assessment = a
-	v.render = func() (render.Output, error) {
+	v.render = func(kept v1alpha1.Provider) (render.Output, error) {
 		usable := a.Usable()
 		if a.Refused() || len(usable) == 0 {
 			return render.Output{}, fmt.Errorf("%s is refused: nothing is rendered", in.Workspace.Name)
 		}
 		in := in
-		in.Candidate = usable[0]
+		in.Candidate, in.Provider = usable[0], kept
 		return render.Render(in)
 	}
 	if (len(judged.Spec.Patches) > 0 || a.Pod != nil) && !a.Refused() {
-		if _, err := v.render(); err != nil {
+		if _, err := v.render(""); err != nil {
 			v.assessment.Findings = append(v.assessment.Findings, refusal(judged, err))
 		}
 	}

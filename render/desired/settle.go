@@ -35,14 +35,25 @@ func FillIn(w *v1alpha1.Workspace, defaults *v1alpha1.SyncDefaults) {
 	var filled []string
 	if b := w.Spec.Budget; defaults.Budget != nil && (b == nil || b.MaxUSDPerHour == "") {
 		w.Spec.Budget = defaults.Budget.DeepCopy()
-		filled = append(filled, "budget")
+		filled = append(filled, repolayout.DefaultedBudget)
 	}
 	if r := w.Spec.Runtime; defaults.RegistryMirror != "" && (r == nil || r.Mirror == "" && r.Image == "") && !ownPod(w) {
 		if r == nil {
 			w.Spec.Runtime = &v1alpha1.RuntimeSpec{}
 		}
 		w.Spec.Runtime.Mirror = defaults.RegistryMirror
-		filled = append(filled, "runtime.mirror")
+		filled = append(filled, repolayout.DefaultedMirror)
+	}
+	if t := w.Spec.Tuning; defaults.StorageClass != "" && t != nil && t.Kept().StorageClass == "" {
+		if t.Checkpoints == nil {
+			t.Checkpoints = &v1alpha1.Checkpoints{}
+		}
+		t.Checkpoints.StorageClass = defaults.StorageClass
+		filled = append(filled, repolayout.DefaultedClass)
+	}
+	if r := &w.Spec.Resource; defaults.Provider != "" && r.Provider == "" && r.NodePool == "" {
+		r.Provider = defaults.Provider
+		filled = append(filled, repolayout.DefaultedProvider)
 	}
 	note(w, repolayout.AnnotationDefaulted, filled)
 }

@@ -13,7 +13,13 @@ import (
 )
 
 func TestFillIn(t *testing.T) {
-	defaults := &v1alpha1.SyncDefaults{Budget: &v1alpha1.Budget{MaxUSDPerHour: "16"}, RegistryMirror: "mirror.example.com"}
+	defaults := &v1alpha1.SyncDefaults{Budget: &v1alpha1.Budget{MaxUSDPerHour: "16"}, RegistryMirror: "mirror.example.com", StorageClass: "zrs", Provider: v1alpha1.ProviderKarpenter}
+	said := v1alpha1.WorkspaceSpec{
+		Budget: &v1alpha1.Budget{MaxUSDPerHour: "99"}, Runtime: &v1alpha1.RuntimeSpec{Mirror: "own.example.com"},
+		Resource: v1alpha1.ResourceSpec{Provider: v1alpha1.ProviderAKS},
+		Tuning:   &v1alpha1.TuningSpec{Checkpoints: &v1alpha1.Checkpoints{StorageClass: "own"}},
+	}
+	onKarpenter := v1alpha1.ResourceSpec{Provider: v1alpha1.ProviderKarpenter}
 	for name, c := range map[string]struct {
 		reason     string
 		spec, want v1alpha1.WorkspaceSpec
@@ -21,23 +27,35 @@ func TestFillIn(t *testing.T) {
 	}{
 		"Open": {
 			reason: "what is left open is filled in, and noted",
-			want:   v1alpha1.WorkspaceSpec{Budget: defaults.Budget, Runtime: &v1alpha1.RuntimeSpec{Mirror: "mirror.example.com"}},
-			note:   "budget,runtime.mirror",
+			want:   v1alpha1.WorkspaceSpec{Budget: defaults.Budget, Runtime: &v1alpha1.RuntimeSpec{Mirror: "mirror.example.com"}, Resource: onKarpenter},
+			note:   "budget,runtime.mirror,resource.provider",
 		},
 		"Said": {
 			reason: "what the Workspace says counts",
-			spec:   v1alpha1.WorkspaceSpec{Budget: &v1alpha1.Budget{MaxUSDPerHour: "99"}, Runtime: &v1alpha1.RuntimeSpec{Mirror: "own.example.com"}},
-			want:   v1alpha1.WorkspaceSpec{Budget: &v1alpha1.Budget{MaxUSDPerHour: "99"}, Runtime: &v1alpha1.RuntimeSpec{Mirror: "own.example.com"}},
+			spec:   said,
+			want:   said,
+		},
+		"Tunes": {
+			reason: "a claim that the Workspace leaves open is of the team's class, whatever else is said of it; a shared pool has its own provider",
+			spec: v1alpha1.WorkspaceSpec{
+				Budget: said.Budget, Runtime: said.Runtime, Resource: v1alpha1.ResourceSpec{NodePool: "shared"},
+				Tuning: &v1alpha1.TuningSpec{Checkpoints: &v1alpha1.Checkpoints{Keep: 3}},
+			},
+			want: v1alpha1.WorkspaceSpec{
+				Budget: said.Budget, Runtime: said.Runtime, Resource: v1alpha1.ResourceSpec{NodePool: "shared"},
+				Tuning: &v1alpha1.TuningSpec{Checkpoints: &v1alpha1.Checkpoints{Keep: 3, StorageClass: "zrs"}},
+			},
+			note: "tuning.checkpoints.storageClass",
 		},
 		"Half": {
 			reason: "a pinned version says nothing of the registry",
 			spec:   v1alpha1.WorkspaceSpec{Budget: &v1alpha1.Budget{}, Runtime: &v1alpha1.RuntimeSpec{Version: "0.26.0"}},
-			want:   v1alpha1.WorkspaceSpec{Budget: defaults.Budget, Runtime: &v1alpha1.RuntimeSpec{Version: "0.26.0", Mirror: "mirror.example.com"}},
-			note:   "budget,runtime.mirror",
+			want:   v1alpha1.WorkspaceSpec{Budget: defaults.Budget, Runtime: &v1alpha1.RuntimeSpec{Version: "0.26.0", Mirror: "mirror.example.com"}, Resource: onKarpenter},
+			note:   "budget,runtime.mirror,resource.provider",
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
-			w := &v1alpha1.Workspace{Spec: c.spec}
+			w := (&v1alpha1.Workspace{Spec: c.spec}).DeepCopy()
 			desired.FillIn(w, defaults)
 			if diff := cmp.Diff(c.want, w.Spec); diff != "" {
 				t.Errorf("%s:\n%s", c.reason, diff)

@@ -160,6 +160,14 @@ type SyncDefaults struct {
 	// +kubebuilder:validation:MaxLength=255
 	// +kubebuilder:validation:Pattern=`^[a-z0-9]([a-z0-9.-]*[a-z0-9])?(:[0-9]{1,5})?(/[a-z0-9]+([._-]+[a-z0-9]+)*)*$`
 	RegistryMirror string `json:"registryMirror,omitempty"`
+	// StorageClass is spec.tuning.checkpoints.storageClass of each tuning Workspace
+	// without one. A claim that is there keeps its class.
+	// +kubebuilder:validation:MaxLength=253
+	StorageClass string `json:"storageClass,omitempty"`
+	// Provider is spec.resource.provider of each Workspace without one that has
+	// nodes of its own: aks, karpenter or existing. Nodes that are there stay with
+	// the provider that they come from.
+	Provider Provider `json:"provider,omitempty"`
 }
 
 // Hook is a push webhook at /hook/<namespace>/<name> of the controller's hook

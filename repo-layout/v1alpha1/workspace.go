@@ -41,6 +41,14 @@ func (r *ResourceSpec) CandidateList() []Candidate {
 	return list
 }
 
+// Labels are those of the nodes; nil where the spec names none.
+func (r *ResourceSpec) Labels() map[string]string {
+	if r.LabelSelector == nil {
+		return nil
+	}
+	return r.LabelSelector.MatchLabels
+}
+
 // Secrets returns the names of the Secrets the spec refers to.
 func (s *WorkspaceSpec) Secrets() []string {
 	var names []string

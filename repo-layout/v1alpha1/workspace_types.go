@@ -76,6 +76,8 @@ type WorkspaceSpec struct {
 // ResourceSpec is the GPU need of a Workspace.
 //
 // +kubebuilder:validation:XValidation:rule="[has(self.instanceType), has(self.candidates), has(self.nodePool)].filter(x, x).size() == 1",message="exactly one of instanceType, candidates and nodePool is required"
+// +kubebuilder:validation:XValidation:rule="!has(self.provider) || !has(self.nodePool)",message="provider is for nodes of the Workspace's own: a shared pool has its own"
+// +kubebuilder:validation:XValidation:rule="!has(self.provider) || self.provider != 'existing' || (has(self.labelSelector) && has(self.labelSelector.matchLabels) && self.labelSelector.matchLabels.size() > 0)",message="provider existing takes the nodes that labelSelector.matchLabels selects: name at least one label"
 type ResourceSpec struct {
 	// InstanceType is the instance type to provision, on demand: shorthand for
 	// a single candidate.
@@ -96,6 +98,11 @@ type ResourceSpec struct {
 	// NodePool names a GPUNodePool of the same namespace to share instead of
 	// provisioning one for this Workspace.
 	NodePool string `json:"nodePool,omitempty"`
+	// Provider is where the nodes of the Workspace come from: aks, karpenter or
+	// existing, which takes the nodes that labelSelector selects. Empty: the
+	// controller's (--provider). Nodes that are there stay with the provider that
+	// they come from: another one makes those that are asked for next.
+	Provider Provider `json:"provider,omitempty"`
 }
 
 // Priority is how an instance is bought.

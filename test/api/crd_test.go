@@ -206,6 +206,25 @@ var cases = map[string]struct {
 		base:   serving, set: `spec: {resource: {candidates: [{instanceType: Standard_NV36ads_A10_v5}]}}`,
 		want: "exactly one of instanceType, candidates and nodePool is required",
 	},
+	"Provider": {
+		reason: "A Workspace may say where its nodes come from.",
+		base:   serving, set: `spec: {resource: {provider: existing, labelSelector: {matchLabels: {gpu: a100}}}}`,
+	},
+	"ProviderOfASharedPool": {
+		reason: "A shared pool has nodes from somewhere already.",
+		base:   serving, set: `spec: {resource: {instanceType: null, nodePool: a100, provider: aks}}`,
+		want: "provider is for nodes of the Workspace's own",
+	},
+	"ExistingUnselected": {
+		reason: "Without a label any GPU node of the cluster would do.",
+		base:   serving, set: `spec: {resource: {provider: existing}}`,
+		want: "provider existing takes the nodes that labelSelector.matchLabels selects",
+	},
+	"DefaultProvider": {
+		reason: "What no pool could have is no default.",
+		base:   sync, set: `spec: {defaults: {provider: gke}}`,
+		want: "spec.defaults.provider: Unsupported value",
+	},
 	"SharedPool": {
 		reason: "A Workspace may share the nodes of a pool that Git declares.",
 		base:   serving, set: `spec: {resource: {instanceType: null, nodePool: a100}}`,
