@@ -20,6 +20,7 @@ import (
 	"github.com/Azure/azure-sdk-for-go/sdk/resourcemanager/containerservice/armcontainerservice/v8"
 
 	"github.com/espalier-dev/espalier/gpu/pool"
+	"github.com/espalier-dev/espalier/gpu/quota"
 )
 
 // cue recognises a class of failure by code and text; both must match where
@@ -141,7 +142,7 @@ func classify(status int, b body) *pool.Failure {
 	f.Class = byStatus(status, b.Code, f.Class)
 	switch f.Class {
 	case pool.ClassFamilyQuota, pool.ClassRegionQuota, pool.ClassSpotQuota:
-		f.Quota = quota(b.Message)
+		f.Quota = numbers(b.Message)
 	case pool.ClassThrottled:
 		f.Text = textThrottled
 	}
@@ -221,13 +222,10 @@ var (
 	queryParts = regexp.MustCompile(`(https?://[^\s?"']+)\?[^\s"']*`)
 )
 
-// askForQuota is where Azure's own texts send people who need more quota.
-const askForQuota = "https://aka.ms/ProdportalCRP"
-
-// quota reads the numbers out of a quota text, Compute's or AKS's own; nil if it
+// numbers reads the numbers out of a quota text, Compute's or AKS's own; nil if it
 // has none.
-func quota(text string) *pool.Quota {
-	q := &pool.Quota{Link: askForQuota}
+func numbers(text string) *pool.Quota {
+	q := &pool.Quota{Link: quota.AskAt}
 	if link := quotaLink.FindString(text); link != "" {
 		q.Link = link
 	}

@@ -139,4 +139,7 @@ var Actions = []string{
 	"Microsoft.ContainerService/managedClusters/agentPools/delete",
 	"Microsoft.ContainerService/managedClusters/agentPools/deleteMachines/action",
 	"Microsoft.ContainerService/managedClusters/agentPools/machines/read",
+	"Microsoft.ContainerService/managedClusters/read",
+	"Microsoft.Compute/locations/usages/read",
+	"Microsoft.Compute/skus/read",
 }

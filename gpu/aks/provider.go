@@ -55,6 +55,8 @@ type Provider struct {
 	list     *lister
 	gate     *gate
 	calm     *calm
+	freed    *freed
+	market   *market
 }
 
 var _ pool.Provider = (*Provider)(nil)
@@ -100,7 +102,10 @@ func New(cfg Config) (*Provider, error) {
 	}
 	p := &Provider{
 		cfg: cfg, reads: reads.NewAgentPoolsClient(), machines: reads.NewMachinesClient(), writes: writes.NewAgentPoolsClient(),
-		gate: &gate{clock: cfg.Clock}, calm: &calm{clock: cfg.Clock},
+		gate: &gate{clock: cfg.Clock}, calm: &calm{clock: cfg.Clock}, freed: &freed{clock: cfg.Clock},
+	}
+	if p.market, err = newMarket(cfg, p.freed); err != nil {
+		return nil, err
 	}
 	p.list = &lister{clock: cfg.Clock, fetch: p.fetch}
 	return p, nil
@@ -157,6 +162,7 @@ func (p *Provider) fetch(ctx context.Context) ([]*armcontainerservice.AgentPool,
 		}
 		all = append(all, page.Value...)
 	}
+	p.freed.look(all)
 	return all, nil
 }
 

@@ -27,7 +27,12 @@ const size = "Standard_NC24ads_A100_v4"
 func start(t *testing.T) (*fakearm.Server, *Provider) {
 	t.Helper()
 	arm, err := fakearm.Start(fakearm.Options{
-		Sizes:       func(name string) (fakearm.Hardware, bool) { return fakearm.Hardware{GPUs: 1}, name == size },
+		Sizes: func(name string) (fakearm.Hardware, bool) {
+			if name != size {
+				return fakearm.Hardware{}, false
+			}
+			return fakearm.Hardware{GPUs: 1, VCPUs: 24, Family: family}, true
+		},
 		CreateDelay: 4 * time.Minute, DeleteDelay: time.Minute, Manual: true,
 	})
 	if err != nil {

@@ -14,6 +14,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/espalier-dev/espalier/gpu/pool"
+	"github.com/espalier-dev/espalier/gpu/quota"
 )
 
 // TestRole: the role that the page tells people to make has what the code asks
@@ -36,10 +37,13 @@ func TestRole(t *testing.T) {
 	actions := map[string]string{
 		"LIST": pools + "read", http.MethodGet: pools + "read", http.MethodPut: pools + "write", http.MethodDelete: pools + "delete",
 		"REMOVE": pools + "deleteMachines/action", "MACHINES": pools + "machines/read",
+		"CLUSTER": "Microsoft.ContainerService/managedClusters/read",
+		"USAGE":   "Microsoft.Compute/locations/usages/read", "SKUS": "Microsoft.Compute/skus/read",
 	}
 	arm, p := start(t)
 	tgt := targetOf("a", 1)
 	tgt.Replicas = 3
+	must[*quota.Snapshot](t)(p.Offers(t.Context()))
 	must[pool.Step](t)(p.Ensure(t.Context(), tgt))
 	arm.Advance(4 * time.Minute)
 	tgt.Replicas, tgt.Registered, tgt.Remove = 1, arm.Pools()[0].Machines[:2], arm.Pools()[0].Machines[:1]

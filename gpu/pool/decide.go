@@ -114,7 +114,8 @@ func next(f Facts, d Decision) Decision {
 		d.Phase = v1alpha1.PhasePending
 		return d.say(ReasonNothingWanted, "No node is wanted: replicas is 0")
 	}
-	i := choose(f.Pool.Spec.Candidates, d.Skipped, f.Now)
+	i, skipped := foresee(f, d.Skipped)
+	d.Skipped = skipped
 	if i < 0 {
 		return exhausted(f, d)
 	}
@@ -127,7 +128,7 @@ func next(f Facts, d Decision) Decision {
 		attempt = max(attempt, l.Attempt+1)
 	}
 	d.Candidate = &v1alpha1.CandidateStatus{
-		Index: bounded(int64(i)), InstanceType: c.InstanceType, Priority: priority(c), Zones: c.Zones,
+		Index: bounded(int64(i)), InstanceType: c.InstanceType, Priority: priority(c), Zones: c.Zones, OfferedZones: offered(f, c),
 		Attempt: attempt, Since: metav1.NewTime(f.Now.Truncate(time.Second)),
 	}
 	d.PoolName, d.Removing = Name(f.Installation, string(f.Pool.UID), attempt), nil
@@ -216,15 +217,19 @@ func clean(f Facts, d Decision, l Leftover) Decision {
 func recoverStatus(f Facts, d Decision) Decision {
 	var best *Leftover
 	for i, l := range f.Seen.Leftovers {
-		index := slices.IndexFunc(f.Pool.Spec.Candidates, func(c v1alpha1.Candidate) bool { return same(c, l.Candidate) })
+		index := slices.IndexFunc(f.Pool.Spec.Candidates, func(c v1alpha1.Candidate) bool { return madeOf(c, l.Candidate) })
 		if index < 0 || l.State == StateDeleting || l.State == StateFailed || best != nil && best.Attempt > l.Attempt {
 			continue
 		}
 		best = &f.Seen.Leftovers[i]
 		now := metav1.NewTime(f.Now.Truncate(time.Second))
+		c := f.Pool.Spec.Candidates[index]
 		d.Candidate = &v1alpha1.CandidateStatus{
-			Index: bounded(int64(index)), InstanceType: l.Candidate.InstanceType, Priority: priority(l.Candidate), Zones: l.Candidate.Zones,
+			Index: bounded(int64(index)), InstanceType: c.InstanceType, Priority: priority(c), Zones: c.Zones,
 			Attempt: l.Attempt, Since: now, Accepted: &now,
+		}
+		if !sameZones(c.Zones, l.Candidate.Zones) {
+			d.Candidate.OfferedZones = l.Candidate.Zones
 		}
 	}
 	if best == nil {

@@ -5,6 +5,7 @@ package pool
 import (
 	"time"
 
+	"github.com/espalier-dev/espalier/gpu/quota"
 	"github.com/espalier-dev/espalier/repo-layout/v1alpha1"
 )
 
@@ -16,8 +17,11 @@ type Facts struct {
 	Seen         Observation
 	Nodes        []Node
 	Catalog      Catalog
-	Poll         time.Duration // between looks while something is under way
-	Idle         time.Duration // between looks when nothing is
+	// Offers is what the cloud listed of quotas and sizes; nil: it was not asked,
+	// or gave no answer, and its answer to an order is waited for.
+	Offers *quota.Snapshot
+	Poll   time.Duration // between looks while something is under way
+	Idle   time.Duration // between looks when nothing is
 }
 
 // Action is the one mutation that a decision asks for.
@@ -141,4 +145,14 @@ func Candidate(s *v1alpha1.CandidateStatus) v1alpha1.Candidate {
 		return v1alpha1.Candidate{}
 	}
 	return v1alpha1.Candidate{InstanceType: s.InstanceType, Priority: s.Priority, Zones: s.Zones}
+}
+
+// Ordered is the candidate of a status as the cloud is asked for it: in those of
+// its zones that the size is offered in.
+func Ordered(s *v1alpha1.CandidateStatus) v1alpha1.Candidate {
+	c := Candidate(s)
+	if s != nil && len(s.OfferedZones) > 0 {
+		c.Zones = s.OfferedZones
+	}
+	return c
 }

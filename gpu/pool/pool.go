@@ -127,6 +127,7 @@ const (
 type Size struct {
 	GPUs      int    // nvidia.com/gpu that one node offers
 	Family    string // quota family, in the catalogue's spelling
+	VCPUs     int    // of one node; 0: not known
 	MemoryMiB int64  // of one GPU, as its driver reports it; 0: not known
 }
 

@@ -24,6 +24,15 @@ func same(a, b v1alpha1.Candidate) bool {
 	return a.InstanceType == b.InstanceType && priority(a) == priority(b) && sameZones(a.Zones, b.Zones)
 }
 
+// madeOf says whether machines in the cloud are those of a candidate: in all of
+// its zones, or in those that had the size.
+func madeOf(c, found v1alpha1.Candidate) bool {
+	some := found
+	some.Zones = c.Zones
+	inside := !slices.ContainsFunc(found.Zones, func(z string) bool { return !slices.Contains(c.Zones, z) })
+	return same(c, some) && inside && (len(c.Zones) == 0) == (len(found.Zones) == 0)
+}
+
 func sameZones(a, b []string) bool {
 	return slices.Equal(slices.Sorted(slices.Values(a)), slices.Sorted(slices.Values(b)))
 }

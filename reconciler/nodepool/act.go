@@ -33,7 +33,7 @@ func (r *Reconciler) act(ctx context.Context, p *pass) error {
 		p.stale = true
 		return nil
 	}
-	t := target(p.pool, r.Deps.Installation, d.Subject, pool.Candidate(d.Candidate), d.Attempt)
+	t := target(p.pool, r.Deps.Installation, d.Subject, pool.Ordered(d.Candidate), d.Attempt)
 	t.Mend = d.Mends
 	if d.Shrinks {
 		if clear, err := r.clear(ctx, p, &t); err != nil || !clear {

@@ -109,6 +109,17 @@ var scenarios = map[string]scenario{
 		until: func(w *world) bool { return w.ready("p")() && w.get("p").Status.Candidate.InstanceType == a100 },
 		want:  a100,
 	},
+	"Foreseen": {
+		reason: "What Azure lists beforehand is passed over, and whoever dies over it orders nothing of it.",
+		prepare: func(w *world) {
+			p := gpuPool("p", h100, a100)
+			p.Spec.Candidates[1].Zones = []string{"1", "2"}
+			w.arm.ListSKU(fakearm.SKU{Name: a100, Zones: []string{"1", "2"}, Restricted: []string{"2"}})
+			w.arm.SetQuota(hardware[h100].Family, 8)
+			w.create(p)
+		},
+		want: a100,
+	},
 	"Busy": {
 		reason: "A create that AKS takes while it updates the cluster, and a quota that is full, cost no second pool.",
 		prepare: func(w *world) {
@@ -200,6 +211,7 @@ func TestCrash(t *testing.T) {
 func run(t *testing.T, sc scenario, first *life, reason string) []string {
 	t.Helper()
 	w := newWorldOf(t, fakearm.Options{Background: 30 * time.Second, Limits: true})
+	w.listSizes()
 	w.arm.AddPool("foreign", a100, map[string]string{"team": "b"}, nil)
 	w.arm.AddPool("foreign2", t4, map[string]string{aks.TagInstallation: "another", aks.TagOwner: "uid-p", aks.TagAttempt: "1"}, map[string]string{aks.LabelOwner: "uid-p"})
 	before := w.foreign()

@@ -4,6 +4,7 @@ package nodepool
 
 import (
 	"context"
+	"slices"
 	"strconv"
 	"time"
 
@@ -101,6 +102,27 @@ func (m *Metrics) happened(before, after *v1alpha1.GPUNodePool, now time.Time) {
 	if class := gaveUp(before, after); class != "" {
 		m.failures.WithLabelValues(provider, class).Inc()
 	}
+	for _, s := range foreseen(before, after) {
+		m.failures.WithLabelValues(provider, s.Class).Inc()
+	}
+}
+
+// foreseen are the candidates that were skipped before the cloud was asked: those
+// that a choice has just passed over.
+func foreseen(before, after *v1alpha1.GPUNodePool) []v1alpha1.SkippedCandidate {
+	if gaveUp(before, after) != "" || after.Status.Phase != v1alpha1.PhaseClaiming && after.Status.Phase != v1alpha1.PhaseExhausted {
+		return nil // what goes with a failure that the cloud reported is no forecast
+	}
+	var out []v1alpha1.SkippedCandidate
+	for _, s := range after.Status.Skipped {
+		known := func(o v1alpha1.SkippedCandidate) bool {
+			return o.InstanceType == s.InstanceType && o.Priority == s.Priority && zonesOf(o.Zones) == zonesOf(s.Zones) && o.Until.Equal(&s.Until)
+		}
+		if !slices.ContainsFunc(before.Status.Skipped, known) {
+			out = append(out, s)
+		}
+	}
+	return out
 }
 
 // gaveUp is the class of the failure for which the candidate in use was given
@@ -138,6 +160,9 @@ func zonesOf(zones []string) string {
 func (r *Reconciler) announce(before, after *v1alpha1.GPUNodePool) {
 	if r.Deps.Events == nil {
 		return
+	}
+	for _, s := range foreseen(before, after) {
+		r.Deps.Events.Eventf(after, nil, corev1.EventTypeWarning, s.Class, "Foreseen", "%s is passed over: %s", s.InstanceType, s.Message)
 	}
 	ready := meta.FindStatusCondition(after.Status.Conditions, v1alpha1.ConditionReady)
 	given := gaveUp(before, after)

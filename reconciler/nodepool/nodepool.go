@@ -157,13 +157,14 @@ func (r *Reconciler) observe(ctx context.Context, p *pass) error {
 	if err != nil {
 		return err
 	}
+	r.forecast(ctx, p)
 	return r.explain(ctx, p)
 }
 
 // look asks the provider for the pool, as freshly as its phase needs.
 func (r *Reconciler) look(ctx context.Context, p *pass) (pool.Observation, error) {
 	st := p.pool.Status
-	t := target(p.pool, r.Deps.Installation, st.PoolName, pool.Candidate(st.Candidate), attempt(st.Candidate))
+	t := target(p.pool, r.Deps.Installation, st.PoolName, pool.Ordered(st.Candidate), attempt(st.Candidate))
 	t.MaxAge = r.Deps.PollInterval
 	if st.Phase == v1alpha1.PhaseReady {
 		t.MaxAge = r.Deps.IdleInterval

@@ -84,6 +84,8 @@ func TestReadyStatus(t *testing.T) {
 // AKS holds 99 pools of ours beside its own; the others are nodes that exist.
 func TestQuiet(t *testing.T) {
 	w := newWorldOf(t, fakearm.Options{CreateDelay: time.Second, GPUDelay: time.Second, DeleteDelay: time.Second, Limits: true})
+	w.listSizes()
+	begun := w.arm.Now()
 	var names []string
 	for i := range 200 {
 		p := gpuPool(fmt.Sprintf("p%d", i), t4)
@@ -102,7 +104,7 @@ func TestQuiet(t *testing.T) {
 	})
 	quiet := &life{}
 	r, _ := w.controller(quiet)
-	before := w.arm.Counts()
+	before, made := w.arm.Counts(), w.arm.Now().Sub(begun)
 	const ticks = 10
 	looks := 0
 	for range ticks {
@@ -124,11 +126,16 @@ func TestQuiet(t *testing.T) {
 	}
 	after := w.arm.Counts()
 	lists, gets := after["LIST"]-before["LIST"], after["GET"]-before["GET"]
+	asked := after["CLUSTER"] + after["USAGE"] + after["SKUS"] - before["CLUSTER"] - before["USAGE"] - before["SKUS"]
 	writes := len(slices.DeleteFunc(slices.Clone(quiet.log), func(c string) bool { return !strings.HasPrefix(c, "patch") }))
 	minutes := ticks * defaultIdle.Minutes()
-	t.Logf("%d pools, nothing happens for %.0f min: Kubernetes %.1f writes a minute, ARM %.2f LISTs and %.1f GETs a minute (%d looks)",
-		len(names), minutes, float64(writes)/minutes, float64(lists)/minutes, float64(gets)/minutes, looks)
-	if lists > ticks+1 || gets != 0 {
+	t.Logf("%d pools, nothing happens for %.0f min: Kubernetes %.1f writes a minute, ARM %.2f LISTs and %.1f GETs a minute, quota asked %d times (%d looks)",
+		len(names), minutes, float64(writes)/minutes, float64(lists)/minutes, float64(gets)/minutes, asked, looks)
+	t.Logf("while the 99 pools were made: cluster read %d times, usage %d, SKUs %d, in %s", before["CLUSTER"], before["USAGE"], before["SKUS"], made)
+	if most := int(made/(5*time.Minute)) + 2; before["USAGE"] > most || before["SKUS"] > 1 || before["CLUSTER"] > 1 {
+		t.Errorf("asked for usage more often than every five minutes, or for sizes more than once a day: %v", before)
+	}
+	if lists > ticks+1 || gets != 0 || asked != 0 {
 		t.Errorf("%d LISTs and %d GETs in %d ticks of %d pools, want one LIST a tick", lists, gets, ticks, len(names))
 	}
 	if writes > 0 {

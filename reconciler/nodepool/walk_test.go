@@ -57,6 +57,7 @@ func TestWalk(t *testing.T) {
 		}), rand: rand.New(rand.NewPCG(*walkSeed, 1)),
 		due: map[string]time.Time{}, stolen: map[string]string{}, seen: map[string]int{},
 	}
+	w.listSizes()
 	w.arm.AddPool("foreign", a100, map[string]string{"team": "b"}, nil)
 	w.arm.AddPool("foreign2", t4, map[string]string{aks.TagInstallation: "another", aks.TagOwner: "uid-p1", aks.TagAttempt: "1"}, map[string]string{aks.LabelOwner: "uid-p1"})
 	before := w.foreign()
@@ -86,7 +87,7 @@ func TestWalk(t *testing.T) {
 	}
 	c := w.arm.Counts()
 	t.Logf("%d steps, %d reconciles, %d pools ordered in %s of the fake's time; faults: %s", *walkSteps, w.watched, len(w.arm.Ordered()), w.arm.Now().Sub(time.Date(2026, 1, 5, 9, 0, 0, 0, time.UTC)), strings.Join(faults, ", "))
-	t.Logf("requests: LIST %d, GET %d, PUT %d, DELETE %d, REMOVE %d", c["LIST"], c["GET"], c["PUT"], c["DELETE"], c["REMOVE"])
+	t.Logf("requests: LIST %d, GET %d, PUT %d, DELETE %d, REMOVE %d, CLUSTER %d, USAGE %d, SKUS %d", c["LIST"], c["GET"], c["PUT"], c["DELETE"], c["REMOVE"], c["CLUSTER"], c["USAGE"], c["SKUS"])
 }
 
 // declare makes an object of a name, with a UID that no other had.
@@ -160,6 +161,7 @@ func (w *walk) change(name string, edit func(*v1alpha1.GPUNodePool)) {
 
 // calm ends every fault, and makes good what only a person can.
 func (w *walk) calm() {
+	w.listSizes()
 	for _, size := range []string{t4, a100, h100} {
 		w.arm.Allow(size)
 		w.arm.SetQuota(hardware[size].Family, 1<<30)
@@ -230,7 +232,7 @@ func (w *walk) fault() {
 	all := w.faults()
 	names := slices.Sorted(maps.Keys(all))
 	name := names[w.rand.IntN(len(names))]
-	if slices.Contains([]string{"quota", "refused", "stockout", "nodes", "gpus"}, name) && w.rand.IntN(12) > 0 {
+	if slices.Contains([]string{"quota", "refused", "stockout", "nodes", "gpus", "unlisted"}, name) && w.rand.IntN(12) > 0 {
 		name = "nothing" // these make candidates rest for an hour or a day: too many, and nothing is left to go wrong
 	}
 	w.seen[name]++
@@ -238,7 +240,7 @@ func (w *walk) fault() {
 }
 
 func (w *walk) faults() map[string]func() {
-	kinds := []string{"LIST", http.MethodGet, http.MethodPut, http.MethodDelete, "REMOVE"}
+	kinds := []string{"LIST", http.MethodGet, http.MethodPut, http.MethodDelete, "REMOVE", "CLUSTER", "USAGE", "SKUS"}
 	kind := kinds[w.rand.IntN(len(kinds))]
 	sizes := []string{t4, a100, h100}
 	size := sizes[w.rand.IntN(len(sizes))]
@@ -261,6 +263,12 @@ func (w *walk) faults() map[string]func() {
 			w.arm.Allow(size)
 			if w.rand.IntN(12) == 0 {
 				w.arm.Refuse(size, fakearm.SKUNotAvailable(size))
+			}
+		},
+		"unlisted": func() {
+			w.listSizes()
+			if w.rand.IntN(20) == 0 {
+				w.arm.ListSKU(fakearm.SKU{Name: size, Forbidden: once, Hidden: !once})
 			}
 		},
 		"cluster": func() { w.arm.BeginClusterOperation("Upgrading", time.Duration(w.rand.IntN(20))*time.Second) },

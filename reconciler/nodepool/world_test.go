@@ -276,7 +276,7 @@ func (w *world) controller(l *life) (*Reconciler, context.Context) {
 		Installation: installation, Clock: w.arm.Now,
 		Sizes: func(name string) (pool.Size, bool) {
 			h, ok := hardware[name]
-			return pool.Size{GPUs: h.GPUs, Family: h.Family}, ok
+			return pool.Size{GPUs: h.GPUs, Family: h.Family, VCPUs: h.VCPUs}, ok
 		},
 		HourlyUSD: func(_ v1alpha1.Candidate, nodes int) string { return fmt.Sprintf("%d.5", nodes) },
 	})

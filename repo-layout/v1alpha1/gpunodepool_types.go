@@ -187,8 +187,11 @@ type CandidateStatus struct {
 	// InstanceType and Priority of the candidate.
 	InstanceType string   `json:"instanceType"`
 	Priority     Priority `json:"priority,omitempty"`
-	// Zones the attempt was made in.
+	// Zones of the candidate.
 	Zones []string `json:"zones,omitempty"`
+	// OfferedZones are those of Zones that the attempt was made in, where the cloud
+	// does not offer the size in all of them.
+	OfferedZones []string `json:"offeredZones,omitempty"`
 	// Attempt counts attempts of the pool, from 1; it is part of the name.
 	Attempt int32 `json:"attempt"`
 	// Since is when the attempt was recorded.

@@ -122,6 +122,11 @@ func (in *CandidateStatus) DeepCopyInto(out *CandidateStatus) {
 		*out = make([]string, len(*in))
 		copy(*out, *in)
 	}
+	if in.OfferedZones != nil {
+		in, out := &in.OfferedZones, &out.OfferedZones
+		*out = make([]string, len(*in))
+		copy(*out, *in)
+	}
 	in.Since.DeepCopyInto(&out.Since)
 	if in.Accepted != nil {
 		in, out := &in.Accepted, &out.Accepted

@@ -105,7 +105,7 @@ type event struct {
 
 // Request is one request that was answered.
 type Request struct {
-	Kind   string // LIST, GET, PUT, DELETE, MACHINES, REMOVE, OPERATION, USAGE, SKUS, TOKEN
+	Kind   string // LIST, GET, PUT, DELETE, MACHINES, REMOVE, OPERATION, CLUSTER, USAGE, SKUS, TOKEN
 	Pool   string
 	Status int // 0: the connection was cut
 }

@@ -3,9 +3,10 @@
 package fakearm
 
 import (
-	"fmt"
+	"maps"
 	"math"
 	"net/http"
+	"slices"
 	"strings"
 	"time"
 )
@@ -130,14 +131,18 @@ func (s *Server) overQuota(p *agentPool, props map[string]any) *Fault {
 	return nil
 }
 
-// usage is what Compute says of the region's quotas.
+// usage is what Compute says of the region's quotas: those that are limited here,
+// beside some that no GPU machine draws on.
 func (s *Server) usage() []any {
-	var value []any
-	for name, allowed := range s.limits {
-		value = append(value, map[string]any{
-			"unit": "Count", "limit": allowed, "currentValue": s.used(name, nil),
-			"name": map[string]any{"value": name, "localizedValue": fmt.Sprintf("Standard %s vCPUs", name)},
-		})
+	entry := func(name string, limit, used int) any {
+		return map[string]any{
+			"unit": "Count", "limit": limit, "currentValue": used,
+			"name": map[string]any{"value": name, "localizedValue": name + " vCPUs"},
+		}
+	}
+	value := []any{entry("availabilitySets", 2500, 1), entry("standardDSv5Family", 100, 4)}
+	for _, name := range slices.Sorted(maps.Keys(s.limits)) {
+		value = append(value, entry(name, s.limits[name], s.used(name, nil)))
 	}
 	return value
 }

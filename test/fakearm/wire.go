@@ -85,9 +85,10 @@ func (s *Server) route(a *answer) {
 		s.serveOperation(a, m[1])
 		return
 	}
-	if s.serveCompute(a) {
+	if s.serveCompute(a) || s.serveCluster(a) {
 		return
 	}
+	a.kind = a.r.Method
 	m := poolPath.FindStringSubmatch(a.r.URL.Path)
 	if status, body := s.frontDoor(a, m); status != 0 {
 		a.json(status, body)
