@@ -153,6 +153,9 @@ func addControllers(ctx context.Context, mgr ctrl.Manager, o controllerOptions) 
 	if err != nil {
 		return err
 	}
+	if err := addPublisher(mgr, o, providers[v1alpha1.ProviderAKS]); err != nil {
+		return err
+	}
 	pools := nodepool.NewMetrics(mgr.GetClient())
 	if err := metrics.Registry.Register(pools); err != nil {
 		return fmt.Errorf("registering the metrics of node pools: %w", err)

@@ -41,6 +41,7 @@ type controllerOptions struct {
 	StartLimit       time.Duration
 	Review           reviewOptions
 	AskRegistries    bool
+	QuotaConfigMap   string
 
 	Azure     aks.Options
 	Karpenter karpenter.Options
@@ -72,6 +73,7 @@ func (o *controllerOptions) BindFlags(fs *pflag.FlagSet) {
 	o.Review.BindFlags(fs)
 	fs.BoolVar(&o.AskRegistries, "ask-registries", true, "Ask the registry of a tuning run's output, before a node is requested, whether the adapter of the same inputs is published already")
 
+	fs.StringVar(&o.QuotaConfigMap, "quota-config-map", "", "ConfigMap NAMESPACE/NAME that the main controller publishes Azure's quotas in, and that plans of pull requests read; empty: neither")
 	o.Azure.BindFlags(fs)
 	o.Karpenter.BindFlags(fs)
 }
@@ -87,7 +89,8 @@ func (o *controllerOptions) Validate() error {
 	default:
 		problems = append(problems, fmt.Errorf("--controllers %q: %s or %s", o.Controllers, mainControllers, reviewController))
 	}
-	problems = append(problems, checkProvider(o.Provider))
+	_, err := configMapName(o.QuotaConfigMap)
+	problems = append(problems, checkProvider(o.Provider), err)
 	problems = append(problems, o.Leader.Validate())
 	return errors.Join(problems...)
 }

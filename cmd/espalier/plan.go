@@ -20,6 +20,7 @@ type planOptions struct {
 	syncFile, path   string
 	region           string
 	provider         string
+	quota            string
 	render           render.Options
 
 	output   string
@@ -52,6 +53,7 @@ func (o *planOptions) bind(command *cobra.Command) {
 	fs.StringVar(&o.path, "path", "", "Folder to build; empty: the path of the RepoSync, else the root")
 	fs.StringVar(&o.region, "region", "", "Cloud region that prices are quoted for; empty: the cheapest known")
 	fs.StringVar(&o.provider, "provider", string(o.render.Provider), "Where the nodes come from: "+v1alpha1.Providers)
+	fs.StringVar(&o.quota, "quota", "", "File with Azure's quotas: what espalier pools quota -o json writes, or the ConfigMap that the controller publishes; empty: they are not checked")
 	fs.StringVar(&o.render.HelperImage, "helper-image", o.render.HelperImage, "Image of Espalier for the helpers in tuning pods, as given to the controller")
 	fs.StringVar(&o.render.StorageClass, "storage-class", "", "StorageClass of the claims for checkpoints, as given to the controller; empty: the cluster's default")
 	fs.StringVarP(&o.output, "output", "o", "text", "text, markdown, json or yaml")
@@ -64,6 +66,10 @@ func runPlan(c *cobra.Command, o planOptions) error {
 		return err
 	}
 	o.render.Provider = v1alpha1.Provider(o.provider)
+	quotas, err := readQuota(o.quota)
+	if err != nil {
+		return err
+	}
 	r, err := openRevisions(o)
 	if err != nil {
 		return err
@@ -74,6 +80,7 @@ func runPlan(c *cobra.Command, o planOptions) error {
 	if err != nil {
 		return err
 	}
+	head.Quota = quotas
 	p := plan.Compare(base, head, notes...)
 	if err := printPlan(c.OutOrStdout(), p, o); err != nil {
 		return err

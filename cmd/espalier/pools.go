@@ -25,7 +25,7 @@ func newPoolsCommand() *cobra.Command {
 		Use:   "pools",
 		Short: "Look at the node pools in the cloud",
 	}
-	command.AddCommand(newOrphansCommand())
+	command.AddCommand(newOrphansCommand(), newQuotaCommand())
 	return command
 }
 

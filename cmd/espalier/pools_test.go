@@ -4,6 +4,8 @@ package main
 
 import (
 	"bytes"
+	"os"
+	"path/filepath"
 	"strings"
 	"testing"
 
@@ -74,5 +76,72 @@ func TestOrphans(t *testing.T) {
 	}
 	if c := arm.Counts(); c["LIST"] != 1 || c["PUT"]+c["DELETE"]+c["REMOVE"] != 0 {
 		t.Errorf("requests %v", c)
+	}
+}
+
+// TestQuotaCommand: what Azure lists is printed for people, and -o json is what the
+// plan takes, bare or in the ConfigMap of the controller.
+func TestQuotaCommand(t *testing.T) {
+	const a100, family = "Standard_NC24ads_A100_v4", "standardNCADSA100v4Family"
+	arm, err := fakearm.Start(fakearm.Options{Sizes: func(name string) (fakearm.Hardware, bool) {
+		if !strings.HasPrefix(name, "Standard_NC24") {
+			return fakearm.Hardware{}, false
+		}
+		return fakearm.Hardware{VCPUs: 24, Family: family}, true
+	}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(arm.Close)
+	for _, e := range arm.Env() {
+		k, v, _ := strings.Cut(e, "=")
+		t.Setenv(k, v)
+	}
+	arm.ListSKU(fakearm.SKU{Name: a100, Zones: []string{"1", "3"}, NoSpot: true})
+	arm.ListSKU(fakearm.SKU{Name: "Standard_NC24rs_v9", Forbidden: true})
+	arm.SetQuota(family, 100)
+	flags, err := arm.Flags(t.TempDir())
+	if err != nil {
+		t.Fatal(err)
+	}
+	quotas := func(args ...string) string {
+		t.Helper()
+		var out bytes.Buffer
+		command := newQuotaCommand()
+		command.SetOut(&out)
+		command.SetArgs(append(args, flags...))
+		if err := command.ExecuteContext(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		return out.String()
+	}
+	want := "QUOTA                       USED   LIMIT   VCPUS LEFT\n" +
+		"standardNCADSA100v4Family   0      100     100\n\n" +
+		"SIZE                       FAMILY                      VCPUS   ZONES   ON DEMAND       SPOT\n" +
+		"Standard_NC24ads_A100_v4   standardNCADSA100v4Family   24      1 3     4               SKUNotAvailable\n" +
+		"Standard_NC24rs_v9         standardNCADSA100v4Family   24      –       SKUNotAllowed   SKUNotAllowed\n"
+	if got := quotas(); got != want {
+		t.Errorf("got\n%swant\n%s", got, want)
+	}
+	text := quotas("-o", "json")
+	dir := t.TempDir()
+	files := map[string]string{
+		"bare.json": text,
+		"map.yaml":  "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: espalier-quota}\ndata:\n  quota.json: |\n    " + strings.ReplaceAll(text, "\n", "\n    ") + "\n",
+	}
+	for name, content := range files {
+		if err := os.WriteFile(filepath.Join(dir, name), []byte(content), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		s, err := readQuota(filepath.Join(dir, name))
+		if err != nil || len(s.Sizes) != 2 || s.Usages[0].Limit != 100 {
+			t.Errorf("%s: %+v, %v", name, s, err)
+		}
+	}
+	if err := os.WriteFile(filepath.Join(dir, "other.yaml"), []byte("kind: ConfigMap\ndata: {a: b}\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := readQuota(filepath.Join(dir, "other.yaml")); err == nil || !strings.Contains(err.Error(), "espalier pools quota -o json") {
+		t.Errorf("another ConfigMap: %v", err)
 	}
 }

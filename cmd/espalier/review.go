@@ -63,9 +63,13 @@ func addReview(mgr ctrl.Manager, o controllerOptions) error {
 	if program.Render.HelperImage == "" {
 		program.Render.HelperImage = defaultRender().HelperImage
 	}
+	quotas, err := configMapName(o.QuotaConfigMap)
+	if err != nil {
+		return err
+	}
 	reviews := review.New(review.Deps{
 		Client: mgr.GetClient(), Reader: mgr.GetAPIReader(), Events: mgr.GetEventRecorder("review"),
-		Connect: forge.Connect, Planner: planner, Program: program, Cluster: o.ClusterName, Clock: time.Now,
+		Connect: forge.Connect, Planner: planner, Program: program, Cluster: o.ClusterName, Quota: quotas, Clock: time.Now,
 	})
 	if err := reviews.SetupWithManager(mgr); err != nil {
 		return fmt.Errorf("setting up the review controller: %w", err)

@@ -135,6 +135,7 @@ func judgeHead(ctx context.Context, q review.Question, commits *git.Commits) (re
 		return review.Fail(fmt.Sprintf("neither revision holds the folder %q", q.Sync.Spec.Path)), nil
 	}
 	head.State.Verdicts = append(head.State.Verdicts, broken...)
+	head.Quota = q.Quota
 	return review.Conclude(plan.Compare(base, head), q.Limit), nil
 }
 

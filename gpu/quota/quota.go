@@ -119,7 +119,7 @@ func (s *Snapshot) Refuse(a Ask) *Refusal {
 	if s == nil {
 		return nil
 	}
-	if r := s.unfit(a); r != nil {
+	if r := s.Unfit(a); r != nil {
 		return r
 	}
 	for _, d := range s.Draws(a) {
@@ -138,8 +138,8 @@ func (s *Snapshot) Refuse(a Ask) *Refusal {
 	return nil
 }
 
-// unfit is what the list of sizes has against machines.
-func (s *Snapshot) unfit(a Ask) *Refusal {
+// Unfit is what the list of sizes has against machines; nil: nothing.
+func (s *Snapshot) Unfit(a Ask) *Refusal {
 	if len(s.Sizes) == 0 {
 		return nil // an empty list says that the list is wrong
 	}

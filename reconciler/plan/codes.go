@@ -18,20 +18,23 @@ const (
 	PruneHeld        = "PruneHeld"        // warning: deleting waits for a person
 	ClaimGrows       = "ClaimGrows"       // warning: not every storage class lets a claim grow
 	ProviderKept     = "ProviderKept"     // warning: nodes that are there stay with their provider
+	QuotaShort       = "QuotaShort"       // warning: the cloud allows fewer machines than are needed
 	RollStuck        = "RollStuck"        // warning: a rolling update needs GPUs that the pool does not have
 )
 
 // Codes of notes on what a plan does not know.
 const (
-	QuotaNotChecked   = "QuotaNotChecked"
-	ClusterNotAsked   = "ClusterNotAsked"     // Git is compared with Git
-	PricesAreList     = "PricesAreList"       // what a price leaves out
-	RunLengthUnknown  = "RunLengthUnknown"    // how long a tuning run takes
-	InputNotInGit     = desired.InputNotInGit // a Secret, claim or ConfigMap that Git does not hold
-	BaseBroken        = "BaseBroken"          // what base wants is known in part only
-	HeadBroken        = "HeadBroken"          // what head wants is known in part only
-	RepoSyncChanged   = "RepoSyncChanged"     // takes effect when somebody applies it
-	RepoSyncMissing   = "RepoSyncMissing"     // no path, substitutions or namespace
-	TooManyChanges    = "TooManyChanges"      // more than are rendered
-	CandidateNotKnown = "CandidateNotKnown"   // which of several instance types was obtained
+	QuotaNotChecked = "QuotaNotChecked"
+	// CapacityNotChecked: a quota is no machine.
+	CapacityNotChecked = "CapacityNotChecked"
+	ClusterNotAsked    = "ClusterNotAsked"     // Git is compared with Git
+	PricesAreList      = "PricesAreList"       // what a price leaves out
+	RunLengthUnknown   = "RunLengthUnknown"    // how long a tuning run takes
+	InputNotInGit      = desired.InputNotInGit // a Secret, claim or ConfigMap that Git does not hold
+	BaseBroken         = "BaseBroken"          // what base wants is known in part only
+	HeadBroken         = "HeadBroken"          // what head wants is known in part only
+	RepoSyncChanged    = "RepoSyncChanged"     // takes effect when somebody applies it
+	RepoSyncMissing    = "RepoSyncMissing"     // no path, substitutions or namespace
+	TooManyChanges     = "TooManyChanges"      // more than are rendered
+	CandidateNotKnown  = "CandidateNotKnown"   // which of several instance types was obtained
 )

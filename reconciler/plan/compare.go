@@ -49,6 +49,7 @@ func compare(base, head Side, most int, notes []Note) Plan {
 	c.fates = c.decideFates()
 	c.workspaces()
 	c.pools()
+	c.quotas()
 	c.inputs()
 	c.sameOutputs()
 	c.findings()
@@ -128,9 +129,6 @@ func (c *comparer) workspace(from, to *desired.Workspace) (Change, bool) {
 	}
 	return ch, true
 }
-
-// noQuota is what a plan without credentials knows of the cloud's limits.
-var noQuota = Quota{Message: "not checked: no credentials"}
 
 // fit shows the verdict on the candidate that is rendered.
 func (ch *Change) fit(w *desired.Workspace) {

@@ -101,11 +101,19 @@ func (c *comparer) limits() {
 		note(RunLengthUnknown, "How long tuning takes: Git does not say how many tokens the data has (%s).", joined(lengths))
 	}
 	if c.acts() {
-		note(QuotaNotChecked, "Quota and capacity of the cloud: no credentials.")
+		c.noteQuota(note)
 		note(PricesAreList, "Prices are list prices for %d hours a month%s; disks, traffic, reservations and discounts are not in them.", HoursPerMonth, c.where())
 		note(ClusterNotAsked, "What runs in the cluster: two revisions of Git are compared.")
 	}
 	c.plan.NotChecked = append(c.plan.NotChecked, c.notes...)
+}
+
+func (c *comparer) noteQuota(note func(code, format string, args ...any)) {
+	if c.head.Quota == nil {
+		note(QuotaNotChecked, "Quota and capacity of the cloud: no credentials.")
+		return
+	}
+	note(CapacityNotChecked, "Capacity of the cloud: a quota says what is allowed, not what is there; and what others use of it may have changed since it was read.")
 }
 
 // acts says whether anything that runs, or is paid for, changes.

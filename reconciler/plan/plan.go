@@ -10,6 +10,7 @@
 package plan
 
 import (
+	"github.com/espalier-dev/espalier/gpu/quota"
 	"github.com/espalier-dev/espalier/render/desired"
 	"github.com/espalier-dev/espalier/repo-layout/v1alpha1"
 )
@@ -31,6 +32,8 @@ type Side struct {
 	Sync *v1alpha1.RepoSync
 	// State is what the revision wants.
 	State desired.State
+	// Quota is what the cloud listed, of head alone; nil: nobody asked it.
+	Quota *quota.Snapshot
 }
 
 // Plan is the difference of two revisions.
@@ -177,12 +180,6 @@ type Amount struct {
 	Scales           bool    `json:"scales,omitempty"`
 	LeastUSDPerHour  float64 `json:"leastUSDPerHour,omitempty"`
 	LeastUSDPerMonth float64 `json:"leastUSDPerMonth,omitempty"`
-}
-
-// Quota of the cloud for the nodes of a change.
-type Quota struct {
-	Checked bool   `json:"checked"`
-	Message string `json:"message"`
 }
 
 // Effect is what happens to what runs.

@@ -9,6 +9,7 @@ import (
 
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
+	"github.com/espalier-dev/espalier/gpu/quota"
 	"github.com/espalier-dev/espalier/reconciler/plan"
 	"github.com/espalier-dev/espalier/render"
 	"github.com/espalier-dev/espalier/render/build"
@@ -105,6 +106,7 @@ type scenario struct {
 	base, head files
 	baseSync   *v1alpha1.RepoSync // nil: that of head
 	sync       *v1alpha1.RepoSync // nil: team()
+	quota      *quota.Snapshot    // nil: nobody asked the cloud
 }
 
 func (s scenario) plan(t testing.TB) plan.Plan {
@@ -120,7 +122,7 @@ func (s scenario) plan(t testing.TB) plan.Plan {
 	}
 	return plan.Compare(
 		plan.Side{Name: "main", Commit: strings.Repeat("a", 40), Sync: baseSync, State: state(t, judge, baseSync, s.base)},
-		plan.Side{Name: "change", Commit: strings.Repeat("b", 40), Sync: sync, State: state(t, judge, sync, s.head)},
+		plan.Side{Name: "change", Commit: strings.Repeat("b", 40), Sync: sync, State: state(t, judge, sync, s.head), Quota: s.quota},
 	)
 }
 
@@ -328,6 +330,14 @@ var scenarios = map[string]scenario{
 		reason: "The provider of a pool cannot be changed.",
 		base:   files{"pool.yaml": sharedPool},
 		head:   files{"pool.yaml": strings.Replace(sharedPool, "provider: aks", "provider: existing\n  nodeLabels: {gpu: a100}", 1)},
+	},
+	"Quota": {
+		reason: "With a snapshot of the cloud's quotas each change says what it draws, and all together what is too much.",
+		base:   twoServices,
+		head: twoServices.with(files{
+			"a/workspace.yaml": service("a", "replicas: 1", "replicas: 2"), "b/workspace.yaml": service("b", "replicas: 1", "replicas: 3"), "c.yaml": run("c"),
+		}),
+		quota: region(48),
 	},
 	"Suspended": {
 		reason: "Suspending stops the spending, and the service.",

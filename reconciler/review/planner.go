@@ -5,6 +5,7 @@ package review
 import (
 	"context"
 
+	"github.com/espalier-dev/espalier/gpu/quota"
 	"github.com/espalier-dev/espalier/reconciler/git"
 	"github.com/espalier-dev/espalier/render"
 	"github.com/espalier-dev/espalier/repo-layout/v1alpha1"
@@ -22,6 +23,9 @@ type Question struct {
 	HeadName string `json:"headName"`
 	// Program is how the plan is made.
 	Program Program `json:"program"`
+	// Quota is what the cloud listed, as the main controller published it; nil: it
+	// did not.
+	Quota *quota.Snapshot `json:"quota,omitempty"`
 	// Limit of the comment in bytes.
 	Limit int `json:"limit"`
 }

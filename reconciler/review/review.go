@@ -58,7 +58,10 @@ type Deps struct {
 	Program Program
 	// Cluster is the --cluster-name: comments are told apart by it.
 	Cluster string
-	Clock   func() time.Time
+	// Quota names the ConfigMap with the quotas of the cloud; empty: plans say that
+	// they are not checked.
+	Quota types.NamespacedName
+	Clock func() time.Time
 }
 
 // Reconciler reconciles RepoSyncs with the pull requests to their branch.

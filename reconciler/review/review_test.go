@@ -16,11 +16,13 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime"
+	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/client-go/tools/events"
 	ctrl "sigs.k8s.io/controller-runtime"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	kubefake "sigs.k8s.io/controller-runtime/pkg/client/fake"
 
+	"github.com/espalier-dev/espalier/gpu/quota"
 	"github.com/espalier-dev/espalier/reconciler/forge"
 	"github.com/espalier-dev/espalier/reconciler/git"
 	"github.com/espalier-dev/espalier/repo-layout/v1alpha1"
@@ -290,5 +292,38 @@ func TestRival(t *testing.T) {
 	}
 	if len(s.plans) != 0 || len(s.statuses) != 0 {
 		t.Errorf("planned %v, set %v", s.plans, s.statuses)
+	}
+}
+
+// TestQuota: what the main controller published goes into the question, and what
+// nobody published does not keep a pull request from its answer.
+func TestQuota(t *testing.T) {
+	for name, tc := range map[string]struct {
+		reason string
+		data   map[string]string
+		want   bool
+	}{
+		"Published": {"The planner gets it.", map[string]string{quota.Key: `{"location":"eastus","usageAt":"2026-11-26T08:00:00Z"}`}, true},
+		"Missing":   {"Without credentials for a cloud nobody publishes.", nil, false},
+		"Broken":    {"What cannot be read is left out.", map[string]string{quota.Key: "{"}, false},
+	} {
+		t.Run(name, func(t *testing.T) {
+			s := newStage(t)
+			at := types.NamespacedName{Namespace: "espalier-system", Name: "espalier-quota"}
+			if tc.data != nil {
+				if err := s.kube.Create(t.Context(), &corev1.ConfigMap{ObjectMeta: metav1.ObjectMeta{Namespace: at.Namespace, Name: at.Name}, Data: tc.data}); err != nil {
+					t.Fatal(err)
+				}
+			}
+			var got *quota.Snapshot
+			said := s.planned
+			s.planned = func(q Question) (Verdict, error) { got = q.Quota; return said(q) }
+			r := s.controller()
+			r.Quota = at
+			s.mustPass(r)
+			if (got != nil) != tc.want || len(s.plans) != 1 {
+				t.Errorf("%s\nasked with %+v, %d plans", tc.reason, got, len(s.plans))
+			}
+		})
 	}
 }

@@ -194,8 +194,13 @@ func TestReview(t *testing.T) {
 		{"list", "secrets", false},
 		{"get", "workspaces.espalier.dev", false},
 		{"create", "pods", false},
+		{"get", "configmaps", false},
+		{"get", "configmaps/espalier-quota --namespace=" + namespace, true},
+		{"update", "configmaps/espalier-quota --namespace=" + namespace, false},
+		{"get", "configmaps/espalier-settings --namespace=" + namespace, false},
 	} {
-		out, _ := c.Kubectl(t.Context(), "auth", "can-i", tc.verb, tc.resource, "--namespace", "default", "--as", "system:serviceaccount:espalier-system:espalier-review")
+		args := append([]string{"auth", "can-i", "--namespace", "default", tc.verb}, strings.Fields(tc.resource)...)
+		out, _ := c.Kubectl(t.Context(), append(args, "--as", "system:serviceaccount:espalier-system:espalier-review")...)
 		if got := strings.HasPrefix(strings.TrimSpace(string(out)), "yes"); got != tc.want {
 			t.Errorf("may %s %s: %v, want %v (%s)", tc.verb, tc.resource, got, tc.want, out)
 		}
