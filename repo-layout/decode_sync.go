@@ -122,6 +122,9 @@ func syncProblems(s *v1alpha1.RepoSync) []finding.Problem {
 	if p := s.Spec.DeletionPolicy; p != v1alpha1.Delete && p != v1alpha1.Orphan {
 		v.refuse(finding.NotOneOf, "spec.deletionPolicy", "want %s or %s", v1alpha1.Delete, v1alpha1.Orphan)
 	}
+	if name := s.Spec.ServiceAccountName; name != "" {
+		v.reference("spec.serviceAccountName", "ServiceAccount", name)
+	}
 	v.substitutions("spec.substitutions", s.Spec.Substitutions)
 	v.defaults("spec.defaults", s.Spec.Defaults)
 	if h := s.Spec.Hook; h != nil {

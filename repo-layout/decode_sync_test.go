@@ -53,6 +53,11 @@ func TestDecodeSync(t *testing.T) {
 			text:   strings.Replace(following, "git.example.com", "bot:hunter2@git.example.com", 1),
 			want:   []string{"5: error: spec.source.git.url: no credentials in the address: put them into a Secret and name it in secretRef (URLCredentials)"},
 		},
+		"AccountElsewhere": {
+			reason: "An account is one of the RepoSync's namespace.",
+			text:   following + "  serviceAccountName: flux-system:admin\n",
+			want:   []string{"6: error: spec.serviceAccountName: no ServiceAccount can have this name: want lower-case letters, digits, '-' and '.' (ReferenceInvalid)"},
+		},
 		"UnknownField": {
 			reason: "As strict as every other kind.",
 			text:   following + "  prunes: true\n",

@@ -67,6 +67,8 @@ const (
 	ReasonTooMuchToPrune            = "TooMuchToPrune"
 	ReasonNothingBuilt              = "NothingBuilt"
 	ReasonTargetNamespaceNotAllowed = "TargetNamespaceNotAllowed"
+	ReasonAccessDenied              = "AccessDenied"
+	ReasonServiceAccountNotFound    = "ServiceAccountNotFound"
 	ReasonReportConflict            = "ReportConflict"
 	ReasonReportFailed              = "ReportFailed"
 	ReasonClusterNameMissing        = "ClusterNameMissing"

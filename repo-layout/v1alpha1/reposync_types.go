@@ -81,6 +81,12 @@ type RepoSyncSpec struct {
 	DeletionPolicy DeletionPolicy `json:"deletionPolicy,omitempty"`
 	// Suspend stops syncing. What runs, runs on.
 	Suspend bool `json:"suspend,omitempty"`
+	// ServiceAccountName is the ServiceAccount of the RepoSync's namespace with whose
+	// rights everything is applied and pruned, the children of its Workspaces too.
+	// Empty: the controller's --default-service-account, else the controller itself.
+	// +kubebuilder:validation:MaxLength=253
+	// +kubebuilder:validation:Pattern=`^[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*$`
+	ServiceAccountName string `json:"serviceAccountName,omitempty"`
 	// TargetNamespace is where Workspaces without a namespace go, and the only
 	// namespace they may name. Empty: the namespace of the RepoSync.
 	TargetNamespace string `json:"targetNamespace,omitempty"`
