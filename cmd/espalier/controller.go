@@ -23,6 +23,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/metrics/server"
 
 	"github.com/espalier-dev/espalier/cmd/espalier/data"
+	"github.com/espalier-dev/espalier/reconciler/account"
 	"github.com/espalier-dev/espalier/reconciler/hook"
 	"github.com/espalier-dev/espalier/reconciler/nodepool"
 	"github.com/espalier-dev/espalier/reconciler/registry"
@@ -127,10 +128,13 @@ func addControllers(ctx context.Context, mgr ctrl.Manager, o controllerOptions) 
 	if err != nil {
 		return err
 	}
+	accounts := account.New(account.Options{
+		Config: mgr.GetConfig(), Client: mgr.GetClient(), Reader: mgr.GetAPIReader(), Default: o.DefaultAccount,
+	})
 	syncs := reposync.New(reposync.Deps{
 		Client: mgr.GetClient(), Reader: mgr.GetAPIReader(), Events: mgr.GetEventRecorder("reposync"),
 		Source: source.NewStore(source.Options{}), Builds: build.NewCache(build.CacheLimits{}), Cluster: o.ClusterName, TargetNamespaces: o.TargetNamespaces,
-		Installation: installation, Clock: time.Now,
+		Accounts: accounts, Installation: installation, Clock: time.Now,
 	})
 	if err := syncs.SetupWithManager(ctx, mgr); err != nil {
 		return fmt.Errorf("setting up the RepoSync controller: %w", err)
@@ -140,7 +144,7 @@ func addControllers(ctx context.Context, mgr ctrl.Manager, o controllerOptions) 
 	}
 	deps := workspace.Deps{
 		Client: mgr.GetClient(), Reader: mgr.GetAPIReader(), Events: mgr.GetEventRecorder("workspace"),
-		Render: o.render(), Region: o.Region, StartLimit: o.StartLimit, Clock: time.Now,
+		Render: o.render(), Region: o.Region, StartLimit: o.StartLimit, Accounts: accounts, Clock: time.Now,
 	}
 	if o.AskRegistries {
 		deps.Registry = registry.Client{Transport: data.Transport()}

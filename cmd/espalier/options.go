@@ -33,6 +33,7 @@ type controllerOptions struct {
 	KubeAPIBurst                      int
 
 	TargetNamespaces []string
+	DefaultAccount   string
 
 	HelperImage      string
 	StorageClass     string
@@ -63,6 +64,7 @@ func (o *controllerOptions) BindFlags(fs *pflag.FlagSet) {
 	fs.IntVar(&o.KubeAPIBurst, "kube-api-burst", 100, "Burst of requests to the API server")
 
 	fs.StringSliceVar(&o.TargetNamespaces, "allow-target-namespace", nil, "Namespace that RepoSyncs of other namespaces may write to by spec.targetNamespace; repeatable")
+	fs.StringVar(&o.DefaultAccount, "default-service-account", "", "ServiceAccount of the same namespace that RepoSyncs without spec.serviceAccountName act as, and Workspaces that no RepoSync applied; empty: the controller itself")
 
 	fs.StringVar(&o.HelperImage, "helper-image", "", "Image of Espalier itself, by digest, for data and adapter helpers in tuning pods")
 	fs.StringVar(&o.StorageClass, "storage-class", "", "StorageClass of the claims for checkpoints; empty: the cluster's default")

@@ -6,35 +6,50 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
+	"github.com/espalier-dev/espalier/reconciler/account"
 	"github.com/espalier-dev/espalier/reconciler/apply"
+	"github.com/espalier-dev/espalier/reconciler/fault"
 	"github.com/espalier-dev/espalier/reconciler/inventory"
 	repolayout "github.com/espalier-dev/espalier/repo-layout"
 	"github.com/espalier-dev/espalier/repo-layout/finding"
 	"github.com/espalier-dev/espalier/repo-layout/v1alpha1"
 )
 
-// apply applies the inputs, then node pools, then Workspaces. One object that
-// the API server refuses, or that fails for now, holds up no other.
+// apply applies the inputs, then node pools, then Workspaces.
 func (r *Reconciler) apply(ctx context.Context, p *pass) error {
+	err := r.applyAll(ctx, p)
+	p.sync.Status.Inventory = inventory.Union(entriesOf(p.kept.built.wanted), p.sync.Status.Inventory)
+	return err
+}
+
+// applyAll applies one by one. An object that the API server refuses, or that
+// fails for now, holds up no other; an account without a right holds up all.
+func (r *Reconciler) applyAll(ctx context.Context, p *pass) error {
 	var failed []error
-	for _, ours := range []bool{false, true} {
-		for _, w := range p.kept.built.wanted {
-			if (w.object.GroupVersionKind().Group == v1alpha1.Group) != ours {
-				continue
-			}
-			if err := r.applyOne(ctx, p, w); err != nil {
-				failed = append(failed, err)
-			}
+	for _, w := range inOrder(p.kept.built.wanted) {
+		err := r.applyOne(ctx, p, w)
+		if fault.IsTerminal(err) {
+			return err
+		}
+		if err != nil {
+			failed = append(failed, err)
 		}
 	}
-	p.sync.Status.Inventory = inventory.Union(entriesOf(p.kept.built.wanted), p.sync.Status.Inventory)
 	return errors.Join(failed...)
+}
+
+// inOrder has the inputs before what names them.
+func inOrder(all []wanted) []wanted {
+	ours := func(w wanted) bool { return w.object.GroupVersionKind().Group == v1alpha1.Group }
+	inputs := slices.DeleteFunc(slices.Clone(all), ours)
+	return append(inputs, slices.DeleteFunc(slices.Clone(all), func(w wanted) bool { return !ours(w) })...)
 }
 
 func (r *Reconciler) applyOne(ctx context.Context, p *pass, w wanted) error {
@@ -54,10 +69,13 @@ func (r *Reconciler) applyOne(ctx context.Context, p *pass, w wanted) error {
 		keepAnnotation(desired, live, repolayout.AnnotationRevision)
 		keepAnnotation(desired, live, repolayout.AnnotationSource)
 	}
-	applied, err := apply.Object(ctx, r.Client, desired, live)
+	applied, err := apply.Object(ctx, account.Writer(ctx, r.Client), desired, live)
 	if conflict, ok := apply.AsConflict(err); ok {
 		p.conflicts = append(p.conflicts, conflict.Error())
 		return nil
+	}
+	if denied := account.Explain(ctx, err); fault.IsTerminal(denied) {
+		return denied
 	}
 	if apierrors.IsInvalid(err) || apierrors.IsBadRequest(err) || apierrors.IsForbidden(err) {
 		p.refusals = append(p.refusals, fmt.Sprintf("%s:%d: %v", w.file, w.line, err))

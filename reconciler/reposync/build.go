@@ -35,10 +35,11 @@ type built struct {
 
 // wanted is an object that the commit wants in the cluster.
 type wanted struct {
-	object *unstructured.Unstructured
-	entry  v1alpha1.InventoryEntry
-	file   string
-	line   int
+	object    *unstructured.Unstructured
+	entry     v1alpha1.InventoryEntry
+	workspace *v1alpha1.Workspace // nil: it is none
+	file      string
+	line      int
 }
 
 // build builds the commit unit by unit and decodes every document. What fails,
@@ -123,7 +124,7 @@ func prepare(s *v1alpha1.RepoSync, d desired.Document) wanted {
 		repolayout.AnnotationDigest: digestOf(o),
 		repolayout.AnnotationSource: finding.Location(file, line),
 	})
-	return wanted{object: o, entry: inventory.Entry(o, d.Unit), file: file, line: line}
+	return wanted{object: o, entry: inventory.Entry(o, d.Unit), workspace: d.Workspace, file: file, line: line}
 }
 
 // toUnstructured converts one of our kinds; it cannot fail on a decoded one.

@@ -29,6 +29,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/reconcile"
 	crsource "sigs.k8s.io/controller-runtime/pkg/source"
 
+	"github.com/espalier-dev/espalier/reconciler/account"
 	"github.com/espalier-dev/espalier/reconciler/source"
 	"github.com/espalier-dev/espalier/render/build"
 	"github.com/espalier-dev/espalier/repo-layout/v1alpha1"
@@ -55,10 +56,12 @@ type Deps struct {
 	// Installation tells this cluster from another of the same name.
 	Installation string
 	// TargetNamespaces are the --allow-target-namespace values: where RepoSyncs of
-	// other namespaces may write, beside their own. A RepoSync acts with the
+	// other namespaces may write, beside their own. A RepoSync may act with the
 	// controller's rights, so nobody else may choose them.
 	TargetNamespaces []string
-	Clock            func() time.Time
+	// Accounts are as whom RepoSyncs write; nil: as the controller, all of them.
+	Accounts *account.Clients
+	Clock    func() time.Time
 }
 
 // Reconciler reconciles RepoSyncs.
@@ -78,6 +81,7 @@ type kept struct {
 	built      built
 	assembled  assembled
 	applied    map[string]int64 // inventory ID → generation as of our last apply
+	allowed    permission       // that was found in order, and is not asked for again
 	reported   string           // digest of the files last written
 	pace       pace             // of the commits that are made of them
 }
@@ -140,12 +144,12 @@ func (r *Reconciler) Reconcile(ctx context.Context, req ctrl.Request) (ctrl.Resu
 		return ctrl.Result{}, err
 	}
 	before := obj.DeepCopy()
-	p := &pass{sync: obj, kept: r.recall(obj)}
+	p := &pass{sync: obj, before: before, kept: r.recall(obj), as: r.Accounts.Sync(obj)}
 	if obj.Spec.Suspend {
 		p.suspend()
 		return ctrl.Result{}, r.patchStatus(ctx, before, obj)
 	}
-	stepErr := r.run(ctx, p)
+	stepErr := r.runAs(ctx, p)
 	reportErr := r.observeAndReport(ctx, p)
 	p.conclude(stepErr, reportErr)
 	if err := r.patchStatus(ctx, before, obj); err != nil {
@@ -153,6 +157,16 @@ func (r *Reconciler) Reconcile(ctx context.Context, req ctrl.Request) (ctrl.Resu
 	}
 	r.announce(before, obj, p)
 	return p.result(stepErr, reportErr, r.Clock())
+}
+
+// runAs runs the steps with the writes of whom the RepoSync acts as.
+func (r *Reconciler) runAs(ctx context.Context, p *pass) error {
+	acting, err := r.Accounts.As(ctx, p.as)
+	if err != nil {
+		p.failed = v1alpha1.ConditionApplied
+		return err
+	}
+	return r.run(acting, p)
 }
 
 // run goes through the steps and stops at the first that errs.
@@ -164,6 +178,7 @@ func (r *Reconciler) run(ctx context.Context, p *pass) error {
 	}{
 		{"source", v1alpha1.ConditionSourceReady, r.source}, // read the commit
 		{"build", v1alpha1.ConditionBuilt, r.build},         // unit by unit; what fails, fails alone
+		{"access", v1alpha1.ConditionApplied, r.access},     // all rights are there, or nothing is written
 		{"apply", v1alpha1.ConditionApplied, r.apply},       // inputs, then Workspaces
 		{"prune", v1alpha1.ConditionApplied, r.prune},       // behind a guard
 	} {

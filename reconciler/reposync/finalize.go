@@ -16,6 +16,7 @@ import (
 
 	"github.com/espalier-dev/espalier/reconciler/apply"
 	"github.com/espalier-dev/espalier/reconciler/condition"
+	"github.com/espalier-dev/espalier/reconciler/fault"
 	"github.com/espalier-dev/espalier/reconciler/inventory"
 	repolayout "github.com/espalier-dev/espalier/repo-layout"
 	"github.com/espalier-dev/espalier/repo-layout/v1alpha1"
@@ -49,9 +50,18 @@ func (r *Reconciler) finalize(ctx context.Context, obj *v1alpha1.RepoSync) (ctrl
 		return ctrl.Result{}, nil
 	}
 	if obj.Spec.DeletionPolicy != v1alpha1.Orphan {
-		if gone, err := r.takeDown(ctx, obj); err != nil {
+		acting, err := r.Accounts.As(ctx, r.Accounts.Sync(obj))
+		if err != nil {
 			return ctrl.Result{}, err
-		} else if !gone {
+		}
+		gone, err := r.takeDown(acting, obj)
+		if fault.IsTerminal(err) {
+			return ctrl.Result{RequeueAfter: goneAgain}, r.sayDenied(ctx, obj, err)
+		}
+		if err != nil {
+			return ctrl.Result{}, err
+		}
+		if !gone {
 			return ctrl.Result{RequeueAfter: goneAgain}, nil
 		}
 	}
@@ -97,11 +107,23 @@ func (r *Reconciler) deleteThose(ctx context.Context, obj *v1alpha1.RepoSync, en
 		if inventory.IsOurs(e) != ours {
 			continue
 		}
-		if _, err := r.deleteEntry(ctx, obj, e); err != nil {
+		_, err := r.deleteEntry(ctx, obj, e)
+		if fault.IsTerminal(err) {
+			return err
+		}
+		if err != nil {
 			failed = append(failed, err)
 		}
 	}
 	return errors.Join(failed...)
+}
+
+// sayDenied says that the account may not delete what it once applied.
+func (r *Reconciler) sayDenied(ctx context.Context, obj *v1alpha1.RepoSync, err error) error {
+	before := obj.DeepCopy()
+	message := fmt.Sprintf("%s. Or set spec.deletionPolicy: %s, which leaves what was applied", err, v1alpha1.Orphan)
+	condition.Stalled(obj, fault.Reason(err, v1alpha1.ReasonAccessDenied), message)
+	return r.patchStatus(ctx, before, obj)
 }
 
 func (r *Reconciler) sayDeleting(ctx context.Context, obj *v1alpha1.RepoSync, going []client.Object) error {

@@ -14,6 +14,7 @@ import (
 	"k8s.io/client-go/tools/events"
 	ctrl "sigs.k8s.io/controller-runtime"
 
+	"github.com/espalier-dev/espalier/reconciler/account"
 	"github.com/espalier-dev/espalier/reconciler/condition"
 	"github.com/espalier-dev/espalier/reconciler/fault"
 	repolayout "github.com/espalier-dev/espalier/repo-layout"
@@ -26,8 +27,10 @@ const maxFindings = 50
 
 // pass is what one reconcile of a RepoSync has learnt so far.
 type pass struct {
-	sync *v1alpha1.RepoSync
-	kept *kept
+	sync   *v1alpha1.RepoSync
+	before *v1alpha1.RepoSync // as it was read
+	kept   *kept
+	as     account.Account // who writes what is applied and pruned
 
 	looked    bool   // the source was asked in this pass
 	failed    string // the condition of the step that erred

@@ -11,8 +11,10 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
+	"github.com/espalier-dev/espalier/reconciler/account"
 	"github.com/espalier-dev/espalier/reconciler/apply"
 	"github.com/espalier-dev/espalier/reconciler/condition"
+	"github.com/espalier-dev/espalier/reconciler/fault"
 	"github.com/espalier-dev/espalier/reconciler/inventory"
 	repolayout "github.com/espalier-dev/espalier/repo-layout"
 	"github.com/espalier-dev/espalier/repo-layout/v1alpha1"
@@ -22,7 +24,7 @@ import (
 // object that cannot be deleted holds up no other.
 func (r *Reconciler) prune(ctx context.Context, p *pass) error {
 	s := p.sync
-	wantedNow := entriesOf(p.kept.built.wanted)
+	wantedNow, known := entriesOf(p.kept.built.wanted), p.sync.Status.Inventory
 	applied, err := r.inventory(ctx, s, wantedNow)
 	if err != nil {
 		return err
@@ -37,10 +39,13 @@ func (r *Reconciler) prune(ctx context.Context, p *pass) error {
 	})
 	if err := r.deleteAll(ctx, p, decision.Delete); err != nil {
 		// Whole as it was: an approval names all that it is for.
-		s.Status.Inventory = inventory.Union(wantedNow, applied)
+		s.Status.Inventory = inventory.Union(wantedNow, known)
 		return err
 	}
-	s.Status.Inventory = inventory.Union(wantedNow, decision.Keep)
+	// What labels alone say to be ours is pruned, and never inventoried: the
+	// inventory says as whom a Workspace's children are written.
+	strays := inventory.Stale(decision.Keep, known)
+	s.Status.Inventory = inventory.Union(wantedNow, inventory.Stale(decision.Keep, strays))
 	p.held = decision.HeldMessage
 	if p.held == "" {
 		condition.Remove(s, v1alpha1.ConditionPruneHeld)
@@ -65,6 +70,9 @@ func (r *Reconciler) deleteAll(ctx context.Context, p *pass, entries []v1alpha1.
 	var failed []error
 	for _, e := range entries {
 		deleted, err := r.deleteEntry(ctx, p.sync, e)
+		if fault.IsTerminal(err) {
+			return err
+		}
 		if err != nil {
 			failed = append(failed, err)
 			continue
@@ -115,9 +123,9 @@ func (r *Reconciler) deletable(ctx context.Context, s *v1alpha1.RepoSync, e v1al
 // deleteExact deletes the very object that was looked at, not one that took its
 // name meanwhile.
 func (r *Reconciler) deleteExact(ctx context.Context, live *metav1.PartialObjectMetadata) error {
-	err := r.Client.Delete(ctx, live, client.Preconditions{UID: &live.UID}, client.PropagationPolicy(metav1.DeletePropagationBackground))
+	err := account.Writer(ctx, r.Client).Delete(ctx, live, client.Preconditions{UID: &live.UID}, client.PropagationPolicy(metav1.DeletePropagationBackground))
 	if err != nil && !apierrors.IsNotFound(err) {
-		return fmt.Errorf("deleting %s: %w", apply.Describe(live), err)
+		return account.Explain(ctx, fmt.Errorf("deleting %s: %w", apply.Describe(live), err))
 	}
 	return nil
 }

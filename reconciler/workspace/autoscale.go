@@ -136,7 +136,7 @@ func (r *Reconciler) removeAutoscaler(ctx context.Context, ws *v1alpha1.Workspac
 	case !o.DeletionTimestamp.IsZero():
 		return true, nil
 	}
-	if err := r.Client.Delete(ctx, o, client.Preconditions{UID: &o.UID}); client.IgnoreNotFound(err) != nil {
+	if err := r.remove(ctx, o, client.Preconditions{UID: &o.UID}); client.IgnoreNotFound(err) != nil {
 		return false, fmt.Errorf("deleting %s %s/%s: %w", kind.Kind, ws.Namespace, ws.Name, err)
 	}
 	return true, nil

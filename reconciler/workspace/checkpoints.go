@@ -142,7 +142,7 @@ func (r *Reconciler) dropCheckpoints(ctx context.Context, p *pass) error {
 	if p.claim == nil || p.ws.Spec.Tuning.Kept().Retain != v1alpha1.RetainUntilPublished || !condition.Is(p.ws, v1alpha1.ConditionTuningSucceeded) {
 		return nil
 	}
-	err := r.Client.Delete(ctx, p.claim, client.Preconditions{UID: &p.claim.UID})
+	err := r.remove(ctx, p.claim, client.Preconditions{UID: &p.claim.UID})
 	if err != nil && !apierrors.IsNotFound(err) {
 		return fmt.Errorf("deleting claim %s/%s: %w", p.claim.Namespace, p.claim.Name, err)
 	}

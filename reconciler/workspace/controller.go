@@ -32,6 +32,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/predicate"
 	"sigs.k8s.io/controller-runtime/pkg/reconcile"
 
+	"github.com/espalier-dev/espalier/reconciler/account"
 	"github.com/espalier-dev/espalier/reconciler/fault"
 	"github.com/espalier-dev/espalier/render"
 	"github.com/espalier-dev/espalier/repo-layout/v1alpha1"
@@ -56,6 +57,8 @@ type Deps struct {
 	// StartLimit is how long nodes bought for a Workspace may wait for work that
 	// does not start before they are given back; 0: for ever.
 	StartLimit time.Duration
+	// Accounts are as whom the children are written; nil: as the controller.
+	Accounts *account.Clients
 	// Registry is asked whether an adapter is published already; nil: nobody is.
 	Registry Registry
 	Clock    func() time.Time
@@ -91,6 +94,7 @@ func (r *Reconciler) SetupWithManager(ctx context.Context, mgr ctrl.Manager) err
 		Owns(&appsv1.StatefulSet{}).
 		Owns(&batchv1.Job{}).
 		Watches(&v1alpha1.GPUNodePool{}, handler.EnqueueRequestsFromMapFunc(r.sharing)).
+		Watches(&v1alpha1.RepoSync{}, handler.EnqueueRequestsFromMapFunc(r.actedFor), builder.WithPredicates(accountChanged)).
 		WatchesMetadata(&corev1.ConfigMap{}, handler.EnqueueRequestsFromMapFunc(r.using(indexConfigMap))).
 		WatchesMetadata(&corev1.Secret{}, handler.EnqueueRequestsFromMapFunc(r.using(indexSecret))).
 		WithOptions(controller.Options{
@@ -125,6 +129,10 @@ func (r *Reconciler) Reconcile(ctx context.Context, req ctrl.Request) (ctrl.Resu
 	if err := r.Client.Get(ctx, req.NamespacedName, ws); err != nil {
 		return ctrl.Result{}, client.IgnoreNotFound(err)
 	}
+	ctx, as, err := r.act(ctx, ws)
+	if err != nil {
+		return ctrl.Result{}, err
+	}
 	if !ws.DeletionTimestamp.IsZero() {
 		before := ws.DeepCopy()
 		err := r.finalize(ctx, ws)
@@ -134,8 +142,9 @@ func (r *Reconciler) Reconcile(ctx context.Context, req ctrl.Request) (ctrl.Resu
 		return ctrl.Result{}, err
 	}
 	before := ws.DeepCopy()
-	p := &pass{ws: ws, kept: map[string]bool{}}
-	err := r.run(ctx, p)
+	p := &pass{ws: ws, as: as, kept: map[string]bool{}}
+	err = r.run(ctx, p)
+	p.denied(err)
 	if err != nil && p.out.Workload == nil {
 		// Whatever stopped the pass: what is done or suspended costs nothing on.
 		err = errors.Join(err, r.windDown(ctx, p))
@@ -156,6 +165,7 @@ func (r *Reconciler) run(ctx context.Context, p *pass) error {
 		r.inputs,    // read the ConfigMaps, see that the Secrets are there
 		r.size,      // refuse what cannot fit, cannot be had or is over budget
 		r.render,    // Kustomize into objects; no cluster access
+		r.access,    // all rights are there, or nothing is written or bought
 		r.keep,      // pods that run for the same inputs stay as they are
 		r.resume,    // leave alone what did not start, until something changes
 		r.published, // run nothing whose adapter the registry holds

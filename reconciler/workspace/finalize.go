@@ -105,7 +105,7 @@ func (r *Reconciler) removeClaims(ctx context.Context, p *pass) (string, error) 
 		return "", nil
 	}
 	for i := range claims.Items {
-		if err := r.Client.Delete(ctx, &claims.Items[i]); err != nil && !apierrors.IsNotFound(err) {
+		if err := r.remove(ctx, &claims.Items[i]); err != nil && !apierrors.IsNotFound(err) {
 			return "", fmt.Errorf("deleting claim %s/%s: %w", claims.Items[i].Namespace, claims.Items[i].Name, err)
 		}
 	}

@@ -16,6 +16,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/controller-runtime/pkg/controller/controllerutil"
 
+	"github.com/espalier-dev/espalier/reconciler/account"
 	repolayout "github.com/espalier-dev/espalier/repo-layout"
 )
 
@@ -63,8 +64,8 @@ func (r *Reconciler) record(ctx context.Context, p *pass, workload *unstructured
 	if err != nil {
 		return err
 	}
-	if err := r.Client.Create(ctx, revision); err != nil && !apierrors.IsAlreadyExists(err) {
-		return fmt.Errorf("keeping what %s was rendered to: %w", workload.GetName(), err)
+	if err := account.Writer(ctx, r.Client).Create(ctx, revision); err != nil && !apierrors.IsAlreadyExists(err) {
+		return account.Explain(ctx, fmt.Errorf("keeping what %s was rendered to: %w", workload.GetName(), err))
 	}
 	return r.forget(ctx, p)
 }
@@ -108,7 +109,7 @@ func (r *Reconciler) forget(ctx context.Context, p *pass) error {
 		if current[old.Name] || !metav1.IsControlledBy(old, p.ws) {
 			continue
 		}
-		if err := r.Client.Delete(ctx, old); client.IgnoreNotFound(err) != nil {
+		if err := r.remove(ctx, old); client.IgnoreNotFound(err) != nil {
 			return fmt.Errorf("deleting ControllerRevision %s/%s: %w", old.Namespace, old.Name, err)
 		}
 	}

@@ -11,6 +11,7 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/api/equality"
 
+	"github.com/espalier-dev/espalier/reconciler/account"
 	"github.com/espalier-dev/espalier/reconciler/condition"
 	"github.com/espalier-dev/espalier/reconciler/fault"
 	"github.com/espalier-dev/espalier/render"
@@ -23,6 +24,7 @@ import (
 // it from top to bottom.
 type pass struct {
 	ws *v1alpha1.Workspace
+	as account.Account // who writes the children
 
 	pool       *v1alpha1.GPUNodePool // that the pods run on; nil: there is none
 	left       *v1alpha1.GPUNodePool // the Workspace's own, which it has left for a shared one

@@ -13,6 +13,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/controller-runtime/pkg/controller/controllerutil"
 
+	"github.com/espalier-dev/espalier/reconciler/account"
 	"github.com/espalier-dev/espalier/reconciler/apply"
 	"github.com/espalier-dev/espalier/reconciler/condition"
 	"github.com/espalier-dev/espalier/reconciler/fault"
@@ -94,6 +95,8 @@ func (p *pass) mayApply() error {
 	return nil
 }
 
+// deletePool gives nodes back. It is the controller's own deed, whoever asked for
+// them: that somebody lacks a right must not cost money.
 func (r *Reconciler) deletePool(ctx context.Context, pool *v1alpha1.GPUNodePool) error {
 	err := r.Client.Delete(ctx, pool, client.Preconditions{UID: &pool.UID})
 	if err != nil && !apierrors.IsNotFound(err) {
@@ -129,12 +132,12 @@ func (r *Reconciler) applyChildBy(ctx context.Context, ws *v1alpha1.Workspace, c
 		return nil, fault.Stopf(v1alpha1.ReasonNameTaken,
 			"%s exists and is not this Workspace's: rename it, or the Workspace", apply.Describe(child))
 	}
-	applied, err := write(ctx, r.Client, child, live)
+	applied, err := write(ctx, account.Writer(ctx, r.Client), child, live)
 	if conflict, ok := apply.AsConflict(err); ok {
 		return nil, fault.Stop(v1alpha1.ReasonFieldConflict, conflict)
 	}
 	if apierrors.IsInvalid(err) {
 		return nil, fault.Stop(v1alpha1.ReasonApplyFailed, err)
 	}
-	return applied, err
+	return applied, account.Explain(ctx, err)
 }

@@ -133,7 +133,7 @@ func (r *Reconciler) deleteMembers(ctx context.Context, p *pass) error {
 		if !metav1.IsControlledBy(o, p.ws) {
 			continue
 		}
-		if err := r.Client.Delete(ctx, o); client.IgnoreNotFound(err) != nil {
+		if err := r.remove(ctx, o); client.IgnoreNotFound(err) != nil {
 			return fmt.Errorf("deleting %T %s: %w", o, key, err)
 		}
 	}
@@ -160,7 +160,7 @@ func (r *Reconciler) deleteWorkload(ctx context.Context, o client.Object) error 
 	if !o.GetDeletionTimestamp().IsZero() {
 		return nil
 	}
-	err := r.Client.Delete(ctx, o, client.PropagationPolicy(metav1.DeletePropagationForeground))
+	err := r.remove(ctx, o, client.PropagationPolicy(metav1.DeletePropagationForeground))
 	if client.IgnoreNotFound(err) != nil {
 		return fmt.Errorf("deleting %T %s/%s: %w", o, o.GetNamespace(), o.GetName(), err)
 	}

@@ -1,0 +1,80 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package reposync
+
+import (
+	"context"
+	"fmt"
+
+	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	"github.com/espalier-dev/espalier/reconciler/account"
+	"github.com/espalier-dev/espalier/reconciler/inventory"
+)
+
+// permission is what was found to be allowed: a revision, for one generation of
+// the RepoSync, to one account.
+type permission struct {
+	revision   string
+	generation int64
+	account    account.Account
+}
+
+// access sees, before the first write of a revision, that the account has every
+// right that all of it needs, down to the children of its Workspaces: nothing is
+// half applied.
+func (r *Reconciler) access(ctx context.Context, p *pass) error {
+	now := permission{p.kept.built.revision, p.sync.Generation, p.as}
+	if p.as.Own() || p.kept.allowed == now {
+		return nil
+	}
+	undone := fmt.Sprintf("nothing of %s was applied, and what runs stays as it is", p.kept.built.revision)
+	if err := r.Accounts.Check(ctx, p.as, p.needs(), undone); err != nil {
+		return err
+	}
+	if err := r.foretell(ctx, p); err != nil {
+		return err
+	}
+	p.kept.allowed = now
+	return nil
+}
+
+// needs are the rights to apply what a revision holds and to prune what it drops.
+func (p *pass) needs() []account.Need {
+	var needs []account.Need
+	for _, w := range p.kept.built.wanted {
+		needs = append(needs, account.ToApply(w.object.GroupVersionKind(), w.object.GetNamespace())...)
+		if w.workspace != nil {
+			needs = append(needs, account.Children(w.workspace)...)
+		}
+		needs = account.Sorted(needs) // few, however many objects there are
+	}
+	if !prunes(p.sync) {
+		return needs
+	}
+	for _, e := range inventory.Stale(p.sync.Status.Inventory, entriesOf(p.kept.built.wanted)) {
+		if stub, err := inventory.Stub(e); err == nil {
+			needs = append(needs, account.To(account.Delete, stub.GroupVersionKind(), stub.GetNamespace()))
+		}
+	}
+	return account.Sorted(needs)
+}
+
+// foretell writes what is about to be applied into the inventory: a Workspace
+// that is there before it stands in the inventory could not be told from one that
+// somebody labelled by hand.
+func (r *Reconciler) foretell(ctx context.Context, p *pass) error {
+	wantedNow := entriesOf(p.kept.built.wanted)
+	if len(inventory.Stale(wantedNow, p.before.Status.Inventory)) == 0 {
+		return nil
+	}
+	after := p.before.DeepCopy()
+	after.Status.Inventory = inventory.Union(wantedNow, after.Status.Inventory)
+	patch := client.MergeFromWithOptions(p.before, client.MergeFromWithOptimisticLock{})
+	if err := r.Client.Status().Patch(ctx, after, patch); err != nil {
+		return fmt.Errorf("writing the inventory of RepoSync %s/%s ahead: %w", after.Namespace, after.Name, err)
+	}
+	p.before.ResourceVersion, p.before.Status.Inventory = after.ResourceVersion, after.Status.Inventory
+	p.sync.ResourceVersion, p.sync.Status.Inventory = after.ResourceVersion, after.Status.Inventory
+	return nil
+}
