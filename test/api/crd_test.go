@@ -82,6 +82,15 @@ var cases = map[string]struct {
 		base:   sync, set: `spec: {interval: 500ms}`,
 		want: "interval: at least 1s",
 	},
+	"ActsAs": {
+		reason: "An account of the namespace, whose rights everything is written with.",
+		base:   sync, set: `spec: {serviceAccountName: models}`,
+	},
+	"ActsAsElsewhere": {
+		reason: "An account is named, and never one of another namespace.",
+		base:   sync, set: `spec: {serviceAccountName: "flux-system:admin"}`,
+		want: "spec.serviceAccountName",
+	},
 	"Reviewed": {
 		reason: "Pull requests are answered, and the commit that is synced gets a status.",
 		base:   sync, set: `spec: {review: {provider: Gitea, secretRef: {name: forge}}, report: {statuses: true}}`,

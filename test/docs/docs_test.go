@@ -17,6 +17,7 @@ import (
 	"testing"
 
 	repolayout "github.com/espalier-dev/espalier/repo-layout"
+	"github.com/espalier-dev/espalier/repo-layout/v1alpha1"
 )
 
 const root = "../.."
@@ -123,8 +124,7 @@ func TestDocuments(t *testing.T) {
 				continue
 			}
 			checked++
-			_, findings := repolayout.Decode([]byte(m[1]), repolayout.FilePosition(page, []byte(m[1]), "", ""))
-			for _, f := range findings {
+			for _, f := range decode(page, []byte(m[1])) {
 				if f.Severity == "error" {
 					t.Errorf("%s: the document with %q: %s (%s)", page, strings.SplitN(m[1], "\n", 4)[:3], f.Message, f.Code)
 				}
@@ -134,6 +134,17 @@ func TestDocuments(t *testing.T) {
 	if checked == 0 {
 		t.Error("no page shows a document")
 	}
+}
+
+// decode decodes what people commit, and the RepoSync that they apply.
+func decode(page string, doc []byte) []v1alpha1.Finding {
+	position := repolayout.FilePosition(page, doc, "", "")
+	if strings.Contains(string(doc), "\nkind: RepoSync\n") {
+		_, findings := repolayout.DecodeSync(doc, position)
+		return findings
+	}
+	_, findings := repolayout.Decode(doc, position)
+	return findings
 }
 
 // TestReasons: a person who sees a reason finds it on the page.
