@@ -69,7 +69,7 @@ func (o *controllerOptions) BindFlags(fs *pflag.FlagSet) {
 	fs.StringVar(&o.HelperImage, "helper-image", "", "Image of Espalier itself, by digest, for data and adapter helpers in tuning pods")
 	fs.StringVar(&o.StorageClass, "storage-class", "", "StorageClass of the claims for checkpoints; empty: the cluster's default")
 	o.Monitors.BindFlags(fs)
-	fs.DurationVar(&o.PoolPollInterval, "pool-poll-interval", 15*time.Second, "How often to ask the cloud while a node pool is being created or deleted")
+	fs.DurationVar(&o.PoolPollInterval, "pool-poll-interval", 15*time.Second, "How often to ask the cloud while a node pool is being created or deleted; less than 5s also shortens the look back at cordoned nodes before they are deleted")
 	fs.DurationVar(&o.StartLimit, "start-limit", 30*time.Minute, "How long nodes bought for a Workspace may wait for work that does not start before it is stopped and they are given back; 0 waits for ever")
 
 	o.Review.BindFlags(fs)

@@ -12,8 +12,9 @@ import (
 	"github.com/espalier-dev/espalier/repo-layout/v1alpha1"
 )
 
-// CordonPause is how long a node is cordoned before what runs on it is looked at
-// for the last time: a pod that the scheduler bound meanwhile has then appeared.
+// CordonPause is how long a node is cordoned, at most, before what runs on it is
+// looked at for the last time: a pod that the scheduler bound meanwhile has then
+// appeared.
 const CordonPause = 5 * time.Second
 
 // NeverJoined stands, among the names of nodes that are removed, for a machine
@@ -48,7 +49,7 @@ func (c Clearing) Ready() bool {
 // ClearAll clears every node of a pool that is deleted as a whole. Pods of the
 // pool's own Workspace are in nobody's way; a foreign one blocks, and gives the
 // nodes back that were cordoned, because they stay.
-func ClearAll(nodes []Standing, now time.Time) Clearing {
+func ClearAll(nodes []Standing, pause time.Duration, now time.Time) Clearing {
 	var c Clearing
 	for _, n := range nodes {
 		c.Blocked = append(c.Blocked, n.Foreign...)
@@ -57,13 +58,13 @@ func ClearAll(nodes []Standing, now time.Time) Clearing {
 	if len(c.Blocked) > 0 {
 		return Clearing{Blocked: c.Blocked, Uncordon: cordonedByUs(nodes)}
 	}
-	c.Cordon, c.Wait = toCordon(nodes, now)
+	c.Cordon, c.Wait = toCordon(nodes, pause, now)
 	return c
 }
 
 // ClearSome clears a number of nodes of a pool that stays, of those on which no
 // work runs at all. Fewer than that many may be empty: those that are go first.
-func ClearSome(nodes []Standing, fewer int, now time.Time) Clearing {
+func ClearSome(nodes []Standing, fewer int, pause time.Duration, now time.Time) Clearing {
 	nodes = slices.SortedStableFunc(slices.Values(nodes), firstToGo)
 	var c Clearing
 	var going []Standing
@@ -83,7 +84,7 @@ func ClearSome(nodes []Standing, fewer int, now time.Time) Clearing {
 	if len(going) > 0 {
 		c.Blocked = nil
 	}
-	c.Cordon, c.Wait = toCordon(going, now)
+	c.Cordon, c.Wait = toCordon(going, pause, now)
 	return c
 }
 
@@ -109,14 +110,14 @@ func compare(a, b bool) int {
 
 // toCordon names the nodes that are not cordoned yet, and how long to wait for
 // those that were a moment ago.
-func toCordon(nodes []Standing, now time.Time) (cordon []string, wait time.Duration) {
+func toCordon(nodes []Standing, pause time.Duration, now time.Time) (cordon []string, wait time.Duration) {
 	for _, n := range nodes {
 		switch {
 		case !n.Cordoned:
 			cordon = append(cordon, n.Name)
-			wait = CordonPause
+			wait = pause
 		case n.Ours:
-			wait = max(wait, CordonPause-now.Sub(n.Since))
+			wait = max(wait, pause-now.Sub(n.Since))
 		}
 	}
 	return cordon, wait

@@ -48,7 +48,7 @@ func TestClearAll(t *testing.T) {
 	}
 	for name, tc := range cases {
 		t.Run(name, func(t *testing.T) {
-			if diff := cmp.Diff(tc.want, ClearAll(tc.nodes, now)); diff != "" {
+			if diff := cmp.Diff(tc.want, ClearAll(tc.nodes, CordonPause, now)); diff != "" {
 				t.Errorf("%s\n-want +got:\n%s", tc.reason, diff)
 			}
 		})
@@ -73,7 +73,7 @@ func TestClearSome(t *testing.T) {
 	}
 	for name, tc := range cases {
 		t.Run(name, func(t *testing.T) {
-			if diff := cmp.Diff(tc.want, ClearSome(tc.nodes, tc.fewer, now)); diff != "" {
+			if diff := cmp.Diff(tc.want, ClearSome(tc.nodes, tc.fewer, CordonPause, now)); diff != "" {
 				t.Errorf("%s\n-want +got:\n%s", tc.reason, diff)
 			}
 		})

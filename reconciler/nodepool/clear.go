@@ -58,8 +58,9 @@ func (r *Reconciler) clear(ctx context.Context, p *pass, t *pool.Target) (bool, 
 // clearing is what has to happen first, and what the decision then removes, as
 // it is recorded.
 func clearing(p *pass, nodes []pool.Standing) (pool.Clearing, []string) {
+	pause := min(pool.CordonPause, p.facts.Poll)
 	if p.decision.Do != pool.ActionEnsure {
-		c := pool.ClearAll(nodes, p.now)
+		c := pool.ClearAll(nodes, pause, p.now)
 		if forced(p.pool) {
 			c = pool.Clearing{Remove: c.Remove}
 		}
@@ -67,7 +68,7 @@ func clearing(p *pass, nodes []pool.Standing) (pool.Clearing, []string) {
 	}
 	fewer := int(p.decision.Fewer)
 	absent := min(max(int(p.facts.Seen.Count)-len(nodes), 0), fewer) // machines that never joined go first
-	c := pool.ClearSome(nodes, fewer-absent, p.now)
+	c := pool.ClearSome(nodes, fewer-absent, pause, p.now)
 	if absent > 0 {
 		c.Blocked = nil
 	}

@@ -4,6 +4,7 @@ package loop
 
 import (
 	"context"
+	"flag"
 	"fmt"
 	"strings"
 	"testing"
@@ -19,12 +20,19 @@ import (
 	"github.com/espalier-dev/espalier/test/harness"
 )
 
-// phases are the moments at which the controller is killed, in the order in
-// which they come. Each holds from its moment on, so that none can be missed.
-var phases = []struct {
+// each gives every phase a run of its own, which takes minutes more: see make
+// nightly.
+var each = flag.Bool("kill.each", false, "kill the controller once a run, instead of at every phase of one")
+
+// phase is a moment at which the controller is killed. It holds from that moment
+// on, so that it cannot be missed.
+type phase struct {
 	name string
 	came func(context.Context, *harness.Team) bool
-}{
+}
+
+// phases in the order in which they come.
+var phases = []phase{
 	{"CommitSeen", syncIs(func(s *v1alpha1.RepoSync) bool { return s.Status.LastAttemptedRevision != "" })},
 	{"WorkspaceApplied", workspaceIs(func(*v1alpha1.Workspace) bool { return true })},
 	{"Sized", workspaceIs(func(w *v1alpha1.Workspace) bool { return w.Status.Sizing != nil })},
@@ -44,36 +52,42 @@ var phases = []struct {
 // tuning run and starts it again: whatever it was doing, there is one agent pool,
 // one Job, and no commit that says what the one before said.
 func TestKillAtEveryPhase(t *testing.T) {
-	for i, p := range phases {
-		t.Run(p.name, func(t *testing.T) {
-			team := newTeam(t, fmt.Sprintf("kill-%02d", i))
-			files := exampleFiles(t)
-			replace(t, files, listFile, inferenceLine, "")
-			push(t, team, files, "models: tune phi-3")
-			apply(t, team, team.RepoSync(moved))
-
-			ctx := patient(t)
-			err := wait.PollUntilContextCancel(ctx, 10*time.Millisecond, true, func(ctx context.Context) (bool, error) { return p.came(ctx, team), nil })
-			if err != nil {
-				t.Fatalf("phase %s never came: %v", p.name, err)
-			}
-			if err := team.KillController(); err != nil {
-				t.Fatal(err)
-			}
-			if err := team.StartController(ctx); err != nil {
-				t.Fatal(err)
-			}
-
-			ready(t, team, harness.TuningName)
-			if err := harness.Gone(patient(t), team.Stand, pool(team, harness.TuningName)); err != nil {
-				t.Error(err)
-			}
-			readme(t, team, "Ready", func(s string) bool { return strings.Contains(s, "Ready") && strings.Contains(s, harness.TuningName) })
-			oneAgentPoolEach(t, team, harness.MovedToSize)
-			oneJob(t, team)
-			noDuplicateCommits(t, team)
-		})
+	if !*each {
+		killAt(t, "kill", phases)
+		return
 	}
+	for i, p := range phases {
+		t.Run(p.name, func(t *testing.T) { killAt(t, fmt.Sprintf("kill-%02d", i), []phase{p}) })
+	}
+}
+
+func killAt(t *testing.T, name string, phases []phase) {
+	t.Helper()
+	team := newTeam(t, name)
+	files := exampleFiles(t)
+	replace(t, files, listFile, inferenceLine, "")
+	push(t, team, files, "models: tune phi-3")
+	apply(t, team, team.RepoSync(moved))
+	for _, p := range phases {
+		err := wait.PollUntilContextCancel(patient(t), 10*time.Millisecond, true, func(ctx context.Context) (bool, error) { return p.came(ctx, team), nil })
+		if err != nil {
+			t.Fatalf("waiting for the phase %s: %v", p.name, err)
+		}
+		if err := team.KillController(); err != nil {
+			t.Fatal(err)
+		}
+		if err := team.StartController(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+	}
+	ready(t, team, harness.TuningName)
+	if err := harness.Gone(patient(t), team.Stand, pool(team, harness.TuningName)); err != nil {
+		t.Error(err)
+	}
+	readme(t, team, "Ready", func(s string) bool { return strings.Contains(s, "Ready") && strings.Contains(s, harness.TuningName) })
+	oneAgentPoolEach(t, team, harness.MovedToSize)
+	oneJob(t, team)
+	noDuplicateCommits(t, team)
 }
 
 // agentPools are the sizes of the agent pools ever ordered for a team. A pool

@@ -10,6 +10,7 @@ package loop
 
 import (
 	"context"
+	"flag"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -38,7 +39,17 @@ var stand struct {
 	err error
 }
 
+// beside is how many teams work at once, unless -parallel says so: they wait for
+// simulated nodes and for Git most of the time, not for a processor.
+const beside = "4"
+
 func TestMain(m *testing.M) {
+	flag.Parse()
+	if p := flag.Lookup("test.parallel"); p.Value.String() == p.DefValue {
+		if err := p.Value.Set(beside); err != nil {
+			panic(err)
+		}
+	}
 	code := m.Run()
 	if stand.Stand != nil {
 		if log, err := os.ReadFile(stand.ControllerLog()); err != nil || strings.Contains(string(log), "is forbidden") {

@@ -61,6 +61,7 @@ func TestNeverStarts(t *testing.T) {
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
+			t.Parallel()
 			if c.file == tuningFile {
 				c.files[c.file] = nativeTuning
 			}
