@@ -27,9 +27,12 @@ demo: ## Show the whole loop on a local control plane; ARGS=--keep stays up
 
 ##@ Tests
 
+# Packages are tested in this order, two at a time on two cores.
+LONGEST := ./test/loop ./reconciler/nodepool
+
 .PHONY: test
 test: control-plane ## Run every test, on a real control plane
-	$(GO) test -timeout 20m ./...
+	$(GO) test -timeout 20m $(LONGEST) ./...
 
 .PHONY: race
 race: control-plane ## Run every test with the race detector; needs a C compiler
