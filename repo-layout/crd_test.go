@@ -36,13 +36,15 @@ var bases = map[string]map[string]string{
 		"spec.inference.model": header + onA100 + servesLocked,
 		"spec.tuning.model":    header + onA100 + tunesLocked + fromURL + intoClaim,
 	},
-	"reposyncs":    {"": following, "spec.source.ref": fluxed, "spec.review": following + reviewed},
+	"reposyncs":    {"": following, "spec.source.ref": fluxed, "spec.review": following + reviewed, "spec.workspaceSelector": reporting},
 	"gpunodepools": {"": "apiVersion: espalier.dev/v1alpha1\nkind: GPUNodePool\nmetadata: {name: a}\nspec:\n  provider: aks\n  candidates: [{instanceType: A}]\n"},
 }
 
 const following = "apiVersion: espalier.dev/v1alpha1\nkind: RepoSync\nmetadata: {name: a}\nspec:\n  source: {git: {url: 'https://git.example.com/a.git'}}\n"
 
 const reviewed = "  review: {provider: Gitea, secretRef: {name: forge}}\n"
+
+const reporting = following + "  mode: ReportOnly\n  workspaceSelector: {matchLabels: {team: a}}\n"
 
 const fluxed = "apiVersion: espalier.dev/v1alpha1\nkind: RepoSync\nmetadata: {name: a}\nspec:\n  source: {ref: {kind: GitRepository, name: a}}\n"
 
@@ -60,6 +62,8 @@ var items = map[string]string{
 	"spec.resource.candidates":                               `{"instanceType":"A%d"}`,
 	"spec.tuning.input.urls":                                 `"https://data.example.com/%d"`,
 	"spec.resource.labelSelector.matchExpressions":           `{"key":"a%d","operator":"Exists"}`,
+	"spec.workspaceSelector.matchExpressions":                `{"key":"a%d","operator":"Exists"}`,
+	"spec.workspaceSelector.matchExpressions[0].values":      `"v%d"`,
 	"spec.inference.adapters[0].pullSecrets":                 `"s%d"`,
 	"spec.tuning.input.pullSecrets":                          `"s%d"`,
 	"spec.resource.candidates[0].zones":                      `"%d"`,
@@ -98,11 +102,13 @@ var celCases = map[string]string{
 	"interval: at least 1s":                             following + "  interval: 500ms\n",
 	"path: a folder within the repository, relative to its root and without '..'":         following + "  path: a/../..\n",
 	"url: no credentials in the address; put them into a Secret and name it in secretRef": strings.Replace(following, "git.ex", "user:token@git.ex", 1),
-	"ref: branch or tag, not both":                                                     strings.Replace(following, "a.git'", "a.git', ref: {branch: a, tag: b}", 1),
-	"exactly one of source.git and source.ref is required":                             strings.Replace(following, "git: {", "ref: {kind: Bucket, name: a}, git: {", 1),
-	"report.commit.url is required with source.ref: an artifact says no clone address": fluxed + "  report: {commit: {}}\n",
-	"review needs source.git with a branch: pull requests go to one":                   fluxed + reviewed,
-	"report.statuses needs review, which says what forge to tell and with what token":  following + "  report: {statuses: true}\n",
+	"ref: branch or tag, not both":                                                                              strings.Replace(following, "a.git'", "a.git', ref: {branch: a, tag: b}", 1),
+	"exactly one of source.git and source.ref is required":                                                      strings.Replace(following, "git: {", "ref: {kind: Bucket, name: a}, git: {", 1),
+	"report.commit.url is required with source.ref: an artifact says no clone address":                          fluxed + "  report: {commit: {}}\n",
+	"review needs source.git with a branch: pull requests go to one":                                            fluxed + reviewed,
+	"report.statuses needs review, which says what forge to tell and with what token":                           following + "  report: {statuses: true}\n",
+	"mode ReportOnly and workspaceSelector belong together: the selector says which Workspaces are reported on": following + "  mode: ReportOnly\n",
+	"substitutions and defaults change what is applied, and mode ReportOnly applies nothing: remove them":       reporting + "  substitutions: {A: B}\n",
 	// Of two generations, which a single document does not have: the API server's and the plan's.
 	"a Workspace cannot turn from inference into tuning or back: give the new task a Workspace of its own": "",
 	"provider is immutable: delete the pool and declare another":                                           "",

@@ -62,6 +62,9 @@ func defaultSync(s *v1alpha1.RepoSync) {
 	}
 	defaultDuration(&spec.Interval, defaultInterval)
 	defaultDuration(&spec.Timeout, defaultTimeout)
+	if spec.Mode == "" {
+		spec.Mode = v1alpha1.ModeSync
+	}
 	if spec.Prune == nil {
 		spec.Prune = new(true)
 	}
@@ -122,6 +125,7 @@ func syncProblems(s *v1alpha1.RepoSync) []finding.Problem {
 	if p := s.Spec.DeletionPolicy; p != v1alpha1.Delete && p != v1alpha1.Orphan {
 		v.refuse(finding.NotOneOf, "spec.deletionPolicy", "want %s or %s", v1alpha1.Delete, v1alpha1.Orphan)
 	}
+	v.mode(s.Spec)
 	if name := s.Spec.ServiceAccountName; name != "" {
 		v.reference("spec.serviceAccountName", "ServiceAccount", name)
 	}
@@ -138,6 +142,42 @@ func syncProblems(s *v1alpha1.RepoSync) []finding.Problem {
 	}
 	v.review("spec.review", s.Spec)
 	return v.problems
+}
+
+func (v *validator) mode(s v1alpha1.RepoSyncSpec) {
+	const selector = "spec.workspaceSelector"
+	switch s.Mode {
+	case v1alpha1.ModeSync:
+		if s.WorkspaceSelector != nil {
+			v.refuse(finding.NotOneOf, selector, "is for mode ReportOnly: with mode Sync the report is on what the RepoSync applies")
+		}
+		return
+	case v1alpha1.ModeReportOnly:
+	default:
+		v.refuse(finding.NotOneOf, "spec.mode", "want %s or %s", v1alpha1.ModeSync, v1alpha1.ModeReportOnly)
+		return
+	}
+	if s.WorkspaceSelector == nil {
+		v.refuse(finding.MissingField, selector, "mode ReportOnly needs it: name a label of the Workspaces to report on")
+	} else {
+		v.workspaceSelector(selector, *s.WorkspaceSelector)
+	}
+	const applies = "changes what is applied, and mode ReportOnly applies nothing: remove it"
+	if len(s.Substitutions) > 0 {
+		v.refuse(finding.NotOneOf, "spec.substitutions", applies)
+	}
+	if s.Defaults != nil {
+		v.refuse(finding.NotOneOf, "spec.defaults", applies)
+	}
+}
+
+func (v *validator) workspaceSelector(path string, s metav1.LabelSelector) {
+	v.labels(path+".matchLabels", s.MatchLabels)
+	for i, e := range s.MatchExpressions {
+		if _, err := metav1.LabelSelectorAsSelector(&metav1.LabelSelector{MatchExpressions: []metav1.LabelSelectorRequirement{e}}); err != nil {
+			v.refuse(finding.LabelInvalid, finding.Index(path+".matchExpressions", i), "want a key, an operator (In, NotIn, Exists, DoesNotExist), and values for In and NotIn alone")
+		}
+	}
 }
 
 func (v *validator) review(path string, s v1alpha1.RepoSyncSpec) {

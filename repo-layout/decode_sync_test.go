@@ -43,6 +43,29 @@ func TestDecodeSync(t *testing.T) {
 				"6: error: spec.defaults.storageClass: no StorageClass can have this name: want lower-case letters, digits, '-' and '.' (ReferenceInvalid)",
 			},
 		},
+		"ReportOnly": {
+			reason: "Flux applies, and a label says what is reported on.",
+			text:   following + "  mode: ReportOnly\n  workspaceSelector: {matchLabels: {team: a}}\n",
+		},
+		"ReportOnlyWrong": {
+			reason: "What nothing would honour is refused, each with what to do.",
+			text:   following + "  mode: ReportOnly\n  substitutions: {A: B}\n  defaults: {registryMirror: mirror.example.com}\n",
+			want: []string{
+				"4: error: spec.workspaceSelector: mode ReportOnly needs it: name a label of the Workspaces to report on (MissingField)",
+				"7: error: spec.substitutions: changes what is applied, and mode ReportOnly applies nothing: remove it (NotOneOf)",
+				"8: error: spec.defaults: changes what is applied, and mode ReportOnly applies nothing: remove it (NotOneOf)",
+			},
+		},
+		"SelectorOfSync": {
+			reason: "What is applied is reported on.",
+			text:   following + "  workspaceSelector: {matchLabels: {team: a}}\n",
+			want:   []string{"6: error: spec.workspaceSelector: is for mode ReportOnly: with mode Sync the report is on what the RepoSync applies (NotOneOf)"},
+		},
+		"SelectorWrong": {
+			reason: "The API server would take it, and nothing would be selected.",
+			text:   following + "  mode: ReportOnly\n  workspaceSelector: {matchExpressions: [{key: team, operator: In}]}\n",
+			want:   []string{"7: error: spec.workspaceSelector.matchExpressions[0]: want a key, an operator (In, NotIn, Exists, DoesNotExist), and values for In and NotIn alone (LabelInvalid)"},
+		},
 		"SSHByColon": {
 			reason: "git's short form is no URL, and would be read as a relative path.",
 			text:   strings.Replace(following, "https://git.example.com/a.git", "git@git.example.com:a.git", 1),

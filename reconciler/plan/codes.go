@@ -34,6 +34,7 @@ const (
 	BaseBroken         = "BaseBroken"          // what base wants is known in part only
 	HeadBroken         = "HeadBroken"          // what head wants is known in part only
 	RepoSyncChanged    = "RepoSyncChanged"     // takes effect when somebody applies it
+	AppliedByOthers    = "AppliedByOthers"     // the RepoSync only reports
 	RepoSyncMissing    = "RepoSyncMissing"     // no path, substitutions or namespace
 	TooManyChanges     = "TooManyChanges"      // more than are rendered
 	CandidateNotKnown  = "CandidateNotKnown"   // which of several instance types was obtained

@@ -18,6 +18,7 @@ import (
 // fates says what becomes of objects that head no longer has, by the rule that
 // the controller prunes by.
 type fates struct {
+	others   bool   // something else applies: its prune decides
 	failed   int    // errors in head, while which nothing is pruned
 	disabled bool   // spec.prune is false
 	held     string // why a person must approve
@@ -27,6 +28,10 @@ type fates struct {
 // decideFates asks the guard of pruning as if base were what is in the cluster.
 func (c *comparer) decideFates() fates {
 	f := fates{failed: countErrors(c.head.State.Findings)}
+	if s := c.head.Sync; s != nil && s.ReportsOnly() {
+		f.others = true
+		return f
+	}
 	if s := c.head.Sync; s != nil {
 		f.disabled = s.Spec.Prune != nil && !*s.Spec.Prune
 	}
@@ -72,6 +77,8 @@ func (f fates) of(d desired.Document) Effect {
 		annotations = d.Input.GetAnnotations()
 	}
 	switch {
+	case f.others:
+		return Effect{Kind: Deleted}
 	case f.disabled:
 		return Effect{Kind: Kept, Message: "the RepoSync does not prune: it stays in the cluster and goes on costing, and no longer follows Git"}
 	case f.failed > 0:

@@ -131,6 +131,9 @@ func (c *comparer) where() string {
 
 func (c *comparer) noteSync(note func(code, format string, args ...any)) {
 	a, b := c.base.Sync, c.head.Sync
+	if b != nil && b.ReportsOnly() {
+		note(AppliedByOthers, "What applies the Workspaces: RepoSync %s only reports. What is deleted here goes where that prunes, and what it substitutes is not seen.", c.plan.RepoSync)
+	}
 	switch {
 	case b == nil:
 		note(RepoSyncMissing, "No RepoSync is known: no substitutions apply, and Workspaces without a namespace are shown in default.")
@@ -142,7 +145,7 @@ func (c *comparer) noteSync(note func(code, format string, args ...any)) {
 // syncDigest is of what a RepoSync says on building and pruning.
 func syncDigest(s *v1alpha1.RepoSync) string {
 	prune := s.Spec.Prune == nil || *s.Spec.Prune
-	return check.Sum(s.Namespace, s.Name, s.Spec.Path, s.Spec.TargetNamespace, s.Spec.Substitutions, s.Spec.Defaults, prune)
+	return check.Sum(s.Spec.Mode, s.Namespace, s.Name, s.Spec.Path, s.Spec.TargetNamespace, s.Spec.Substitutions, s.Spec.Defaults, prune)
 }
 
 // missing names the inputs of what changes that Git does not hold.

@@ -225,6 +225,12 @@ var scenarios = map[string]scenario{
 		head:   twoServices.with(files{"b/workspace.yaml": ""}),
 		sync:   team(func(s *v1alpha1.RepoSync) { no := false; s.Spec.Prune = &no }),
 	},
+	"ReportOnly": {
+		reason: "What Flux applies, Flux prunes: no guard of ours stands before it.",
+		base:   twoServices,
+		head:   twoServices.with(files{"b/workspace.yaml": ""}),
+		sync:   team(func(s *v1alpha1.RepoSync) { s.Spec.Mode = v1alpha1.ModeReportOnly }),
+	},
 	"Moved": {
 		reason: "A renamed file changes nothing that runs.",
 		base:   twoServices,

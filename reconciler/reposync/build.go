@@ -46,9 +46,8 @@ type wanted struct {
 // fails alone: it becomes a finding, and the others proceed.
 func (r *Reconciler) build(ctx context.Context, p *pass) error {
 	k, s := p.kept, p.sync
-	if target := desired.Target(s); !r.mayWrite(s, target) {
-		return fault.Stopf(v1alpha1.ReasonTargetNamespaceNotAllowed,
-			"spec.targetNamespace %s is not this RepoSync's namespace, and the controller does not allow it: move the RepoSync there, or start the controller with --allow-target-namespace=%s", target, target)
+	if err := r.mayTarget(s); err != nil {
+		return err
 	}
 	if k.built.revision != k.commit.Revision || k.built.generation != s.Generation {
 		units, err := r.Builds.Build(ctx, k.commit.Tree, s.Spec.Path, build.DefaultLimits())

@@ -10,6 +10,7 @@ package reposync
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"sync"
 	"time"
@@ -93,7 +94,7 @@ func New(d Deps) *Reconciler {
 
 // SetupWithManager registers the controller and its watches.
 func (r *Reconciler) SetupWithManager(ctx context.Context, mgr ctrl.Manager) error {
-	if err := addSecretIndex(ctx, mgr); err != nil {
+	if err := errors.Join(addSecretIndex(ctx, mgr), addReportIndex(ctx, mgr)); err != nil {
 		return err
 	}
 	asked := predicate.Or(predicate.GenerationChangedPredicate{}, predicate.AnnotationChangedPredicate{})
@@ -101,6 +102,7 @@ func (r *Reconciler) SetupWithManager(ctx context.Context, mgr ctrl.Manager) err
 		Named("reposync").
 		For(&v1alpha1.RepoSync{}, builder.WithPredicates(asked)).
 		Watches(&v1alpha1.Workspace{}, handler.EnqueueRequestsFromMapFunc(syncOf)).
+		Watches(&v1alpha1.Workspace{}, handler.EnqueueRequestsFromMapFunc(r.reportedBy)).
 		Watches(&v1alpha1.GPUNodePool{}, handler.EnqueueRequestsFromMapFunc(syncOf)).
 		WatchesMetadata(&corev1.Secret{}, handler.EnqueueRequestsFromMapFunc(r.naming), builder.WithPredicates(predicate.ResourceVersionChangedPredicate{})).
 		WatchesRawSource(crsource.Channel(r.hook, &handler.EnqueueRequestForObject{})).
@@ -171,6 +173,9 @@ func (r *Reconciler) runAs(ctx context.Context, p *pass) error {
 
 // run goes through the steps and stops at the first that errs.
 func (r *Reconciler) run(ctx context.Context, p *pass) error {
+	if p.sync.ReportsOnly() {
+		return r.runReport(ctx, p)
+	}
 	for _, s := range []struct {
 		name      string
 		condition string

@@ -44,12 +44,13 @@ func (r *Reconciler) ensureFinalizer(ctx context.Context, obj *v1alpha1.RepoSync
 }
 
 // finalize takes down what was applied: Workspaces first, and the inputs they
-// use when those are gone. With deletionPolicy Orphan everything stays.
+// use when those are gone. With deletionPolicy Orphan, or where others apply
+// them, everything stays.
 func (r *Reconciler) finalize(ctx context.Context, obj *v1alpha1.RepoSync) (ctrl.Result, error) {
 	if !controllerutil.ContainsFinalizer(obj, repolayout.Finalizer) {
 		return ctrl.Result{}, nil
 	}
-	if obj.Spec.DeletionPolicy != v1alpha1.Orphan {
+	if obj.Spec.DeletionPolicy != v1alpha1.Orphan && !obj.ReportsOnly() {
 		acting, err := r.Accounts.As(ctx, r.Accounts.Sync(obj))
 		if err != nil {
 			return ctrl.Result{}, err

@@ -14,7 +14,9 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/espalier-dev/espalier/reconciler/apply"
+	"github.com/espalier-dev/espalier/reconciler/fault"
 	"github.com/espalier-dev/espalier/reconciler/inventory"
+	"github.com/espalier-dev/espalier/render/desired"
 	repolayout "github.com/espalier-dev/espalier/repo-layout"
 	"github.com/espalier-dev/espalier/repo-layout/v1alpha1"
 )
@@ -23,6 +25,16 @@ import (
 // rights there, so it is its own, or one that the controller was told of.
 func (r *Reconciler) mayWrite(s *v1alpha1.RepoSync, namespace string) bool {
 	return namespace == s.Namespace || slices.Contains(r.TargetNamespaces, namespace)
+}
+
+// mayTarget refuses a target namespace that nobody has allowed.
+func (r *Reconciler) mayTarget(s *v1alpha1.RepoSync) error {
+	target := desired.Target(s)
+	if r.mayWrite(s, target) {
+		return nil
+	}
+	return fault.Stopf(v1alpha1.ReasonTargetNamespaceNotAllowed,
+		"spec.targetNamespace %s is not this RepoSync's namespace, and the controller does not allow it: move the RepoSync there, or start the controller with --allow-target-namespace=%s", target, target)
 }
 
 // ownedBy says whether an object carries the labels of a RepoSync.

@@ -66,7 +66,7 @@ func newReconciler(t *testing.T, funcs interceptor.Funcs, objects ...client.Obje
 		t.Fatal(err)
 	}
 	c := kubefake.NewClientBuilder().WithScheme(scheme).WithObjects(objects...).WithStatusSubresource(&v1alpha1.RepoSync{}).
-		WithIndex(&v1alpha1.RepoSync{}, indexSecret, credentials).WithInterceptorFuncs(funcs).Build()
+		WithIndex(&v1alpha1.RepoSync{}, indexSecret, credentials).WithIndex(&v1alpha1.RepoSync{}, indexReport, reportedNamespace).WithInterceptorFuncs(funcs).Build()
 	return New(Deps{Client: c, Reader: c, Clock: time.Now})
 }
 

@@ -39,6 +39,9 @@ type pass struct {
 	pruned    []v1alpha1.InventoryEntry
 	held      string // why deleting waits for a person
 	reportDue time.Duration
+
+	workspaces []v1alpha1.Workspace // that are reported on; nil: not read
+	lag        string               // what Flux has not applied yet, with mode ReportOnly
 }
 
 func (p *pass) suspend() {
@@ -52,6 +55,10 @@ func (p *pass) suspend() {
 func (p *pass) conclude(stepErr, reportErr error) {
 	p.sync.Status.ObservedGeneration = p.sync.Generation
 	p.concludeReport(reportErr)
+	if p.sync.ReportsOnly() {
+		p.concludeSelected(stepErr)
+		return
+	}
 	broken := errorsOf(p.kept.built.findings)
 	p.concludeBuilt(broken)
 	p.concludeApplied(broken)

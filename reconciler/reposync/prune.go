@@ -101,6 +101,16 @@ func (r *Reconciler) deleteEntry(ctx context.Context, s *v1alpha1.RepoSync, e v1
 // deletable reads the object of an entry. It is nil when there is nothing to
 // delete: it is gone or going, not this RepoSync's, or annotated to be kept.
 func (r *Reconciler) deletable(ctx context.Context, s *v1alpha1.RepoSync, e v1alpha1.InventoryEntry) (*metav1.PartialObjectMetadata, error) {
+	live, err := r.owned(ctx, s, e)
+	if live == nil || err != nil || !live.DeletionTimestamp.IsZero() || live.Annotations[repolayout.AnnotationPrune] == "disabled" {
+		return nil, err
+	}
+	return live, nil
+}
+
+// owned reads the object of an entry. It is nil when it is gone, or not this
+// RepoSync's.
+func (r *Reconciler) owned(ctx context.Context, s *v1alpha1.RepoSync, e v1alpha1.InventoryEntry) (*metav1.PartialObjectMetadata, error) {
 	stub, err := inventory.Stub(e)
 	if err != nil {
 		return nil, nil //nolint:nilerr,nilnil // an entry that cannot be read names nothing that could be deleted
@@ -112,9 +122,9 @@ func (r *Reconciler) deletable(ctx context.Context, s *v1alpha1.RepoSync, e v1al
 		return nil, nil //nolint:nilnil // gone is no error, and nothing to delete
 	}
 	if err != nil {
-		return nil, fmt.Errorf("reading %s before deleting it: %w", apply.Describe(stub), err)
+		return nil, fmt.Errorf("reading %s as it is: %w", apply.Describe(stub), err)
 	}
-	if !live.DeletionTimestamp.IsZero() || !ownedBy(live, s) || live.Annotations[repolayout.AnnotationPrune] == "disabled" {
+	if !ownedBy(live, s) {
 		return nil, nil //nolint:nilnil // as above
 	}
 	return live, nil

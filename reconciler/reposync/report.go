@@ -32,6 +32,7 @@ func (r *Reconciler) observeAndReport(ctx context.Context, p *pass) error {
 	if err != nil {
 		return err
 	}
+	p.workspaces = workspaces
 	p.sync.Status.Workspaces = fmt.Sprintf("%d/%d", countReady(workspaces), len(workspaces))
 	to := p.sync.Spec.Report
 	if to == nil || to.Commit == nil {
@@ -138,16 +139,19 @@ func reportSecret(s *v1alpha1.RepoSync) *v1alpha1.LocalObjectReference {
 
 func (r *Reconciler) workspaces(ctx context.Context, s *v1alpha1.RepoSync) ([]v1alpha1.Workspace, error) {
 	list := &v1alpha1.WorkspaceList{}
-	err := r.Client.List(ctx, list, client.MatchingLabels{
+	which := []client.ListOption{client.MatchingLabels{
 		repolayout.LabelSyncName: s.Name, repolayout.LabelSyncNamespace: s.Namespace,
-	})
-	if err != nil {
+	}}
+	if s.ReportsOnly() {
+		which = selected(s)
+	}
+	if err := r.Client.List(ctx, list, which...); err != nil {
 		return nil, fmt.Errorf("listing the Workspaces of RepoSync %s/%s: %w", s.Namespace, s.Name, err)
 	}
 	slices.SortFunc(list.Items, func(a, b v1alpha1.Workspace) int {
 		return strings.Compare(a.Namespace+"/"+a.Name, b.Namespace+"/"+b.Name)
 	})
-	return list.Items, nil
+	return append([]v1alpha1.Workspace{}, list.Items...), nil
 }
 
 func countReady(workspaces []v1alpha1.Workspace) int {

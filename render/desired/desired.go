@@ -173,7 +173,7 @@ func (d Document) settle(sync *v1alpha1.RepoSync) *v1alpha1.Finding {
 	if sync == nil {
 		return nil
 	}
-	if d.Workspace != nil {
+	if d.Workspace != nil && !sync.ReportsOnly() {
 		Substitute(d.Workspace, sync.Spec.Substitutions)
 		FillIn(d.Workspace, sync.Spec.Defaults)
 	}
@@ -182,7 +182,7 @@ func (d Document) settle(sync *v1alpha1.RepoSync) *v1alpha1.Finding {
 	}
 	target := Target(sync)
 	switch {
-	case target == "":
+	case target == "", sync.ReportsOnly() && d.Namespace() != "":
 	case d.Workspace != nil:
 		d.Workspace.Namespace = target
 	case d.Pool != nil:
@@ -203,10 +203,10 @@ func Target(s *v1alpha1.RepoSync) string {
 }
 
 // checkNamespace says why an object may not be where it wants to be, nil when it
-// may. Where the target is not known nothing can be said.
+// may. Where the target is not known, or others apply it, nothing can be said.
 func checkNamespace(s *v1alpha1.RepoSync, d Document) *v1alpha1.Finding {
 	namespace := d.Namespace()
-	if namespace == "" || Target(s) == "" || namespace == Target(s) {
+	if namespace == "" || Target(s) == "" || namespace == Target(s) || s.ReportsOnly() {
 		return nil
 	}
 	file, line := "", 0

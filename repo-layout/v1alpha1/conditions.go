@@ -70,6 +70,10 @@ const (
 	ReasonAccessDenied              = "AccessDenied"
 	ReasonServiceAccountNotFound    = "ServiceAccountNotFound"
 	ReasonReportConflict            = "ReportConflict"
+	ReasonNothingSelected           = "NothingSelected"
+	ReasonWaitingForWorkspaces      = "WaitingForWorkspaces"
+	ReasonWaitingForFlux            = "WaitingForFlux"
+	ReasonWorkspacesFailed          = "WorkspacesFailed"
 	ReasonReportFailed              = "ReportFailed"
 	ReasonClusterNameMissing        = "ClusterNameMissing"
 )

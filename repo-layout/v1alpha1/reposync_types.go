@@ -47,12 +47,33 @@ const (
 	Orphan DeletionPolicy = "Orphan"
 )
 
+// SyncMode says whether a RepoSync applies what it reads.
+//
+// +kubebuilder:validation:Enum=Sync;ReportOnly
+type SyncMode string
+
+// Values of SyncMode.
+const (
+	ModeSync       SyncMode = "Sync"
+	ModeReportOnly SyncMode = "ReportOnly"
+)
+
 // RepoSyncSpec says what to sync and where to report.
 //
 // +kubebuilder:validation:XValidation:rule="!has(self.review) || (has(self.source.git) && has(self.source.git.ref.branch))",message="review needs source.git with a branch: pull requests go to one"
 // +kubebuilder:validation:XValidation:rule="!has(self.report) || !has(self.report.statuses) || !self.report.statuses || has(self.review)",message="report.statuses needs review, which says what forge to tell and with what token"
 // +kubebuilder:validation:XValidation:rule="has(self.source.git) || !has(self.report) || !has(self.report.commit) || has(self.report.commit.url)",message="report.commit.url is required with source.ref: an artifact says no clone address"
+// +kubebuilder:validation:XValidation:rule="(has(self.mode) && self.mode == 'ReportOnly') == has(self.workspaceSelector)",message="mode ReportOnly and workspaceSelector belong together: the selector says which Workspaces are reported on"
+// +kubebuilder:validation:XValidation:rule="!has(self.mode) || self.mode != 'ReportOnly' || !(has(self.substitutions) || has(self.defaults))",message="substitutions and defaults change what is applied, and mode ReportOnly applies nothing: remove them"
 type RepoSyncSpec struct {
+	// Mode is Sync, which applies what the path holds, or ReportOnly, which applies
+	// and deletes nothing: something else, mostly Flux, applies the Workspaces, and
+	// the RepoSync reports on those that workspaceSelector selects.
+	// +kubebuilder:default=Sync
+	Mode SyncMode `json:"mode,omitempty"`
+	// WorkspaceSelector selects by their labels the Workspaces to report on, of
+	// targetNamespace, with mode ReportOnly.
+	WorkspaceSelector *metav1.LabelSelector `json:"workspaceSelector,omitempty"`
 	// Source is where the desired state comes from.
 	Source Source `json:"source"`
 	// Path is the folder of the root kustomization, relative to the root of
@@ -305,7 +326,8 @@ type RepoSyncStatus struct {
 	// +listMapKey=type
 	Conditions []metav1.Condition `json:"conditions,omitempty"`
 	// LastAttemptedRevision is the newest commit that was looked at, and
-	// LastAppliedRevision the newest that was applied whole.
+	// LastAppliedRevision the newest that was applied whole; with mode ReportOnly,
+	// that Flux has applied as far as its Kustomizations say.
 	LastAttemptedRevision string `json:"lastAttemptedRevision,omitempty"`
 	LastAppliedRevision   string `json:"lastAppliedRevision,omitempty"`
 	// LastHandledReconcileAt echoes the annotation reconcile.fluxcd.io/requestedAt.
@@ -356,6 +378,9 @@ type ReportStatus struct {
 	// WrittenAt is when.
 	WrittenAt *metav1.Time `json:"writtenAt,omitempty"`
 }
+
+// ReportsOnly says that the RepoSync applies and deletes nothing.
+func (r *RepoSync) ReportsOnly() bool { return r.Spec.Mode == ModeReportOnly }
 
 // GetConditions returns the conditions of the RepoSync.
 func (r *RepoSync) GetConditions() []metav1.Condition { return r.Status.Conditions }

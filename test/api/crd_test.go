@@ -229,6 +229,30 @@ var cases = map[string]struct {
 		base:   serving, set: `spec: {resource: {provider: existing}}`,
 		want: "provider existing takes the nodes that labelSelector.matchLabels selects",
 	},
+	"ReportsOnly": {
+		reason: "Flux applies the Workspaces; the RepoSync reports on those of a label.",
+		base:   sync, set: `spec: {mode: ReportOnly, workspaceSelector: {matchLabels: {team: a}}}`,
+	},
+	"ReportsOnNothing": {
+		reason: "A report on every Workspace of a namespace would be on those of other RepoSyncs too.",
+		base:   sync, set: `spec: {mode: ReportOnly}`,
+		want: "mode ReportOnly and workspaceSelector belong together",
+	},
+	"SelectsWhatItApplies": {
+		reason: "What is applied is reported on, whatever its labels.",
+		base:   sync, set: `spec: {workspaceSelector: {matchLabels: {team: a}}}`,
+		want: "mode ReportOnly and workspaceSelector belong together",
+	},
+	"DefaultsOfWhatOthersApply": {
+		reason: "Nothing would honour them.",
+		base:   sync, set: `spec: {mode: ReportOnly, workspaceSelector: {matchLabels: {team: a}}, defaults: {budget: {maxUSDPerHour: "1"}}}`,
+		want: "substitutions and defaults change what is applied",
+	},
+	"NoSuchMode": {
+		reason: "A mode that nobody knows would apply or not, as it comes.",
+		base:   sync, set: `spec: {mode: DryRun}`,
+		want: "spec.mode: Unsupported value",
+	},
 	"DefaultProvider": {
 		reason: "What no pool could have is no default.",
 		base:   sync, set: `spec: {defaults: {provider: gke}}`,

@@ -79,6 +79,9 @@ func theStand(t *testing.T) *harness.Stand {
 			stand.err = cluster.InstallCRDs(ctx, stand.Cluster.Config, filepath.Join("testdata", "flux"))
 		}
 		if stand.err == nil {
+			stand.err = cluster.InstallCRDs(ctx, stand.Cluster.Config, filepath.Join("testdata", "fluxcd"))
+		}
+		if stand.err == nil {
 			// Kueue's, from its Go module.
 			stand.err = cluster.InstallCRDs(ctx, stand.Cluster.Config, filepath.Join("testdata", "kueue"))
 		}

@@ -1,0 +1,233 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package reposync
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"strings"
+
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	"k8s.io/apimachinery/pkg/api/meta"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+	"k8s.io/apimachinery/pkg/labels"
+	"k8s.io/apimachinery/pkg/runtime/schema"
+	"k8s.io/apimachinery/pkg/types"
+	ctrl "sigs.k8s.io/controller-runtime"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+	"sigs.k8s.io/controller-runtime/pkg/reconcile"
+
+	"github.com/espalier-dev/espalier/reconciler/condition"
+	"github.com/espalier-dev/espalier/reconciler/report"
+	"github.com/espalier-dev/espalier/render/desired"
+	"github.com/espalier-dev/espalier/repo-layout/v1alpha1"
+)
+
+// runReport is run for mode ReportOnly: the commit is read, so that the report
+// says what it is about, and nothing is built, applied or pruned.
+func (r *Reconciler) runReport(ctx context.Context, p *pass) error {
+	p.failed = v1alpha1.ConditionSourceReady
+	if err := r.source(ctx, p); err != nil {
+		return err
+	}
+	p.failed = v1alpha1.ConditionReady
+	if err := r.mayTarget(p.sync); err != nil {
+		return err
+	}
+	if err := r.handOver(ctx, p); err != nil {
+		return err
+	}
+	var err error
+	if p.lag, err = r.lagging(ctx, p); err != nil {
+		return err
+	}
+	p.failed = ""
+	return nil
+}
+
+// selectorOf is the selector of a RepoSync that only reports; the API server has
+// judged it, and one that cannot be read selects nothing.
+func selectorOf(s *v1alpha1.RepoSync) labels.Selector {
+	if s.Spec.WorkspaceSelector == nil {
+		return labels.Nothing()
+	}
+	selector, err := metav1.LabelSelectorAsSelector(s.Spec.WorkspaceSelector)
+	if err != nil {
+		return labels.Nothing()
+	}
+	return selector
+}
+
+func selected(s *v1alpha1.RepoSync) []client.ListOption {
+	return []client.ListOption{client.InNamespace(desired.Target(s)), client.MatchingLabelsSelector{Selector: selectorOf(s)}}
+}
+
+// indexReport finds the RepoSyncs that report on Workspaces of a namespace which
+// others apply.
+const indexReport = "spec.workspaceSelector"
+
+func addReportIndex(ctx context.Context, mgr ctrl.Manager) error {
+	if err := mgr.GetFieldIndexer().IndexField(ctx, &v1alpha1.RepoSync{}, indexReport, reportedNamespace); err != nil {
+		return fmt.Errorf("indexing RepoSyncs by what they report on: %w", err)
+	}
+	return nil
+}
+
+func reportedNamespace(o client.Object) []string {
+	if s := o.(*v1alpha1.RepoSync); s.ReportsOnly() {
+		return []string{desired.Target(s)}
+	}
+	return nil
+}
+
+// reportedBy maps a Workspace to the RepoSyncs that only report on it.
+func (r *Reconciler) reportedBy(ctx context.Context, o client.Object) []reconcile.Request {
+	list := &v1alpha1.RepoSyncList{}
+	if err := r.Client.List(ctx, list, client.MatchingFields{indexReport: o.GetNamespace()}); err != nil {
+		ctrl.LoggerFrom(ctx).Error(err, "listing the RepoSyncs that report on a Workspace", "name", o.GetName())
+		return nil
+	}
+	var requests []reconcile.Request
+	for i := range list.Items {
+		if selectorOf(&list.Items[i]).Matches(labels.Set(o.GetLabels())) {
+			requests = append(requests, reconcile.Request{NamespacedName: client.ObjectKeyFromObject(&list.Items[i])})
+		}
+	}
+	return requests
+}
+
+// Labels by which kustomize-controller marks what a Kustomization applies, and the
+// kind they name.
+const (
+	fluxName      = "kustomize.toolkit.fluxcd.io/name"
+	fluxNamespace = "kustomize.toolkit.fluxcd.io/namespace"
+)
+
+var fluxKustomization = schema.GroupVersionKind{Group: "kustomize.toolkit.fluxcd.io", Version: "v1", Kind: "Kustomization"}
+
+// +kubebuilder:rbac:groups=kustomize.toolkit.fluxcd.io,resources=kustomizations,verbs=get
+
+// lagging says which Kustomization of Flux has not applied the revision yet that
+// the source offers, "" where none is known: until then the Workspaces are as the
+// revision before wants them. Only one that follows the same source can be compared.
+func (r *Reconciler) lagging(ctx context.Context, p *pass) (string, error) {
+	if p.sync.Spec.Source.Ref == nil {
+		return "", nil
+	}
+	workspaces, err := r.workspaces(ctx, p.sync)
+	if err != nil {
+		return "", err
+	}
+	var asked []types.NamespacedName
+	for i := range workspaces {
+		l := workspaces[i].Labels
+		key := types.NamespacedName{Namespace: l[fluxNamespace], Name: l[fluxName]}
+		if key.Namespace == "" || key.Name == "" || slices.Contains(asked, key) {
+			continue
+		}
+		asked = append(asked, key)
+		applied, err := r.appliedByFlux(ctx, p.sync, key)
+		if err != nil {
+			return "", err
+		}
+		if applied != "" && applied != p.kept.commit.Revision {
+			return fmt.Sprintf("Kustomization %s of Flux has applied %s, and the source is at %s", key, applied, p.kept.commit.Revision), nil
+		}
+	}
+	return "", nil
+}
+
+// appliedByFlux is the revision that a Kustomization of the RepoSync's own source
+// has applied; "" for one that is gone, or follows another.
+func (r *Reconciler) appliedByFlux(ctx context.Context, s *v1alpha1.RepoSync, key types.NamespacedName) (string, error) {
+	k := &unstructured.Unstructured{}
+	k.SetGroupVersionKind(fluxKustomization)
+	err := r.Reader.Get(ctx, key, k)
+	if apierrors.IsNotFound(err) || meta.IsNoMatchError(err) {
+		return "", nil
+	}
+	if err != nil {
+		return "", fmt.Errorf("reading Kustomization %s of Flux: %w", key, err)
+	}
+	from := func(field string) string {
+		v, _, _ := unstructured.NestedString(k.Object, "spec", "sourceRef", field)
+		return v
+	}
+	namespace := from("namespace")
+	if namespace == "" {
+		namespace = key.Namespace
+	}
+	ref := s.Spec.Source.Ref
+	if from("kind") != string(ref.Kind) || from("name") != ref.Name || namespace != s.Namespace {
+		return "", nil
+	}
+	applied, _, _ := unstructured.NestedString(k.Object, "status", "lastAppliedRevision")
+	return applied, nil
+}
+
+// concludeSelected is conclude for mode ReportOnly: the conditions of a RepoSync
+// that applies nothing say how the Workspaces are.
+func (p *pass) concludeSelected(stepErr error) {
+	s := p.sync
+	condition.Remove(s, v1alpha1.ConditionBuilt, v1alpha1.ConditionApplied, v1alpha1.ConditionFieldConflict, v1alpha1.ConditionPruneHeld)
+	s.Status.Findings = nil
+	if stepErr != nil {
+		p.concludeError(stepErr)
+		return
+	}
+	if p.workspaces == nil {
+		return // they could not be read: the pass ends in that error
+	}
+	v := judgeSelected(s, p.workspaces)
+	switch {
+	case p.lag != "":
+		condition.Progressing(s, v1alpha1.ReasonWaitingForFlux, p.lag)
+		return
+	case v.reason == v1alpha1.ReasonSucceeded:
+		condition.Ready(s, v.reason, v.message)
+	case v.reason == v1alpha1.ReasonWorkspacesFailed:
+		condition.Stalled(s, v.reason, v.message)
+	default:
+		condition.Progressing(s, v.reason, v.message)
+	}
+	s.Status.LastAppliedRevision = s.Status.LastAttemptedRevision
+}
+
+// verdict on all Workspaces together.
+type verdict struct{ reason, message string }
+
+// judgeSelected sums up the Workspaces that are reported on: one that failed is
+// said first, then those that are on their way. One that is suspended holds up
+// nothing.
+func judgeSelected(s *v1alpha1.RepoSync, workspaces []v1alpha1.Workspace) verdict {
+	if len(workspaces) == 0 {
+		return verdict{v1alpha1.ReasonNothingSelected, fmt.Sprintf("No Workspace of namespace %s has the labels of spec.workspaceSelector: %s", desired.Target(s), selectorOf(s))}
+	}
+	var failed, waiting []string
+	suspended := 0
+	for i := range workspaces {
+		w := &workspaces[i]
+		switch report.StateOf(w) {
+		case report.Ready:
+		case report.Suspended:
+			suspended++
+		case report.Failed, report.Refused:
+			failed = append(failed, w.Name+": "+condition.Get(w, v1alpha1.ConditionReady).Message)
+		default:
+			waiting = append(waiting, w.Name)
+		}
+	}
+	ready := fmt.Sprintf("%d of %d Workspaces are ready", len(workspaces)-len(failed)-len(waiting)-suspended, len(workspaces))
+	if suspended > 0 {
+		ready += fmt.Sprintf(", %d suspended", suspended)
+	}
+	switch {
+	case len(failed) > 0:
+		return verdict{v1alpha1.ReasonWorkspacesFailed, ready + "; " + strings.Join(failed, "; ")}
+	case len(waiting) > 0:
+		return verdict{v1alpha1.ReasonWaitingForWorkspaces, ready + "; on their way: " + strings.Join(waiting, ", ")}
+	}
+	return verdict{v1alpha1.ReasonSucceeded, ready}
+}
