@@ -8,6 +8,7 @@ import (
 
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+	"k8s.io/apimachinery/pkg/runtime"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/espalier-dev/espalier/reconciler/condition"
@@ -36,6 +37,7 @@ func TestReportOnly(t *testing.T) {
 	changeSync(t, team, func(s *v1alpha1.RepoSync) {
 		s.Spec.Mode = v1alpha1.ModeReportOnly
 		s.Spec.WorkspaceSelector = &metav1.LabelSelector{MatchLabels: map[string]string{"team": "a"}}
+		s.Spec.Substitutions = nil
 	})
 	syncCondition(t, team, v1alpha1.ConditionReady, v1alpha1.ReasonNothingSelected)
 	nobodys(t, team)
@@ -45,7 +47,9 @@ func TestReportOnly(t *testing.T) {
 		t.Fatal(err)
 	}
 	fluxApplied(t, team, flux, first)
-	fluxApplies(t, team, func(w map[string]any) { setIn(t, w, int64(8192), "spec", "inference", "contextLength") })
+	spec := specOf(t, team)
+	setIn(t, spec, int64(8192), "inference", "contextLength")
+	fluxApplies(t, team, spec)
 	selectedReady(t, team, first)
 
 	offer(t, team, repository, store.pack(t, second, files))
@@ -53,7 +57,8 @@ func TestReportOnly(t *testing.T) {
 	if !strings.Contains(c.Message, first) || !strings.Contains(c.Message, second) {
 		t.Errorf("the message names both revisions: %s", c.Message)
 	}
-	fluxApplies(t, team, func(map[string]any) {})
+	unstructured.RemoveNestedField(spec, "inference", "contextLength")
+	fluxApplies(t, team, spec)
 	fluxApplied(t, team, flux, second)
 	selectedReady(t, team, second)
 	readme(t, team, "at the revision that Flux has applied", func(text string) bool {
@@ -130,21 +135,31 @@ func fluxApplied(t *testing.T, team *harness.Team, k *unstructured.Unstructured,
 	}
 }
 
+// specOf is the spec of the Workspace as it is.
+func specOf(t *testing.T, team *harness.Team) map[string]any {
+	t.Helper()
+	w := workspace(team, harness.InferenceName)
+	if err := team.Client.Get(t.Context(), client.ObjectKeyFromObject(w), w); err != nil {
+		t.Fatal(err)
+	}
+	o, err := runtime.DefaultUnstructuredConverter.ToUnstructured(w)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return o["spec"].(map[string]any)
+}
+
 // fluxApplies applies the Workspace as kustomize-controller does: by force, with
 // the labels of the Kustomization.
-func fluxApplies(t *testing.T, team *harness.Team, change func(map[string]any)) {
+func fluxApplies(t *testing.T, team *harness.Team, spec map[string]any) {
 	t.Helper()
 	o := map[string]any{
 		"apiVersion": v1alpha1.GroupVersion.String(), "kind": v1alpha1.WorkspaceKind,
 		"metadata": map[string]any{"namespace": team.Namespace, "name": harness.InferenceName, "labels": map[string]any{
 			"team": "a", "kustomize.toolkit.fluxcd.io/name": "models", "kustomize.toolkit.fluxcd.io/namespace": team.Namespace,
 		}},
-		"spec": map[string]any{
-			"resource":  map[string]any{"instanceType": "Standard_NC24ads_A100_v4"},
-			"inference": map[string]any{"preset": "phi-4-mini-instruct"},
-		},
+		"spec": runtime.DeepCopyJSON(spec),
 	}
-	change(o)
 	err := team.Client.Apply(t.Context(), client.ApplyConfigurationFromUnstructured(&unstructured.Unstructured{Object: o}),
 		client.FieldOwner("kustomize-controller"), client.ForceOwnership)
 	if err != nil {
