@@ -185,6 +185,9 @@ func (v *validator) review(path string, s v1alpha1.RepoSyncSpec) {
 		if s.Report != nil && s.Report.Statuses {
 			v.refuse(finding.MissingField, path, "report.statuses needs it: it says what forge to tell and with what token")
 		}
+		if s.Report != nil && s.Report.PullRequest {
+			v.refuse(finding.MissingField, path, "report.pullRequest needs it: its comment is continued")
+		}
 		return
 	}
 	if g := s.Source.Git; g == nil || g.Ref.Branch == "" {

@@ -11,7 +11,9 @@ package forge
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"net/http"
 	"net/url"
 	"strings"
 	"time"
@@ -34,6 +36,10 @@ type PullRequest struct {
 	Fork bool
 	// Open says that it is neither merged nor closed.
 	Open bool
+	// Merged is the commit of the branch that it became, empty where it was not
+	// merged, and MergedAt when that was.
+	Merged   string
+	MergedAt time.Time
 }
 
 // PullRequests are those of one repository.
@@ -42,6 +48,15 @@ type PullRequests interface {
 	Open(ctx context.Context, branch string) ([]PullRequest, error)
 	// Get reads one.
 	Get(ctx context.Context, number int64) (PullRequest, error)
+}
+
+// Merges are the pull requests that were merged.
+type Merges interface {
+	// Merged lists those to a branch, a page of the ones that something happened to last.
+	Merged(ctx context.Context, branch string) ([]PullRequest, error)
+	// Contains says whether a commit is head or comes before it. Commits that the
+	// forge does not know contain nothing.
+	Contains(ctx context.Context, head, commit string) (bool, error)
 }
 
 // Comment is a comment on a pull request.
@@ -92,6 +107,7 @@ type Statuses interface {
 // Forge is one repository on a forge.
 type Forge struct {
 	PullRequests
+	Merges
 	Comments
 	Statuses
 	// CommentLimit is the largest comment in bytes.
@@ -170,6 +186,12 @@ func address(u *url.URL) string {
 	shown := *u
 	shown.User, shown.RawQuery, shown.Fragment = nil, "", ""
 	return shown.String()
+}
+
+// Unknown says that a forge was asked for something that it does not know.
+func Unknown(err error) bool {
+	var refused *Error
+	return errors.As(err, &refused) && refused.Status == http.StatusNotFound
 }
 
 // maxText is the longest text of a status that every forge takes, in characters.

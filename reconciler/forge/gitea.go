@@ -30,7 +30,7 @@ type giteaForge struct {
 
 func newGitea(at place, t *transport) *Forge {
 	g := &giteaForge{at: at, t: t}
-	return &Forge{PullRequests: g, Comments: g, Statuses: g, CommentLimit: plan.LimitGitea}
+	return &Forge{PullRequests: g, Merges: g, Comments: g, Statuses: g, CommentLimit: plan.LimitGitea}
 }
 
 // client is one for a context: the library keeps it in the client.
@@ -91,7 +91,47 @@ func pullRequest(p *gitea.PullRequest) PullRequest {
 	pr.Base, pr.Head = p.Base.Ref, p.Head.Sha
 	// The repository of a deleted fork is not there any more.
 	pr.Fork = p.Head.Repository == nil || p.Head.RepoID != p.Base.RepoID
+	if p.HasMerged && p.Merged != nil && p.MergedCommitID != nil {
+		pr.Merged, pr.MergedAt = *p.MergedCommitID, *p.Merged
+	}
 	return pr
+}
+
+// Merged lists the pull requests to a branch that were merged.
+func (g *giteaForge) Merged(ctx context.Context, branch string) ([]PullRequest, error) {
+	c, err := g.client(ctx)
+	if err != nil {
+		return nil, err
+	}
+	list, _, err := c.ListRepoPullRequests(g.at.owner, g.at.name, gitea.ListPullRequestsOptions{
+		ListOptions: gitea.ListOptions{Page: 1, PageSize: pageSize}, State: gitea.StateClosed, Sort: "recentupdate",
+	})
+	if err != nil {
+		return nil, g.t.explain(err)
+	}
+	var merged []PullRequest
+	for _, p := range list {
+		if pr := pullRequest(p); pr.Base == branch && pr.Merged != "" {
+			merged = append(merged, pr)
+		}
+	}
+	return merged, nil
+}
+
+// Contains asks what a commit has that head has not.
+func (g *giteaForge) Contains(ctx context.Context, head, commit string) (bool, error) {
+	c, err := g.client(ctx)
+	if err != nil {
+		return false, err
+	}
+	compared, _, err := c.CompareCommits(g.at.owner, g.at.name, head, commit)
+	if err = g.t.explain(err); err != nil {
+		if Unknown(err) {
+			return false, nil
+		}
+		return false, err
+	}
+	return compared.TotalCommits == 0, nil
 }
 
 // me is the account that is signed in.

@@ -94,6 +94,28 @@ func TestOpen(t *testing.T) {
 	}
 }
 
+// TestMerged: what was closed without being merged, or merged elsewhere, is left
+// out; and a commit is within another where it has nothing that the other has not.
+func TestMerged(t *testing.T) {
+	const closed = `{"number":%d,"state":"closed","merged":%t,"merged_at":"2026-11-23T14:05:06Z","merge_commit_sha":"mm","base":{"ref":%q,"repo_id":1},"head":{"sha":"aa","repo_id":1,"repo":{"id":1}}}`
+	s, _ := server(t, map[string]answer{
+		"GET /api/v1/repos/fleet/models/pulls":              {body: "[" + fmt.Sprintf(closed, 1, true, "main") + "," + fmt.Sprintf(closed, 2, false, "main") + "," + fmt.Sprintf(closed, 3, true, "next") + "]"},
+		"GET /api/v1/repos/fleet/models/compare/head...old": {body: `{"total_commits":0}`},
+		"GET /api/v1/repos/fleet/models/compare/head...new": {body: `{"total_commits":2}`},
+	})
+	f := connect(t, s.URL+"/fleet/models.git")
+	got, err := f.Merged(t.Context(), "main")
+	want := []PullRequest{{Number: 1, Base: "main", Head: "aa", Merged: "mm", MergedAt: time.Date(2026, 11, 23, 14, 5, 6, 0, time.UTC)}}
+	if diff := cmp.Diff(want, got); diff != "" || err != nil {
+		t.Error(diff, err)
+	}
+	for commit, want := range map[string]bool{"old": true, "new": false, "unknown": false} {
+		if holds, err := f.Contains(t.Context(), "head", commit); holds != want || err != nil {
+			t.Errorf("%s: %v, %v", commit, holds, err)
+		}
+	}
+}
+
 // TestOwn: a comment of somebody else is not ours, whatever it says.
 func TestOwn(t *testing.T) {
 	s, written := server(t, map[string]answer{

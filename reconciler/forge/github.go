@@ -41,7 +41,7 @@ func newGitHub(at place, t *transport) (*Forge, error) {
 	if g.client, err = githubClient(at, httpClient); err != nil {
 		return nil, err
 	}
-	return &Forge{PullRequests: g, Comments: g, Statuses: g, CommentLimit: plan.LimitGitHub}, nil
+	return &Forge{PullRequests: g, Merges: g, Comments: g, Statuses: g, CommentLimit: plan.LimitGitHub}, nil
 }
 
 // githubClient speaks to api.github.com, or to /api/v3 of any other server.
@@ -101,11 +101,44 @@ func (g *githubForge) Open(ctx context.Context, branch string) ([]PullRequest, e
 }
 
 func githubPullRequest(p *github.PullRequest) PullRequest {
-	return PullRequest{
+	pr := PullRequest{
 		Number: int64(p.GetNumber()), Base: p.GetBase().GetRef(), Head: p.GetHead().GetSHA(), URL: p.GetHTMLURL(), Open: p.GetState() == "open",
 		// The repository of a deleted fork is not there any more.
 		Fork: p.GetHead().GetRepo() == nil || p.GetHead().GetRepo().GetID() != p.GetBase().GetRepo().GetID(),
 	}
+	if !pr.Open && p.MergedAt != nil { // while it is open the commit is that of a trial
+		pr.Merged, pr.MergedAt = p.GetMergeCommitSHA(), p.GetMergedAt().Time
+	}
+	return pr
+}
+
+// Merged lists the pull requests to a branch that were merged.
+func (g *githubForge) Merged(ctx context.Context, branch string) ([]PullRequest, error) {
+	list, _, err := g.client.PullRequests.List(ctx, g.at.owner, g.at.name, &github.PullRequestListOptions{
+		State: "closed", Base: branch, Sort: "updated", Direction: "desc", ListOptions: github.ListOptions{PerPage: pageSize},
+	})
+	if err != nil {
+		return nil, g.t.explain(err)
+	}
+	var merged []PullRequest
+	for _, p := range list {
+		if pr := githubPullRequest(p); pr.Base == branch && pr.Merged != "" {
+			merged = append(merged, pr)
+		}
+	}
+	return merged, nil
+}
+
+// Contains asks where a commit is as head sees it.
+func (g *githubForge) Contains(ctx context.Context, head, commit string) (bool, error) {
+	compared, _, err := g.client.Repositories.CompareCommits(ctx, g.at.owner, g.at.name, head, commit, &github.ListOptions{PerPage: 1})
+	if err = g.t.explain(err); err != nil {
+		if Unknown(err) {
+			return false, nil
+		}
+		return false, err
+	}
+	return compared.GetStatus() == "identical" || compared.GetStatus() == "behind", nil
 }
 
 // Get reads one pull request, and where its head left the branch: base.sha of a

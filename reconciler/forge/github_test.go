@@ -16,9 +16,11 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/golang-jwt/jwt/v5"
 	"github.com/google/go-cmp/cmp"
+	"github.com/google/go-github/v87/github"
 
 	"github.com/espalier-dev/espalier/repo-layout/v1alpha1"
 )
@@ -122,6 +124,14 @@ func everything(t *testing.T, f *Forge) (open []PullRequest, one PullRequest, ow
 	check()
 	own, err = f.Own(t.Context(), 1347)
 	check()
+	_, err = f.Merged(t.Context(), "master")
+	check()
+	var holds bool
+	holds, err = f.Contains(t.Context(), sample, sample)
+	check()
+	if !holds {
+		t.Error("what is behind the head is within it")
+	}
 	_, err = f.Write(t.Context(), 1347, 0, "new")
 	check()
 	_, err = f.Write(t.Context(), 1347, 1, "edited")
@@ -156,6 +166,17 @@ func TestGitHub(t *testing.T) {
 	for _, request := range *seen {
 		if !strings.HasSuffix(request, " Bearer "+token) {
 			t.Errorf("%s: not signed in", request)
+		}
+	}
+}
+
+// TestGitHubMerged: the commit of a pull request that is open is that of a trial.
+func TestGitHubMerged(t *testing.T) {
+	at := time.Date(2026, 11, 23, 14, 5, 6, 0, time.UTC)
+	for _, state := range []string{"open", "closed"} {
+		pr := githubPullRequest(&github.PullRequest{State: &state, MergeCommitSHA: new(sample), MergedAt: &github.Timestamp{Time: at}})
+		if merged := state == "closed"; (pr.Merged == sample) != merged || pr.MergedAt.Equal(at) != merged {
+			t.Errorf("%s: %+v", state, pr)
 		}
 	}
 }

@@ -3,6 +3,7 @@
 package forge
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"sync"
@@ -28,7 +29,7 @@ func newGitLab(at place, t *transport) (*Forge, error) {
 		return nil, fmt.Errorf("preparing to ask %s: %w", at.server, err)
 	}
 	g := &gitlabForge{project: at.owner + "/" + at.name, t: t, client: client}
-	return &Forge{PullRequests: g, Comments: g, Statuses: g, CommentLimit: plan.LimitGitLab}, nil
+	return &Forge{PullRequests: g, Merges: g, Comments: g, Statuses: g, CommentLimit: plan.LimitGitLab}, nil
 }
 
 // Open lists the open merge requests to a branch.
@@ -55,10 +56,44 @@ func (g *gitlabForge) Open(ctx context.Context, branch string) ([]PullRequest, e
 }
 
 func mergeRequest(m *gitlab.BasicMergeRequest) PullRequest {
-	return PullRequest{
+	pr := PullRequest{
 		Number: m.IID, Base: m.TargetBranch, Head: m.SHA, URL: m.WebURL,
 		Open: m.State == "opened", Fork: m.SourceProjectID != m.TargetProjectID,
 	}
+	if m.State == "merged" && m.MergedAt != nil {
+		// Without a merge commit it was the squashed one, or the head itself.
+		pr.Merged, pr.MergedAt = cmp.Or(m.MergeCommitSHA, m.SquashCommitSHA, m.SHA), *m.MergedAt
+	}
+	return pr
+}
+
+// Merged lists the merge requests to a branch that were merged.
+func (g *gitlabForge) Merged(ctx context.Context, branch string) ([]PullRequest, error) {
+	list, _, err := g.client.MergeRequests.ListProjectMergeRequests(g.project, &gitlab.ListProjectMergeRequestsOptions{
+		State: new("merged"), TargetBranch: &branch, OrderBy: new("updated_at"), ListOptions: gitlab.ListOptions{PerPage: pageSize},
+	}, gitlab.WithContext(ctx))
+	if err != nil {
+		return nil, g.t.explain(err)
+	}
+	var merged []PullRequest
+	for _, m := range list {
+		if pr := mergeRequest(m); pr.Base == branch && pr.Merged != "" {
+			merged = append(merged, pr)
+		}
+	}
+	return merged, nil
+}
+
+// Contains asks what a commit has that head has not.
+func (g *gitlabForge) Contains(ctx context.Context, head, commit string) (bool, error) {
+	compared, _, err := g.client.Repositories.Compare(g.project, &gitlab.CompareOptions{From: &head, To: &commit}, gitlab.WithContext(ctx))
+	if err = g.t.explain(err); err != nil {
+		if Unknown(err) {
+			return false, nil
+		}
+		return false, err
+	}
+	return len(compared.Commits) == 0, nil
 }
 
 // Get reads one merge request.

@@ -10,8 +10,10 @@ import (
 	"net/url"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
+	gitlab "gitlab.com/gitlab-org/api/client-go"
 
 	"github.com/espalier-dev/espalier/repo-layout/v1alpha1"
 )
@@ -31,6 +33,7 @@ func TestGitLab(t *testing.T) {
 		"PUT " + project + "/merge_requests/7/notes/2":       `{"id":2,"body":"edited"}`,
 		"GET " + project + "/repository/commits/aa/statuses": `[{"name":"espalier/fit","status":"pending","description":"other"}]`,
 		"POST " + project + "/statuses/aa":                   `{"id":1}`,
+		"GET " + project + "/repository/compare":             `{"commits":[]}`,
 	}
 	var seen []string
 	s := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
@@ -43,6 +46,9 @@ func TestGitLab(t *testing.T) {
 			t.Errorf("nobody asked for %s", key)
 			w.WriteHeader(http.StatusNotFound)
 			return
+		}
+		if r.URL.Query().Get("to") == "new" {
+			answer = `{"commits":[{"id":"new"}]}`
 		}
 		body, _ := io.ReadAll(r.Body)
 		query, _ := url.QueryUnescape(r.URL.RawQuery)
@@ -68,6 +74,15 @@ func TestGitLab(t *testing.T) {
 	if one, err := f.Get(t.Context(), 8); err != nil || one.MergeBase != "" {
 		t.Errorf("GitLab has not looked at that head yet: %+v, %v", one, err)
 	}
+	merged, err := f.Merged(t.Context(), "main")
+	if err != nil || len(merged) != 0 {
+		t.Errorf("those that are open are not merged: %+v, %v", merged, err)
+	}
+	for commit, holds := range map[string]bool{"old": true, "new": false} {
+		if got, err := f.Contains(t.Context(), "head", commit); got != holds || err != nil {
+			t.Errorf("%s: %v, %v", commit, got, err)
+		}
+	}
 	own, err := f.Own(t.Context(), 7)
 	if diff := cmp.Diff([]Comment{{ID: 2, Body: "mine"}}, own); diff != "" || err != nil {
 		t.Error(diff, err)
@@ -85,5 +100,21 @@ func TestGitLab(t *testing.T) {
 	}
 	if len(seen) != 3 || !strings.Contains(seen[2], `"state":"failed"`) || !strings.Contains(seen[2], `"target_url":"u"`) {
 		t.Errorf("asked %q: want one status set, and none that is pending already", seen)
+	}
+}
+
+// TestGitLabMerged: what became of a merge request is its merge commit, the
+// squashed one, or its head, in this order.
+func TestGitLabMerged(t *testing.T) {
+	at := time.Date(2026, 11, 23, 14, 5, 6, 0, time.UTC)
+	for want, m := range map[string]gitlab.BasicMergeRequest{
+		"merge":  {State: "merged", MergedAt: &at, SHA: "head", SquashCommitSHA: "squash", MergeCommitSHA: "merge"},
+		"squash": {State: "merged", MergedAt: &at, SHA: "head", SquashCommitSHA: "squash"},
+		"head":   {State: "merged", MergedAt: &at, SHA: "head"},
+		"":       {State: "closed", SHA: "head", MergeCommitSHA: "merge"},
+	} {
+		if got := mergeRequest(&m).Merged; got != want {
+			t.Errorf("got %q, want %q", got, want)
+		}
 	}
 }

@@ -116,6 +116,15 @@ func hourly(w *v1alpha1.Workspace) (*big.Rat, bool) {
 	return usd, ok && usd.Sign() >= 0
 }
 
+// Hourly is the list price of the nodes that a Workspace holds now, such as 0.526
+// for USD 0.526 an hour; "" where it holds none or the price is not known.
+func Hourly(w *v1alpha1.Workspace) string {
+	if usd, ok := hourly(w); ok {
+		return dollars(usd)
+	}
+	return ""
+}
+
 // dollars prints cents, and up to four places where there are any.
 func dollars(usd *big.Rat) string {
 	s := usd.FloatString(4)

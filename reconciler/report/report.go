@@ -221,6 +221,9 @@ var glyphs = map[State]string{
 	Ready: "✅", Progressing: "⏳", Refused: "⛔", Failed: "❌", Suspended: "⏸️", Deleting: "🗑️",
 }
 
+// Glyph is a character that forges show in colour, for a State.
+func Glyph(s State) string { return glyphs[s] }
+
 // failures are the reasons of a task that was tried, beside those of one that
 // was refused.
 var failures = []string{v1alpha1.ReasonJobFailed, v1alpha1.ReasonPodsNeverStarted}

@@ -133,7 +133,7 @@ func TestStorm(t *testing.T) {
 // TestFlapping: a Workspace that goes to and fro for hours makes a bounded
 // number of commits, as docs/report-to-git.md says, and the last one tells the truth.
 func TestFlapping(t *testing.T) {
-	const hours = 2
+	const hours = 1
 	s := newStorm(t, 1)
 	for n := range hours * 3600 / 5 {
 		s.turn(0, n%2 == 0)

@@ -30,8 +30,9 @@ type subject struct {
 
 const (
 	markFormat = "<!-- espalier-review %s %s %s %s %s -->\n"
-	// room is what the mark takes of a comment at most, in bytes.
-	room = 1024
+	// room is what the mark and the names of Workspaces take of a comment at most,
+	// in bytes.
+	room = 1024 + maxTouchedBytes
 )
 
 func (m mark) String() string {

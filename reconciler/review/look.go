@@ -56,11 +56,17 @@ func (r *Reconciler) look(ctx context.Context, s *v1alpha1.RepoSync, k *kept) er
 		answered[pr.Number] = about
 	}
 	k.answered = answered // those that are closed are forgotten
+	problems = append(problems, r.discover(ctx, s, k))
 	if err := errors.Join(problems...); err != nil {
 		return err
 	}
 	k.lookedAt, k.generation = r.Clock(), s.Generation
 	return nil
+}
+
+// owner tells the comments of a RepoSync from another's, also of another cluster.
+func (r *Reconciler) owner(s *v1alpha1.RepoSync) string {
+	return r.Cluster + "/" + s.Namespace + "/" + s.Name
 }
 
 // answer answers one pull request unless that was done. It returns what it was
@@ -74,7 +80,7 @@ func (r *Reconciler) answer(ctx context.Context, t task) (subject, error) {
 		return subject{}, nil
 	}
 	t.mark = mark{
-		prefix: t.sync.Spec.Review.StatusPrefix, owner: r.Cluster + "/" + t.sync.Namespace + "/" + t.sync.Name,
+		prefix: t.sync.Spec.Review.StatusPrefix, owner: r.owner(t.sync),
 		about: subject{base: t.pr.MergeBase, head: t.pr.Head, settings: t.settings},
 	}
 	own, err := t.forge.Own(ctx, t.pr.Number)
@@ -123,7 +129,7 @@ func (r *Reconciler) plan(ctx context.Context, t task) error {
 		}
 	}
 	// The comment is last: whoever finds it knows that all is said.
-	if _, err := t.forge.Write(ctx, t.pr.Number, t.said.ID, t.mark.String()+verdict.Markdown); err != nil {
+	if _, err := t.forge.Write(ctx, t.pr.Number, t.said.ID, verdict.body(t.mark).text(t.forge.CommentLimit)); err != nil {
 		return fmt.Errorf("writing the comment: %w", err)
 	}
 	ctrl.LoggerFrom(ctx).Info("planned a pull request", "number", t.pr.Number, "head", t.pr.Head, "base", t.pr.MergeBase, "plan", verdict.Plan.State)

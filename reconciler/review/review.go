@@ -2,10 +2,11 @@
 
 // Package review answers pull requests: it plans each head against the commit
 // where it left the branch that a RepoSync follows, keeps one comment up to date,
-// and sets commit statuses. It also says on the synced commit whether it is ready.
+// and sets commit statuses. It also says on the synced commit whether it is ready,
+// and in the comment of a merged pull request what becomes of its Workspaces.
 //
 // It writes to the forge alone, and nothing to the cluster but events: it runs
-// with an account that may read RepoSyncs and the Secrets that they name. What a
+// with an account that may read RepoSyncs, Workspaces and the Secrets that they name. What a
 // pull request holds is read and judged by a Planner, out of its reach.
 package review
 
@@ -81,7 +82,12 @@ type kept struct {
 	forge      *forge.Forge
 	forgeKey   string // what forge was made of
 	ready      string // what was last said of the synced commit
-	failure    string // that an event was made of
+
+	following map[int64]*followed // merged pull requests, by number
+	told      map[int64]bool      // of which nothing more is to be said
+	followDue time.Duration       // when the next edit is due; 0: when something happens
+
+	failure string // that an event was made of
 }
 
 // New returns a Reconciler.
@@ -90,11 +96,13 @@ func New(d Deps) *Reconciler {
 }
 
 // SetupWithManager registers the controller and its watches. Every change of a
-// RepoSync brings a pass: its status is what the ready status says.
+// RepoSync brings a pass: its status is what the ready status says. So does every
+// change of a Workspace, for the pull requests that are followed.
 func (r *Reconciler) SetupWithManager(mgr ctrl.Manager) error {
 	return ctrl.NewControllerManagedBy(mgr).
 		Named("review").
 		For(&v1alpha1.RepoSync{}).
+		Watches(&v1alpha1.Workspace{}, handler.EnqueueRequestsFromMapFunc(syncOf)).
 		WatchesRawSource(crsource.Channel(r.hook, &handler.EnqueueRequestForObject{})).
 		WithOptions(controller.Options{
 			MaxConcurrentReconciles: 2,
@@ -146,7 +154,7 @@ func (r *Reconciler) pass(ctx context.Context, s *v1alpha1.RepoSync, k *kept) er
 	}
 	look := k.generation != s.Generation || !r.Clock().Before(k.lookedAt.Add(interval(s)))
 	ready, says := readiness(s)
-	if !look && (!says || ready.key() == k.ready) {
+	if !look && (!says || ready.key() == k.ready) && len(k.following) == 0 {
 		return nil
 	}
 	f, err := r.connect(ctx, s, k)
@@ -160,6 +168,7 @@ func (r *Reconciler) pass(ctx context.Context, s *v1alpha1.RepoSync, k *kept) er
 	if look {
 		problems = append(problems, r.look(ctx, s, k))
 	}
+	problems = append(problems, r.follow(ctx, s, k))
 	return errors.Join(problems...)
 }
 
@@ -234,7 +243,11 @@ func (r *Reconciler) result(s *v1alpha1.RepoSync, k *kept, err error) (ctrl.Resu
 	case err != nil:
 		return ctrl.Result{}, err
 	}
-	return ctrl.Result{RequeueAfter: max(k.lookedAt.Add(interval(s)).Sub(r.Clock()), 100*time.Millisecond)}, nil
+	next := k.lookedAt.Add(interval(s)).Sub(r.Clock())
+	if k.followDue > 0 {
+		next = min(next, k.followDue)
+	}
+	return ctrl.Result{RequeueAfter: max(next, 100*time.Millisecond)}, nil
 }
 
 // interval is how often to look at the forge, never so often that it is a loop.

@@ -42,9 +42,12 @@ type stage struct {
 	now        time.Time
 
 	pulls    map[int64]forge.PullRequest
+	holds    map[string]bool // head and commit, that it holds it
 	said     map[int64][]forge.Comment
 	statuses map[string]forge.Status // commit and name
 	writes   int
+	edit     func(body string)
+	gone     bool            // comments are not there to be edited
 	broken   map[int64]error // what Get says
 
 	plans   []string // heads that were planned
@@ -63,10 +66,10 @@ func newStage(t *testing.T) *stage {
 	}
 	s := &stage{
 		t: t, git: server, now: time.Unix(1_800_000_000, 0), events: events.NewFakeRecorder(32),
-		pulls: map[int64]forge.PullRequest{}, said: map[int64][]forge.Comment{}, statuses: map[string]forge.Status{}, broken: map[int64]error{},
+		pulls: map[int64]forge.PullRequest{}, holds: map[string]bool{}, said: map[int64][]forge.Comment{}, statuses: map[string]forge.Status{}, broken: map[int64]error{},
 		planned: func(q Question) (Verdict, error) {
 			good := Said{forge.Success, "planned " + q.Head}
-			return Verdict{Markdown: "a plan of " + q.HeadName, Plan: good, Fit: good, Cost: good}, nil
+			return Verdict{Markdown: "a plan of " + q.HeadName, Plan: good, Fit: good, Cost: good, Touched: []Touched{{Namespace: "team", Name: "phi"}}}, nil
 		},
 	}
 	s.base = s.push("main", "1")
@@ -129,12 +132,32 @@ func (s *stage) Get(_ context.Context, number int64) (forge.PullRequest, error) 
 	return s.pulls[number], s.broken[number]
 }
 
+func (s *stage) Merged(_ context.Context, branch string) ([]forge.PullRequest, error) {
+	var merged []forge.PullRequest
+	for _, number := range slices.Sorted(maps.Keys(s.pulls)) {
+		if p := s.pulls[number]; p.Base == branch && p.Merged != "" {
+			merged = append(merged, p)
+		}
+	}
+	return merged, nil
+}
+
+func (s *stage) Contains(_ context.Context, head, commit string) (bool, error) {
+	return s.holds[head+" "+commit], nil
+}
+
 func (s *stage) Own(_ context.Context, number int64) ([]forge.Comment, error) {
 	return s.said[number], nil
 }
 
 func (s *stage) Write(_ context.Context, number, id int64, body string) (forge.Comment, error) {
 	s.writes++
+	if s.gone {
+		return forge.Comment{}, &forge.Error{Status: 404}
+	}
+	if s.edit != nil {
+		s.edit(body)
+	}
 	if id == 0 {
 		id = int64(1000*int(number) + len(s.said[number]))
 		s.said[number] = append(s.said[number], forge.Comment{ID: id})
@@ -155,7 +178,7 @@ func (s *stage) controller() *Reconciler {
 	return New(Deps{
 		Client: s.kube, Reader: s.kube, Events: s.events, Planner: s, Cluster: "prod", Clock: func() time.Time { return s.now },
 		Connect: func(forge.Settings) (*forge.Forge, error) {
-			return &forge.Forge{PullRequests: s, Comments: s, Statuses: s, CommentLimit: 65_535}, nil
+			return &forge.Forge{PullRequests: s, Merges: s, Comments: s, Statuses: s, CommentLimit: 65_535}, nil
 		},
 	})
 }

@@ -24,6 +24,14 @@ type Verdict struct {
 	Plan Said `json:"plan"`
 	Fit  Said `json:"fit"`
 	Cost Said `json:"cost"`
+	// Touched are the Workspaces that change, of which there are More besides.
+	Touched []Touched `json:"touched,omitempty"`
+	More    int       `json:"more,omitempty"`
+}
+
+// body is the comment of a verdict.
+func (v Verdict) body(m mark) body {
+	return body{mark: m, touched: v.Touched, more: v.More, plan: v.Markdown}
 }
 
 // Said is a commit status without a name.
@@ -45,7 +53,9 @@ type namedStatus struct {
 // Conclude says what a plan means for the pull request, in a comment of at most
 // limit bytes.
 func Conclude(p plan.Plan, limit int) Verdict {
-	return Verdict{Markdown: p.Markdown(limit), Plan: concludePlan(p), Fit: concludeFit(p), Cost: concludeCost(p)}
+	v := Verdict{Markdown: p.Markdown(limit), Plan: concludePlan(p), Fit: concludeFit(p), Cost: concludeCost(p)}
+	v.Touched, v.More = touched(p)
+	return v
 }
 
 func concludePlan(p plan.Plan) Said {

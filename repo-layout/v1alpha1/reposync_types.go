@@ -62,6 +62,7 @@ const (
 //
 // +kubebuilder:validation:XValidation:rule="!has(self.review) || (has(self.source.git) && has(self.source.git.ref.branch))",message="review needs source.git with a branch: pull requests go to one"
 // +kubebuilder:validation:XValidation:rule="!has(self.report) || !has(self.report.statuses) || !self.report.statuses || has(self.review)",message="report.statuses needs review, which says what forge to tell and with what token"
+// +kubebuilder:validation:XValidation:rule="!has(self.report) || !has(self.report.pullRequest) || !self.report.pullRequest || has(self.review)",message="report.pullRequest needs review, whose comment it continues"
 // +kubebuilder:validation:XValidation:rule="has(self.source.git) || !has(self.report) || !has(self.report.commit) || has(self.report.commit.url)",message="report.commit.url is required with source.ref: an artifact says no clone address"
 // +kubebuilder:validation:XValidation:rule="(has(self.mode) && self.mode == 'ReportOnly') == has(self.workspaceSelector)",message="mode ReportOnly and workspaceSelector belong together: the selector says which Workspaces are reported on"
 // +kubebuilder:validation:XValidation:rule="!has(self.mode) || self.mode != 'ReportOnly' || !(has(self.substitutions) || has(self.defaults))",message="substitutions and defaults change what is applied, and mode ReportOnly applies nothing: remove them"
@@ -283,6 +284,9 @@ type Report struct {
 	// Statuses sets a commit status on the commit that is synced, by the name
 	// <review.statusPrefix>/<name of the RepoSync>/ready, on the forge of review.
 	Statuses bool `json:"statuses,omitempty"`
+	// PullRequest makes the comment on a merged pull request say what becomes of its
+	// Workspaces, until each is ready or needs somebody. It is the comment of review.
+	PullRequest bool `json:"pullRequest,omitempty"`
 }
 
 // CommitReport writes readiness as commits on a status branch.

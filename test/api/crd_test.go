@@ -93,7 +93,7 @@ var cases = map[string]struct {
 	},
 	"Reviewed": {
 		reason: "Pull requests are answered, and the commit that is synced gets a status.",
-		base:   sync, set: `spec: {review: {provider: Gitea, secretRef: {name: forge}}, report: {statuses: true}}`,
+		base:   sync, set: `spec: {review: {provider: Gitea, secretRef: {name: forge}}, report: {statuses: true, pullRequest: true}}`,
 	},
 	"ReviewedByAnotherForge": {
 		reason: "A forge that nobody talks to is refused rather than ignored.",
@@ -109,6 +109,11 @@ var cases = map[string]struct {
 		reason: "Without a token nobody could set one.",
 		base:   sync, set: `spec: {report: {statuses: true}}`,
 		want: "report.statuses needs review",
+	},
+	"ProgressWithoutForge": {
+		reason: "There is no comment to say it in.",
+		base:   sync, set: `spec: {report: {pullRequest: true}}`,
+		want: "report.pullRequest needs review",
 	},
 	"BothTasks": {
 		reason: "Serving and tuning need different pods and lives.",

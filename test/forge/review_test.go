@@ -4,11 +4,14 @@ package forge
 
 import (
 	"flag"
+	"fmt"
 	"os"
 	"strings"
 	"testing"
 
 	sdk "code.gitea.io/sdk/gitea"
+
+	"github.com/espalier-dev/espalier/repo-layout/v1alpha1"
 )
 
 // page is a file that the rendered comment is written to, for a browser and
@@ -47,7 +50,7 @@ func (p *project) look(comment *sdk.Comment) {
 func TestReview(t *testing.T) {
 	p := newProject(t, "story")
 	first := p.git(p.folder, "rev-parse", "HEAD")
-	p.sync(nil)
+	p.sync(func(s *v1alpha1.RepoSync) { s.Spec.Report.PullRequest = true })
 	const ready = "espalier/story/ready"
 	p.status(first, ready, sdk.StatusSuccess)
 
@@ -80,8 +83,49 @@ func TestReview(t *testing.T) {
 	head = p.push("longer", "phi-4-mini: a shorter context")
 	p.answered(number, head)
 	p.status(head, "espalier/plan", sdk.StatusSuccess)
-	must(t, second(p.dev.MergePullRequest(owner, p.name, number, sdk.MergePullRequestOption{Style: sdk.MergeStyleMerge})))
-	p.git(p.folder, "fetch", "--quiet", "origin", "main")
-	merged := p.git(p.folder, "rev-parse", "FETCH_HEAD")
+	merged := p.merge(number, sdk.MergeStyleMerge)
 	p.status(merged, ready, sdk.StatusSuccess)
+	done := p.becomes(number, merged)
+	if done.ID != comment.ID {
+		t.Errorf("a second comment %d, want %d edited in place", done.ID, comment.ID)
+	}
+	p.look(done)
+
+	// What is squashed is another commit, of which the forge alone knows whose it is.
+	p.git(p.folder, "checkout", "--quiet", "main")
+	p.git(p.folder, "pull", "--quiet", "origin", "main")
+	p.branch("squashed")
+	p.replace("contextLength: 16384", "contextLength: 8192")
+	head = p.push("squashed", "phi-4-mini: shorter still")
+	number = p.open(p.dev, "squashed", "Shorter still")
+	p.answered(number, head)
+	p.status(head, "espalier/plan", sdk.StatusSuccess)
+	p.becomes(number, p.merge(number, sdk.MergeStyleSquash))
+}
+
+// merge merges a pull request and returns the commit that it became.
+func (p *project) merge(number int64, style sdk.MergeStyle) string {
+	p.t.Helper()
+	must(p.t, second(p.dev.MergePullRequest(owner, p.name, number, sdk.MergePullRequestOption{Style: style})))
+	p.git(p.folder, "fetch", "--quiet", "origin", "main")
+	return p.git(p.folder, "rev-parse", "FETCH_HEAD")
+}
+
+// becomes waits for the one comment on a merged pull request to tell of its
+// progress, and then of its end.
+func (p *project) becomes(number int64, merged string) *sdk.Comment {
+	p.t.Helper()
+	var last []*sdk.Comment
+	for _, part := range []string{"Merged as `" + merged[:7] + "`", "✅ Done in cluster"} {
+		p.until(part, func() bool {
+			last = p.comments(number)
+			return len(last) == 1 && strings.Contains(last[0].Body, part)
+		}, func() string { return fmt.Sprint(bodies(last)) })
+	}
+	for _, part := range []string{"`http://phi-4-mini." + p.name + ".svc", "/h |", "The plan, as it was before the merge"} {
+		if !strings.Contains(last[0].Body, part) {
+			p.t.Errorf("the comment does not hold %q:\n%s", part, last[0].Body)
+		}
+	}
+	return last[0]
 }

@@ -1,0 +1,217 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package review
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+	"time"
+
+	"k8s.io/apimachinery/pkg/types"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+	"sigs.k8s.io/controller-runtime/pkg/reconcile"
+
+	"github.com/espalier-dev/espalier/reconciler/forge"
+	repolayout "github.com/espalier-dev/espalier/repo-layout"
+	"github.com/espalier-dev/espalier/repo-layout/v1alpha1"
+)
+
+// How a merged pull request is followed.
+const (
+	// beginWithin is how old a merge may be when it is first seen: nobody wants to
+	// hear of last month's when reports are switched on.
+	beginWithin = 24 * time.Hour
+	// giveUpAfter is how old one may be that was begun.
+	giveUpAfter = 30 * 24 * time.Hour
+	// editEvery is the shortest time between two edits of a comment, and how long an
+	// end must stand before it is believed.
+	editEvery = 10 * time.Second
+	// maxEdits bounds them; after that only the end is told.
+	maxEdits = 40
+)
+
+// followed is a merged pull request whose Workspaces are not yet where they belong.
+type followed struct {
+	pr      forge.PullRequest
+	comment int64 // its id
+	body    body  // of the comment, as it is there
+	synced  bool
+	asked   string    // the commit that was last asked whether it holds the merge
+	wrote   time.Time // when the comment was last edited
+	ends    time.Time // since when there is nothing more to say; zero: there is
+}
+
+// reportsMerges says whether merged pull requests are followed.
+func reportsMerges(s *v1alpha1.RepoSync) bool {
+	return s.Spec.Report != nil && s.Spec.Report.PullRequest
+}
+
+// discover finds the pull requests that were merged and are not told of to the end.
+func (r *Reconciler) discover(ctx context.Context, s *v1alpha1.RepoSync, k *kept) error {
+	if !reportsMerges(s) {
+		k.following, k.told = nil, nil
+		return nil
+	}
+	merged, err := k.forge.Merged(ctx, s.Spec.Source.Git.Ref.Branch)
+	if err != nil {
+		return fmt.Errorf("listing merged pull requests: %w", err)
+	}
+	if k.following == nil {
+		k.following, k.told = map[int64]*followed{}, map[int64]bool{}
+	}
+	told := map[int64]bool{}
+	for _, pr := range merged {
+		if _, begun := k.following[pr.Number]; begun {
+			continue
+		}
+		if !k.told[pr.Number] && pr.MergedAt.After(r.Clock().Add(-giveUpAfter)) {
+			f, err := r.begin(ctx, s, k, pr)
+			if err != nil {
+				return fmt.Errorf("pull request %d: %w", pr.Number, err)
+			}
+			if f != nil {
+				k.following[pr.Number] = f
+				continue
+			}
+		}
+		told[pr.Number] = true
+	}
+	k.told = told // those that nothing happens to any more are forgotten
+	return nil
+}
+
+// begin looks whether a merged pull request is to be followed; nil when not.
+func (r *Reconciler) begin(ctx context.Context, s *v1alpha1.RepoSync, k *kept, pr forge.PullRequest) (*followed, error) {
+	own, err := k.forge.Own(ctx, pr.Number)
+	if err != nil {
+		return nil, err
+	}
+	comment, was, _ := ours(own, mark{owner: r.owner(s)})
+	b, ok := readBody(comment.Body)
+	begun := ok && b.after != nil
+	switch {
+	case !ok, len(b.touched) == 0, was.about.head != pr.Head: // the plan, if any, is not of what was merged
+		return nil, nil
+	case begun && b.after.ended, !begun && pr.MergedAt.Before(r.Clock().Add(-beginWithin)):
+		return nil, nil
+	}
+	return &followed{pr: pr, comment: comment.ID, body: b}, nil
+}
+
+// follow tells how far each merged pull request is, where that has changed.
+func (r *Reconciler) follow(ctx context.Context, s *v1alpha1.RepoSync, k *kept) error {
+	k.followDue = 0
+	if len(k.following) == 0 || !reportsMerges(s) {
+		return nil
+	}
+	workspaces, err := r.workspaces(ctx, s)
+	if err != nil {
+		return err
+	}
+	var problems []error
+	for number, f := range k.following {
+		if err := r.come(ctx, s, k, f); err != nil {
+			problems = append(problems, fmt.Errorf("pull request %d: %w", number, err))
+			continue
+		}
+		due, err := r.tell(ctx, k, f, progress{
+			cluster: r.Cluster, sync: s, merged: f.pr.Merged, synced: f.synced, touched: f.body.touched, more: f.body.more, workspaces: workspaces,
+		})
+		if err != nil {
+			problems = append(problems, fmt.Errorf("pull request %d: %w", number, err))
+		}
+		if due > 0 && (k.followDue == 0 || due < k.followDue) {
+			k.followDue = due
+		}
+		if f.body.after != nil && f.body.after.ended {
+			delete(k.following, number)
+			k.told[number] = true
+		}
+	}
+	return errors.Join(problems...)
+}
+
+// come finds out whether the RepoSync has come to the merge. The same commit is
+// asked once.
+func (r *Reconciler) come(ctx context.Context, s *v1alpha1.RepoSync, k *kept, f *followed) error {
+	_, commit, ok := strings.Cut(s.Status.LastAttemptedRevision, "sha1:")
+	if f.synced || !ok || s.Status.ObservedGeneration != s.Generation || commit == f.asked {
+		return nil
+	}
+	holds := commit == f.pr.Merged
+	if !holds {
+		var err error
+		if holds, err = k.forge.Contains(ctx, commit, f.pr.Merged); err != nil {
+			return err
+		}
+	}
+	f.synced, f.asked = holds, commit
+	return nil
+}
+
+// tell edits the comment where there is something new to say and it is time to.
+// due is when there will be, 0 for when something happens.
+func (r *Reconciler) tell(ctx context.Context, k *kept, f *followed, p progress) (due time.Duration, err error) {
+	now := r.Clock()
+	words, ends := p.words()
+	if !ends {
+		f.ends = time.Time{}
+	} else if f.ends.IsZero() {
+		f.ends = now
+	}
+	next := f.body
+	next.after = &after{words: words, ended: ends && now.Sub(f.ends) >= editEvery, edits: 1}
+	if was := f.body.after; was != nil {
+		next.after.edits = was.edits + 1
+		switch spent := was.edits >= maxEdits && !next.after.ended; {
+		case spent || same(was.words, words) && !next.after.ended:
+			return rest(ends, editEvery-now.Sub(f.ends)), nil
+		case now.Sub(f.wrote) < editEvery:
+			return editEvery - now.Sub(f.wrote), nil
+		}
+	}
+	_, err = k.forge.Write(ctx, f.pr.Number, f.comment, next.text(k.forge.CommentLimit))
+	if forge.Unknown(err) {
+		next.after.ended = true // somebody deleted the comment, and wants to hear no more
+	} else if err != nil {
+		return 0, fmt.Errorf("writing the comment: %w", err)
+	}
+	f.body, f.wrote = next, now
+	return rest(ends && !next.after.ended, editEvery), nil
+}
+
+// rest is a time to wait, if any.
+func rest(wait bool, d time.Duration) time.Duration {
+	if !wait {
+		return 0
+	}
+	return max(d, 100*time.Millisecond)
+}
+
+// same compares what is to be said with what a forge gave back.
+func same(a, b string) bool { return strings.TrimSpace(a) == strings.TrimSpace(b) }
+
+// workspaces of a RepoSync, by namespace/name.
+func (r *Reconciler) workspaces(ctx context.Context, s *v1alpha1.RepoSync) (map[string]*v1alpha1.Workspace, error) {
+	list := &v1alpha1.WorkspaceList{}
+	if err := r.Client.List(ctx, list, client.MatchingLabels{repolayout.LabelSyncName: s.Name, repolayout.LabelSyncNamespace: s.Namespace}); err != nil {
+		return nil, fmt.Errorf("listing the Workspaces of RepoSync %s/%s: %w", s.Namespace, s.Name, err)
+	}
+	byName := map[string]*v1alpha1.Workspace{}
+	for i := range list.Items {
+		byName[list.Items[i].Namespace+"/"+list.Items[i].Name] = &list.Items[i]
+	}
+	return byName, nil
+}
+
+// syncOf maps a Workspace to its RepoSync.
+func syncOf(_ context.Context, o client.Object) []reconcile.Request {
+	labels := o.GetLabels()
+	name := types.NamespacedName{Namespace: labels[repolayout.LabelSyncNamespace], Name: labels[repolayout.LabelSyncName]}
+	if name.Name == "" || name.Namespace == "" {
+		return nil
+	}
+	return []reconcile.Request{{NamespacedName: name}}
+}
