@@ -36,6 +36,8 @@ type PullRequest struct {
 	Fork bool
 	// Open says that it is neither merged nor closed.
 	Open bool
+	// Updated is when something happened to it last, such as a comment.
+	Updated time.Time
 	// Merged is the commit of the branch that it became, empty where it was not
 	// merged, and MergedAt when that was.
 	Merged   string
@@ -109,6 +111,7 @@ type Forge struct {
 	PullRequests
 	Merges
 	Comments
+	Remarks
 	Statuses
 	// CommentLimit is the largest comment in bytes.
 	CommentLimit int

@@ -6,6 +6,7 @@ import (
 	"context"
 	"fmt"
 	"sync"
+	"time"
 
 	"code.gitea.io/sdk/gitea"
 
@@ -30,7 +31,7 @@ type giteaForge struct {
 
 func newGitea(at place, t *transport) *Forge {
 	g := &giteaForge{at: at, t: t}
-	return &Forge{PullRequests: g, Merges: g, Comments: g, Statuses: g, CommentLimit: plan.LimitGitea}
+	return &Forge{PullRequests: g, Merges: g, Comments: g, Remarks: g, Statuses: g, CommentLimit: plan.LimitGitea}
 }
 
 // client is one for a context: the library keeps it in the client.
@@ -85,6 +86,9 @@ func (g *giteaForge) Get(ctx context.Context, number int64) (PullRequest, error)
 
 func pullRequest(p *gitea.PullRequest) PullRequest {
 	pr := PullRequest{Number: p.Index, URL: p.HTMLURL, MergeBase: p.MergeBase, Open: p.State == gitea.StateOpen}
+	if p.Updated != nil {
+		pr.Updated = *p.Updated
+	}
 	if p.Base == nil || p.Head == nil {
 		return pr
 	}
@@ -149,28 +153,60 @@ func (g *giteaForge) me(c *gitea.Client) (string, error) {
 	return g.login, nil
 }
 
-// Own lists the comments of the account that is signed in.
-func (g *giteaForge) Own(ctx context.Context, number int64) ([]Comment, error) {
+// list reads the comments on a pull request, since a time where there is one, and
+// who is signed in.
+func (g *giteaForge) list(ctx context.Context, number int64, since time.Time) (list []listed, me string, err error) {
 	c, err := g.client(ctx)
 	if err != nil {
-		return nil, err
+		return nil, "", err
 	}
-	me, err := g.me(c)
-	if err != nil {
-		return nil, err
+	if me, err = g.me(c); err != nil {
+		return nil, "", err
 	}
 	// Gitea gives all comments of a pull request at once: it knows no pages here.
-	list, _, err := c.ListIssueComments(g.at.owner, g.at.name, number, gitea.ListIssueCommentOptions{})
+	comments, _, err := c.ListIssueComments(g.at.owner, g.at.name, number, gitea.ListIssueCommentOptions{Since: since})
 	if err != nil {
-		return nil, g.t.explain(err)
+		return nil, "", g.t.explain(err)
 	}
-	var own []Comment
-	for _, comment := range list {
-		if comment.Poster != nil && comment.Poster.UserName == me {
-			own = append(own, Comment{ID: comment.ID, Body: comment.Body, URL: comment.HTMLURL})
+	for _, comment := range comments {
+		if comment.Poster != nil {
+			list = append(list, listed{Comment{ID: comment.ID, Body: comment.Body, URL: comment.HTMLURL}, comment.Poster.UserName, comment.Poster.ID, comment.Created})
 		}
 	}
-	return own, nil
+	return list, me, nil
+}
+
+// Own lists the comments of the account that is signed in.
+func (g *giteaForge) Own(ctx context.Context, number int64) ([]Comment, error) {
+	list, me, err := g.list(ctx, number, time.Time{})
+	return ownOf(list, me), err
+}
+
+// Others lists those of everybody else.
+func (g *giteaForge) Others(ctx context.Context, number int64, after time.Time) ([]Remark, error) {
+	list, me, err := g.list(ctx, number, after)
+	return othersOf(list, me, after), err
+}
+
+// MayWrite asks for somebody's right. Gitea tells it to administrators of the
+// repository only.
+func (g *giteaForge) MayWrite(ctx context.Context, r Remark) (bool, error) {
+	c, err := g.client(ctx)
+	if err != nil {
+		return false, err
+	}
+	right, _, err := c.CollaboratorPermission(g.at.owner, g.at.name, r.Author)
+	if err = g.t.explain(err); err != nil {
+		if Unknown(err) {
+			return false, nil
+		}
+		return false, err
+	}
+	switch right.Permission {
+	case gitea.AccessModeWrite, gitea.AccessModeAdmin, gitea.AccessModeOwner:
+		return true, nil
+	}
+	return false, nil
 }
 
 // Write makes or edits a comment.

@@ -161,6 +161,36 @@ func TestSet(t *testing.T) {
 	}
 }
 
+// TestRemarks: what others say, since when it was asked for, and whether they may
+// write, which Gitea tells administrators only.
+func TestRemarks(t *testing.T) {
+	const remark = `{"id":%d,"body":"/espalier plan","user":{"id":9,"login":%q},"created_at":%q}`
+	right := func(mode string) answer { return answer{body: `{"permission":"` + mode + `"}`} }
+	const collaborators = "GET /api/v1/repos/fleet/models/collaborators/"
+	s, _ := server(t, map[string]answer{
+		"GET /api/v1/user": {body: `{"login":"bot"}`},
+		"GET /api/v1/repos/fleet/models/issues/7/comments": {body: "[" + fmt.Sprintf(remark, 1, "dev", "2026-11-23T14:00:00Z") + "," +
+			fmt.Sprintf(remark, 2, "bot", "2026-11-23T15:00:00Z") + "," + fmt.Sprintf(remark, 3, "dev", "2026-11-23T15:00:00Z") + `,{"id":4,"user":null}]`},
+		collaborators + "reader/permission": right("read"), collaborators + "writer/permission": right("write"),
+		collaborators + "admin/permission": right("admin"), collaborators + "owner/permission": right("owner"),
+		collaborators + "x/permission": {status: 403, body: `{"message":"Only admins can query all permissions"}`},
+	})
+	f := connect(t, s.URL+"/fleet/models")
+	at := time.Date(2026, 11, 23, 15, 0, 0, 0, time.UTC)
+	got, err := f.Others(t.Context(), 7, at.Add(-time.Minute))
+	if diff := cmp.Diff([]Remark{{ID: 3, Author: "dev", Body: "/espalier plan", At: at, author: 9}}, got, cmp.AllowUnexported(Remark{})); diff != "" || err != nil {
+		t.Error(diff, err)
+	}
+	for name, want := range map[string]bool{"reader": false, "writer": true, "admin": true, "owner": true, "nobody": false} {
+		if may, err := f.MayWrite(t.Context(), Remark{Author: name}); may != want || err != nil {
+			t.Errorf("%s: %v, %v", name, may, err)
+		}
+	}
+	if _, err := f.MayWrite(t.Context(), Remark{Author: "x"}); err == nil || !strings.Contains(err.Error(), "Only admins can query") {
+		t.Errorf("a right that the account lacks must be told: %v", err)
+	}
+}
+
 func TestErrors(t *testing.T) {
 	for name, tc := range map[string]struct {
 		reason string

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"net/http"
 	"sync"
+	"time"
 
 	"github.com/google/go-github/v87/github"
 
@@ -41,7 +42,7 @@ func newGitHub(at place, t *transport) (*Forge, error) {
 	if g.client, err = githubClient(at, httpClient); err != nil {
 		return nil, err
 	}
-	return &Forge{PullRequests: g, Merges: g, Comments: g, Statuses: g, CommentLimit: plan.LimitGitHub}, nil
+	return &Forge{PullRequests: g, Merges: g, Comments: g, Remarks: g, Statuses: g, CommentLimit: plan.LimitGitHub}, nil
 }
 
 // githubClient speaks to api.github.com, or to /api/v3 of any other server.
@@ -102,7 +103,7 @@ func (g *githubForge) Open(ctx context.Context, branch string) ([]PullRequest, e
 
 func githubPullRequest(p *github.PullRequest) PullRequest {
 	pr := PullRequest{
-		Number: int64(p.GetNumber()), Base: p.GetBase().GetRef(), Head: p.GetHead().GetSHA(), URL: p.GetHTMLURL(), Open: p.GetState() == "open",
+		Number: int64(p.GetNumber()), Base: p.GetBase().GetRef(), Head: p.GetHead().GetSHA(), URL: p.GetHTMLURL(), Open: p.GetState() == "open", Updated: p.GetUpdatedAt().Time,
 		// The repository of a deleted fork is not there any more.
 		Fork: p.GetHead().GetRepo() == nil || p.GetHead().GetRepo().GetID() != p.GetBase().GetRepo().GetID(),
 	}
@@ -183,29 +184,51 @@ func (g *githubForge) me(ctx context.Context) (string, error) {
 	return g.login, nil
 }
 
-// Own lists the comments of the account that is signed in.
-func (g *githubForge) Own(ctx context.Context, number int64) ([]Comment, error) {
-	me, err := g.me(ctx)
-	if err != nil {
-		return nil, err
+// list reads the comments on a pull request, since a time where there is one, and
+// who is signed in.
+func (g *githubForge) list(ctx context.Context, number int64, since *time.Time) (list []listed, me string, err error) {
+	if me, err = g.me(ctx); err != nil {
+		return nil, "", err
 	}
-	var own []Comment
-	options := &github.IssueListCommentsOptions{ListOptions: github.ListOptions{PerPage: largePage}}
+	options := &github.IssueListCommentsOptions{Since: since, ListOptions: github.ListOptions{PerPage: largePage}}
 	for range largePages {
-		list, resp, err := g.client.Issues.ListComments(ctx, g.at.owner, g.at.name, int(number), options)
+		comments, resp, err := g.client.Issues.ListComments(ctx, g.at.owner, g.at.name, int(number), options)
 		if err != nil {
-			return nil, g.t.explain(err)
+			return nil, "", g.t.explain(err)
 		}
-		for _, c := range list {
-			if c.GetUser().GetLogin() == me {
-				own = append(own, Comment{ID: c.GetID(), Body: c.GetBody(), URL: c.GetHTMLURL()})
-			}
+		for _, c := range comments {
+			comment := Comment{ID: c.GetID(), Body: c.GetBody(), URL: c.GetHTMLURL()}
+			list = append(list, listed{comment, c.GetUser().GetLogin(), c.GetUser().GetID(), c.GetCreatedAt().Time})
 		}
 		if options.Page = resp.NextPage; options.Page == 0 {
 			break
 		}
 	}
-	return own, nil
+	return list, me, nil
+}
+
+// Own lists the comments of the account that is signed in.
+func (g *githubForge) Own(ctx context.Context, number int64) ([]Comment, error) {
+	list, me, err := g.list(ctx, number, nil)
+	return ownOf(list, me), err
+}
+
+// Others lists those of everybody else.
+func (g *githubForge) Others(ctx context.Context, number int64, after time.Time) ([]Remark, error) {
+	list, me, err := g.list(ctx, number, &after)
+	return othersOf(list, me, after), err
+}
+
+// MayWrite asks for somebody's right: whoever may maintain may write too.
+func (g *githubForge) MayWrite(ctx context.Context, r Remark) (bool, error) {
+	right, _, err := g.client.Repositories.GetPermissionLevel(ctx, g.at.owner, g.at.name, r.Author)
+	if err = g.t.explain(err); err != nil {
+		if Unknown(err) {
+			return false, nil
+		}
+		return false, err
+	}
+	return right.GetPermission() == "write" || right.GetPermission() == "admin", nil
 }
 
 // Write makes or edits a comment.

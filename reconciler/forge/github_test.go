@@ -126,6 +126,12 @@ func everything(t *testing.T, f *Forge) (open []PullRequest, one PullRequest, ow
 	check()
 	_, err = f.Merged(t.Context(), "master")
 	check()
+	_, err = f.Others(t.Context(), 1347, time.Unix(0, 0))
+	check()
+	may, err := f.MayWrite(t.Context(), Remark{Author: "octocat"})
+	if err != nil || !may {
+		t.Errorf("an administrator may write: %v, %v", may, err)
+	}
 	var holds bool
 	holds, err = f.Contains(t.Context(), sample, sample)
 	check()
@@ -152,7 +158,7 @@ func TestGitHub(t *testing.T) {
 		t.Fatal(err)
 	}
 	open, one, own := everything(t, f)
-	want := PullRequest{Number: 1347, Base: "master", Head: sample, URL: "https://github.com/octocat/Hello-World/pull/1347", Open: true}
+	want := PullRequest{Number: 1347, Base: "master", Head: sample, URL: "https://github.com/octocat/Hello-World/pull/1347", Open: true, Updated: time.Date(2011, 1, 26, 19, 1, 12, 0, time.UTC)}
 	if diff := cmp.Diff([]PullRequest{want}, open); diff != "" {
 		t.Error(diff)
 	}

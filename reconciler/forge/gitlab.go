@@ -7,6 +7,7 @@ import (
 	"context"
 	"fmt"
 	"sync"
+	"time"
 
 	gitlab "gitlab.com/gitlab-org/api/client-go"
 
@@ -29,7 +30,7 @@ func newGitLab(at place, t *transport) (*Forge, error) {
 		return nil, fmt.Errorf("preparing to ask %s: %w", at.server, err)
 	}
 	g := &gitlabForge{project: at.owner + "/" + at.name, t: t, client: client}
-	return &Forge{PullRequests: g, Merges: g, Comments: g, Statuses: g, CommentLimit: plan.LimitGitLab}, nil
+	return &Forge{PullRequests: g, Merges: g, Comments: g, Remarks: g, Statuses: g, CommentLimit: plan.LimitGitLab}, nil
 }
 
 // Open lists the open merge requests to a branch.
@@ -59,6 +60,9 @@ func mergeRequest(m *gitlab.BasicMergeRequest) PullRequest {
 	pr := PullRequest{
 		Number: m.IID, Base: m.TargetBranch, Head: m.SHA, URL: m.WebURL,
 		Open: m.State == "opened", Fork: m.SourceProjectID != m.TargetProjectID,
+	}
+	if m.UpdatedAt != nil {
+		pr.Updated = *m.UpdatedAt
 	}
 	if m.State == "merged" && m.MergedAt != nil {
 		// Without a merge commit it was the squashed one, or the head itself.
@@ -124,29 +128,51 @@ func (g *gitlabForge) me(ctx context.Context) (string, error) {
 	return g.login, nil
 }
 
-// Own lists the comments of the account that is signed in.
-func (g *gitlabForge) Own(ctx context.Context, number int64) ([]Comment, error) {
-	me, err := g.me(ctx)
-	if err != nil {
-		return nil, err
+// list reads the comments on a merge request, and who is signed in.
+func (g *gitlabForge) list(ctx context.Context, number int64) (list []listed, me string, err error) {
+	if me, err = g.me(ctx); err != nil {
+		return nil, "", err
 	}
-	var own []Comment
 	options := &gitlab.ListMergeRequestNotesOptions{OrderBy: new("created_at"), Sort: new("asc"), ListOptions: gitlab.ListOptions{PerPage: largePage}}
 	for range largePages {
-		list, resp, err := g.client.Notes.ListMergeRequestNotes(g.project, number, options, gitlab.WithContext(ctx))
+		notes, resp, err := g.client.Notes.ListMergeRequestNotes(g.project, number, options, gitlab.WithContext(ctx))
 		if err != nil {
-			return nil, g.t.explain(err)
+			return nil, "", g.t.explain(err)
 		}
-		for _, n := range list {
-			if n.Author.Username == me && !n.System {
-				own = append(own, Comment{ID: n.ID, Body: n.Body})
+		for _, n := range notes {
+			if !n.System && n.CreatedAt != nil {
+				list = append(list, listed{Comment{ID: n.ID, Body: n.Body}, n.Author.Username, n.Author.ID, *n.CreatedAt})
 			}
 		}
 		if options.Page = resp.NextPage; options.Page == 0 {
 			break
 		}
 	}
-	return own, nil
+	return list, me, nil
+}
+
+// Own lists the comments of the account that is signed in.
+func (g *gitlabForge) Own(ctx context.Context, number int64) ([]Comment, error) {
+	list, me, err := g.list(ctx, number)
+	return ownOf(list, me), err
+}
+
+// Others lists those of everybody else.
+func (g *gitlabForge) Others(ctx context.Context, number int64, after time.Time) ([]Remark, error) {
+	list, me, err := g.list(ctx, number)
+	return othersOf(list, me, after), err
+}
+
+// MayWrite asks for somebody's role: developers may write.
+func (g *gitlabForge) MayWrite(ctx context.Context, r Remark) (bool, error) {
+	member, _, err := g.client.ProjectMembers.GetInheritedProjectMember(g.project, r.author, gitlab.WithContext(ctx))
+	if err = g.t.explain(err); err != nil {
+		if Unknown(err) {
+			return false, nil
+		}
+		return false, err
+	}
+	return member.AccessLevel >= gitlab.DeveloperPermissions, nil
 }
 
 // Write makes or edits a comment. GitLab does not say its address.

@@ -28,11 +28,13 @@ func TestGitLab(t *testing.T) {
 		"GET " + project + "/merge_requests/7":               fmt.Sprintf(request, 1, "aa"),
 		"GET " + project + "/merge_requests/8":               fmt.Sprintf(request, 1, "old"),
 		"GET /api/v4/user":                                   `{"username":"bot"}`,
-		"GET " + project + "/merge_requests/7/notes":         `[{"id":1,"body":"x","author":{"username":"eve"}},{"id":2,"body":"mine","author":{"username":"bot"}},{"id":3,"body":"closed","system":true,"author":{"username":"bot"}}]`,
+		"GET " + project + "/merge_requests/7/notes":         `[{"id":1,"body":"x","author":{"id":5,"username":"eve"},"created_at":"2026-11-23T15:00:00Z"},{"id":2,"body":"mine","author":{"username":"bot"},"created_at":"2026-11-23T15:00:00Z"},{"id":3,"body":"closed","system":true,"author":{"username":"bot"}}]`,
 		"POST " + project + "/merge_requests/7/notes":        `{"id":4,"body":"new"}`,
 		"PUT " + project + "/merge_requests/7/notes/2":       `{"id":2,"body":"edited"}`,
 		"GET " + project + "/repository/commits/aa/statuses": `[{"name":"espalier/fit","status":"pending","description":"other"}]`,
 		"POST " + project + "/statuses/aa":                   `{"id":1}`,
+		"GET " + project + "/members/all/5":                  `{"access_level":20}`,
+		"GET " + project + "/members/all/6":                  `{"access_level":30}`,
 		"GET " + project + "/repository/compare":             `{"commits":[]}`,
 	}
 	var seen []string
@@ -81,6 +83,15 @@ func TestGitLab(t *testing.T) {
 	for commit, holds := range map[string]bool{"old": true, "new": false} {
 		if got, err := f.Contains(t.Context(), "head", commit); got != holds || err != nil {
 			t.Errorf("%s: %v, %v", commit, got, err)
+		}
+	}
+	others, err := f.Others(t.Context(), 7, time.Time{})
+	if err != nil || len(others) != 1 || others[0].Author != "eve" || others[0].author != 5 {
+		t.Errorf("%+v, %v", others, err)
+	}
+	for id, want := range map[int64]bool{5: false, 6: true} {
+		if may, err := f.MayWrite(t.Context(), Remark{author: id}); may != want || err != nil {
+			t.Errorf("%d: %v, %v", id, may, err)
 		}
 	}
 	own, err := f.Own(t.Context(), 7)

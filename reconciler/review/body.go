@@ -12,7 +12,8 @@ import (
 type body struct {
 	mark    mark
 	touched []Touched
-	more    int // further Workspaces that are not named
+	more    int   // further Workspaces that are not named
+	asked   int64 // the newest remark that asked for the plan
 	plan    string
 	after   *after
 }
@@ -25,6 +26,7 @@ type after struct {
 }
 
 const (
+	askedFormat = "<!-- espalier-asked %d -->\n"
 	afterFormat = "<!-- espalier-progress %d %t -->\n"
 	planBegin   = "<details><summary>The plan, as it was before the merge</summary>\n\n"
 	planEnd     = "\n</details>\n"
@@ -34,6 +36,9 @@ const (
 // text is the comment, of at most limit bytes: the plan goes where it has no place.
 func (b body) text(limit int) string {
 	head := b.mark.String() + touchedLine(b.touched, b.more)
+	if b.asked > 0 {
+		head += fmt.Sprintf(askedFormat, b.asked)
+	}
 	if b.after == nil {
 		return head + b.plan
 	}
@@ -60,6 +65,10 @@ func readBody(text string) (body, bool) {
 		return body{}, false
 	}
 	line, words, _ := strings.Cut(rest, "\n")
+	if n, err := fmt.Sscanf(line+"\n", askedFormat, &b.asked); err == nil && n == 1 {
+		rest = words
+		line, words, _ = strings.Cut(rest, "\n")
+	}
 	var a after
 	if n, err := fmt.Sscanf(line+"\n", afterFormat, &a.edits, &a.ended); err != nil || n != 2 {
 		b.plan = rest

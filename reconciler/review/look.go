@@ -28,6 +28,7 @@ type task struct {
 	settings string // digest of what beside commits decides
 	mark     mark
 	said     forge.Comment // the comment that is there; ID 0: none
+	asked    int64         // the remark that asks for the plan; 0: none
 }
 
 // look answers every open pull request whose head is new. One that cannot be
@@ -42,20 +43,25 @@ func (r *Reconciler) look(ctx context.Context, s *v1alpha1.RepoSync, k *kept) er
 	var problems []error
 	for _, pr := range open {
 		last := k.answered[pr.Number]
+		asked, err := r.hear(ctx, s, k, pr)
+		if err != nil {
+			problems = append(problems, fmt.Errorf("pull request %d: %w", pr.Number, err))
+		}
 		switch {
-		case pr.Fork && s.Spec.Review.Forks != v1alpha1.PlanForks:
+		case pr.Fork && s.Spec.Review.Forks != v1alpha1.PlanForks && asked == 0:
 			continue
-		case pr.Head == last.head && settings == last.settings:
+		case pr.Head == last.head && settings == last.settings && asked == 0:
 			answered[pr.Number] = last // a head leaves the branch at one commit, whatever the branch does
 			continue
 		}
-		about, err := r.answer(ctx, task{sync: s, forge: k.forge, pr: pr, settings: settings})
+		about, err := r.answer(ctx, task{sync: s, forge: k.forge, pr: pr, settings: settings, asked: asked})
 		if err != nil {
 			problems = append(problems, fmt.Errorf("pull request %d: %w", pr.Number, err))
 		}
 		answered[pr.Number] = about
 	}
 	k.answered = answered // those that are closed are forgotten
+	k.heard.forget(open)
 	problems = append(problems, r.discover(ctx, s, k))
 	if err := errors.Join(problems...); err != nil {
 		return err
@@ -92,10 +98,13 @@ func (r *Reconciler) answer(ctx context.Context, t task) (subject, error) {
 	case rival != "":
 		return subject{}, fault.Stopf(ReasonReviewConflict,
 			"RepoSync %s sets the statuses %s/... there too, and one would hide the other's: give each its own review.statusPrefix", rival, t.mark.prefix)
-	case said.ID != 0 && was.about == t.mark.about:
+	case said.ID != 0 && was.about == t.mark.about && t.asked == 0:
 		return t.mark.about, nil // before this process was started
 	}
 	t.said = said
+	if b, ok := readBody(said.Body); ok {
+		t.asked = max(t.asked, b.asked) // what was answered is not to be answered again
+	}
 	err = r.plan(ctx, t)
 	if errors.Is(err, errMoved) {
 		r.LookNow(t.sync)
@@ -129,7 +138,9 @@ func (r *Reconciler) plan(ctx context.Context, t task) error {
 		}
 	}
 	// The comment is last: whoever finds it knows that all is said.
-	if _, err := t.forge.Write(ctx, t.pr.Number, t.said.ID, verdict.body(t.mark).text(t.forge.CommentLimit)); err != nil {
+	b := verdict.body(t.mark)
+	b.asked = t.asked
+	if _, err := t.forge.Write(ctx, t.pr.Number, t.said.ID, b.text(t.forge.CommentLimit)); err != nil {
 		return fmt.Errorf("writing the comment: %w", err)
 	}
 	ctrl.LoggerFrom(ctx).Info("planned a pull request", "number", t.pr.Number, "head", t.pr.Head, "base", t.pr.MergeBase, "plan", verdict.Plan.State)

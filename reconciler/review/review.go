@@ -83,6 +83,7 @@ type kept struct {
 	forgeKey   string // what forge was made of
 	ready      string // what was last said of the synced commit
 
+	heard     heard
 	following map[int64]*followed // merged pull requests, by number
 	told      map[int64]bool      // of which nothing more is to be said
 	followDue time.Duration       // when the next edit is due; 0: when something happens
@@ -137,7 +138,7 @@ func (r *Reconciler) Reconcile(ctx context.Context, req ctrl.Request) (ctrl.Resu
 }
 
 func (r *Reconciler) recall(obj *v1alpha1.RepoSync) *kept {
-	k, _ := r.kept.LoadOrStore(obj.UID, &kept{answered: map[int64]subject{}})
+	k, _ := r.kept.LoadOrStore(obj.UID, &kept{answered: map[int64]subject{}, heard: heard{until: map[int64]time.Time{}, strays: map[int64]bool{}}})
 	return k.(*kept)
 }
 

@@ -42,10 +42,13 @@ type stage struct {
 	now        time.Time
 
 	pulls    map[int64]forge.PullRequest
+	remarks  map[int64][]forge.Remark
 	holds    map[string]bool // head and commit, that it holds it
 	said     map[int64][]forge.Comment
 	statuses map[string]forge.Status // commit and name
 	writes   int
+	listed   int // how often the remarks on a pull request were listed
+	rights   int // how often somebody's right was asked for
 	edit     func(body string)
 	gone     bool            // comments are not there to be edited
 	broken   map[int64]error // what Get says
@@ -66,7 +69,7 @@ func newStage(t *testing.T) *stage {
 	}
 	s := &stage{
 		t: t, git: server, now: time.Unix(1_800_000_000, 0), events: events.NewFakeRecorder(32),
-		pulls: map[int64]forge.PullRequest{}, holds: map[string]bool{}, said: map[int64][]forge.Comment{}, statuses: map[string]forge.Status{}, broken: map[int64]error{},
+		pulls: map[int64]forge.PullRequest{}, holds: map[string]bool{}, remarks: map[int64][]forge.Remark{}, said: map[int64][]forge.Comment{}, statuses: map[string]forge.Status{}, broken: map[int64]error{},
 		planned: func(q Question) (Verdict, error) {
 			good := Said{forge.Success, "planned " + q.Head}
 			return Verdict{Markdown: "a plan of " + q.HeadName, Plan: good, Fit: good, Cost: good, Touched: []Touched{{Namespace: "team", Name: "phi"}}}, nil
@@ -146,6 +149,22 @@ func (s *stage) Contains(_ context.Context, head, commit string) (bool, error) {
 	return s.holds[head+" "+commit], nil
 }
 
+func (s *stage) Others(_ context.Context, number int64, after time.Time) ([]forge.Remark, error) {
+	s.listed++
+	var list []forge.Remark
+	for _, m := range s.remarks[number] {
+		if m.At.After(after) {
+			list = append(list, m)
+		}
+	}
+	return list, nil
+}
+
+func (s *stage) MayWrite(_ context.Context, r forge.Remark) (bool, error) {
+	s.rights++
+	return r.Author == "dev", nil
+}
+
 func (s *stage) Own(_ context.Context, number int64) ([]forge.Comment, error) {
 	return s.said[number], nil
 }
@@ -178,7 +197,7 @@ func (s *stage) controller() *Reconciler {
 	return New(Deps{
 		Client: s.kube, Reader: s.kube, Events: s.events, Planner: s, Cluster: "prod", Clock: func() time.Time { return s.now },
 		Connect: func(forge.Settings) (*forge.Forge, error) {
-			return &forge.Forge{PullRequests: s, Merges: s, Comments: s, Statuses: s, CommentLimit: 65_535}, nil
+			return &forge.Forge{PullRequests: s, Merges: s, Comments: s, Remarks: s, Statuses: s, CommentLimit: 65_535}, nil
 		},
 	})
 }

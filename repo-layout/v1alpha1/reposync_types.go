@@ -171,6 +171,10 @@ type Review struct {
 	// leaves them alone: whoever may fork could otherwise make the cluster work.
 	// +kubebuilder:default=Ignore
 	Forks ForkPolicy `json:"forks,omitempty"`
+	// Commands answers the comments /espalier plan and /espalier help of people who
+	// may write to the repository. On Gitea the account must be an administrator of
+	// the repository, because nobody else is told who may.
+	Commands bool `json:"commands,omitempty"`
 	// StatusPrefix is the beginning of the names of the commit statuses, which end in
 	// /plan, /fit and /cost. Several RepoSyncs of one repository need one each.
 	// +kubebuilder:validation:Pattern=`^[A-Za-z0-9][A-Za-z0-9._/-]*$`

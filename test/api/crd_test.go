@@ -93,7 +93,7 @@ var cases = map[string]struct {
 	},
 	"Reviewed": {
 		reason: "Pull requests are answered, and the commit that is synced gets a status.",
-		base:   sync, set: `spec: {review: {provider: Gitea, secretRef: {name: forge}}, report: {statuses: true, pullRequest: true}}`,
+		base:   sync, set: `spec: {review: {provider: Gitea, secretRef: {name: forge}, commands: true}, report: {statuses: true, pullRequest: true}}`,
 	},
 	"ReviewedByAnotherForge": {
 		reason: "A forge that nobody talks to is refused rather than ignored.",
