@@ -109,6 +109,7 @@ var celCases = map[string]string{
 	"report.statuses needs review, which says what forge to tell and with what token":                           following + "  report: {statuses: true}\n",
 	"mode ReportOnly and workspaceSelector belong together: the selector says which Workspaces are reported on": following + "  mode: ReportOnly\n",
 	"substitutions and defaults change what is applied, and mode ReportOnly applies nothing: remove them":       reporting + "  substitutions: {A: B}\n",
+	"report.pullRequest follows what the RepoSync applies, and mode ReportOnly applies nothing: remove it":      reporting + "  report: {pullRequest: true}\n" + reviewed,
 	"report.pullRequest needs review, whose comment it continues":                                               following + "  report: {pullRequest: true}\n",
 	// Of two generations, which a single document does not have: the API server's and the plan's.
 	"a Workspace cannot turn from inference into tuning or back: give the new task a Workspace of its own": "",

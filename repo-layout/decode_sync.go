@@ -181,6 +181,9 @@ func (v *validator) workspaceSelector(path string, s metav1.LabelSelector) {
 }
 
 func (v *validator) review(path string, s v1alpha1.RepoSyncSpec) {
+	if s.Report != nil && s.Report.PullRequest && s.Mode == v1alpha1.ModeReportOnly {
+		v.refuse(finding.ReferenceInvalid, "spec.report.pullRequest", "follows what the RepoSync applies, and mode ReportOnly applies nothing: remove it")
+	}
 	if s.Review == nil {
 		if s.Report != nil && s.Report.Statuses {
 			v.refuse(finding.MissingField, path, "report.statuses needs it: it says what forge to tell and with what token")

@@ -62,6 +62,7 @@ const (
 //
 // +kubebuilder:validation:XValidation:rule="!has(self.review) || (has(self.source.git) && has(self.source.git.ref.branch))",message="review needs source.git with a branch: pull requests go to one"
 // +kubebuilder:validation:XValidation:rule="!has(self.report) || !has(self.report.statuses) || !self.report.statuses || has(self.review)",message="report.statuses needs review, which says what forge to tell and with what token"
+// +kubebuilder:validation:XValidation:rule="!has(self.report) || !has(self.report.pullRequest) || !self.report.pullRequest || !has(self.mode) || self.mode != 'ReportOnly'",message="report.pullRequest follows what the RepoSync applies, and mode ReportOnly applies nothing: remove it"
 // +kubebuilder:validation:XValidation:rule="!has(self.report) || !has(self.report.pullRequest) || !self.report.pullRequest || has(self.review)",message="report.pullRequest needs review, whose comment it continues"
 // +kubebuilder:validation:XValidation:rule="has(self.source.git) || !has(self.report) || !has(self.report.commit) || has(self.report.commit.url)",message="report.commit.url is required with source.ref: an artifact says no clone address"
 // +kubebuilder:validation:XValidation:rule="(has(self.mode) && self.mode == 'ReportOnly') == has(self.workspaceSelector)",message="mode ReportOnly and workspaceSelector belong together: the selector says which Workspaces are reported on"

@@ -110,6 +110,11 @@ var cases = map[string]struct {
 		base:   sync, set: `spec: {report: {statuses: true}}`,
 		want: "report.statuses needs review",
 	},
+	"ProgressOfOthers": {
+		reason: "What Flux applies may be a commit behind what was read.",
+		base:   sync, set: `spec: {mode: ReportOnly, workspaceSelector: {matchLabels: {a: b}}, review: {provider: Gitea, secretRef: {name: forge}}, report: {pullRequest: true}}`,
+		want: "report.pullRequest follows what the RepoSync applies",
+	},
 	"ProgressWithoutForge": {
 		reason: "There is no comment to say it in.",
 		base:   sync, set: `spec: {report: {pullRequest: true}}`,
