@@ -31,6 +31,7 @@ func newAdapterPushCommand() *cobra.Command {
 	var o adapter.Options
 	var dockerConfig, termination string
 	var annotations []string // no StringToString: it splits values at commas
+	var index int
 	command := &cobra.Command{
 		Use:   "push --from DIR --to IMAGE",
 		Short: "Push an adapter as an OCI image that image volumes mount",
@@ -39,6 +40,10 @@ func newAdapterPushCommand() *cobra.Command {
 			"Prints IMAGE@sha256:…, and leaves it as {\"adapter\":\"…\"} in the termination message of the container.",
 		Args: cobra.NoArgs,
 		RunE: func(c *cobra.Command, _ []string) error {
+			if index > 0 {
+				fmt.Fprintf(c.ErrOrStderr(), "espalier: pod %d of the run: pod 0 pushes the adapter\n", index)
+				return nil
+			}
 			var err error
 			if o.Annotations, err = keyValues(annotations); err != nil {
 				return err
@@ -61,6 +66,7 @@ func newAdapterPushCommand() *cobra.Command {
 	fs.StringVar(&o.To, "to", "", "Image reference with a tag to push to (required)")
 	fs.StringArrayVar(&annotations, "annotation", nil, "Annotation KEY=VALUE of the image; may be given several times")
 	fs.StringVar(&dockerConfig, "docker-config", "", "Folder with config.json or .dockerconfigjson; empty: that of DOCKER_CONFIG, else Docker's default")
+	fs.IntVar(&index, "index", 0, "Index of this pod among those of the run: only 0 pushes")
 	fs.IntVar(&o.Attempts, "attempts", adapter.DefaultAttempts, "How often the push is tried")
 	fs.StringVar(&termination, "termination-log", terminationLog, "File for the termination message; the default is written only where it exists")
 	cobra.CheckErr(command.MarkFlagRequired("from"))

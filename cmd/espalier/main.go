@@ -4,7 +4,8 @@
 //
 // Results go to stdout and talk to stderr. It exits with 0 when all is well,
 // 1 when the input is refused (it is wrong, does not fit, or exceeds the budget),
-// and 2 on misuse or failure.
+// and 2 on misuse or failure. A member of several pods that ends because of
+// another one exits with 75.
 package main
 
 import (
@@ -15,6 +16,8 @@ import (
 	"os"
 	"os/signal"
 	"syscall"
+
+	"github.com/espalier-dev/espalier/cmd/espalier/member"
 )
 
 // Exit codes.
@@ -22,6 +25,7 @@ const (
 	exitOK      = 0
 	exitRefused = 1
 	exitFailed  = 2
+	exitLost    = 75 // EX_TEMPFAIL of sysexits.h; the Jobs of presets/runtimes/axolotl know it
 )
 
 // errRefused ends a command whose input was refused, after its findings are printed.
@@ -46,6 +50,9 @@ func run(ctx context.Context, args []string, stdin io.Reader, stdout, stderr io.
 		return exitOK
 	case errors.Is(err, errRefused):
 		return exitRefused
+	case errors.Is(err, member.ErrLost):
+		fmt.Fprintf(stderr, "espalier: %v\n", err)
+		return exitLost
 	default:
 		fmt.Fprintf(stderr, "espalier: %v\n", err)
 		return exitFailed

@@ -4,6 +4,7 @@ package main
 
 import (
 	"bytes"
+	"context"
 	"encoding/binary"
 	"encoding/json"
 	"io"
@@ -12,6 +13,7 @@ import (
 	"os"
 	"path/filepath"
 	"regexp"
+	"strconv"
 	"strings"
 	"testing"
 
@@ -40,6 +42,31 @@ func adapterFolder(t *testing.T) string {
 		}
 	}
 	return dir
+}
+
+// TestAdapterPushByOne: of the pods that have trained together one pushes.
+func TestAdapterPushByOne(t *testing.T) {
+	code, stdout, stderr := command(t, "adapter", "push", "--from", "/nowhere", "--to", "127.0.0.1:1/models/phi:1", "--index", "1")
+	if code != exitOK || stdout != "" || !strings.Contains(stderr, "pod 0 pushes") {
+		t.Errorf("exit code %d, %q: %s", code, stdout, stderr)
+	}
+}
+
+// TestMemberLost: a pod that ends for the sake of another says so by its exit
+// code, which the failure policy of the Job knows.
+func TestMemberLost(t *testing.T) {
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel() // the pod is told to go while it waits for the others
+	var out, talk bytes.Buffer
+	code := run(ctx, []string{"member", "run", "--rank=1", "--size=2", "--peer=127.0.0.1:%d", "--listen=127.0.0.1:0", "--server=",
+		"--done=" + filepath.Join(t.TempDir(), "trained"), "--", "false"}, strings.NewReader(""), &out, &talk)
+	if code != exitLost {
+		t.Errorf("exit code %d: %s", code, talk.String())
+	}
+	policy, err := os.ReadFile("../../presets/runtimes/axolotl/0.19.0/nodes/job.yaml")
+	if err != nil || !strings.Contains(string(policy), "values: ["+strconv.Itoa(exitLost)+"]") {
+		t.Errorf("the failure policy does not know exit code %d: %v", exitLost, err)
+	}
 }
 
 // TestAdapterPush: the digest goes where a script and where the controller look.

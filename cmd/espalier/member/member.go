@@ -1,10 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
 
-// Package member is one of several pods that serve one copy of a model. vLLM's
-// processes on several nodes neither find each other again after one of them
-// died nor notice that it did, so this program stands before each: it starts
-// vLLM when all members are there, and ends with its pod's container when one of
-// them is lost or has started anew, so that all start together.
+// Package member is one of several pods that serve one copy of a model, or train
+// one adapter. The processes of vLLM and of PyTorch on several nodes neither find
+// each other again after one of them died nor notice in time that it did, so this
+// program stands before each: it starts the process when all members are there,
+// and ends with its pod's container when one of them is lost or has started anew,
+// so that all start together.
 //
 // The member of rank 0 leads: it says who belongs to the group. Nothing is
 // decided in common, no member writes anything anywhere, and what members tell
@@ -37,14 +38,20 @@ type Options struct {
 	Peer string
 	// Listen is the address that the members and the kubelet ask.
 	Listen string
-	// Server is the URL that answers 200 when the model can be used.
+	// Server is the URL that answers 200 when the model can be used; "" for a run
+	// that serves nothing.
 	Server string
+	// Done is set for a run that comes to an end: the file, on a volume that all
+	// members share, that the leader writes when its command has succeeded. Where it
+	// is there already nothing is run.
+	Done string
 	// Command is what to run; WorkerArgs are appended to it on ranks above 0.
 	Command, WorkerArgs []string
 	// StartWithin is how long the model may take to load once all members are
-	// there, Patience how long one may be out of reach, Poll how often they are
-	// asked, Drain how long a worker lets the leader end its requests.
-	StartWithin, Patience, Poll, Drain time.Duration
+	// there, JoinWithin how long they may take to be there (0: any time), Patience
+	// how long one may be out of reach, Poll how often they are asked, Drain how
+	// long a worker lets the leader end its requests.
+	StartWithin, JoinWithin, Patience, Poll, Drain time.Duration
 	// Output and Log are for what the command and the member say.
 	Output, Log io.Writer
 }
@@ -99,6 +106,10 @@ func Run(ctx context.Context, o Options) (int, error) {
 	}
 	m := &member{Options: o, client: &http.Client{Timeout: max(o.Poll, time.Second)}, seen: map[int]time.Time{}}
 	m.self = State{ID: newID(), Group: o.Group}
+	if o.Done != "" && exists(o.Done) {
+		m.say("the run has succeeded before: there is nothing to do")
+		return 0, nil
+	}
 	listener, err := new(net.ListenConfig).Listen(ctx, "tcp", o.Listen)
 	if err != nil {
 		return 1, fmt.Errorf("listening for the other members: %w", err)
@@ -107,7 +118,11 @@ func Run(ctx context.Context, o Options) (int, error) {
 	go func() { _ = server.Serve(listener) }() // ends with Close
 	defer func() { _ = server.Close() }()
 	if err := m.form(ctx); err != nil {
-		if errors.Is(err, context.Canceled) {
+		switch {
+		case !errors.Is(err, context.Canceled):
+		case o.Done != "":
+			return 1, fmt.Errorf("%w: this member was asked to end before the others were there", ErrLost)
+		default:
 			return 0, nil // asked to end before anything was started
 		}
 		return 1, err
@@ -142,10 +157,14 @@ func (m *member) update(change func(*State)) {
 // form waits until all members are there.
 func (m *member) form(ctx context.Context) error {
 	m.say("waiting for the others")
+	began := time.Now()
 	return m.every(ctx, func() (bool, error) {
 		peers := m.ask(ctx)
 		step := Form(m.Rank, m.Size, m.state(), peers)
 		m.update(func(s *State) { s.Joined, s.Roster = step.Joined, step.Roster })
+		if !step.Start && m.JoinWithin > 0 && time.Since(began) > m.JoinWithin {
+			return false, fmt.Errorf("the others were not there within %s: see whether their pods run, and whether a NetworkPolicy lets pods of this run reach each other", m.JoinWithin)
+		}
 		return step.Start, nil
 	})
 }
@@ -184,7 +203,7 @@ func (m *member) answer(w http.ResponseWriter, err error) {
 // ready is for the Service, which reaches the leader only. A worker is ready
 // when it is there: a rollout must not wait for a model that needs all members.
 func (m *member) ready(ctx context.Context) error {
-	if m.Rank > 0 {
+	if m.Rank > 0 || m.Server == "" {
 		return nil
 	}
 	return m.healthOf(ctx)
@@ -193,7 +212,7 @@ func (m *member) ready(ctx context.Context) error {
 // live never fails while the model loads.
 func (m *member) live(ctx context.Context) error {
 	m.mu.Lock()
-	loading := m.Rank > 0 || !m.healthy
+	loading := m.Rank > 0 || m.Server == "" || !m.healthy
 	m.mu.Unlock()
 	if loading {
 		return nil

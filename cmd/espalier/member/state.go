@@ -21,8 +21,10 @@ type State struct {
 	Roster []string `json:"roster,omitempty"`
 	// Leaving says that a worker was asked to end, with the pod or the node.
 	Leaving bool `json:"leaving,omitempty"`
-	// Ended says that the command has ended.
+	// Ended says that the command has ended, Done that it has done its work: a run
+	// that comes to an end, and came to a good one.
 	Ended bool `json:"ended,omitempty"`
+	Done  bool `json:"done,omitempty"`
 }
 
 func (s State) write(w http.ResponseWriter) {
@@ -82,7 +84,7 @@ func Whole(rank int, self State, peers map[int]State, lost []int) string {
 		case !ok:
 		case leader.ID != self.Joined:
 			return "the leader has started anew"
-		case leader.Ended:
+		case leader.Ended && !leader.Done:
 			return "the leader has ended"
 		}
 		return ""
@@ -93,7 +95,7 @@ func Whole(rank int, self State, peers map[int]State, lost []int) string {
 		case !ok:
 		case peer.ID != self.Roster[r]:
 			return "a worker has started anew"
-		case peer.Ended:
+		case peer.Ended && !peer.Done:
 			return "a worker has ended"
 		}
 	}

@@ -54,6 +54,8 @@ func TestWhole(t *testing.T) {
 		"WorkerEnded":   {reason: "requests would hang", self: leader, peers: map[int]State{2: {ID: "B", Ended: true}}, want: "a worker has ended"},
 		"LeaderAnew":    {reason: "the worker's processes wait for one that is gone", rank: 1, self: worker, peers: map[int]State{0: {ID: "L2"}}, want: "the leader has started anew"},
 		"LeaderEnded":   {reason: "and for one that ended", rank: 1, self: worker, peers: map[int]State{0: {ID: "L", Ended: true}}, want: "the leader has ended"},
+		"WorkerDone":    {reason: "a run whose leader still saves is whole", self: leader, peers: map[int]State{1: {ID: "A", Ended: true, Done: true}, 2: {ID: "B"}}},
+		"LeaderDone":    {reason: "and one whose worker still ends", rank: 1, self: worker, peers: map[int]State{0: {ID: "L", Ended: true, Done: true}}},
 		"LeaderTheSame": {reason: "all is well", rank: 1, self: worker, peers: map[int]State{0: {ID: "L"}}},
 	} {
 		t.Run(name, func(t *testing.T) {

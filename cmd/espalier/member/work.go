@@ -91,15 +91,13 @@ func (m *member) work(ctx context.Context) (int, error) {
 	for {
 		select {
 		case err := <-ended:
-			m.update(func(s *State) { s.Ended = true })
-			return exitCode(err)
+			return m.ended(ctx, err)
 		case err := <-broken:
 			switch {
 			case errors.Is(err, context.Canceled):
 				broken = nil // asked to end: ctx.Done is next
 			case errors.Is(err, errLeaving):
-				m.say("ending the requests, because %s", err)
-				return m.end(command, ended)
+				return m.leave(ctx, command, ended)
 			default:
 				// In a pod the end of this process is the end of all of them.
 				_ = command.Process.Kill()
@@ -182,7 +180,7 @@ func (m *member) lost() []int {
 // not in time: the workers follow.
 func (m *member) loaded(ctx context.Context, deadline time.Time) error {
 	m.mu.Lock()
-	done := m.Rank > 0 || m.healthy
+	done := m.Rank > 0 || m.Server == "" || m.healthy
 	m.mu.Unlock()
 	if done {
 		return nil
