@@ -8,6 +8,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"syscall"
 	"testing"
@@ -17,9 +18,12 @@ import (
 )
 
 // trainerScript is the command of the container of the trainer.
-func trainerScript(t *testing.T) []string {
+func trainerScript(t *testing.T) []string { return scriptIn(t, "axolotl/0.19.0/job.yaml") }
+
+// scriptIn is the shell's part of that command.
+func scriptIn(t *testing.T, file string) []string {
 	t.Helper()
-	text, err := files.ReadFile("axolotl/0.19.0/job.yaml")
+	text, err := files.ReadFile(file)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -28,6 +32,9 @@ func trainerScript(t *testing.T) []string {
 		t.Fatal(err)
 	}
 	args := job.Spec.Template.Spec.InitContainers[1].Args
+	if i := slices.Index(args, "--"); i >= 0 { // of espalier member
+		args = args[i+1:]
+	}
 	if _, err := exec.LookPath(args[0]); err != nil {
 		t.Skip("there is no shell here")
 	}
