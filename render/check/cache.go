@@ -70,16 +70,17 @@ func (c *checker) writers(out Candidate) writers {
 	pods := c.copies() * out.CopyNodes
 	apart := out.Nodes > 1 || pods > 1 && c.workspace.Spec.Resource.NodePool != ""
 	alone := pods == 1 && out.Instance.GPUs <= out.PodGPUs // no GPU for the next version beside it
+	modes := c.facts.ClaimModes[c.workspace.Spec.CacheClaim()]
 	can := func(mode corev1.PersistentVolumeAccessMode) bool {
-		return slices.Contains(c.facts.ClaimModes, string(mode))
+		return slices.Contains(modes, string(mode))
 	}
 	once := can(corev1.ReadWriteOnce)
 	switch {
 	case can(corev1.ReadWriteMany), once && !apart, can(corev1.ReadWriteOncePod) && alone:
 		return writersFit
-	case c.facts.ClaimModes == nil && !apart:
+	case modes == nil && !apart:
 		return writersFit
-	case c.facts.ClaimModes == nil:
+	case modes == nil:
 		return writersUnknown
 	case once:
 		return writersApart

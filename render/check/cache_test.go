@@ -37,7 +37,7 @@ func TestCache(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			w := serving(tc.instance, replicas(tc.replicas), func(w *v1alpha1.Workspace) { w.Spec.Inference.Cache = &tc.cache })
-			a := check.Workspace(w, check.Facts{ClaimModes: tc.modes}, nil)
+			a := check.Workspace(w, check.Facts{ClaimModes: map[string][]string{tc.cache.Claim: tc.modes}}, nil)
 			var got []string
 			for _, f := range a.Findings {
 				got = append(got, f.Severity+" "+f.Code)

@@ -133,6 +133,7 @@ func (c *checker) candidate(candidate v1alpha1.Candidate, field string) Candidat
 	}
 	c.mountable(out.Candidate, field, add)
 	c.cacheModes(out, add)
+	c.trainers(out, add)
 	c.buy(&out, field, add)
 	return out
 }
@@ -164,7 +165,7 @@ func (c *checker) tuning() fit.Tuning {
 	return fit.Tuning{
 		Method: c.workspace.Spec.Tuning.Method, SequenceLength: t.SequenceLength, MicroBatch: t.MicroBatch,
 		Rank: t.Rank, TargetModules: t.Targets, Optimizer32Bit: !t.EightBit(), NoCheckpointing: t.NoCheckpointing,
-		SingleQuantization: t.SingleQuantization, Image: c.out.Runtime.Requires,
+		SingleQuantization: t.SingleQuantization, Image: c.out.Runtime.Requires, Nodes: int(c.workspace.Spec.Resource.Count),
 	}
 }
 

@@ -40,7 +40,8 @@ const (
 	PodNotJudged          = "PodNotJudged" // warning: a pod of the user's own, of which nobody knows whether it fits
 	FitTight              = "FitTight"     // warning: it fits within the margin of the estimate
 	NotTunable            = "NotTunable"
-	NodesUnsupported      = "NodesUnsupported" // fewer nodes than the copies take, or several for a tuning run
+	NodesUnsupported      = "NodesUnsupported" // fewer nodes than the copies take, or than a run is spread over
+	ClaimNotShared        = "ClaimNotShared"   // a claim that pods of a run on several nodes cannot all mount; a warning where that is not known
 	BudgetExceeded        = "BudgetExceeded"
 	PriceUnknown          = "PriceUnknown"
 	ModelRevisionUnpinned = "ModelRevisionUnpinned" // warning
@@ -74,9 +75,9 @@ type Facts struct {
 	// Resolved is what the Workspace resolved to before. It is kept while the
 	// digest holds, so that an upgrade of Espalier moves nothing.
 	Resolved *v1alpha1.Resolved
-	// ClaimModes are the access modes of the claim that keeps the weights; nil:
-	// not known.
-	ClaimModes []string
+	// ClaimModes are the access modes of the claims that pods on several nodes may
+	// have to mount (WorkspaceSpec.SharedClaims), by name; absent: not known.
+	ClaimModes map[string][]string
 	// StorageClass is the installation's for claims that name none; "": the
 	// cluster's default.
 	StorageClass string

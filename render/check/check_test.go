@@ -254,10 +254,6 @@ func TestWorkspace(t *testing.T) {
 			reason: "Kueue has admitted one number of GPUs", workspace: tuning("", candidates(v1alpha1.Candidate{InstanceType: "Standard_NC4as_T4_v3"}, v1alpha1.Candidate{InstanceType: "Standard_NC64as_T4_v3"}),
 				func(w *v1alpha1.Workspace) { w.Spec.Queue = "q" }), findings: []string{"warning QueueGPUs"}, says: []string{"waits in queue q for the GPUs of Standard_NC4as_T4_v3 (1)", "takes 4"},
 		},
-		"TuningOnTwoNodes": {
-			reason: "a run takes one node", workspace: tuning("Standard_NC4as_T4_v3", func(w *v1alpha1.Workspace) { w.Spec.Resource.Count = 2 }), refused: true,
-			findings: []string{"error NodesUnsupported"},
-		},
 		"IdleNodes": {
 			reason: "nodes that nothing uses are paid for", workspace: serving("Standard_NC24ads_A100_v4", func(w *v1alpha1.Workspace) { w.Spec.Resource.Count = 2 }),
 			findings: []string{"warning NodesIdle"}, says: []string{"room for 2 copies"},

@@ -23,6 +23,7 @@ func (c *checker) provider() {
 func (c *checker) size(out *Candidate) {
 	c.shape(out)
 	if c.workspace.Spec.Tuning != nil {
+		out.Nodes, out.LeastNodes = out.CopyNodes, out.CopyNodes
 		return
 	}
 	least, most := c.workspace.Spec.Inference.Copies()
@@ -39,7 +40,8 @@ func (c *checker) shape(out *Candidate) {
 		kept.Resource == ResourceDigest(c.workspace.Spec.Resource) && kept.GPUsPerPod > 0 && kept.NodesPerCopy > 0:
 		out.PodGPUs, out.CopyNodes = int(kept.GPUsPerPod), int(kept.NodesPerCopy)
 	case c.workspace.Spec.Tuning != nil:
-		out.PodGPUs = max(1, out.Fit.GPUs)
+		out.CopyNodes = max(1, out.Fit.Nodes)
+		out.PodGPUs = max(1, out.Fit.GPUs/out.CopyNodes)
 	default:
 		out.PodGPUs, out.CopyNodes = max(1, out.Fit.TensorParallel), max(1, out.Fit.Nodes)
 	}
@@ -56,9 +58,7 @@ func (c *checker) copies() int {
 func (c *checker) count(out Candidate, add func(finding.Problem)) {
 	count := int(c.workspace.Spec.Resource.Count)
 	switch {
-	case count == 0 || count == 1 && out.Nodes <= 1 || c.scales():
-	case c.workspace.Spec.Tuning != nil:
-		add(finding.Errorf(NodesUnsupported, "spec.resource.count", "a tuning run takes one node: leave count out"))
+	case count == 0 || count == 1 && out.Nodes <= 1 || c.scales() || c.workspace.Spec.Tuning != nil:
 	case out.Nodes > count:
 		add(finding.Errorf(NodesUnsupported, "spec.resource.count", "%s %d nodes of %s: raise count, or leave it out", takes(c.copies()), out.Nodes, out.InstanceType))
 	default:

@@ -45,7 +45,7 @@ type Workspace struct {
 	// two Workspaces of one key come to the same.
 	Key string
 
-	claimModes []string // of the claim that keeps the weights, where Git holds it
+	claimModes map[string][]string // of the claims that several pods may mount, where Git holds them
 	render     renderer
 }
 
@@ -160,13 +160,14 @@ func (i inputs) pool(name string) *v1alpha1.GPUNodePoolSpec {
 	return nil
 }
 
-// accessModes of a claim.
-func (i inputs) accessModes(claim string) []string {
-	d, ok := i["PersistentVolumeClaim/"+claim]
-	if !ok {
-		return nil
+// accessModes of the claims that Git holds, by name.
+func (i inputs) accessModes(claims []string) map[string][]string {
+	modes := map[string][]string{}
+	for _, claim := range claims {
+		if d, ok := i["PersistentVolumeClaim/"+claim]; ok {
+			modes[claim], _, _ = unstructured.NestedStringSlice(d.Input.Object, "spec", "accessModes")
+		}
 	}
-	modes, _, _ := unstructured.NestedStringSlice(d.Input.Object, "spec", "accessModes")
 	return modes
 }
 
@@ -198,7 +199,7 @@ func (j *Judge) workspace(d Document, known inputs) Workspace {
 	w.Missing = missing(&d.Workspace.Spec, known)
 	pool := known.pool(d.Workspace.Spec.Resource.NodePool)
 	w.Versions = j.versions(&d.Workspace.Spec, known)
-	w.claimModes = known.accessModes(d.Workspace.Spec.CacheClaim())
+	w.claimModes = known.accessModes(d.Workspace.Spec.SharedClaims())
 	w.Key = check.Sum(d.Workspace.Namespace, d.Workspace.Name, d.Workspace.Spec, w.ConfigMaps, pool, w.Versions, w.claimModes, j.Region, j.Render, d.Workspace.Annotations[repolayout.AnnotationDefaulted])
 	v := j.verdict(w, pool)
 	w.Assessment, w.render = place(v.assessment, d, known.configPosition(d.Workspace)), v.render

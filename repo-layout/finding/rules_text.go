@@ -39,7 +39,7 @@ var kaitoRules = []Rule{
 	{Code: AdapterStrength, Severity: Either, Meaning: "A strength, which vLLM does not have and KAITO refuses with vLLM. 1 is a warning.", Remedy: "Remove it, or scale the adapter itself by lora_alpha in its adapter_config.json."},
 	{Code: NotConverted, Severity: Warning, Meaning: "A comment or a container's name that the native form has no place for. Only espalier convert says so.", Remedy: "Write the comment beside another field where it is still true."},
 	{Code: UpgradePolicy, Severity: Warning, Meaning: "autoUpgrade: an upgrade of Espalier moves no running model.", Remedy: "Remove it; a newer runtime is a commit that sets spec.runtime.version."},
-	{Code: MultiNodeTuning, Severity: Error, Meaning: "Tuning on several nodes, which KAITO refuses as well.", Remedy: "Remove count, or choose an instance type with more GPUs."},
+	{Code: MultiNodeTuning, Severity: Error, Meaning: "Tuning on several nodes in a document of kaito.sh, where KAITO refuses it.", Remedy: "Remove count, or write an espalier.dev/v1alpha1 Workspace, whose spec.resource.count spreads a run."},
 	{Code: SelectorUnsupported, Severity: Error, Meaning: "A label selector that is no set of labels; the labels are put on nodes.", Remedy: "Write matchLabels."},
 }
 

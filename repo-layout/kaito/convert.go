@@ -212,7 +212,7 @@ func (c *converter) count(count *int, field string, tunes bool) {
 	case *count < 1:
 		c.refuse(finding.OutOfRange, field, "want 1 or more; leave it out and the number of nodes is computed")
 	case tunes:
-		c.refuse(finding.MultiNodeTuning, field, "tuning runs on one node, here and in KAITO: remove count")
+		c.refuse(finding.MultiNodeTuning, field, "KAITO refuses tuning on several nodes: remove count, or write it as an espalier.dev/v1alpha1 Workspace, whose spec.resource.count spreads a run")
 	default:
 		c.warn(finding.DeadField, field, "with vLLM KAITO itself never reads count, and Espalier does not either: the number of nodes is computed from the model; "+
 			"to set it, write an espalier.dev/v1alpha1 Workspace (espalier convert) with spec.resource.count")

@@ -54,6 +54,7 @@ const (
 	ReasonNameTaken                 = "NameTaken"
 	ReasonClaimTooSmall             = "ClaimTooSmall"
 	ReasonClaimClassDiffers         = "ClaimClassDiffers"
+	ReasonClaimNotShared            = "ClaimNotShared"
 	ReasonAlreadyPublished          = "AlreadyPublished"
 	ReasonRegistryUnreachable       = "RegistryUnreachable"
 	ReasonPodsCannotStart           = "PodsCannotStart"

@@ -92,6 +92,22 @@ func (s *WorkspaceSpec) CacheClaim() string {
 	return s.Inference.Cache.Claim
 }
 
+// SharedClaims returns the names of the claims of the user's that pods on several
+// nodes mount, where the work takes several, each once.
+func (s *WorkspaceSpec) SharedClaims() []string {
+	all := []string{s.CacheClaim()}
+	if t := s.Tuning; t != nil {
+		all = append(all, t.Input.Claim, t.Output.Claim)
+	}
+	var names []string
+	for _, name := range all {
+		if name != "" && !slices.Contains(names, name) {
+			names = append(names, name)
+		}
+	}
+	return names
+}
+
 // ConfigMaps returns the names of the ConfigMaps the spec refers to, each once:
 // that of the configuration, that of the model's lock file, and those that a pod
 // template cannot do without.

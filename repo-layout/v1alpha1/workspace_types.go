@@ -88,7 +88,9 @@ type ResourceSpec struct {
 	// +kubebuilder:validation:MinItems=1
 	// +kubebuilder:validation:MaxItems=16
 	Candidates []Candidate `json:"candidates,omitempty"`
-	// Count is the number of nodes. 0 or absent: computed by the memory fit.
+	// Count is the number of nodes. 0 or absent: computed by the memory fit, and 1
+	// for tuning. A tuning run with more trains on all of them together, each GPU
+	// with the whole model.
 	// +kubebuilder:validation:Minimum=0
 	// +kubebuilder:validation:Maximum=1000
 	Count int32 `json:"count,omitempty"`
