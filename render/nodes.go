@@ -127,11 +127,15 @@ func (j job) members() patch {
 
 // isolation lets only the pods of the Workspace reach each other's ports.
 func (j job) isolation() patch {
+	from := object{}
+	for label, value := range j.selector() {
+		from[label] = value
+	}
 	return patch{kind: "NetworkPolicy", name: "workspace-nodes", body: object{
 		"metadata": object{"name": j.membersName()},
 		"spec":     object{"podSelector": object{"matchLabels": j.selector()}},
 	}, operations: []object{{"op": "add", "path": "/spec/ingress/-", "value": object{
-		"from": []any{object{"podSelector": object{"matchLabels": j.selector()}}},
+		"from": []any{object{"podSelector": object{"matchLabels": from}}},
 	}}}}
 }
 

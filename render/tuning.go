@@ -66,7 +66,13 @@ func (j job) tuning(l *layer) error {
 		volumes = append(volumes, volume)
 	}
 	pod["initContainers"], pod["volumes"] = init, volumes
-	l.patches = append(l.patches, j.run(pod), j.work())
+	run := j.run(pod)
+	if j.trainers() {
+		if err := j.together(l, &run); err != nil {
+			return err
+		}
+	}
+	l.patches = append(l.patches, run, j.work())
 	return nil
 }
 
@@ -104,6 +110,9 @@ func (j job) work() patch {
 		size = fmt.Sprintf("%dGi", check.WorkGiB(j.Assessment.Preset.Model.WeightBytes))
 	}
 	spec := object{"resources": object{"requests": object{"storage": size}}}
+	if j.trainers() {
+		spec["accessModes"] = []any{"ReadWriteMany"}
+	}
 	if c := cmp.Or(kept.StorageClass, j.Options.StorageClass); c != "" {
 		spec["storageClassName"] = c
 	}
@@ -179,7 +188,7 @@ func (j job) axolotl() (string, error) {
 		"attn_implementation":          "sdpa",
 		"gradient_checkpointing":       !a.Training.NoCheckpointing,
 		"datasets":                     j.datasets(),
-		"dataset_prepared_path":        path.Join(workPath, j.runFolder(), "prepared"),
+		"dataset_prepared_path":        j.preparedPath(),
 		"output_dir":                   j.outputFolder(),
 		"auto_resume_from_checkpoints": true,
 		"save_first_step":              true, // fails early where the volume cannot be written
