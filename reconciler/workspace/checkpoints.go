@@ -82,6 +82,9 @@ func zonesOfTerm(term corev1.NodeSelectorTerm) (zones []string, limited bool) {
 // mayUse refuses to buy nodes for a run whose volume cannot get the class that
 // the spec asks for: a claim keeps its own. A run under way goes on.
 func (p *pass) mayUse() error {
+	if err := p.allMayMount(); err != nil {
+		return err
+	}
 	wanted := p.ws.Spec.Tuning.Kept().StorageClass
 	if wanted == "" || p.claim == nil || p.job() != nil || repolayout.Defaulted(p.ws, repolayout.DefaultedClass) {
 		return nil // a default is for claims that are not there yet
@@ -94,6 +97,20 @@ func (p *pass) mayUse() error {
 	return fault.Stopf(v1alpha1.ReasonClaimClassDiffers,
 		"Claim %s/%s of an earlier run has class %s, and spec.tuning.checkpoints.storageClass asks for %s: a claim keeps its class. Once nothing on it is wanted: kubectl delete pvc -n %s %s",
 		p.ws.Namespace, name, class, wanted, p.ws.Namespace, name)
+}
+
+// allMayMount refuses to buy nodes for pods of which only one could mount the
+// volume of an earlier run.
+func (p *pass) allMayMount() error {
+	if p.claim == nil || p.podsWanted() == 1 || slices.Contains(p.claim.Spec.AccessModes, corev1.ReadWriteMany) {
+		return nil
+	}
+	if job := p.job(); job != nil && trainersOf(job) > 1 {
+		return nil // it runs: the claim is somebody else's doing
+	}
+	return fault.Stopf(v1alpha1.ReasonClaimNotShared,
+		"Claim %s/%s of an earlier run can be mounted on one node, and spec.resource.count spreads the run over %d: leave count out to go on from its checkpoint, or, once nothing on it is wanted: kubectl delete pvc -n %s %s",
+		p.ws.Namespace, p.claim.Name, p.podsWanted(), p.ws.Namespace, p.claim.Name)
 }
 
 // keepInZones narrows what is asked for to zones where the checkpoints can be

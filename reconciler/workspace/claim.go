@@ -19,6 +19,7 @@ import (
 
 var (
 	claimClass = []string{"spec", "storageClassName"}
+	claimModes = []string{"spec", "accessModes"}
 	claimSize  = []string{"spec", "resources", "requests", string(corev1.ResourceStorage)}
 )
 
@@ -54,9 +55,16 @@ func (r *Reconciler) findLive(ctx context.Context, key client.ObjectKey, o clien
 	return err == nil, nil
 }
 
-// fitClaim keeps the class of the claim that is there, and its size where the
-// wanted one is smaller. It says whether the claim is to grow.
+// fitClaim keeps the class and the access modes of the claim that is there, and its
+// size where the wanted one is smaller. It says whether the claim is to grow.
 func fitClaim(wanted *unstructured.Unstructured, live *corev1.PersistentVolumeClaim) (grows bool, err error) {
+	modes := make([]string, 0, len(live.Spec.AccessModes))
+	for _, mode := range live.Spec.AccessModes {
+		modes = append(modes, string(mode))
+	}
+	if err := unstructured.SetNestedStringSlice(wanted.Object, modes, claimModes...); err != nil {
+		return false, fmt.Errorf("keeping the access modes of claim %s: %w", live.Name, err)
+	}
 	unstructured.RemoveNestedField(wanted.Object, claimClass...)
 	if class := live.Spec.StorageClassName; class != nil {
 		if err := unstructured.SetNestedField(wanted.Object, *class, claimClass...); err != nil {

@@ -28,11 +28,11 @@ func TestFitClaim(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			wanted := &unstructured.Unstructured{Object: map[string]any{"spec": map[string]any{
-				"storageClassName": "fast",
-				"resources":        map[string]any{"requests": map[string]any{"storage": tc.need}},
+				"storageClassName": "fast", "accessModes": []any{"ReadWriteMany"},
+				"resources": map[string]any{"requests": map[string]any{"storage": tc.need}},
 			}}}
 			live := &corev1.PersistentVolumeClaim{}
-			live.Spec.StorageClassName = tc.class
+			live.Spec.StorageClassName, live.Spec.AccessModes = tc.class, []corev1.PersistentVolumeAccessMode{corev1.ReadWriteOnce}
 			live.Spec.Resources.Requests = corev1.ResourceList{corev1.ResourceStorage: resource.MustParse(tc.has)}
 			grows, err := fitClaim(wanted, live)
 			if err != nil {
@@ -40,6 +40,9 @@ func TestFitClaim(t *testing.T) {
 			}
 			class, _, _ := unstructured.NestedString(wanted.Object, claimClass...)
 			size, _, _ := unstructured.NestedString(wanted.Object, claimSize...)
+			if modes, _, _ := unstructured.NestedStringSlice(wanted.Object, claimModes...); len(modes) != 1 || modes[0] != "ReadWriteOnce" {
+				t.Errorf("a claim keeps its access modes: %v", modes)
+			}
 			if class != tc.wantClass || size != tc.wantSize || grows != tc.grows {
 				t.Errorf("%s\ngot class %q, size %q, grows %v; want %q, %q, %v", tc.reason, class, size, grows, tc.wantClass, tc.wantSize, tc.grows)
 			}

@@ -127,24 +127,25 @@ func (r *Reconciler) inputs(ctx context.Context, p *pass) error {
 
 // claims sees that the claims that the pods mount are there.
 func (r *Reconciler) claims(ctx context.Context, p *pass) error {
-	if name := p.ws.Spec.CacheClaim(); name != "" {
+	p.claimModes = map[string][]string{}
+	for _, name := range p.ws.Spec.SharedClaims() {
 		claim := &corev1.PersistentVolumeClaim{}
 		if err := r.input(ctx, p.ws, "PersistentVolumeClaim", name, claim); err != nil {
 			return err
 		}
+		p.claimModes[name] = []string{}
 		for _, mode := range claim.Spec.AccessModes {
-			p.claimModes = append(p.claimModes, string(mode))
+			p.claimModes[name] = append(p.claimModes[name], string(mode))
 		}
 	}
 	var names []string
 	if s := p.ws.Spec.Inference; s != nil {
 		names = s.Claims()
 	}
-	if t := p.ws.Spec.Tuning; t != nil {
+	if p.ws.Spec.Tuning != nil {
 		if err := r.checkpoints(ctx, p); err != nil {
 			return err
 		}
-		names = append(names, t.Input.Claim, t.Output.Claim)
 	}
 	for _, name := range names {
 		claim := &metav1.PartialObjectMetadata{}

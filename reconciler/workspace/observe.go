@@ -177,7 +177,7 @@ func (r *Reconciler) observeTuning(ctx context.Context, p *pass) error {
 func tuningStatus(p *pass, job *batchv1.Job) *v1alpha1.TuningStatus {
 	t := &v1alpha1.TuningStatus{
 		Run: job.Name, UID: string(job.UID), Digest: p.out.Digest, StartedAt: job.Status.StartTime,
-		Attempts: job.Status.Active + job.Status.Succeeded + job.Status.Failed,
+		Attempts: attempts(job),
 	}
 	if was := p.ws.Status.Tuning; was != nil && was.UID == string(job.UID) {
 		t.Adapter = was.Adapter
@@ -188,6 +188,15 @@ func tuningStatus(p *pass, job *batchv1.Job) *v1alpha1.TuningStatus {
 		}
 	}
 	return t
+}
+
+// attempts counts the tries of a Job: pods that train together are one.
+func attempts(job *batchv1.Job) int32 {
+	s := job.Status
+	if trainersOf(job) == 1 {
+		return s.Active + s.Succeeded + s.Failed
+	}
+	return s.Failed + min(1, s.Active+s.Succeeded)
 }
 
 func (r *Reconciler) concludeJob(ctx context.Context, p *pass, job *batchv1.Job) error {

@@ -33,7 +33,7 @@ type pass struct {
 	jobs       []batchv1.Job         // of this run and of earlier ones
 
 	configMaps map[string]map[string]string  // data of the ConfigMaps the spec names, by name
-	claimModes []string                      // of the claim that keeps the weights; nil: there is none
+	claimModes map[string][]string           // of the claims that several pods may mount, by name
 	claimZones []string                      // whose nodes can mount the checkpoints; nil: all, or there are none
 	claim      *corev1.PersistentVolumeClaim // that keeps the checkpoints; nil: there is none
 	versions   map[string]string             // "Secret/name" → resourceVersion

@@ -24,6 +24,8 @@ type seenStart struct {
 	// started: it has worked, or works towards it; nothing is wrong. runs: a
 	// container runs just now, after crashes perhaps.
 	started, runs bool
+	// together is the number of pods that are of no use without each other; 0 for 1.
+	together int
 	// why it does not start; "" where it is just on its way.
 	why string
 	// inputs and uid identify what was tried.
@@ -159,7 +161,7 @@ func (r *Reconciler) seeStart(ctx context.Context, p *pass) (seenStart, error) {
 		seen.uid = string(p.deployment.UID)
 		seen.started = hasWorked(p.deployment)
 	case job != nil:
-		seen.uid = string(job.UID)
+		seen.uid, seen.together = string(job.UID), int(trainersOf(job))
 	default:
 		return seen, nil
 	}
@@ -177,13 +179,18 @@ func (r *Reconciler) seeStart(ctx context.Context, p *pass) (seenStart, error) {
 // look judges a workload by its pods: one whose container crashed and came back
 // runs, and has not started.
 func (s *seenStart) look(pods []corev1.Pod) {
-	crashed := false
+	crashed, running := false, 0
 	for i := range pods {
+		runs := false
 		for _, c := range containersOf(&pods[i]) {
-			s.runs = s.runs || c.State.Running != nil
+			runs = runs || c.State.Running != nil
 			crashed = crashed || c.RestartCount > 0
 		}
+		if runs {
+			running++
+		}
 	}
+	s.runs = running >= max(1, s.together)
 	s.why = troubleAmong(pods)
 	s.started = s.runs && s.why == "" && !crashed
 }

@@ -66,7 +66,7 @@ func (r *Reconciler) tune(ctx context.Context, p *pass) error {
 		return r.begin(ctx, p)
 	}
 	if why := p.startsOver(job); why != "" {
-		if err := r.deleteJob(ctx, job); err != nil {
+		if err := r.startOver(ctx, p, job); err != nil {
 			return err
 		}
 		return fault.Wait(v1alpha1.ReasonProgressing, 0, "%s", why)
@@ -116,6 +116,8 @@ func (p *pass) startsOver(job *batchv1.Job) string {
 		return "The run that gave up is being removed before its inputs run once more"
 	case job.Labels[repolayout.LabelQueue] != p.queueWanted():
 		return "The run is to wait in another queue, or in none: it goes on from its last checkpoint in a new Job"
+	case trainersOf(job) != p.podsWanted():
+		return "The run is to be spread over another number of nodes: it goes on from its last checkpoint in a new Job"
 	case p.poolReady() && gpusOf(job) != p.gpusWanted():
 		return "The nodes have another number of GPUs now: the run goes on from its last checkpoint in a new Job"
 	}
@@ -155,6 +157,31 @@ func gpusOf(job *batchv1.Job) int64 {
 	return gpus
 }
 
+// startOver removes a Job whose place another one takes, and what only pods on several nodes need where that one has none.
+func (r *Reconciler) startOver(ctx context.Context, p *pass, job *batchv1.Job) error {
+	if trainersOf(job) > 1 && p.podsWanted() == 1 {
+		if err := r.deleteMembers(ctx, p); err != nil {
+			return err
+		}
+	}
+	return r.deleteJob(ctx, job)
+}
+
+// trainersOf is the number of pods that train together.
+func trainersOf(job *batchv1.Job) int32 { return ptr.Deref(job.Spec.Parallelism, 1) }
+
+// podsWanted is the same for the Job as it would be rendered now.
+func (p *pass) podsWanted() int32 {
+	if p.out.Workload == nil {
+		return 1
+	}
+	wanted, err := p.wantedJob()
+	if err != nil {
+		return 1
+	}
+	return trainersOf(wanted)
+}
+
 // gpusWanted is the same for the Job as it would be rendered now.
 func (p *pass) gpusWanted() int64 {
 	wanted, err := p.wantedJob()
@@ -182,7 +209,7 @@ func (r *Reconciler) deleteOtherJobs(ctx context.Context, p *pass) (bool, error)
 			continue
 		}
 		gone = false
-		if err := r.deleteJob(ctx, &p.jobs[i]); err != nil {
+		if err := r.startOver(ctx, p, &p.jobs[i]); err != nil {
 			return false, err
 		}
 	}
