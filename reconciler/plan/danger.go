@@ -33,7 +33,7 @@ func (c *comparer) danger(t transition, ch *Change) {
 	if ch.Effect.Kind == Reruns {
 		c.rerun(t, ch)
 	}
-	if ch.Effect.Kind == Replaced || ch.Effect.Kind == Resumes {
+	if ch.Effect.Kind == Replaced || ch.Effect.Kind == Resumes && t.was.pods == t.is.pods {
 		c.warn(NodesReplaced, to, resourceField(t.to), "%s moves to other nodes%s", ch.Name, t.meanwhile())
 	}
 	if t.was.pool != nil && t.is.pool != nil && len(t.was.pool.candidates) > 1 && len(t.was.pool.dropped(t.is.pool)) > 0 {

@@ -129,10 +129,21 @@ func (t transition) run() (Effect, bool) {
 		return Effect{Kind: Resumes, Message: fmt.Sprintf("the nodes of %s are given back, then %s is requested; a run that is under way goes on from its last checkpoint there, one that is finished is not repeated", old, now)}, true
 	case t.from.Workspace.Spec.Queue != t.to.Workspace.Spec.Queue:
 		return Effect{Kind: Resumes, Message: "a run that is under way saves a checkpoint and goes" + queueing(t.to.Workspace.Spec.Queue) + "; one that is finished is not repeated"}, true
+	case t.was.pods == 1 && t.is.pods > 1:
+		return Effect{Kind: Resumes, Message: fmt.Sprintf("%d nodes train together instead of one, on a volume that all of them mount: a run that has begun has one for a single node, and is refused until that claim is deleted, which loses its checkpoints; one that is finished is not repeated", t.is.pods)}, true
+	case t.was.pods != t.is.pods:
+		return Effect{Kind: Resumes, Message: fmt.Sprintf("%s instead of %d: a run that is under way goes on from its last checkpoint in a new Job, one that is finished is not repeated", trainers(t.is.pods), t.was.pods)}, true
 	case t.was.gpus != t.is.gpus:
 		return Effect{Kind: Resumes, Message: fmt.Sprintf("a pod takes %d GPUs instead of %d: a run that is under way goes on from its last checkpoint in a new Job, one that is finished is not repeated", t.is.gpus, t.was.gpus)}, true
 	}
 	return Effect{Kind: None, Message: "the inputs of the run are the same: one that has started goes on" + t.kept() + ", one that is finished is not repeated"}, true
+}
+
+func trainers(pods int64) string {
+	if pods == 1 {
+		return "one node trains"
+	}
+	return fmt.Sprintf("%d nodes train together", pods)
 }
 
 // queueing says where a run goes on.

@@ -28,6 +28,7 @@ type rendered struct {
 	selector any
 	replicas int64
 	gpus     int64 // of one pod
+	pods     int64 // of a run, on a node each; 0 for 1
 	roll     roll
 	pool     *pool
 	claims   map[string]claim
@@ -91,6 +92,7 @@ func (r *rendered) readWorkload(o *unstructured.Unstructured) {
 	r.template, r.selector = field(o, "spec", "template"), field(o, "spec", "selector")
 	r.replicas, _ = number(field(o, "spec", "replicas"))
 	r.gpus = podGPUs(o)
+	r.pods, _ = number(field(o, "spec", "parallelism"))
 	if r.kind == "Deployment" {
 		r.roll = readRoll(o, int(r.replicas))
 	}

@@ -179,6 +179,14 @@ var scenarios = map[string]scenario{
 		base:   twoServices,
 		head:   twoServices.with(files{"a/workspace.yaml": service("a", "replicas: 1", "autoscale: {maxReplicas: 5}\n  budget: {maxUSDPerHour: '16'}")}),
 	},
+	"RunOverNodes": {
+		reason: "All nodes are priced, and what becomes of the checkpoints is said.",
+		base:   files{"a/workspace.yaml": run("a"), "b/workspace.yaml": run("b", "T4_v3", "T4_v3\n    count: 2")},
+		head: files{
+			"a/workspace.yaml": run("a", "T4_v3", "T4_v3\n    count: 2"), "b/workspace.yaml": run("b", "T4_v3", "T4_v3\n    count: 4"),
+			"c/workspace.yaml": run("c", "T4_v3", "T4_v3\n    count: 2", "method: qlora", "method: qlora\n    checkpoints: {storageClass: azurefile-csi-premium}"),
+		},
+	},
 	"PodNew": {
 		reason: "A pod of one's own: what nobody knows is said.",
 		base:   twoServices,
