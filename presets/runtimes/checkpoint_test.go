@@ -31,7 +31,8 @@ func scriptIn(t *testing.T, file string) []string {
 	if err := yaml.Unmarshal(text, &job); err != nil {
 		t.Fatal(err)
 	}
-	args := job.Spec.Template.Spec.InitContainers[1].Args
+	init := job.Spec.Template.Spec.InitContainers
+	args := init[len(init)-1].Args
 	if i := slices.Index(args, "--"); i >= 0 { // of espalier member
 		args = args[i+1:]
 	}

@@ -73,9 +73,13 @@ func TestSeveralTrainers(t *testing.T) {
 	replace(t, files, wideFile, ", count: 3", "")
 	replace(t, files, wideFile, endless, "")
 	push(t, team, files, "models: one node will do, and the run comes to an end")
-	w = ready(t, team, "wide")
-	if c := condition.Get(w, v1alpha1.ConditionResourceReady); c == nil || c.Reason != v1alpha1.ReasonReleased {
-		t.Errorf("the nodes are given back: %+v", c)
+	ready(t, team, "wide")
+	err := harness.Until(patient(t), team.Stand, w, "its nodes released", func(w *v1alpha1.Workspace) bool {
+		c := condition.Get(w, v1alpha1.ConditionResourceReady)
+		return c != nil && c.Reason == v1alpha1.ReasonReleased
+	})
+	if err != nil {
+		t.Error(err)
 	}
 	if err := harness.Gone(patient(t), team.Stand, pool(team, "wide")); err != nil {
 		t.Error(err)
