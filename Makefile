@@ -52,6 +52,10 @@ e2e-karpenter: control-plane ## Build the real Karpenter, and run Espalier again
 	@$(GO) run ./test/cluster/build --karpenter
 	$(GO) test -count=1 -timeout 20m ./test/karpenter
 
+.PHONY: verify-runtimes
+verify-runtimes: ## Ask the real Axolotl and vLLM about the golden files; needs Python, a package index and 20 GB (ARGS=axolotl: one)
+	$(GO) run ./test/runtimes $(ARGS)
+
 .PHONY: accuracy
 accuracy: ## Compare the memory estimates with measured runs
 	$(GO) test ./gpu/fit -run TestAccuracy -v -count=1
