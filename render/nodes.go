@@ -127,10 +127,7 @@ func (j job) members() patch {
 
 // isolation lets only the pods of the Workspace reach each other's ports.
 func (j job) isolation() patch {
-	from := object{}
-	for label, value := range j.selector() {
-		from[label] = value
-	}
+	from := mapping(j.selector())
 	return patch{kind: "NetworkPolicy", name: "workspace-nodes", body: object{
 		"metadata": object{"name": j.membersName()},
 		"spec":     object{"podSelector": object{"matchLabels": j.selector()}},

@@ -125,6 +125,9 @@ func permitted(own, out *unstructured.Unstructured) error {
 			return fmt.Errorf("%s cannot be patched: %s", field, fixedBy[field])
 		}
 	}
+	if err := permittedRoute(own, out); err != nil {
+		return err
+	}
 	template, ok, err := unstructured.NestedMap(out.Object, "spec", "template")
 	if err != nil || !ok {
 		return err
@@ -145,7 +148,8 @@ var fixed = map[string][]string{
 	"PodMonitor":             {"spec.selector", "spec.namespaceSelector"},
 	KindHPA:                  {"spec.scaleTargetRef", "spec.minReplicas", "spec.maxReplicas"},
 	KindScaledObject:         {"spec.scaleTargetRef", "spec.minReplicaCount", "spec.maxReplicaCount", "spec.idleReplicaCount", "spec.advanced.horizontalPodAutoscalerConfig.name", "spec.fallback"},
-	"Job":                    {"spec.suspend", "spec.selector", "spec.manualSelector"},
+	KindRoute:                {"spec.parentRefs", "spec.hostnames"},
+	"Job":                    {"spec.suspend", "spec.parallelism", "spec.completions", "spec.completionMode", "spec.selector", "spec.manualSelector"},
 	"PodDisruptionBudget":    {"spec.selector"},
 	"Service":                {"spec.selector", "spec.externalIPs", "spec.externalName"},
 }
@@ -175,6 +179,11 @@ var fixedBy = map[string]string{
 	"spec.podSelector":                                 "it finds the pods of this Workspace and no others",
 	"spec.manualSelector":                              "it finds the pods of this Workspace and no others",
 	"spec.suspend":                                     "set spec.suspend of the Workspace",
+	"spec.parentRefs":                                  "set spec.inference.route, which is what is reviewed",
+	"spec.hostnames":                                   "set spec.inference.route, which is what is reviewed",
+	"spec.parallelism":                                 "set spec.resource.count, which is what is sized and priced",
+	"spec.completions":                                 "set spec.resource.count, which is what is sized and priced",
+	"spec.completionMode":                              "pods on several nodes know each other by their index",
 	"spec.externalIPs":                                 "it takes over traffic to an address that may be somebody else's",
 	"spec.externalName":                                "it takes over traffic to a name that may be somebody else's",
 }

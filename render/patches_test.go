@@ -50,6 +50,11 @@ func TestPatchesOfATenant(t *testing.T) {
 		"Candidates":        {"candidates are sized and priced", json6902("GPUNodePool", "- {op: replace, path: /spec/candidates/0/instanceType, value: Standard_ND96isr_H100_v5}"), "spec.candidates"},
 		"Nodes":             {"nodes are priced", json6902("GPUNodePool", "- {op: replace, path: /spec/replicas, value: 100}"), "spec.replicas"},
 		"Orphan":            {"nodes go with their Workspace", json6902("GPUNodePool", "- {op: add, path: /spec/deletionPolicy, value: Orphan}"), "spec.deletionPolicy"},
+		"RouteGateway":      {"who publishes it is reviewed in the spec", json6902("HTTPRoute", "- {op: replace, path: /spec/parentRefs/0/name, value: other}"), "spec.parentRefs"},
+		"RouteHostname":     {"for which name as well", json6902("HTTPRoute", "- {op: replace, path: /spec/hostnames, value: [other.example.com]}"), "spec.hostnames"},
+		"RouteBackend":      {"another service is not this one's to publish", json6902("HTTPRoute", "- {op: replace, path: /spec/rules/0/backendRefs/0/name, value: other}"), "backendRefs"},
+		"RouteNewRule":      {"nor by a rule beside", json6902("HTTPRoute", "- {op: add, path: /spec/rules/-, value: {backendRefs: [{name: other, port: 80}]}}"), "backendRefs"},
+		"RouteMirror":       {"requests are copied to nobody", json6902("HTTPRoute", "- {op: add, path: /spec/rules/0/filters, value: [{type: RequestMirror, requestMirror: {backendRef: {name: other, port: 80}}}]}"), "RequestMirror"},
 		"HostNetwork":       {"the host's network", pod("{hostNetwork: true}"), "hostNetwork"},
 		"HostPID":           {"the host's processes", pod("{hostPID: true}"), "hostPID"},
 		"HostPath":          {"the host's disk", pod("{volumes: [{name: h, hostPath: {path: /}}]}"), "hostPath"},
@@ -73,6 +78,7 @@ func TestPatchesOfATenant(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			in := render.Input{Workspace: workspace(t, service), Options: options}
+			in.Workspace.Spec.Inference.Route = &v1alpha1.Route{ParentRefs: []v1alpha1.RouteParent{{Name: "public"}}, Hostnames: []string{"models.example.com"}}
 			in.Workspace.Spec.Patches = []v1alpha1.Patch{harmless, tc.patch, harmless}
 			assess(t, &in, facts(`vllm: {}`))
 			out, err := render.Render(in)

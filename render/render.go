@@ -72,6 +72,8 @@ type Output struct {
 	// suspended. Then spec.replicas of the Deployment is where it begins, and the
 	// autoscaler's from there on.
 	Autoscaler *unstructured.Unstructured
+	// Route publishes a service through a Gateway; nil where the spec names none.
+	Route *unstructured.Unstructured
 	// Digest of every input, which is also on the pod template; of a tuning run
 	// what identifies it.
 	Digest string
@@ -93,8 +95,10 @@ func (o Output) Objects() []*unstructured.Unstructured {
 		all = append(all, o.Workload)
 	}
 	all = append(all, o.Copies...)
-	if o.Autoscaler != nil {
-		all = append(all, o.Autoscaler)
+	for _, o := range []*unstructured.Unstructured{o.Autoscaler, o.Route} {
+		if o != nil {
+			all = append(all, o)
+		}
 	}
 	return all
 }
@@ -178,7 +182,7 @@ func (j job) podsFrom() string {
 	spec := j.spec.DeepCopy()
 	spec.Budget, spec.Suspend, spec.Resource.Count, spec.Resource.Provider = nil, false, 0, ""
 	if spec.Inference != nil {
-		spec.Inference.Replicas, spec.Inference.Autoscale = nil, nil
+		spec.Inference.Replicas, spec.Inference.Autoscale, spec.Inference.Route = nil, nil, nil
 	}
 	c := j.Candidate
 	values := []any{j.digest, spec, c.Candidate, c.PodGPUs, c.CopyNodes, j.provider()}
@@ -205,6 +209,9 @@ func (j job) fill(l *layer) error {
 	}
 	if j.spec.Tuning != nil {
 		return j.tuning(l)
+	}
+	if j.spec.Inference.Route != nil {
+		l.objects = append(l.objects, j.route())
 	}
 	if j.Assessment.Pod != nil {
 		return j.ownPod(l)
@@ -235,6 +242,8 @@ func (j job) output(objects []*unstructured.Unstructured) (Output, error) {
 			out.Workload = o
 		case KindHPA, KindScaledObject:
 			out.Autoscaler = o
+		case KindRoute:
+			out.Route = o
 		default:
 			out.Support = append(out.Support, o)
 		}

@@ -235,6 +235,9 @@ func TestDigest(t *testing.T) {
 		"Autoscale": {"who counts the copies restarts none", service, func(in *render.Input, _ *check.Facts) {
 			in.Workspace.Spec.Inference.Autoscale = &v1alpha1.Autoscale{MaxReplicas: 3}
 		}, false},
+		"Route": {"who reaches it restarts none", service, func(in *render.Input, _ *check.Facts) {
+			in.Workspace.Spec.Inference.Route = &v1alpha1.Route{ParentRefs: []v1alpha1.RouteParent{{Name: "public"}}}
+		}, false},
 		"Suspend": {"a pause is no change", service, func(in *render.Input, _ *check.Facts) { in.Workspace.Spec.Suspend = true }, false},
 		"Context": {"the spec reaches the pods", service, func(in *render.Input, _ *check.Facts) { in.Workspace.Spec.Inference.ContextLength = 4096 }, true},
 		"ConfigName": {"a generator's suffix says nothing that the content does not", service, func(in *render.Input, f *check.Facts) {

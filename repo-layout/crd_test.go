@@ -55,6 +55,8 @@ const (
 
 // items are good elements of lists, to be repeated or broken; %d tells them apart.
 var items = map[string]string{
+	"spec.inference.route.parentRefs":                        `{"name": "gateway-%d"}`,
+	"spec.inference.route.hostnames":                         `"host-%d.example.com"`,
 	"spec.inference.adapters":                                `{"name":"a%d","image":"registry.example.com/models/a:1"}`,
 	"spec.inference.autoscale.keda.schedules":                `{"start":"%d 8 * * 1-5","end":"0 18 * * 1-5","timeZone":"Europe/Berlin","replicas":1}`,
 	"spec.patches":                                           `{"target":{"kind":"Service"},"patch":"spec: {a: %d}"}`,

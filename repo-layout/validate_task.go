@@ -30,6 +30,7 @@ func (v *validator) inference(s v1alpha1.InferenceSpec) {
 		v.refuse(finding.OutOfRange, path+".contextLength", "want 0 or more tokens; leave it out for the longest that fits")
 	}
 	v.cache(path+".cache", s.Cache)
+	v.route(path+".route", s.Route)
 	v.atMost(path+".adapters", len(s.Adapters), maxAdapters)
 	first := map[string]int{}
 	for i, a := range s.Adapters {

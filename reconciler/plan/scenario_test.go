@@ -179,6 +179,11 @@ var scenarios = map[string]scenario{
 		base:   twoServices,
 		head:   twoServices.with(files{"a/workspace.yaml": service("a", "replicas: 1", "autoscale: {maxReplicas: 5}\n  budget: {maxUSDPerHour: '16'}")}),
 	},
+	"Route": {
+		reason: "Who can reach it is said, and nothing restarts.",
+		base:   twoServices,
+		head:   twoServices.with(files{"a/workspace.yaml": service("a", "replicas: 1", "replicas: 1\n    route: {parentRefs: [{name: public, namespace: gateways}], hostnames: [models.example.com], path: /a}")}),
+	},
 	"RunOverNodes": {
 		reason: "All nodes are priced, and what becomes of the checkpoints is said.",
 		base:   files{"a/workspace.yaml": run("a"), "b/workspace.yaml": run("b", "T4_v3", "T4_v3\n    count: 2")},

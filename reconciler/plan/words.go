@@ -123,7 +123,24 @@ func (w *words) inference(a, b *v1alpha1.InferenceSpec) {
 	w.autoscale(a.Autoscale, b.Autoscale)
 	w.change("context", tokens(a.ContextLength), tokens(b.ContextLength))
 	w.adapters(a.Adapters, b.Adapters)
-	w.others(a, b, "template", "preset", "model", "revision", "accessSecret", "config", "replicas", "autoscale", "contextLength", "adapters")
+	w.change("route", routeOf(a.Route), routeOf(b.Route))
+	w.others(a, b, "template", "preset", "model", "revision", "accessSecret", "config", "replicas", "autoscale", "contextLength", "adapters", "route")
+}
+
+// routeOf is where a service is published.
+func routeOf(r *v1alpha1.Route) string {
+	if r == nil {
+		return ""
+	}
+	var gateways []string
+	for _, p := range r.ParentRefs {
+		gateways = append(gateways, strings.Trim(p.Namespace+"/"+p.Name+"/"+p.SectionName, "/"))
+	}
+	hosts := "every hostname"
+	if len(r.Hostnames) > 0 {
+		hosts = joined(r.Hostnames)
+	}
+	return hosts + r.Path + " by Gateway " + joined(gateways)
 }
 
 // others names the fields that differ and have no words of their own.

@@ -15,7 +15,7 @@ import (
 
 // Digest identifies what a Workspace asks to be run: its task, runtime and
 // patches, and the content of the ConfigMaps it names. Where it runs (resource), how often
-// (replicas, autoscale), in which queue, for how much (budget), whether just now (suspend), from which
+// (replicas, autoscale), who reaches it (route), in which queue, for how much (budget), whether just now (suspend), from which
 // registry (runtime.mirror), with whose credentials, what is kept on the way and for how long
 // it may go on (checkpoints, timeout, retries) are no part of it: moving a finished tuning run to another size,
 // as substitutions do to a whole fleet, repeats nothing.
@@ -54,7 +54,7 @@ func asked(w *v1alpha1.Workspace) *v1alpha1.WorkspaceSpec {
 		m.AccessSecret = ""
 	}
 	if s := spec.Inference; s != nil {
-		s.Replicas, s.Autoscale = nil, nil
+		s.Replicas, s.Autoscale, s.Route = nil, nil, nil
 		for i := range s.Adapters {
 			s.Adapters[i].PullSecrets = nil
 		}

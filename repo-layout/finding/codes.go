@@ -64,6 +64,7 @@ const (
 	ModelInvalid        = "ModelInvalid"        // no repository id
 	RevisionInvalid     = "RevisionInvalid"     // no full commit hash
 	ReferenceInvalid    = "ReferenceInvalid"    // a name of a Secret, ConfigMap, claim or pool that cannot exist
+	RouteInvalid        = "RouteInvalid"        // a route without a Gateway, or with a name or path that no route has
 	CacheInvalid        = "CacheInvalid"        // a cache for weights without a place, with two, or without a size
 	TemplateInvalid     = "TemplateInvalid"     // a pod template that cannot be run, or a field that it has no use for
 	ProbeMissing        = "ProbeMissing"        // warning: a pod template that is ready before it answers

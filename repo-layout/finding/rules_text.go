@@ -58,6 +58,7 @@ var contentRules = []Rule{
 	{Code: ModelInvalid, Severity: Error, Meaning: "A model whose id is no repository id.", Remedy: "Write owner/name as the model hub does; docs/models.md shows how a model is locked."},
 	{Code: RevisionInvalid, Severity: Error, Meaning: "No full commit hash.", Remedy: "Write the 40 hex digits: a branch or tag can move."},
 	{Code: ReferenceInvalid, Severity: Error, Meaning: "A name of a Secret, ConfigMap, ServiceAccount, claim, pool, path or branch that cannot exist.", Remedy: "Correct the name; most are lower-case letters, digits, '-' and '.'."},
+	{Code: RouteInvalid, Severity: Error, Meaning: "A route without a Gateway, or with a hostname or path that no HTTPRoute has.", Remedy: "Name a Gateway in parentRefs, hostnames without scheme or port, and a path without a slash at its end."},
 	{Code: CacheInvalid, Severity: Error, Meaning: "A cache for weights without a place, with two, or without a size.", Remedy: "Name a claim, or a storageClass and the size of each pod's volume."},
 	{Code: TemplateInvalid, Severity: Error, Meaning: "A pod template that cannot be run here: no container, port or GPU, a field that is Espalier's, or a field beside it that belongs to a model.", Remedy: "Mend what the message names; docs/serving.md says what is added to the pod and what it may not ask for."},
 	{Code: ProbeMissing, Severity: Warning, Meaning: "A pod template whose container with the port has no readiness probe: it counts as ready before it answers.", Remedy: "Add a readinessProbe, and a startupProbe where loading takes minutes."},

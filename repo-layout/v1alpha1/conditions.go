@@ -14,6 +14,7 @@ const (
 	ConditionInferenceReady  = "InferenceReady"  // the model answers
 	ConditionJobStarted      = "JobStarted"      // the tuning Job runs or ran
 	ConditionTuningSucceeded = "TuningSucceeded" // the tuning Job completed
+	ConditionRouteAccepted   = "RouteAccepted"   // every Gateway of spec.inference.route takes the service
 	ConditionWorkspaceReady  = "WorkspaceReady"  // the task is done or served
 
 	// RepoSync.
@@ -55,6 +56,8 @@ const (
 	ReasonClaimTooSmall             = "ClaimTooSmall"
 	ReasonClaimClassDiffers         = "ClaimClassDiffers"
 	ReasonClaimNotShared            = "ClaimNotShared"
+	ReasonWaitingForGateway         = "WaitingForGateway"
+	ReasonRouteNotAccepted          = "RouteNotAccepted"
 	ReasonAlreadyPublished          = "AlreadyPublished"
 	ReasonRegistryUnreachable       = "RegistryUnreachable"
 	ReasonPodsCannotStart           = "PodsCannotStart"

@@ -46,6 +46,9 @@ type InferenceSpec struct {
 	// Cache keeps the downloaded weights on a volume. Absent: on the disk of the
 	// node, for as long as the pod lives.
 	Cache *WeightCache `json:"cache,omitempty"`
+	// Route publishes the service through a Gateway of Gateway API. Absent: it is
+	// reached within the cluster.
+	Route *Route `json:"route,omitempty"`
 }
 
 // WeightCache is where the weights of a model are kept.

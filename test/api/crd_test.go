@@ -296,6 +296,21 @@ var cases = map[string]struct {
 		base:   serving, set: `spec: {inference: {cache: {claim: a, size: 5Gi}}}`,
 		want: "size belongs to storageClass: a claim has its own",
 	},
+	"RouteToNobody": {
+		reason: "A route that no Gateway takes publishes nothing.",
+		base:   serving, set: `spec: {inference: {route: {parentRefs: []}}}`,
+		want: "spec.inference.route.parentRefs",
+	},
+	"RouteHostname": {
+		reason: "A hostname has neither scheme nor port.",
+		base:   serving, set: `spec: {inference: {route: {parentRefs: [{name: a}], hostnames: ["https://a.example.com"]}}}`,
+		want: "spec.inference.route.hostnames",
+	},
+	"RoutePath": {
+		reason: "One path has one spelling.",
+		base:   serving, set: `spec: {inference: {route: {parentRefs: [{name: a}], path: /a/}}}`,
+		want: "spec.inference.route.path",
+	},
 	"NoPushSecret": {
 		reason: "The push comes after hours of paid work; its credential is asked for before.",
 		base:   tuning, set: `spec: {tuning: {output: {pushSecret: null}}}`,

@@ -41,8 +41,10 @@ func level(name string) string {
 func TestAccepted(t *testing.T) {
 	c := shared.Get(t)
 	// Kinds that a cluster may have: from the Go modules that their files name.
-	if err := cluster.InstallCRDs(t.Context(), c.Config, "testdata/crds"); err != nil {
-		t.Fatal(err)
+	for _, folder := range []string{"testdata/crds", "testdata/gateway"} {
+		if err := cluster.InstallCRDs(t.Context(), c.Config, folder); err != nil {
+			t.Fatal(err)
+		}
 	}
 	files, err := filepath.Glob("../../render/testdata/*.txtar")
 	if err != nil || len(files) == 0 {

@@ -1,0 +1,74 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package render
+
+import (
+	"errors"
+	"reflect"
+
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+)
+
+// KindRoute is Gateway API's kind for HTTP.
+const KindRoute = "HTTPRoute"
+
+// route publishes the Service of the Workspace through the Gateways that the spec
+// names.
+func (j job) route() object {
+	r := j.spec.Inference.Route
+	parents := make([]any, 0, len(r.ParentRefs))
+	for _, p := range r.ParentRefs {
+		parent := object{"group": "gateway.networking.k8s.io", "kind": "Gateway", "name": p.Name}
+		if p.Namespace != "" {
+			parent["namespace"] = p.Namespace
+		}
+		if p.SectionName != "" {
+			parent["sectionName"] = p.SectionName
+		}
+		parents = append(parents, parent)
+	}
+	rule := object{
+		"matches":     []any{object{"path": object{"type": "PathPrefix", "value": "/"}}},
+		"backendRefs": []any{object{"group": "", "kind": "Service", "name": j.name, "port": 80, "weight": 1}},
+	}
+	if r.Path != "" {
+		rule["matches"] = []any{object{"path": object{"type": "PathPrefix", "value": r.Path}}}
+		rule["filters"] = []any{object{"type": "URLRewrite", "urlRewrite": object{
+			"path": object{"type": "ReplacePrefixMatch", "replacePrefixMatch": "/"},
+		}}}
+	}
+	spec := object{"parentRefs": parents, "rules": []any{rule}}
+	if len(r.Hostnames) > 0 {
+		spec["hostnames"] = texts(r.Hostnames)
+	}
+	return object{
+		"apiVersion": "gateway.networking.k8s.io/v1", "kind": KindRoute, "metadata": object{"name": j.name}, "spec": spec,
+	}
+}
+
+// permittedRoute sees that a patch sends requests nowhere else: other backends
+// would publish what somebody else has not.
+func permittedRoute(own, out *unstructured.Unstructured) error {
+	if own.GetKind() != KindRoute {
+		return nil
+	}
+	ours, _, _ := unstructured.NestedSlice(own.Object, "spec", "rules")
+	rules, _, err := unstructured.NestedSlice(out.Object, "spec", "rules")
+	if err != nil || len(ours) == 0 {
+		return errors.New("spec.rules is no list")
+	}
+	backends := ours[0].(object)["backendRefs"]
+	for _, r := range rules {
+		rule, ok := r.(object)
+		if !ok || !reflect.DeepEqual(rule["backendRefs"], backends) {
+			return errors.New("backendRefs of every rule are the Service of this Workspace, without filters of their own")
+		}
+		filters, _, _ := unstructured.NestedSlice(rule, "filters")
+		for _, f := range filters {
+			if filter, ok := f.(object); !ok || filter["type"] == "RequestMirror" || filter["type"] == "ExtensionRef" {
+				return errors.New("filters RequestMirror and ExtensionRef send requests elsewhere")
+			}
+		}
+	}
+	return nil
+}
