@@ -76,7 +76,7 @@ func (r *Reconciler) withdraw(ctx context.Context, ws *v1alpha1.Workspace) error
 	case err != nil:
 		return fmt.Errorf("reading HTTPRoute %s/%s: %w", ws.Namespace, ws.Name, err)
 	case metav1.IsControlledBy(o, ws):
-		if err := r.Client.Delete(ctx, o, client.Preconditions{UID: &o.UID}); client.IgnoreNotFound(err) != nil {
+		if err := r.remove(ctx, o, client.Preconditions{UID: &o.UID}); client.IgnoreNotFound(err) != nil {
 			return fmt.Errorf("deleting HTTPRoute %s/%s: %w", ws.Namespace, ws.Name, err)
 		}
 	}
