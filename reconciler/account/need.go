@@ -53,6 +53,8 @@ var (
 	kindBudget     = schema.GroupVersionKind{Group: "policy", Version: "v1", Kind: "PodDisruptionBudget"}
 	kindHPA        = schema.GroupVersionKind{Group: "autoscaling", Version: "v2", Kind: render.KindHPA}
 	kindScaled     = schema.GroupVersionKind{Group: "keda.sh", Version: "v1alpha1", Kind: render.KindScaledObject}
+	kindPolicy     = schema.GroupVersionKind{Group: "networking.k8s.io", Version: "v1", Kind: "NetworkPolicy"}
+	kindRoute      = schema.GroupVersionKind{Group: "gateway.networking.k8s.io", Version: "v1", Kind: render.KindRoute}
 	kindPool       = v1alpha1.GroupVersion.WithKind(v1alpha1.GPUNodePoolKind)
 )
 
@@ -66,9 +68,15 @@ func Children(ws *v1alpha1.Workspace) []Need {
 	}
 	if ws.Spec.Tuning != nil {
 		kinds = append(kinds, kindConfigMap, kindClaim, kindJob)
+		if ws.Spec.Resource.Count > 1 {
+			kinds = append(kinds, kindService, kindPolicy)
+		}
 	}
 	if s := ws.Spec.Inference; s != nil {
 		kinds = append(kinds, kindDeployment, kindService, kindBudget)
+		if s.Route != nil {
+			kinds = append(kinds, kindRoute)
+		}
 		if s.Autoscale != nil && s.Autoscale.KEDA != nil {
 			kinds = append(kinds, kindScaled)
 		} else if s.Autoscale != nil {
