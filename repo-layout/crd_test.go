@@ -36,7 +36,7 @@ var bases = map[string]map[string]string{
 		"spec.inference.model": header + onA100 + servesLocked,
 		"spec.tuning.model":    header + onA100 + tunesLocked + fromURL + intoClaim,
 	},
-	"reposyncs":    {"": following, "spec.source.ref": fluxed, "spec.review": following + reviewed, "spec.workspaceSelector": reporting},
+	"reposyncs":    {"": following, "spec.source.ref": fluxed, "spec.review": following + reviewed, "spec.workspaceSelector": reporting, "spec.source.git.verify": verified},
 	"gpunodepools": {"": "apiVersion: espalier.dev/v1alpha1\nkind: GPUNodePool\nmetadata: {name: a}\nspec:\n  provider: aks\n  candidates: [{instanceType: A}]\n"},
 }
 
@@ -45,6 +45,9 @@ const following = "apiVersion: espalier.dev/v1alpha1\nkind: RepoSync\nmetadata: 
 const reviewed = "  review: {provider: Gitea, secretRef: {name: forge}}\n"
 
 const reporting = following + "  mode: ReportOnly\n  workspaceSelector: {matchLabels: {team: a}}\n"
+
+// verified demands a signature.
+var verified = strings.Replace(following, "a.git'", "a.git', verify: {secretRef: {name: keys}}", 1)
 
 const fluxed = "apiVersion: espalier.dev/v1alpha1\nkind: RepoSync\nmetadata: {name: a}\nspec:\n  source: {ref: {kind: GitRepository, name: a}}\n"
 
@@ -113,6 +116,7 @@ var celCases = map[string]string{
 	"substitutions and defaults change what is applied, and mode ReportOnly applies nothing: remove them":       reporting + "  substitutions: {A: B}\n",
 	"report.pullRequest follows what the RepoSync applies, and mode ReportOnly applies nothing: remove it":      reporting + "  report: {pullRequest: true}\n" + reviewed,
 	"report.pullRequest needs review, whose comment it continues":                                               following + "  report: {pullRequest: true}\n",
+	"verify.mode Tag and TagAndHEAD need ref.tag, without ref.commit":                                           strings.Replace(verified, "verify: {", "verify: {mode: Tag, ", 1),
 	// Of two generations, which a single document does not have: the API server's and the plan's.
 	"a Workspace cannot turn from inference into tuning or back: give the new task a Workspace of its own": "",
 	"provider is immutable: delete the pool and declare another":                                           "",

@@ -60,6 +60,9 @@ func defaultSync(s *v1alpha1.RepoSync) {
 	if g := spec.Source.Git; g != nil && g.Ref == (v1alpha1.GitRef{}) {
 		g.Ref.Branch = BranchDefault
 	}
+	if g := spec.Source.Git; g != nil && g.Verify != nil && g.Verify.Mode == "" {
+		g.Verify.Mode = v1alpha1.VerifyHEAD
+	}
 	defaultDuration(&spec.Interval, defaultInterval)
 	defaultDuration(&spec.Timeout, defaultTimeout)
 	if spec.Mode == "" {
@@ -231,6 +234,7 @@ func (v *validator) source(s v1alpha1.Source) {
 		v.cloneAddress(path+".git.url", g.URL)
 		v.ref(path+".git.ref", g.Ref)
 		v.secretRef(path+".git.secretRef", g.SecretRef)
+		v.verification(path+".git.verify", *g)
 		return
 	}
 	kinds := []v1alpha1.SourceKind{v1alpha1.GitRepositoryKind, v1alpha1.OCIRepositoryKind, v1alpha1.BucketKind, v1alpha1.ExternalArtifactKind}
@@ -239,6 +243,22 @@ func (v *validator) source(s v1alpha1.Source) {
 	}
 	if s.Ref.Name == "" {
 		v.refuse(finding.MissingField, path+".ref.name", "name the source")
+	}
+}
+
+func (v *validator) verification(path string, g v1alpha1.GitSource) {
+	if g.Verify == nil {
+		return
+	}
+	v.secretRef(path+".secretRef", &g.Verify.SecretRef)
+	switch g.Verify.Mode {
+	case v1alpha1.VerifyHEAD:
+	case v1alpha1.VerifyTag, v1alpha1.VerifyTagAndHEAD:
+		if g.Ref.Tag == "" || g.Ref.Commit != "" {
+			v.refuse(finding.MissingField, path+".mode", "%s needs ref.tag, without ref.commit: there is no tag whose signature could be looked at", g.Verify.Mode)
+		}
+	default:
+		v.refuse(finding.NotOneOf, path+".mode", "want %s, %s or %s", v1alpha1.VerifyHEAD, v1alpha1.VerifyTag, v1alpha1.VerifyTagAndHEAD)
 	}
 }
 

@@ -81,6 +81,16 @@ func TestDecodeSync(t *testing.T) {
 			text:   following + "  serviceAccountName: flux-system:admin\n",
 			want:   []string{"6: error: spec.serviceAccountName: no ServiceAccount can have this name: want lower-case letters, digits, '-' and '.' (ReferenceInvalid)"},
 		},
+		"VerifiedTag": {
+			reason: "A branch has no tag whose signature could be looked at.",
+			text:   strings.Replace(verified, "verify: {", "verify: {mode: Tag, ", 1),
+			want:   []string{"5: error: spec.source.git.verify.mode: Tag needs ref.tag, without ref.commit: there is no tag whose signature could be looked at (MissingField)"},
+		},
+		"VerifiedMode": {
+			reason: "Flux's old spelling is answered with today's.",
+			text:   strings.Replace(verified, "verify: {", "verify: {mode: head, ", 1),
+			want:   []string{"5: error: spec.source.git.verify.mode: want HEAD, Tag or TagAndHEAD (NotOneOf)"},
+		},
 		"UnknownField": {
 			reason: "As strict as every other kind.",
 			text:   following + "  prunes: true\n",

@@ -36,6 +36,10 @@ type Snapshot struct {
 	// Author, Subject and When of the commit, as its author wrote them.
 	Author, Subject string
 	When            time.Time
+	// Commit and Tag are what may be signed. Tag is nil where the commit was not read
+	// by a tag, or by one without an object of its own.
+	Commit Signed
+	Tag    *Signed
 	// Tree is the commit's files.
 	Tree *Tree
 	// Bytes is the memory that the objects take, about.
@@ -101,7 +105,9 @@ func (r Remote) clone(ctx context.Context, ref v1alpha1.GitRef, observed string)
 	case !fluxgit.IsConcreteCommit(*commit):
 		return nil, client, ErrUnchanged
 	}
-	s, err = newSnapshot(ref, into, plumbing.NewHash(commit.Hash.String()))
+	if s, err = newSnapshot(ref, into, plumbing.NewHash(commit.Hash.String())); err == nil {
+		s.Commit, s.Tag = signedCommit(commit), signedTag(commit)
+	}
 	return s, client, err
 }
 

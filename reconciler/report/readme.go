@@ -23,6 +23,9 @@ func readme(s Snapshot) []byte {
 	var b bytes.Buffer
 	fmt.Fprintf(&b, "# Model workspaces\n\nCluster %s · RepoSync %s · revision %s\n\n",
 		markdown.Code(s.Cluster), markdown.Code(s.Namespace+"/"+s.Name), markdown.Code(shortRevision(s.Revision)))
+	if s.Stopped != "" {
+		fmt.Fprintf(&b, "**Not applied.** %s\n\n", markdown.Text(s.Stopped))
+	}
 	writeTable(&b, s)
 	writeCost(&b, s.Workspaces)
 	writeReasons(&b, s)

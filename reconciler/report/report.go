@@ -36,6 +36,9 @@ type Snapshot struct {
 	Workspaces []v1alpha1.Workspace
 	// Findings on the files of that revision.
 	Findings []v1alpha1.Finding
+	// Stopped says why nothing of what was looked at last is applied, until somebody
+	// changes something. Empty: nothing is in the way.
+	Stopped string
 	// Held says why nothing is deleted until a person approves. Empty: nothing is held.
 	Held string
 	// Approval is the value of espalier.dev/approve-prune that lets go what is held.

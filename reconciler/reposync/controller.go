@@ -31,6 +31,7 @@ import (
 	crsource "sigs.k8s.io/controller-runtime/pkg/source"
 
 	"github.com/espalier-dev/espalier/reconciler/account"
+	"github.com/espalier-dev/espalier/reconciler/fault"
 	"github.com/espalier-dev/espalier/reconciler/source"
 	"github.com/espalier-dev/espalier/render/build"
 	"github.com/espalier-dev/espalier/repo-layout/v1alpha1"
@@ -152,6 +153,9 @@ func (r *Reconciler) Reconcile(ctx context.Context, req ctrl.Request) (ctrl.Resu
 		return ctrl.Result{}, r.patchStatus(ctx, before, obj)
 	}
 	stepErr := r.runAs(ctx, p)
+	if fault.IsTerminal(stepErr) {
+		p.stopped = stepErr.Error()
+	}
 	reportErr := r.observeAndReport(ctx, p)
 	p.conclude(stepErr, reportErr)
 	if err := r.patchStatus(ctx, before, obj); err != nil {

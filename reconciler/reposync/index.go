@@ -24,13 +24,16 @@ func addSecretIndex(ctx context.Context, mgr ctrl.Manager) error {
 	return nil
 }
 
-// credentials are the names of the Secrets that a RepoSync reads and writes
-// with. The hook's token is read with every call instead.
+// credentials are the names of the Secrets that a RepoSync reads, verifies and
+// writes with. The hook's token is read with every call instead.
 func credentials(o client.Object) []string {
 	s := o.(*v1alpha1.RepoSync)
 	var names []string
 	if git := s.Spec.Source.Git; git != nil && git.SecretRef != nil {
 		names = append(names, git.SecretRef.Name)
+	}
+	if git := s.Spec.Source.Git; git != nil && git.Verify != nil {
+		names = append(names, git.Verify.SecretRef.Name)
 	}
 	if to := s.Spec.Report; to != nil && to.Commit != nil && to.Commit.SecretRef != nil {
 		names = append(names, to.Commit.SecretRef.Name)

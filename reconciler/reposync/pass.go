@@ -38,6 +38,7 @@ type pass struct {
 	refusals  []string // objects the API server would not take, with its words
 	pruned    []v1alpha1.InventoryEntry
 	held      string // why deleting waits for a person
+	stopped   string // why nothing is applied until something is changed
 	reportDue time.Duration
 
 	workspaces []v1alpha1.Workspace // that are reported on; nil: not read

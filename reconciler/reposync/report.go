@@ -51,6 +51,7 @@ func (r *Reconciler) snapshot(p *pass, workspaces []v1alpha1.Workspace) report.S
 	snapshot := report.Snapshot{
 		Cluster: r.Cluster, Namespace: s.Namespace, Name: s.Name,
 		Revision: s.Status.LastAttemptedRevision, Workspaces: workspaces, Findings: s.Status.Findings,
+		Stopped: p.stopped,
 	}
 	if p.kept.built.revision == s.Status.LastAttemptedRevision {
 		snapshot.Findings = p.kept.built.findings // all of them

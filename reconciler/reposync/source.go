@@ -25,6 +25,9 @@ func (r *Reconciler) source(ctx context.Context, p *pass) error {
 	_, asked := r.asked.LoadAndDelete(p.sync.UID)
 	if asked || p.mustLook(r.Clock()) {
 		commit, err := r.read(ctx, p.sync)
+		if err == nil {
+			err = r.verify(ctx, p, commit)
+		}
 		if err != nil {
 			if asked { // the question stands until it is answered
 				r.asked.Store(p.sync.UID, true)
@@ -48,13 +51,19 @@ func (r *Reconciler) read(ctx context.Context, s *v1alpha1.RepoSync) (*source.Co
 		commit, err := r.readArtifact(ctx, s)
 		return commit, retryable(err, s, nil)
 	}
-	git := s.Spec.Source.Git
-	auth, err := r.secret(ctx, s.Namespace, git.SecretRef)
+	req, err := r.request(ctx, s)
 	if err != nil {
 		return nil, err
 	}
-	commit, err := r.Source.Fetch(ctx, source.Request{URL: git.URL, Ref: git.Ref, Auth: auth, Timeout: s.Spec.Timeout.Duration})
-	return commit, retryable(err, s, git.SecretRef)
+	commit, err := r.Source.Fetch(ctx, req)
+	return commit, retryable(err, s, s.Spec.Source.Git.SecretRef)
+}
+
+// request names the commit of spec.source.git, with its credential.
+func (r *Reconciler) request(ctx context.Context, s *v1alpha1.RepoSync) (source.Request, error) {
+	git := s.Spec.Source.Git
+	auth, err := r.secret(ctx, s.Namespace, git.SecretRef)
+	return source.Request{URL: git.URL, Ref: git.Ref, Auth: auth, Timeout: s.Spec.Timeout.Duration}, err
 }
 
 // retryable gives an error of a source its reason: waiting can help against all

@@ -56,6 +56,10 @@ type Commit struct {
 	// Author, Subject and When of the commit, as its author wrote them.
 	Author, Subject string
 	When            time.Time
+	// Commit and Tag are what may be signed, for whoever follows a repository that
+	// Espalier clones. Tag is nil where there is none to sign.
+	Commit git.Signed
+	Tag    *git.Signed
 }
 
 // Options are the bounds of a Store. Zero values mean the defaults.
@@ -144,6 +148,7 @@ func (s *Store) look(ctx context.Context, key string, req Request) (*Commit, err
 	commit := &Commit{
 		Revision: snapshot.Revision, Hash: snapshot.Hash, Tree: snapshot.Tree,
 		Author: snapshot.Author, Subject: snapshot.Subject, When: snapshot.When,
+		Commit: snapshot.Commit, Tag: snapshot.Tag,
 	}
 	s.keep(entry{key: key, commit: commit, bytes: snapshot.Bytes})
 	return commit, nil
@@ -160,6 +165,15 @@ func (s *Store) take(key string) *Commit {
 	e := s.kept[i]
 	s.kept = append(slices.Delete(s.kept, i, i+1), e)
 	return e.commit
+}
+
+// Forget drops what is kept for a request: a tag that was made anew on the same
+// commit looks unchanged, and may carry the signature that the old one lacked.
+func (s *Store) Forget(req Request) {
+	key := keyOf(req)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.kept = slices.DeleteFunc(s.kept, func(e entry) bool { return e.key == key })
 }
 
 func (s *Store) keep(e entry) {

@@ -18,12 +18,13 @@ const (
 	ConditionWorkspaceReady  = "WorkspaceReady"  // the task is done or served
 
 	// RepoSync.
-	ConditionSourceReady   = "SourceReady"   // the commit was read
-	ConditionBuilt         = "Built"         // every unit builds and every document decodes
-	ConditionApplied       = "Applied"       // everything that was built is applied
-	ConditionPruneHeld     = "PruneHeld"     // True = bad: deleting waits for approval
-	ConditionFieldConflict = "FieldConflict" // True = bad: another manager owns a field that Git sets
-	ConditionReported      = "Reported"      // readiness is written back
+	ConditionSourceReady   = "SourceReady"    // the commit was read
+	ConditionVerified      = "SourceVerified" // it carries the signature that spec.source.git.verify demands
+	ConditionBuilt         = "Built"          // every unit builds and every document decodes
+	ConditionApplied       = "Applied"        // everything that was built is applied
+	ConditionPruneHeld     = "PruneHeld"      // True = bad: deleting waits for approval
+	ConditionFieldConflict = "FieldConflict"  // True = bad: another manager owns a field that Git sets
+	ConditionReported      = "Reported"       // readiness is written back
 
 	// GPUNodePool.
 	ConditionProvisioned      = "Provisioned"      // the cloud has created the nodes
@@ -66,6 +67,9 @@ const (
 	ReasonSourceUnreachable         = "SourceUnreachable"
 	ReasonAuthFailed                = "AuthenticationFailed"
 	ReasonRefNotFound               = "RefNotFound"
+	ReasonVerificationError         = "VerificationError"
+	ReasonInvalidCommitSignature    = "InvalidCommitSignature"
+	ReasonInvalidTagSignature       = "InvalidTagSignature"
 	ReasonBuildFailed               = "BuildFailed"
 	ReasonApplyFailed               = "ApplyFailed"
 	ReasonTooMuchToPrune            = "TooMuchToPrune"

@@ -246,6 +246,8 @@ type SourceRef struct {
 }
 
 // GitSource is a Git repository.
+//
+// +kubebuilder:validation:XValidation:rule="!has(self.verify) || !has(self.verify.mode) || self.verify.mode == 'HEAD' || (has(self.ref.tag) && !has(self.ref.commit))",message="verify.mode Tag and TagAndHEAD need ref.tag, without ref.commit"
 type GitSource struct {
 	// URL is the clone address: https, http or ssh.
 	// +kubebuilder:validation:Pattern=`^(https?|ssh)://[^\s]+$`
@@ -258,6 +260,31 @@ type GitSource struct {
 	// password, or bearerToken, or identity and known_hosts; ca.crt, tls.crt and
 	// tls.key where needed.
 	SecretRef *LocalObjectReference `json:"secretRef,omitempty"`
+	// Verify demands a signature. Nothing is applied that does not carry it.
+	Verify *GitVerification `json:"verify,omitempty"`
+}
+
+// VerificationMode says what must be signed.
+//
+// +kubebuilder:validation:Enum=HEAD;Tag;TagAndHEAD
+type VerificationMode string
+
+// Values of VerificationMode, as Flux has them.
+const (
+	VerifyHEAD       VerificationMode = "HEAD"       // the commit that is synced
+	VerifyTag        VerificationMode = "Tag"        // the tag that names it
+	VerifyTagAndHEAD VerificationMode = "TagAndHEAD" // both
+)
+
+// GitVerification says whose signature a commit or tag must carry.
+type GitVerification struct {
+	// Mode says what must be signed: the commit, the tag that ref.tag names, or both.
+	// +kubebuilder:default=HEAD
+	Mode VerificationMode `json:"mode,omitempty"`
+	// SecretRef names a Secret of the namespace with the public keys of those who may
+	// sign: entries NAME.asc are OpenPGP keys, armored, and NAME.sshpub SSH keys, one a
+	// line.
+	SecretRef LocalObjectReference `json:"secretRef"`
 }
 
 // GitRef is a branch, tag or commit.

@@ -91,6 +91,24 @@ var cases = map[string]struct {
 		base:   sync, set: `spec: {serviceAccountName: "flux-system:admin"}`,
 		want: "spec.serviceAccountName",
 	},
+	"Verified": {
+		reason: "The mode is the commit's signature where none is named.",
+		base:   sync, set: `spec: {source: {git: {verify: {secretRef: {name: keys}}}}}`,
+	},
+	"VerifiedTag": {
+		reason: "A tag can be demanded to be signed where one is followed.",
+		base:   sync, set: `spec: {source: {git: {ref: {tag: v1}, verify: {mode: TagAndHEAD, secretRef: {name: keys}}}}}`,
+	},
+	"VerifiedTagOfABranch": {
+		reason: "A branch has no tag whose signature could be looked at.",
+		base:   sync, set: `spec: {source: {git: {verify: {mode: Tag, secretRef: {name: keys}}}}}`,
+		want: "verify.mode Tag and TagAndHEAD need ref.tag",
+	},
+	"VerifiedTagOfACommit": {
+		reason: "A pinned commit is read by its hash, whatever the tag is.",
+		base:   sync, set: `spec: {source: {git: {ref: {tag: v1, commit: "4f5c2a9c0d3b1e6f7a8b9c0d1e2f3a4b5c6d7e8f"}, verify: {mode: Tag, secretRef: {name: keys}}}}}`,
+		want: "verify.mode Tag and TagAndHEAD need ref.tag, without ref.commit",
+	},
 	"Reviewed": {
 		reason: "Pull requests are answered, and the commit that is synced gets a status.",
 		base:   sync, set: `spec: {review: {provider: Gitea, secretRef: {name: forge}, commands: true}, report: {statuses: true, pullRequest: true}}`,
