@@ -36,7 +36,7 @@ var bases = map[string]map[string]string{
 		"spec.inference.model": header + onA100 + servesLocked,
 		"spec.tuning.model":    header + onA100 + tunesLocked + fromURL + intoClaim,
 	},
-	"reposyncs":    {"": following, "spec.source.ref": fluxed, "spec.review": following + reviewed, "spec.workspaceSelector": reporting, "spec.source.git.verify": verified},
+	"reposyncs":    {"": following, "spec.source.ref": fluxed, "spec.review": following + reviewed, "spec.workspaceSelector": reporting, "spec.source.git.verify": verified, "spec.report": signing},
 	"gpunodepools": {"": "apiVersion: espalier.dev/v1alpha1\nkind: GPUNodePool\nmetadata: {name: a}\nspec:\n  provider: aks\n  candidates: [{instanceType: A}]\n"},
 }
 
@@ -48,6 +48,8 @@ const reporting = following + "  mode: ReportOnly\n  workspaceSelector: {matchLa
 
 // verified demands a signature.
 var verified = strings.Replace(following, "a.git'", "a.git', verify: {secretRef: {name: keys}}", 1)
+
+const signing = following + "  report: {commit: {signing: {secretRef: {name: key}}}}\n"
 
 const fluxed = "apiVersion: espalier.dev/v1alpha1\nkind: RepoSync\nmetadata: {name: a}\nspec:\n  source: {ref: {kind: GitRepository, name: a}}\n"
 

@@ -297,6 +297,9 @@ func (v *validator) commitReport(path string, c v1alpha1.CommitReport) {
 		v.refuse(finding.ReferenceInvalid, path+".branch", "this is no name of a branch")
 	}
 	v.secretRef(path+".secretRef", c.SecretRef)
+	if c.Signing != nil {
+		v.secretRef(path+".signing.secretRef", &c.Signing.SecretRef)
+	}
 	v.timeout(path+".minInterval", c.MinInterval.Duration)
 }
 

@@ -84,6 +84,8 @@ type Change struct {
 	// Name, Email and When of its author and committer.
 	Name, Email string
 	When        time.Time
+	// Signer signs it; nil: nobody does.
+	Signer Signer
 }
 
 // Commit makes a commit in memory on top of the branch, for Push. changed is
@@ -100,6 +102,11 @@ func (b *Branch) Commit(c Change) (hash string, changed bool, err error) {
 	commit := &object.Commit{Author: who, Committer: who, Message: c.Message, TreeHash: tree}
 	if b.Hash != "" {
 		commit.ParentHashes = []plumbing.Hash{plumbing.NewHash(b.Hash)}
+	}
+	if c.Signer != nil {
+		if err := b.sign(commit, c.Signer); err != nil {
+			return "", false, err
+		}
 	}
 	written, err := b.write(commit)
 	if err != nil {

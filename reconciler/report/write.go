@@ -34,6 +34,8 @@ type Target struct {
 	Auth map[string][]byte
 	// Author of the commits.
 	Author v1alpha1.Author
+	// Signer signs the commits; nil: nobody does.
+	Signer git.Signer
 	// Installation identifies this Espalier; Cluster is the name people gave it;
 	// Namespace and Name are the RepoSync's. Together they own the branch.
 	Installation, Cluster, Namespace, Name string
@@ -169,6 +171,7 @@ func (w *writer) commit(ctx context.Context, branch *git.Branch) (result Result,
 	made, changed, err := branch.Commit(git.Change{
 		Owns: repolayout.IsStatusPath, Files: w.files, Message: w.message(old),
 		Name: orElse(w.Author.Name, "Espalier"), Email: orElse(w.Author.Email, "espalier@localhost"), When: time.Now(),
+		Signer: w.Signer,
 	})
 	switch {
 	case err != nil:

@@ -38,6 +38,9 @@ func credentials(o client.Object) []string {
 	if to := s.Spec.Report; to != nil && to.Commit != nil && to.Commit.SecretRef != nil {
 		names = append(names, to.Commit.SecretRef.Name)
 	}
+	if to := s.Spec.Report; to != nil && to.Commit != nil && to.Commit.Signing != nil {
+		names = append(names, to.Commit.Signing.SecretRef.Name)
+	}
 	return names
 }
 

@@ -123,8 +123,12 @@ func (r *Reconciler) target(ctx context.Context, s *v1alpha1.RepoSync) (report.T
 		return report.Target{}, fault.Stopf(v1alpha1.ReasonReportConflict,
 			"report.commit.branch %s is the branch that is synced: a status commit there would wake its own controller; name another branch", branch)
 	}
+	signer, err := r.signer(ctx, s)
+	if err != nil {
+		return report.Target{}, err
+	}
 	return report.Target{
-		URL: url, Branch: branch, Auth: auth, Author: to.Author,
+		URL: url, Branch: branch, Auth: auth, Author: to.Author, Signer: signer,
 		Installation: r.Installation, Cluster: r.Cluster, Namespace: s.Namespace, Name: s.Name,
 		Revision: s.Status.LastAttemptedRevision, Timeout: s.Spec.Timeout.Duration,
 	}, nil

@@ -82,6 +82,7 @@ const (
 	ReasonWaitingForWorkspaces      = "WaitingForWorkspaces"
 	ReasonWaitingForFlux            = "WaitingForFlux"
 	ReasonWorkspacesFailed          = "WorkspacesFailed"
+	ReasonSigningFailed             = "SigningFailed"
 	ReasonReportFailed              = "ReportFailed"
 	ReasonClusterNameMissing        = "ClusterNameMissing"
 )

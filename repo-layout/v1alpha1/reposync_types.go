@@ -335,12 +335,22 @@ type CommitReport struct {
 	// Author of the commits.
 	// +kubebuilder:default={name:"Espalier",email:"espalier@localhost"}
 	Author Author `json:"author,omitempty"`
+	// Signing signs the commits. Absent: they carry no signature.
+	Signing *CommitSigning `json:"signing,omitempty"`
 	// MinInterval is the shortest time between two commits: what happens within
 	// it is folded into one.
 	// +kubebuilder:validation:Type=string
 	// +kubebuilder:validation:Pattern=`^([0-9]+(\.[0-9]+)?(ms|s|m|h))+$`
 	// +kubebuilder:default="10s"
 	MinInterval metav1.Duration `json:"minInterval,omitempty"`
+}
+
+// CommitSigning signs commits.
+type CommitSigning struct {
+	// SecretRef names a Secret of the namespace with a private key: git.asc, an
+	// OpenPGP key, armored, or identity, an SSH key. passphrase unlocks it where it is
+	// locked.
+	SecretRef LocalObjectReference `json:"secretRef"`
 }
 
 // Author of a commit.

@@ -98,11 +98,15 @@ func SSHKey(passphrase string) (Key, error) {
 	return key, nil
 }
 
+// RawCommit is the newest commit of a branch as Git keeps it, signature and all.
+func (s *Server) RawCommit(repo, branch string) (string, error) {
+	return s.git1(context.Background(), repo, "cat-file", "commit", "refs/heads/"+branch)
+}
+
 // SignHead makes the newest commit of a branch anew, signed, as git commit --amend
 // -S does, and returns its hash.
 func (s *Server) SignHead(repo, branch string, key Key) (string, error) {
-	ctx := context.Background()
-	payload, err := s.git1(ctx, repo, "cat-file", "commit", "refs/heads/"+branch)
+	payload, err := s.RawCommit(repo, branch)
 	if err != nil {
 		return "", err
 	}

@@ -44,7 +44,7 @@ func TestServiceAccount(t *testing.T) {
 	grant(t, team, "espalier-impersonate", "ClusterRole", "espalier-impersonate", "espalier-system", "espalier")
 	deniedSync(t, team, v1alpha1.ReasonServiceAccountNotFound, "ServiceAccount tenant/models", "does not exist")
 	newAccount(t, team, "models")
-	grant(t, team, "some", "Role", roleWithout(t, team, "deployments", "apps"), team.Namespace, "models")
+	grant(t, team, "some", "Role", withoutDeployments(t, team), team.Namespace, "models")
 	deniedSync(t, team, v1alpha1.ReasonAccessDenied,
 		"ServiceAccount tenant/models may not create, patch deployments.apps in namespace tenant: nothing of main@sha1:"+commit+" was applied")
 	nothingApplied(t, team)
@@ -221,17 +221,17 @@ func revoke(t *testing.T, team *harness.Team, name string) {
 	}
 }
 
-// roleWithout makes a Role of the team's namespace with all that espalier-team
-// has, but one resource.
-func roleWithout(t *testing.T, team *harness.Team, resource, group string) string {
+// withoutDeployments makes a Role of the team's namespace with all that
+// espalier-team has, but Deployments.
+func withoutDeployments(t *testing.T, team *harness.Team) string {
 	t.Helper()
 	all := &rbacv1.ClusterRole{}
 	if err := team.Client.Get(t.Context(), client.ObjectKey{Name: "espalier-team"}, all); err != nil {
 		t.Fatal(err)
 	}
-	role := &rbacv1.Role{ObjectMeta: metav1.ObjectMeta{Namespace: team.Namespace, Name: "without-" + resource}, Rules: all.Rules}
+	role := &rbacv1.Role{ObjectMeta: metav1.ObjectMeta{Namespace: team.Namespace, Name: "without-deployments"}, Rules: all.Rules}
 	for i, rule := range role.Rules {
-		if rule.APIGroups[0] == group {
+		if rule.APIGroups[0] == "apps" {
 			role.Rules[i].Resources = []string{"statefulsets", "controllerrevisions"}
 		}
 	}

@@ -16,7 +16,8 @@ import (
 )
 
 // TestSignedCommits follows a branch whose commits must be signed: what is not
-// goes nowhere, the status branch says so, and what runs stays.
+// goes nowhere, the status branch, which is signed as well, says so, and what runs
+// stays.
 func TestSignedCommits(t *testing.T) {
 	t.Parallel()
 	team := newTeam(t, "signed")
@@ -36,12 +37,23 @@ func TestSignedCommits(t *testing.T) {
 	unsigned := push(t, team, files, "models: nobody's")
 	s := team.RepoSync(moved)
 	s.Spec.Source.Git.Verify = &v1alpha1.GitVerification{SecretRef: v1alpha1.LocalObjectReference{Name: "signers"}}
+	s.Spec.Report.Commit.Signing = &v1alpha1.CommitSigning{SecretRef: v1alpha1.LocalObjectReference{Name: "espalier-key"}}
 	apply(t, team, s)
+	syncCondition(t, team, v1alpha1.ConditionReported, v1alpha1.ReasonSigningFailed)
+	mustCreate(t, team, &corev1.Secret{
+		ObjectMeta: metav1.ObjectMeta{Namespace: team.Namespace, Name: "espalier-key"},
+		StringData: map[string]string{"identity": lock.Private},
+	})
 	syncCondition(t, team, v1alpha1.ConditionVerified, v1alpha1.ReasonInvalidCommitSignature)
 	nothingApplied(t, team)
 	readme(t, team, "telling what is missing", func(text string) bool {
 		return strings.Contains(text, "**Not applied.** Commit "+unsigned+" carries no signature")
 	})
+
+	raw, err := team.Git.RawCommit(team.Repo, team.StatusBranch())
+	if err != nil || !strings.Contains(raw, "\ngpgsig -----BEGIN SSH SIGNATURE-----\n") {
+		t.Errorf("the status commit is signed itself: %v\n%s", err, raw)
+	}
 
 	appliedCommit(t, team, signHead(t, team, ada))
 	ready(t, team, harness.InferenceName)
