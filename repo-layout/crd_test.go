@@ -115,6 +115,7 @@ var celCases = map[string]string{
 	"review needs source.git with a branch: pull requests go to one":                                            fluxed + reviewed,
 	"report.statuses needs review, which says what forge to tell and with what token":                           following + "  report: {statuses: true}\n",
 	"mode ReportOnly and workspaceSelector belong together: the selector says which Workspaces are reported on": following + "  mode: ReportOnly\n",
+	"serviceAccountName is as whom a RepoSync applies, and mode ReportOnly applies nothing: remove it":          reporting + "  serviceAccountName: models\n",
 	"substitutions and defaults change what is applied, and mode ReportOnly applies nothing: remove them":       reporting + "  substitutions: {A: B}\n",
 	"report.pullRequest follows what the RepoSync applies, and mode ReportOnly applies nothing: remove it":      reporting + "  report: {pullRequest: true}\n" + reviewed,
 	"report.pullRequest needs review, whose comment it continues":                                               following + "  report: {pullRequest: true}\n",

@@ -172,6 +172,9 @@ func (v *validator) mode(s v1alpha1.RepoSyncSpec) {
 	if s.Defaults != nil {
 		v.refuse(finding.NotOneOf, "spec.defaults", applies)
 	}
+	if s.ServiceAccountName != "" {
+		v.refuse(finding.NotOneOf, "spec.serviceAccountName", "is as whom a RepoSync applies, and mode ReportOnly applies nothing: remove it")
+	}
 }
 
 func (v *validator) workspaceSelector(path string, s metav1.LabelSelector) {

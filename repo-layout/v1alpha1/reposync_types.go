@@ -66,6 +66,7 @@ const (
 // +kubebuilder:validation:XValidation:rule="!has(self.report) || !has(self.report.pullRequest) || !self.report.pullRequest || has(self.review)",message="report.pullRequest needs review, whose comment it continues"
 // +kubebuilder:validation:XValidation:rule="has(self.source.git) || !has(self.report) || !has(self.report.commit) || has(self.report.commit.url)",message="report.commit.url is required with source.ref: an artifact says no clone address"
 // +kubebuilder:validation:XValidation:rule="(has(self.mode) && self.mode == 'ReportOnly') == has(self.workspaceSelector)",message="mode ReportOnly and workspaceSelector belong together: the selector says which Workspaces are reported on"
+// +kubebuilder:validation:XValidation:rule="!has(self.mode) || self.mode != 'ReportOnly' || !has(self.serviceAccountName)",message="serviceAccountName is as whom a RepoSync applies, and mode ReportOnly applies nothing: remove it"
 // +kubebuilder:validation:XValidation:rule="!has(self.mode) || self.mode != 'ReportOnly' || !(has(self.substitutions) || has(self.defaults))",message="substitutions and defaults change what is applied, and mode ReportOnly applies nothing: remove them"
 type RepoSyncSpec struct {
 	// Mode is Sync, which applies what the path holds, or ReportOnly, which applies

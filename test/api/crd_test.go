@@ -276,6 +276,11 @@ var cases = map[string]struct {
 		base:   sync, set: `spec: {mode: ReportOnly, workspaceSelector: {matchLabels: {team: a}}, defaults: {budget: {maxUSDPerHour: "1"}}}`,
 		want: "substitutions and defaults change what is applied",
 	},
+	"ActsAsAndOnlyReports": {
+		reason: "Nobody acts where nothing is applied.",
+		base:   sync, set: `spec: {mode: ReportOnly, workspaceSelector: {matchLabels: {team: a}}, serviceAccountName: models}`,
+		want: "serviceAccountName is as whom a RepoSync applies",
+	},
 	"NoSuchMode": {
 		reason: "A mode that nobody knows would apply or not, as it comes.",
 		base:   sync, set: `spec: {mode: DryRun}`,
