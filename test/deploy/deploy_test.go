@@ -192,7 +192,9 @@ func TestReview(t *testing.T) {
 		{"patch", "reposyncs.espalier.dev", false},
 		{"get", "secrets", false}, // until somebody binds espalier-review-secrets in a namespace
 		{"list", "secrets", false},
-		{"get", "workspaces.espalier.dev", false},
+		{"list", "workspaces.espalier.dev", true}, // for what becomes of a merged pull request
+		{"patch", "workspaces.espalier.dev", false},
+		{"patch", "workspaces.espalier.dev/status", false},
 		{"create", "pods", false},
 		{"get", "configmaps", false},
 		{"get", "configmaps/espalier-quota --namespace=" + namespace, true},
