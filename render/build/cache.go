@@ -60,21 +60,17 @@ type unitPlace struct {
 	limits Limits
 }
 
-// unitKey is a unitPlace and a digest of all that was read.
-type unitKey struct {
-	place  unitPlace
-	digest [sha256.Size]byte
-}
+// unitKey is a digest of a unitPlace and of all that was read.
+type unitKey [sha256.Size]byte
 
-// folderKey is a unitPlace whose file or folder has a hash of the tree's own.
-type folderKey struct {
-	place unitPlace
-	hash  string
-}
+// folderKey is the path of a unit whose file or folder has a hash of the tree's
+// own.
+type folderKey struct{ path, hash string }
 
 // entry is a kept result. Nothing of it is changed once it is kept.
 type entry struct {
 	key    unitKey
+	place  unitPlace
 	folder string // hash of the unit's file or folder, "" when not known
 	// within are the reads below that, outside all others.
 	within, outside []read
@@ -137,8 +133,8 @@ func (c *Cache) find(s *source, p plan) (Unit, bool) {
 	}
 	at := placeOf(p, s.limits)
 	folder := s.folderHash(p.path)
-	e := c.candidate(folderKey{at, folder})
-	if e != nil && (!e.at(p.from) || !s.allStill(e.outside) || !s.holds(e.within)) {
+	e := c.candidate(folderKey{p.path, folder})
+	if e != nil && (e.place != at || !e.at(p.from) || !s.allStill(e.outside) || !s.holds(e.within)) {
 		e = nil
 	}
 	if e == nil {
@@ -234,8 +230,8 @@ func (c *Cache) keep(t *task, u *Unit) {
 	if c == nil || t.fleeting {
 		return
 	}
-	e := &entry{folder: t.folder, files: t.sizes, from: t.plan.from, bytes: entryBytes}
-	e.key = unitKey{place: placeOf(t.plan, t.limits), digest: digest(t.reads)}
+	e := &entry{place: placeOf(t.plan, t.limits), folder: t.folder, files: t.sizes, from: t.plan.from, bytes: entryBytes}
+	e.key = digest(e.place, t.reads)
 	for _, r := range t.reads {
 		e.bytes += int64(2*len(r.path)) + readBytes
 		if below(r.path, u.Path) && e.folder != "" {
@@ -273,9 +269,9 @@ func (c *Cache) put(e *entry) {
 	if old, ok := c.units.Peek(e.key); ok {
 		c.units.Remove(old.key)
 	}
-	c.byPlace[e.key.place] = append(c.byPlace[e.key.place], e)
+	c.byPlace[e.place] = append(c.byPlace[e.place], e)
 	if e.folder != "" {
-		c.byFolder[folderKey{e.key.place, e.folder}] = e
+		c.byFolder[folderKey{e.place.path, e.folder}] = e
 	}
 	c.bytes += e.bytes
 	c.units.Add(e.key, e)
@@ -286,12 +282,12 @@ func (c *Cache) put(e *entry) {
 
 func (c *Cache) evicted(_ unitKey, e *entry) {
 	c.bytes -= e.bytes
-	at := e.key.place
+	at := e.place
 	c.byPlace[at] = slices.DeleteFunc(c.byPlace[at], func(other *entry) bool { return other == e })
 	if len(c.byPlace[at]) == 0 {
 		delete(c.byPlace, at)
 	}
-	if key := (folderKey{at, e.folder}); c.byFolder[key] == e {
+	if key := (folderKey{at.path, e.folder}); c.byFolder[key] == e {
 		delete(c.byFolder, key)
 	}
 }
@@ -325,13 +321,14 @@ func (c *Cache) plan(s *source, root string) ([]plan, error) {
 }
 
 // digest of everything that a result depends on.
-func digest(reads []read) (sum [sha256.Size]byte) {
+func digest(at unitPlace, reads []read) (key unitKey) {
 	h := sha256.New()
+	writeAll(h, at.path, at.root, fmt.Sprint(at.file, at.limits))
 	for _, r := range reads {
 		writeAll(h, r.path, string('0'+byte(r.state.kind)), r.state.why, r.state.hash)
 	}
-	h.Sum(sum[:0])
-	return sum
+	h.Sum(key[:0])
+	return key
 }
 
 func writeAll(h hash.Hash, texts ...string) {
@@ -342,9 +339,4 @@ func writeAll(h hash.Hash, texts ...string) {
 }
 
 // String identifies a result, wherever it was built.
-func (k unitKey) String() string {
-	h := sha256.New()
-	writeAll(h, k.place.path, k.place.root, fmt.Sprint(k.place.file, k.place.limits))
-	h.Write(k.digest[:])
-	return hex.EncodeToString(h.Sum(nil))
-}
+func (k unitKey) String() string { return hex.EncodeToString(k[:]) }

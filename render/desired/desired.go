@@ -12,8 +12,9 @@ package desired
 import (
 	"fmt"
 	"runtime"
-
-	"golang.org/x/sync/errgroup"
+	"slices"
+	"sync"
+	"sync/atomic"
 
 	"github.com/espalier-dev/espalier/render/build"
 	repolayout "github.com/espalier-dev/espalier/repo-layout"
@@ -40,6 +41,10 @@ type Document struct {
 	// Collides says that another document stands for the same object: neither is
 	// applied, since nobody can say which was meant.
 	Collides bool
+
+	object string   // kind/name
+	names  []string // the inputs that a Workspace names, as kind/name
+	rests  []string // those, and its node pool
 }
 
 // Text is one document as it was built or written.
@@ -85,15 +90,16 @@ func Assemble(sync *v1alpha1.RepoSync, texts []Text) ([]Document, []v1alpha1.Fin
 
 // eachBeside does something for each of n, on all processors.
 func eachBeside(n int, do func(i int)) {
-	var all errgroup.Group
-	all.SetLimit(runtime.GOMAXPROCS(0))
-	for i := range n {
-		all.Go(func() error {
-			do(i)
-			return nil
+	var all sync.WaitGroup
+	var next atomic.Int64
+	for range min(n, runtime.GOMAXPROCS(0)) {
+		all.Go(func() {
+			for i := int(next.Add(1)) - 1; i < n; i = int(next.Add(1)) - 1 {
+				do(i)
+			}
 		})
 	}
-	_ = all.Wait() // none fails
+	all.Wait()
 }
 
 // assembly is what documents are assembled to, before they are compared with
@@ -114,6 +120,14 @@ func (a *assembly) add(sync *v1alpha1.RepoSync, d Document, problems []v1alpha1.
 	if refusal := d.settle(sync); refusal != nil {
 		a.findings = append(a.findings, *refusal)
 		return
+	}
+	d.object = d.Kind() + "/" + d.ObjectName()
+	if w := d.Workspace; w != nil {
+		d.names = named(&w.Spec)
+		d.rests = d.names
+		if pool := w.Spec.Resource.NodePool; pool != "" {
+			d.rests = append(slices.Clip(d.names), v1alpha1.GPUNodePoolKind+"/"+pool)
+		}
 	}
 	a.documents = append(a.documents, d)
 }

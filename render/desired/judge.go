@@ -100,7 +100,7 @@ type Judge struct {
 	known   map[string]*verdict // of this State, by Key
 	before  map[string]*verdict // of the State before
 	secrets map[string][]string // digests of the contents that were seen, by name
-	last    map[string]judged   // what the last State came to, by what it rests on
+	last    map[string]*judged  // what the last State came to, by what it rests on
 }
 
 // verdict is what is known of one key.
@@ -116,11 +116,16 @@ func (j *Judge) State(documents []Document, findings []v1alpha1.Finding) State {
 	s := State{Documents: documents, Findings: findings, Region: j.Region, Provider: j.Render.Provider}
 	known, last := inputsOf(documents), j.begin()
 	j.number(known)
-	workspaces := slices.DeleteFunc(slices.Clone(documents), func(d Document) bool { return d.Workspace == nil })
-	results := make([]judged, len(workspaces))
-	eachBeside(len(workspaces), func(i int) { results[i] = j.recall(workspaces[i], known, last) })
+	var workspaces []int // of documents
+	for i, d := range documents {
+		if d.Workspace != nil {
+			workspaces = append(workspaces, i)
+		}
+	}
+	results := make([]*judged, len(workspaces))
+	eachBeside(len(workspaces), func(i int) { results[i] = j.recall(documents[workspaces[i]], known, last) })
 	s.Workspaces = make([]Workspace, 0, len(workspaces))
-	now := make(map[string]judged, len(workspaces))
+	now := make(map[string]*judged, len(workspaces))
 	for _, w := range results {
 		s.Verdicts = append(s.Verdicts, w.findings...)
 		s.Workspaces = append(s.Workspaces, w.Workspace)
@@ -134,13 +139,13 @@ func (j *Judge) State(documents []Document, findings []v1alpha1.Finding) State {
 
 // inputs are what Workspaces may refer to, by kind/name; they share one
 // namespace.
-type inputs map[string]Document
+type inputs map[string]*Document
 
 func inputsOf(documents []Document) inputs {
 	i := make(inputs, len(documents))
-	for _, d := range documents {
-		if d.Pool != nil || d.Input != nil {
-			i[d.Kind()+"/"+d.ObjectName()] = d
+	for n := range documents {
+		if d := &documents[n]; d.Pool != nil || d.Input != nil {
+			i[d.object] = d
 		}
 	}
 	return i
@@ -196,7 +201,7 @@ func (j *Judge) workspace(d Document, known inputs) Workspace {
 			w.ConfigMaps[name] = data
 		}
 	}
-	w.Missing = missing(&d.Workspace.Spec, known)
+	w.Missing = missing(d.names, known)
 	pool := known.pool(d.Workspace.Spec.Resource.NodePool)
 	w.Versions = j.versions(&d.Workspace.Spec, known)
 	w.claimModes = known.accessModes(d.Workspace.Spec.SharedClaims())
@@ -240,7 +245,7 @@ func (j *Judge) versions(spec *v1alpha1.WorkspaceSpec, known inputs) map[string]
 	return versions
 }
 
-// named lists the inputs that a Workspace names, by kind/name.
+// named lists the inputs that a Workspace names, as kind/name.
 func named(spec *v1alpha1.WorkspaceSpec) []string {
 	named := []string{"PersistentVolumeClaim/" + spec.CacheClaim()}
 	for _, c := range spec.ConfigMaps() {
@@ -256,9 +261,9 @@ func named(spec *v1alpha1.WorkspaceSpec) []string {
 }
 
 // missing lists the inputs that Git does not hold.
-func missing(spec *v1alpha1.WorkspaceSpec, known inputs) []string {
+func missing(names []string, known inputs) []string {
 	var list []string
-	for _, n := range named(spec) {
+	for _, n := range names {
 		if _, ok := known[n]; !ok && !slices.Contains(list, n) {
 			list = append(list, n)
 		}

@@ -49,7 +49,11 @@ func (w writtenIn) AtEntry(_ string, e finding.Entry) (string, int, bool) {
 // configPosition is where the ConfigMap with the configuration of a Workspace
 // was written, nil where that is not known.
 func (i inputs) configPosition(w *v1alpha1.Workspace) entries {
-	known, _ := i["ConfigMap/"+w.Spec.ConfigName()].Position.(entries)
+	d, ok := i["ConfigMap/"+w.Spec.ConfigName()]
+	if !ok {
+		return nil
+	}
+	known, _ := d.Position.(entries)
 	return known
 }
 

@@ -3,8 +3,6 @@
 package desired
 
 import (
-	"strings"
-
 	"github.com/espalier-dev/espalier/repo-layout/v1alpha1"
 )
 
@@ -17,14 +15,14 @@ type judged struct {
 
 // begin forgets the verdicts that the last State had no use for, and returns what
 // it came to, which is not changed any more.
-func (j *Judge) begin() map[string]judged {
+func (j *Judge) begin() map[string]*judged {
 	j.mu.Lock()
 	defer j.mu.Unlock()
 	j.before, j.known = j.known, map[string]*verdict{}
 	return j.last
 }
 
-func (j *Judge) remember(now map[string]judged) {
+func (j *Judge) remember(now map[string]*judged) {
 	j.mu.Lock()
 	defer j.mu.Unlock()
 	j.last = now
@@ -32,18 +30,22 @@ func (j *Judge) remember(now map[string]judged) {
 
 // recall judges a Workspace, or takes what it came to in the last State where the
 // document and all that it names are the same.
-func (j *Judge) recall(d Document, known inputs, last map[string]judged) judged {
+func (j *Judge) recall(d Document, known inputs, last map[string]*judged) *judged {
 	if d.Workspace.Namespace == "" {
 		d.Workspace.Namespace = defaultNamespace
 	}
 	key := restsOn(d, known)
-	w, ok := last[key]
-	if !ok || key == "" {
-		w.Workspace = j.workspace(d, known)
-		w.findings = w.Workspace.findings()
+	before, ok := last[key]
+	if ok && key != "" {
+		if before.Collides == d.Collides {
+			return before
+		}
+		again := *before
+		again.Document = d
+		return &again
 	}
-	w.restsOn = key
-	w.Document = d // it may collide with others now
+	w := &judged{Workspace: j.workspace(d, known), restsOn: key}
+	w.findings = w.Workspace.findings()
 	return w
 }
 
@@ -53,14 +55,9 @@ func restsOn(d Document, known inputs) string {
 	if d.Key == "" {
 		return ""
 	}
-	var b strings.Builder
-	b.WriteString(d.Key)
-	inputs := named(&d.Workspace.Spec)
-	if p := d.Workspace.Spec.Resource.NodePool; p != "" {
-		inputs = append(inputs, v1alpha1.GPUNodePoolKind+"/"+p)
-	}
-	for _, name := range inputs {
-		b.WriteString(" ")
+	key := []byte(d.Key)
+	for _, name := range d.rests {
+		key = append(key, ' ')
 		in, ok := known[name]
 		if !ok {
 			continue
@@ -68,7 +65,7 @@ func restsOn(d Document, known inputs) string {
 		if in.Key == "" {
 			return ""
 		}
-		b.WriteString(in.Key)
+		key = append(key, in.Key...)
 	}
-	return b.String()
+	return string(key)
 }
