@@ -104,9 +104,10 @@ var celCases = map[string]string{
 	"image and cuda belong together: which drivers run an image follows from the CUDA that it was built with": header + onA100 + serves + "  runtime: {version: 0.26.0, image: 'registry.example.com/a/b@sha256:" + strings.Repeat("0", 64) + "'}\n",
 	"image needs version: what it is started with is written for one version":                                 header + onA100 + serves + "  runtime: {cuda: '12.9', image: 'registry.example.com/a/b@sha256:" + strings.Repeat("0", 64) + "'}\n",
 
-	"queue is for tuning runs: a service is not queued": header + onA100 + "  queue: a\n" + serves,
-	"timeout: at least 1m":                              header + onA100 + tunes + "    timeout: 30s\n" + fromURL + intoClaim,
-	"interval: at least 1s":                             following + "  interval: 500ms\n",
+	"budget.maxUSD is for tuning runs, which end: bound a service by budget.maxUSDPerHour": header + onA100 + serves + "  budget: {maxUSD: '1'}\n",
+	"queue is for tuning runs: a service is not queued":                                    header + onA100 + "  queue: a\n" + serves,
+	"timeout: at least 1m":  header + onA100 + tunes + "    timeout: 30s\n" + fromURL + intoClaim,
+	"interval: at least 1s": following + "  interval: 500ms\n",
 	"path: a folder within the repository, relative to its root and without '..'":         following + "  path: a/../..\n",
 	"url: no credentials in the address; put them into a Secret and name it in secretRef": strings.Replace(following, "git.ex", "user:token@git.ex", 1),
 	"ref: branch or tag, not both":                                                                              strings.Replace(following, "a.git'", "a.git', ref: {branch: a, tag: b}", 1),

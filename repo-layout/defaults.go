@@ -23,6 +23,7 @@ const (
 // Fields that the defaults of a RepoSync fill in, as AnnotationDefaulted lists them.
 const (
 	DefaultedBudget   = "budget"
+	DefaultedMaxUSD   = "budget.maxUSD"
 	DefaultedMirror   = "runtime.mirror"
 	DefaultedClass    = "tuning.checkpoints.storageClass"
 	DefaultedProvider = "resource.provider"

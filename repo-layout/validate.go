@@ -46,6 +46,9 @@ func workspaceProblems(w *v1alpha1.Workspace) []finding.Problem {
 	v.resource(w.Spec.Resource)
 	v.runtime(w.Spec)
 	v.budget("spec.budget", w.Spec.Budget)
+	if b := w.Spec.Budget; b != nil && b.MaxUSD != "" && w.Spec.Tuning == nil && w.Spec.Inference != nil {
+		v.refuse(finding.BudgetInvalid, "spec.budget.maxUSD", "is for tuning runs, which end: a service that stopped when its money is spent would be an outage; bound it by budget.maxUSDPerHour, or stop it by spec.suspend")
+	}
 	v.queue(w.Spec)
 	v.patches(w.Spec.Patches)
 	return v.problems
@@ -222,11 +225,14 @@ func (v *validator) runtime(s v1alpha1.WorkspaceSpec) {
 var amount = regexp.MustCompile(`^[0-9]+(\.[0-9]{1,4})?$`)
 
 func (v *validator) budget(path string, b *v1alpha1.Budget) {
-	if b == nil || b.MaxUSDPerHour == "" {
+	if b == nil {
 		return
 	}
-	if !amount.MatchString(b.MaxUSDPerHour) {
+	if b.MaxUSDPerHour != "" && !amount.MatchString(b.MaxUSDPerHour) {
 		v.refuse(finding.BudgetInvalid, path+".maxUSDPerHour", `want US dollars per hour as digits with at most 4 decimals, in quotes: "16" or "0.75"`)
+	}
+	if b.MaxUSD != "" && !amount.MatchString(b.MaxUSD) {
+		v.refuse(finding.BudgetInvalid, path+".maxUSD", `want US dollars as digits with at most 4 decimals, in quotes: "40" or "7.50"`)
 	}
 }
 

@@ -63,6 +63,17 @@ func TestValidateWorkspace(t *testing.T) {
 			text:   header + "  resource: {instanceType: A100, provider: existing}\n" + serves,
 			want:   []string{"5: error: spec.resource.labelSelector: provider existing takes the nodes that matchLabels selects: name at least one label (MissingField)"},
 		},
+		"RunBudget": {reason: "What a run may cost in all.", text: header + onA100 + tunes + fromURL + intoClaim + "  budget: {maxUSD: '40', maxUSDPerHour: '4'}\n"},
+		"ServiceBudget": {
+			reason: "A service that stops when its money is spent is an outage that nobody asked for.",
+			text:   header + onA100 + serves + "  budget: {maxUSD: '40'}\n",
+			want:   []string{"7: error: spec.budget.maxUSD: is for tuning runs, which end: a service that stopped when its money is spent would be an outage; bound it by budget.maxUSDPerHour, or stop it by spec.suspend (BudgetInvalid)"},
+		},
+		"NoAmountInAll": {
+			reason: "Nobody reads what currency signs mean.",
+			text:   header + onA100 + tunes + fromURL + intoClaim + "  budget: {maxUSD: $40}\n",
+			want:   []string{"11: error: spec.budget.maxUSD: want US dollars as digits with at most 4 decimals, in quotes: \"40\" or \"7.50\" (BudgetInvalid)"},
+		},
 		"SharesAPool": {reason: "A pool of the namespace instead of an own one.", text: header + "  resource: {nodePool: shared}\n" + serves},
 		"NameTooLong": {
 			reason: "49 characters: with the suffix of a run the Job's name would be too long for a label.",

@@ -153,6 +153,9 @@ func addControllers(ctx context.Context, mgr ctrl.Manager, o controllerOptions) 
 	if err := workspaces.SetupWithManager(ctx, mgr); err != nil {
 		return fmt.Errorf("setting up the Workspace controller: %w", err)
 	}
+	if err := metrics.Registry.Register(workspace.NewMetrics(mgr.GetClient(), time.Now)); err != nil {
+		return fmt.Errorf("registering the metrics of Workspaces: %w", err)
+	}
 	providers, err := o.providers(mgr.GetClient(), mgr.GetAPIReader())
 	if err != nil {
 		return err

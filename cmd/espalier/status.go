@@ -5,17 +5,19 @@ package main
 import (
 	"fmt"
 	"text/tabwriter"
+	"time"
 
 	"github.com/spf13/cobra"
 	ctrl "sigs.k8s.io/controller-runtime"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
+	"github.com/espalier-dev/espalier/gpu/price"
 	"github.com/espalier-dev/espalier/reconciler/condition"
 	"github.com/espalier-dev/espalier/repo-layout/v1alpha1"
 )
 
 func newStatusCommand() *cobra.Command {
-	var namespace string
+	options := statusOptions{}
 	command := &cobra.Command{
 		Use:   "status",
 		Short: "Show the Workspaces of the cluster and what they wait for",
@@ -29,16 +31,23 @@ func newStatusCommand() *cobra.Command {
 			if err != nil {
 				return fmt.Errorf("connecting to the cluster: %w", err)
 			}
-			return printStatus(c, reader, namespace)
+			options.now = time.Now()
+			return printStatus(c, reader, options)
 		},
 	}
-	command.Flags().StringVarP(&namespace, "namespace", "n", "", "Namespace to show; empty: all")
+	command.Flags().StringVarP(&options.namespace, "namespace", "n", "", "Namespace to show; empty: all")
 	return command
 }
 
-func printStatus(command *cobra.Command, reader client.Reader, namespace string) error {
+// statusOptions are what to show, and when it is.
+type statusOptions struct {
+	namespace string
+	now       time.Time
+}
+
+func printStatus(command *cobra.Command, reader client.Reader, o statusOptions) error {
 	list := &v1alpha1.WorkspaceList{}
-	if err := reader.List(command.Context(), list, client.InNamespace(namespace)); err != nil {
+	if err := reader.List(command.Context(), list, client.InNamespace(o.namespace)); err != nil {
 		return fmt.Errorf("listing Workspaces: %w", err)
 	}
 	if len(list.Items) == 0 {
@@ -46,16 +55,24 @@ func printStatus(command *cobra.Command, reader client.Reader, namespace string)
 		return nil
 	}
 	table := tabwriter.NewWriter(command.OutOrStdout(), 0, 4, 3, ' ', 0)
-	fmt.Fprintln(table, "NAMESPACE\tNAME\tINSTANCE\tREADY\tREASON\tMESSAGE")
+	fmt.Fprintln(table, "NAMESPACE\tNAME\tINSTANCE\tSPENT\tREADY\tREASON\tMESSAGE")
 	for i := range list.Items {
 		w := &list.Items[i]
 		ready, reason, message := "–", "–", "–"
 		if c := condition.Get(w, v1alpha1.ConditionReady); c != nil {
 			ready, reason, message = string(c.Status), c.Reason, c.Message
 		}
-		fmt.Fprintf(table, "%s\t%s\t%s\t%s\t%s\t%s\n", w.Namespace, w.Name, orDash(w.Status.Instance), ready, reason, message)
+		fmt.Fprintf(table, "%s\t%s\t%s\t%s\t%s\t%s\t%s\n", w.Namespace, w.Name, orDash(w.Status.Instance), spent(w, o.now), ready, reason, message)
 	}
 	return table.Flush()
+}
+
+// spent is what a tuning run has cost so far.
+func spent(w *v1alpha1.Workspace, now time.Time) string {
+	if w.Status.Spending == nil {
+		return orDash("")
+	}
+	return price.USD(price.Spent(w.Status.Spending, now))
 }
 
 func orDash(s string) string {

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"reflect"
 	"slices"
+	"strconv"
 	"strings"
 
 	"k8s.io/utils/ptr"
@@ -165,10 +166,32 @@ func (t transition) kept() string {
 	case a.SaveSteps != b.SaveSteps || a.Keep != b.Keep:
 		return ", and its next pod keeps checkpoints in the new way"
 	}
+	if was, is := t.from.Workspace.Spec.MaxUSD(), t.to.Workspace.Spec.MaxUSD(); was != is {
+		return t.newBudget(was, is)
+	}
 	if limitOf(t.from.Workspace.Spec.Tuning) != limitOf(t.to.Workspace.Spec.Tuning) || !ptr.Equal(t.from.Workspace.Spec.Tuning.Retries, t.to.Workspace.Spec.Tuning.Retries) {
 		return " within its new limits"
 	}
 	return " as it is"
+}
+
+// newBudget is what another budget does to a run: more money lets one go on that
+// was stopped.
+func (t transition) newBudget(was, is string) string {
+	before, limited := amountIn(was)
+	after, limits := amountIn(is)
+	switch {
+	case !limits:
+		return " without a limit to its money, and one that had spent it goes on from its last checkpoint"
+	case limited && after > before:
+		return " until it has spent $" + is + ", and one that had spent $" + was + " goes on from its last checkpoint"
+	}
+	return " until it has spent $" + is + ": one that has, is stopped after a checkpoint and gives its nodes back"
+}
+
+func amountIn(text string) (float64, bool) {
+	usd, err := strconv.ParseFloat(text, 64)
+	return usd, err == nil
 }
 
 // nodes is the effect of other nodes on a service.

@@ -84,9 +84,22 @@ func amountOf(p price.Price, priority v1alpha1.Priority, stands bool) *Amount {
 // round keeps the decimals that list prices have, so that sums compare.
 func round(usd float64) float64 { return math.Round(usd*1e4) / 1e4 }
 
-// runPrice says in words what a tuning run takes. How many tokens the data has is
-// known only where the number of steps bounds them.
+// runPrice says in words what a tuning run takes, and at what it is stopped.
 func runPrice(w *desired.Workspace) (text string, known bool) {
+	text, known = estimate(w)
+	_, ok := chosen(w)
+	if limit := w.Workspace.Spec.MaxUSD(); ok && limit != "" {
+		if text != "" {
+			text += "; "
+		}
+		text += "at most $" + limit + ", at which it is stopped (budget.maxUSD)"
+	}
+	return text, known
+}
+
+// estimate is what a run takes by itself. How many tokens the data has is known
+// only where the number of steps bounds them.
+func estimate(w *desired.Workspace) (text string, known bool) {
 	c, ok := chosen(w)
 	if !ok || w.Workspace.Spec.Tuning == nil || !c.Price.Known {
 		return "", false

@@ -238,6 +238,14 @@ var scenarios = map[string]scenario{
 		head:   twoServices.with(files{"b/workspace.yaml": ""}),
 		sync:   team(func(s *v1alpha1.RepoSync) { no := false; s.Spec.Prune = &no }),
 	},
+	"RunBudget": {
+		reason: "A run that is bounded in all says at what it is stopped, and one that had spent its money what more of it does.",
+		base:   files{"old.yaml": run("old") + "  budget: {maxUSD: '20'}\n"},
+		head: files{
+			"old.yaml": run("old") + "  budget: {maxUSD: '40'}\n",
+			"new.yaml": run("new") + "    timeout: 100h\n  budget: {maxUSD: '40', maxUSDPerHour: '1'}\n",
+		},
+	},
 	"ReportOnly": {
 		reason: "What Flux applies, Flux prunes: no guard of ours stands before it.",
 		base:   twoServices,

@@ -319,10 +319,17 @@ func userKeys(annotations map[string]string) map[string]string {
 }
 
 func budget(b *v1alpha1.Budget) string {
-	if b == nil || b.MaxUSDPerHour == "" {
+	if b == nil {
 		return ""
 	}
-	return "$" + b.MaxUSDPerHour + "/h"
+	var limits []string
+	if b.MaxUSDPerHour != "" {
+		limits = append(limits, "$"+b.MaxUSDPerHour+"/h")
+	}
+	if b.MaxUSD != "" {
+		limits = append(limits, "$"+b.MaxUSD+" in all")
+	}
+	return strings.Join(limits, " and ")
 }
 
 func mirror(r *v1alpha1.RuntimeSpec) string {

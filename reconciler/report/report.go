@@ -111,6 +111,7 @@ type tuning struct {
 	StartedAt  string `yaml:"startedAt,omitempty"`
 	FinishedAt string `yaml:"finishedAt,omitempty"`
 	Adapter    string `yaml:"adapter,omitempty"`
+	SpentUSD   string `yaml:"spentUSD,omitempty"` // list price, until its nodes last changed
 }
 
 type condition struct {
@@ -151,7 +152,7 @@ func newDocument(w *v1alpha1.Workspace) document {
 	}
 	if t := status.Tuning; t != nil {
 		d.Tuning = &tuning{
-			Run: plain(t.Run), Digest: plain(t.Digest), Attempts: t.Attempts, Adapter: plain(t.Adapter),
+			Run: plain(t.Run), Digest: plain(t.Digest), Attempts: t.Attempts, Adapter: plain(t.Adapter), SpentUSD: plain(t.SpentUSD),
 			StartedAt: stamp(t.StartedAt), FinishedAt: stamp(t.FinishedAt),
 		}
 	}
@@ -229,7 +230,7 @@ func Glyph(s State) string { return glyphs[s] }
 
 // failures are the reasons of a task that was tried, beside those of one that
 // was refused.
-var failures = []string{v1alpha1.ReasonJobFailed, v1alpha1.ReasonPodsNeverStarted}
+var failures = []string{v1alpha1.ReasonJobFailed, v1alpha1.ReasonPodsNeverStarted, v1alpha1.ReasonBudgetSpent}
 
 // StateOf derives the word from the conditions of a Workspace.
 func StateOf(w *v1alpha1.Workspace) State {
@@ -260,7 +261,7 @@ func holdsNodes(w *v1alpha1.Workspace) bool {
 		return false
 	}
 	switch c.Reason {
-	case v1alpha1.ReasonReleased, v1alpha1.ReasonSuspended, v1alpha1.ReasonRefused, v1alpha1.ReasonPodsNeverStarted:
+	case v1alpha1.ReasonReleased, v1alpha1.ReasonSuspended, v1alpha1.ReasonRefused, v1alpha1.ReasonPodsNeverStarted, v1alpha1.ReasonBudgetSpent:
 		return false
 	}
 	return c.Status == metav1.ConditionTrue || w.Status.Instance != ""

@@ -151,6 +151,7 @@ func (r *Reconciler) Reconcile(ctx context.Context, req ctrl.Request) (ctrl.Resu
 		err = errors.Join(err, r.windDown(ctx, p))
 	}
 	err = errors.Join(err, r.limitStart(ctx, p, err))
+	p.account(r.Clock())
 	p.conclude(err)
 	result, err := r.finish(ctx, before, ws, err)
 	if err == nil && p.after > 0 && (result.RequeueAfter == 0 || p.after < result.RequeueAfter) {
@@ -168,6 +169,7 @@ func (r *Reconciler) run(ctx context.Context, p *pass) error {
 		r.render,    // Kustomize into objects; no cluster access
 		r.access,    // all rights are there, or nothing is written or bought
 		r.keep,      // pods that run for the same inputs stay as they are
+		r.budget,    // stop a run that has spent what it may
 		r.resume,    // leave alone what did not start, until something changes
 		r.published, // run nothing whose adapter the registry holds
 		r.enqueue,   // let a queue decide when the nodes are bought

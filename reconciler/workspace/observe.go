@@ -26,7 +26,13 @@ func (r *Reconciler) observe(ctx context.Context, p *pass) error {
 	if p.ws.Spec.Inference != nil {
 		return r.observeInference(ctx, p)
 	}
-	return r.observeTuning(ctx, p)
+	if err := r.observeTuning(ctx, p); err != nil {
+		return err
+	}
+	if p.broke {
+		condition.False(p.ws, v1alpha1.ConditionTuningSucceeded, v1alpha1.ReasonBudgetSpent, p.brokeMessage())
+	}
+	return nil
 }
 
 func observePool(p *pass) {

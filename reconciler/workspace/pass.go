@@ -47,6 +47,7 @@ type pass struct {
 
 	wasRecorded bool          // the status as it was read tells how the run ended
 	worked      bool          // the workload was written before the nodes
+	broke       bool          // the run has spent what it may
 	after       time.Duration // when another pass is due that no watch brings; 0: none
 }
 
@@ -155,7 +156,7 @@ func (p *pass) concludeTask() {
 	case c != nil && condition.Is(ws, task):
 		condition.True(ws, v1alpha1.ConditionWorkspaceReady, c.Reason, c.Message)
 		condition.Ready(ws, c.Reason, c.Message)
-	case c != nil && c.Reason == v1alpha1.ReasonJobFailed:
+	case c != nil && (c.Reason == v1alpha1.ReasonJobFailed || c.Reason == v1alpha1.ReasonBudgetSpent):
 		condition.False(ws, v1alpha1.ConditionWorkspaceReady, c.Reason, c.Message)
 		condition.Stalled(ws, c.Reason, c.Message)
 	default:

@@ -24,7 +24,7 @@ import (
 // provide asks for the GPU nodes: by a GPUNodePool of the Workspace's own, or
 // one that Git declares and several share.
 func (r *Reconciler) provide(ctx context.Context, p *pass) error {
-	if p.finished() || p.ws.Spec.Suspend || p.settled || p.held() {
+	if p.finished() || p.paused() || p.settled || p.held() {
 		return nil
 	}
 	if err := p.mayUse(); err != nil {

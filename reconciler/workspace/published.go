@@ -55,7 +55,7 @@ func (r *Reconciler) published(ctx context.Context, p *pass) error {
 func (p *pass) beforeRun() bool {
 	t := p.ws.Spec.Tuning
 	switch {
-	case t == nil || t.Output.Image == "" || p.ws.Spec.Suspend || p.settled || p.finished():
+	case t == nil || t.Output.Image == "" || p.paused() || p.settled || p.finished():
 		return false
 	}
 	return p.job() == nil

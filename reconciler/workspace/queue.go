@@ -82,7 +82,7 @@ func (r *Reconciler) enqueue(ctx context.Context, p *pass) error {
 	if !p.queued() || p.finished() || p.settled {
 		return nil
 	}
-	if p.job() == nil && !p.ws.Spec.Suspend {
+	if p.job() == nil && !p.paused() {
 		if err := r.queue(ctx, p); err != nil {
 			return err
 		}
@@ -119,7 +119,7 @@ func (r *Reconciler) leaveQueue(ctx context.Context, p *pass) error {
 
 // observeQueue says what a run waits for in its queue.
 func (r *Reconciler) observeQueue(ctx context.Context, p *pass) error {
-	if !p.held() || p.finished() || p.ws.Spec.Suspend {
+	if !p.held() || p.finished() || p.paused() {
 		return nil
 	}
 	message := fmt.Sprintf("The run waits in queue %s: no node is bought before Kueue admits it", p.ws.Spec.Queue)

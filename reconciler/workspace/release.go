@@ -31,7 +31,7 @@ func (r *Reconciler) release(ctx context.Context, p *pass) error {
 		return nil
 	case done:
 		return r.releaseRun(ctx, p)
-	case !p.ws.Spec.Suspend && !p.held():
+	case !p.paused() && !p.held():
 		return nil
 	case p.saving(r.Clock()):
 		p.lookAfter(lookAtSaving)
@@ -40,8 +40,11 @@ func (r *Reconciler) release(ctx context.Context, p *pass) error {
 	if err := r.giveBack(ctx, p.ws, p.pool); err != nil {
 		return err
 	}
-	if p.ws.Spec.Suspend {
+	switch {
+	case p.ws.Spec.Suspend:
 		condition.False(p.ws, v1alpha1.ConditionResourceReady, v1alpha1.ReasonSuspended, "Suspended: the nodes are given back")
+	case p.broke:
+		condition.False(p.ws, v1alpha1.ConditionResourceReady, v1alpha1.ReasonBudgetSpent, "The budget of the run is spent: its nodes are given back")
 	}
 	return nil
 }
@@ -83,7 +86,8 @@ func (r *Reconciler) windDown(ctx context.Context, p *pass) error {
 		}
 		return r.release(ctx, p)
 	}
-	if !p.ws.Spec.Suspend {
+	p.broke = p.broke || p.overspent(r.Clock())
+	if !p.paused() {
 		if p.takenOut() {
 			return r.release(ctx, p)
 		}

@@ -133,7 +133,7 @@ func (p *pass) unread(cause error) bool { return p.pool == nil && cause != nil }
 
 // wantsNothing says that no pod is to run.
 func (p *pass) wantsNothing() bool {
-	return p.finished() || p.ws.Spec.Suspend || p.held() || p.ws.Spec.Inference != nil && p.copies() == 0
+	return p.finished() || p.paused() || p.held() || p.ws.Spec.Inference != nil && p.copies() == 0
 }
 
 // paysForNodes says that nodes were bought for this Workspace alone.

@@ -55,7 +55,7 @@ func (r *Reconciler) support(ctx context.Context, p *pass) error {
 // changed input has another digest and so another Job, and an upgrade of
 // Espalier changes none that runs.
 func (r *Reconciler) tune(ctx context.Context, p *pass) error {
-	if p.queued() && p.ws.Spec.Suspend {
+	if p.queued() && p.paused() {
 		return r.leaveQueue(ctx, p)
 	}
 	if gone, err := r.deleteOtherJobs(ctx, p); err != nil || !gone {
@@ -77,13 +77,13 @@ func (r *Reconciler) tune(ctx context.Context, p *pass) error {
 	if p.queued() {
 		return nil // whether it is suspended is Kueue's to say
 	}
-	return r.suspendJob(ctx, job, p.ws.Spec.Suspend)
+	return r.suspendJob(ctx, job, p.paused())
 }
 
 // begin creates the Job when its nodes are there; one that waits in a queue comes
 // before them.
 func (r *Reconciler) begin(ctx context.Context, p *pass) error {
-	if p.ws.Spec.Suspend || !p.queued() && !p.poolReady() {
+	if p.paused() || !p.queued() && !p.poolReady() {
 		return nil
 	}
 	_, err := r.applyChild(ctx, p.ws, p.out.Workload.DeepCopy())

@@ -150,6 +150,7 @@ func (c *checker) buy(out *Candidate, field string, add func(finding.Problem)) {
 		}
 		c.budget(*out, field, add)
 	}
+	c.runBudget(*out, add)
 }
 
 // judge asks the memory fit.

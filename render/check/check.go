@@ -43,6 +43,7 @@ const (
 	NodesUnsupported      = "NodesUnsupported" // fewer nodes than the copies take, or than a run is spread over
 	ClaimNotShared        = "ClaimNotShared"   // a claim that pods of a run on several nodes cannot all mount; a warning where that is not known
 	BudgetExceeded        = "BudgetExceeded"
+	BudgetTooSmall        = "BudgetTooSmall" // warning: the timeout would let a run cost more than it may
 	PriceUnknown          = "PriceUnknown"
 	ModelRevisionUnpinned = "ModelRevisionUnpinned" // warning
 	ModelInCatalogue      = "ModelInCatalogue"      // warning: a lock file for a model that needs none
@@ -84,6 +85,8 @@ type Facts struct {
 	// ClaimZones are the zones whose nodes can mount the checkpoints that are
 	// there, "" standing for nodes without a zone; nil: all, or nothing is there.
 	ClaimZones []string
+	// Provider of the nodes of Workspaces that name none, of the installation.
+	Provider v1alpha1.Provider
 	// Pool is the spec of the GPUNodePool that spec.resource.nodePool names;
 	// nil: none, or missing.
 	Pool *v1alpha1.GPUNodePoolSpec

@@ -6,8 +6,10 @@ import (
 	"fmt"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"github.com/espalier-dev/espalier/render/check"
 	repolayout "github.com/espalier-dev/espalier/repo-layout"
@@ -59,6 +61,19 @@ func zoned(class string, zones ...string) func(*v1alpha1.Workspace) {
 
 func budget(usd string) func(*v1alpha1.Workspace) {
 	return func(w *v1alpha1.Workspace) { w.Spec.Budget = &v1alpha1.Budget{MaxUSDPerHour: usd} }
+}
+
+// inAll bounds a run.
+func inAll(usd string) func(*v1alpha1.Workspace) {
+	return func(w *v1alpha1.Workspace) { w.Spec.Budget = &v1alpha1.Budget{MaxUSD: usd} }
+}
+
+func timeout(d time.Duration) func(*v1alpha1.Workspace) {
+	return func(w *v1alpha1.Workspace) { w.Spec.Tuning.Timeout = &metav1.Duration{Duration: d} }
+}
+
+func sharing(pool string) func(*v1alpha1.Workspace) {
+	return func(w *v1alpha1.Workspace) { w.Spec.Resource = v1alpha1.ResourceSpec{NodePool: pool} }
 }
 
 func preset(name string) func(*v1alpha1.Workspace) {
@@ -154,6 +169,28 @@ func TestWorkspace(t *testing.T) {
 				w.Annotations = map[string]string{repolayout.AnnotationDefaulted: "resource.provider"}
 			}), refused: true,
 			findings: []string{"error MissingField"}, says: []string{"spec.defaults of the RepoSync", "name at least one label"},
+		},
+		"TimeoutOverBudget": {
+			reason:    "where the timeout would let it cost more, the reader hears which of the two ends it",
+			workspace: tuning("Standard_NC24ads_A100_v4", inAll("40"), timeout(12*time.Hour)), facts: check.Facts{Region: "eastus"},
+			findings: []string{"warning BudgetTooSmall"}, says: []string{"12h0m0s on Standard_NC24ads_A100_v4, which is $44.076 at $3.673/h", "$40 that budget.maxUSD allows it", "after 10h53m0s"},
+		},
+		"TimeoutInBudget": {
+			reason: "it ends before", workspace: tuning("Standard_NC24ads_A100_v4", inAll("40"), timeout(10*time.Hour)), facts: check.Facts{Region: "eastus"},
+		},
+		"ShareInBudget": {
+			reason:    "of a shared pool the run pays for the GPUs that it holds",
+			workspace: tuning("", sharing("pool"), inAll("40"), timeout(10*time.Hour)),
+			facts:     check.Facts{Region: "eastus", Pool: &v1alpha1.GPUNodePoolSpec{Provider: v1alpha1.ProviderAKS, Candidates: []v1alpha1.Candidate{{InstanceType: "Standard_NC24ads_A100_v4"}}}},
+		},
+		"BudgetOfNodesThatExist": {
+			reason:    "what has no price is never spent, and a limit that nothing honours is refused",
+			workspace: tuning("Standard_NC24ads_A100_v4", inAll("40")), facts: check.Facts{Region: "eastus", Provider: v1alpha1.ProviderExisting}, refused: true,
+			findings: []string{"error PriceUnknown"}, says: []string{"nodes that exist have no price here", "spec.tuning.timeout"},
+		},
+		"BudgetWithoutPrice": {
+			reason: "nor can anybody count without a price", workspace: tuning("Standard_NC24ads_A100_v4", inAll("40")), facts: check.Facts{Region: "atlantis"}, refused: true,
+			findings: []string{"error PriceUnknown"}, says: []string{"nobody can say when the $40"},
 		},
 		"InBudget": {reason: "within it", workspace: serving("Standard_NC24ads_A100_v4", budget("7.35"), replicas(2)), facts: check.Facts{Region: "eastus"}},
 		"NoPrice": {

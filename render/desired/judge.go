@@ -296,7 +296,7 @@ func (j *Judge) judge(v *verdict, w Workspace, pool *v1alpha1.GPUNodePoolSpec) {
 		// nothing can be said of the model.
 		judged = withoutConfig(judged)
 	}
-	a := check.Workspace(judged, check.Facts{ConfigMaps: w.ConfigMaps, Region: j.Region, Pool: pool, ClaimModes: w.claimModes, StorageClass: j.Render.StorageClass}, byField{})
+	a := check.Workspace(judged, check.Facts{ConfigMaps: w.ConfigMaps, Region: j.Region, Pool: pool, ClaimModes: w.claimModes, StorageClass: j.Render.StorageClass, Provider: j.Render.Provider}, byField{})
 	in := render.Input{Workspace: judged, Assessment: a, Versions: w.Versions, Options: j.Render}
 	v.assessment = a
 	v.render = func(kept v1alpha1.Provider) (render.Output, error) {

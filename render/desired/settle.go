@@ -33,10 +33,7 @@ func FillIn(w *v1alpha1.Workspace, defaults *v1alpha1.SyncDefaults) {
 		return
 	}
 	var filled []string
-	if b := w.Spec.Budget; defaults.Budget != nil && (b == nil || b.MaxUSDPerHour == "") {
-		w.Spec.Budget = defaults.Budget.DeepCopy()
-		filled = append(filled, repolayout.DefaultedBudget)
-	}
+	filled = append(filled, fillBudget(w, defaults.Budget)...)
 	if r := w.Spec.Runtime; defaults.RegistryMirror != "" && (r == nil || r.Mirror == "" && r.Image == "") && !ownPod(w) {
 		if r == nil {
 			w.Spec.Runtime = &v1alpha1.RuntimeSpec{}
@@ -56,6 +53,30 @@ func FillIn(w *v1alpha1.Workspace, defaults *v1alpha1.SyncDefaults) {
 		filled = append(filled, repolayout.DefaultedProvider)
 	}
 	note(w, repolayout.AnnotationDefaulted, filled)
+}
+
+// fillBudget fills in each limit that the Workspace does not say itself; that of a
+// whole run belongs to tuning.
+func fillBudget(w *v1alpha1.Workspace, defaults *v1alpha1.Budget) (filled []string) {
+	own := v1alpha1.Budget{}
+	if w.Spec.Budget != nil {
+		own = *w.Spec.Budget
+	}
+	if defaults == nil {
+		return nil
+	}
+	if defaults.MaxUSDPerHour != "" && own.MaxUSDPerHour == "" {
+		own.MaxUSDPerHour = defaults.MaxUSDPerHour
+		filled = append(filled, repolayout.DefaultedBudget)
+	}
+	if defaults.MaxUSD != "" && own.MaxUSD == "" && w.Spec.Tuning != nil {
+		own.MaxUSD = defaults.MaxUSD
+		filled = append(filled, repolayout.DefaultedMaxUSD)
+	}
+	if len(filled) > 0 {
+		w.Spec.Budget = &own
+	}
+	return filled
 }
 
 // ownPod says that a Workspace runs a pod of the user's own, whose images say

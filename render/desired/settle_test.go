@@ -13,9 +13,10 @@ import (
 )
 
 func TestFillIn(t *testing.T) {
-	defaults := &v1alpha1.SyncDefaults{Budget: &v1alpha1.Budget{MaxUSDPerHour: "16"}, RegistryMirror: "mirror.example.com", StorageClass: "zrs", Provider: v1alpha1.ProviderKarpenter}
+	defaults := &v1alpha1.SyncDefaults{Budget: &v1alpha1.Budget{MaxUSDPerHour: "16", MaxUSD: "40"}, RegistryMirror: "mirror.example.com", StorageClass: "zrs", Provider: v1alpha1.ProviderKarpenter}
+	hourly := &v1alpha1.Budget{MaxUSDPerHour: "16"} // a service has no end
 	said := v1alpha1.WorkspaceSpec{
-		Budget: &v1alpha1.Budget{MaxUSDPerHour: "99"}, Runtime: &v1alpha1.RuntimeSpec{Mirror: "own.example.com"},
+		Budget: &v1alpha1.Budget{MaxUSDPerHour: "99", MaxUSD: "100"}, Runtime: &v1alpha1.RuntimeSpec{Mirror: "own.example.com"},
 		Resource: v1alpha1.ResourceSpec{Provider: v1alpha1.ProviderAKS},
 		Tuning:   &v1alpha1.TuningSpec{Checkpoints: &v1alpha1.Checkpoints{StorageClass: "own"}},
 	}
@@ -27,13 +28,23 @@ func TestFillIn(t *testing.T) {
 	}{
 		"Open": {
 			reason: "what is left open is filled in, and noted",
-			want:   v1alpha1.WorkspaceSpec{Budget: defaults.Budget, Runtime: &v1alpha1.RuntimeSpec{Mirror: "mirror.example.com"}, Resource: onKarpenter},
+			want:   v1alpha1.WorkspaceSpec{Budget: hourly, Runtime: &v1alpha1.RuntimeSpec{Mirror: "mirror.example.com"}, Resource: onKarpenter},
 			note:   "budget,runtime.mirror,resource.provider",
 		},
 		"Said": {
 			reason: "what the Workspace says counts",
 			spec:   said,
 			want:   said,
+		},
+		"Budgets": {
+			reason: "each limit by itself: one that is said leaves the other open",
+			spec: v1alpha1.WorkspaceSpec{
+				Budget: &v1alpha1.Budget{MaxUSDPerHour: "99"}, Runtime: said.Runtime, Resource: said.Resource, Tuning: said.Tuning,
+			},
+			want: v1alpha1.WorkspaceSpec{
+				Budget: &v1alpha1.Budget{MaxUSDPerHour: "99", MaxUSD: "40"}, Runtime: said.Runtime, Resource: said.Resource, Tuning: said.Tuning,
+			},
+			note: "budget.maxUSD",
 		},
 		"Tunes": {
 			reason: "a claim that the Workspace leaves open is of the team's class, whatever else is said of it; a shared pool has its own provider",
@@ -50,7 +61,7 @@ func TestFillIn(t *testing.T) {
 		"Half": {
 			reason: "a pinned version says nothing of the registry",
 			spec:   v1alpha1.WorkspaceSpec{Budget: &v1alpha1.Budget{}, Runtime: &v1alpha1.RuntimeSpec{Version: "0.26.0"}},
-			want:   v1alpha1.WorkspaceSpec{Budget: defaults.Budget, Runtime: &v1alpha1.RuntimeSpec{Version: "0.26.0", Mirror: "mirror.example.com"}, Resource: onKarpenter},
+			want:   v1alpha1.WorkspaceSpec{Budget: hourly, Runtime: &v1alpha1.RuntimeSpec{Version: "0.26.0", Mirror: "mirror.example.com"}, Resource: onKarpenter},
 			note:   "budget,runtime.mirror,resource.provider",
 		},
 	} {

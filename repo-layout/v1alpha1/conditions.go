@@ -61,6 +61,7 @@ const (
 	ReasonRouteNotAccepted          = "RouteNotAccepted"
 	ReasonAlreadyPublished          = "AlreadyPublished"
 	ReasonRegistryUnreachable       = "RegistryUnreachable"
+	ReasonBudgetSpent               = "BudgetSpent"
 	ReasonPodsCannotStart           = "PodsCannotStart"
 	ReasonPodsNeverStarted          = "PodsNeverStarted"
 	ReasonDeleting                  = "Deleting"

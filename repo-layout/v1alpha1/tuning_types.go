@@ -211,4 +211,7 @@ type TuningStatus struct {
 	FinishedAt *metav1.Time `json:"finishedAt,omitempty"`
 	// Adapter is the pushed adapter, by digest once the push reported one.
 	Adapter string `json:"adapter,omitempty"`
+	// SpentUSD is what the run has cost in US dollars by list prices, up to
+	// status.spending.at: all of it, once its nodes are gone.
+	SpentUSD string `json:"spentUSD,omitempty"`
 }

@@ -49,6 +49,14 @@ func (r *ResourceSpec) Labels() map[string]string {
 	return r.LabelSelector.MatchLabels
 }
 
+// MaxUSD is what a tuning run may cost in all, "" where nothing is said.
+func (s *WorkspaceSpec) MaxUSD() string {
+	if s.Budget == nil || s.Tuning == nil {
+		return ""
+	}
+	return s.Budget.MaxUSD
+}
+
 // Secrets returns the names of the Secrets the spec refers to.
 func (s *WorkspaceSpec) Secrets() []string {
 	var names []string

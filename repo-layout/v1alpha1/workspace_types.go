@@ -46,6 +46,7 @@ type WorkspaceList struct {
 //
 // +kubebuilder:validation:XValidation:rule="has(self.inference) != has(self.tuning)",message="exactly one of spec.inference and spec.tuning is required: a Workspace either serves a model or tunes one"
 // +kubebuilder:validation:XValidation:rule="!has(self.queue) || has(self.tuning)",message="queue is for tuning runs: a service is not queued"
+// +kubebuilder:validation:XValidation:rule="!has(self.budget) || !has(self.budget.maxUSD) || has(self.tuning)",message="budget.maxUSD is for tuning runs, which end: bound a service by budget.maxUSDPerHour"
 // +kubebuilder:validation:XValidation:rule="has(self.inference) == has(oldSelf.inference)",message="a Workspace cannot turn from inference into tuning or back: give the new task a Workspace of its own"
 type WorkspaceSpec struct {
 	// Resource says which GPU nodes the task runs on.
@@ -200,6 +201,13 @@ type Budget struct {
 	// MaxUSDPerHour bounds the list price of the nodes of the Workspace.
 	// +kubebuilder:validation:Pattern=`^[0-9]+(\.[0-9]{1,4})?$`
 	MaxUSDPerHour string `json:"maxUSDPerHour,omitempty"`
+	// MaxUSD bounds what a tuning run may cost in all, over all of its pods: the list
+	// price of its nodes for as long as they are there, of a shared pool the share of
+	// the GPUs that the run holds. When it is spent the run is stopped after a
+	// checkpoint and its nodes are given back; a larger amount lets it go on. Other
+	// inputs are another run, whose money is counted anew.
+	// +kubebuilder:validation:Pattern=`^[0-9]+(\.[0-9]{1,4})?$`
+	MaxUSD string `json:"maxUSD,omitempty"`
 }
 
 // Patch is a Kustomize patch over the rendered children.
@@ -243,9 +251,24 @@ type WorkspaceStatus struct {
 	Inference *InferenceStatus `json:"inference,omitempty"`
 	// Tuning is the state of a tuning run.
 	Tuning *TuningStatus `json:"tuning,omitempty"`
+	// Spending is the money of the tuning run; nil where none was spent.
+	Spending *SpendingStatus `json:"spending,omitempty"`
 	// Start follows work that does not start on the nodes it has; nil while
 	// nothing is wrong.
 	Start *StartStatus `json:"start,omitempty"`
+}
+
+// SpendingStatus is what a tuning run has spent. It changes when the hourly price
+// does: what is spent now is spentUSD, and usdPerHour for the time since at.
+type SpendingStatus struct {
+	// Run is the name of the Job that the money was spent for.
+	Run string `json:"run"`
+	// SpentUSD in US dollars up to At, by list prices.
+	SpentUSD string `json:"spentUSD,omitempty"`
+	// At is up to when SpentUSD counts.
+	At metav1.Time `json:"at"`
+	// USDPerHour is what is spent since then, in US dollars; empty: nothing.
+	USDPerHour string `json:"usdPerHour,omitempty"`
 }
 
 // StartStatus follows work that does not start on nodes that are paid for.

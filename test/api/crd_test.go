@@ -286,6 +286,15 @@ var cases = map[string]struct {
 		base:   sync, set: `spec: {mode: DryRun}`,
 		want: "spec.mode: Unsupported value",
 	},
+	"RunBudget": {
+		reason: "A run may be bounded in all.",
+		base:   tuning, set: `spec: {budget: {maxUSD: "40"}}`,
+	},
+	"ServiceBudget": {
+		reason: "A service has no end at which its money would be spent.",
+		base:   serving, set: `spec: {budget: {maxUSD: "40"}}`,
+		want: "budget.maxUSD is for tuning runs",
+	},
 	"DefaultProvider": {
 		reason: "What no pool could have is no default.",
 		base:   sync, set: `spec: {defaults: {provider: gke}}`,

@@ -1,0 +1,101 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package price
+
+import (
+	"math"
+	"strconv"
+	"time"
+
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	"github.com/espalier-dev/espalier/repo-layout/v1alpha1"
+)
+
+// Running is what a tuning run holds at one moment.
+type Running struct {
+	// Run names it; the money of another is counted anew.
+	Run string
+	// USDPerHour of the nodes that it holds; 0: none, or without a price.
+	USDPerHour float64
+	// Since is from when they were there.
+	Since time.Time
+}
+
+// Follow carries what a run has spent on to what it holds now. The record changes
+// where the hourly price does, and not with the time, so that a run that goes on
+// writes nothing: an interval is counted once, when it ends, from its recorded
+// beginning. Nil: nothing was spent, and nothing is.
+func Follow(was *v1alpha1.SpendingStatus, seen Running, now time.Time) *v1alpha1.SpendingStatus {
+	now = now.Truncate(time.Second) // as a status holds it
+	from := seen.Since.Truncate(time.Second)
+	if from.IsZero() || from.After(now) {
+		from = now
+	}
+	rate := Plain(seen.USDPerHour)
+	switch {
+	case was == nil || was.Run != seen.Run:
+		if seen.USDPerHour <= 0 {
+			return nil
+		}
+		if was != nil && was.At.After(from) {
+			from = was.At.Time // counted for the run before
+		}
+		if was != nil && was.USDPerHour != "" {
+			from = now
+		}
+		return &v1alpha1.SpendingStatus{Run: seen.Run, SpentUSD: "0", At: metav1.NewTime(from), USDPerHour: rate}
+	case seen.USDPerHour <= 0 && was.USDPerHour == "", was.USDPerHour == rate:
+		return was
+	}
+	is := &v1alpha1.SpendingStatus{Run: was.Run, SpentUSD: Plain(Spent(was, now)), At: metav1.NewTime(now)}
+	if was.USDPerHour == "" && from.After(was.At.Time) {
+		is.At = metav1.NewTime(from)
+	} else if was.USDPerHour == "" {
+		is.At = was.At // they were there already, and what they cost was not known
+	}
+	if seen.USDPerHour > 0 {
+		is.USDPerHour = rate
+	}
+	return is
+}
+
+// Spent is what a run has spent, in USD, up to a moment.
+func Spent(s *v1alpha1.SpendingStatus, now time.Time) float64 {
+	if s == nil {
+		return 0
+	}
+	usd, rate := amountOf(s.SpentUSD), amountOf(s.USDPerHour)
+	if passed := now.Truncate(time.Second).Sub(s.At.Time); passed > 0 {
+		usd += rate * passed.Hours()
+	}
+	return usd
+}
+
+// Left is how long a run may go on until a limit in USD is spent: 0 where it is,
+// and false where nothing is spent, or the text is no limit.
+func Left(s *v1alpha1.SpendingStatus, limit string, now time.Time) (time.Duration, bool) {
+	most, err := strconv.ParseFloat(limit, 64)
+	if err != nil {
+		return 0, false
+	}
+	left := most - Spent(s, now)
+	if left <= 0 {
+		return 0, true
+	}
+	if s == nil || amountOf(s.USDPerHour) == 0 {
+		return 0, false
+	}
+	const most100Years = 3e9 // more seconds than a Duration holds are as good as for ever
+	seconds := min(math.Ceil(left/amountOf(s.USDPerHour)*3600), most100Years)
+	return time.Duration(seconds) * time.Second, true
+}
+
+// amountOf is an amount as a status holds it, 0 where it holds none.
+func amountOf(text string) float64 {
+	usd, err := strconv.ParseFloat(text, 64)
+	if err != nil || usd < 0 {
+		return 0
+	}
+	return usd
+}

@@ -1,0 +1,119 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package workspace
+
+import (
+	"testing"
+	"time"
+
+	batchv1 "k8s.io/api/batch/v1"
+	corev1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/api/resource"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/utils/ptr"
+
+	"github.com/espalier-dev/espalier/repo-layout/v1alpha1"
+)
+
+var noon = time.Date(2026, 11, 25, 12, 0, 0, 0, time.UTC)
+
+// spender is a pass over a run that may spend $40 and holds a pool of its own at
+// $6 an hour since eleven.
+func spender(change func(*pass)) *pass {
+	own := []metav1.OwnerReference{{UID: "w", Controller: ptr.To(true)}}
+	accepted := metav1.NewTime(noon.Add(-time.Hour))
+	p := &pass{
+		ws: &v1alpha1.Workspace{ObjectMeta: metav1.ObjectMeta{Namespace: "n", Name: "tune", UID: "w"}},
+		pool: &v1alpha1.GPUNodePool{
+			ObjectMeta: metav1.ObjectMeta{Namespace: "n", Name: "tune", OwnerReferences: own},
+			Status: v1alpha1.GPUNodePoolStatus{
+				USDPerHour: "6", GPUs: &v1alpha1.GPUCount{Expected: 4},
+				Candidate: &v1alpha1.CandidateStatus{Since: metav1.NewTime(noon.Add(-2 * time.Hour)), Accepted: &accepted},
+			},
+		},
+	}
+	p.ws.Spec.Tuning = &v1alpha1.TuningSpec{}
+	p.ws.Spec.Budget = &v1alpha1.Budget{MaxUSD: "40"}
+	p.ws.Status.Tuning = &v1alpha1.TuningStatus{Run: "tune-1"}
+	change(p)
+	return p
+}
+
+// shares is a pod with one of the four GPUs of a shared pool, since half past eleven.
+func shares(p *pass) {
+	p.pool.OwnerReferences, p.pool.Name, p.ws.Spec.Resource.NodePool = nil, "shared", "shared"
+	started := metav1.NewTime(noon.Add(-30 * time.Minute))
+	job := batchv1.Job{ObjectMeta: metav1.ObjectMeta{Name: "tune-1"}, Status: batchv1.JobStatus{StartTime: &started, Active: 1}}
+	job.Spec.Template.Spec.Containers = []corev1.Container{{Resources: corev1.ResourceRequirements{Limits: corev1.ResourceList{"nvidia.com/gpu": resource.MustParse("1")}}}}
+	p.jobs = []batchv1.Job{job}
+}
+
+func TestAccount(t *testing.T) {
+	for name, c := range map[string]struct {
+		reason string
+		change func(*pass)
+		spends string        // an hour
+		from   time.Duration // before noon
+		after  time.Duration // the pass in which the money is spent
+	}{
+		"Own": {"Its nodes cost from when the cloud took the order, and are looked at when the money is spent.",
+			func(*pass) {}, "6", time.Hour, 5*time.Hour + 40*time.Minute},
+		"NoBudget":  {"What it costs is known without a limit too, and nobody need look.", func(p *pass) { p.ws.Spec.Budget = nil }, "6", time.Hour, 0},
+		"Shared":    {"Of a shared pool it pays for the GPUs that it holds, while it holds them.", shares, "1.5", 30 * time.Minute, 26*time.Hour + 10*time.Minute},
+		"Waiting":   {"A pool that others pay for costs nothing while no pod runs.", func(p *pass) { shares(p); p.jobs[0].Status.Active = 0 }, "", 0, 0},
+		"Exists":    {"Nodes that exist cost nothing here.", func(p *pass) { p.pool.Status.USDPerHour = "" }, "", 0, 0},
+		"Gone":      {"Without nodes nothing is spent.", func(p *pass) { p.pool = nil }, "", 0, 0},
+		"Paused":    {"What is on its way out is not looked at for its money.", func(p *pass) { p.ws.Spec.Suspend = true }, "6", time.Hour, 0},
+		"LeftBoth":  {"Nodes that it has left cost until they are gone.", func(p *pass) { p.left = p.pool.DeepCopy(); shares(p) }, "7.5", 30 * time.Minute, 0},
+		"Inference": {"A service has no end, and no sum.", func(p *pass) { p.ws.Spec.Tuning, p.ws.Spec.Inference = nil, &v1alpha1.InferenceSpec{} }, "", 0, 0},
+	} {
+		t.Run(name, func(t *testing.T) {
+			p := spender(c.change)
+			p.account(noon)
+			s := p.ws.Status.Spending
+			switch {
+			case c.spends == "":
+				if s != nil {
+					t.Fatalf("%s: got %+v", c.reason, s)
+				}
+			case s == nil || s.USDPerHour != c.spends || !s.At.Time.Equal(noon.Add(-c.from)) || s.Run != "tune-1":
+				t.Fatalf("%s: got %+v", c.reason, s)
+			}
+			if name != "LeftBoth" && p.after != c.after {
+				t.Errorf("%s: looks again after %v, want %v", c.reason, p.after, c.after)
+			}
+		})
+	}
+}
+
+func TestOverspent(t *testing.T) {
+	spent := func(run, usd string, ago time.Duration, rate string) func(*pass) {
+		return func(p *pass) {
+			p.ws.Status.Spending = &v1alpha1.SpendingStatus{Run: run, SpentUSD: usd, At: metav1.NewTime(noon.Add(-ago)), USDPerHour: rate}
+		}
+	}
+	for name, c := range map[string]struct {
+		reason string
+		change func(*pass)
+		want   bool
+	}{
+		"NothingYet": {"Nothing was spent.", func(*pass) {}, false},
+		"Within":     {"There is money left.", spent("tune-1", "30", time.Hour, "6"), false},
+		"Spent":      {"What is open counts.", spent("tune-1", "36", time.Hour, "6"), true},
+		"Stays":      {"It stays spent when its nodes are gone.", spent("tune-1", "40", time.Hour, ""), true},
+		"OtherRun":   {"Other inputs have money of their own.", spent("tune-0", "90", time.Hour, ""), false},
+		"Finished": {"A run that is done is done, whatever it cost.", func(p *pass) {
+			spent("tune-1", "90", time.Hour, "")(p)
+			now := metav1.NewTime(noon)
+			p.ws.Status.Tuning.FinishedAt = &now
+		}, false},
+		"Nothing": {"With no money at all no node is bought.", func(p *pass) { p.ws.Spec.Budget.MaxUSD = "0" }, true},
+		"NoLimit": {"Nobody set one.", func(p *pass) { spent("tune-1", "90", time.Hour, "")(p); p.ws.Spec.Budget = nil }, false},
+	} {
+		t.Run(name, func(t *testing.T) {
+			if got := spender(c.change).overspent(noon); got != c.want {
+				t.Errorf("%s: got %v", c.reason, got)
+			}
+		})
+	}
+}

@@ -1,0 +1,71 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package check
+
+import (
+	"cmp"
+	"fmt"
+	"strconv"
+	"time"
+
+	"github.com/espalier-dev/espalier/gpu/price"
+	"github.com/espalier-dev/espalier/repo-layout/finding"
+	"github.com/espalier-dev/espalier/repo-layout/v1alpha1"
+
+	repolayout "github.com/espalier-dev/espalier/repo-layout"
+)
+
+// runBudget sees that what a run may cost in all can be counted, and says where its
+// timeout would let it cost more.
+func (c *checker) runBudget(out Candidate, add func(finding.Problem)) {
+	const field = "spec.budget.maxUSD"
+	limit := c.workspace.Spec.MaxUSD()
+	most, err := strconv.ParseFloat(limit, 64)
+	if err != nil {
+		return // there is none, or ValidateWorkspace says so
+	}
+	if c.nodesExist() {
+		add(finding.Errorf(PriceUnknown, field, "nodes that exist have no price here, so nobody can say when the %s are spent: remove it, and limit the run by spec.tuning.timeout", c.runLimit()))
+		return
+	}
+	hour := c.runPrice(out)
+	if !hour.Known {
+		add(finding.Errorf(PriceUnknown, field, "%s for %s, so nobody can say when the %s are spent", hour, out.InstanceType, c.runLimit()))
+		return
+	}
+	timeout := c.workspace.Spec.Tuning.Timeout
+	if timeout == nil || timeout.Hours()*hour.USD <= most {
+		return
+	}
+	enough := time.Duration(most / hour.USD * float64(time.Hour)).Round(time.Minute)
+	add(finding.Warningf(BudgetTooSmall, field, "spec.tuning.timeout lets the run go on for %s on %s, which is %s at %s, more than the %s: it is stopped when those are spent, after %s",
+		timeout.Duration, out.InstanceType, price.USD(timeout.Hours()*hour.USD), hour, c.runLimit(), enough))
+}
+
+// runPrice is an hour of what the run pays for: its own nodes, or its share of the
+// GPUs of a pool.
+func (c *checker) runPrice(out Candidate) price.Price {
+	if c.workspace.Spec.Resource.NodePool == "" {
+		return out.Price
+	}
+	p := price.AtMost(out.Instance, c.facts.Region, 1, out.Priority)
+	p.USD *= float64(out.PodGPUs) / float64(max(1, out.Instance.GPUs))
+	return p
+}
+
+// nodesExist says that the nodes are there whoever uses them.
+func (c *checker) nodesExist() bool {
+	if pool := c.out.Pool; pool != nil {
+		return pool.Provider == v1alpha1.ProviderExisting
+	}
+	return cmp.Or(c.workspace.Spec.Resource.Provider, c.facts.Provider) == v1alpha1.ProviderExisting
+}
+
+// runLimit is what the run may cost in words, with where it comes from.
+func (c *checker) runLimit() string {
+	text := fmt.Sprintf("$%s that budget.maxUSD allows it", c.workspace.Spec.MaxUSD())
+	if repolayout.Defaulted(c.workspace, repolayout.DefaultedMaxUSD) {
+		text += " by spec.defaults of the RepoSync"
+	}
+	return text
+}
