@@ -44,8 +44,8 @@ func TestDocuments(t *testing.T) {
 			}
 		}
 	}
-	if kinds["tuning"] != 1 || kinds["inference"] != 1 {
-		t.Errorf("the sample holds %v, want a tuning and an inference Workspace", kinds)
+	if kinds["tuning"] != 1 || kinds["inference"] != 2 {
+		t.Errorf("the sample holds %v, want a tuning Workspace, a model that is served and a pod of one's own", kinds)
 	}
 }
 
