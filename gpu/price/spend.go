@@ -32,32 +32,33 @@ func Follow(was *v1alpha1.SpendingStatus, seen Running, now time.Time) *v1alpha1
 	if from.IsZero() || from.After(now) {
 		from = now
 	}
-	rate := Plain(seen.USDPerHour)
-	switch {
-	case was == nil || was.Run != seen.Run:
-		if seen.USDPerHour <= 0 {
-			return nil
-		}
-		if was != nil && was.At.After(from) {
-			from = was.At.Time // counted for the run before
-		}
-		if was != nil && was.USDPerHour != "" {
-			from = now
-		}
-		return &v1alpha1.SpendingStatus{Run: seen.Run, SpentUSD: "0", At: metav1.NewTime(from), USDPerHour: rate}
-	case seen.USDPerHour <= 0 && was.USDPerHour == "", was.USDPerHour == rate:
-		return was
-	}
-	is := &v1alpha1.SpendingStatus{Run: was.Run, SpentUSD: Plain(Spent(was, now)), At: metav1.NewTime(now)}
-	if was.USDPerHour == "" && from.After(was.At.Time) {
-		is.At = metav1.NewTime(from)
-	} else if was.USDPerHour == "" {
-		is.At = was.At // they were there already, and what they cost was not known
-	}
+	rate := ""
 	if seen.USDPerHour > 0 {
-		is.USDPerHour = rate
+		rate = Plain(seen.USDPerHour)
 	}
-	return is
+	switch {
+	case was != nil && was.Run == seen.Run && was.USDPerHour == rate:
+		return was
+	case was != nil && was.Run == seen.Run:
+		return &v1alpha1.SpendingStatus{Run: was.Run, SpentUSD: Plain(Spent(was, now)), At: counted(was, from, now), USDPerHour: rate}
+	case rate == "":
+		return nil
+	}
+	return &v1alpha1.SpendingStatus{Run: seen.Run, SpentUSD: "0", At: counted(was, from, now), USDPerHour: rate}
+}
+
+// counted is up to when money is counted by a record that begins anew or goes on at
+// another price: now, where money was spent before, for this run or another; else
+// from when the nodes are there, but never from before the end of the record. Nodes
+// whose price was not seen for a while were there all the time.
+func counted(was *v1alpha1.SpendingStatus, from, now time.Time) metav1.Time {
+	switch {
+	case was != nil && was.USDPerHour != "":
+		return metav1.NewTime(now)
+	case was != nil && was.At.After(from):
+		return was.At
+	}
+	return metav1.NewTime(from)
 }
 
 // Spent is what a run has spent, in USD, up to a moment.

@@ -37,6 +37,11 @@ func (r *Reconciler) release(ctx context.Context, p *pass) error {
 		p.lookAfter(lookAtSaving)
 		return nil
 	}
+	return r.releasePaused(ctx, p)
+}
+
+// releasePaused gives back what a Workspace holds that is not to run for now.
+func (r *Reconciler) releasePaused(ctx context.Context, p *pass) error {
 	if err := r.giveBack(ctx, p.ws, p.pool); err != nil {
 		return err
 	}

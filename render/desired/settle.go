@@ -32,27 +32,53 @@ func FillIn(w *v1alpha1.Workspace, defaults *v1alpha1.SyncDefaults) {
 	if defaults == nil {
 		return
 	}
-	var filled []string
-	filled = append(filled, fillBudget(w, defaults.Budget)...)
-	if r := w.Spec.Runtime; defaults.RegistryMirror != "" && (r == nil || r.Mirror == "" && r.Image == "") && !ownPod(w) {
-		if r == nil {
-			w.Spec.Runtime = &v1alpha1.RuntimeSpec{}
+	filled := fillBudget(w, defaults.Budget)
+	for _, f := range []struct {
+		name string
+		fill func(*v1alpha1.WorkspaceSpec, v1alpha1.SyncDefaults) bool
+	}{
+		{repolayout.DefaultedMirror, fillMirror},
+		{repolayout.DefaultedClass, fillClass},
+		{repolayout.DefaultedProvider, fillProvider},
+	} {
+		if f.fill(&w.Spec, *defaults) {
+			filled = append(filled, f.name)
 		}
-		w.Spec.Runtime.Mirror = defaults.RegistryMirror
-		filled = append(filled, repolayout.DefaultedMirror)
-	}
-	if t := w.Spec.Tuning; defaults.StorageClass != "" && t != nil && t.Kept().StorageClass == "" {
-		if t.Checkpoints == nil {
-			t.Checkpoints = &v1alpha1.Checkpoints{}
-		}
-		t.Checkpoints.StorageClass = defaults.StorageClass
-		filled = append(filled, repolayout.DefaultedClass)
-	}
-	if r := &w.Spec.Resource; defaults.Provider != "" && r.Provider == "" && r.NodePool == "" {
-		r.Provider = defaults.Provider
-		filled = append(filled, repolayout.DefaultedProvider)
 	}
 	note(w, repolayout.AnnotationDefaulted, filled)
+}
+
+func fillMirror(spec *v1alpha1.WorkspaceSpec, defaults v1alpha1.SyncDefaults) bool {
+	r := spec.Runtime
+	if defaults.RegistryMirror == "" || r != nil && (r.Mirror != "" || r.Image != "") || ownPod(spec) {
+		return false
+	}
+	if r == nil {
+		spec.Runtime = &v1alpha1.RuntimeSpec{}
+	}
+	spec.Runtime.Mirror = defaults.RegistryMirror
+	return true
+}
+
+func fillClass(spec *v1alpha1.WorkspaceSpec, defaults v1alpha1.SyncDefaults) bool {
+	t := spec.Tuning
+	if defaults.StorageClass == "" || t == nil || t.Kept().StorageClass != "" {
+		return false
+	}
+	if t.Checkpoints == nil {
+		t.Checkpoints = &v1alpha1.Checkpoints{}
+	}
+	t.Checkpoints.StorageClass = defaults.StorageClass
+	return true
+}
+
+func fillProvider(spec *v1alpha1.WorkspaceSpec, defaults v1alpha1.SyncDefaults) bool {
+	r := &spec.Resource
+	if defaults.Provider == "" || r.Provider != "" || r.NodePool != "" {
+		return false
+	}
+	r.Provider = defaults.Provider
+	return true
 }
 
 // fillBudget fills in each limit that the Workspace does not say itself; that of a
@@ -81,8 +107,8 @@ func fillBudget(w *v1alpha1.Workspace, defaults *v1alpha1.Budget) (filled []stri
 
 // ownPod says that a Workspace runs a pod of the user's own, whose images say
 // themselves where they are pulled from.
-func ownPod(w *v1alpha1.Workspace) bool {
-	return w.Spec.Inference != nil && w.Spec.Inference.Template != nil
+func ownPod(spec *v1alpha1.WorkspaceSpec) bool {
+	return spec.Inference != nil && spec.Inference.Template != nil
 }
 
 // note leaves a list in an annotation.
