@@ -60,8 +60,11 @@ func (p *pass) account(now time.Time) {
 		return
 	}
 	seen := p.running()
-	if seen.Run == "" && status.Spending != nil {
-		seen.Run = status.Spending.Run // not rendered in this pass
+	if seen.Run == "" { // not rendered in this pass
+		if status.Spending == nil {
+			return // nor before: from when its nodes are there is known later too
+		}
+		seen.Run = status.Spending.Run
 	}
 	status.Spending = price.Follow(status.Spending, seen, now)
 	if status.Tuning != nil && status.Spending != nil && status.Tuning.Run == status.Spending.Run {

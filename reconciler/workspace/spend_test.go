@@ -62,6 +62,7 @@ func TestAccount(t *testing.T) {
 		"Shared":    {"Of a shared pool it pays for the GPUs that it holds, while it holds them.", shares, "1.5", 30 * time.Minute, 26*time.Hour + 10*time.Minute},
 		"Waiting":   {"A pool that others pay for costs nothing while no pod runs.", func(p *pass) { shares(p); p.jobs[0].Status.Active = 0 }, "", 0, 0},
 		"Exists":    {"Nodes that exist cost nothing here.", func(p *pass) { p.pool.Status.USDPerHour = "" }, "", 0, 0},
+		"Unnamed":   {"Money that no run is known for yet is counted when one is.", func(p *pass) { p.ws.Status.Tuning = nil }, "", 0, 0},
 		"Gone":      {"Without nodes nothing is spent.", func(p *pass) { p.pool = nil }, "", 0, 0},
 		"Paused":    {"What is on its way out is not looked at for its money.", func(p *pass) { p.ws.Spec.Suspend = true }, "6", time.Hour, 0},
 		"LeftBoth":  {"Nodes that it has left cost until they are gone.", func(p *pass) { p.left = p.pool.DeepCopy(); shares(p) }, "7.5", 30 * time.Minute, 0},
