@@ -30,7 +30,11 @@ func (r *Reconciler) children(ctx context.Context, p *pass) error {
 	if err := r.pools(ctx, p); err != nil {
 		return err
 	}
-	return r.workloads(ctx, p)
+	if err := r.workloads(ctx, p); err != nil {
+		return err
+	}
+	p.seen = true
+	return nil
 }
 
 // pools reads the pool that the pods run on, and the Workspace's own where it

@@ -45,6 +45,7 @@ type pass struct {
 	rolled     bool            // other pods were asked for in this pass
 	settled    bool            // the catalogue would refuse today what already runs: left alone
 
+	seen        bool          // pools and workloads were read
 	wasRecorded bool          // the status as it was read tells how the run ended
 	worked      bool          // the workload was written before the nodes
 	broke       bool          // the run has spent what it may

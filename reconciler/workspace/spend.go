@@ -59,6 +59,9 @@ func (p *pass) account(now time.Time) {
 		status.Spending = nil
 		return
 	}
+	if !p.seen {
+		return // what is not read is not judged: the record goes on
+	}
 	seen := p.running()
 	if seen.Run == "" { // not rendered in this pass
 		if status.Spending == nil {

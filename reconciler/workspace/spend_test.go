@@ -23,7 +23,8 @@ func spender(change func(*pass)) *pass {
 	own := []metav1.OwnerReference{{UID: "w", Controller: ptr.To(true)}}
 	accepted := metav1.NewTime(noon.Add(-time.Hour))
 	p := &pass{
-		ws: &v1alpha1.Workspace{ObjectMeta: metav1.ObjectMeta{Namespace: "n", Name: "tune", UID: "w"}},
+		seen: true,
+		ws:   &v1alpha1.Workspace{ObjectMeta: metav1.ObjectMeta{Namespace: "n", Name: "tune", UID: "w"}},
 		pool: &v1alpha1.GPUNodePool{
 			ObjectMeta: metav1.ObjectMeta{Namespace: "n", Name: "tune", OwnerReferences: own},
 			Status: v1alpha1.GPUNodePoolStatus{
@@ -63,6 +64,7 @@ func TestAccount(t *testing.T) {
 		"Waiting":   {"A pool that others pay for costs nothing while no pod runs.", func(p *pass) { shares(p); p.jobs[0].Status.Active = 0 }, "", 0, 0},
 		"Exists":    {"Nodes that exist cost nothing here.", func(p *pass) { p.pool.Status.USDPerHour = "" }, "", 0, 0},
 		"Unnamed":   {"Money that no run is known for yet is counted when one is.", func(p *pass) { p.ws.Status.Tuning = nil }, "", 0, 0},
+		"Unread":    {"What could not be read is not taken for gone.", func(p *pass) { p.seen = false }, "", 0, 0},
 		"Gone":      {"Without nodes nothing is spent.", func(p *pass) { p.pool = nil }, "", 0, 0},
 		"Paused":    {"What is on its way out is not looked at for its money.", func(p *pass) { p.ws.Spec.Suspend = true }, "6", time.Hour, 0},
 		"LeftBoth":  {"Nodes that it has left cost until they are gone.", func(p *pass) { p.left = p.pool.DeepCopy(); shares(p) }, "7.5", 30 * time.Minute, 0},
