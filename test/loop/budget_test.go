@@ -67,8 +67,8 @@ func TestBudgetSpent(t *testing.T) {
 	if err := harness.Gone(patient(t), team.Stand, pool(team, "thrifty")); err != nil {
 		t.Fatal(err)
 	}
-	if got := agentPools(team); len(got) != 0 {
-		t.Errorf("nodes are paid for on: %v", got)
+	if got := agentPools(team); len(got) != 1 {
+		t.Errorf("nodes are bought once, and not again while the money is spent: %v", got)
 	}
 	spentWithin(t, w, 0.003, 0.05) // what the last checkpoint and giving back took comes on top
 	job := &batchv1.Job{ObjectMeta: metav1.ObjectMeta{Namespace: team.Namespace, Name: w.Status.Tuning.Run}}
@@ -96,6 +96,9 @@ func TestBudgetSpent(t *testing.T) {
 		t.Error(err)
 	}
 	spentWithin(t, w, 0.003, 0.05)
+	if got := agentPools(team); len(got) != 2 {
+		t.Errorf("and once more for the rest of the run: %v", got)
+	}
 }
 
 // spentWithin asserts what the status says the run has cost.
