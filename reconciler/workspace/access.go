@@ -63,7 +63,7 @@ func (r *Reconciler) claimed(ctx context.Context, ws *v1alpha1.Workspace) (*v1al
 // account has every right that the children need. What is done or suspended only
 // ends work, which needs none.
 func (r *Reconciler) access(ctx context.Context, p *pass) error {
-	if p.as.Own() || p.settled || p.ws.Spec.Suspend || p.finished() || p.stopped() {
+	if p.as.Own() || p.settled || p.paused() || p.finished() || p.stopped() {
 		return nil
 	}
 	var needs []account.Need

@@ -167,9 +167,9 @@ func (r *Reconciler) run(ctx context.Context, p *pass) error {
 		r.inputs,    // read the ConfigMaps, see that the Secrets are there
 		r.size,      // refuse what cannot fit, cannot be had or is over budget
 		r.render,    // Kustomize into objects; no cluster access
+		r.budget,    // stop a run that has spent what it may
 		r.access,    // all rights are there, or nothing is written or bought
 		r.keep,      // pods that run for the same inputs stay as they are
-		r.budget,    // stop a run that has spent what it may
 		r.resume,    // leave alone what did not start, until something changes
 		r.published, // run nothing whose adapter the registry holds
 		r.enqueue,   // let a queue decide when the nodes are bought

@@ -101,7 +101,7 @@ func (p *pass) running() price.Running {
 	return seen
 }
 
-// share is what the run's part of a shared pool costs an hour, while its pod runs.
+// share is what the run's part of a shared pool costs an hour, while its pods run.
 func (p *pass) share() (usdPerHour float64, since time.Time) {
 	job := p.job()
 	if job == nil || p.pool == nil || metav1.IsControlledBy(p.pool, p.ws) || p.ws.Spec.Resource.NodePool != p.pool.Name {
@@ -111,7 +111,7 @@ func (p *pass) share() (usdPerHour float64, since time.Time) {
 	if !active(job) || gpus == nil || gpus.Expected <= 0 {
 		return 0, time.Time{}
 	}
-	return hourly(p.pool) * float64(gpusOf(job)) / float64(gpus.Expected), job.Status.StartTime.Time
+	return hourly(p.pool) * float64(gpusOf(job)*int64(trainersOf(job))) / float64(gpus.Expected), job.Status.StartTime.Time
 }
 
 // active says that a pod of the Job runs, or is about to.

@@ -49,7 +49,7 @@ func (c *checker) runPrice(out Candidate) price.Price {
 		return out.Price
 	}
 	p := price.AtMost(out.Instance, c.facts.Region, 1, out.Priority)
-	p.USD *= float64(out.PodGPUs) / float64(max(1, out.Instance.GPUs))
+	p.USD *= float64(out.PodGPUs*out.CopyNodes) / float64(max(1, out.Instance.GPUs))
 	return p
 }
 
