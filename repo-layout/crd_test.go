@@ -37,8 +37,10 @@ var bases = map[string]map[string]string{
 		"spec.tuning.model":    header + onA100 + tunesLocked + fromURL + intoClaim,
 	},
 	"reposyncs":    {"": following, "spec.source.ref": fluxed, "spec.review": following + reviewed, "spec.workspaceSelector": reporting, "spec.source.git.verify": verified, "spec.report": signing},
-	"gpunodepools": {"": "apiVersion: espalier.dev/v1alpha1\nkind: GPUNodePool\nmetadata: {name: a}\nspec:\n  provider: aks\n  candidates: [{instanceType: A}]\n"},
+	"gpunodepools": {"": pooled, "spec.idle": pooled + "  idle: {after: 30m}\n"},
 }
+
+const pooled = "apiVersion: espalier.dev/v1alpha1\nkind: GPUNodePool\nmetadata: {name: a}\nspec:\n  provider: aks\n  candidates: [{instanceType: A}]\n"
 
 const following = "apiVersion: espalier.dev/v1alpha1\nkind: RepoSync\nmetadata: {name: a}\nspec:\n  source: {git: {url: 'https://git.example.com/a.git'}}\n"
 
@@ -92,8 +94,10 @@ var celCases = map[string]string{
 	"exactly one of image and claim is required":                                                                      header + onA100 + tunes + fromURL + "    output: {}\n",
 	"output.image needs output.pushSecret: a Secret of type kubernetes.io/dockerconfigjson that may push there":       header + onA100 + tunes + fromURL + "    output: {image: 'registry.example.com/a/b:1'}\n",
 	"metadata.name: at most 48 lower-case letters, digits and dashes, because Service and Job names are made from it": strings.Replace(header, "{name: a}", "{name: A}", 1) + onA100 + serves,
-	"provider existing selects nodes by nodeLabels: name at least one":                                                strings.Replace(bases["gpunodepools"][""], "aks", "existing", 1),
-	"karpenter belongs to provider karpenter":                                                                         strings.TrimRight(bases["gpunodepools"][""], "\n") + "\n  karpenter: {}\n",
+	"provider existing selects nodes by nodeLabels: name at least one":                                                strings.Replace(pooled, "aks", "existing", 1),
+	"karpenter belongs to provider karpenter":                                                                         pooled + "  karpenter: {}\n",
+	"idle does not belong to provider existing: nodes that exist are never given back":                                strings.Replace(pooled, "aks", "existing", 1) + "  nodeLabels: {a: b}\n  idle: {after: 30m}\n",
+	"after is at least 1m": pooled + "  idle: {after: 30s}\n",
 
 	"exactly one of preset, model and template is required":                 header + onA100 + "  inference: {preset: phi-4, template: {spec: {containers: []}}}\n",
 	"autoscale decides the number of copies: remove replicas, or autoscale": header + onA100 + "  inference: {preset: phi-4, replicas: 2, autoscale: {maxReplicas: 3}}\n",

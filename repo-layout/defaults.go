@@ -56,6 +56,9 @@ func DefaultPool(p *v1alpha1.GPUNodePool) {
 	if s.Replicas == nil {
 		s.Replicas = new(int32(defaultReplicas))
 	}
+	if s.Idle != nil && s.Idle.Action == "" {
+		s.Idle.Action = v1alpha1.IdleScaleToZero
+	}
 	if s.OSDiskSizeGiB == 0 {
 		s.OSDiskSizeGiB = defaultOSDiskGiB
 	}

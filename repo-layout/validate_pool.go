@@ -35,6 +35,7 @@ func poolProblems(p *v1alpha1.GPUNodePool) []finding.Problem {
 	}
 	v.labels("spec.nodeLabels", s.NodeLabels)
 	v.nodeLabels("spec.nodeLabels", s.NodeLabels)
+	v.idle(s)
 	v.timeout("spec.timeouts.provision", s.Timeouts.Provision.Duration)
 	v.timeout("spec.timeouts.gpuReady", s.Timeouts.GPUReady.Duration)
 	switch s.DeletionPolicy {
@@ -55,6 +56,28 @@ func (v *validator) provider(field string, p v1alpha1.Provider, required bool) {
 		}
 	}
 	v.refuse(finding.NotOneOf, field, "want %s", v1alpha1.Providers)
+}
+
+// leastIdle is how long nobody must have used nodes before they go: shorter, and
+// they would go between two runs.
+const leastIdle = time.Minute
+
+// idle judges when the nodes of a pool are let go.
+func (v *validator) idle(s v1alpha1.GPUNodePoolSpec) {
+	if s.Idle == nil {
+		return
+	}
+	if s.Provider == v1alpha1.ProviderExisting {
+		v.refuse(finding.ProviderMismatch, "spec.idle", "does not belong to provider existing: nodes that exist are never given back; remove it")
+	}
+	if s.Idle.After.Duration < leastIdle {
+		v.refuse(finding.DurationInvalid, "spec.idle.after", "want a duration of at least 1m, such as 30m")
+	}
+	switch s.Idle.Action {
+	case "", v1alpha1.IdleScaleToZero, v1alpha1.IdleDelete:
+	default:
+		v.refuse(finding.NotOneOf, "spec.idle.action", "want %s or %s", v1alpha1.IdleScaleToZero, v1alpha1.IdleDelete)
+	}
 }
 
 func (v *validator) timeout(field string, d time.Duration) {

@@ -488,6 +488,16 @@ func TestValidatePool(t *testing.T) {
 				"7: error: spec.candidates[0].zones: gpu-provisioner, whose node class this is, puts no nodes into named zones: remove them (ProviderMismatch)",
 			},
 		},
+		"Idle": {reason: "A shared pool may let unused nodes go.", text: pool + "  provider: aks\n  candidates: [{instanceType: A}]\n  idle: {after: 30m, action: Delete}\n"},
+		"IdleWrong": {
+			reason: "Nodes that exist are nobody's to give back, and a pool that comes and goes every few seconds has none.",
+			text:   pool + "  provider: existing\n  candidates: [{instanceType: A}]\n  nodeLabels: {gpu: a}\n  idle: {after: 30s, action: Stop}\n",
+			want: []string{
+				"8: error: spec.idle.action: want ScaleToZero or Delete (NotOneOf)",
+				"8: error: spec.idle.after: want a duration of at least 1m, such as 30m (DurationInvalid)",
+				"8: error: spec.idle: does not belong to provider existing: nodes that exist are never given back; remove it (ProviderMismatch)",
+			},
+		},
 		"ExistingWithoutLabels": {
 			reason: "Without labels it would take every node of the cluster.",
 			text:   pool + "  provider: existing\n  candidates: [{instanceType: A}]\n",

@@ -20,6 +20,15 @@ import (
 func (p *Provider) shrink(ctx context.Context, t pool.Target, found *armcontainerservice.AgentPool) (pool.Step, error) {
 	props := properties(found)
 	count := deref(props.Count)
+	if t.Replicas == 0 && !slices.ContainsFunc(t.Registered, func(n string) bool { return !slices.Contains(t.Remove, n) }) {
+		// Every node that ever joined may go, and what never joined runs nothing: an
+		// evicted machine is in the count and in no list.
+		err := p.put(ctx, t.PoolName, scaled(found, 0), &armcontainerservice.AgentPoolsClientBeginCreateOrUpdateOptions{IfMatch: props.ETag})
+		if err != nil {
+			return pool.StepNone, fmt.Errorf("scaling agent pool %s to 0: %w", t.PoolName, err)
+		}
+		return pool.StepScaled, nil
+	}
 	absent, err := p.absent(ctx, t, count)
 	if err != nil {
 		return pool.StepNone, err
@@ -27,13 +36,6 @@ func (p *Provider) shrink(ctx context.Context, t pool.Target, found *armcontaine
 	going := append(absent, t.Remove...)
 	if len(going) == 0 {
 		return pool.StepNone, &pool.Failure{Class: pool.ClassTransient, Text: "no machine of node pool " + t.PoolName + " is known to be empty", RetryAfter: time.Minute}
-	}
-	if t.Replicas == 0 && len(going) >= int(count) {
-		err := p.put(ctx, t.PoolName, scaled(found, 0), &armcontainerservice.AgentPoolsClientBeginCreateOrUpdateOptions{IfMatch: props.ETag})
-		if err != nil {
-			return pool.StepNone, fmt.Errorf("scaling agent pool %s to 0: %w", t.PoolName, err)
-		}
-		return pool.StepScaled, nil
 	}
 	going = going[:min(len(going), int(count-t.Replicas))]
 	return p.remove(ctx, t.PoolName, going)

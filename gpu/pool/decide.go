@@ -31,13 +31,15 @@ const (
 	ReasonOrphaned       = "Orphaned"
 	ReasonNodesMissing   = "NodesMissing"
 	ReasonImmutableField = "ImmutableField"
+	ReasonIdle           = "Idle"
 )
 
 // Decide returns what to do next about a pool. The mutation it asks for, if any,
 // belongs to the status that was read: an attempt is recorded by one decision
 // and ordered by the next, so that a crash in between orders nothing twice.
-func Decide(f Facts) Decision {
-	d := start(f)
+func Decide(f Facts) Decision { return decide(f, start(f)).lookInTime(f) }
+
+func decide(f Facts, d Decision) Decision {
 	switch {
 	case f.Pool.DeletionTimestamp != nil:
 		return deleting(f, d)
@@ -111,8 +113,7 @@ func attempting(p v1alpha1.PoolPhase) bool {
 // next records the next attempt. The cloud is asked by the decision after it.
 func next(f Facts, d Decision) Decision {
 	if d.Count.Wanted == 0 {
-		d.Phase = v1alpha1.PhasePending
-		return d.say(ReasonNothingWanted, "No node is wanted: replicas is 0")
+		return none(f, d)
 	}
 	i, skipped := foresee(f, d.Skipped)
 	d.Skipped = skipped

@@ -143,9 +143,9 @@ func TestDecide(t *testing.T) {
 			want:   verdict{Phase: v1alpha1.PhaseCreating, Reason: ReasonCreating, Attempt: 1, Wait: poll},
 		},
 		"NoNodeWanted": {
-			reason: "A pool of no nodes is not worth an agent pool.",
+			reason: "A pool of no nodes is not worth an agent pool, and has all that is wanted.",
 			in:     facts("", absent, replicas(0)),
-			want:   verdict{Phase: v1alpha1.PhasePending, Reason: ReasonNothingWanted},
+			want:   verdict{Phase: v1alpha1.PhaseReady, Reason: ReasonNothingWanted},
 		},
 		"CreatedButNotSeenYet": {
 			reason: "Just after an order was taken, a list that does not show it is merely old.",

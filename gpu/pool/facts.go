@@ -5,6 +5,8 @@ package pool
 import (
 	"time"
 
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
 	"github.com/espalier-dev/espalier/gpu/quota"
 	"github.com/espalier-dev/espalier/repo-layout/v1alpha1"
 )
@@ -20,8 +22,10 @@ type Facts struct {
 	// Offers is what the cloud listed of quotas and sizes; nil: it was not asked,
 	// or gave no answer, and its answer to an order is waited for.
 	Offers *quota.Snapshot
-	Poll   time.Duration // between looks while something is under way
-	Idle   time.Duration // between looks when nothing is
+	// Users counts the Workspaces that need the nodes, where the spec has idle.
+	Users int
+	Poll  time.Duration // between looks while something is under way
+	Idle  time.Duration // between looks when nothing is
 }
 
 // Action is the one mutation that a decision asks for.
@@ -47,6 +51,7 @@ type Decision struct {
 	Shrinks bool   // Do removes nodes that may run pods
 	Fewer   int32  // nodes that Do removes of a pool that stays
 	Mends   bool   // Do asks for the same number of nodes once more
+	Lets    bool   // Do lets nodes go because nobody uses them: pods on any of them forbid it
 	// Removing names the nodes that Do removes, recorded before it is done.
 	Removing []string
 
@@ -54,6 +59,7 @@ type Decision struct {
 	Candidate *v1alpha1.CandidateStatus
 	PoolName  string
 	Skipped   []v1alpha1.SkippedCandidate
+	IdleSince *metav1.Time // since when nobody uses the pool; nil: somebody does
 
 	Reason, Message string // of Ready
 	Stalled         bool   // a person has to act
@@ -86,6 +92,7 @@ func start(f Facts) Decision {
 		PoolName:    st.PoolName,
 		Skipped:     current(st.Skipped, f.Pool.Spec.Candidates, f.Now, fresh),
 		Removing:    st.Removing,
+		IdleSince:   f.idleSince(),
 		Provisioned: f.Seen.Exists && f.Seen.State == StateSucceeded,
 		Count:       count(f),
 	}

@@ -30,7 +30,7 @@ func foresee(f Facts, skipped []v1alpha1.SkippedCandidate) (int, []v1alpha1.Skip
 // ask is what a candidate needs of the cloud for all nodes that are wanted.
 func ask(f Facts, c v1alpha1.Candidate) quota.Ask {
 	size, _ := f.Catalog(c.InstanceType)
-	return AskOf(c, size, int(f.Pool.DesiredReplicas()))
+	return AskOf(c, size, int(f.wanted()))
 }
 
 // AskOf is what nodes of a candidate need of the cloud.

@@ -117,7 +117,7 @@ type Count struct {
 
 // count judges every node by what its size promises.
 func count(f Facts) Count {
-	c := Count{Wanted: f.Pool.DesiredReplicas()}
+	c := Count{Wanted: f.wanted()}
 	instance := Candidate(f.Pool.Status.Candidate).InstanceType
 	if instance == "" && len(f.Pool.Spec.Candidates) > 0 {
 		instance = f.Pool.Spec.Candidates[0].InstanceType

@@ -14,7 +14,13 @@ import (
 func progress(f Facts, d Decision) Decision {
 	d = drift(f, d)
 	d.Wait = f.Poll
+	if f.Pool.Status.Phase == v1alpha1.PhaseIdle && !f.idling() {
+		return wake(f, d)
+	}
 	d = recount(f, d)
+	if f.idling() && f.Seen.State != StateRunning {
+		return letting(f, d)
+	}
 	settled := f.Seen.State == StateSucceeded
 	switch {
 	case d.Count.Usable >= d.Count.Wanted && (settled || f.wasReady()):
@@ -118,6 +124,9 @@ func creating(f Facts, d Decision) Decision {
 
 func joining(f Facts, d Decision) Decision {
 	d.Phase = v1alpha1.PhaseNodesJoining
+	if d.Candidate.Accepted == nil && f.Seen.Count == d.Count.Wanted { // likewise
+		d.Candidate.Accepted = &d.Candidate.Since
+	}
 	message := fmt.Sprintf("%d of %s has joined", d.Count.Joined, plural(d.Count.Wanted, instance(f, d)+" node"))
 	if d.Count.Joined > 1 {
 		message = strings.Replace(message, "has joined", "have joined", 1)

@@ -38,7 +38,7 @@ func Acted(f Facts, d Decision, step Step) Decision {
 func Failed(f Facts, d Decision, why *Failure) (_ Decision, retry bool) {
 	ensuring := d.Do == ActionEnsure
 	d.Do = ActionNone
-	if ensuring && d.Phase == v1alpha1.PhaseClaiming && !why.Class.KeepsCandidate() {
+	if ensuring && (d.Phase == v1alpha1.PhaseClaiming || f.waking()) && !why.Class.KeepsCandidate() {
 		return fail(f, d, why), false
 	}
 	if d.Phase != v1alpha1.PhaseReady || d.Reason == "" { // usable nodes stay so while a call fails

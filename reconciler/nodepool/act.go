@@ -34,7 +34,7 @@ func (r *Reconciler) act(ctx context.Context, p *pass) error {
 		return nil
 	}
 	t := target(p.pool, r.Deps.Installation, d.Subject, pool.Ordered(d.Candidate), d.Attempt)
-	t.Mend = d.Mends
+	t.Mend, t.Replicas = d.Mends, d.Count.Wanted
 	if d.Shrinks {
 		if clear, err := r.clear(ctx, p, &t); err != nil || !clear {
 			return err

@@ -24,6 +24,9 @@ func (r *Reconciler) clear(ctx context.Context, p *pass, t *pool.Target) (bool, 
 	if held, err := r.hold(ctx, p); err != nil || held {
 		return false, err
 	}
+	if wanted, err := r.wantedAgain(ctx, p); err != nil || wanted {
+		return false, err
+	}
 	nodes, err := list(ctx, r.Live, subjectSelector(p))
 	if err != nil {
 		return false, err
@@ -38,6 +41,9 @@ func (r *Reconciler) clear(ctx context.Context, p *pass, t *pool.Target) (bool, 
 		return false, err
 	}
 	switch {
+	case len(c.Blocked) > 0 && d.Lets:
+		p.decision = pool.InUseByPods(p.facts, d, c.Blocked)
+		p.decision.Removing = nil
 	case len(c.Blocked) > 0:
 		p.decision = pool.Blocked(p.facts, d, c.Blocked)
 		p.decision.Removing = nil
@@ -67,6 +73,10 @@ func clearing(p *pass, nodes []pool.Standing) (pool.Clearing, []string) {
 		return c, nil
 	}
 	fewer := int(p.decision.Fewer)
+	if p.decision.Lets { // all or none: pods on one of them are a use of the pool
+		c := pool.ClearAll(nodes, pause, p.now)
+		return c, append(slices.Repeat([]string{pool.NeverJoined}, max(fewer-len(nodes), 0)), c.Remove...)
+	}
 	absent := min(max(int(p.facts.Seen.Count)-len(nodes), 0), fewer) // machines that never joined go first
 	c := pool.ClearSome(nodes, fewer-absent, pause, p.now)
 	if absent > 0 {

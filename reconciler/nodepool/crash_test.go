@@ -120,6 +120,41 @@ var scenarios = map[string]scenario{
 		},
 		want: a100,
 	},
+	"Idle": {
+		reason: "Nodes that nobody uses are given back, whenever the process dies, and the empty pool stays ours.",
+		prepare: func(w *world) {
+			w.create(idlePool(v1alpha1.IdleScaleToZero, t4))
+			w.use("a", true)
+			w.drive(&life{}, []string{"p"}, w.ready("p"))
+			w.use("a", false)
+		},
+		until: func(w *world) bool { return w.phase(v1alpha1.PhaseIdle)() && len(w.nodes()) == 0 },
+		want:  t4,
+	},
+	"IdleGone": {
+		reason: "A pool that nobody uses is deleted in the cloud and its object stays.",
+		prepare: func(w *world) {
+			w.create(idlePool(v1alpha1.IdleDelete, t4))
+			w.use("a", true)
+			w.drive(&life{}, []string{"p"}, w.ready("p"))
+			w.use("a", false)
+		},
+		until: func(w *world) bool { return w.phase(v1alpha1.PhaseIdle)() && w.get("p") != nil },
+	},
+	"Wake": {
+		reason: "An empty pool grows again once, and where its size is sold out the next candidate is tried.",
+		prepare: func(w *world) {
+			w.create(idlePool(v1alpha1.IdleScaleToZero, a100, t4))
+			w.use("a", true)
+			w.drive(&life{}, []string{"p"}, w.ready("p"))
+			w.use("a", false)
+			w.drive(&life{}, []string{"p"}, w.phase(v1alpha1.PhaseIdle))
+			w.arm.Refuse(a100, fakearm.SKUNotAvailable(a100))
+			w.use("b", true)
+		},
+		until: func(w *world) bool { return w.ready("p")() && w.get("p").Status.ReadyNodes == 2 },
+		want:  t4,
+	},
 	"Busy": {
 		reason: "A create that AKS takes while it updates the cluster, and a quota that is full, cost no second pool.",
 		prepare: func(w *world) {

@@ -91,7 +91,7 @@ func (r *Reconciler) steps() []step {
 // +kubebuilder:rbac:groups=espalier.dev,resources=gpunodepools/finalizers,verbs=update
 // +kubebuilder:rbac:groups="",resources=nodes,verbs=get;list;watch;patch
 // +kubebuilder:rbac:groups="",resources=pods,verbs=get;list
-// +kubebuilder:rbac:groups=espalier.dev,resources=workspaces,verbs=get;list
+// +kubebuilder:rbac:groups=espalier.dev,resources=workspaces,verbs=get;list;watch
 
 // Reconcile brings one pool a step further.
 func (r *Reconciler) Reconcile(ctx context.Context, req ctrl.Request) (ctrl.Result, error) {
@@ -143,6 +143,9 @@ func (r *Reconciler) observe(ctx context.Context, p *pass) error {
 		p.unseen = &pool.Failure{Class: pool.ClassUnsupported, Text: fmt.Sprintf("this controller was started without the provider %s", p.pool.Spec.Provider)}
 		return nil
 	}
+	if err := r.countUsers(ctx, p); err != nil {
+		return err
+	}
 	seen, err := r.look(ctx, p)
 	if err != nil {
 		p.unseen, p.retry = understand(err), err
@@ -166,8 +169,11 @@ func (r *Reconciler) look(ctx context.Context, p *pass) (pool.Observation, error
 	st := p.pool.Status
 	t := target(p.pool, r.Deps.Installation, st.PoolName, pool.Ordered(st.Candidate), attempt(st.Candidate))
 	t.MaxAge = r.Deps.PollInterval
-	if st.Phase == v1alpha1.PhaseReady {
+	if st.Phase == v1alpha1.PhaseReady || st.Phase == v1alpha1.PhaseIdle {
 		t.MaxAge = r.Deps.IdleInterval
+	}
+	if st.Phase == v1alpha1.PhaseIdle && p.facts.Users == 0 {
+		t.Replicas = 0
 	}
 	if t.Orphan {
 		t.MaxAge = 0 // what is let go is not seen again

@@ -61,6 +61,7 @@ func SetupWithManager(mgr ctrl.Manager, deps Deps) error {
 		Named("gpunodepool").
 		For(&v1alpha1.GPUNodePool{}, builder.WithPredicates(predicate.Or(predicate.GenerationChangedPredicate{}, predicate.AnnotationChangedPredicate{}))).
 		Watches(&corev1.Node{}, handler.EnqueueRequestsFromMapFunc(r.poolsOf), builder.WithPredicates(nodeChanged())).
+		Watches(&v1alpha1.Workspace{}, handler.EnqueueRequestsFromMapFunc(poolUsed), builder.WithPredicates(useChanged())).
 		WithOptions(controller.Options{
 			MaxConcurrentReconciles: workers,
 			RateLimiter:             workqueue.NewTypedItemExponentialFailureRateLimiter[reconcile.Request](backoffMin, backoffMax),

@@ -51,7 +51,7 @@ func (r *Reconciler) fill(p *pass) {
 		st.Since = &now
 	}
 	st.Phase, st.PoolName, st.Candidate, st.Skipped = d.Phase, d.PoolName, d.Candidate, d.Skipped
-	st.Removing = d.Removing
+	st.Removing, st.IdleSince = d.Removing, d.IdleSince
 	if p.unseen == nil {
 		st.ReadyNodes = d.Count.Usable
 		st.GPUs = &v1alpha1.GPUCount{Expected: d.Count.Expected, Allocatable: d.Count.Allocatable}
@@ -97,7 +97,7 @@ func setConditions(p *v1alpha1.GPUNodePool, d pool.Decision, seen bool, now time
 		stage(v1alpha1.ConditionNodesRegistered, d.Provisioned && d.Count.Joined >= d.Count.Wanted)
 		stage(v1alpha1.ConditionGPUReady, d.Provisioned && d.Count.Usable >= d.Count.Wanted)
 	}
-	ready := d.Phase == v1alpha1.PhaseReady
+	ready := d.Phase == v1alpha1.PhaseReady || d.Phase == v1alpha1.PhaseIdle
 	readyStatus := metav1.ConditionFalse
 	if ready {
 		readyStatus = metav1.ConditionTrue

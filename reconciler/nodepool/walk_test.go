@@ -42,6 +42,7 @@ type walk struct {
 	r       *Reconciler
 	due     map[string]time.Time
 	born    int               // objects that were created so far
+	users   map[string]string // pools and the Workspace that names each
 	stolen  map[string]string // agent pools whose owner tag a person changed, and what it was
 	seen    map[string]int    // faults by name
 	watched int               // reconciles
@@ -55,7 +56,7 @@ func TestWalk(t *testing.T) {
 		world: newWorldOf(t, fakearm.Options{
 			Background: 3 * time.Second, Limits: true, CreateDelay: 20 * time.Second, GPUDelay: 3 * time.Second, DeleteDelay: 15 * time.Second,
 		}), rand: rand.New(rand.NewPCG(*walkSeed, 1)),
-		due: map[string]time.Time{}, stolen: map[string]string{}, seen: map[string]int{},
+		due: map[string]time.Time{}, stolen: map[string]string{}, users: map[string]string{}, seen: map[string]int{},
 	}
 	w.listSizes()
 	w.arm.AddPool("foreign", a100, map[string]string{"team": "b"}, nil)
@@ -170,6 +171,11 @@ func (w *walk) calm() {
 	w.arm.Forgive()
 	w.arm.NodesJoin(true)
 	w.arm.NodesOfferGPUs(true)
+	for _, name := range slices.Sorted(maps.Keys(w.users)) {
+		if p := w.get(name); p == nil || p.DeletionTimestamp != nil {
+			w.usesOf(name) // whoever uses a pool keeps it from going
+		}
+	}
 	for name, uid := range w.stolen {
 		w.arm.SetTag(name, aks.TagOwner, uid)
 	}
@@ -193,8 +199,7 @@ func (w *walk) unsettled() []string {
 		case p == nil:
 			w.declare(name)
 			out = append(out, name)
-		case p.DesiredReplicas() == 0 && p.Status.Phase == v1alpha1.PhasePending:
-		case !w.ready(name)() || len(p.Status.Removing) > 0 || p.Status.ReadyNodes != p.DesiredReplicas():
+		case !w.ready(name)() || len(p.Status.Removing) > 0 || p.Status.ReadyNodes != w.wanted(p):
 			out = append(out, name)
 		}
 	}
@@ -216,15 +221,50 @@ func (w *walk) asDeclared() bool {
 	for _, name := range w.names {
 		p := w.get(name)
 		found, ok := cloud[p.Status.PoolName]
-		if !ok && p.DesiredReplicas() == 0 {
+		if !ok && w.wanted(p) == 0 {
 			continue
 		}
-		if !ok || found.Count != int(p.DesiredReplicas()) || found.Tags[aks.TagOwner] != string(p.UID) {
+		if !ok || found.Count != int(w.wanted(p)) || found.Tags[aks.TagOwner] != string(p.UID) {
 			return false
 		}
 		delete(cloud, p.Status.PoolName)
 	}
 	return len(cloud) == 0
+}
+
+// wanted is the number of nodes that a pool should have in the end.
+func (w *walk) wanted(p *v1alpha1.GPUNodePool) int32 {
+	if p.Spec.Idle != nil && len(w.users[p.Name]) == 0 {
+		return 0
+	}
+	return p.DesiredReplicas()
+}
+
+// uses lets a Workspace come to a pool, or go.
+func (w *walk) uses() { w.usesOf(w.one()) }
+
+func (w *walk) usesOf(name string) {
+	if gone := w.users[name]; gone != "" {
+		if err := w.kube.Delete(w.ctx, &v1alpha1.Workspace{ObjectMeta: metav1.ObjectMeta{Namespace: "team-a", Name: gone}}); err != nil {
+			w.t.Fatal(err)
+		}
+		delete(w.users, name)
+	} else {
+		ws := &v1alpha1.Workspace{ObjectMeta: metav1.ObjectMeta{Namespace: "team-a", Name: "w-" + name}}
+		ws.Spec.Resource.NodePool = name
+		w.users[name] = ws.Name
+		w.create(ws)
+	}
+	w.due[name] = w.arm.Now()
+}
+
+// idles makes a pool let go of nodes that nobody uses, or keep them.
+func (w *walk) idles() {
+	w.change(w.one(), func(p *v1alpha1.GPUNodePool) {
+		p.Spec.Idle = []*v1alpha1.PoolIdle{
+			nil, {After: metav1.Duration{Duration: time.Minute}, Action: v1alpha1.IdleScaleToZero}, {After: metav1.Duration{Duration: time.Minute}, Action: v1alpha1.IdleDelete},
+		}[w.rand.IntN(3)]
+	})
 }
 
 // fault does one thing that goes wrong, or that somebody does.
@@ -294,6 +334,8 @@ func (w *walk) faults() map[string]func() {
 				p.Spec.Candidates = gpuPool("x", [][]string{{t4}, {a100, t4}, {h100, t4}}[w.rand.IntN(3)]...).Spec.Candidates
 			})
 		},
+		"used":    w.uses,
+		"idle":    w.idles,
 		"dropped": w.drop,
 		"pod":     w.pods,
 	}

@@ -60,7 +60,12 @@ func poolAmount(p *v1alpha1.GPUNodePool, region string) *Amount {
 	if !ok {
 		return &Amount{Text: "no price known of " + first.InstanceType}
 	}
-	return amountOf(price.AtMost(instance, region, nodes, first.Priority), first.Priority, true)
+	a := amountOf(price.AtMost(instance, region, nodes, first.Priority), first.Priority, true)
+	if p.Spec.Idle != nil && a.Known {
+		a.AtMost = true
+		a.Text += "; nothing while no Workspace uses it"
+	}
+	return a
 }
 
 // amountOf makes an Amount of a price; what stands is paid for by the month.

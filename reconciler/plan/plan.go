@@ -173,7 +173,7 @@ type Amount struct {
 	// Text is the price for people, with its date and region.
 	Text string `json:"text"`
 	Date string `json:"date,omitempty"`
-	// AtMost says that a spot node costs less than this list price.
+	// AtMost says that it costs less: a spot node, or a pool that lets unused nodes go.
 	AtMost bool `json:"atMost,omitempty"`
 	// Scales says that the number of copies follows the load: the amounts are those
 	// of the most copies, LeastUSDPerHour and LeastUSDPerMonth those of the fewest.

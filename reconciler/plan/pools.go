@@ -37,7 +37,10 @@ func (c *comparer) pools() {
 		case !changes:
 		case !was:
 			ch.Words = []string{"declared: " + poolWords(readSpec(&to.Pool.Spec))}
-			ch.Effect = Effect{Kind: Created, Message: rendered{pool: readSpec(&to.Pool.Spec)}.nodesWanted() + ", whether or not a Workspace uses them"}
+			if idle := idleWords(to.Pool.Spec.Idle); idle != kept {
+				ch.Words = append(ch.Words, "unused nodes are "+idle)
+			}
+			ch.Effect = Effect{Kind: Created, Message: poolBought(&to.Pool.Spec)}
 		case !is:
 			c.poolDeleted(&ch, from)
 		default:
@@ -74,6 +77,29 @@ func readSpec(s *v1alpha1.GPUNodePoolSpec) *pool {
 		p.candidates = append(p.candidates, candidate{c.InstanceType, string(priority), joined(slices.Sorted(slices.Values(c.Zones)))})
 	}
 	return p
+}
+
+// poolBought says when the nodes of a new pool are bought.
+func poolBought(s *v1alpha1.GPUNodePoolSpec) string {
+	bought := rendered{pool: readSpec(s)}.nodesWanted()
+	if s.Idle == nil {
+		return bought + ", whether or not a Workspace uses them"
+	}
+	return bought + " when a Workspace names the pool"
+}
+
+// kept is what becomes of nodes that nobody uses, unless the spec says otherwise.
+const kept = "kept"
+
+// idleWords says what becomes of nodes that nobody uses.
+func idleWords(i *v1alpha1.PoolIdle) string {
+	switch {
+	case i == nil:
+		return kept
+	case i.Action == v1alpha1.IdleDelete:
+		return "given back after " + i.After.Duration.String() + ", with their node pool"
+	}
+	return "given back after " + i.After.Duration.String()
 }
 
 func poolWords(p *pool) string {
@@ -121,6 +147,7 @@ func (c *comparer) poolChanged(ch *Change, from, to desired.Document) {
 	if !slices.Equal(was.candidates, is.candidates) {
 		w.add("candidates %s → %s", candidatesOf(was), candidatesOf(is))
 	}
+	w.change("unused nodes", idleWords(from.Pool.Spec.Idle), idleWords(to.Pool.Spec.Idle))
 	fixed := fixedOf(from.Pool.Spec, to.Pool.Spec)
 	w = append(w, fixed...)
 	if len(w) == 0 {

@@ -353,6 +353,15 @@ var scenarios = map[string]scenario{
 			"a.yaml":    service("a", "instanceType: Standard_NC24ads_A100_v4", "nodePool: shared"),
 		},
 	},
+	"PoolIdle": {
+		reason: "A pool that lets unused nodes go costs at most its list price.",
+		base:   files{"pool.yaml": sharedPool, "kept.yaml": strings.Replace(sharedPool, "name: shared", "name: kept", 1)},
+		head: files{
+			"pool.yaml": sharedPool + "  idle: {after: 30m}\n",
+			"kept.yaml": strings.Replace(sharedPool, "name: shared", "name: kept", 1),
+			"new.yaml":  strings.Replace(sharedPool, "name: shared", "name: new", 1) + "  idle: {after: 2h, action: Delete}\n",
+		},
+	},
 	"PoolProvider": {
 		reason: "The provider of a pool cannot be changed.",
 		base:   files{"pool.yaml": sharedPool},

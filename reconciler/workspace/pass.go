@@ -97,10 +97,12 @@ func (p *pass) askedAgain(uid string) bool {
 	return uid != "" && p.ws.Annotations[repolayout.AnnotationRetry] == uid && !condition.Is(p.ws, v1alpha1.ConditionTuningSucceeded)
 }
 
-// poolReady says that the GPUs can be used now.
+// poolReady says that the GPUs can be used now. A pool may also be Ready without
+// any: nobody wanted nodes of it yet, or it let them go while nobody used them.
 func (p *pass) poolReady() bool {
 	return p.pool != nil && p.pool.DeletionTimestamp.IsZero() &&
 		p.pool.Status.ObservedGeneration == p.pool.Generation &&
+		p.pool.Status.Candidate != nil && p.pool.Status.Phase != v1alpha1.PhaseIdle &&
 		condition.Is(p.pool, v1alpha1.ConditionReady)
 }
 

@@ -60,6 +60,7 @@ const Providers = "aks, karpenter or existing"
 // +kubebuilder:validation:XValidation:rule="self.provider == oldSelf.provider",message="provider is immutable: delete the pool and declare another"
 // +kubebuilder:validation:XValidation:rule="self.provider == 'karpenter' || !has(self.karpenter)",message="karpenter belongs to provider karpenter"
 // +kubebuilder:validation:XValidation:rule="self.provider != 'existing' || (has(self.nodeLabels) && self.nodeLabels.size() > 0)",message="provider existing selects nodes by nodeLabels: name at least one"
+// +kubebuilder:validation:XValidation:rule="self.provider != 'existing' || !has(self.idle)",message="idle does not belong to provider existing: nodes that exist are never given back"
 type GPUNodePoolSpec struct {
 	// Provider is aks, karpenter or existing.
 	Provider Provider `json:"provider"`
@@ -85,6 +86,8 @@ type GPUNodePoolSpec struct {
 	// Timeouts after which a candidate is given up.
 	// +kubebuilder:default={provision:"20m",gpuReady:"15m"}
 	Timeouts PoolTimeouts `json:"timeouts,omitempty"`
+	// Idle lets the nodes go while no Workspace uses them. Empty: they stay.
+	Idle *PoolIdle `json:"idle,omitempty"`
 	// DeletionPolicy Orphan leaves the nodes in the cloud when the pool goes.
 	// +kubebuilder:default=Delete
 	DeletionPolicy DeletionPolicy `json:"deletionPolicy,omitempty"`
@@ -130,6 +133,32 @@ type PoolTimeouts struct {
 	GPUReady metav1.Duration `json:"gpuReady,omitempty"`
 }
 
+// PoolIdle says when and how a pool that Git declares lets go of nodes that no
+// Workspace uses. A Workspace uses a pool that it names by spec.resource.nodePool
+// while it is neither suspended nor done.
+type PoolIdle struct {
+	// After is how long nobody must have used the nodes, at least 1m.
+	// +kubebuilder:validation:Type=string
+	// +kubebuilder:validation:Pattern=`^([0-9]+(\.[0-9]+)?(ms|s|m|h))+$`
+	// +kubebuilder:validation:XValidation:rule="duration(self) >= duration('1m')",message="after is at least 1m"
+	After metav1.Duration `json:"after"`
+	// Action is ScaleToZero, which keeps an empty node pool in the cloud, or Delete,
+	// which leaves nothing there: a cluster of AKS holds 100 node pools.
+	// +kubebuilder:default=ScaleToZero
+	Action IdleAction `json:"action,omitempty"`
+}
+
+// IdleAction is what becomes of a pool that nobody uses.
+//
+// +kubebuilder:validation:Enum=ScaleToZero;Delete
+type IdleAction string
+
+// Values of IdleAction.
+const (
+	IdleScaleToZero IdleAction = "ScaleToZero" // the cloud's node pool stays, without nodes
+	IdleDelete      IdleAction = "Delete"      // the cloud's node pool goes
+)
+
 // PoolPhase is where a pool stands on its way.
 type PoolPhase string
 
@@ -141,6 +170,7 @@ const (
 	PhaseNodesJoining PoolPhase = "NodesJoining" // waiting for nodes to register and be Ready
 	PhaseGPUWaiting   PoolPhase = "GPUWaiting"   // waiting for allocatable GPUs
 	PhaseReady        PoolPhase = "Ready"        // every node's GPUs can be used
+	PhaseIdle         PoolPhase = "Idle"         // nobody uses the pool, and it has no nodes
 	PhaseCleaning     PoolPhase = "Cleaning"     // our failed attempt is being deleted
 	PhaseExhausted    PoolPhase = "Exhausted"    // no candidate can be had now
 	PhaseDeleting     PoolPhase = "Deleting"     // being deleted
@@ -176,6 +206,8 @@ type GPUNodePoolStatus struct {
 	GPUs *GPUCount `json:"gpus,omitempty"`
 	// USDPerHour is the list price of what is provisioned now.
 	USDPerHour string `json:"usdPerHour,omitempty"`
+	// IdleSince is since when nobody has used the pool, where spec.idle is set.
+	IdleSince *metav1.Time `json:"idleSince,omitempty"`
 	// Since is when the pool entered its phase.
 	Since *metav1.Time `json:"since,omitempty"`
 }

@@ -416,6 +416,17 @@ var cases = map[string]struct {
 		base:   pool, set: `spec: {karpenter: {nodeClassRef: {group: karpenter.azure.com, kind: AKSNodeClass, name: gpu}}}`,
 		want: "karpenter belongs to provider karpenter",
 	},
+	"IdlePool": {reason: "A shared pool may let unused nodes go.", base: pool, set: `spec: {idle: {after: 30m}}`},
+	"IdleOfExisting": {
+		reason: "Nodes that exist are never given back.",
+		base:   pool, set: `spec: {provider: existing, nodeLabels: {a: b}, idle: {after: 30m}}`,
+		want: "idle does not belong to provider existing",
+	},
+	"IdleTooSoon": {
+		reason: "Nodes that go within seconds are bought again within seconds.",
+		base:   pool, set: `spec: {idle: {after: 30s}}`,
+		want: "after is at least 1m",
+	},
 	"PromptOfChats": {
 		reason: "A conversation is written by the model's own template.",
 		base:   tuning, set: `spec: {tuning: {input: {format: {type: Chat, prompt: "{instruction}"}}}}`,
