@@ -37,7 +37,7 @@ var bases = map[string]map[string]string{
 		"spec.tuning.model":    header + onA100 + tunesLocked + fromURL + intoClaim,
 	},
 	"reposyncs":    {"": following, "spec.source.ref": fluxed, "spec.review": following + reviewed, "spec.workspaceSelector": reporting, "spec.source.git.verify": verified, "spec.report": signing},
-	"gpunodepools": {"": pooled, "spec.idle": pooled + "  idle: {after: 30m}\n"},
+	"gpunodepools": {"": pooled, "spec.idle": pooled + "  idle: {after: 30m}\n", "spec.aks": pooled + "  aks: {}\n", "spec.aks.upgrade": pooled + "  aks: {upgrade: {}}\n"},
 }
 
 const pooled = "apiVersion: espalier.dev/v1alpha1\nkind: GPUNodePool\nmetadata: {name: a}\nspec:\n  provider: aks\n  candidates: [{instanceType: A}]\n"
@@ -97,6 +97,9 @@ var celCases = map[string]string{
 	"provider existing selects nodes by nodeLabels: name at least one":                                                strings.Replace(pooled, "aks", "existing", 1),
 	"karpenter belongs to provider karpenter":                                                                         pooled + "  karpenter: {}\n",
 	"idle does not belong to provider existing: nodes that exist are never given back":                                strings.Replace(pooled, "aks", "existing", 1) + "  nodeLabels: {a: b}\n  idle: {after: 30m}\n",
+	"aks belongs to provider aks":                                                                                     strings.Replace(pooled, "aks", "karpenter", 1) + "  aks: {}\n",
+	"a capacity reservation holds no spot machines: remove the spot candidates, or aks.capacityReservationGroup":      strings.Replace(pooled, "{instanceType: A}", "{instanceType: A, priority: Spot}", 1) + "  aks: {capacityReservationGroup: /subscriptions/s/resourceGroups/g/providers/Microsoft.Compute/capacityReservationGroups/r}\n",
+	"with neither maxSurge nor maxUnavailable no node could be upgraded":                                              pooled + "  aks: {upgrade: {maxSurge: '0', maxUnavailable: 0%}}\n",
 	"after is at least 1m": pooled + "  idle: {after: 30s}\n",
 
 	"exactly one of preset, model and template is required":                 header + onA100 + "  inference: {preset: phi-4, template: {spec: {containers: []}}}\n",

@@ -3,6 +3,7 @@
 package repolayout
 
 import (
+	"cmp"
 	"slices"
 	"strings"
 	"time"
@@ -58,6 +59,10 @@ func DefaultPool(p *v1alpha1.GPUNodePool) {
 	}
 	if s.Idle != nil && s.Idle.Action == "" {
 		s.Idle.Action = v1alpha1.IdleScaleToZero
+	}
+	if s.AKS != nil && s.AKS.Upgrade != nil {
+		u := s.AKS.Upgrade
+		u.MaxSurge, u.MaxUnavailable = cmp.Or(u.MaxSurge, "0"), cmp.Or(u.MaxUnavailable, "1")
 	}
 	if s.OSDiskSizeGiB == 0 {
 		s.OSDiskSizeGiB = defaultOSDiskGiB

@@ -3,6 +3,7 @@
 package repolayout
 
 import (
+	"regexp"
 	"time"
 
 	"github.com/espalier-dev/espalier/repo-layout/finding"
@@ -36,6 +37,7 @@ func poolProblems(p *v1alpha1.GPUNodePool) []finding.Problem {
 	v.labels("spec.nodeLabels", s.NodeLabels)
 	v.nodeLabels("spec.nodeLabels", s.NodeLabels)
 	v.idle(s)
+	v.aks(s)
 	v.timeout("spec.timeouts.provision", s.Timeouts.Provision.Duration)
 	v.timeout("spec.timeouts.gpuReady", s.Timeouts.GPUReady.Duration)
 	switch s.DeletionPolicy {
@@ -56,6 +58,72 @@ func (v *validator) provider(field string, p v1alpha1.Provider, required bool) {
 		}
 	}
 	v.refuse(finding.NotOneOf, field, "want %s", v1alpha1.Providers)
+}
+
+var (
+	reservationGroup = regexp.MustCompile(`^/subscriptions/[^/]+/resourceGroups/[^/]+/providers/Microsoft\.Compute/capacityReservationGroups/[^/]+$`)
+	upgradeShare     = regexp.MustCompile(`^[0-9]{1,3}%?$`)
+)
+
+// maxReservationGroup is the length of a resource id that is taken.
+const maxReservationGroup = 400
+
+// aks judges what only agent pools have.
+func (v *validator) aks(s v1alpha1.GPUNodePoolSpec) {
+	a := s.AKS
+	if a == nil {
+		return
+	}
+	if s.Provider != v1alpha1.ProviderAKS {
+		v.refuse(finding.ProviderMismatch, "spec.aks", "only provider aks reads it: remove it, or change the provider")
+	}
+	if a.OSDiskType != "" && a.OSDiskType != v1alpha1.DiskEphemeral && a.OSDiskType != v1alpha1.DiskManaged {
+		v.refuse(finding.NotOneOf, "spec.aks.osDiskType", "want %s or %s", v1alpha1.DiskEphemeral, v1alpha1.DiskManaged)
+	}
+	switch a.GPUDriver {
+	case "", v1alpha1.DriverInstall:
+	case v1alpha1.DriverNone:
+		v.warn(finding.ProviderMismatch, "spec.aks.gpuDriver", "AKS installs no driver: the NVIDIA GPU operator must, or the nodes offer no GPU and are given up after timeouts.gpuReady")
+	default:
+		v.refuse(finding.NotOneOf, "spec.aks.gpuDriver", "want %s or %s", v1alpha1.DriverInstall, v1alpha1.DriverNone)
+	}
+	switch a.MIG {
+	case "", "MIG1g", "MIG2g", "MIG3g", "MIG4g", "MIG7g":
+	default:
+		v.refuse(finding.NotOneOf, "spec.aks.mig", "want %s", v1alpha1.MIGProfiles)
+	}
+	v.reservation(s)
+	v.upgrade(a.Upgrade)
+}
+
+func (v *validator) reservation(s v1alpha1.GPUNodePoolSpec) {
+	group := s.AKS.CapacityReservationGroup
+	if group == "" {
+		return
+	}
+	if len(group) > maxReservationGroup || !reservationGroup.MatchString(group) {
+		v.refuse(finding.ReferenceInvalid, "spec.aks.capacityReservationGroup", "want a resource id, /subscriptions/…/resourceGroups/…/providers/Microsoft.Compute/capacityReservationGroups/NAME")
+	}
+	for i, c := range s.Candidates {
+		if c.Priority == v1alpha1.Spot {
+			v.refuse(finding.ProviderMismatch, finding.Index("spec.candidates", i)+".priority", "a capacity reservation holds no spot machines: want %s, or remove aks.capacityReservationGroup", v1alpha1.OnDemand)
+		}
+	}
+}
+
+func (v *validator) upgrade(u *v1alpha1.AKSUpgrade) {
+	if u == nil {
+		return
+	}
+	none := func(share string) bool { return share == "0" || share == "0%" }
+	for _, f := range []struct{ name, share string }{{"maxSurge", u.MaxSurge}, {"maxUnavailable", u.MaxUnavailable}} {
+		if !upgradeShare.MatchString(f.share) {
+			v.refuse(finding.OutOfRange, "spec.aks.upgrade."+f.name, "want a number of nodes such as 1, or a share such as 33%%")
+		}
+	}
+	if none(u.MaxSurge) && none(u.MaxUnavailable) {
+		v.refuse(finding.OutOfRange, "spec.aks.upgrade", "with neither maxSurge nor maxUnavailable no node could be upgraded: leave it out for maxUnavailable 1")
+	}
 }
 
 // leastIdle is how long nobody must have used nodes before they go: shorter, and

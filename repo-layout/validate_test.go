@@ -489,6 +489,30 @@ func TestValidatePool(t *testing.T) {
 			},
 		},
 		"Idle": {reason: "A shared pool may let unused nodes go.", text: pool + "  provider: aks\n  candidates: [{instanceType: A}]\n  idle: {after: 30m, action: Delete}\n"},
+		"AgentPool": {
+			reason: "What only agent pools have.",
+			text: pool + "  provider: aks\n  candidates: [{instanceType: A}]\n  aks:\n    osDiskType: Ephemeral\n    mig: MIG3g\n    upgrade: {maxSurge: 33%}\n" +
+				"    capacityReservationGroup: /subscriptions/s/resourceGroups/g/providers/Microsoft.Compute/capacityReservationGroups/r\n",
+		},
+		"OwnDriver": {
+			reason: "Without the GPU operator such nodes never become usable, and nobody can see from here whether it is there.",
+			text:   pool + "  provider: aks\n  candidates: [{instanceType: A}]\n  aks: {gpuDriver: None}\n",
+			want:   []string{"7: warning: spec.aks.gpuDriver: AKS installs no driver: the NVIDIA GPU operator must, or the nodes offer no GPU and are given up after timeouts.gpuReady (ProviderMismatch)"},
+		},
+		"AgentPoolWrong": {
+			reason: "Each with what is wanted.",
+			text: pool + "  provider: karpenter\n  candidates: [{instanceType: A, priority: Spot}]\n  aks:\n    osDiskType: Fast\n    gpuDriver: Mine\n    mig: MIG5g\n" +
+				"    capacityReservationGroup: mine\n    upgrade: {maxSurge: some, maxUnavailable: \"0\"}\n",
+			want: []string{
+				"6: error: spec.candidates[0].priority: a capacity reservation holds no spot machines: want OnDemand, or remove aks.capacityReservationGroup (ProviderMismatch)",
+				"7: error: spec.aks: only provider aks reads it: remove it, or change the provider (ProviderMismatch)",
+				"8: error: spec.aks.osDiskType: want Ephemeral or Managed (NotOneOf)",
+				"9: error: spec.aks.gpuDriver: want Install or None (NotOneOf)",
+				"10: error: spec.aks.mig: want MIG1g, MIG2g, MIG3g, MIG4g or MIG7g (NotOneOf)",
+				"11: error: spec.aks.capacityReservationGroup: want a resource id, /subscriptions/…/resourceGroups/…/providers/Microsoft.Compute/capacityReservationGroups/NAME (ReferenceInvalid)",
+				"12: error: spec.aks.upgrade.maxSurge: want a number of nodes such as 1, or a share such as 33% (OutOfRange)",
+			},
+		},
 		"IdleWrong": {
 			reason: "Nodes that exist are nobody's to give back, and a pool that comes and goes every few seconds has none.",
 			text:   pool + "  provider: existing\n  candidates: [{instanceType: A}]\n  nodeLabels: {gpu: a}\n  idle: {after: 30s, action: Stop}\n",

@@ -3,6 +3,7 @@
 package aks
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"maps"
@@ -49,9 +50,13 @@ func desired(t pool.Target) armcontainerservice.AgentPool {
 		Tags: pointers(map[string]string{
 			TagOwner: t.UID, TagInstallation: t.Installation, TagAttempt: strconv.Itoa(int(t.Attempt)), TagPool: t.Namespace + "/" + t.Name,
 		}),
-		GpuProfile: &armcontainerservice.GPUProfile{Driver: to.Ptr(armcontainerservice.GPUDriverInstall)},
+		GpuProfile: &armcontainerservice.GPUProfile{Driver: to.Ptr(armcontainerservice.GPUDriver(driver(t.AKS)))},
 		// A surge node of a scarce size often cannot be had and counts against quota.
 		UpgradeSettings: &armcontainerservice.AgentPoolUpgradeSettings{MaxSurge: to.Ptr("0"), MaxUnavailable: to.Ptr("1")},
+	}
+	p.OSDiskType, p.GpuInstanceProfile, p.CapacityReservationGroupID = own(t.AKS)
+	if t.AKS != nil && t.AKS.Upgrade != nil {
+		p.UpgradeSettings.MaxSurge, p.UpgradeSettings.MaxUnavailable = to.Ptr(t.AKS.Upgrade.MaxSurge), to.Ptr(t.AKS.Upgrade.MaxUnavailable)
 	}
 	for _, z := range t.Candidate.Zones {
 		p.AvailabilityZones = append(p.AvailabilityZones, to.Ptr(z))
@@ -62,6 +67,32 @@ func desired(t pool.Target) armcontainerservice.AgentPool {
 		p.SpotMaxPrice = to.Ptr[float32](-1) // up to the on-demand price
 	}
 	return armcontainerservice.AgentPool{Properties: p}
+}
+
+// driver is who installs the driver: AKS, unless the spec says otherwise.
+func driver(a *v1alpha1.AKSSpec) v1alpha1.GPUDriver {
+	if a == nil || a.GPUDriver == "" {
+		return v1alpha1.DriverInstall
+	}
+	return a.GPUDriver
+}
+
+// own is what the spec says of agent pools; nil where it is silent, and AKS
+// decides.
+func own(a *v1alpha1.AKSSpec) (disk *armcontainerservice.OSDiskType, mig *armcontainerservice.GPUInstanceProfile, group *string) {
+	if a == nil {
+		return nil, nil, nil
+	}
+	if a.OSDiskType != "" {
+		disk = to.Ptr(armcontainerservice.OSDiskType(a.OSDiskType))
+	}
+	if a.MIG != "" {
+		mig = to.Ptr(armcontainerservice.GPUInstanceProfile(a.MIG))
+	}
+	if a.CapacityReservationGroup != "" {
+		group = to.Ptr(a.CapacityReservationGroup)
+	}
+	return disk, mig, group
 }
 
 // labels are the node labels of a target: the spec's and ours.
@@ -186,6 +217,24 @@ func drift(p *armcontainerservice.ManagedClusterAgentPoolProfileProperties, t po
 	var out []string
 	if size := deref(p.OSDiskSizeGB); size != t.OSDiskSizeGiB {
 		out = append(out, fmt.Sprintf("osDiskSizeGiB %d (is %d)", t.OSDiskSizeGiB, size))
+	}
+	want := properties(to.Ptr(desired(t)))
+	differs := func(field, want, have string) {
+		if !strings.EqualFold(want, have) {
+			out = append(out, fmt.Sprintf("%s %s (is %s)", field, cmp.Or(want, "none"), cmp.Or(have, "none")))
+		}
+	}
+	if want.OSDiskType != nil { // else AKS has chosen
+		differs("aks.osDiskType", string(*want.OSDiskType), string(deref(p.OSDiskType)))
+	}
+	if p.GpuProfile != nil {
+		differs("aks.gpuDriver", string(*want.GpuProfile.Driver), string(deref(p.GpuProfile.Driver)))
+	}
+	differs("aks.mig", string(deref(want.GpuInstanceProfile)), string(deref(p.GpuInstanceProfile)))
+	differs("aks.capacityReservationGroup", deref(want.CapacityReservationGroupID), deref(p.CapacityReservationGroupID))
+	if u := p.UpgradeSettings; u != nil && t.AKS != nil && t.AKS.Upgrade != nil {
+		differs("aks.upgrade.maxSurge", *want.UpgradeSettings.MaxSurge, deref(u.MaxSurge))
+		differs("aks.upgrade.maxUnavailable", *want.UpgradeSettings.MaxUnavailable, deref(u.MaxUnavailable))
 	}
 	for _, k := range slices.Sorted(maps.Keys(t.NodeLabels)) {
 		if have := deref(p.NodeLabels[k]); have != t.NodeLabels[k] {

@@ -20,11 +20,19 @@ func foresee(f Facts, skipped []v1alpha1.SkippedCandidate) (int, []v1alpha1.Skip
 		}
 		c := f.Pool.Spec.Candidates[i]
 		why := Foreseen(f.Offers.Refuse(ask(f, c)), f.Offers)
+		if text := unsuited(f, c); text != "" {
+			why = &Failure{Class: ClassCandidate, Text: text}
+		}
 		if why == nil {
 			return i, skipped
 		}
 		skipped = skip(skipped, why, c, f.Pool.Spec.Candidates, f.Now, f.Catalog)
 	}
+}
+
+func unsuited(f Facts, c v1alpha1.Candidate) string {
+	size, _ := f.Catalog(c.InstanceType)
+	return Unsuited(&f.Pool.Spec, c, size)
 }
 
 // ask is what a candidate needs of the cloud for all nodes that are wanted.

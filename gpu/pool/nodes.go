@@ -122,10 +122,14 @@ func count(f Facts) Count {
 	if instance == "" && len(f.Pool.Spec.Candidates) > 0 {
 		instance = f.Pool.Spec.Candidates[0].InstanceType
 	}
-	c.Expected = c.Wanted * promised(instance, f.Catalog)
+	one := promised(instance, f.Catalog)
+	if size, ok := f.Catalog(instance); ok && !f.Seen.External && f.Pool.Spec.Slices() != "" {
+		one = max(bounded(int64(size.Slices[f.Pool.Spec.Slices()])), 1)
+	}
+	c.Expected = c.Wanted * one
 	nodes := slices.SortedFunc(slices.Values(f.Nodes), func(a, b Node) int { return strings.Compare(a.Name, b.Name) })
 	for _, n := range nodes {
-		problem := judge(n, promised(instance, f.Catalog))
+		problem := judge(n, one)
 		if f.Seen.External {
 			problem = judgeExisting(n, instance, f.Catalog)
 		}

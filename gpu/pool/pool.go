@@ -46,6 +46,7 @@ type Target struct {
 	NodeLabels      map[string]string // the spec's; the provider adds its own
 	NodeClass       *v1alpha1.NodeClassReference
 	OSDiskSizeGiB   int32
+	AKS             *v1alpha1.AKSSpec
 	Deleting        bool // the GPUNodePool is being deleted
 	Orphan          bool // Delete lets the nodes go and deletes none
 	Mend            bool // nodes are missing: order as many once more
@@ -125,10 +126,15 @@ const (
 
 // Size is what the state machine needs to know of an instance type.
 type Size struct {
-	GPUs      int    // nvidia.com/gpu that one node offers
-	Family    string // quota family, in the catalogue's spelling
-	VCPUs     int    // of one node; 0: not known
-	MemoryMiB int64  // of one GPU, as its driver reports it; 0: not known
+	GPUs   int    // nvidia.com/gpu that one node offers
+	Family string // quota family, in the catalogue's spelling
+	VCPUs  int    // of one node; 0: not known
+	// DiskGiB is the largest disk of one node; 0: not known.
+	DiskGiB float64
+	// Slices are how many GPUs a node offers by the MIG profile, such as MIG3g, that
+	// its GPUs are cut into; without an entry they cannot be.
+	Slices    map[string]int
+	MemoryMiB int64 // of one GPU, as its driver reports it; 0: not known
 }
 
 // Catalog looks an instance type up; false: not known.

@@ -12,7 +12,7 @@ import (
 // Sizes is the embedded catalogue as the state machine and providers need it.
 func Sizes(instanceType string) (pool.Size, bool) {
 	i, ok := sku.Lookup(instanceType)
-	return pool.Size{GPUs: i.GPUs, Family: i.QuotaFamily, VCPUs: i.VCPUs, MemoryMiB: i.MemoryMiB}, ok
+	return pool.SizeOf(i), ok
 }
 
 // hourly is the list price of nodes in a region, of spot nodes at most; "" where

@@ -23,7 +23,7 @@ import (
 // crashPoints is the least number of distinct (scenario, call) points that the
 // enumeration must reach: fewer means that it went blind. Each is run twice, with
 // the call undone and done.
-const crashPoints = 450
+const crashPoints = 570
 
 // scenario is one story of one pool; prepare runs unharmed, then the controller
 // is killed at every call of the rest.

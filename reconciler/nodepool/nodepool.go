@@ -256,7 +256,7 @@ func target(p *v1alpha1.GPUNodePool, installation, name string, c v1alpha1.Candi
 	return pool.Target{
 		Namespace: p.Namespace, Name: p.Name, UID: string(p.UID), Installation: installation,
 		PoolName: name, Attempt: attempt, Candidate: c, Replicas: p.DesiredReplicas(),
-		NodeLabels: p.Spec.NodeLabels, NodeClass: nodeClass(p.Spec.Karpenter), OSDiskSizeGiB: p.Spec.OSDiskSizeGiB, Deleting: !p.DeletionTimestamp.IsZero(),
+		NodeLabels: p.Spec.NodeLabels, NodeClass: nodeClass(p.Spec.Karpenter), OSDiskSizeGiB: p.Spec.OSDiskSizeGiB, AKS: p.Spec.AKS, Deleting: !p.DeletionTimestamp.IsZero(),
 		Orphan: !p.DeletionTimestamp.IsZero() && p.Spec.DeletionPolicy == v1alpha1.Orphan,
 	}
 }

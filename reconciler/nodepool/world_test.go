@@ -276,7 +276,11 @@ func (w *world) controller(l *life) (*Reconciler, context.Context) {
 		Installation: installation, Clock: w.arm.Now,
 		Sizes: func(name string) (pool.Size, bool) {
 			h, ok := hardware[name]
-			return pool.Size{GPUs: h.GPUs, Family: h.Family, VCPUs: h.VCPUs}, ok
+			size := pool.Size{GPUs: h.GPUs, Family: h.Family, VCPUs: h.VCPUs}
+			if name == a100 {
+				size.DiskGiB, size.Slices = 960, map[string]int{"MIG3g": 2}
+			}
+			return size, ok
 		},
 		HourlyUSD: func(_ v1alpha1.Candidate, nodes int) string { return fmt.Sprintf("%d.5", nodes) },
 	})

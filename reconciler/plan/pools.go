@@ -5,11 +5,13 @@ package plan
 import (
 	"fmt"
 	"maps"
+	"path"
 	"reflect"
 	"slices"
 	"strings"
 
 	"github.com/espalier-dev/espalier/render/desired"
+	"github.com/espalier-dev/espalier/repo-layout/finding"
 	"github.com/espalier-dev/espalier/repo-layout/v1alpha1"
 )
 
@@ -37,6 +39,7 @@ func (c *comparer) pools() {
 		case !changes:
 		case !was:
 			ch.Words = []string{"declared: " + poolWords(readSpec(&to.Pool.Spec))}
+			ch.Words = append(ch.Words, aksWords(to.Pool.Spec)...)
 			if idle := idleWords(to.Pool.Spec.Idle); idle != kept {
 				ch.Words = append(ch.Words, "unused nodes are "+idle)
 			}
@@ -90,6 +93,13 @@ func poolBought(s *v1alpha1.GPUNodePoolSpec) string {
 
 // kept is what becomes of nodes that nobody uses, unless the spec says otherwise.
 const kept = "kept"
+
+func orPlain(words []string) string {
+	if len(words) == 0 {
+		return "as AKS makes them"
+	}
+	return joined(words)
+}
 
 // idleWords says what becomes of nodes that nobody uses.
 func idleWords(i *v1alpha1.PoolIdle) string {
@@ -149,7 +159,11 @@ func (c *comparer) poolChanged(ch *Change, from, to desired.Document) {
 	}
 	w.change("unused nodes", idleWords(from.Pool.Spec.Idle), idleWords(to.Pool.Spec.Idle))
 	fixed := fixedOf(from.Pool.Spec, to.Pool.Spec)
+	if before, after := aksWords(from.Pool.Spec), aksWords(to.Pool.Spec); !slices.Equal(before, after) {
+		w.change("agent pools", orPlain(before), orPlain(after))
+	}
 	w = append(w, fixed...)
+	fixed = append(fixed, fixedAKS(from.Pool.Spec, to.Pool.Spec)...)
 	if len(w) == 0 {
 		w.add("settings")
 	}
@@ -171,6 +185,8 @@ func (c *comparer) poolChanged(ch *Change, from, to desired.Document) {
 		c.warn(NodesReplaced, to, "spec.candidates", "GPUNodePool %s gets other nodes: the old ones go first%s", ch.Name, affected)
 	case len(fixed) > 0 && bought(is.provider):
 		ch.Effect = Effect{Kind: Configured, Message: "nodes that exist keep their " + joined(fixed) + ": the pool says Drifted until it is replaced" + affected}
+		c.dangers = append(c.dangers, finding.Warningf(ImmutableChanged, "",
+			"%s: nodes that exist keep their %s, which no cloud changes in place: declare a pool of another name and move the Workspaces to it, or delete this one to have it made anew", ch.Name, joined(fixed)).At(placeOf(to, "spec"), objectOf(to)))
 	case was.replicas != is.replicas:
 		ch.Effect = Effect{Kind: Scales, Message: fmt.Sprintf("%d → %s%s", was.replicas, counted(int(is.replicas), "node", "nodes"), affected)}
 	default:
@@ -206,6 +222,53 @@ func fixedOf(was, is v1alpha1.GPUNodePoolSpec) []string {
 		names = append(names, "node class")
 	}
 	return names
+}
+
+// fixedAKS names likewise what only agent pools have.
+func fixedAKS(was, is v1alpha1.GPUNodePoolSpec) []string {
+	var names []string
+	a, b := aksOf(was), aksOf(is)
+	for _, f := range []struct {
+		name    string
+		differs bool
+	}{
+		{"kind of system disk", a.OSDiskType != b.OSDiskType}, {"GPU driver", a.GPUDriver != b.GPUDriver}, {"MIG slices", a.MIG != b.MIG},
+		{"capacity reservation", a.CapacityReservationGroup != b.CapacityReservationGroup}, {"upgrade settings", !reflect.DeepEqual(a.Upgrade, b.Upgrade)},
+	} {
+		if f.differs {
+			names = append(names, f.name)
+		}
+	}
+	return names
+}
+
+func aksOf(s v1alpha1.GPUNodePoolSpec) v1alpha1.AKSSpec {
+	if s.AKS == nil {
+		return v1alpha1.AKSSpec{}
+	}
+	return *s.AKS
+}
+
+// aksWords say what the agent pools of a spec have that others have not.
+func aksWords(s v1alpha1.GPUNodePoolSpec) []string {
+	a := aksOf(s)
+	var w []string
+	if a.OSDiskType != "" {
+		w = append(w, fmt.Sprintf("system disk %s, %d GiB", a.OSDiskType, s.OSDiskSizeGiB))
+	}
+	if a.GPUDriver == v1alpha1.DriverNone {
+		w = append(w, "no GPU driver of AKS")
+	}
+	if a.MIG != "" {
+		w = append(w, "GPUs in slices of "+string(a.MIG))
+	}
+	if a.CapacityReservationGroup != "" {
+		w = append(w, "from capacity reservations "+path.Base(a.CapacityReservationGroup))
+	}
+	if a.Upgrade != nil {
+		w = append(w, fmt.Sprintf("upgraded with maxSurge %s, maxUnavailable %s", a.Upgrade.MaxSurge, a.Upgrade.MaxUnavailable))
+	}
+	return w
 }
 
 // bought says that a provider makes the nodes, and cannot change some of what

@@ -46,7 +46,7 @@ func (c *comparer) quotas() {
 	for i := range c.plan.Changes {
 		ch := &c.plan.Changes[i]
 		name := ch.Namespace + "/" + ch.Name
-		was, is := workspaceNeeds(before[name], c.base.State.Provider), workspaceNeeds(after[name], c.head.State.Provider)
+		was, is := workspaceNeeds(before[name], c.base.State), workspaceNeeds(after[name], c.head.State)
 		doc := desired.Document{}
 		if w := after[name]; w != nil {
 			doc = w.Document
@@ -76,8 +76,8 @@ func (c *comparer) quotas() {
 }
 
 // workspaceNeeds is what the nodes that are bought for a Workspace take.
-func workspaceNeeds(w *desired.Workspace, provider v1alpha1.Provider) needs {
-	if _, ok := chosen(w); !ok || provider == v1alpha1.ProviderExisting {
+func workspaceNeeds(w *desired.Workspace, in desired.State) needs {
+	if _, ok := chosen(w); !ok || in.ProviderOf(w.Workspace) == v1alpha1.ProviderExisting {
 		return nil
 	}
 	if s := w.Workspace.Spec; s.Suspend || s.Resource.NodePool != "" {

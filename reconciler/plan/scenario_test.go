@@ -362,6 +362,15 @@ var scenarios = map[string]scenario{
 			"new.yaml":  strings.Replace(sharedPool, "name: shared", "name: new", 1) + "  idle: {after: 2h, action: Delete}\n",
 		},
 	},
+	"PoolFields": {
+		reason: "What agent pools keep is said in words, and that nodes which exist keep it is a finding; what no node can be is one too.",
+		base:   files{"pool.yaml": sharedPool},
+		head: files{
+			"pool.yaml": sharedPool + "  osDiskSizeGiB: 512\n  aks: {osDiskType: Ephemeral, mig: MIG3g, upgrade: {maxSurge: 33%}}\n",
+			"t4.yaml":   strings.NewReplacer("name: shared", "name: t4", "Standard_NC24ads_A100_v4", "Standard_NC4as_T4_v3").Replace(sharedPool) + "  aks: {osDiskType: Ephemeral}\n",
+			"a.yaml":    service("a", "instanceType: Standard_NC24ads_A100_v4", "nodePool: shared"),
+		},
+	},
 	"PoolProvider": {
 		reason: "The provider of a pool cannot be changed.",
 		base:   files{"pool.yaml": sharedPool},

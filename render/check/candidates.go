@@ -56,6 +56,9 @@ func (c *checker) driver() string {
 	var oldest sku.Instance
 	for _, candidate := range list {
 		i, ok := sku.Lookup(candidate.InstanceType)
+		if ok && c.facts.Pool != nil && c.facts.Pool.OwnDriver() {
+			i.Driver = ""
+		}
 		if ok && i.DriverBranch() > 0 && (oldest.Driver == "" || i.DriverBranch() < oldest.DriverBranch()) {
 			oldest = i
 		}
@@ -105,6 +108,18 @@ func (c *checker) sameNodes(first Candidate, field func(int) string) {
 	}
 }
 
+// onPool is an instance type as the nodes of a shared pool are: its GPUs may be cut
+// into slices, and its driver somebody else's.
+func onPool(i sku.Instance, s *v1alpha1.GPUNodePoolSpec) (sku.Instance, error) {
+	if s.OwnDriver() {
+		i.Driver = ""
+	}
+	if s.Slices() == "" {
+		return i, nil
+	}
+	return i.Slice(s.Slices())
+}
+
 func (c *checker) candidate(candidate v1alpha1.Candidate, field string) Candidate {
 	out := Candidate{Candidate: candidate, Nodes: 1, LeastNodes: 1, CopyNodes: 1}
 	if out.Priority == "" {
@@ -118,6 +133,14 @@ func (c *checker) candidate(candidate v1alpha1.Candidate, field string) Candidat
 	}
 	// The catalogue's spelling: clouds compare names by letter.
 	out.Instance, out.InstanceType = instance, instance.Name
+	if c.facts.Pool != nil {
+		cut, err := onPool(instance, c.facts.Pool)
+		if err != nil {
+			add(finding.Errorf(finding.NotOneOf, field, "the pool's aks.mig: %v", err))
+			return out
+		}
+		instance, out.Instance = cut, cut
+	}
 	if c.out.Pod != nil {
 		c.fitPod(&out, field, add)
 		return out

@@ -307,6 +307,20 @@ func TestWorkspace(t *testing.T) {
 			reason: "its candidates are judged, and its price is its own", workspace: serving("", budget("0.01"), func(w *v1alpha1.Workspace) { w.Spec.Resource.NodePool = "p" }),
 			facts: check.Facts{Pool: &v1alpha1.GPUNodePoolSpec{Candidates: []v1alpha1.Candidate{{InstanceType: "Standard_NC24ads_A100_v4"}}}},
 		},
+		"PoolOfSlices": {
+			reason: "a slice is the GPU that a copy gets", workspace: serving("", replicas(2), func(w *v1alpha1.Workspace) { w.Spec.Resource.NodePool = "p" }),
+			facts: check.Facts{Pool: &v1alpha1.GPUNodePoolSpec{Candidates: []v1alpha1.Candidate{{InstanceType: "Standard_NC24ads_A100_v4"}}, AKS: &v1alpha1.AKSSpec{MIG: "MIG3g"}}},
+		},
+		"PoolOfThinSlices": {
+			reason: "slices cannot work on one model together", workspace: serving("", func(w *v1alpha1.Workspace) { w.Spec.Resource.NodePool, w.Spec.Inference.Preset = "p", "phi-4" }), refused: true,
+			facts:    check.Facts{Pool: &v1alpha1.GPUNodePoolSpec{Candidates: []v1alpha1.Candidate{{InstanceType: "Standard_NC24ads_A100_v4"}}, AKS: &v1alpha1.AKSSpec{MIG: "MIG1g"}}},
+			findings: []string{"error DoesNotFit"},
+		},
+		"PoolWithoutSlices": {
+			reason: "what is not known of a GPU is not made up", workspace: serving("", func(w *v1alpha1.Workspace) { w.Spec.Resource.NodePool = "p" }), refused: true,
+			facts:    check.Facts{Pool: &v1alpha1.GPUNodePoolSpec{Candidates: []v1alpha1.Candidate{{InstanceType: "Standard_NC4as_T4_v3"}}, AKS: &v1alpha1.AKSSpec{MIG: "MIG3g"}}},
+			findings: []string{"error NotOneOf"}, says: []string{"aks.mig: T4 has no MIG profile"},
+		},
 		"FusedTargets": {
 			reason: "KAITO's own example names matrices that Phi-3 does not have", workspace: tuning("Standard_NC4as_T4_v3", func(w *v1alpha1.Workspace) { w.Spec.Tuning.Config = "c" }),
 			facts:    check.Facts{ConfigMaps: map[string]map[string]string{"c": {"training_config.yaml": "training_config: {LoraConfig: {target_modules: [q_proj, o_proj]}}"}}},

@@ -74,7 +74,7 @@ type State struct {
 	// Findings on the build and the documents: while one of them is an error,
 	// nothing is pruned.
 	Findings []v1alpha1.Finding
-	// Verdicts are the findings of Judge on Workspaces.
+	// Verdicts are the findings of Judge on Workspaces and node pools.
 	Verdicts []v1alpha1.Finding
 	// Region that prices were quoted for, "" for the cheapest of each size, and
 	// Provider of the node pools that Workspaces do not share.
@@ -134,6 +134,11 @@ func (j *Judge) State(documents []Document, findings []v1alpha1.Finding) State {
 		}
 	}
 	j.remember(now)
+	for _, d := range documents {
+		if d.Pool != nil {
+			s.Verdicts = append(s.Verdicts, check.Pool(d.Pool, d.Position)...)
+		}
+	}
 	return s
 }
 

@@ -59,6 +59,8 @@ const Providers = "aks, karpenter or existing"
 //
 // +kubebuilder:validation:XValidation:rule="self.provider == oldSelf.provider",message="provider is immutable: delete the pool and declare another"
 // +kubebuilder:validation:XValidation:rule="self.provider == 'karpenter' || !has(self.karpenter)",message="karpenter belongs to provider karpenter"
+// +kubebuilder:validation:XValidation:rule="self.provider == 'aks' || !has(self.aks)",message="aks belongs to provider aks"
+// +kubebuilder:validation:XValidation:rule="!has(self.aks) || !has(self.aks.capacityReservationGroup) || !self.candidates.exists(c, has(c.priority) && c.priority == 'Spot')",message="a capacity reservation holds no spot machines: remove the spot candidates, or aks.capacityReservationGroup"
 // +kubebuilder:validation:XValidation:rule="self.provider != 'existing' || (has(self.nodeLabels) && self.nodeLabels.size() > 0)",message="provider existing selects nodes by nodeLabels: name at least one"
 // +kubebuilder:validation:XValidation:rule="self.provider != 'existing' || !has(self.idle)",message="idle does not belong to provider existing: nodes that exist are never given back"
 type GPUNodePoolSpec struct {
@@ -66,6 +68,8 @@ type GPUNodePoolSpec struct {
 	Provider Provider `json:"provider"`
 	// Karpenter says of what provider karpenter makes the nodes.
 	Karpenter *KarpenterSpec `json:"karpenter,omitempty"`
+	// AKS says what only AKS agent pools have.
+	AKS *AKSSpec `json:"aks,omitempty"`
 	// Candidates in order of preference: the first that can be had wins.
 	// +kubebuilder:validation:MinItems=1
 	// +kubebuilder:validation:MaxItems=16
@@ -92,6 +96,75 @@ type GPUNodePoolSpec struct {
 	// +kubebuilder:default=Delete
 	DeletionPolicy DeletionPolicy `json:"deletionPolicy,omitempty"`
 }
+
+// AKSSpec says what only AKS agent pools have. Nodes that exist keep what they
+// were made with.
+type AKSSpec struct {
+	// OSDiskType Ephemeral puts the system disk, of osDiskSizeGiB, on the machine's
+	// own disk, which must be that large; Managed keeps it in the network. Empty: AKS
+	// takes the machine's own where it is large enough.
+	OSDiskType OSDiskType `json:"osDiskType,omitempty"`
+	// GPUDriver None leaves the driver to the NVIDIA GPU operator. Empty: AKS
+	// installs it.
+	GPUDriver GPUDriver `json:"gpuDriver,omitempty"`
+	// MIG cuts every GPU into slices of one profile, for example MIG3g: a slice is
+	// a GPU of its own, and no two of them work on one model.
+	MIG MIGProfile `json:"mig,omitempty"`
+	// CapacityReservationGroup is the resource id of a group of capacity
+	// reservations that the machines are taken from.
+	// +kubebuilder:validation:Pattern=`^/subscriptions/[^/]+/resourceGroups/[^/]+/providers/Microsoft\.Compute/capacityReservationGroups/[^/]+$`
+	// +kubebuilder:validation:MaxLength=400
+	CapacityReservationGroup string `json:"capacityReservationGroup,omitempty"`
+	// Upgrade says how nodes are replaced when AKS upgrades them. Empty: one goes
+	// before its successor comes, because a surge node of a scarce size often cannot
+	// be had and counts against the quota.
+	Upgrade *AKSUpgrade `json:"upgrade,omitempty"`
+}
+
+// AKSUpgrade is the upgrade settings of an agent pool: numbers of nodes, or shares
+// such as 33%.
+//
+// +kubebuilder:validation:XValidation:rule="self.maxSurge != '0' && self.maxSurge != '0%' || self.maxUnavailable != '0' && self.maxUnavailable != '0%'",message="with neither maxSurge nor maxUnavailable no node could be upgraded"
+type AKSUpgrade struct {
+	// MaxSurge is how many nodes may be there beyond those that are wanted.
+	// +kubebuilder:default="0"
+	// +kubebuilder:validation:Pattern=`^[0-9]{1,3}%?$`
+	MaxSurge string `json:"maxSurge,omitempty"`
+	// MaxUnavailable is how many may be missing.
+	// +kubebuilder:default="1"
+	// +kubebuilder:validation:Pattern=`^[0-9]{1,3}%?$`
+	MaxUnavailable string `json:"maxUnavailable,omitempty"`
+}
+
+// OSDiskType is where the system disk of a node is.
+//
+// +kubebuilder:validation:Enum=Ephemeral;Managed
+type OSDiskType string
+
+// Values of OSDiskType.
+const (
+	DiskEphemeral OSDiskType = "Ephemeral"
+	DiskManaged   OSDiskType = "Managed"
+)
+
+// GPUDriver is who installs the driver.
+//
+// +kubebuilder:validation:Enum=Install;None
+type GPUDriver string
+
+// Values of GPUDriver.
+const (
+	DriverInstall GPUDriver = "Install" // AKS
+	DriverNone    GPUDriver = "None"    // the NVIDIA GPU operator, or nobody
+)
+
+// MIGProfile is the slice that a GPU is cut into.
+//
+// +kubebuilder:validation:Enum=MIG1g;MIG2g;MIG3g;MIG4g;MIG7g
+type MIGProfile string
+
+// MIGProfiles are the values of MIGProfile, as a message lists them.
+const MIGProfiles = "MIG1g, MIG2g, MIG3g, MIG4g or MIG7g"
 
 // KarpenterSpec says of what provider karpenter makes the nodes.
 type KarpenterSpec struct {
@@ -260,6 +333,18 @@ func (p *GPUNodePool) GetConditions() []metav1.Condition { return p.Status.Condi
 
 // SetConditions replaces the conditions of the pool.
 func (p *GPUNodePool) SetConditions(c []metav1.Condition) { p.Status.Conditions = c }
+
+// Slices is the MIG profile that the GPUs of a pool are cut into; empty: they are
+// whole.
+func (s *GPUNodePoolSpec) Slices() string {
+	if s.AKS == nil {
+		return ""
+	}
+	return string(s.AKS.MIG)
+}
+
+// OwnDriver says that nobody of the cloud's installs the driver of the nodes.
+func (s *GPUNodePoolSpec) OwnDriver() bool { return s.AKS != nil && s.AKS.GPUDriver == DriverNone }
 
 // DesiredReplicas is the number of nodes wanted, 1 when the spec is silent.
 func (p *GPUNodePool) DesiredReplicas() int32 {

@@ -427,6 +427,25 @@ var cases = map[string]struct {
 		base:   pool, set: `spec: {idle: {after: 30s}}`,
 		want: "after is at least 1m",
 	},
+	"AgentPool": {
+		reason: "What only agent pools have.", base: pool,
+		set: `spec: {aks: {osDiskType: Ephemeral, gpuDriver: None, mig: MIG3g, upgrade: {maxSurge: 33%}, capacityReservationGroup: /subscriptions/s/resourceGroups/g/providers/Microsoft.Compute/capacityReservationGroups/r}}`,
+	},
+	"AgentPoolElsewhere": {
+		reason: "Only agent pools have it.",
+		base:   pool, set: `spec: {provider: karpenter, aks: {osDiskType: Managed}}`,
+		want: "aks belongs to provider aks",
+	},
+	"ReservedSpot": {
+		reason: "A capacity reservation holds no spot machines.",
+		base:   pool, set: `spec: {candidates: [{instanceType: A, priority: Spot}], aks: {capacityReservationGroup: /subscriptions/s/resourceGroups/g/providers/Microsoft.Compute/capacityReservationGroups/r}}`,
+		want: "a capacity reservation holds no spot machines",
+	},
+	"NoUpgrade": {
+		reason: "A pool of which no node may be added or missing is never upgraded.",
+		base:   pool, set: `spec: {aks: {upgrade: {maxSurge: "0", maxUnavailable: "0"}}}`,
+		want: "with neither maxSurge nor maxUnavailable",
+	},
 	"PromptOfChats": {
 		reason: "A conversation is written by the model's own template.",
 		base:   tuning, set: `spec: {tuning: {input: {format: {type: Chat, prompt: "{instruction}"}}}}`,

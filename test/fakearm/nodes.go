@@ -70,9 +70,16 @@ func (k KubeSink) Delete(ctx context.Context, name string) error {
 	return err
 }
 
+// slicesOf is how many slices of a MIG profile a GPU has, and so how many GPUs a
+// device plugin of the strategy "single" offers for each.
+var slicesOf = map[string]int{"MIG1g": 7, "MIG2g": 3, "MIG3g": 2, "MIG4g": 1, "MIG7g": 1}
+
 // fill brings a pool up to its count of machines.
 func (s *Server) fill(p *agentPool, joins, gpus bool) error {
 	hw, _ := s.opt.Sizes(p.view().VMSize)
+	if n := slicesOf[fmt.Sprint(p.props["gpuInstanceProfile"])]; n > 0 {
+		hw.GPUs *= n
+	}
 	for len(p.machines) < p.count() {
 		n := s.node(p, p.serial, hw)
 		if joins {

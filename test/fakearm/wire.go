@@ -212,8 +212,10 @@ func (s *Server) refusal(a *answer, p *agentPool, props map[string]any) *Fault {
 	if f, ok := s.faults.refused[vmSize]; ok {
 		return &f
 	}
-	if p != nil && vmSize != p.props["vmSize"] {
-		return invalid("PropertyChangeNotAllowed", "Changing property 'properties.vmSize' is not allowed.")
+	for _, fixed := range immutable {
+		if p != nil && fmt.Sprint(props[fixed]) != fmt.Sprint(p.props[fixed]) {
+			return invalid("PropertyChangeNotAllowed", "Changing property 'properties."+fixed+"' is not allowed.")
+		}
 	}
 	if p == nil {
 		if f := s.unfit(a.pool, vmSize, props); f != nil {
@@ -222,6 +224,9 @@ func (s *Server) refusal(a *answer, p *agentPool, props map[string]any) *Fault {
 	}
 	return s.overQuota(p, props)
 }
+
+// immutable are properties of a pool that AKS never changes.
+var immutable = []string{"vmSize", "osDiskSizeGB", "osDiskType", "gpuInstanceProfile", "gpuProfile", "capacityReservationGroupID", "scaleSetPriority"}
 
 // unfit is what is wrong with a new pool.
 func (s *Server) unfit(name, vmSize string, props map[string]any) *Fault {
