@@ -205,6 +205,12 @@ func (m *market) size(k *armcompute.ResourceSKU) quota.Size {
 	}
 	slices.Sort(out.Zones)
 	out.Zonal = len(out.Zones) > 0
+	m.restrict(&out, k)
+	return out
+}
+
+// restrict takes away what the subscription may not use.
+func (m *market) restrict(out *quota.Size, k *armcompute.ResourceSKU) {
 	for _, r := range k.Restrictions {
 		if r == nil || r.RestrictionInfo == nil || !m.here(r.RestrictionInfo.Locations) {
 			continue
@@ -217,7 +223,6 @@ func (m *market) size(k *armcompute.ResourceSKU) quota.Size {
 			out.Zones = slices.DeleteFunc(out.Zones, func(z string) bool { return slices.Contains(closed, z) })
 		}
 	}
-	return out
 }
 
 // here says whether the cluster's location is among some.

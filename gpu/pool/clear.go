@@ -139,6 +139,9 @@ const MaxBlockers = 10
 // Blocked is what the decision becomes when pods run on the nodes that it would
 // take away. No timeout turns this into a delete.
 func Blocked(f Facts, d Decision, pods []string) Decision {
+	if d.Lets {
+		return inUseByPods(f, d, pods)
+	}
 	fewer := d.Do == ActionEnsure
 	d.Do, d.Wait = ActionNone, f.Poll
 	if fewer {

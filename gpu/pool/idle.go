@@ -107,10 +107,10 @@ func (f Facts) waking() bool {
 	return f.Pool.Status.Phase == v1alpha1.PhaseNodesJoining && f.Seen.Exists && f.Seen.Count == 0 && c != nil && c.Accepted == nil
 }
 
-// InUseByPods is what the decision to let nodes go becomes while pods run on some:
+// inUseByPods is what the decision to let nodes go becomes while pods run on some:
 // somebody uses them without a Workspace. It is looked at again after as long as
 // it took the first time.
-func InUseByPods(f Facts, d Decision, pods []string) Decision {
+func inUseByPods(f Facts, d Decision, pods []string) Decision {
 	now := metav1.NewTime(f.Now.Truncate(time.Second))
 	d.Do, d.IdleSince, d.Lets = ActionNone, &now, false
 	d.Wait = min(f.Idle, f.Pool.Spec.Idle.After.Duration)

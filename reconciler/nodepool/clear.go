@@ -21,10 +21,7 @@ import (
 // away, and says whether they may go now. The nodes and their pods are read
 // live, and again after they were cordoned.
 func (r *Reconciler) clear(ctx context.Context, p *pass, t *pool.Target) (bool, error) {
-	if held, err := r.hold(ctx, p); err != nil || held {
-		return false, err
-	}
-	if wanted, err := r.wantedAgain(ctx, p); err != nil || wanted {
+	if stays, err := r.stays(ctx, p); err != nil || stays {
 		return false, err
 	}
 	nodes, err := list(ctx, r.Live, subjectSelector(p))
@@ -41,9 +38,6 @@ func (r *Reconciler) clear(ctx context.Context, p *pass, t *pool.Target) (bool, 
 		return false, err
 	}
 	switch {
-	case len(c.Blocked) > 0 && d.Lets:
-		p.decision = pool.InUseByPods(p.facts, d, c.Blocked)
-		p.decision.Removing = nil
 	case len(c.Blocked) > 0:
 		p.decision = pool.Blocked(p.facts, d, c.Blocked)
 		p.decision.Removing = nil
@@ -59,6 +53,15 @@ func (r *Reconciler) clear(ctx context.Context, p *pass, t *pool.Target) (bool, 
 		return true, nil
 	}
 	return false, nil
+}
+
+// stays says whether the nodes stay whatever runs on them: somebody asks for them,
+// or a person has to say that they may go.
+func (r *Reconciler) stays(ctx context.Context, p *pass) (bool, error) {
+	if p.decision.Lets {
+		return r.wantedAgain(ctx, p)
+	}
+	return r.hold(ctx, p)
 }
 
 // clearing is what has to happen first, and what the decision then removes, as

@@ -32,9 +32,6 @@ func (r *Reconciler) countUsers(ctx context.Context, p *pass) error {
 // wantedAgain says, live, that somebody uses a pool whose nodes the decision would
 // let go: the Workspace's event is on its way, and decides anew.
 func (r *Reconciler) wantedAgain(ctx context.Context, p *pass) (bool, error) {
-	if !p.decision.Lets {
-		return false, nil
-	}
 	var workspaces v1alpha1.WorkspaceList
 	if err := r.Live.List(ctx, &workspaces, client.InNamespace(p.pool.Namespace)); err != nil {
 		return false, fmt.Errorf("listing Workspaces: %w", err)

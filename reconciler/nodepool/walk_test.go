@@ -232,41 +232,6 @@ func (w *walk) asDeclared() bool {
 	return len(cloud) == 0
 }
 
-// wanted is the number of nodes that a pool should have in the end.
-func (w *walk) wanted(p *v1alpha1.GPUNodePool) int32 {
-	if p.Spec.Idle != nil && len(w.users[p.Name]) == 0 {
-		return 0
-	}
-	return p.DesiredReplicas()
-}
-
-// uses lets a Workspace come to a pool, or go.
-func (w *walk) uses() { w.usesOf(w.one()) }
-
-func (w *walk) usesOf(name string) {
-	if gone := w.users[name]; gone != "" {
-		if err := w.kube.Delete(w.ctx, &v1alpha1.Workspace{ObjectMeta: metav1.ObjectMeta{Namespace: "team-a", Name: gone}}); err != nil {
-			w.t.Fatal(err)
-		}
-		delete(w.users, name)
-	} else {
-		ws := &v1alpha1.Workspace{ObjectMeta: metav1.ObjectMeta{Namespace: "team-a", Name: "w-" + name}}
-		ws.Spec.Resource.NodePool = name
-		w.users[name] = ws.Name
-		w.create(ws)
-	}
-	w.due[name] = w.arm.Now()
-}
-
-// idles makes a pool let go of nodes that nobody uses, or keep them.
-func (w *walk) idles() {
-	w.change(w.one(), func(p *v1alpha1.GPUNodePool) {
-		p.Spec.Idle = []*v1alpha1.PoolIdle{
-			nil, {After: metav1.Duration{Duration: time.Minute}, Action: v1alpha1.IdleScaleToZero}, {After: metav1.Duration{Duration: time.Minute}, Action: v1alpha1.IdleDelete},
-		}[w.rand.IntN(3)]
-	})
-}
-
 // fault does one thing that goes wrong, or that somebody does.
 func (w *walk) fault() {
 	all := w.faults()
