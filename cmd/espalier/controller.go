@@ -167,11 +167,25 @@ func addControllers(ctx context.Context, mgr ctrl.Manager, o controllerOptions) 
 	if err := metrics.Registry.Register(pools); err != nil {
 		return fmt.Errorf("registering the metrics of node pools: %w", err)
 	}
-	if err := nodepool.SetupWithManager(mgr, nodepool.Deps{
+	poolDeps := nodepool.Deps{
 		Metrics: pools, Events: mgr.GetEventRecorder("gpunodepool"),
 		Providers: providers, Installation: installation, Region: o.Region, PollInterval: o.PoolPollInterval, Clock: time.Now,
-	}); err != nil {
+	}
+	if err := nodepool.SetupWithManager(mgr, poolDeps); err != nil {
 		return fmt.Errorf("setting up the GPUNodePool controller: %w", err)
+	}
+	return watchOrphans(mgr, poolDeps)
+}
+
+// watchOrphans looks for node pools that nothing answers for, where a provider can
+// list what carries our marks.
+func watchOrphans(mgr ctrl.Manager, deps nodepool.Deps) error {
+	cloud, ok := deps.Providers[v1alpha1.ProviderAKS].(nodepool.Marker)
+	if !ok {
+		return nil
+	}
+	if err := mgr.Add(nodepool.NewOrphanWatch(cloud, mgr.GetClient(), deps)); err != nil {
+		return fmt.Errorf("adding the watch for orphans: %w", err)
 	}
 	return nil
 }

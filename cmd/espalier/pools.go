@@ -104,7 +104,7 @@ func findOrphans(ctx context.Context, cloud *aks.Provider, reader client.Reader)
 	if err != nil {
 		return nil, err
 	}
-	marked, err := cloud.Marked(ctx)
+	marked, err := cloud.Marked(ctx, 0)
 	if err != nil {
 		return nil, err
 	}

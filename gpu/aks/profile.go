@@ -10,6 +10,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"time"
 
 	"github.com/Azure/azure-sdk-for-go/sdk/azcore/to"
 	"github.com/Azure/azure-sdk-for-go/sdk/resourcemanager/containerservice/armcontainerservice/v8"
@@ -164,9 +165,9 @@ func candidate(p *armcontainerservice.ManagedClusterAgentPoolProfileProperties) 
 }
 
 // Marked lists the agent pools that carry a mark of an installation of Espalier,
-// whichever it is.
-func (p *Provider) Marked(ctx context.Context) ([]pool.Marked, error) {
-	pools, err := p.list.get(ctx, 0)
+// whichever it is, by a list that is at most so old.
+func (p *Provider) Marked(ctx context.Context, maxAge time.Duration) ([]pool.Marked, error) {
+	pools, err := p.list.get(ctx, maxAge)
 	if err != nil {
 		return nil, fmt.Errorf("listing agent pools: %w", err)
 	}

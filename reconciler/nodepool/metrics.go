@@ -27,6 +27,8 @@ type Metrics struct {
 	ready    *prometheus.Desc
 	seconds  *prometheus.HistogramVec
 	failures *prometheus.CounterVec
+
+	orphans, orphanUSD *prometheus.GaugeVec // as OrphanWatch last saw them
 }
 
 // phaseBuckets are in seconds: nodes take minutes, GPUs seconds to minutes.
@@ -46,6 +48,8 @@ func NewMetrics(read client.Reader) *Metrics {
 		failures: prometheus.NewCounterVec(prometheus.CounterOpts{
 			Name: "espalier_gpu_pool_failures_total", Help: "Candidates given up, by the class of the failure.",
 		}, []string{"provider", "class"}),
+		orphans:   newOrphanGauge("espalier_gpu_pool_orphan_nodes", "Nodes of node pools in the cloud that no GPUNodePool answers for."),
+		orphanUSD: newOrphanGauge("espalier_gpu_pool_orphan_usd_per_hour", "List price in USD an hour of node pools in the cloud that no GPUNodePool answers for."),
 	}
 }
 
@@ -56,12 +60,16 @@ func (m *Metrics) Describe(out chan<- *prometheus.Desc) {
 	out <- m.ready
 	m.seconds.Describe(out)
 	m.failures.Describe(out)
+	m.orphans.Describe(out)
+	m.orphanUSD.Describe(out)
 }
 
 // Collect implements prometheus.Collector.
 func (m *Metrics) Collect(out chan<- prometheus.Metric) {
 	m.seconds.Collect(out)
 	m.failures.Collect(out)
+	m.orphans.Collect(out)
+	m.orphanUSD.Collect(out)
 	var pools v1alpha1.GPUNodePoolList
 	if err := m.read.List(context.Background(), &pools); err != nil {
 		return // the cache has not started: there is nothing to tell yet

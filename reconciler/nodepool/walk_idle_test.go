@@ -44,3 +44,22 @@ func (w *walk) idles() {
 		}[w.rand.IntN(3)]
 	})
 }
+
+// fewer asks a pool that has several nodes for one less, or one that has one for
+// several, so that machines are removed one by one too.
+func (w *walk) fewer() {
+	at := w.rand.IntN(len(w.names))
+	for i := range w.names {
+		name := w.names[(at+i)%len(w.names)]
+		p := w.get(name)
+		if p == nil || p.Status.Phase != v1alpha1.PhaseReady || p.Spec.Idle != nil || p.Status.ReadyNodes == 0 {
+			continue
+		}
+		next := p.Status.ReadyNodes - 1
+		if next == 0 {
+			next = 3
+		}
+		w.change(name, scaledTo(next))
+		return
+	}
+}

@@ -299,6 +299,7 @@ func (w *walk) faults() map[string]func() {
 				p.Spec.Candidates = gpuPool("x", [][]string{{t4}, {a100, t4}, {h100, t4}}[w.rand.IntN(3)]...).Spec.Candidates
 			})
 		},
+		"fewer":   w.fewer,
 		"used":    w.uses,
 		"idle":    w.idles,
 		"dropped": w.drop,
