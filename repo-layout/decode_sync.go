@@ -57,12 +57,7 @@ const (
 
 func defaultSync(s *v1alpha1.RepoSync) {
 	spec := &s.Spec
-	if g := spec.Source.Git; g != nil && g.Ref == (v1alpha1.GitRef{}) {
-		g.Ref.Branch = BranchDefault
-	}
-	if g := spec.Source.Git; g != nil && g.Verify != nil && g.Verify.Mode == "" {
-		g.Verify.Mode = v1alpha1.VerifyHEAD
-	}
+	defaultGit(spec.Source.Git)
 	defaultDuration(&spec.Interval, defaultInterval)
 	defaultDuration(&spec.Timeout, defaultTimeout)
 	if spec.Mode == "" {
@@ -85,6 +80,18 @@ func defaultSync(s *v1alpha1.RepoSync) {
 	}
 	if c.Author.Email == "" {
 		c.Author.Email = defaultEmail
+	}
+}
+
+func defaultGit(g *v1alpha1.GitSource) {
+	if g == nil {
+		return
+	}
+	if g.Ref == (v1alpha1.GitRef{}) {
+		g.Ref.Branch = BranchDefault
+	}
+	if g.Verify != nil && g.Verify.Mode == "" {
+		g.Verify.Mode = v1alpha1.VerifyHEAD
 	}
 }
 
@@ -129,9 +136,7 @@ func syncProblems(s *v1alpha1.RepoSync) []finding.Problem {
 		v.refuse(finding.NotOneOf, "spec.deletionPolicy", "want %s or %s", v1alpha1.Delete, v1alpha1.Orphan)
 	}
 	v.mode(s.Spec)
-	if name := s.Spec.ServiceAccountName; name != "" {
-		v.reference("spec.serviceAccountName", "ServiceAccount", name)
-	}
+	v.reference("spec.serviceAccountName", "ServiceAccount", s.Spec.ServiceAccountName)
 	v.substitutions("spec.substitutions", s.Spec.Substitutions)
 	v.defaults("spec.defaults", s.Spec.Defaults)
 	if h := s.Spec.Hook; h != nil {

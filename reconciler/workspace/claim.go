@@ -38,7 +38,7 @@ func (r *Reconciler) applyClaim(ctx context.Context, ws *v1alpha1.Workspace, cla
 		}
 	}
 	_, err = r.applyChild(ctx, ws, claim)
-	if grows && apierrors.IsForbidden(err) {
+	if grows && apierrors.IsForbidden(err) && !fault.IsTerminal(err) { // the class, and not a right that is missing
 		return fault.Stopf(v1alpha1.ReasonClaimTooSmall,
 			"%s is smaller than this run needs, and its storage class lets no claim grow: %s; once nothing on it is wanted: kubectl delete pvc -n %s %s",
 			apply.Describe(claim), err, ws.Namespace, claim.GetName())

@@ -8,12 +8,14 @@ package deploy
 
 import (
 	"bytes"
+	"context"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	appsv1 "k8s.io/api/apps/v1"
 	corev1 "k8s.io/api/core/v1"
@@ -22,6 +24,7 @@ import (
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/runtime/serializer"
+	"k8s.io/apimachinery/pkg/util/wait"
 	clientgoscheme "k8s.io/client-go/kubernetes/scheme"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/kustomize/api/krusty"
@@ -206,6 +209,40 @@ func TestReview(t *testing.T) {
 		if got := strings.HasPrefix(strings.TrimSpace(string(out)), "yes"); got != tc.want {
 			t.Errorf("may %s %s: %v, want %v (%s)", tc.verb, tc.resource, got, tc.want, out)
 		}
+	}
+}
+
+// TestImpersonation: the controller may act as nobody, until somebody binds
+// espalier-impersonate in a namespace, and then as the accounts of that one.
+func TestImpersonation(t *testing.T) {
+	c := shared.Get(t)
+	api, err := client.New(c.Config, client.Options{Scheme: scheme(t)})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, o := range build(t, overlays(t)[0]) {
+		apply(t, api, o)
+	}
+	may := func(namespace string) string {
+		out, _ := c.Kubectl(t.Context(), "auth", "can-i", "impersonate", "serviceaccounts/models", "--namespace", namespace, "--as", "system:serviceaccount:espalier-system:espalier")
+		return strings.TrimSpace(string(out))
+	}
+	if got := may("default"); !strings.HasPrefix(got, "no") {
+		t.Errorf("before it is bound: %s", got)
+	}
+	if out, err := c.Kubectl(t.Context(), "create", "rolebinding", "espalier-impersonate", "--namespace", "default",
+		"--clusterrole=espalier-impersonate", "--serviceaccount=espalier-system:espalier"); err != nil {
+		t.Fatalf("binding it: %v: %s", err, out)
+	}
+	// The authorizer sees a new binding a moment later.
+	err = wait.PollUntilContextTimeout(t.Context(), 50*time.Millisecond, 30*time.Second, true, func(context.Context) (bool, error) {
+		return strings.HasPrefix(may("default"), "yes"), nil
+	})
+	if err != nil {
+		t.Errorf("where it is bound: %s", may("default"))
+	}
+	if got := may("kube-system"); !strings.HasPrefix(got, "no") {
+		t.Errorf("elsewhere: %s", got)
 	}
 }
 
