@@ -10,6 +10,7 @@ import (
 	"strconv"
 	"strings"
 
+	"github.com/espalier-dev/espalier/presets/runtimes"
 	"github.com/espalier-dev/espalier/repo-layout/v1alpha1"
 
 	repolayout "github.com/espalier-dev/espalier/repo-layout"
@@ -81,7 +82,7 @@ func (j job) server() (object, error) {
 	for _, a := range s.Adapters {
 		volume := repolayout.ShortName(63, "adapter-"+a.Name)
 		volumes = append(volumes, imageVolume(volume, a.Image))
-		mounts = append(mounts, mount(volume, adapterPath(a.Name)))
+		mounts = append(mounts, mount(volume, j.adapterPath(a.Name)))
 		secrets = append(secrets, a.PullSecrets...)
 	}
 	if volume := j.weights(pod); volume != nil {
@@ -140,7 +141,16 @@ func (j job) rollout() object {
 // grace period of the base.
 const drain = 120
 
-func adapterPath(name string) string { return "/adapters/" + name }
+// adapterPath is where vLLM is told to look, or KAITO's program looks.
+func (j job) adapterPath(name string) string {
+	if j.kaito() {
+		return "/mnt/adapter/" + name
+	}
+	return "/adapters/" + name
+}
+
+// kaito says that KAITO's program starts vLLM.
+func (j job) kaito() bool { return j.Assessment.Runtime.Name == runtimes.KAITO }
 
 // startupFailures is the number of probes, ten seconds apart, that starting may
 // take: half an hour, and another for every 64 GiB of weights to download and
@@ -209,6 +219,9 @@ func (j job) arguments() ([]string, error) {
 	}
 	// The positional form: --model is deprecated for `vllm serve`.
 	args := []string{preset.ID}
+	if j.kaito() {
+		args = []string{"--model=" + preset.ID}
+	}
 	for _, name := range slices.Sorted(maps.Keys(chosen)) {
 		if chosen[name] == "" {
 			args = append(args, "--"+name)
@@ -227,10 +240,13 @@ func (j job) arguments() ([]string, error) {
 
 // adapterModules are the values of --lora-modules, in the order of the spec.
 func (j job) adapterModules() ([]string, error) {
+	if j.kaito() {
+		return nil, nil // it serves every folder of /mnt/adapter, by its name
+	}
 	var modules []string
 	for _, a := range j.spec.Inference.Adapters {
 		text, err := json.Marshal(map[string]string{
-			"name": a.Name, "path": adapterPath(a.Name), "base_model_name": j.Assessment.Preset.Name(),
+			"name": a.Name, "path": j.adapterPath(a.Name), "base_model_name": j.Assessment.Preset.Name(),
 		})
 		if err != nil {
 			return nil, fmt.Errorf("naming adapter %s: %w", a.Name, err)

@@ -83,6 +83,7 @@ var items = map[string]string{
 // celCases break each CEL rule, by its message.
 var celCases = map[string]string{
 	"exactly one of spec.inference and spec.tuning is required: a Workspace either serves a model or tunes one":       header + onA100,
+	"no digest of KAITO's base image is known: name it in image":                                                      header + onA100 + serves + "  runtime: {name: kaito, version: 0.5.0}\n",
 	"exactly one of instanceType, candidates and nodePool is required":                                                header + "  resource: {}\n" + serves,
 	"provider is for nodes of the Workspace's own: a shared pool has its own":                                         header + "  resource: {nodePool: a, provider: aks}\n" + serves,
 	"provider existing takes the nodes that labelSelector.matchLabels selects: name at least one label":               header + "  resource: {instanceType: A100, provider: existing}\n" + serves,

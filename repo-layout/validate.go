@@ -200,7 +200,7 @@ func (v *validator) selector(path string, r v1alpha1.ResourceSpec) {
 }
 
 // runtime names, and the task each is for.
-var runtimes = map[string]string{"vllm": "inference", "axolotl": "tuning"}
+var runtimes = map[string]string{"vllm": "inference", "kaito": "inference", "axolotl": "tuning"}
 
 func (v *validator) runtime(s v1alpha1.WorkspaceSpec) {
 	if s.Runtime == nil {
@@ -214,9 +214,9 @@ func (v *validator) runtime(s v1alpha1.WorkspaceSpec) {
 	task, known := runtimes[s.Runtime.Name]
 	switch {
 	case !known:
-		v.refuse(finding.NotOneOf, "spec.runtime.name", "want vllm, which serves, or axolotl, which tunes")
+		v.refuse(finding.NotOneOf, "spec.runtime.name", "want vllm or kaito, which serve, or axolotl, which tunes")
 	case task == "inference" && s.Inference == nil && s.Tuning != nil:
-		v.refuse(finding.NotOneOf, "spec.runtime.name", "vllm serves and does not tune: write axolotl or leave it out")
+		v.refuse(finding.NotOneOf, "spec.runtime.name", "%s serves and does not tune: write axolotl or leave it out", s.Runtime.Name)
 	case task == "tuning" && s.Tuning == nil && s.Inference != nil:
 		v.refuse(finding.NotOneOf, "spec.runtime.name", "axolotl tunes and does not serve: write vllm or leave it out")
 	}

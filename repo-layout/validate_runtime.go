@@ -25,6 +25,9 @@ func (v *validator) runtimeImage(path string, r v1alpha1.RuntimeSpec) {
 		v.refuse(finding.ImageInvalid, path+".cuda", "want CUDA 12 or 13 as major.minor in quotes, such as \"12.9\"")
 	}
 	switch {
+	case r.Image == "" && r.Name == "kaito":
+		v.refuse(finding.ImageInvalid, path+".image", "no digest of KAITO's base image is known here: name the image by digest, with its version and cuda")
+		return
 	case r.Image == "" && r.CUDA == "":
 		return
 	case r.Image == "":

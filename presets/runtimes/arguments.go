@@ -85,17 +85,26 @@ func (r Runtime) Pipelines(architecture string) bool {
 	return slices.Contains(commands()[r.Name+"-"+r.Version].pipelines, architecture)
 }
 
+// Serves says whether a version knows a model of an architecture; of those whose
+// architectures are not listed, whether is not known, and it is true.
+func (r Runtime) Serves(architecture string) bool {
+	known := commands()[r.Name+"-"+r.Version].architectures
+	return len(known) == 0 || architecture == "" || slices.Contains(known, architecture)
+}
+
 // command is what is known of the command line of a version.
 type command struct {
 	arguments Arguments
 	pipelines []string
+	// architectures that the version knows; empty: not listed.
+	architectures []string
 }
 
 // commands panics on a malformed file: they are part of the binary and a test
 // loads them.
 var commands = sync.OnceValue(func() map[string]command {
 	all := map[string]command{}
-	for _, r := range catalogue() {
+	for _, r := range append(All(), kaito) {
 		c, err := loadCommand(r)
 		if err != nil {
 			panic("presets/runtimes: " + err.Error())
@@ -120,6 +129,9 @@ func decodeCommand(text []byte) (command, error) {
 	var doc struct {
 		Arguments []Argument `json:"arguments"`
 		Pipelines []string   `json:"pipelines"`
+		// Architectures is what the version knows, where it is not the one that the
+		// presets were written for.
+		Architectures []string `json:"architectures,omitempty"`
 	}
 	if err := yaml.UnmarshalStrict(text, &doc); err != nil {
 		return command{}, fmt.Errorf("parsing arguments: %w", err)
@@ -134,7 +146,7 @@ func decodeCommand(text []byte) (command, error) {
 		}
 		all[a.Name] = a
 	}
-	return command{all, doc.Pipelines}, nil
+	return command{all, doc.Pipelines, doc.Architectures}, nil
 }
 
 var argumentTypes = []string{

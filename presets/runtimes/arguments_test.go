@@ -54,6 +54,22 @@ func TestArgumentsRefuse(t *testing.T) {
 	}
 }
 
+// TestServes: what an older vLLM does not know is known not to be known.
+func TestServes(t *testing.T) {
+	kaito, ok := Lookup(KAITO, "0.5.0", "")
+	if !ok || !kaito.Serves("Phi3ForCausalLM") || kaito.Serves("MadeUpForCausalLM") {
+		t.Error("the architectures of KAITO's vLLM are not those of its list")
+	}
+	if newest, _ := Lookup(VLLM, "", ""); !newest.Serves("MadeUpForCausalLM") {
+		t.Error("of a version without a list nothing is known")
+	}
+	for _, argument := range []string{"prefix-match-unit", "enable-moe-shared-loras"} { // of 0.26.0
+		if _, has := kaito.Arguments()[argument]; has {
+			t.Errorf("vLLM 0.25.1 has no %s", argument)
+		}
+	}
+}
+
 func TestPipelines(t *testing.T) {
 	r, _ := Lookup(VLLM, "", "")
 	for architecture, want := range map[string]bool{

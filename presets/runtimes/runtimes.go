@@ -33,6 +33,8 @@ const (
 const (
 	VLLM    = "vllm"
 	Axolotl = "axolotl"
+	// KAITO is KAITO's base image, which has no pin: the spec names the image.
+	KAITO = "kaito"
 )
 
 // Runtime is one version of the software that runs a task, in one image.
@@ -51,7 +53,7 @@ type Runtime struct {
 	Sources []string
 }
 
-//go:embed pins.yaml arguments schemas vllm axolotl pod
+//go:embed pins.yaml arguments schemas vllm axolotl kaito pod
 var files embed.FS
 
 // pin is an entry of pins.yaml.
@@ -146,6 +148,14 @@ func MinDriver(cuda string) int {
 // image is the user's, and nothing is known of what that demands.
 func OwnPod() Runtime { return Runtime{Name: "pod", Version: "1", Task: Inference} }
 
+// kaito is the one version of KAITO's base image whose programs are known. Its
+// digest is not: no source that this catalogue rests on has one. It holds vLLM
+// 0.25.1, of whose PyTorch the oldest GPU is known.
+var kaito = Runtime{
+	Name: KAITO, Version: "0.5.0", Task: Inference,
+	Requires: fit.Image{Name: "kaito 0.5.0", MinDriver: MinDriver("12.9"), MinCapability: sku.Capability{Major: 7, Minor: 5}},
+}
+
 // All returns every image of every runtime, in the order of pins.yaml.
 func All() []Runtime { return slices.Clone(catalogue()) }
 
@@ -153,8 +163,12 @@ func All() []Runtime { return slices.Clone(catalogue()) }
 // v is ignored. Of the images of the version it is the first that runs on a driver
 // such as "580.159.04". Where none does, or the driver is unknown (""), it is the
 // first of all: what is wrong with it then shows in the fit.
+// Of KAITO the image is left to the caller.
 func Lookup(name, version, driver string) (Runtime, bool) {
 	version = strings.TrimPrefix(version, "v")
+	if name == KAITO {
+		return kaito, version == "" || version == kaito.Version
+	}
 	return firstOn(driver, func(r Runtime) bool { return r.Name == name && (version == "" || r.Version == version) })
 }
 
@@ -191,12 +205,20 @@ func firstOn(driver string, wanted func(Runtime) bool) (Runtime, bool) {
 // Versions lists the known versions of a runtime, for messages.
 func Versions(name string) []string {
 	var versions []string
-	for _, r := range catalogue() {
+	for _, r := range append(All(), kaito) {
 		if r.Name == name {
 			versions = append(versions, r.Version)
 		}
 	}
 	return slices.Compact(versions)
+}
+
+// VLLM says in messages which version of vLLM a runtime that serves has.
+func (r Runtime) VLLM() string {
+	if r.Name == KAITO {
+		return "0.25.1, in kaito " + r.Version + ","
+	}
+	return r.Version
 }
 
 // Base is the folder of Kustomize bases that a version is rendered from.

@@ -210,6 +210,7 @@ func Workspace(w *v1alpha1.Workspace, f Facts, pos repolayout.Position) Assessme
 		c.candidates()
 	}
 	if c.known {
+		c.served()
 		c.revision()
 		c.remoteCode()
 		c.cacheSize()

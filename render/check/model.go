@@ -9,6 +9,7 @@ import (
 	"github.com/espalier-dev/espalier/presets"
 	"github.com/espalier-dev/espalier/presets/runtimes"
 	"github.com/espalier-dev/espalier/render/settings"
+	"github.com/espalier-dev/espalier/repo-layout/finding"
 	"github.com/espalier-dev/espalier/repo-layout/kaito"
 	"github.com/espalier-dev/espalier/repo-layout/v1alpha1"
 )
@@ -150,6 +151,9 @@ func (c *checker) runtime() {
 		c.setRuntime(r)
 		return
 	}
+	if spec.Name == runtimes.KAITO && task == runtimes.Inference {
+		name = runtimes.KAITO
+	}
 	if spec.Name != "" && spec.Name != name {
 		c.refuse(UnknownRuntime, "spec.runtime.name", "%s does no %s: %s does", spec.Name, task, name)
 		return
@@ -159,7 +163,28 @@ func (c *checker) runtime() {
 		c.refuse(UnknownRuntime, "spec.runtime.version", "%s %.40q is not known; versions: %s", name, spec.Version, strings.Join(runtimes.Versions(name), ", "))
 		return
 	}
-	c.setRuntime(c.ownImage(r))
+	if r = c.ownImage(r); r.Image == "" {
+		c.refuse(finding.ImageInvalid, "spec.runtime.image", "no digest of KAITO's base image is known here: name the image by digest, with its cuda")
+		return
+	}
+	c.setRuntime(r)
+}
+
+// served refuses a model that an older version of vLLM does not know: the pod
+// would say so on a paid node.
+func (c *checker) served() {
+	r, p := c.out.Runtime, c.out.Preset
+	if r.Name != runtimes.KAITO {
+		return
+	}
+	if !r.Serves(p.Architecture) {
+		c.refuse(UnknownRuntime, "spec.runtime.name", "the vLLM in %s %s does not know the architecture of %s (%s): leave runtime.name out", r.Name, r.Version, p.Name(), p.Architecture)
+	}
+	for _, needs := range []struct{ argument, value string }{{"tool-call-parser", p.ToolParser}, {"reasoning-parser", p.ReasoningParser}} {
+		if choices := r.Arguments()[needs.argument].Choices; needs.value != "" && !slices.Contains(choices, needs.value) {
+			c.refuse(UnknownRuntime, "spec.runtime.name", "the vLLM in %s %s has no %s %s, which %s needs: leave runtime.name out", r.Name, r.Version, needs.argument, needs.value, p.Name())
+		}
+	}
 }
 
 func (c *checker) setRuntime(r runtimes.Runtime) {

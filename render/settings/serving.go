@@ -44,7 +44,7 @@ func ParseServing(data map[string]string, r runtimes.Runtime, field string) (Ser
 	if problems != nil {
 		return Serving{}, problems
 	}
-	s := serving{Serving: Serving{Args: map[string]string{}}, known: r.Arguments(), version: r.Version, field: field, root: doc.root}
+	s := serving{Serving: Serving{Args: map[string]string{}}, known: r.Arguments(), version: r.VLLM(), field: field, root: doc.root}
 	var ignored []string
 	for _, key := range slices.Sorted(maps.Keys(doc.tree)) {
 		switch key {

@@ -169,9 +169,11 @@ type LockedModel struct {
 //
 // +kubebuilder:validation:XValidation:rule="has(self.image) == has(self.cuda)",message="image and cuda belong together: which drivers run an image follows from the CUDA that it was built with"
 // +kubebuilder:validation:XValidation:rule="!has(self.image) || has(self.version)",message="image needs version: what it is started with is written for one version"
+// +kubebuilder:validation:XValidation:rule="!has(self.name) || self.name != 'kaito' || has(self.image)",message="no digest of KAITO's base image is known: name it in image"
 type RuntimeSpec struct {
-	// Name is vllm (serves) or axolotl (tunes).
-	// +kubebuilder:validation:Enum=vllm;axolotl
+	// Name is vllm (serves), axolotl (tunes), or kaito (serves with KAITO's base
+	// image, which image names then).
+	// +kubebuilder:validation:Enum=vllm;axolotl;kaito
 	Name string `json:"name,omitempty"`
 	// Version is one of the runtime's known versions; `espalier presets` lists
 	// them. Empty: the one that was resolved first, so that an upgrade of

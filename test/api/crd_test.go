@@ -328,6 +328,11 @@ var cases = map[string]struct {
 		base:   serving, set: `spec: {inference: {cache: {claim: a, size: 5Gi}}}`,
 		want: "size belongs to storageClass: a claim has its own",
 	},
+	"KaitoWithoutImage": {
+		reason: "What runs is pinned, and of this one no digest is known.",
+		base:   serving, set: `spec: {runtime: {name: kaito, version: 0.5.0}}`,
+		want: "no digest of KAITO's base image is known: name it in image",
+	},
 	"RouteToNobody": {
 		reason: "A route that no Gateway takes publishes nothing.",
 		base:   serving, set: `spec: {inference: {route: {parentRefs: []}}}`,

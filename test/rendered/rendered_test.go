@@ -32,7 +32,7 @@ metadata:
 
 // level is what presets/runtimes says of its pods.
 func level(name string) string {
-	if strings.HasPrefix(name, "inference-") && name != "inference-template" { // which says of itself what it may do
+	if strings.HasPrefix(name, "inference-") && name != "inference-template" && name != "inference-kaito" { // which say of themselves what they may do
 		return "restricted"
 	}
 	return "baseline"
