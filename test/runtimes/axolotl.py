@@ -9,7 +9,11 @@ import sys
 import yaml
 from axolotl.utils.config import validate_config
 from axolotl.utils.dict import DictDefault
+from axolotl.utils.schemas.config import AxolotlInputConfig
 from importlib.metadata import version
+
+# What a file calls a field, and Axolotl another name.
+names = {f.alias: name for name, f in AxolotlInputConfig.model_fields.items() if f.alias}
 
 failed = 0
 cases = json.load(sys.stdin)
@@ -29,7 +33,7 @@ for case in cases:
             env_capabilities={"torch_version": version("torch").split("+")[0]},
         )
         # A key that Axolotl does not know is dropped without a word.
-        lost = sorted(k for k, v in said.items() if v not in (None, False) and got.get(k) is None)
+        lost = sorted(k for k, v in said.items() if v not in (None, False) and got.get(names.get(k, k)) is None)
         if lost:
             raise ValueError("it drops " + ", ".join(lost))
         print("  accepted", case["name"])

@@ -111,7 +111,7 @@ func gpus(pod corev1.PodSpec) int64 {
 // on several nodes. A pod has a rank there.
 func arguments(pod corev1.PodSpec) []string {
 	for _, c := range pod.Containers {
-		if c.Name != runtimes.VLLM {
+		if c.Name != runtimes.VLLM || len(c.Command) > 0 && c.Command[0] == "python3" { // KAITO's program has another vLLM
 			continue
 		}
 		args := c.Args
