@@ -7,6 +7,18 @@ import json
 import sys
 from importlib.metadata import version
 
+# The parser asks for the device, and there is none here: it is told of the one
+# that the arguments are for. Before anything else is imported, which may ask too.
+import vllm.platforms
+from vllm.platforms.interface import UnspecifiedPlatform
+
+
+class Cuda(UnspecifiedPlatform):
+    device_type = "cuda"
+
+
+vllm.platforms._current_platform = Cuda()
+
 from vllm.entrypoints.cli.serve import cmd_init
 from vllm.utils.argparse_utils import FlexibleArgumentParser
 
