@@ -202,3 +202,35 @@ func (c withoutWorkspaces) List(ctx context.Context, into client.ObjectList, opt
 	}
 	return c.WithWatch.List(ctx, into, opts...)
 }
+
+// TestIdleNodeClaims: NodeClaims that nobody uses go too, and come back.
+func TestIdleNodeClaims(t *testing.T) {
+	for _, action := range []v1alpha1.IdleAction{v1alpha1.IdleScaleToZero, v1alpha1.IdleDelete} {
+		t.Run(string(action), func(t *testing.T) {
+			w := newOrchard(t, ec2)
+			user := func(name string) *v1alpha1.Workspace {
+				ws := &v1alpha1.Workspace{ObjectMeta: metav1.ObjectMeta{Namespace: "team-a", Name: name}}
+				ws.Spec.Resource.NodePool = subject
+				return ws
+			}
+			w.must(w.kube.Create(t.Context(), user("a")))
+			w.plant(func(p *v1alpha1.GPUNodePool) {
+				replicas(2)(p)
+				p.Spec.Idle = &v1alpha1.PoolIdle{After: metav1.Duration{Duration: 2 * time.Minute}, Action: action}
+			}, t4)
+			w.drive(&life{}, w.whole)
+			w.must(w.kube.Delete(t.Context(), user("a")))
+			w.drive(&life{}, func() bool {
+				return w.get().Status.Phase == v1alpha1.PhaseIdle && len(w.list(claimKind)) == 0
+			})
+			if n := len(w.list(poolKind)); action == v1alpha1.IdleDelete && n != 0 {
+				t.Errorf("%d NodePools are left", n)
+			}
+			w.must(w.kube.Create(t.Context(), user("b")))
+			w.drive(&life{}, w.whole)
+			if n := len(w.live()); n != 2 {
+				t.Errorf("%d NodeClaims, want 2", n)
+			}
+		})
+	}
+}
