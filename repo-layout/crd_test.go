@@ -91,6 +91,7 @@ var celCases = map[string]string{
 	"exactly one of claim and storageClass is required":                                                               header + onA100 + "  inference: {preset: phi-4, cache: {}}\n",
 	"size belongs to storageClass: a claim has its own":                                                               header + onA100 + "  inference: {preset: phi-4, cache: {claim: a, size: 1Gi}}\n",
 	"exactly one of urls, claim and image is required":                                                                header + onA100 + tunes + "    input: {}\n" + intoClaim,
+	"promote needs output.image: an adapter on a claim has no digest":                                                 header + onA100 + tunes + "    promote: {to: b}\n" + fromURL + intoClaim,
 	"prompt belongs to type Instruction":                                                                              header + onA100 + tunes + "    input: {urls: ['https://data.example.com/a'], format: {type: Text, prompt: '{instruction}'}}\n" + intoClaim,
 	"exactly one of image and claim is required":                                                                      header + onA100 + tunes + fromURL + "    output: {}\n",
 	"output.image needs output.pushSecret: a Secret of type kubernetes.io/dockerconfigjson that may push there":       header + onA100 + tunes + fromURL + "    output: {image: 'registry.example.com/a/b:1'}\n",

@@ -172,6 +172,18 @@ func StatusFile(namespace, name string) string {
 	return path.Join(statusFolder, namespace, name+".yaml")
 }
 
+// PromotionBranch is the branch that proposes an adapter which a tuning Workspace
+// has published: one for each adapter, so that nothing is ever forced.
+func PromotionBranch(cluster, namespace, tuning, digest string) string {
+	digest = strings.TrimPrefix(digest, "sha256:")
+	return PromotionBranches(cluster, namespace, tuning) + digest[:min(12, len(digest))]
+}
+
+// PromotionBranches begins the names of all branches of one tuning Workspace.
+func PromotionBranches(cluster, namespace, tuning string) string {
+	return "espalier/promote/" + cluster + "/" + namespace + "/" + tuning + "/"
+}
+
 // IsStatusPath says whether a path belongs to a status branch: a status commit
 // touches no other.
 func IsStatusPath(p string) bool {

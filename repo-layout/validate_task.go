@@ -130,6 +130,20 @@ func (v *validator) tuning(s v1alpha1.TuningSpec) {
 	if s.Retries != nil {
 		v.between(path+".retries", int(*s.Retries), 0, maxRetries, "leave it out for 6")
 	}
+	v.promote(path+".promote", s)
+}
+
+func (v *validator) promote(path string, s v1alpha1.TuningSpec) {
+	if s.Promote == nil {
+		return
+	}
+	if s.Promote.To == "" {
+		v.refuse(finding.MissingField, path+".to", "name the inference Workspace that the adapter is for")
+	}
+	v.reference(path+".to", "Workspace", s.Promote.To)
+	if s.Output.Image == "" {
+		v.refuse(finding.PromotionInvalid, path, "needs output.image: an adapter on a claim has no digest")
+	}
 }
 
 // maxQueue is the longest value of the label that names a queue to Kueue.

@@ -52,6 +52,15 @@ func TestDigestStays(t *testing.T) {
     input: {urls: ["https://example.com/a.parquet"]}
     output: {image: "registry.example.com/team/a:1", pushSecret: registry}
 `, "sha256:149952f38f3acf189db81d5ca33a56288e9a704a75f21d86190d1e77c2cd9da8"},
+		"TuningPromoted": {"who the adapter is for does not make it another: the digest is that of Tuning", `
+  resource: {instanceType: Standard_NC4as_T4_v3}
+  tuning:
+    preset: phi-3-mini-128k-instruct
+    method: qlora
+    input: {urls: ["https://example.com/a.parquet"]}
+    output: {image: "registry.example.com/team/a:1", pushSecret: registry}
+    promote: {to: phi-3}
+`, "sha256:149952f38f3acf189db81d5ca33a56288e9a704a75f21d86190d1e77c2cd9da8"},
 		"TuningOfVolumes": {"a run from and to volumes", `
   resource: {nodePool: shared}
   tuning:

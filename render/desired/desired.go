@@ -85,7 +85,7 @@ func Assemble(sync *v1alpha1.RepoSync, texts []Text) ([]Document, []v1alpha1.Fin
 	for i, t := range texts {
 		all.add(sync, Document{Decoded: results[i].decoded, Position: t.Position, Unit: t.Unit, Name: t.Name}, results[i].problems)
 	}
-	return all.documents, append(all.findings, repolayout.Collisions(all.entries)...)
+	return all.documents, append(append(all.findings, repolayout.Collisions(all.entries)...), repolayout.Promotions(all.entries)...)
 }
 
 // eachBeside does something for each of n, on all processors.

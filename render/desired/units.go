@@ -43,7 +43,7 @@ func (m *Memory) Units(sync *v1alpha1.RepoSync, units []build.Unit) ([]Document,
 		all.entries = append(all.entries, a.entries...)
 	}
 	m.units = now
-	findings = append(append(findings, all.findings...), repolayout.Collisions(all.entries)...)
+	findings = append(append(append(findings, all.findings...), repolayout.Collisions(all.entries)...), repolayout.Promotions(all.entries)...)
 	markCollisions(all.documents, findings)
 	return all.documents, findings
 }

@@ -87,6 +87,7 @@ const (
 	LabelReserved       = "LabelReserved"       // a label or annotation that Espalier or Kubernetes writes
 	BudgetInvalid       = "BudgetInvalid"       // no amount of US dollars
 	QueueUnsupported    = "QueueUnsupported"    // a queue for what is not queued
+	PromotionInvalid    = "PromotionInvalid"    // an adapter that could be promoted nowhere
 	PatchInvalid        = "PatchInvalid"        // no YAML, or no patch
 	DurationInvalid     = "DurationInvalid"     // not a positive duration
 	Placeholder         = "Placeholder"         // an example's placeholder that nobody filled in

@@ -48,6 +48,7 @@ const (
 	ReasonRefused                   = "Refused"
 	ReasonWaitingForNodes           = "WaitingForNodes"
 	ReasonWaitingForQueue           = "WaitingForQueue"
+	ReasonWaitingForAdapter         = "WaitingForAdapter"
 	ReasonWaitingForPods            = "WaitingForPods"
 	ReasonJobRunning                = "JobRunning"
 	ReasonJobFailed                 = "JobFailed"

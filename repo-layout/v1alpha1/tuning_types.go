@@ -20,6 +20,7 @@ const (
 // TuningSpec trains a LoRA adapter on a data set.
 //
 // +kubebuilder:validation:XValidation:rule="has(self.preset) != has(self.model)",message="exactly one of preset and model is required"
+// +kubebuilder:validation:XValidation:rule="!has(self.promote) || has(self.output.image)",message="promote needs output.image: an adapter on a claim has no digest"
 type TuningSpec struct {
 	ModelRef `json:",inline"`
 	// Method is qlora or lora.
@@ -48,6 +49,19 @@ type TuningSpec struct {
 	// +kubebuilder:validation:Minimum=0
 	// +kubebuilder:validation:Maximum=20
 	Retries *int32 `json:"retries,omitempty"`
+	// Promote proposes the adapter to a Workspace that serves the model, by a pull
+	// request with its digest, once it is published. Absent: nothing is proposed.
+	Promote *Promote `json:"promote,omitempty"`
+}
+
+// Promote says who an adapter is for.
+type Promote struct {
+	// To is an inference Workspace of the namespace and of the same model. The
+	// adapter of it that is promoted is the one from the repository that
+	// output.image names.
+	// +kubebuilder:validation:MinLength=1
+	// +kubebuilder:validation:MaxLength=48
+	To string `json:"to"`
 }
 
 // Retention says how long the volume of a run is kept.

@@ -138,6 +138,11 @@ var cases = map[string]struct {
 		base:   sync, set: `spec: {report: {pullRequest: true}}`,
 		want: "report.pullRequest needs review",
 	},
+	"PromotedWithoutDigest": {
+		reason: "A claim has no digest that Git could name.",
+		base:   tuning, set: `spec: {tuning: {promote: {to: phi-4-mini}, output: {image: null, pushSecret: null, claim: out}}}`,
+		want: "promote needs output.image",
+	},
 	"BothTasks": {
 		reason: "Serving and tuning need different pods and lives.",
 		base:   tuning, set: `spec: {inference: {preset: phi-4-mini-instruct}}`,
