@@ -95,6 +95,7 @@ func (r *Reconciler) SetupWithManager(ctx context.Context, mgr ctrl.Manager) err
 		Owns(&batchv1.Job{}).
 		Watches(&v1alpha1.GPUNodePool{}, handler.EnqueueRequestsFromMapFunc(r.sharing)).
 		Watches(&v1alpha1.RepoSync{}, handler.EnqueueRequestsFromMapFunc(r.actedFor), builder.WithPredicates(accountChanged)).
+		Watches(&v1alpha1.Workspace{}, handler.EnqueueRequestsFromMapFunc(promotedTo)).
 		WatchesMetadata(&corev1.ConfigMap{}, handler.EnqueueRequestsFromMapFunc(r.using(indexConfigMap))).
 		WatchesMetadata(&corev1.Secret{}, handler.EnqueueRequestsFromMapFunc(r.using(indexSecret))).
 		WithOptions(controller.Options{
@@ -172,6 +173,7 @@ func (r *Reconciler) run(ctx context.Context, p *pass) error {
 		r.keep,      // pods that run for the same inputs stay as they are
 		r.resume,    // leave alone what did not start, until something changes
 		r.published, // run nothing whose adapter the registry holds
+		r.adapters,  // wait for what another Workspace trains
 		r.enqueue,   // let a queue decide when the nodes are bought
 		r.provide,   // ask for the GPU nodes
 		r.work,      // start the Job or Deployment once the GPUs can be used
