@@ -190,7 +190,7 @@ func (c *comparer) created(ch *Change, to *desired.Workspace) {
 		return
 	}
 	ch.Diff = diff(nil, out.Objects())
-	ch.Effect = Effect{Kind: Created, Message: is.begins(to)}
+	ch.Effect = Effect{Kind: Created, Message: c.awaited(to) + is.begins(to)}
 }
 
 // begins says what a new Workspace sets off.
@@ -201,9 +201,9 @@ func (r rendered) begins(w *desired.Workspace) string {
 		return "suspended: no node is bought before it is resumed"
 	case spec.Queue != "":
 		return "it waits in queue " + spec.Queue + ", and no node is bought before Kueue admits it; then " + r.nodesWanted() + ", the run begins, and the adapter goes to " +
-			spec.Tuning.Output.Image + claimOf(spec.Tuning.Output.Claim) + "; the nodes are given back when it is done, or taken out"
+			spec.Tuning.Output.Image + claimOf(spec.Tuning.Output.Claim) + proposing(spec.Tuning) + "; the nodes are given back when it is done, or taken out"
 	case spec.Tuning != nil:
-		return r.nodesWanted() + ", the run begins, and the adapter goes to " + spec.Tuning.Output.Image + claimOf(spec.Tuning.Output.Claim) + "; the nodes are given back when it is done"
+		return r.nodesWanted() + ", the run begins, and the adapter goes to " + spec.Tuning.Output.Image + claimOf(spec.Tuning.Output.Claim) + proposing(spec.Tuning) + "; the nodes are given back when it is done"
 	}
 	return r.upTo(w) + ", and " + endpoint(w) + answersWhen(w)
 }

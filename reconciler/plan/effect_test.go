@@ -9,6 +9,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
+	"github.com/espalier-dev/espalier/reconciler/plan"
 	"github.com/espalier-dev/espalier/repo-layout/v1alpha1"
 )
 
@@ -42,6 +43,7 @@ func TestEffects(t *testing.T) {
 		base, head files
 		effects    []string // name: kind, + where there is downtime
 		codes      []string // of findings that base does not have
+		says       []string // name: a part of what its effect says
 	}{
 		"RollsWithRoom": {
 			reason: "A node with a spare GPU takes the next copy before the old one goes.",
@@ -49,6 +51,17 @@ func TestEffects(t *testing.T) {
 			head:   files{"a.yaml": service("a", fourGPUs...) + "    contextLength: 4096\n"},
 			// The service has one copy on four GPUs.
 			effects: []string{"a: rolls"},
+		},
+		"WaitsForItsAdapter": {
+			reason: "No node is bought before the adapter that is trained beside it is in Git by digest.",
+			base:   files{},
+			head: files{
+				"a.yaml": service("a", "replicas: 1", "replicas: 1\n    adapters: [{name: dolly, image: 'registry.example.com/models/b:1'}]"),
+				"b.yaml": run("b", "phi-3-mini-128k-instruct", "phi-4-mini-instruct", "method: qlora", "method: qlora\n    promote: {to: a}"),
+			},
+			effects: []string{"a: created", "b: created"},
+			codes:   []string{"URLCredentials"}, // of the run's data
+			says:    []string{"a: it waits until the adapter that b trains is in Git by digest, and no node is bought before; then ", "b: from where a pull request proposes it to a"},
 		},
 		"RestartsWithoutRoom": {
 			reason:  "The only copy goes before the next one can come.",
@@ -258,6 +271,12 @@ func TestEffects(t *testing.T) {
 			for _, f := range p.Findings {
 				if !f.InBase {
 					codes = append(codes, f.Code)
+				}
+			}
+			for _, part := range c.says {
+				name, part, _ := strings.Cut(part, ": ")
+				if !slices.ContainsFunc(p.Changes, func(ch plan.Change) bool { return ch.Name == name && strings.Contains(ch.Effect.Message, part) }) {
+					t.Errorf("%s\nthe effect on %s does not say %q:\n%s", c.reason, name, part, p.Markdown(0))
 				}
 			}
 			slices.Sort(effects)

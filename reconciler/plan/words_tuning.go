@@ -20,7 +20,8 @@ func (w *words) tuning(a, b *v1alpha1.TuningSpec) {
 	w.change("data", dataOf(a.Input), dataOf(b.Input))
 	w.change("output", a.Output.Image+claimOf(a.Output.Claim), b.Output.Image+claimOf(b.Output.Claim))
 	w.change("push secret", a.Output.PushSecret, b.Output.PushSecret)
-	w.others(a, b, "preset", "model", "revision", "accessSecret", "config", "method", "input", "output", "checkpoints", "timeout", "retries")
+	w.others(a, b, "preset", "model", "revision", "accessSecret", "config", "method", "input", "output", "checkpoints", "timeout", "retries", "promote")
+	w.change("promoted to", promotedTo(a), promotedTo(b))
 	w.change("timeout", limitOf(a), limitOf(b))
 	if was, is := ptr.Deref(a.Retries, defaultRetries), ptr.Deref(b.Retries, defaultRetries); was != is {
 		w.add("retries %d → %d", was, is)
@@ -87,6 +88,13 @@ func limitOf(t *v1alpha1.TuningSpec) string {
 		return ""
 	}
 	return t.Timeout.Duration.String()
+}
+
+func promotedTo(t *v1alpha1.TuningSpec) string {
+	if t.Promote == nil {
+		return ""
+	}
+	return t.Promote.To
 }
 
 func numbered(n int32) string {
