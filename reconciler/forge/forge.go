@@ -25,8 +25,8 @@ import (
 type PullRequest struct {
 	// Number is what people call it by.
 	Number int64
-	// Base is the branch that it goes to.
-	Base string
+	// Base is the branch that it goes to, and Branch the one that it comes from.
+	Base, Branch string
 	// Head is the hash of its newest commit, and MergeBase of the one where it left
 	// the branch; empty where the forge does not know yet.
 	Head, MergeBase string
@@ -113,6 +113,10 @@ type Forge struct {
 	Comments
 	Remarks
 	Statuses
+	Proposals
+	Signer
+	// CloneURL is where Git finds the repository, over HTTPS.
+	CloneURL string
 	// CommentLimit is the largest comment in bytes.
 	CommentLimit int
 }

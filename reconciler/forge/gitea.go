@@ -31,7 +31,7 @@ type giteaForge struct {
 
 func newGitea(at place, t *transport) *Forge {
 	g := &giteaForge{at: at, t: t}
-	return &Forge{PullRequests: g, Merges: g, Comments: g, Remarks: g, Statuses: g, CommentLimit: plan.LimitGitea}
+	return &Forge{PullRequests: g, Merges: g, Comments: g, Remarks: g, Statuses: g, Proposals: g, Signer: g, CloneURL: at.cloneURL(), CommentLimit: plan.LimitGitea}
 }
 
 // client is one for a context: the library keeps it in the client.
@@ -92,7 +92,7 @@ func pullRequest(p *gitea.PullRequest) PullRequest {
 	if p.Base == nil || p.Head == nil {
 		return pr
 	}
-	pr.Base, pr.Head = p.Base.Ref, p.Head.Sha
+	pr.Base, pr.Branch, pr.Head = p.Base.Ref, p.Head.Ref, p.Head.Sha
 	// The repository of a deleted fork is not there any more.
 	pr.Fork = p.Head.Repository == nil || p.Head.RepoID != p.Base.RepoID
 	if p.HasMerged && p.Merged != nil && p.MergedCommitID != nil {

@@ -191,6 +191,33 @@ func TestRemarks(t *testing.T) {
 	}
 }
 
+// TestProposals: a branch of a fork of the same name is not ours, and the token is
+// what Git is signed in with.
+func TestProposals(t *testing.T) {
+	const listed = `{"number":%d,"state":"closed","base":{"ref":"main","repo_id":1},"head":{"ref":"espalier/promote/x","sha":"aa","repo_id":%d,"repo":{"id":2}}}`
+	s, written := server(t, map[string]answer{
+		"GET /api/v1/repos/fleet/models/pulls":     {body: "[" + fmt.Sprintf(listed, 1, 2) + "," + fmt.Sprintf(listed, 2, 1) + "]"},
+		"POST /api/v1/repos/fleet/models/pulls":    {status: http.StatusCreated, body: fmt.Sprintf(listed, 3, 1)},
+		"PATCH /api/v1/repos/fleet/models/pulls/3": {status: http.StatusCreated, body: fmt.Sprintf(listed, 3, 1)},
+	})
+	f := connect(t, s.URL+"/fleet/models")
+	got, err := f.Proposed(t.Context(), "espalier/promote/x")
+	if err != nil || len(got) != 1 || got[0].Number != 2 {
+		t.Errorf("%+v, %v", got, err)
+	}
+	made, err := f.Propose(t.Context(), Proposal{Head: "espalier/promote/x", Base: "main", Title: "t", Body: "b"})
+	if err != nil || made.Number != 3 {
+		t.Errorf("%+v, %v", made, err)
+	}
+	if err := f.Withdraw(t.Context(), 3); err != nil || len(*written) != 2 || !strings.Contains((*written)[1], `"state":"closed"`) {
+		t.Errorf("%v, written %q", err, *written)
+	}
+	auth, err := f.GitAuth(t.Context())
+	if err != nil || string(auth["password"]) != token || len(auth["username"]) == 0 || f.CloneURL != s.URL+"/fleet/models.git" {
+		t.Errorf("Git is signed in with %v at %s: %v", len(auth), f.CloneURL, err)
+	}
+}
+
 func TestErrors(t *testing.T) {
 	for name, tc := range map[string]struct {
 		reason string

@@ -42,7 +42,7 @@ func newGitHub(at place, t *transport) (*Forge, error) {
 	if g.client, err = githubClient(at, httpClient); err != nil {
 		return nil, err
 	}
-	return &Forge{PullRequests: g, Merges: g, Comments: g, Remarks: g, Statuses: g, CommentLimit: plan.LimitGitHub}, nil
+	return &Forge{PullRequests: g, Merges: g, Comments: g, Remarks: g, Statuses: g, Proposals: g, Signer: g, CloneURL: at.cloneURL(), CommentLimit: plan.LimitGitHub}, nil
 }
 
 // githubClient speaks to api.github.com, or to /api/v3 of any other server.
@@ -103,7 +103,7 @@ func (g *githubForge) Open(ctx context.Context, branch string) ([]PullRequest, e
 
 func githubPullRequest(p *github.PullRequest) PullRequest {
 	pr := PullRequest{
-		Number: int64(p.GetNumber()), Base: p.GetBase().GetRef(), Head: p.GetHead().GetSHA(), URL: p.GetHTMLURL(), Open: p.GetState() == "open", Updated: p.GetUpdatedAt().Time,
+		Number: int64(p.GetNumber()), Base: p.GetBase().GetRef(), Branch: p.GetHead().GetRef(), Head: p.GetHead().GetSHA(), URL: p.GetHTMLURL(), Open: p.GetState() == "open", Updated: p.GetUpdatedAt().Time,
 		// The repository of a deleted fork is not there any more.
 		Fork: p.GetHead().GetRepo() == nil || p.GetHead().GetRepo().GetID() != p.GetBase().GetRepo().GetID(),
 	}

@@ -124,6 +124,16 @@ func everything(t *testing.T, f *Forge) (open []PullRequest, one PullRequest, ow
 	check()
 	own, err = f.Own(t.Context(), 1347)
 	check()
+	before, err := f.Proposed(t.Context(), "new-topic")
+	if err != nil || len(before) != 1 {
+		t.Errorf("proposed before: %+v, %v", before, err)
+	}
+	made, err := f.Propose(t.Context(), Proposal{Head: "new-topic", Base: "master", Title: "t", Body: "b"})
+	if err != nil || made.Number != 1347 {
+		t.Errorf("made %+v, %v", made, err)
+	}
+	err = f.Withdraw(t.Context(), 1347)
+	check()
 	_, err = f.Merged(t.Context(), "master")
 	check()
 	_, err = f.Others(t.Context(), 1347, time.Unix(0, 0))
@@ -158,7 +168,7 @@ func TestGitHub(t *testing.T) {
 		t.Fatal(err)
 	}
 	open, one, own := everything(t, f)
-	want := PullRequest{Number: 1347, Base: "master", Head: sample, URL: "https://github.com/octocat/Hello-World/pull/1347", Open: true, Updated: time.Date(2011, 1, 26, 19, 1, 12, 0, time.UTC)}
+	want := PullRequest{Number: 1347, Base: "master", Branch: "new-topic", Head: sample, URL: "https://github.com/octocat/Hello-World/pull/1347", Open: true, Updated: time.Date(2011, 1, 26, 19, 1, 12, 0, time.UTC)}
 	if diff := cmp.Diff([]PullRequest{want}, open); diff != "" {
 		t.Error(diff)
 	}

@@ -30,7 +30,7 @@ func newGitLab(at place, t *transport) (*Forge, error) {
 		return nil, fmt.Errorf("preparing to ask %s: %w", at.server, err)
 	}
 	g := &gitlabForge{project: at.owner + "/" + at.name, t: t, client: client}
-	return &Forge{PullRequests: g, Merges: g, Comments: g, Remarks: g, Statuses: g, CommentLimit: plan.LimitGitLab}, nil
+	return &Forge{PullRequests: g, Merges: g, Comments: g, Remarks: g, Statuses: g, Proposals: g, Signer: g, CloneURL: at.cloneURL(), CommentLimit: plan.LimitGitLab}, nil
 }
 
 // Open lists the open merge requests to a branch.
@@ -58,7 +58,7 @@ func (g *gitlabForge) Open(ctx context.Context, branch string) ([]PullRequest, e
 
 func mergeRequest(m *gitlab.BasicMergeRequest) PullRequest {
 	pr := PullRequest{
-		Number: m.IID, Base: m.TargetBranch, Head: m.SHA, URL: m.WebURL,
+		Number: m.IID, Base: m.TargetBranch, Branch: m.SourceBranch, Head: m.SHA, URL: m.WebURL,
 		Open: m.State == "opened", Fork: m.SourceProjectID != m.TargetProjectID,
 	}
 	if m.UpdatedAt != nil {

@@ -22,7 +22,7 @@ import (
 // publishes no description for programs.
 func TestGitLab(t *testing.T) {
 	const project = "/api/v4/projects/fleet%2Fgpu%2Fmodels"
-	request := `{"iid":7,"target_branch":"main","sha":"aa","state":"opened","web_url":"u","source_project_id":%d,"target_project_id":1,"diff_refs":{"base_sha":"bb","head_sha":%q}}`
+	request := `{"iid":7,"target_branch":"main","source_branch":"topic","sha":"aa","state":"opened","web_url":"u","source_project_id":%d,"target_project_id":1,"diff_refs":{"base_sha":"bb","head_sha":%q}}`
 	answers := map[string]string{
 		"GET " + project + "/merge_requests":                 "[" + fmt.Sprintf(request, 1, "aa") + "," + fmt.Sprintf(request, 2, "aa") + "]",
 		"GET " + project + "/merge_requests/7":               fmt.Sprintf(request, 1, "aa"),
@@ -33,6 +33,8 @@ func TestGitLab(t *testing.T) {
 		"PUT " + project + "/merge_requests/7/notes/2":       `{"id":2,"body":"edited"}`,
 		"GET " + project + "/repository/commits/aa/statuses": `[{"name":"espalier/fit","status":"pending","description":"other"}]`,
 		"POST " + project + "/statuses/aa":                   `{"id":1}`,
+		"POST " + project + "/merge_requests":              fmt.Sprintf(request, 1, "aa"),
+		"PUT " + project + "/merge_requests/7":             fmt.Sprintf(request, 1, "aa"),
 		"GET " + project + "/members/all/5":                  `{"access_level":20}`,
 		"GET " + project + "/members/all/6":                  `{"access_level":30}`,
 		"GET " + project + "/repository/compare":             `{"commits":[]}`,
@@ -63,7 +65,7 @@ func TestGitLab(t *testing.T) {
 		t.Fatal(err)
 	}
 	open, err := f.Open(t.Context(), "main")
-	want := PullRequest{Number: 7, Base: "main", Head: "aa", URL: "u", Open: true}
+	want := PullRequest{Number: 7, Base: "main", Branch: "topic", Head: "aa", URL: "u", Open: true}
 	fork := want
 	fork.Fork = true
 	if diff := cmp.Diff([]PullRequest{want, fork}, open); diff != "" || err != nil {
@@ -84,6 +86,16 @@ func TestGitLab(t *testing.T) {
 		if got, err := f.Contains(t.Context(), "head", commit); got != holds || err != nil {
 			t.Errorf("%s: %v, %v", commit, got, err)
 		}
+	}
+	before, err := f.Proposed(t.Context(), "topic")
+	if err != nil || len(before) != 1 || before[0].Fork {
+		t.Errorf("the one of the fork is another's: %+v, %v", before, err)
+	}
+	if made, err := f.Propose(t.Context(), Proposal{Head: "topic", Base: "main", Title: "t", Body: "b"}); err != nil || made.Number != 7 {
+		t.Errorf("%+v, %v", made, err)
+	}
+	if err := f.Withdraw(t.Context(), 7); err != nil || !strings.Contains(seen[len(seen)-1], `"state_event":"close"`) {
+		t.Errorf("%v, asked %q", err, seen[len(seen)-1])
 	}
 	others, err := f.Others(t.Context(), 7, time.Time{})
 	if err != nil || len(others) != 1 || others[0].Author != "eve" || others[0].author != 5 {

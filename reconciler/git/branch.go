@@ -72,6 +72,18 @@ func (r Remote) Branch(ctx context.Context, name string) (*Branch, error) {
 	return &Branch{remote: r, ref: ref, objects: into, pusher: client}, nil
 }
 
+// As is the same head under another name: what is committed to it and pushed makes
+// that branch, which must not be there, and leaves this one.
+func (b *Branch) As(name string) (*Branch, error) {
+	ref := plumbing.NewBranchReferenceName(name)
+	if err := ref.Validate(); err != nil || strings.HasPrefix(name, "-") {
+		return nil, b.remote.Errorf(v1alpha1.ReasonReportFailed, "%q is no name of a branch", name)
+	}
+	other := *b
+	other.ref = ref
+	return &other, nil
+}
+
 // Change is a commit to make.
 type Change struct {
 	// Owns says which paths are the caller's: after the commit exactly Files are
