@@ -206,12 +206,16 @@ func (r *Reconciler) workspaces(ctx context.Context, s *v1alpha1.RepoSync) (map[
 	return byName, nil
 }
 
-// syncOf maps a Workspace to its RepoSync.
-func syncOf(_ context.Context, o client.Object) []reconcile.Request {
+// syncOf maps a Workspace to its RepoSync, and notes that a run may have published
+// what is to be promoted.
+func (r *Reconciler) syncOf(_ context.Context, o client.Object) []reconcile.Request {
 	labels := o.GetLabels()
 	name := types.NamespacedName{Namespace: labels[repolayout.LabelSyncNamespace], Name: labels[repolayout.LabelSyncName]}
 	if name.Name == "" || name.Namespace == "" {
 		return nil
+	}
+	if w, ok := o.(*v1alpha1.Workspace); ok && w.Spec.Tuning != nil && w.Spec.Tuning.Promote != nil && published(w) {
+		r.tuned.Store(name, true)
 	}
 	return []reconcile.Request{{NamespacedName: name}}
 }

@@ -36,11 +36,12 @@ type row struct {
 // phases are words for the reasons of what is on its way: one word for each step,
 // so that a comment is edited a few times and not with every pod.
 var phases = map[string]string{
-	v1alpha1.ReasonWaitingForNodes: "waiting for its nodes",
-	v1alpha1.ReasonWaitingForQueue: "waiting in its queue",
-	v1alpha1.ReasonWaitingForPods:  "starting",
-	v1alpha1.ReasonJobRunning:      "training",
-	v1alpha1.ReasonInputMissing:    "waiting for an input",
+	v1alpha1.ReasonWaitingForNodes:   "waiting for its nodes",
+	v1alpha1.ReasonWaitingForQueue:   "waiting in its queue",
+	v1alpha1.ReasonWaitingForAdapter: "waiting for its adapter",
+	v1alpha1.ReasonWaitingForPods:    "starting",
+	v1alpha1.ReasonJobRunning:        "training",
+	v1alpha1.ReasonInputMissing:      "waiting for an input",
 }
 
 // words say how far it is. ended says that they are the last: every Workspace is
@@ -168,7 +169,7 @@ func workspaceRow(w *v1alpha1.Workspace) row {
 			phase = "on its way"
 		}
 		r.state += phase
-		if ready.Reason == v1alpha1.ReasonInputMissing {
+		if ready.Reason == v1alpha1.ReasonInputMissing || ready.Reason == v1alpha1.ReasonWaitingForAdapter {
 			r.why = why
 		}
 	}

@@ -70,6 +70,7 @@ type Reconciler struct {
 	Deps
 	kept  sync.Map // types.UID → *kept
 	asked sync.Map // types.UID → true: somebody wants the forge looked at
+	tuned sync.Map // types.NamespacedName → true: a run with a promotion has changed
 	hook  chan event.GenericEvent
 }
 
@@ -84,6 +85,7 @@ type kept struct {
 	ready      string // what was last said of the synced commit
 
 	heard     heard
+	proposed  map[string]bool     // adapters that need no pull request any more, by branch
 	following map[int64]*followed // merged pull requests, by number
 	told      map[int64]bool      // of which nothing more is to be said
 	followDue time.Duration       // when the next edit is due; 0: when something happens
@@ -103,7 +105,7 @@ func (r *Reconciler) SetupWithManager(mgr ctrl.Manager) error {
 	return ctrl.NewControllerManagedBy(mgr).
 		Named("review").
 		For(&v1alpha1.RepoSync{}).
-		Watches(&v1alpha1.Workspace{}, handler.EnqueueRequestsFromMapFunc(syncOf)).
+		Watches(&v1alpha1.Workspace{}, handler.EnqueueRequestsFromMapFunc(r.syncOf)).
 		WatchesRawSource(crsource.Channel(r.hook, &handler.EnqueueRequestForObject{})).
 		WithOptions(controller.Options{
 			MaxConcurrentReconciles: 2,
@@ -155,7 +157,8 @@ func (r *Reconciler) pass(ctx context.Context, s *v1alpha1.RepoSync, k *kept) er
 	}
 	look := k.generation != s.Generation || !r.Clock().Before(k.lookedAt.Add(interval(s)))
 	ready, says := readiness(s)
-	if !look && (!says || ready.key() == k.ready) && len(k.following) == 0 {
+	_, tuned := r.tuned.LoadAndDelete(client.ObjectKeyFromObject(s))
+	if !look && !tuned && (!says || ready.key() == k.ready) && len(k.following) == 0 {
 		return nil
 	}
 	f, err := r.connect(ctx, s, k)
@@ -170,6 +173,13 @@ func (r *Reconciler) pass(ctx context.Context, s *v1alpha1.RepoSync, k *kept) er
 		problems = append(problems, r.look(ctx, s, k))
 	}
 	problems = append(problems, r.follow(ctx, s, k))
+	if look || tuned {
+		err := r.promote(ctx, s, k)
+		if err != nil { // it is tried again with the next pass
+			r.tuned.Store(client.ObjectKeyFromObject(s), true)
+		}
+		problems = append(problems, err)
+	}
 	return errors.Join(problems...)
 }
 

@@ -47,8 +47,9 @@ type stage struct {
 	said     map[int64][]forge.Comment
 	statuses map[string]forge.Status // commit and name
 	writes   int
-	listed   int // how often the remarks on a pull request were listed
-	rights   int // how often somebody's right was asked for
+	bodies   []string // of the pull requests that were made
+	listed   int      // how often the remarks on a pull request were listed
+	rights   int      // how often somebody's right was asked for
 	edit     func(body string)
 	gone     bool            // comments are not there to be edited
 	broken   map[int64]error // what Get says
@@ -165,6 +166,36 @@ func (s *stage) MayWrite(_ context.Context, r forge.Remark) (bool, error) {
 	return r.Author == "dev", nil
 }
 
+func (s *stage) Proposed(_ context.Context, head string) ([]forge.PullRequest, error) {
+	var found []forge.PullRequest
+	for _, p := range s.pulls {
+		if p.Branch == head {
+			found = append(found, p)
+		}
+	}
+	return found, nil
+}
+
+func (s *stage) Propose(_ context.Context, p forge.Proposal) (forge.PullRequest, error) {
+	head, err := s.git.Head(repo, p.Head)
+	if err != nil {
+		return forge.PullRequest{}, err
+	}
+	number := int64(100 + len(s.pulls))
+	s.bodies = append(s.bodies, p.Title+"\n\n"+p.Body)
+	s.pulls[number] = forge.PullRequest{Number: number, Base: p.Base, Branch: p.Head, Head: head, MergeBase: s.base, Open: true}
+	return s.pulls[number], s.broken[-1]
+}
+
+func (s *stage) Withdraw(_ context.Context, number int64) error {
+	p := s.pulls[number]
+	p.Open = false
+	s.pulls[number] = p
+	return nil
+}
+
+func (s *stage) GitAuth(context.Context) (map[string][]byte, error) { return nil, nil }
+
 func (s *stage) Own(_ context.Context, number int64) ([]forge.Comment, error) {
 	return s.said[number], nil
 }
@@ -197,7 +228,7 @@ func (s *stage) controller() *Reconciler {
 	return New(Deps{
 		Client: s.kube, Reader: s.kube, Events: s.events, Planner: s, Cluster: "prod", Clock: func() time.Time { return s.now },
 		Connect: func(forge.Settings) (*forge.Forge, error) {
-			return &forge.Forge{PullRequests: s, Merges: s, Comments: s, Remarks: s, Statuses: s, CommentLimit: 65_535}, nil
+			return &forge.Forge{PullRequests: s, Merges: s, Comments: s, Remarks: s, Statuses: s, Proposals: s, Signer: s, CloneURL: s.git.URL(repo), CommentLimit: 65_535}, nil
 		},
 	})
 }

@@ -1,0 +1,196 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package review
+
+import (
+	"maps"
+	"slices"
+	"strings"
+	"testing"
+
+	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	"github.com/espalier-dev/espalier/reconciler/condition"
+	repolayout "github.com/espalier-dev/espalier/repo-layout"
+	"github.com/espalier-dev/espalier/repo-layout/v1alpha1"
+	"github.com/espalier-dev/espalier/test/gitserver"
+)
+
+const (
+	dolly       = "registry.example.com/models/dolly"
+	serviceFile = "models/phi/workspace.yaml"
+	serviceYAML = "apiVersion: espalier.dev/v1alpha1\nkind: Workspace\nmetadata: {name: phi}\nspec:\n  resource: {instanceType: Standard_NC4as_T4_v3}\n" +
+		"  inference:\n    preset: phi-4\n    adapters:\n    - name: dolly   # ours\n      image: IMAGE   # trained in March\n"
+)
+
+func adapterOf(digit string) string { return dolly + "@sha256:" + strings.Repeat(digit, 64) }
+
+// tuning is a stage with a service whose adapter a run has published, and its file.
+func promoted(t *testing.T, file string) *stage {
+	t.Helper()
+	s := newStage(t)
+	delete(s.pulls, 7)
+	var err error
+	s.base, err = s.git.Push(repo, "main", map[string]string{serviceFile: file, "README.md": "hello", "run.sh": gitserver.Executable("#!/bin/sh")}, "models")
+	if err != nil {
+		t.Fatal(err)
+	}
+	labels := map[string]string{repolayout.LabelSyncName: "models", repolayout.LabelSyncNamespace: "team"}
+	service := workspaceOf("phi", waiting(v1alpha1.ReasonWaitingForAdapter))
+	service.Labels, service.Annotations = labels, map[string]string{repolayout.AnnotationSource: serviceFile + ":1"}
+	service.Spec.Inference.Adapters = []v1alpha1.Adapter{{Name: "dolly", Image: dolly + ":v1"}}
+	run := workspaceOf("dolly-run", tuned)
+	run.Labels, run.Status.ObservedGeneration = labels, run.Generation
+	run.Spec.Tuning = &v1alpha1.TuningSpec{Output: v1alpha1.DataDestination{Image: dolly + ":v1"}, Promote: &v1alpha1.Promote{To: "phi"}}
+	run.Status.Tuning.Adapter = adapterOf("a")
+	condition.True(run, v1alpha1.ConditionTuningSucceeded, v1alpha1.ReasonSucceeded, "The Job is complete")
+	for _, w := range []*v1alpha1.Workspace{service, run} {
+		if err := s.kube.Create(t.Context(), w); err != nil {
+			t.Fatal(err)
+		}
+	}
+	return s
+}
+
+// proposals are the branches of the pull requests that were made, with + for open.
+func (s *stage) proposals() []string {
+	var list []string
+	for _, number := range slices.Sorted(maps.Keys(s.pulls)) {
+		if p := s.pulls[number]; p.Open {
+			list = append(list, p.Branch+" +")
+		} else {
+			list = append(list, p.Branch)
+		}
+	}
+	return list
+}
+
+// trains publishes another adapter.
+func (s *stage) trains(digit string) {
+	s.t.Helper()
+	run := &v1alpha1.Workspace{}
+	if err := s.kube.Get(s.t.Context(), client.ObjectKey{Namespace: "team", Name: "dolly-run"}, run); err != nil {
+		s.t.Fatal(err)
+	}
+	run.Status.Tuning.Adapter = adapterOf(digit)
+	if err := s.kube.Update(s.t.Context(), run); err != nil {
+		s.t.Fatal(err)
+	}
+}
+
+// TestPromote: an adapter is proposed once, as one line of the user's own file, and
+// the next one takes the place of the one that waits.
+func TestPromote(t *testing.T) {
+	s := promoted(t, strings.Replace(serviceYAML, "IMAGE", dolly+":v1", 1))
+	r := s.controller()
+	s.mustPass(r)
+	s.mustPass(r)
+	s.mustPass(s.controller())
+	branch := "espalier/promote/prod/team/dolly-run/" + strings.Repeat("a", 12)
+	if got := s.proposals(); !slices.Equal(got, []string{branch + " +"}) {
+		t.Fatalf("proposed %q", got)
+	}
+	files, err := s.git.Files(repo, branch)
+	if want := strings.Replace(serviceYAML, "IMAGE", adapterOf("a"), 1); err != nil || files[serviceFile] != want || len(files) != 3 {
+		t.Errorf("%v: the branch holds\n%s", err, files[serviceFile])
+	}
+	log, err := s.git.Log(repo, branch)
+	if err != nil || log[0].Subject() != "phi: serve adapter dolly as dolly-run trained it" || !slices.Equal(log[0].Parents, []string{s.base}) {
+		t.Errorf("%v: the commit is %+v", err, log[0])
+	}
+	if head, _ := s.git.Head(repo, "main"); head != s.base {
+		t.Error("main was written")
+	}
+	for _, part := range []string{adapterOf("a"), dolly + ":v1", serviceFile} {
+		if !strings.Contains(s.bodies[0], part) {
+			t.Errorf("the pull request does not say %q:\n%s", part, s.bodies[0])
+		}
+	}
+	s.mustPass(r) // its own pull request is answered like any other
+	if len(s.plans) != 1 {
+		t.Errorf("planned %v", s.plans)
+	}
+	s.trains("b")
+	s.mustPass(r)
+	if got := s.proposals(); !slices.Equal(got, []string{branch, strings.ReplaceAll(branch, "aaaaaaaaaaaa", "bbbbbbbbbbbb") + " +"}) {
+		t.Errorf("proposed %q, want the older one closed", got)
+	}
+}
+
+// TestPromoteDeclined: whoever closes the pull request is not asked again, also
+// where the branch is gone and the controller starts anew.
+func TestPromoteDeclined(t *testing.T) {
+	s := promoted(t, strings.Replace(serviceYAML, "IMAGE", dolly+":v1", 1))
+	s.mustPass(s.controller())
+	for number := range s.pulls {
+		if err := s.Withdraw(t.Context(), number); err != nil {
+			t.Fatal(err)
+		}
+		if err := s.git.DeleteBranch(repo, s.pulls[number].Branch); err != nil {
+			t.Fatal(err)
+		}
+	}
+	s.mustPass(s.controller())
+	if len(s.pulls) != 1 {
+		t.Errorf("proposed again: %q", s.proposals())
+	}
+}
+
+// TestPromoteByHand: what no program should edit, a person is told to, once.
+func TestPromoteByHand(t *testing.T) {
+	s := promoted(t, strings.Replace(serviceYAML, "IMAGE", "registry.example.com/other:v1", 1))
+	r := s.controller()
+	s.mustPass(r)
+	s.mustPass(r)
+	if len(s.pulls) != 0 {
+		t.Errorf("proposed %q", s.proposals())
+	}
+	got := <-s.events.Events
+	for _, part := range []string{ReasonPromotionByHand, "write image: " + adapterOf("a"), serviceFile, "comes from a patch"} {
+		if !strings.Contains(got, part) {
+			t.Errorf("the event does not say %q: %s", part, got)
+		}
+	}
+	if len(s.events.Events) != 0 {
+		t.Errorf("said again: %s", <-s.events.Events)
+	}
+}
+
+// TestPromoteSettled: nothing is proposed that Git says already, or that is not done.
+func TestPromoteSettled(t *testing.T) {
+	for name, tc := range map[string]struct {
+		reason string
+		file   string
+		change func(run, service *v1alpha1.Workspace)
+	}{
+		"InGit":  {reason: "The cluster has not come to the merge yet.", file: adapterOf("a"), change: func(_, _ *v1alpha1.Workspace) {}},
+		"Served": {reason: "It is served.", file: adapterOf("a"), change: func(_, s *v1alpha1.Workspace) { s.Spec.Inference.Adapters[0].Image = adapterOf("a") }},
+		"Running": {reason: "An adapter of earlier inputs is not of this run.", file: dolly + ":v1", change: func(r, _ *v1alpha1.Workspace) {
+			condition.False(r, v1alpha1.ConditionTuningSucceeded, v1alpha1.ReasonJobRunning, "…")
+		}},
+		"Older":  {reason: "The status speaks of an older spec.", file: dolly + ":v1", change: func(r, _ *v1alpha1.Workspace) { r.Status.ObservedGeneration-- }},
+		"NoTag":  {reason: "Without a digest there is nothing to pin.", file: dolly + ":v1", change: func(r, _ *v1alpha1.Workspace) { r.Status.Tuning.Adapter = dolly + ":v1" }},
+		"Nobody": {reason: "It is promoted to nobody.", file: dolly + ":v1", change: func(r, _ *v1alpha1.Workspace) { r.Spec.Tuning.Promote = nil }},
+		"Gone":   {reason: "The service is not there.", file: dolly + ":v1", change: func(r, _ *v1alpha1.Workspace) { r.Spec.Tuning.Promote.To = "other" }},
+	} {
+		t.Run(name, func(t *testing.T) {
+			s := promoted(t, strings.Replace(serviceYAML, "IMAGE", tc.file, 1))
+			run, service := &v1alpha1.Workspace{}, &v1alpha1.Workspace{}
+			for name, w := range map[string]*v1alpha1.Workspace{"dolly-run": run, "phi": service} {
+				if err := s.kube.Get(t.Context(), client.ObjectKey{Namespace: "team", Name: name}, w); err != nil {
+					t.Fatal(err)
+				}
+			}
+			tc.change(run, service)
+			for _, w := range []*v1alpha1.Workspace{run, service} {
+				if err := s.kube.Update(t.Context(), w); err != nil {
+					t.Fatal(err)
+				}
+			}
+			s.mustPass(s.controller())
+			if branches, _ := s.git.Branches(repo); len(s.pulls) != 0 || len(branches) != 2 || len(s.events.Events) != 0 {
+				t.Errorf("%s\nproposed %q, branches %v", tc.reason, s.proposals(), branches)
+			}
+		})
+	}
+}

@@ -1,0 +1,111 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package forge
+
+import (
+	"fmt"
+	"strings"
+	"testing"
+
+	sdk "code.gitea.io/sdk/gitea"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	"github.com/espalier-dev/espalier/reconciler/condition"
+	"github.com/espalier-dev/espalier/repo-layout/v1alpha1"
+)
+
+// trainer tunes an adapter for service. Its simulated pod leaves behind what
+// `espalier adapter push` does.
+const trainer = `apiVersion: espalier.dev/v1alpha1
+kind: Workspace
+metadata: {name: dolly-run}
+spec:
+  resource: {instanceType: Standard_NC4as_T4_v3}
+  tuning:
+    preset: phi-3-mini-128k-instruct
+    method: qlora
+    input: {urls: ["https://data.example.com/dolly.parquet"]}
+    output: {image: "registry.example.com/models/dolly:v1", pushSecret: registry-push}
+    promote: {to: phi-3}
+  patches:
+  - target: {kind: Job}
+    patch: |
+      apiVersion: batch/v1
+      kind: Job
+      metadata: {name: any}
+      spec: {template: {metadata: {annotations: {simulation.example.com/termination: '{"adapter": "ADAPTER"}'}}}}
+`
+
+const service = `# The model that answers, and what was trained for it.
+apiVersion: espalier.dev/v1alpha1
+kind: Workspace
+metadata: {name: phi-3}
+spec:
+  resource: {instanceType: Standard_NC24ads_A100_v4}
+  inference:
+    preset: phi-3-mini-128k-instruct
+    contextLength: 8192
+    adapters:
+    - name: dolly
+      image: registry.example.com/models/dolly:v1   # by digest once it is trained
+`
+
+// TestPromotion: a service waits for its adapter without a node, a run publishes it,
+// a pull request brings its digest, is planned like any other, and once it is merged
+// the service has what was trained.
+func TestPromotion(t *testing.T) {
+	p := newProject(t, "promotion")
+	adapter := "registry.example.com/models/dolly@sha256:" + strings.Repeat("ab12", 16)
+	p.write("clusters/staging/workspaces/kustomization.yaml", "resources:\n- ../../../models/dolly-run\n- ../../../models/phi-3\n")
+	for name, text := range map[string]string{"dolly-run": strings.Replace(trainer, "ADAPTER", adapter, 1), "phi-3": service} {
+		p.write("models/"+name+"/kustomization.yaml", "resources: [workspace.yaml]\n")
+		p.write("models/"+name+"/workspace.yaml", text)
+	}
+	p.push("main", "models: train dolly, and serve it")
+	p.sync(func(s *v1alpha1.RepoSync) { s.Spec.Substitutions = nil })
+
+	w := &v1alpha1.Workspace{}
+	read := func() string {
+		err := p.Client.Get(t.Context(), client.ObjectKey{Namespace: p.name, Name: "phi-3"}, w)
+		if apierrors.IsNotFound(err) {
+			return "not there"
+		}
+		must(t, err)
+		c := condition.Get(w, v1alpha1.ConditionReady)
+		if c == nil {
+			return "no condition"
+		}
+		return c.Reason + ": " + c.Message
+	}
+	p.until("a service that waits", func() bool { return strings.HasPrefix(read(), v1alpha1.ReasonWaitingForAdapter) }, read)
+	if w.Status.NodePool != "" {
+		t.Errorf("it has asked for nodes: %s", w.Status.NodePool)
+	}
+
+	var found []*sdk.PullRequest
+	p.until("a pull request", func() bool {
+		list, _, err := p.dev.ListRepoPullRequests(owner, p.name, sdk.ListPullRequestsOptions{State: sdk.StateOpen})
+		must(t, err)
+		found = list
+		return len(list) == 1
+	}, func() string { return fmt.Sprint(len(found), " pull requests; the service: ", read()) })
+	pr := found[0]
+	if pr.Poster.UserName != p.bot.Name || !strings.Contains(pr.Body, adapter) || pr.Title != "phi-3: serve adapter dolly as dolly-run trained it" {
+		t.Errorf("%s proposes %q:\n%s", pr.Poster.UserName, pr.Title, pr.Body)
+	}
+	p.answered(pr.Index, pr.Head.Sha)
+	p.status(pr.Head.Sha, "espalier/plan", sdk.StatusSuccess)
+	p.git(p.folder, "fetch", "--quiet", "origin", pr.Head.Ref)
+	changed := p.git(p.folder, "diff", "--unified=0", "main", "FETCH_HEAD")
+	for _, part := range []string{"-      image: registry.example.com/models/dolly:v1   # by digest once it is trained", "+      image: " + adapter + "   # by digest once it is trained"} {
+		if !strings.Contains(changed, part+"\n") && !strings.HasSuffix(changed, part) || strings.Count(changed, "\n@@") != 1 {
+			t.Errorf("the change is not the one line:\n%s", changed)
+		}
+	}
+	p.merge(pr.Index, sdk.MergeStyleRebase)
+	p.until("a service with its adapter", func() bool { read(); return condition.Is(w, v1alpha1.ConditionReady) }, read)
+	if got := w.Spec.Inference.Adapters[0].Image; got != adapter {
+		t.Errorf("it serves %s", got)
+	}
+}
