@@ -200,10 +200,14 @@ func hourlyCost(w *v1alpha1.Workspace) string {
 	return ""
 }
 
-// runCost is the list price of the nodes for as long as the run took; what they
-// cost before it began and after it ended is not known here.
+// runCost is what a run has cost, once its nodes are gone and that is known; else
+// the list price of the nodes for as long as the run itself took.
 func runCost(w *v1alpha1.Workspace) string {
 	t := w.Status.Tuning
+	c := condition.Get(w, v1alpha1.ConditionResourceReady)
+	if t != nil && t.SpentUSD != "" && c != nil && c.Reason == v1alpha1.ReasonReleased {
+		return "$" + markdown.Clean(t.SpentUSD, 20) + " by list prices"
+	}
 	if t == nil || t.StartedAt == nil || t.FinishedAt == nil || w.Status.Sizing == nil {
 		return ""
 	}

@@ -98,9 +98,12 @@ func TestProgress(t *testing.T) {
 			},
 		},
 		"done": {
-			reason:     "What there is to use, and what it cost as far as it is known.",
-			touched:    []Touched{{"team", "dolly", false}, {"team", "old", true}, {"team", "phi", false}},
-			workspaces: []*v1alpha1.Workspace{workspaceOf("phi", answering), workspaceOf("dolly", tuned)}, ended: true,
+			reason:  "What there is to use, and what it cost as far as it is known.",
+			touched: []Touched{{"team", "counted", false}, {"team", "dolly", false}, {"team", "old", true}, {"team", "phi", false}},
+			workspaces: []*v1alpha1.Workspace{workspaceOf("phi", answering), workspaceOf("dolly", tuned), workspaceOf("counted", func(w *v1alpha1.Workspace) {
+				tuned(w)
+				w.Status.Tuning.SpentUSD = "1.07"
+			})}, ended: true,
 		},
 		"failed": {
 			reason:     "What a person must do stands there, and formats nothing.",
