@@ -3,6 +3,7 @@
 package review
 
 import (
+	"context"
 	"maps"
 	"slices"
 	"strings"
@@ -11,6 +12,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/espalier-dev/espalier/reconciler/condition"
+	"github.com/espalier-dev/espalier/reconciler/forge"
 	repolayout "github.com/espalier-dev/espalier/repo-layout"
 	"github.com/espalier-dev/espalier/repo-layout/v1alpha1"
 	"github.com/espalier-dev/espalier/test/gitserver"
@@ -194,3 +196,33 @@ func TestPromoteSettled(t *testing.T) {
 		})
 	}
 }
+
+func (s *stage) Proposed(_ context.Context, head string) ([]forge.PullRequest, error) {
+	var found []forge.PullRequest
+	for _, p := range s.pulls {
+		if p.Branch == head {
+			found = append(found, p)
+		}
+	}
+	return found, nil
+}
+
+func (s *stage) Propose(_ context.Context, p forge.Proposal) (forge.PullRequest, error) {
+	head, err := s.git.Head(repo, p.Head)
+	if err != nil {
+		return forge.PullRequest{}, err
+	}
+	number := int64(100 + len(s.pulls))
+	s.bodies = append(s.bodies, p.Title+"\n\n"+p.Body)
+	s.pulls[number] = forge.PullRequest{Number: number, Base: p.Base, Branch: p.Head, Head: head, MergeBase: s.base, Open: true}
+	return s.pulls[number], s.broken[-1]
+}
+
+func (s *stage) Withdraw(_ context.Context, number int64) error {
+	p := s.pulls[number]
+	p.Open = false
+	s.pulls[number] = p
+	return nil
+}
+
+func (s *stage) GitAuth(context.Context) (map[string][]byte, error) { return nil, nil }

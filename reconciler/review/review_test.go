@@ -166,36 +166,6 @@ func (s *stage) MayWrite(_ context.Context, r forge.Remark) (bool, error) {
 	return r.Author == "dev", nil
 }
 
-func (s *stage) Proposed(_ context.Context, head string) ([]forge.PullRequest, error) {
-	var found []forge.PullRequest
-	for _, p := range s.pulls {
-		if p.Branch == head {
-			found = append(found, p)
-		}
-	}
-	return found, nil
-}
-
-func (s *stage) Propose(_ context.Context, p forge.Proposal) (forge.PullRequest, error) {
-	head, err := s.git.Head(repo, p.Head)
-	if err != nil {
-		return forge.PullRequest{}, err
-	}
-	number := int64(100 + len(s.pulls))
-	s.bodies = append(s.bodies, p.Title+"\n\n"+p.Body)
-	s.pulls[number] = forge.PullRequest{Number: number, Base: p.Base, Branch: p.Head, Head: head, MergeBase: s.base, Open: true}
-	return s.pulls[number], s.broken[-1]
-}
-
-func (s *stage) Withdraw(_ context.Context, number int64) error {
-	p := s.pulls[number]
-	p.Open = false
-	s.pulls[number] = p
-	return nil
-}
-
-func (s *stage) GitAuth(context.Context) (map[string][]byte, error) { return nil, nil }
-
 func (s *stage) Own(_ context.Context, number int64) ([]forge.Comment, error) {
 	return s.said[number], nil
 }
