@@ -53,7 +53,7 @@ func (j job) provider() v1alpha1.Provider {
 	if j.Assessment.Pool != nil {
 		return j.Assessment.Pool.Provider
 	}
-	return cmp.Or(j.Input.Provider, j.spec.Resource.Provider, j.Options.Provider)
+	return cmp.Or(j.Provider, j.spec.Resource.Provider, j.Options.Provider)
 }
 
 func (j job) matchLabels() map[string]string { return j.spec.Resource.Labels() }

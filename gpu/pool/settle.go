@@ -44,6 +44,11 @@ func Failed(f Facts, d Decision, why *Failure) (_ Decision, retry bool) {
 	if d.Phase != v1alpha1.PhaseReady || d.Reason == "" { // usable nodes stay so while a call fails
 		d = d.say(string(why.Class), why.Sentence())
 	}
+	return pace(f, d, why, ensuring)
+}
+
+// pace says when what failed is tried again, and what it means for the pool.
+func pace(f Facts, d Decision, why *Failure, ensuring bool) (_ Decision, retry bool) {
 	switch why.Class {
 	case ClassBusy:
 		d.Wait = max(why.RetryAfter, spread(string(f.Pool.UID), f.Poll))

@@ -36,9 +36,16 @@ func (c *comparer) danger(t transition, ch *Change) {
 	if ch.Effect.Kind == Replaced || ch.Effect.Kind == Resumes && t.was.pods == t.is.pods {
 		c.warn(NodesReplaced, to, resourceField(t.to), "%s moves to other nodes%s", ch.Name, t.meanwhile())
 	}
-	if t.was.pool != nil && t.is.pool != nil && len(t.was.pool.candidates) > 1 && len(t.was.pool.dropped(t.is.pool)) > 0 {
+	if t.dropsCandidates() {
 		c.unsure = append(c.unsure, ch.Name)
 	}
+}
+
+// dropsCandidates says whether the nodes may be of a candidate that is not
+// there afterwards: which one was obtained, Git does not know.
+func (t transition) dropsCandidates() bool {
+	was, is := t.was.pool, t.is.pool
+	return was != nil && is != nil && len(was.candidates) > 1 && len(was.dropped(is)) > 0
 }
 
 func resourceField(w *desired.Workspace) string {

@@ -176,7 +176,7 @@ func TestWorkspace(t *testing.T) {
 			findings: []string{"warning BudgetTooSmall"}, says: []string{"12h0m0s on Standard_NC24ads_A100_v4, which is $44.076 at $3.673/h", "$40 that budget.maxUSD allows it", "after 10h53m0s"},
 		},
 		"TimeoutInBudget": {
-			reason: "it ends before", workspace: tuning("Standard_NC24ads_A100_v4", inAll("40"), timeout(10*time.Hour)), facts: check.Facts{Region: "eastus"},
+			reason: "it ends before", workspace: tuning("Standard_NC24ads_A100_v4", inAll("37"), timeout(10*time.Hour)), facts: check.Facts{Region: "eastus"},
 		},
 		"ShareInBudget": {
 			reason:    "of a shared pool the run pays for the GPUs that it holds",

@@ -56,12 +56,7 @@ func (s *Server) serveCompute(a *answer) bool {
 		a.json(status, body)
 		return true
 	}
-	if f, ok := s.faults.take(a.kind); ok {
-		a.cut = f.Cut || f.Lost
-		if f.RetryAfter > 0 {
-			a.w.Header().Set("Retry-After", fmt.Sprint(int(f.RetryAfter.Seconds())))
-		}
-		a.json(f.Status, arm(f.Code, f.Message))
+	if s.faulty(a) {
 		return true
 	}
 	if usage != nil && !strings.EqualFold(m[2], Location) {
@@ -79,6 +74,20 @@ func (s *Server) serveCompute(a *answer) bool {
 	return true
 }
 
+// faulty answers with the next fault that is due, if any.
+func (s *Server) faulty(a *answer) bool {
+	f, ok := s.faults.take(a.kind)
+	if !ok {
+		return false
+	}
+	a.cut = f.Cut || f.Lost
+	if f.RetryAfter > 0 {
+		a.w.Header().Set("Retry-After", fmt.Sprint(int(f.RetryAfter.Seconds())))
+	}
+	a.json(f.Status, arm(f.Code, f.Message))
+	return true
+}
+
 // serveCluster answers a GET of the cluster itself; false: it is for none.
 func (s *Server) serveCluster(a *answer) bool {
 	m := clusterPath.FindStringSubmatch(a.r.URL.Path)
@@ -90,9 +99,7 @@ func (s *Server) serveCluster(a *answer) bool {
 		a.json(status, body)
 		return true
 	}
-	if f, ok := s.faults.take(a.kind); ok {
-		a.cut = f.Cut || f.Lost
-		a.json(f.Status, arm(f.Code, f.Message))
+	if s.faulty(a) {
 		return true
 	}
 	a.json(http.StatusOK, map[string]any{
