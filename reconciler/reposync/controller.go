@@ -95,7 +95,7 @@ func New(d Deps) *Reconciler {
 
 // SetupWithManager registers the controller and its watches.
 func (r *Reconciler) SetupWithManager(ctx context.Context, mgr ctrl.Manager) error {
-	if err := errors.Join(addSecretIndex(ctx, mgr), addReportIndex(ctx, mgr)); err != nil {
+	if err := errors.Join(addSecretIndex(ctx, mgr), r.addReportIndex(ctx, mgr)); err != nil {
 		return err
 	}
 	asked := predicate.Or(predicate.GenerationChangedPredicate{}, predicate.AnnotationChangedPredicate{})

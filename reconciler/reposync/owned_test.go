@@ -65,9 +65,11 @@ func newReconciler(t *testing.T, funcs interceptor.Funcs, objects ...client.Obje
 	if err := errors.Join(clientgoscheme.AddToScheme(scheme), v1alpha1.AddToScheme(scheme)); err != nil {
 		t.Fatal(err)
 	}
+	r := New(Deps{Clock: time.Now})
 	c := kubefake.NewClientBuilder().WithScheme(scheme).WithObjects(objects...).WithStatusSubresource(&v1alpha1.RepoSync{}).
-		WithIndex(&v1alpha1.RepoSync{}, indexSecret, credentials).WithIndex(&v1alpha1.RepoSync{}, indexReport, reportedNamespace).WithInterceptorFuncs(funcs).Build()
-	return New(Deps{Client: c, Reader: c, Clock: time.Now})
+		WithIndex(&v1alpha1.RepoSync{}, indexSecret, credentials).WithIndex(&v1alpha1.RepoSync{}, indexReport, r.reportedNamespace).WithInterceptorFuncs(funcs).Build()
+	r.Client, r.Reader = c, c
+	return r
 }
 
 // names are the Workspaces that are still wanted in the cluster.

@@ -29,6 +29,9 @@ func (r *Reconciler) observeAndReport(ctx context.Context, p *pass) error {
 		return nil // nothing was ever read: there is nothing to tell
 	}
 	workspaces, err := r.workspaces(ctx, p.sync)
+	if fault.IsTerminal(err) {
+		p.sync.Status.Workspaces = "" // what was counted while it was allowed
+	}
 	if err != nil {
 		return err
 	}
@@ -148,7 +151,10 @@ func (r *Reconciler) workspaces(ctx context.Context, s *v1alpha1.RepoSync) ([]v1
 		repolayout.LabelSyncName: s.Name, repolayout.LabelSyncNamespace: s.Namespace,
 	}}
 	if s.ReportsOnly() {
-		which = selected(s)
+		var err error
+		if which, err = r.selected(s); err != nil {
+			return nil, err
+		}
 	}
 	if err := r.Client.List(ctx, list, which...); err != nil {
 		return nil, fmt.Errorf("listing the Workspaces of RepoSync %s/%s: %w", s.Namespace, s.Name, err)

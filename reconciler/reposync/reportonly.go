@@ -60,23 +60,29 @@ func selectorOf(s *v1alpha1.RepoSync) labels.Selector {
 	return selector
 }
 
-func selected(s *v1alpha1.RepoSync) []client.ListOption {
-	return []client.ListOption{client.InNamespace(desired.Target(s)), client.MatchingLabelsSelector{Selector: selectorOf(s)}}
+// selected is what a RepoSync that only reports may list. The controller may read
+// every namespace, and whoever writes a RepoSync reads what it reports: of one that
+// nobody has allowed nothing is told.
+func (r *Reconciler) selected(s *v1alpha1.RepoSync) ([]client.ListOption, error) {
+	if err := r.mayTarget(s); err != nil {
+		return nil, err
+	}
+	return []client.ListOption{client.InNamespace(desired.Target(s)), client.MatchingLabelsSelector{Selector: selectorOf(s)}}, nil
 }
 
 // indexReport finds the RepoSyncs that report on Workspaces of a namespace which
 // others apply.
 const indexReport = "spec.workspaceSelector"
 
-func addReportIndex(ctx context.Context, mgr ctrl.Manager) error {
-	if err := mgr.GetFieldIndexer().IndexField(ctx, &v1alpha1.RepoSync{}, indexReport, reportedNamespace); err != nil {
+func (r *Reconciler) addReportIndex(ctx context.Context, mgr ctrl.Manager) error {
+	if err := mgr.GetFieldIndexer().IndexField(ctx, &v1alpha1.RepoSync{}, indexReport, r.reportedNamespace); err != nil {
 		return fmt.Errorf("indexing RepoSyncs by what they report on: %w", err)
 	}
 	return nil
 }
 
-func reportedNamespace(o client.Object) []string {
-	if s := o.(*v1alpha1.RepoSync); s.ReportsOnly() {
+func (r *Reconciler) reportedNamespace(o client.Object) []string {
+	if s := o.(*v1alpha1.RepoSync); s.ReportsOnly() && r.mayTarget(s) == nil {
 		return []string{desired.Target(s)}
 	}
 	return nil

@@ -7,11 +7,13 @@ import (
 	"testing"
 
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/client-go/tools/events"
 	ctrl "sigs.k8s.io/controller-runtime"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/controller-runtime/pkg/client/interceptor"
 
 	"github.com/espalier-dev/espalier/reconciler/condition"
+	"github.com/espalier-dev/espalier/reconciler/source"
 	repolayout "github.com/espalier-dev/espalier/repo-layout"
 	"github.com/espalier-dev/espalier/repo-layout/v1alpha1"
 )
@@ -88,7 +90,10 @@ func TestReportedBy(t *testing.T) {
 	elsewhere, syncs := reporting(), team()
 	elsewhere.Name, elsewhere.UID, elsewhere.Spec.TargetNamespace = "elsewhere", "other", "serving"
 	syncs.Name, syncs.UID = "syncs", "syncs"
-	r := newReconciler(t, interceptor.Funcs{}, reporting(), elsewhere, syncs)
+	refused := reporting()
+	refused.Name, refused.UID, refused.Spec.TargetNamespace = "refused", "refused", "team-b"
+	r := newReconciler(t, interceptor.Funcs{}, reporting(), elsewhere, syncs, refused)
+	r.TargetNamespaces = []string{"serving"}
 	for name, c := range map[string]struct {
 		reason    string
 		namespace string
@@ -98,6 +103,7 @@ func TestReportedBy(t *testing.T) {
 		"Selected":    {"It has the label.", "models", map[string]string{"team": "a", "tier": "1"}, "models/team"},
 		"OtherLabel":  {"It has another.", "models", map[string]string{"team": "b"}, ""},
 		"OtherTarget": {"The target namespace counts, and not where the RepoSync is.", "serving", map[string]string{"team": "a"}, "models/elsewhere"},
+		"Refused":     {"What goes on in a namespace that was not allowed wakes nobody.", "team-b", map[string]string{"team": "a"}, ""},
 	} {
 		t.Run(name, func(t *testing.T) {
 			w := &v1alpha1.Workspace{ObjectMeta: metav1.ObjectMeta{Namespace: c.namespace, Name: "w", Labels: c.labels}}
@@ -107,6 +113,57 @@ func TestReportedBy(t *testing.T) {
 			}
 			if strings.Join(got, " ") != c.want {
 				t.Errorf("%s: got %v, want %q", c.reason, got, c.want)
+			}
+		})
+	}
+}
+
+// TestReportOnlyRefused: of a namespace that the controller was not told of, a
+// RepoSync that only reports learns nothing, with or without a source that can be
+// read, and counts nothing of what it once could tell.
+func TestReportOnlyRefused(t *testing.T) {
+	for name, c := range map[string]struct {
+		reason  string
+		allowed []string
+		broken  bool // the source
+		count   string
+		files   bool
+	}{
+		"Allowed":      {"Whoever runs the controller has said that it may.", []string{"team-b"}, false, "1/1", true},
+		"Refused":      {"An empty selector of a tenant would read all of another.", nil, false, "", false},
+		"SourceBroken": {"The step that judges the namespace is not come to.", nil, true, "", false},
+	} {
+		t.Run(name, func(t *testing.T) {
+			theirs := in("secret-project", func(w *v1alpha1.Workspace) { condition.Ready(w, v1alpha1.ReasonSucceeded, "It answers") })
+			theirs.Namespace = "team-b"
+			storm := newStorm(t, 0)
+			s := storm.pass.sync
+			s.Finalizers = []string{repolayout.Finalizer}
+			s.Spec.Mode, s.Spec.TargetNamespace, s.Spec.WorkspaceSelector = v1alpha1.ModeReportOnly, "team-b", &metav1.LabelSelector{}
+			s.Status.Workspaces = "7/9"
+			if _, err := storm.server.Push(stormRepo, "main", map[string]string{"a.yaml": "a: 1"}, "something"); err != nil {
+				t.Fatal(err)
+			}
+			if c.broken {
+				s.Spec.Source.Git.Ref.Branch = "gone"
+			}
+			r := newReconciler(t, interceptor.Funcs{}, s, &theirs)
+			r.Source, r.Events = source.NewStore(source.Options{}), events.NewFakeRecorder(9)
+			r.Cluster, r.Installation, r.TargetNamespaces = "prod", "installation", c.allowed
+			if _, err := r.Reconcile(t.Context(), ctrl.Request{NamespacedName: client.ObjectKeyFromObject(s)}); (err != nil) != c.broken {
+				t.Fatal(err)
+			}
+			if err := r.Client.Get(t.Context(), client.ObjectKeyFromObject(s), s); err != nil {
+				t.Fatal(err)
+			}
+			if s.Status.Workspaces != c.count {
+				t.Errorf("%s\nstatus.workspaces is %q, want %q", c.reason, s.Status.Workspaces, c.count)
+			}
+			if log, err := storm.server.Log(stormRepo, stormBranch); (err == nil && len(log) > 0) != c.files {
+				t.Errorf("%s\nstatus branch: %v, %v", c.reason, log, err)
+			}
+			if got := condition.Get(s, v1alpha1.ConditionReported); c.files != (got.Reason == v1alpha1.ReasonSucceeded) || !c.files && got.Reason != v1alpha1.ReasonTargetNamespaceNotAllowed {
+				t.Errorf("%s\nReported is %+v", c.reason, got)
 			}
 		})
 	}
