@@ -33,6 +33,9 @@ func (r *Reconciler) children(ctx context.Context, p *pass) error {
 	if err := r.workloads(ctx, p); err != nil {
 		return err
 	}
+	if err := r.holdings(ctx, p); err != nil {
+		return err
+	}
 	p.seen = true
 	return nil
 }

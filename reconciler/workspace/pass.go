@@ -35,6 +35,7 @@ type pass struct {
 	configMaps map[string]map[string]string  // data of the ConfigMaps the spec names, by name
 	claimModes map[string][]string           // of the claims that several pods may mount, by name
 	claimZones []string                      // whose nodes can mount the checkpoints; nil: all, or there are none
+	bound      []corev1.Pod                  // of the Jobs, that hold GPUs of a shared pool
 	claim      *corev1.PersistentVolumeClaim // that keeps the checkpoints; nil: there is none
 	versions   map[string]string             // "Secret/name" → resourceVersion
 
@@ -144,7 +145,7 @@ func (p *pass) neverAsked(reason, message string) {
 func (p *pass) concludeTask() {
 	ws := p.ws
 	if ws.Spec.Suspend && !p.finished() {
-		const message = "Suspended: no pod runs and the nodes are given back"
+		message := "Suspended: no pod runs and " + p.nodesLeft()
 		condition.False(ws, v1alpha1.ConditionWorkspaceReady, v1alpha1.ReasonSuspended, message)
 		condition.False(ws, v1alpha1.ConditionReady, v1alpha1.ReasonSuspended, message)
 		condition.Remove(ws, v1alpha1.ConditionReconciling, v1alpha1.ConditionStalled)

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"time"
 
 	corev1 "k8s.io/api/core/v1"
 	"sigs.k8s.io/controller-runtime/pkg/client"
@@ -32,16 +33,40 @@ func (r *Reconciler) podTrouble(ctx context.Context, p *pass) (string, error) {
 // podsOf lists the pods of a Workspace that have neither ended nor are about to,
 // by name.
 func (r *Reconciler) podsOf(ctx context.Context, p *pass) ([]corev1.Pod, error) {
+	pods, err := r.allPods(ctx, p)
+	pods = slices.DeleteFunc(pods, func(pod corev1.Pod) bool { return !pod.DeletionTimestamp.IsZero() || hasEnded(pod) })
+	slices.SortFunc(pods, func(a, b corev1.Pod) int { return strings.Compare(a.Name, b.Name) })
+	return pods, err
+}
+
+// allPods lists the pods of a Workspace.
+func (r *Reconciler) allPods(ctx context.Context, p *pass) ([]corev1.Pod, error) {
 	list := &corev1.PodList{}
 	err := r.Reader.List(ctx, list, client.InNamespace(p.ws.Namespace), client.MatchingLabels{repolayout.LabelWorkspace: p.ws.Name})
 	if err != nil {
 		return nil, fmt.Errorf("listing the pods of Workspace %s/%s: %w", p.ws.Namespace, p.ws.Name, err)
 	}
-	pods := slices.DeleteFunc(list.Items, func(pod corev1.Pod) bool {
-		return !pod.DeletionTimestamp.IsZero() || pod.Status.Phase == corev1.PodSucceeded || pod.Status.Phase == corev1.PodFailed
-	})
-	slices.SortFunc(pods, func(a, b corev1.Pod) int { return strings.Compare(a.Name, b.Name) })
-	return pods, nil
+	return list.Items, nil
+}
+
+func hasEnded(pod corev1.Pod) bool {
+	return pod.Status.Phase == corev1.PodSucceeded || pod.Status.Phase == corev1.PodFailed
+}
+
+// boundAmong are the pods that hold what they ask for on a node, also while they
+// are about to go.
+func boundAmong(pods []corev1.Pod) []corev1.Pod {
+	return slices.DeleteFunc(pods, func(pod corev1.Pod) bool { return pod.Spec.NodeName == "" || hasEnded(pod) })
+}
+
+// boundAt is when a pod was given its place; zero where nobody has noted it.
+func boundAt(pod *corev1.Pod) time.Time {
+	for _, c := range pod.Status.Conditions {
+		if c.Type == corev1.PodScheduled && c.Status == corev1.ConditionTrue {
+			return c.LastTransitionTime.Time
+		}
+	}
+	return time.Time{}
 }
 
 // troubleAmong is the first trouble of several pods.

@@ -45,13 +45,18 @@ func (r *Reconciler) releasePaused(ctx context.Context, p *pass) error {
 	if err := r.giveBack(ctx, p.ws, p.pool); err != nil {
 		return err
 	}
+	p.sayPaused()
+	return nil
+}
+
+// sayPaused says on ResourceReady what became of the nodes.
+func (p *pass) sayPaused() {
 	switch {
 	case p.ws.Spec.Suspend:
-		condition.False(p.ws, v1alpha1.ConditionResourceReady, v1alpha1.ReasonSuspended, "Suspended: the nodes are given back")
+		condition.False(p.ws, v1alpha1.ConditionResourceReady, v1alpha1.ReasonSuspended, "Suspended: "+p.nodesLeft())
 	case p.broke:
-		condition.False(p.ws, v1alpha1.ConditionResourceReady, v1alpha1.ReasonBudgetSpent, "The budget of the run is spent: its nodes are given back")
+		condition.False(p.ws, v1alpha1.ConditionResourceReady, v1alpha1.ReasonBudgetSpent, "The budget of the run is spent: "+p.nodesLeft())
 	}
-	return nil
 }
 
 // releaseRun gives back what a run that is done has held.
@@ -63,6 +68,9 @@ func (r *Reconciler) releaseRun(ctx context.Context, p *pass) error {
 		return err
 	}
 	message := "The run is done and its nodes are given back"
+	if p.shares() {
+		message = "The run is done and " + p.nodesLeft()
+	}
 	if c := condition.Get(p.ws, v1alpha1.ConditionTuningSucceeded); c != nil && c.Reason == v1alpha1.ReasonAlreadyPublished {
 		message = "The adapter was published before: no node was requested"
 	}

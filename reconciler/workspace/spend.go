@@ -5,6 +5,7 @@ package workspace
 import (
 	"context"
 	"fmt"
+	"slices"
 	"strconv"
 	"time"
 
@@ -30,7 +31,10 @@ func (r *Reconciler) budget(ctx context.Context, p *pass) error {
 // overspent says that the current run has spent its budget.
 func (p *pass) overspent(now time.Time) bool {
 	limit, s := p.ws.Spec.MaxUSD(), p.ws.Status.Spending
-	if limit == "" || s != nil && s.Run != p.runName() || p.finished() {
+	if limit == "" || p.finished() {
+		return false
+	}
+	if run := p.runName(); s != nil && run != "" && s.Run != run { // one that is not rendered is the last one
 		return false
 	}
 	left, known := price.Left(s, limit, now)
@@ -47,7 +51,22 @@ func (p *pass) brokeMessage() string {
 	if repolayout.Defaulted(p.ws, repolayout.DefaultedMaxUSD) {
 		limit = fmt.Sprintf("$%s that spec.defaults.budget.maxUSD of the RepoSync allows it", p.ws.Spec.MaxUSD())
 	}
-	return "The run has spent the " + limit + ": it was stopped after a checkpoint and its nodes are given back. A larger amount in Git lets it go on from there"
+	what := "no pod of it runs"
+	if p.job() != nil {
+		what = "it is stopped after a checkpoint"
+	}
+	return "The run has spent the " + limit + ": " + what + " and " + p.nodesLeft() + ". A larger amount in Git lets it go on from there"
+}
+
+// nodesLeft says what becomes of the nodes of a Workspace that is not to run.
+func (p *pass) nodesLeft() string {
+	switch {
+	case p.left != nil, p.pool != nil && metav1.IsControlledBy(p.pool, p.ws):
+		return "its nodes are given back"
+	case p.pool == nil:
+		return "no node is held for it"
+	}
+	return "node pool " + p.pool.Name + " is left to others"
 }
 
 // account carries on what the run has spent. It is the last of a pass, whatever
@@ -79,7 +98,7 @@ func (p *pass) account(now time.Time) {
 }
 
 // running is what the run holds now: its own nodes until they are gone, whether or
-// not a pod runs on them, and of a shared pool the GPUs of its pod while it runs.
+// not a pod runs on them, and of a shared pool the GPUs of its pods that have a place there.
 func (p *pass) running() price.Running {
 	seen := price.Running{Run: p.runName()}
 	for _, pool := range []*v1alpha1.GPUNodePool{p.pool, p.left} {
@@ -101,23 +120,43 @@ func (p *pass) running() price.Running {
 	return seen
 }
 
-// share is what the run's part of a shared pool costs an hour, while its pods run.
+// share is what the run's part of a shared pool costs an hour, while its pods have a
+// place there: one that waits for a GPU holds none.
 func (p *pass) share() (usdPerHour float64, since time.Time) {
-	job := p.job()
-	if job == nil || p.pool == nil || metav1.IsControlledBy(p.pool, p.ws) || p.ws.Spec.Resource.NodePool != p.pool.Name {
+	job, gpus := p.job(), int64(0)
+	if job == nil || !p.shares() || p.pool.Status.GPUs == nil || p.pool.Status.GPUs.Expected <= 0 {
 		return 0, time.Time{}
 	}
-	gpus := p.pool.Status.GPUs
-	if !active(job) || gpus == nil || gpus.Expected <= 0 {
-		return 0, time.Time{}
+	for _, pod := range p.bound {
+		if pod.Labels[batchv1.JobNameLabel] != job.Name {
+			continue
+		}
+		gpus += gpusOf(job)
+		if at := boundAt(&pod); since.IsZero() || !at.IsZero() && at.Before(since) {
+			since = at
+		}
 	}
-	return hourly(p.pool) * float64(gpusOf(job)*int64(trainersOf(job))) / float64(gpus.Expected), job.Status.StartTime.Time
+	return hourly(p.pool) * float64(gpus) / float64(p.pool.Status.GPUs.Expected), since
 }
 
-// active says that a pod of the Job runs, or is about to.
-func active(job *batchv1.Job) bool {
-	return job.Status.StartTime != nil && job.Status.Active > 0 && !ptr.Deref(job.Spec.Suspend, false)
+// shares says that the Workspace runs on a pool that is not its own.
+func (p *pass) shares() bool {
+	return p.pool != nil && !metav1.IsControlledBy(p.pool, p.ws) && p.ws.Spec.Resource.NodePool == p.pool.Name
 }
+
+// holdings reads which pods of a run have a place on a shared pool. Of nodes of its
+// own nobody asks: they cost with and without a pod.
+func (r *Reconciler) holdings(ctx context.Context, p *pass) error {
+	if p.ws.Spec.Tuning == nil || !p.shares() || !slices.ContainsFunc(p.jobs, hasPods) {
+		return nil
+	}
+	pods, err := r.allPods(ctx, p)
+	p.bound = boundAmong(pods)
+	return err
+}
+
+// hasPods says that a Job has pods that have not ended, placed or not.
+func hasPods(job batchv1.Job) bool { return job.Status.Active+ptr.Deref(job.Status.Terminating, 0) > 0 }
 
 // hourly is the list price of the nodes of a pool, 0 where there are none, or none
 // that are paid for here.
