@@ -8,8 +8,10 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 )
 
@@ -108,7 +110,7 @@ func readConfig(path string) ([]byte, peftConfig, error) {
 
 // checkWeights reads the header of a safetensors file and refuses a file that
 // is shorter or longer than the header says: a trainer that was killed while
-// saving leaves one.
+// saving leaves one. It refuses weights that a training has left alone or broken.
 // https://github.com/huggingface/safetensors#format
 func checkWeights(path string) (file, error) {
 	r, err := os.Open(path)
@@ -120,50 +122,73 @@ func checkWeights(path string) (file, error) {
 	if err != nil {
 		return file{}, fmt.Errorf("looking at the adapter's weights: %w", err)
 	}
-	want, tensors, err := safetensorsSize(r)
+	h, err := readHeader(r)
 	switch {
 	case err != nil:
 		return file{}, refused("%s is damaged: %v", weightsFile, err)
-	case want != info.Size():
-		return file{}, refused("%s is damaged: it has %d bytes, its header says %d", weightsFile, info.Size(), want)
-	case tensors == 0:
+	case h.size() != info.Size():
+		return file{}, refused("%s is damaged: it has %d bytes, its header says %d", weightsFile, info.Size(), h.size())
+	case len(h.tensors) == 0:
 		return file{}, refused("%s holds no tensor", weightsFile)
+	}
+	if err := learnt(r, h); err != nil {
+		return file{}, err
 	}
 	return file{path: path, size: info.Size()}, nil
 }
 
-// safetensorsSize is the size in bytes that a header says its file has, and the
-// number of tensors in it.
-func safetensorsSize(r io.Reader) (size int64, tensors int, err error) {
+// layout is what the header of a safetensors file says.
+type layout struct {
+	data    int64 // where the data begins, in bytes
+	tensors []tensor
+}
+
+// tensor is a matrix and where its data is, in bytes from where the data begins.
+type tensor struct {
+	name     string
+	dtype    string
+	from, to int64
+}
+
+// size is how many bytes the whole file has.
+func (h layout) size() int64 {
+	end := h.data
+	for _, t := range h.tensors {
+		end = max(end, h.data+t.to)
+	}
+	return end
+}
+
+func readHeader(r io.Reader) (layout, error) {
 	var length uint64
 	if err := binary.Read(r, binary.LittleEndian, &length); err != nil {
-		return 0, 0, errors.New("it ends before its header")
+		return layout{}, errors.New("it ends before its header")
 	}
 	if length > maxHeaderBytes {
-		return 0, 0, errors.New("its header is not one of safetensors")
+		return layout{}, errors.New("its header is not one of safetensors")
 	}
-	header := make([]byte, length)
-	if _, err := io.ReadFull(r, header); err != nil {
-		return 0, 0, errors.New("it ends within its header")
+	text := make([]byte, length)
+	if _, err := io.ReadFull(r, text); err != nil {
+		return layout{}, errors.New("it ends within its header")
 	}
 	var entries map[string]json.RawMessage
-	if err := json.Unmarshal(header, &entries); err != nil {
-		return 0, 0, errors.New("its header is not JSON")
+	if err := json.Unmarshal(text, &entries); err != nil {
+		return layout{}, errors.New("its header is not JSON")
 	}
-	var end int64
-	for name, raw := range entries {
+	h := layout{data: 8 + int64(length)}
+	for _, name := range slices.Sorted(maps.Keys(entries)) {
 		if name == "__metadata__" {
 			continue
 		}
-		var tensor struct {
+		var entry struct {
+			Type    string   `json:"dtype"`
 			Offsets [2]int64 `json:"data_offsets"`
 		}
-		err := json.Unmarshal(raw, &tensor)
-		if from, to := tensor.Offsets[0], tensor.Offsets[1]; err != nil || from < 0 || to < from || to > maxWeightBytes {
-			return 0, 0, fmt.Errorf("its header has no valid offsets for tensor %q", name)
+		err := json.Unmarshal(entries[name], &entry)
+		if from, to := entry.Offsets[0], entry.Offsets[1]; err != nil || from < 0 || to < from || to > maxWeightBytes {
+			return layout{}, fmt.Errorf("its header has no valid offsets for tensor %q", name)
 		}
-		end = max(end, tensor.Offsets[1])
-		tensors++
+		h.tensors = append(h.tensors, tensor{name, entry.Type, entry.Offsets[0], entry.Offsets[1]})
 	}
-	return 8 + int64(length) + end, tensors, nil
+	return h, nil
 }

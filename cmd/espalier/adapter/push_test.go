@@ -4,6 +4,7 @@ package adapter
 
 import (
 	"archive/tar"
+	"bytes"
 	"encoding/binary"
 	"errors"
 	"fmt"
@@ -405,13 +406,17 @@ func TestCredentials(t *testing.T) {
 	})
 }
 
-// FuzzSafetensorsSize: a hostile header is read within bounds and without panic.
-func FuzzSafetensorsSize(f *testing.F) {
+// FuzzSafetensors: a hostile file is read within bounds and without panic.
+func FuzzSafetensors(f *testing.F) {
 	f.Add(safetensors(10))
 	f.Add(safetensorsOf(`{"a":{"data_offsets":[0,9223372036854775807]}}`))
 	f.Fuzz(func(t *testing.T, raw []byte) {
-		if size, _, err := safetensorsSize(strings.NewReader(string(raw))); err == nil && size < 8 {
-			t.Errorf("size %d", size)
+		h, err := readHeader(bytes.NewReader(raw))
+		if err == nil && h.size() < 8 {
+			t.Errorf("size %d", h.size())
+		}
+		if err == nil && h.size() == int64(len(raw)) {
+			_ = learnt(bytes.NewReader(raw), h)
 		}
 	})
 }
