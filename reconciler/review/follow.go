@@ -35,12 +35,18 @@ const (
 // followed is a merged pull request whose Workspaces are not yet where they belong.
 type followed struct {
 	pr      forge.PullRequest
-	comment int64 // its id
-	body    body  // of the comment, as it is there
-	synced  bool
-	asked   string    // the commit that was last asked whether it holds the merge
+	comment int64     // its id
+	body    body      // of the comment, as it is there
+	came    reach     // of what the RepoSync has looked at
+	applied reach     // of what it has applied whole
 	wrote   time.Time // when the comment was last edited
 	ends    time.Time // since when there is nothing more to say; zero: there is
+}
+
+// reach says whether a RepoSync has come as far as a merge.
+type reach struct {
+	asked string // the commit that was last asked whether it holds the merge
+	holds bool   // it does, and is asked no more
 }
 
 // reportsMerges says whether merged pull requests are followed.
@@ -116,9 +122,11 @@ func (r *Reconciler) follow(ctx context.Context, s *v1alpha1.RepoSync, k *kept) 
 			problems = append(problems, fmt.Errorf("pull request %d: %w", number, err))
 			continue
 		}
-		due, err := r.tell(ctx, k, f, progress{
-			cluster: r.Cluster, sync: s, merged: f.pr.Merged, synced: f.synced, touched: f.body.touched, more: f.body.more, workspaces: workspaces,
-		})
+		p := progress{cluster: r.Cluster, sync: s, merged: f.pr.Merged, applied: f.applied.holds, touched: f.body.touched, more: f.body.more, workspaces: workspaces}
+		if f.came.holds {
+			p.came = f.came.asked
+		}
+		due, err := r.tell(ctx, k, f, p)
 		if err != nil {
 			problems = append(problems, fmt.Errorf("pull request %d: %w", number, err))
 		}
@@ -133,21 +141,32 @@ func (r *Reconciler) follow(ctx context.Context, s *v1alpha1.RepoSync, k *kept) 
 	return errors.Join(problems...)
 }
 
-// come finds out whether the RepoSync has come to the merge. The same commit is
-// asked once.
+// come finds out whether the RepoSync has come to the merge, and whether it has
+// applied it: the one is no promise of the other.
 func (r *Reconciler) come(ctx context.Context, s *v1alpha1.RepoSync, k *kept, f *followed) error {
-	_, commit, ok := strings.Cut(s.Status.LastAttemptedRevision, "sha1:")
-	if f.synced || !ok || s.Status.ObservedGeneration != s.Generation || commit == f.asked {
+	if s.Status.ObservedGeneration != s.Generation {
 		return nil
 	}
-	holds := commit == f.pr.Merged
+	err := k.reach(ctx, f.pr.Merged, commitOf(s.Status.LastAttemptedRevision), &f.came)
+	if err != nil || !f.came.holds {
+		return err
+	}
+	return k.reach(ctx, f.pr.Merged, commitOf(s.Status.LastAppliedRevision), &f.applied)
+}
+
+// reach asks whether a commit holds a merge. The same commit is asked once.
+func (k *kept) reach(ctx context.Context, merged, commit string, at *reach) error {
+	if at.holds || commit == "" || commit == at.asked {
+		return nil
+	}
+	holds := commit == merged
 	if !holds {
 		var err error
-		if holds, err = k.forge.Contains(ctx, commit, f.pr.Merged); err != nil {
+		if holds, err = k.forge.Contains(ctx, commit, merged); err != nil {
 			return err
 		}
 	}
-	f.synced, f.asked = holds, commit
+	at.asked, at.holds = commit, holds
 	return nil
 }
 

@@ -40,14 +40,33 @@ func (s *stage) merge(number int64) {
 	s.pulls[number] = p
 }
 
-// comes says that the RepoSync has come to a commit.
+// comes says that the RepoSync has come to a commit, and applied it.
 func (s *stage) comes(commit string) {
+	s.t.Helper()
+	s.syncs(func(live *v1alpha1.RepoSync) {
+		live.Status.LastAttemptedRevision = "main@sha1:" + commit
+		live.Status.LastAppliedRevision = live.Status.LastAttemptedRevision
+		condition.Ready(live, v1alpha1.ReasonSucceeded, "Applied")
+	})
+}
+
+// stumbles says that it has come to a commit that cannot be applied.
+func (s *stage) stumbles(commit, why string) {
+	s.t.Helper()
+	s.syncs(func(live *v1alpha1.RepoSync) {
+		live.Status.LastAttemptedRevision = "main@sha1:" + commit
+		condition.Stalled(live, v1alpha1.ReasonInvalidCommitSignature, why)
+	})
+}
+
+// syncs changes the RepoSync.
+func (s *stage) syncs(change func(*v1alpha1.RepoSync)) {
 	s.t.Helper()
 	live := &v1alpha1.RepoSync{}
 	if err := s.kube.Get(s.t.Context(), client.ObjectKeyFromObject(s.sync), live); err != nil {
 		s.t.Fatal(err)
 	}
-	live.Status.LastAttemptedRevision = "main@sha1:" + commit
+	change(live)
 	if err := s.kube.Update(s.t.Context(), live); err != nil {
 		s.t.Fatal(err)
 	}
@@ -113,6 +132,29 @@ func TestFollow(t *testing.T) {
 	if s.writes != writes || strings.Contains(s.said[7][0].Body, "refused") {
 		t.Errorf("an end was changed: %s", s.said[7][0].Body)
 	}
+}
+
+// TestFollowUnapplied: a merge that is never applied is not done, however well what
+// was there before it answers; one that is applied is, whatever comes after.
+func TestFollowUnapplied(t *testing.T) {
+	s, r := merged(t)
+	s.stands(answering)
+	s.stumbles(mergedAs, "The commit carries no signature")
+	s.mustPass(r)
+	s.mustPass(s.controller())
+	s.mustPass(r)
+	s.says("❌ Not done", "The commit carries no signature", "| `phi` | ⛔ not applied |", " true -->")
+
+	s, r = merged(t)
+	s.comes(mergedAs)
+	s.mustPass(r)
+	s.holds["later "+mergedAs] = true
+	s.stumbles("later", "The commit carries no signature")
+	s.stands(answering)
+	r = s.controller()
+	s.mustPass(r)
+	s.mustPass(r)
+	s.says("✅ Done", " true -->")
 }
 
 // TestFollowSettles: an end is believed once it stands, so that the moment before a

@@ -5,12 +5,14 @@ package review
 import (
 	"fmt"
 	"math/big"
+	"slices"
 	"strings"
 	"time"
 
 	"github.com/espalier-dev/espalier/reconciler/condition"
 	"github.com/espalier-dev/espalier/reconciler/markdown"
 	"github.com/espalier-dev/espalier/reconciler/report"
+	repolayout "github.com/espalier-dev/espalier/repo-layout"
 	"github.com/espalier-dev/espalier/repo-layout/v1alpha1"
 )
 
@@ -19,7 +21,8 @@ type progress struct {
 	cluster string
 	sync    *v1alpha1.RepoSync
 	merged  string // the commit
-	synced  bool   // the RepoSync has come to that commit, or to a later one
+	came    string // the revision at which the RepoSync has come to it; "" before
+	applied bool   // a revision that holds it was applied whole
 	touched []Touched
 	more    int
 	// workspaces of the RepoSync by namespace/name.
@@ -48,7 +51,7 @@ var phases = map[string]string{
 // where only another change, or a person, can move it from.
 func (p progress) words() (text string, ended bool) {
 	commit := markdown.Code(short(p.merged))
-	if !p.synced {
+	if p.came == "" {
 		text = fmt.Sprintf("### ⏳ Merged as %s\n\nCluster %s has not come to it yet.\n", commit, markdown.Code(p.cluster))
 		if c := condition.Get(p.sync, v1alpha1.ConditionSourceReady); c != nil && c.Status != "True" {
 			text += "\n" + markdown.Text(c.Message) + "\n"
@@ -103,11 +106,8 @@ func (p progress) rows() (rows []row, good int, ended bool) {
 		switch {
 		case t.Gone:
 			r = p.goneRow(w)
-		case w == nil:
-			r = row{state: "⏳ on its way", ended: p.stalled() != ""}
-			if r.ended {
-				r.state = "⛔ not applied"
-			}
+		case w == nil || !p.has(w):
+			r = p.unappliedRow(w)
 		default:
 			r = workspaceRow(w)
 		}
@@ -127,6 +127,28 @@ func (p progress) rows() (rows []row, good int, ended bool) {
 		rows = append(rows, r)
 	}
 	return rows, good, ended
+}
+
+// has says whether a Workspace is as the merge wants it, rather than as it was
+// before: the RepoSync has come to a commit before that is verified and applied, and
+// may never get so far. Where one is not applied whole, for the sake of whatever else
+// it holds, what a Workspace was changed by last says it.
+func (p progress) has(w *v1alpha1.Workspace) bool {
+	changed := commitOf(w.Annotations[repolayout.AnnotationRevision])
+	return p.applied || changed != "" && slices.Contains([]string{p.merged, p.came, commitOf(p.sync.Status.LastAttemptedRevision)}, changed)
+}
+
+// unappliedRow is one that is not there yet, or not yet as the merge wants it; w is
+// nil when it is not there.
+func (p progress) unappliedRow(w *v1alpha1.Workspace) row {
+	r := row{state: "⏳ on its way"}
+	if p.stalled() != "" {
+		r = row{state: "⛔ not applied", ended: true}
+	}
+	if w != nil {
+		r.on, r.cost = cell(w.Status.Instance), hourlyCost(w)
+	}
+	return r
 }
 
 // goneRow is one that the pull request drops; w is nil when it is gone.
@@ -233,6 +255,12 @@ func cell(s string) string {
 		return ""
 	}
 	return markdown.Cell(s)
+}
+
+// commitOf is the hash in a revision, "" where there is none.
+func commitOf(revision string) string {
+	_, commit, _ := strings.Cut(revision, "sha1:")
+	return commit
 }
 
 func short(commit string) string { return commit[:min(7, len(commit))] }

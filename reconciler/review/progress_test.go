@@ -15,6 +15,7 @@ import (
 
 	"github.com/espalier-dev/espalier/reconciler/condition"
 	"github.com/espalier-dev/espalier/reconciler/plan"
+	repolayout "github.com/espalier-dev/espalier/repo-layout"
 	"github.com/espalier-dev/espalier/repo-layout/v1alpha1"
 )
 
@@ -42,6 +43,14 @@ func answering(w *v1alpha1.Workspace) {
 	condition.True(w, v1alpha1.ConditionResourceReady, v1alpha1.ReasonSucceeded, "1 of 1 nodes is ready")
 	w.Status.Instance = "Standard_NC4as_T4_v3"
 	w.Status.Inference = &v1alpha1.InferenceStatus{Endpoint: "http://phi.team.svc/v1"}
+}
+
+// appliedAt is one that a commit changed last.
+func appliedAt(commit string, change func(*v1alpha1.Workspace)) func(*v1alpha1.Workspace) {
+	return func(w *v1alpha1.Workspace) {
+		change(w)
+		w.Annotations = map[string]string{repolayout.AnnotationRevision: "main@sha1:" + commit}
+	}
 }
 
 var began = metav1.NewTime(time.Date(2026, 11, 23, 14, 5, 6, 0, time.UTC))
@@ -78,7 +87,7 @@ func TestProgress(t *testing.T) {
 			reason:  "Before the cluster has come to the commit nothing else is known, and the last state is another's.",
 			touched: []Touched{{"team", "phi", false}}, workspaces: []*v1alpha1.Workspace{workspaceOf("phi", answering)},
 			change: func(p *progress) {
-				p.synced = false
+				p.came, p.applied = "", false
 				condition.False(p.sync, v1alpha1.ConditionSourceReady, v1alpha1.ReasonSourceUnreachable, "git.example.com does not answer")
 			},
 		},
@@ -119,10 +128,48 @@ func TestProgress(t *testing.T) {
 				condition.Stalled(p.sync, v1alpha1.ReasonBuildFailed, "a.yaml:3: no such field (UnknownField)")
 			},
 		},
+		"existing-stalled": {
+			reason: "One that was there before and still answers says nothing of what was never applied; nor does it cost less.",
+			touched: []Touched{
+				{"team", "changed", false}, {"team", "new", false}, {"team", "old", true}, {"team", "phi", false},
+			}, ended: true,
+			workspaces: []*v1alpha1.Workspace{workspaceOf("phi", appliedAt("0ldc0mm1t", answering)), workspaceOf("changed", appliedAt(mergedAs, answering)), workspaceOf("old", answering)},
+			change: func(p *progress) {
+				p.applied = false
+				condition.Stalled(p.sync, v1alpha1.ReasonFieldConflict, "kubectl-edit owns spec.replicas of Workspace team/phi")
+			},
+		},
+		"existing-unverified": {
+			reason:     "Nothing of an unsigned commit is applied.",
+			touched:    []Touched{{"team", "phi", false}},
+			workspaces: []*v1alpha1.Workspace{workspaceOf("phi", answering)}, ended: true,
+			change: func(p *progress) {
+				p.applied = false
+				condition.Stalled(p.sync, v1alpha1.ReasonInvalidCommitSignature, "Commit "+mergedAs+" carries no signature")
+			},
+		},
+		"existing-progressing": {
+			reason:     "While it is being applied, or waits for the API server, how one stood before is not told.",
+			touched:    []Touched{{"team", "changed", false}, {"team", "phi", false}, {"team", "wrong", false}},
+			workspaces: []*v1alpha1.Workspace{workspaceOf("phi", answering), workspaceOf("changed", appliedAt("1ater", answering)), workspaceOf("wrong", refused)},
+			change: func(p *progress) {
+				p.applied = false
+				p.sync.Status.LastAttemptedRevision = "main@sha1:1ater"
+				condition.Progressing(p.sync, v1alpha1.ReasonApplyFailed, "the API server does not answer")
+			},
+		},
+		"applied-then-stalled": {
+			reason:     "What a later commit stumbles over is not this one's: it was applied.",
+			touched:    []Touched{{"team", "phi", false}},
+			workspaces: []*v1alpha1.Workspace{workspaceOf("phi", waiting(v1alpha1.ReasonWaitingForNodes))},
+			change: func(p *progress) {
+				condition.Stalled(p.sync, v1alpha1.ReasonBuildFailed, "b.yaml:1: no such field (UnknownField)")
+			},
+		},
 	} {
 		t.Run(name, func(t *testing.T) {
 			p := progress{
-				cluster: "prod", merged: mergedAs, synced: true, touched: tc.touched, workspaces: map[string]*v1alpha1.Workspace{},
+				cluster: "prod", merged: mergedAs, came: mergedAs, applied: true, touched: tc.touched, workspaces: map[string]*v1alpha1.Workspace{},
 				sync: &v1alpha1.RepoSync{ObjectMeta: metav1.ObjectMeta{Namespace: "team", Name: "models"}},
 			}
 			for _, w := range tc.workspaces {
