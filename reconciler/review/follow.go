@@ -3,6 +3,7 @@
 package review
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -14,6 +15,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/reconcile"
 
 	"github.com/espalier-dev/espalier/reconciler/forge"
+	"github.com/espalier-dev/espalier/reconciler/inventory"
 	repolayout "github.com/espalier-dev/espalier/repo-layout"
 	"github.com/espalier-dev/espalier/repo-layout/v1alpha1"
 )
@@ -212,15 +214,24 @@ func rest(wait bool, d time.Duration) time.Duration {
 // same compares what is to be said with what a forge gave back.
 func same(a, b string) bool { return strings.TrimSpace(a) == strings.TrimSpace(b) }
 
-// workspaces of a RepoSync, by namespace/name.
+// workspaces of a RepoSync, by namespace/name: those that carry its labels, which
+// anybody can write, and lie where it writes or are in its inventory.
 func (r *Reconciler) workspaces(ctx context.Context, s *v1alpha1.RepoSync) (map[string]*v1alpha1.Workspace, error) {
 	list := &v1alpha1.WorkspaceList{}
 	if err := r.Client.List(ctx, list, client.MatchingLabels{repolayout.LabelSyncName: s.Name, repolayout.LabelSyncNamespace: s.Namespace}); err != nil {
 		return nil, fmt.Errorf("listing the Workspaces of RepoSync %s/%s: %w", s.Namespace, s.Name, err)
 	}
 	byName := map[string]*v1alpha1.Workspace{}
+	target, held := cmp.Or(s.Spec.TargetNamespace, s.Namespace), map[string]bool{}
+	for _, e := range s.Status.Inventory {
+		held[e.ID] = true
+	}
 	for i := range list.Items {
-		byName[list.Items[i].Namespace+"/"+list.Items[i].Name] = &list.Items[i]
+		w := &list.Items[i]
+		w.SetGroupVersionKind(v1alpha1.GroupVersion.WithKind(v1alpha1.WorkspaceKind)) // a list leaves it out
+		if w.Namespace == target || held[inventory.EntryOf(w).ID] {
+			byName[w.Namespace+"/"+w.Name] = w
+		}
 	}
 	return byName, nil
 }

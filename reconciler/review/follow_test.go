@@ -257,6 +257,26 @@ func TestFollowOnlyItsOwn(t *testing.T) {
 	s.says("`others/secret-project` | ⏳ on its way | – | – | – |")
 }
 
+// TestFollowLabelled: two labels, which whoever may edit a Workspace can write, make
+// it no RepoSync's: lying where that writes does, or being in its inventory.
+func TestFollowLabelled(t *testing.T) {
+	s, r := merged(t)
+	for _, namespace := range []string{"elsewhere", "others"} {
+		w := workspaceOf("phi", refused)
+		w.Namespace, w.Labels = namespace, map[string]string{repolayout.LabelSyncName: "models", repolayout.LabelSyncNamespace: "team"}
+		if err := s.kube.Create(t.Context(), w); err != nil {
+			t.Fatal(err)
+		}
+	}
+	s.said[7][0].Body = strings.Replace(s.said[7][0].Body, "team/phi", "team/phi others/phi -elsewhere/phi", 1)
+	s.comes(mergedAs)
+	s.syncs(func(live *v1alpha1.RepoSync) {
+		live.Status.Inventory = []v1alpha1.InventoryEntry{{ID: "others_phi_espalier.dev_Workspace", Version: "v1alpha1"}}
+	})
+	s.mustPass(r)
+	s.says("`elsewhere/phi` | 🗑️ removed", "`others/phi` | ⛔ refused")
+}
+
 // TestFollowGone: an edit of a comment that was taken away is the last.
 func TestFollowGone(t *testing.T) {
 	s, r := merged(t)
