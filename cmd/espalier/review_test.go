@@ -5,6 +5,7 @@ package main
 import (
 	"errors"
 	"fmt"
+	"io"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -14,6 +15,8 @@ import (
 	"time"
 
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	ctrl "sigs.k8s.io/controller-runtime"
+	"sigs.k8s.io/controller-runtime/pkg/log/zap"
 
 	"github.com/espalier-dev/espalier/reconciler/forge"
 	"github.com/espalier-dev/espalier/reconciler/git"
@@ -64,7 +67,9 @@ func planned(t *testing.T, p processPlanner, base, head map[string]string) (revi
 		Source: v1alpha1.Source{Git: &v1alpha1.GitSource{URL: server.URL("models"), Ref: v1alpha1.GitRef{Branch: "main"}}},
 	}}
 	started := time.Now()
-	v, err := p.Plan(t.Context(), review.Question{
+	// Without a logger, controller-runtime complains of that with a stack trace.
+	ctx := ctrl.LoggerInto(t.Context(), zap.New(zap.WriteTo(io.Discard)))
+	v, err := p.Plan(ctx, review.Question{
 		Sync: sync, Base: hashes[0], Head: hashes[1], BaseName: "main", HeadName: "pull request 1",
 		Program: review.Program{Render: defaultRender()}, Limit: plan.LimitGitea,
 	}, commits)
