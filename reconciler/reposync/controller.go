@@ -84,6 +84,8 @@ type kept struct {
 	assembled  assembled
 	applied    map[string]int64 // inventory ID → generation as of our last apply
 	allowed    permission       // that was found in order, and is not asked for again
+	going      []types.UID      // of what Git dropped, until it is gone
+	denied     []string         // IDs of strays that may not be deleted, said once
 	reported   string           // digest of the files last written
 	pace       pace             // of the commits that are made of them
 }

@@ -4,7 +4,6 @@ package reposync
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"slices"
 	"time"
@@ -103,20 +102,9 @@ func (r *Reconciler) takeDown(ctx context.Context, obj *v1alpha1.RepoSync) (gone
 
 // deleteThose deletes our kinds, or the inputs.
 func (r *Reconciler) deleteThose(ctx context.Context, obj *v1alpha1.RepoSync, entries []v1alpha1.InventoryEntry, ours bool) error {
-	var failed []error
-	for _, e := range entries {
-		if inventory.IsOurs(e) != ours {
-			continue
-		}
-		_, err := r.deleteEntry(ctx, obj, e)
-		if fault.IsTerminal(err) {
-			return err
-		}
-		if err != nil {
-			failed = append(failed, err)
-		}
-	}
-	return errors.Join(failed...)
+	those := slices.DeleteFunc(slices.Clone(entries), func(e v1alpha1.InventoryEntry) bool { return inventory.IsOurs(e) != ours })
+	_, err := r.deleteAll(ctx, obj, r.recall(obj), those)
+	return err
 }
 
 // sayDenied says that the account may not delete what it once applied.

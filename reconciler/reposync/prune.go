@@ -6,9 +6,12 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 
+	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/types"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/espalier-dev/espalier/reconciler/account"
@@ -37,7 +40,7 @@ func (r *Reconciler) prune(ctx context.Context, p *pass) error {
 		Approved:  s.Annotations[repolayout.AnnotationApprovePrune],
 		Disabled:  !prunes(s),
 	})
-	if err := r.deleteAll(ctx, p, decision.Delete); err != nil {
+	if p.pruned, err = r.deleteAll(ctx, s, p.kept, decision.Delete); err != nil {
 		// Whole as it was: an approval names all that it is for.
 		s.Status.Inventory = inventory.Union(wantedNow, known)
 		return err
@@ -66,36 +69,58 @@ func (r *Reconciler) inventory(ctx context.Context, s *v1alpha1.RepoSync, wanted
 	return inventory.Union(s.Status.Inventory, strays), err
 }
 
-func (r *Reconciler) deleteAll(ctx context.Context, p *pass, entries []v1alpha1.InventoryEntry) error {
+// deleteAll deletes one by one, and returns what it did. A right that is missing
+// holds up all, but for what the inventory never held: anybody may have given it
+// the labels, and it is passed over.
+func (r *Reconciler) deleteAll(ctx context.Context, s *v1alpha1.RepoSync, k *kept, entries []v1alpha1.InventoryEntry) ([]v1alpha1.InventoryEntry, error) {
+	strays := inventory.Stale(entries, s.Status.Inventory)
+	var deleted []v1alpha1.InventoryEntry
 	var failed []error
 	for _, e := range entries {
-		deleted, err := r.deleteEntry(ctx, p.sync, e)
-		if fault.IsTerminal(err) {
-			return err
-		}
-		if err != nil {
+		uid, err := r.deleteEntry(ctx, s, e)
+		stray, denied := slices.Contains(strays, e), fault.IsTerminal(err) || apierrors.IsForbidden(err)
+		switch {
+		case stray && denied:
+			r.passOver(s, k, e, err)
+			continue
+		case fault.IsTerminal(err):
+			return deleted, err
+		case err != nil:
 			failed = append(failed, err)
 			continue
+		case uid != "":
+			deleted = append(deleted, e)
 		}
-		if deleted {
-			p.pruned = append(p.pruned, e)
+		if uid != "" && !stray {
+			k.going = append(k.going, uid)
 		}
-		delete(p.kept.applied, e.ID)
+		delete(k.applied, e.ID)
 	}
-	return errors.Join(failed...)
+	return deleted, errors.Join(failed...)
+}
+
+// passOver says once of a stray that it stays.
+func (r *Reconciler) passOver(s *v1alpha1.RepoSync, k *kept, e v1alpha1.InventoryEntry, err error) {
+	if slices.Contains(k.denied, e.ID) {
+		return
+	}
+	k.denied = append(k.denied, e.ID)
+	r.Events.Eventf(s, nil, corev1.EventTypeWarning, "StrayKept", "Prune",
+		"%s has the labels of this RepoSync, is not in its inventory, and stays, because it may not be deleted: remove it or its labels: %v", e.ID, err)
 }
 
 // deleteEntry deletes an object of the inventory, if it is still this
-// RepoSync's and nobody has asked to keep it. It says whether it did.
-func (r *Reconciler) deleteEntry(ctx context.Context, s *v1alpha1.RepoSync, e v1alpha1.InventoryEntry) (bool, error) {
+// RepoSync's and nobody has asked to keep it. It returns what it deleted, "" for
+// nothing.
+func (r *Reconciler) deleteEntry(ctx context.Context, s *v1alpha1.RepoSync, e v1alpha1.InventoryEntry) (types.UID, error) {
 	live, err := r.deletable(ctx, s, e)
 	if live == nil || err != nil {
-		return false, err
+		return "", err
 	}
 	if err := r.deleteExact(ctx, live); err != nil {
-		return false, err
+		return "", err
 	}
-	return true, nil
+	return live.UID, nil
 }
 
 // deletable reads the object of an entry. It is nil when there is nothing to

@@ -13,8 +13,10 @@ import (
 	"strings"
 
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/types"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
+	"github.com/espalier-dev/espalier/reconciler/account"
 	"github.com/espalier-dev/espalier/reconciler/condition"
 	"github.com/espalier-dev/espalier/reconciler/fault"
 	"github.com/espalier-dev/espalier/reconciler/report"
@@ -28,7 +30,7 @@ func (r *Reconciler) observeAndReport(ctx context.Context, p *pass) error {
 	if p.sync.Status.LastAttemptedRevision == "" {
 		return nil // nothing was ever read: there is nothing to tell
 	}
-	workspaces, err := r.workspaces(ctx, p.sync)
+	workspaces, err := r.workspaces(ctx, p)
 	if fault.IsTerminal(err) {
 		p.sync.Status.Workspaces = "" // what was counted while it was allowed
 	}
@@ -145,7 +147,9 @@ func reportSecret(s *v1alpha1.RepoSync) *v1alpha1.LocalObjectReference {
 	return s.Spec.Source.Git.SecretRef
 }
 
-func (r *Reconciler) workspaces(ctx context.Context, s *v1alpha1.RepoSync) ([]v1alpha1.Workspace, error) {
+// workspaces are those that a RepoSync tells of.
+func (r *Reconciler) workspaces(ctx context.Context, p *pass) ([]v1alpha1.Workspace, error) {
+	s := p.sync
 	list := &v1alpha1.WorkspaceList{}
 	which := []client.ListOption{client.MatchingLabels{
 		repolayout.LabelSyncName: s.Name, repolayout.LabelSyncNamespace: s.Namespace,
@@ -159,10 +163,32 @@ func (r *Reconciler) workspaces(ctx context.Context, s *v1alpha1.RepoSync) ([]v1
 	if err := r.Client.List(ctx, list, which...); err != nil {
 		return nil, fmt.Errorf("listing the Workspaces of RepoSync %s/%s: %w", s.Namespace, s.Name, err)
 	}
+	if !s.ReportsOnly() {
+		list.Items = r.applied(p, list.Items)
+	}
 	slices.SortFunc(list.Items, func(a, b v1alpha1.Workspace) int {
 		return strings.Compare(a.Namespace+"/"+a.Name, b.Namespace+"/"+b.Name)
 	})
 	return append([]v1alpha1.Workspace{}, list.Items...), nil
+}
+
+// applied are those that the RepoSync has applied, and those it has deleted that are
+// not gone yet. Labels alone are written by anybody: somebody else's Workspace would
+// be counted, and its name told.
+func (r *Reconciler) applied(p *pass, labelled []v1alpha1.Workspace) []v1alpha1.Workspace {
+	var going []types.UID
+	applied := slices.DeleteFunc(labelled, func(w v1alpha1.Workspace) bool {
+		if !r.mayWrite(p.sync, w.Namespace) {
+			return true
+		}
+		if slices.Contains(p.kept.going, w.UID) { // whether or not the cache knows it yet
+			going = append(going, w.UID)
+			return false
+		}
+		return !account.Holds(p.sync, &w)
+	})
+	p.kept.going = going
+	return applied
 }
 
 func countReady(workspaces []v1alpha1.Workspace) int {

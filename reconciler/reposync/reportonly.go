@@ -122,7 +122,7 @@ func (r *Reconciler) lagging(ctx context.Context, p *pass) (string, error) {
 	if p.sync.Spec.Source.Ref == nil {
 		return "", nil
 	}
-	workspaces, err := r.workspaces(ctx, p.sync)
+	workspaces, err := r.workspaces(ctx, p)
 	if err != nil {
 		return "", err
 	}

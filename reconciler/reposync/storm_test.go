@@ -53,6 +53,9 @@ func newStorm(t *testing.T, workspaces int) *storm {
 	sync.Spec.Source.Git = &v1alpha1.GitSource{URL: server.URL(stormRepo), Ref: v1alpha1.GitRef{Branch: "main"}}
 	sync.Spec.Timeout.Duration = 30 * time.Second
 	sync.Spec.Report = &v1alpha1.Report{Commit: &v1alpha1.CommitReport{MinInterval: metav1.Duration{Duration: 10 * time.Second}}}
+	for _, o := range objects {
+		sync.Status.Inventory = append(sync.Status.Inventory, listed(o.GetNamespace()+"/"+o.GetName())...)
+	}
 	s.pass = passOf(sync, built{})
 	return s
 }
