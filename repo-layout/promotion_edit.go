@@ -47,21 +47,11 @@ func (d *Document) setAdapterImage(image string) ([]byte, error) {
 	if kind, _ := d.Identity(); kind != v1alpha1.WorkspaceKind || !strings.HasPrefix(d.APIVersion(), v1alpha1.Group+"/") {
 		return nil, fmt.Errorf("the document is of %s, and not a Workspace of %s", d.APIVersion(), v1alpha1.Group)
 	}
-	var found *yaml.Node
-	for i := range maxAdapters {
-		_, value, whole := follow(d.node(), finding.Index("spec.inference.adapters", i)+".image")
-		if !whole || value.Kind != yaml.ScalarNode || ImageRepository(value.Value) != ImageRepository(image) {
-			continue
-		}
-		if found != nil {
-			return nil, fmt.Errorf("the document has two adapters from %s", ImageRepository(image))
-		}
-		found = value
+	found, err := d.adapterImage(ImageRepository(image))
+	if err != nil {
+		return nil, err
 	}
-	switch {
-	case found == nil:
-		return nil, fmt.Errorf("the document names no adapter from %s: it comes from a patch, or from another file", ImageRepository(image))
-	case found.Value == image:
+	if found.Value == image {
 		return nil, ErrSameImage
 	}
 	start, err := d.offset(found)
@@ -74,6 +64,25 @@ func (d *Document) setAdapterImage(image string) ([]byte, error) {
 		return nil, errors.New("the value is written in a way that only a person should change")
 	}
 	return edited, nil
+}
+
+// adapterImage is the one image among the adapters that comes from a repository.
+func (d *Document) adapterImage(repository string) (*yaml.Node, error) {
+	var found *yaml.Node
+	for i := range maxAdapters {
+		_, value, whole := follow(d.node(), finding.Index("spec.inference.adapters", i)+".image")
+		if !whole || value.Kind != yaml.ScalarNode || ImageRepository(value.Value) != repository {
+			continue
+		}
+		if found != nil {
+			return nil, fmt.Errorf("the document has two adapters from %s", repository)
+		}
+		found = value
+	}
+	if found == nil {
+		return nil, fmt.Errorf("the document names no adapter from %s: it comes from a patch, or from another file", repository)
+	}
+	return found, nil
 }
 
 // offset is where the characters of a scalar begin in the text, behind its quote.

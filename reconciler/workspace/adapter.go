@@ -5,6 +5,7 @@ package workspace
 import (
 	"context"
 	"fmt"
+	"slices"
 
 	"k8s.io/apimachinery/pkg/types"
 	"sigs.k8s.io/controller-runtime/pkg/client"
@@ -24,11 +25,7 @@ func (r *Reconciler) adapters(ctx context.Context, p *pass) error {
 	if s == nil || p.ws.Spec.Suspend || p.settled || p.deployment != nil || len(p.sets) > 0 {
 		return nil
 	}
-	unpinned := false
-	for _, a := range s.Adapters {
-		unpinned = unpinned || !repolayout.Pinned(a.Image)
-	}
-	if !unpinned {
+	if !slices.ContainsFunc(s.Adapters, func(a v1alpha1.Adapter) bool { return !repolayout.Pinned(a.Image) }) {
 		return nil
 	}
 	list := &v1alpha1.WorkspaceList{}
