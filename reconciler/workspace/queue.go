@@ -4,6 +4,7 @@ package workspace
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"time"
 
@@ -86,8 +87,10 @@ func (r *Reconciler) enqueue(ctx context.Context, p *pass) error {
 		if err := r.queue(ctx, p); err != nil {
 			return err
 		}
+	}
+	if !p.paused() { // a Job that is there too: it is not deleted for one that is refused
 		if err := p.mayUse(); err != nil {
-			return err
+			return errors.Join(err, r.releaseHeld(ctx, p))
 		}
 	}
 	if err := r.work(ctx, p); err != nil {
@@ -95,6 +98,15 @@ func (r *Reconciler) enqueue(ctx context.Context, p *pass) error {
 	}
 	p.worked = true
 	return nil
+}
+
+// releaseHeld gives back the nodes of a run that Kueue holds, where the pass ends
+// before it comes to that. A Job that runs and is to move to the queue needs them.
+func (r *Reconciler) releaseHeld(ctx context.Context, p *pass) error {
+	if p.job() != nil && !p.takenOut() {
+		return nil
+	}
+	return r.release(ctx, p)
 }
 
 // awaits says that the run waits for Kueue, or for the nodes that are bought since

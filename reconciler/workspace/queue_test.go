@@ -10,9 +10,14 @@ import (
 
 	batchv1 "k8s.io/api/batch/v1"
 	corev1 "k8s.io/api/core/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+	"k8s.io/apimachinery/pkg/runtime"
+	clientgoscheme "k8s.io/client-go/kubernetes/scheme"
 	"k8s.io/utils/ptr"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+	kubefake "sigs.k8s.io/controller-runtime/pkg/client/fake"
 
 	"github.com/espalier-dev/espalier/reconciler/condition"
 	"github.com/espalier-dev/espalier/reconciler/fault"
@@ -145,5 +150,47 @@ func TestObserveQueue(t *testing.T) {
 	c := condition.Get(p.ws, v1alpha1.ConditionResourceReady)
 	if c == nil || c.Reason != v1alpha1.ReasonWaitingForQueue || p.ws.Status.Instance != "" || p.after != lookAtQueue {
 		t.Errorf("got %v, instance %q, again after %s", c, p.ws.Status.Instance, p.after)
+	}
+}
+
+// TestEnqueueRefused: a run that cannot be spread over more nodes goes on over
+// those that it has, and its nodes are kept no longer than it runs.
+func TestEnqueueRefused(t *testing.T) {
+	for name, tc := range map[string]struct {
+		reason   string
+		queue    string // of the Job
+		takenOut bool   // Kueue has suspended it
+	}{
+		"Runs":     {"What runs is not deleted for a Job that is refused then.", "a", false},
+		"Moves":    {"One that ran without the queue runs on too.", "", false},
+		"TakenOut": {"Nobody pays for nodes on which nothing runs.", "a", true},
+	} {
+		t.Run(name, func(t *testing.T) {
+			p := inQueue("a", queuedJob(tc.queue, tc.takenOut))
+			p.ws.UID = "u"
+			p.jobs[0].Namespace = "n"
+			p.claim = &corev1.PersistentVolumeClaim{Spec: corev1.PersistentVolumeClaimSpec{AccessModes: []corev1.PersistentVolumeAccessMode{corev1.ReadWriteOnce}}}
+			p.out.Workload = &unstructured.Unstructured{Object: map[string]any{
+				"metadata": map[string]any{"name": "w-1", "labels": map[string]any{repolayout.LabelQueue: "a"}},
+				"spec":     map[string]any{"parallelism": int64(2)},
+			}}
+			p.pool = &v1alpha1.GPUNodePool{ObjectMeta: metav1.ObjectMeta{Namespace: "n", Name: "w", OwnerReferences: []metav1.OwnerReference{{UID: "u", Controller: ptr.To(true)}}}}
+			scheme := runtime.NewScheme()
+			if err := errors.Join(clientgoscheme.AddToScheme(scheme), v1alpha1.AddToScheme(scheme)); err != nil {
+				t.Fatal(err)
+			}
+			c := kubefake.NewClientBuilder().WithScheme(scheme).WithObjects(p.jobs[0].DeepCopy(), p.pool.DeepCopy()).Build()
+			r := New(Deps{Client: c, Reader: c, Clock: func() time.Time { return time.Unix(1e9, 0) }})
+			if err := r.enqueue(t.Context(), p); fault.Reason(err, "") != v1alpha1.ReasonClaimNotShared {
+				t.Errorf("%s: got %v", tc.reason, err)
+			}
+			if err := c.Get(t.Context(), client.ObjectKeyFromObject(&p.jobs[0]), &batchv1.Job{}); err != nil {
+				t.Errorf("%s: the Job: %v", tc.reason, err)
+			}
+			err := c.Get(t.Context(), client.ObjectKeyFromObject(p.pool), &v1alpha1.GPUNodePool{})
+			if apierrors.IsNotFound(err) != tc.takenOut {
+				t.Errorf("%s: the pool: %v", tc.reason, err)
+			}
+		})
 	}
 }
