@@ -12,19 +12,27 @@ import (
 	"time"
 )
 
+// How long the failure of a run is told: so many polls of the others, and no less.
+const (
+	polls     = 3
+	leastTold = time.Second
+)
+
 // ended is what comes after the end of the command. A service has none that is
 // good; a run has succeeded when the leader says so, and is tried again as a
 // whole otherwise.
 func (m *member) ended(ctx context.Context, err error) (int, error) {
 	code, err := exitCode(err)
-	if m.Done == "" || code != 0 || err != nil {
+	switch {
+	case m.Done == "":
 		m.update(func(s *State) { s.Ended = true })
 		return code, err
+	case code != 0 || err != nil:
+		return m.failed(ctx, code, err)
 	}
 	if m.Rank == 0 {
 		if err := mark(m.Done); err != nil {
-			m.update(func(s *State) { s.Ended = true })
-			return 1, err
+			return m.failed(ctx, 1, err)
 		}
 	}
 	m.update(func(s *State) { s.Ended, s.Done = true, true })
@@ -32,6 +40,32 @@ func (m *member) ended(ctx context.Context, err error) (int, error) {
 		return 0, m.tellWorkers(ctx)
 	}
 	return m.hearLeader(ctx)
+}
+
+// failed is the end of a run whose command has failed. The processes of a group
+// die of each other, and one failure is one try: it counts where it came first, and
+// there is told for as long as the others need to hear it. Who goes for this
+// member's sake afterwards changes nothing.
+func (m *member) failed(ctx context.Context, code int, err error) (int, error) {
+	if why := Before(m.Rank, m.Size, m.state(), m.askAll(ctx)); why != "" {
+		m.update(func(s *State) { s.Ended, s.Lost = true, true })
+		return 1, fmt.Errorf("%w: %s", ErrLost, why)
+	}
+	m.update(func(s *State) { s.Ended = true })
+	m.say("the command has failed: telling the others")
+	told, cancel := context.WithTimeout(ctx, max(polls*m.Poll, leastTold))
+	defer cancel()
+	yields := false
+	_ = m.every(told, func() (bool, error) { // ends when all have gone, or could have heard it
+		peers := m.askAll(told)
+		yields = Yields(m.Rank, peers)
+		return yields || len(peers) == 0, nil
+	})
+	if yields {
+		m.update(func(s *State) { s.Lost = true })
+		return 1, fmt.Errorf("%w: another member has failed too, and its failure counts", ErrLost)
+	}
+	return code, err
 }
 
 // tellWorkers lets the workers see that the run has succeeded, and waits until they

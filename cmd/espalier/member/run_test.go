@@ -93,6 +93,50 @@ func TestRunFails(t *testing.T) {
 	}
 }
 
+// TestRunFailsOnce: the processes of a group die of each other, each with a code of
+// its own. Whatever their order, that is one failure: the others have none.
+func TestRunFailsOnce(t *testing.T) {
+	for name, tc := range map[string]struct {
+		reason  string
+		scripts []string // by rank
+		counts  int      // whose failure is the one; -1: any one's
+	}{
+		"WorkerFirst":    {"The leader's process dies of the worker's.", []string{"sleep 0.1; exit 1", "exit 1"}, 1},
+		"LeaderFirst":    {"And the worker's of the leader's.", []string{"exit 1", "sleep 0.1; exit 1"}, 0},
+		"SamePoll":       {"Before anybody has asked.", []string{"sleep 0.005; exit 1", "exit 1"}, -1},
+		"AtOnce":         {"Of several at once one counts.", []string{"exit 1", "exit 1", "exit 1"}, -1},
+		"BetweenWorkers": {"A worker dies of another, which it does not follow.", []string{"exec sleep 60", "exit 1", "sleep 0.1; exit 1"}, 1},
+	} {
+		t.Run(name, func(t *testing.T) {
+			g := newGroup(t, len(tc.scripts))
+			done := filepath.Join(g.dir, "trained")
+			var members []<-chan end
+			all := "" // have started: a worker that has not waits for the leader's next start
+			for rank := range tc.scripts {
+				all += fmt.Sprintf("until [ -e %s ]; do sleep 0.01; done; ", filepath.Join(g.dir, fmt.Sprint(rank)))
+			}
+			for rank, script := range tc.scripts {
+				_, ended := g.trial(rank, done, fmt.Sprintf(": > %s; %s%s", filepath.Join(g.dir, fmt.Sprint(rank)), all, script))
+				members = append(members, ended)
+			}
+			var counted []int
+			for rank, ended := range members {
+				e := ends(t, ended)
+				switch {
+				case errors.Is(e.err, ErrLost):
+				case e.err == nil && e.code == 1:
+					counted = append(counted, rank)
+				default:
+					t.Errorf("%s: member %d: %+v", tc.reason, rank, e)
+				}
+			}
+			if len(counted) != 1 || tc.counts >= 0 && counted[0] != tc.counts {
+				t.Errorf("%s: the failures of %v count, want that of %d", tc.reason, counted, tc.counts)
+			}
+		})
+	}
+}
+
 // TestRunLosesWorker: a worker's pod is told to go: the leader saves first, with
 // the worker still there, and neither has failed.
 func TestRunLosesWorker(t *testing.T) {

@@ -4,8 +4,8 @@ package member
 
 import (
 	"encoding/json"
+	"fmt"
 	"net/http"
-	"slices"
 )
 
 // State is what a member tells the others.
@@ -25,6 +25,9 @@ type State struct {
 	// that comes to an end, and came to a good one.
 	Ended bool `json:"ended,omitempty"`
 	Done  bool `json:"done,omitempty"`
+	// Lost says that the command has ended for another member's sake: its end is no
+	// failure that counts.
+	Lost bool `json:"lost,omitempty"`
 }
 
 func (s State) write(w http.ResponseWriter) {
@@ -102,6 +105,43 @@ func Whole(rank int, self State, peers map[int]State, lost []int) string {
 	return ""
 }
 
+// Before says why the failure of a member's own command is no failure of its own:
+// a peer went before it, and the processes of a group die of each other. peers are
+// the states of all others in reach, asked before anybody is told of the end. ""
+// where nothing was wrong with the others.
+func Before(rank, size int, self State, peers map[int]State) string {
+	roster := self.Roster
+	if rank > 0 {
+		roster = peers[0].Roster // out of reach: none
+		if peers[0].ID != self.Joined {
+			return "the leader has gone before"
+		}
+	}
+	for r := range size {
+		peer, ok := peers[r]
+		switch {
+		case r == rank:
+		case !ok, r >= len(roster), peer.ID != roster[r]:
+			return fmt.Sprintf("member %d has gone before", r)
+		case peer.Ended && !peer.Done:
+			return fmt.Sprintf("member %d has ended before", r)
+		}
+	}
+	return ""
+}
+
+// Yields says that the failure of another member counts, and not that of this one,
+// where both have failed before they knew of each other: of several the lowest in
+// rank counts.
+func Yields(rank int, peers map[int]State) bool {
+	for r, peer := range peers {
+		if r < rank && peer.Ended && !peer.Done && !peer.Lost {
+			return true
+		}
+	}
+	return false
+}
+
 // Leaves says whether a worker is about to go: the leader then ends its requests
 // while it still can.
 func Leaves(peers map[int]State) bool {
@@ -113,14 +153,21 @@ func Leaves(peers map[int]State) bool {
 	return false
 }
 
-// asks lists the ranks that a member asks.
+// asks lists the ranks that a member follows: the leader all, a worker the leader.
 func asks(rank, size int) []int {
 	if rank > 0 {
 		return []int{0}
 	}
+	return others(rank, size)
+}
+
+// others lists all ranks but one.
+func others(rank, size int) []int {
 	all := make([]int, 0, size-1)
-	for r := 1; r < size; r++ {
-		all = append(all, r)
+	for r := range size {
+		if r != rank {
+			all = append(all, r)
+		}
 	}
-	return slices.Clip(all)
+	return all
 }

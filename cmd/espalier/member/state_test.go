@@ -65,3 +65,56 @@ func TestWhole(t *testing.T) {
 		})
 	}
 }
+
+// TestBefore: whose process has died of another's has not failed.
+func TestBefore(t *testing.T) {
+	leader := State{ID: "L", Roster: []string{"L", "A", "B"}}
+	a, b := State{ID: "A", Joined: "L"}, State{ID: "B", Joined: "L"}
+	with := func(s State, change func(*State)) State { change(&s); return s }
+	for name, tc := range map[string]struct {
+		reason string
+		rank   int
+		peers  map[int]State
+		own    bool
+	}{
+		"Own":        {"All others are well.", 0, map[int]State{1: a, 2: b}, true},
+		"OwnWorker":  {"So it is for a worker.", 1, map[int]State{0: leader, 2: b}, true},
+		"Done":       {"Who is done has not failed.", 0, map[int]State{1: with(a, func(s *State) { s.Ended, s.Done = true, true }), 2: b}, true},
+		"Gone":       {"A lost node is nobody's failure.", 0, map[int]State{2: b}, false},
+		"GoneOther":  {"Nor that of a worker this one does not follow.", 1, map[int]State{0: leader}, false},
+		"GoneLeader": {"Nor the leader's.", 1, map[int]State{2: b}, false},
+		"Anew":       {"Who has started anew was gone.", 1, map[int]State{0: leader, 2: {ID: "C", Joined: "L"}}, false},
+		"LeaderAnew": {"The leader too.", 1, map[int]State{0: {ID: "M"}, 2: b}, false},
+		"Failed":     {"The other one's failure counts.", 1, map[int]State{0: leader, 2: with(b, func(s *State) { s.Ended = true })}, false},
+		"ForAnother": {"Or that for whose sake it has ended.", 0, map[int]State{1: with(a, func(s *State) { s.Ended, s.Lost = true, true }), 2: b}, false},
+	} {
+		t.Run(name, func(t *testing.T) {
+			self := map[int]State{0: leader, 1: a}[tc.rank]
+			if why := Before(tc.rank, 3, self, tc.peers); (why == "") != tc.own {
+				t.Errorf("%s: got %q", tc.reason, why)
+			}
+		})
+	}
+}
+
+func TestYields(t *testing.T) {
+	failed := State{Ended: true}
+	for name, tc := range map[string]struct {
+		reason string
+		peer   State
+		rank   int // of the peer
+		want   bool
+	}{
+		"Lower":   {"Of two failures that of the lower rank counts.", failed, 0, true},
+		"Higher":  {"And not the other one.", failed, 2, false},
+		"Works":   {"Who works has not failed.", State{}, 0, false},
+		"Done":    {"Who is done has not either.", State{Ended: true, Done: true}, 0, false},
+		"Yielded": {"Who has yielded does not count.", State{Ended: true, Lost: true}, 0, false},
+	} {
+		t.Run(name, func(t *testing.T) {
+			if got := Yields(1, map[int]State{tc.rank: tc.peer}); got != tc.want {
+				t.Errorf("%s: got %v", tc.reason, got)
+			}
+		})
+	}
+}

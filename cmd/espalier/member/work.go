@@ -21,12 +21,20 @@ import (
 // maxState bounds what a peer may answer.
 const maxState = 64 << 10
 
-// ask reads the states of the peers, all at once: those in reach.
-func (m *member) ask(ctx context.Context) map[int]State {
+// ask reads the states of the peers that a member follows: those in reach.
+func (m *member) ask(ctx context.Context) map[int]State { return m.askEach(ctx, asks(m.Rank, m.Size)) }
+
+// askAll reads the states of all other members in reach.
+func (m *member) askAll(ctx context.Context) map[int]State {
+	return m.askEach(ctx, others(m.Rank, m.Size))
+}
+
+// askEach reads the states of members, all at once.
+func (m *member) askEach(ctx context.Context, ranks []int) map[int]State {
 	var wait sync.WaitGroup
 	var mu sync.Mutex
 	peers := map[int]State{}
-	for _, rank := range asks(m.Rank, m.Size) {
+	for _, rank := range ranks {
 		wait.Go(func() {
 			state, err := m.stateOf(ctx, rank)
 			if err != nil {
