@@ -80,6 +80,7 @@ type kept struct {
 	generation int64
 	lookedAt   time.Time
 	commit     *source.Commit
+	judged     *judgement // of the commit that was read last
 	built      built
 	assembled  assembled
 	applied    map[string]int64 // inventory ID → generation as of our last apply

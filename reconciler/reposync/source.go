@@ -24,24 +24,42 @@ import (
 func (r *Reconciler) source(ctx context.Context, p *pass) error {
 	_, asked := r.asked.LoadAndDelete(p.sync.UID)
 	if asked || p.mustLook(r.Clock()) {
-		commit, err := r.read(ctx, p.sync)
-		if err == nil {
-			err = r.verify(ctx, p, commit)
-		}
-		if err != nil {
+		if err := r.look(ctx, p); err != nil {
 			if asked { // the question stands until it is answered
 				r.asked.Store(p.sync.UID, true)
 			}
 			return err
 		}
-		p.looked = true
-		p.kept.commit, p.kept.lookedAt, p.kept.generation = commit, r.Clock(), p.sync.Generation
-		p.sync.Status.LastHandledReconcileAt = p.sync.Annotations[repolayout.AnnotationReconcileAt]
 	}
 	// Said in every pass: the status of the one that looked may have met a conflict
 	// and be lost.
-	p.sync.Status.LastAttemptedRevision = p.kept.commit.Revision
+	judged := p.kept.judged
+	p.sync.Status.LastAttemptedRevision = judged.revision
+	judged.say(p.sync)
+	if judged.refused != nil {
+		return judged.refused
+	}
 	condition.True(p.sync, v1alpha1.ConditionSourceReady, v1alpha1.ReasonSucceeded, "Read revision "+p.kept.commit.Revision)
+	return nil
+}
+
+// look reads the commit and judges it. One that is refused is an answer too: it is
+// not asked for again with every event of a Workspace.
+func (r *Reconciler) look(ctx context.Context, p *pass) error {
+	commit, err := r.read(ctx, p.sync)
+	if err != nil {
+		return err
+	}
+	judged, err := r.verify(ctx, p.sync, commit)
+	if err != nil {
+		return err
+	}
+	k := p.kept
+	k.judged, k.lookedAt, k.generation = judged, r.Clock(), p.sync.Generation
+	p.sync.Status.LastHandledReconcileAt = p.sync.Annotations[repolayout.AnnotationReconcileAt]
+	if judged.refused == nil {
+		p.looked, k.commit = true, commit
+	}
 	return nil
 }
 
@@ -91,7 +109,7 @@ func namingSecret(err error, reason, namespace string, ref *v1alpha1.LocalObject
 // asked to by annotation, or the interval is over.
 func (p *pass) mustLook(now time.Time) bool {
 	k, s := p.kept, p.sync
-	return k.commit == nil || k.generation != s.Generation ||
+	return k.judged == nil || k.generation != s.Generation ||
 		s.Annotations[repolayout.AnnotationReconcileAt] != s.Status.LastHandledReconcileAt ||
 		!now.Before(k.lookedAt.Add(interval(s)))
 }

@@ -20,26 +20,44 @@ import (
 	"github.com/espalier-dev/espalier/repo-layout/v1alpha1"
 )
 
-// verify sees that what was read carries the signature that is demanded. Of what
-// does not, nothing gets any further.
-func (r *Reconciler) verify(ctx context.Context, p *pass, commit *source.Commit) error {
-	from := p.sync.Spec.Source.Git
+// judgement is what a look at a commit has come to.
+type judgement struct {
+	revision string
+	by       string // who signed it; "": nobody was asked for
+	refused  error  // why nothing of it gets any further
+}
+
+// say sets the condition that says so.
+func (j *judgement) say(s *v1alpha1.RepoSync) {
+	switch {
+	case j.refused != nil:
+		condition.False(s, v1alpha1.ConditionVerified, fault.Reason(j.refused, v1alpha1.ReasonVerificationError), j.refused.Error())
+	case j.by != "":
+		condition.True(s, v1alpha1.ConditionVerified, v1alpha1.ReasonSucceeded, j.by)
+	default:
+		condition.Remove(s, v1alpha1.ConditionVerified)
+	}
+}
+
+// verify sees that what was read carries the signature that is demanded. It errs
+// where it cannot tell.
+func (r *Reconciler) verify(ctx context.Context, s *v1alpha1.RepoSync, commit *source.Commit) (*judgement, error) {
+	judged, from := &judgement{revision: commit.Revision}, s.Spec.Source.Git
 	if from == nil || from.Verify == nil {
-		condition.Remove(p.sync, v1alpha1.ConditionVerified)
-		return nil
+		return judged, nil
 	}
-	keys, err := r.keys(ctx, p.sync)
-	var by string
+	keys, err := r.keys(ctx, s)
 	if err == nil {
-		by, err = judge(from, commit, keys, p.sync.Namespace)
+		judged.by, err = judge(from, commit, keys, s.Namespace)
 	}
 	if err == nil {
-		condition.True(p.sync, v1alpha1.ConditionVerified, v1alpha1.ReasonSucceeded, by)
-		return nil
+		return judged, nil
 	}
-	p.sync.Status.LastAttemptedRevision = commit.Revision // it was looked at
-	condition.False(p.sync, v1alpha1.ConditionVerified, fault.Reason(err, v1alpha1.ReasonVerificationError), err.Error())
-	return errors.Join(err, r.forget(ctx, p.sync))
+	if fault.Reason(err, "") == "" {
+		return nil, fault.Retry(v1alpha1.ReasonVerificationError, err)
+	}
+	judged.refused = err
+	return judged, r.forget(ctx, s)
 }
 
 // forget makes the next look read the tag anew, where it is the tag that is signed.

@@ -3,10 +3,12 @@
 package reposync
 
 import (
+	"net/http"
 	"strings"
 	"testing"
 	"time"
 
+	"github.com/google/go-cmp/cmp"
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"sigs.k8s.io/controller-runtime/pkg/client"
@@ -15,6 +17,7 @@ import (
 	"github.com/espalier-dev/espalier/reconciler/condition"
 	"github.com/espalier-dev/espalier/reconciler/fault"
 	"github.com/espalier-dev/espalier/reconciler/source"
+	repolayout "github.com/espalier-dev/espalier/repo-layout"
 	"github.com/espalier-dev/espalier/repo-layout/v1alpha1"
 	"github.com/espalier-dev/espalier/test/gitserver"
 )
@@ -124,8 +127,14 @@ func TestVerifyLater(t *testing.T) {
 		reason, want string
 		then         func() error
 	}{
-		{"No Secret yet.", v1alpha1.ReasonVerificationError, func() error { return r.Client.Create(t.Context(), trusts, &client.CreateOptions{}) }},
-		{"A light tag.", v1alpha1.ReasonInvalidTagSignature, func() error { return server.SignTag(signedRepo, "v1", "v1", "main", key) }},
+		{"No Secret yet.", v1alpha1.ReasonVerificationError, func() error {
+			r.asked.Store(p.sync.UID, true) // as the watch of Secrets does
+			return r.Client.Create(t.Context(), trusts, &client.CreateOptions{})
+		}},
+		{"A light tag.", v1alpha1.ReasonInvalidTagSignature, func() error {
+			r.asked.Store(p.sync.UID, true) // as a hook does
+			return server.SignTag(signedRepo, "v1", "v1", "main", key)
+		}},
 		{"The same commit, tagged as it should be.", v1alpha1.ReasonSucceeded, func() error { p.sync.Spec.Source.Git.Verify = nil; p.sync.Generation++; return nil }},
 	} {
 		err := r.source(t.Context(), p)
@@ -138,5 +147,99 @@ func TestVerifyLater(t *testing.T) {
 	}
 	if err := r.source(t.Context(), p); err != nil || condition.Get(p.sync, v1alpha1.ConditionVerified) != nil {
 		t.Errorf("nothing is demanded any more: %v", err)
+	}
+}
+
+// TestVerifiedInEveryPass: the status of the pass that looked may have met a conflict
+// and be lost; the next says the same without a look.
+func TestVerifiedInEveryPass(t *testing.T) {
+	key, trusts := signer(t)
+	for name, c := range map[string]struct {
+		reason   string
+		signed   bool
+		demanded bool
+		stale    metav1.ConditionStatus // of the status that is left; "": none
+		want     metav1.ConditionStatus
+	}{
+		"Good":          {"It was looked at and found good.", true, true, "", metav1.ConditionTrue},
+		"GoodAgain":     {"What was said of an earlier commit is no longer true.", true, true, metav1.ConditionFalse, metav1.ConditionTrue},
+		"Bad":           {"The status of the commit before must not speak for this one.", false, true, metav1.ConditionTrue, metav1.ConditionFalse},
+		"NotDemanded":   {"Nobody looks at signatures any more.", true, false, metav1.ConditionTrue, ""},
+		"NeverDemanded": {"Nobody ever did.", true, false, "", ""},
+	} {
+		t.Run(name, func(t *testing.T) {
+			server := signedServer(t, key, c.signed, "")
+			r := newReconciler(t, interceptor.Funcs{}, trusts)
+			r.Source = source.NewStore(source.Options{})
+			s := verifying(server, v1alpha1.VerifyHEAD)
+			if !c.demanded {
+				s.Spec.Source.Git.Verify = nil
+			}
+			k := &kept{}
+			first := r.source(t.Context(), &pass{sync: s.DeepCopy(), kept: k})
+			server.Break(gitserver.Fault{Status: http.StatusServiceUnavailable})
+			if c.stale != "" {
+				s.Status.Conditions = []metav1.Condition{{Type: v1alpha1.ConditionVerified, Status: c.stale, Reason: "Stale"}}
+			}
+			second := r.source(t.Context(), &pass{sync: s, kept: k})
+			if (first == nil) != (second == nil) || second != nil && second.Error() != first.Error() {
+				t.Errorf("%s\nfirst %v, then %v", c.reason, first, second)
+			}
+			var got metav1.ConditionStatus
+			if condition := condition.Get(s, v1alpha1.ConditionVerified); condition != nil {
+				got = condition.Status
+			}
+			if got != c.want || s.Status.LastAttemptedRevision == "" {
+				t.Errorf("%s\nSourceVerified is %q of %q, want %q", c.reason, got, s.Status.LastAttemptedRevision, c.want)
+			}
+		})
+	}
+}
+
+// TestUnsignedOnce: a commit that is refused is not asked for again with every event,
+// and is when there is a cause.
+func TestUnsignedOnce(t *testing.T) {
+	key, trusts := signer(t)
+	for name, c := range map[string]struct {
+		mode  v1alpha1.VerificationMode
+		trust bool
+	}{"Commit": {v1alpha1.VerifyHEAD, true}, "Tag": {v1alpha1.VerifyTag, true}, "NoKeys": {v1alpha1.VerifyHEAD, false}} {
+		t.Run(name, func(t *testing.T) {
+			server := signedServer(t, key, false, "")
+			r := newReconciler(t, interceptor.Funcs{})
+			if c.trust {
+				r = newReconciler(t, interceptor.Funcs{}, trusts)
+			}
+			now := time.Now()
+			r.Source, r.Clock = source.NewStore(source.Options{}), func() time.Time { return now }
+			p := &pass{sync: verifying(server, c.mode), kept: &kept{}}
+			p.sync.Spec.Interval.Duration = 10 * time.Minute
+			for _, cause := range []struct {
+				reason string
+				make   func()
+			}{
+				{"Nothing is known yet.", func() {}},
+				{"The hook, or a Secret that changed.", func() { r.asked.Store(p.sync.UID, true) }},
+				{"The interval is over.", func() { now = now.Add(10 * time.Minute) }},
+				{"The annotation.", func() { p.sync.Annotations = map[string]string{repolayout.AnnotationReconcileAt: "now"} }},
+				{"Another spec.", func() { p.sync.Generation++ }},
+			} {
+				server.ResetRequests()
+				cause.make()
+				first := r.source(t.Context(), p)
+				asked := server.Requests()
+				if first == nil || len(asked) == 0 {
+					t.Errorf("%s It is looked at: %v, %v", cause.reason, asked, first)
+				}
+				for range 3 {
+					if err := r.source(t.Context(), p); err == nil || err.Error() != first.Error() || fault.IsTerminal(err) != c.trust {
+						t.Errorf("%s The event that follows says %v", cause.reason, err)
+					}
+				}
+				if diff := cmp.Diff(asked, server.Requests()); diff != "" {
+					t.Errorf("%s The events that follow ask again:\n%s", cause.reason, diff)
+				}
+			}
+		})
 	}
 }
