@@ -72,8 +72,9 @@ type Comment struct {
 // Comments are those on pull requests by the account that is signed in: nobody
 // else's is read or touched.
 type Comments interface {
-	// Own lists them, the oldest first.
-	Own(ctx context.Context, number int64) ([]Comment, error)
+	// Own lists them, the oldest first: those that were made or edited since a time, or
+	// from the first on where it is zero. At most a thousand are read.
+	Own(ctx context.Context, number int64, since time.Time) ([]Comment, error)
 	// Write makes a new comment where id is 0, and edits that one otherwise.
 	Write(ctx context.Context, number, id int64, body string) (Comment, error)
 }

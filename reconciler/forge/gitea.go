@@ -170,15 +170,15 @@ func (g *giteaForge) list(ctx context.Context, number int64, since time.Time) (l
 	}
 	for _, comment := range comments {
 		if comment.Poster != nil {
-			list = append(list, listed{Comment{ID: comment.ID, Body: comment.Body, URL: comment.HTMLURL}, comment.Poster.UserName, comment.Poster.ID, comment.Created})
+			list = append(list, listed{Comment{ID: comment.ID, Body: comment.Body, URL: comment.HTMLURL}, comment.Poster.UserName, comment.Poster.ID, comment.Created, comment.Updated})
 		}
 	}
 	return list, me, nil
 }
 
 // Own lists the comments of the account that is signed in.
-func (g *giteaForge) Own(ctx context.Context, number int64) ([]Comment, error) {
-	list, me, err := g.list(ctx, number, time.Time{})
+func (g *giteaForge) Own(ctx context.Context, number int64, since time.Time) ([]Comment, error) {
+	list, me, err := g.list(ctx, number, since)
 	return ownOf(list, me), err
 }
 

@@ -124,7 +124,7 @@ func TestOwn(t *testing.T) {
 		"PATCH /api/v1/repos/fleet/models/issues/comments/2": {body: `{"id":2,"body":"new","html_url":"u"}`},
 	})
 	f := connect(t, s.URL+"/fleet/models")
-	got, err := f.Own(t.Context(), 7)
+	got, err := f.Own(t.Context(), 7, time.Time{})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -188,6 +188,27 @@ func TestRemarks(t *testing.T) {
 	}
 	if _, err := f.MayWrite(t.Context(), Remark{Author: "x"}); err == nil || !strings.Contains(err.Error(), "Only admins can query") {
 		t.Errorf("a right that the account lacks must be told: %v", err)
+	}
+}
+
+// TestEdited: what was edited after it was made is nobody's word any more; a second
+// in which the forge made it is no edit.
+func TestEdited(t *testing.T) {
+	at := time.Date(2026, 11, 23, 15, 0, 0, 0, time.UTC)
+	for name, tc := range map[string]struct {
+		reason string
+		last   time.Time
+		heard  int
+	}{
+		"Never":  {reason: "It stands as it was made.", last: at, heard: 1},
+		"Unsaid": {reason: "The forge does not say.", heard: 1},
+		"AtOnce": {reason: "Times are told by the second.", last: at.Add(time.Second), heard: 1},
+		"Edited": {reason: "Somebody may have edited another's.", last: at.Add(time.Minute)},
+	} {
+		got := othersOf([]listed{{Comment{ID: 1}, "dev", 9, at, tc.last}}, "bot", at.Add(-time.Hour))
+		if len(got) != tc.heard {
+			t.Errorf("%s: %s got %+v", name, tc.reason, got)
+		}
 	}
 }
 

@@ -186,11 +186,14 @@ func (g *githubForge) me(ctx context.Context) (string, error) {
 
 // list reads the comments on a pull request, since a time where there is one, and
 // who is signed in.
-func (g *githubForge) list(ctx context.Context, number int64, since *time.Time) (list []listed, me string, err error) {
+func (g *githubForge) list(ctx context.Context, number int64, since time.Time) (list []listed, me string, err error) {
 	if me, err = g.me(ctx); err != nil {
 		return nil, "", err
 	}
-	options := &github.IssueListCommentsOptions{Since: since, ListOptions: github.ListOptions{PerPage: largePage}}
+	options := &github.IssueListCommentsOptions{ListOptions: github.ListOptions{PerPage: largePage}}
+	if !since.IsZero() {
+		options.Since = &since
+	}
 	for range largePages {
 		comments, resp, err := g.client.Issues.ListComments(ctx, g.at.owner, g.at.name, int(number), options)
 		if err != nil {
@@ -198,7 +201,7 @@ func (g *githubForge) list(ctx context.Context, number int64, since *time.Time) 
 		}
 		for _, c := range comments {
 			comment := Comment{ID: c.GetID(), Body: c.GetBody(), URL: c.GetHTMLURL()}
-			list = append(list, listed{comment, c.GetUser().GetLogin(), c.GetUser().GetID(), c.GetCreatedAt().Time})
+			list = append(list, listed{comment, c.GetUser().GetLogin(), c.GetUser().GetID(), c.GetCreatedAt().Time, c.GetUpdatedAt().Time})
 		}
 		if options.Page = resp.NextPage; options.Page == 0 {
 			break
@@ -208,14 +211,14 @@ func (g *githubForge) list(ctx context.Context, number int64, since *time.Time) 
 }
 
 // Own lists the comments of the account that is signed in.
-func (g *githubForge) Own(ctx context.Context, number int64) ([]Comment, error) {
-	list, me, err := g.list(ctx, number, nil)
+func (g *githubForge) Own(ctx context.Context, number int64, since time.Time) ([]Comment, error) {
+	list, me, err := g.list(ctx, number, since)
 	return ownOf(list, me), err
 }
 
 // Others lists those of everybody else.
 func (g *githubForge) Others(ctx context.Context, number int64, after time.Time) ([]Remark, error) {
-	list, me, err := g.list(ctx, number, &after)
+	list, me, err := g.list(ctx, number, after)
 	return othersOf(list, me, after), err
 }
 

@@ -122,7 +122,9 @@ func everything(t *testing.T, f *Forge) (open []PullRequest, one PullRequest, ow
 	check()
 	one, err = f.Get(t.Context(), 1347)
 	check()
-	own, err = f.Own(t.Context(), 1347)
+	_, err = f.Own(t.Context(), 1347, time.Unix(0, 0))
+	check()
+	own, err = f.Own(t.Context(), 1347, time.Time{})
 	check()
 	before, err := f.Proposed(t.Context(), "new-topic")
 	if err != nil || len(before) != 1 {

@@ -6,6 +6,7 @@ import (
 	"cmp"
 	"context"
 	"fmt"
+	"slices"
 	"sync"
 	"time"
 
@@ -128,38 +129,59 @@ func (g *gitlabForge) me(ctx context.Context) (string, error) {
 	return g.login, nil
 }
 
-// list reads the comments on a merge request, and who is signed in.
-func (g *gitlabForge) list(ctx context.Context, number int64) (list []listed, me string, err error) {
+// list reads the comments on a merge request, and who is signed in. Those since a
+// time are read from the newest on, so that older ones cannot crowd them out: GitLab
+// itself knows no since.
+func (g *gitlabForge) list(ctx context.Context, number int64, since time.Time) (list []listed, me string, err error) {
 	if me, err = g.me(ctx); err != nil {
 		return nil, "", err
 	}
 	options := &gitlab.ListMergeRequestNotesOptions{OrderBy: new("created_at"), Sort: new("asc"), ListOptions: gitlab.ListOptions{PerPage: largePage}}
+	if !since.IsZero() {
+		options.OrderBy, options.Sort = new("updated_at"), new("desc")
+	}
 	for range largePages {
 		notes, resp, err := g.client.Notes.ListMergeRequestNotes(g.project, number, options, gitlab.WithContext(ctx))
 		if err != nil {
 			return nil, "", g.t.explain(err)
 		}
-		for _, n := range notes {
-			if !n.System && n.CreatedAt != nil {
-				list = append(list, listed{Comment{ID: n.ID, Body: n.Body}, n.Author.Username, n.Author.ID, *n.CreatedAt})
-			}
-		}
-		if options.Page = resp.NextPage; options.Page == 0 {
+		list = append(list, notesSince(notes, since)...)
+		if options.Page = resp.NextPage; options.Page == 0 || len(notes) > 0 && touchedAt(notes[len(notes)-1]).Before(since) {
 			break
 		}
 	}
+	slices.SortStableFunc(list, func(a, b listed) int { return a.at.Compare(b.at) })
 	return list, me, nil
 }
 
+// notesSince are the comments among notes that were made or edited since a time.
+func notesSince(notes []*gitlab.Note, since time.Time) []listed {
+	var list []listed
+	for _, n := range notes {
+		if !n.System && n.CreatedAt != nil && !touchedAt(n).Before(since) {
+			list = append(list, listed{Comment{ID: n.ID, Body: n.Body}, n.Author.Username, n.Author.ID, *n.CreatedAt, touchedAt(n)})
+		}
+	}
+	return list
+}
+
+// touchedAt is when a note was made or edited last.
+func touchedAt(n *gitlab.Note) time.Time {
+	if at := cmp.Or(n.UpdatedAt, n.CreatedAt); at != nil {
+		return *at
+	}
+	return time.Time{}
+}
+
 // Own lists the comments of the account that is signed in.
-func (g *gitlabForge) Own(ctx context.Context, number int64) ([]Comment, error) {
-	list, me, err := g.list(ctx, number)
+func (g *gitlabForge) Own(ctx context.Context, number int64, since time.Time) ([]Comment, error) {
+	list, me, err := g.list(ctx, number, since)
 	return ownOf(list, me), err
 }
 
 // Others lists those of everybody else.
 func (g *gitlabForge) Others(ctx context.Context, number int64, after time.Time) ([]Remark, error) {
-	list, me, err := g.list(ctx, number)
+	list, me, err := g.list(ctx, number, after)
 	return othersOf(list, me, after), err
 }
 

@@ -106,7 +106,7 @@ func TestGitLab(t *testing.T) {
 			t.Errorf("%d: %v, %v", id, may, err)
 		}
 	}
-	own, err := f.Own(t.Context(), 7)
+	own, err := f.Own(t.Context(), 7, time.Time{})
 	if diff := cmp.Diff([]Comment{{ID: 2, Body: "mine"}}, own); diff != "" || err != nil {
 		t.Error(diff, err)
 	}
@@ -123,6 +123,50 @@ func TestGitLab(t *testing.T) {
 	}
 	if len(seen) != 3 || !strings.Contains(seen[2], `"state":"failed"`) || !strings.Contains(seen[2], `"target_url":"u"`) {
 		t.Errorf("asked %q: want one status set, and none that is pending already", seen)
+	}
+}
+
+// TestGitLabNotes: what was said since a time is read from the newest on, as far as
+// that time, and nobody crowds it out; the comment of long ago is read from the first.
+func TestGitLabNotes(t *testing.T) {
+	const note = `{"id":%d,"body":"x","author":{"id":5,"username":%q},"created_at":"2026-11-23T%s:00:00Z","updated_at":"2026-11-23T%s:00:00Z"}`
+	pages := map[string]string{
+		"1": fmt.Sprintf("["+note+","+note+"]", 4, "eve", "18", "18", 3, "bot", "17", "17"),
+		"2": fmt.Sprintf("["+note+","+note+","+note+"]", 1, "bot", "09", "17", 2, "eve", "15", "16", 0, "eve", "14", "14"),
+	}
+	asked := 0
+	s := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if r.URL.Path == "/api/v4/user" {
+			_, _ = io.WriteString(w, `{"username":"bot"}`)
+			return
+		}
+		asked++
+		page := r.URL.Query().Get("page")
+		if page == "" {
+			page = "1"
+		}
+		if r.URL.Query().Get("sort") == "desc" && r.URL.Query().Get("order_by") == "updated_at" {
+			w.Header().Set("X-Next-Page", map[string]string{"1": "2", "2": "3"}[page])
+		}
+		_, _ = io.WriteString(w, pages[page])
+	}))
+	t.Cleanup(s.Close)
+	f, err := Connect(Settings{Provider: v1alpha1.GitLab, URL: s.URL + "/fleet/models", Auth: map[string][]byte{"token": []byte(token)}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	since := time.Date(2026, 11, 23, 14, 30, 0, 0, time.UTC)
+	own, err := f.Own(t.Context(), 7, since)
+	if diff := cmp.Diff([]Comment{{ID: 1, Body: "x"}, {ID: 3, Body: "x"}}, own); diff != "" || err != nil || asked != 2 {
+		t.Errorf("%d pages, %v, -want +got:\n%s", asked, err, diff)
+	}
+	others, err := f.Others(t.Context(), 7, since)
+	if err != nil || len(others) != 1 || others[0].ID != 4 {
+		t.Errorf("the other was edited after it was made: %+v, %v", others, err)
+	}
+	asked = 0
+	if own, err := f.Own(t.Context(), 7, time.Time{}); err != nil || len(own) != 1 || asked != 1 {
+		t.Errorf("from the first on: %d pages, %+v, %v", asked, own, err)
 	}
 }
 

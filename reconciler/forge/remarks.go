@@ -22,7 +22,8 @@ type Remark struct {
 
 // Remarks are what others say on pull requests.
 type Remarks interface {
-	// Others lists the remarks that were made after a time, the oldest first.
+	// Others lists the remarks that were made after a time, the oldest first, without
+	// those that were edited since: whoever may edit may not be who speaks.
 	Others(ctx context.Context, number int64, after time.Time) ([]Remark, error)
 	// MayWrite says whether the author of a remark may write to the repository.
 	MayWrite(ctx context.Context, r Remark) (bool, error)
@@ -34,6 +35,7 @@ type listed struct {
 	by   string
 	byID int64
 	at   time.Time
+	last time.Time // when it was edited last; zero where the forge does not say
 }
 
 // ownOf are the comments of an account.
@@ -47,11 +49,15 @@ func ownOf(list []listed, me string) []Comment {
 	return own
 }
 
-// othersOf are those of everybody else.
+// slack is how long after a comment is made a forge may still touch it itself: times
+// are told by the second, and not always in one go.
+const slack = 2 * time.Second
+
+// othersOf are those of everybody else, as they were made.
 func othersOf(list []listed, me string, after time.Time) []Remark {
 	var others []Remark
 	for _, s := range list {
-		if s.by != me && s.by != "" && s.at.After(after) {
+		if s.by != me && s.by != "" && s.at.After(after) && s.last.Sub(s.at) <= slack {
 			others = append(others, Remark{ID: s.ID, Author: s.by, Body: s.Body, At: s.at, author: s.byID})
 		}
 	}

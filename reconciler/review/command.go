@@ -49,6 +49,10 @@ func command(body string) (what string, is bool) {
 type heard struct {
 	until  map[int64]time.Time // by number: the last change that was heard
 	strays map[int64]bool      // remarks by people who may not write
+	// answered are the remarks that this process has answered, with the number of
+	// their pull request: a forge lists so many comments and no more, and the answer
+	// need not be among them.
+	answered map[int64]int64
 }
 
 // maxStrays bounds what is kept of people who may not write.
@@ -56,9 +60,11 @@ const maxStrays = 1000
 
 // forget lets go of the pull requests that are not open any more.
 func (h heard) forget(open []forge.PullRequest) {
-	maps.DeleteFunc(h.until, func(number int64, _ time.Time) bool {
+	closed := func(number int64) bool {
 		return !slices.ContainsFunc(open, func(p forge.PullRequest) bool { return p.Number == number })
-	})
+	}
+	maps.DeleteFunc(h.until, func(number int64, _ time.Time) bool { return closed(number) })
+	maps.DeleteFunc(h.answered, func(_, number int64) bool { return closed(number) })
 	if len(h.strays) > maxStrays {
 		clear(h.strays)
 	}
@@ -70,25 +76,28 @@ func (r *Reconciler) hear(ctx context.Context, s *v1alpha1.RepoSync, k *kept, pr
 	if !s.Spec.Review.Commands || !pr.Updated.IsZero() && k.heard.until[pr.Number].Equal(pr.Updated) {
 		return 0, nil
 	}
-	remarks, err := k.forge.Others(ctx, pr.Number, r.Clock().Add(-hearWithin))
+	since := r.Clock().Add(-hearWithin)
+	remarks, err := k.forge.Others(ctx, pr.Number, since)
 	if err != nil {
 		return 0, err
 	}
 	remarks = slices.DeleteFunc(remarks, func(m forge.Remark) bool {
 		_, is := command(m.Body)
-		return !is || k.heard.strays[m.ID]
+		_, answered := k.heard.answered[m.ID]
+		return !is || answered || k.heard.strays[m.ID]
 	})
-	remarks = remarks[max(len(remarks)-maxCommands, 0):]
 	if len(remarks) == 0 {
 		r.heardAll(k, pr)
 		return 0, nil
 	}
-	own, err := k.forge.Own(ctx, pr.Number)
+	own, err := k.forge.Own(ctx, pr.Number, since) // an answer is newer than what it answers
 	if err != nil {
 		return 0, err
 	}
-	asked, err := r.obey(ctx, k, pr, unanswered(remarks, own, r.owner(s)))
-	if err == nil && asked == 0 {
+	remarks = unanswered(remarks, own, r.owner(s))
+	later := max(len(remarks)-maxCommands, 0) // those before are looked at in the next pass
+	asked, err := r.obey(ctx, k, pr, remarks[later:])
+	if err == nil && asked == 0 && later == 0 {
 		r.heardAll(k, pr)
 	}
 	return asked, err
@@ -138,6 +147,7 @@ func (r *Reconciler) obey(ctx context.Context, k *kept, pr forge.PullRequest, re
 			if _, err := k.forge.Write(ctx, pr.Number, 0, help(m.ID, what)); err != nil {
 				return 0, fmt.Errorf("answering a command: %w", err)
 			}
+			k.heard.answered[m.ID] = pr.Number
 		}
 	}
 	return asked, nil

@@ -144,6 +144,58 @@ func TestHelp(t *testing.T) {
 	}
 }
 
+// TestHelpOnce: a process remembers what it has answered, where a forge lists so
+// many comments that the answer is not among them.
+func TestHelpOnce(t *testing.T) {
+	s := commanded(t)
+	r := s.controller()
+	s.mustPass(r)
+	s.lists = 1
+	s.remark("dev", "/espalier help")
+	for range 3 {
+		s.remark("eve", "hello")
+		s.mustPass(r)
+	}
+	if len(s.said[7]) != 2 {
+		t.Errorf("said %+v", s.said[7])
+	}
+	p := s.pulls[7]
+	p.Open = false
+	s.pulls[7] = p
+	s.mustPass(r)
+	if k, _ := r.kept.Load(s.sync.UID); len(k.(*kept).heard.answered) != 0 {
+		t.Error("what was said on a closed pull request is kept")
+	}
+}
+
+// TestDrownedOut: more commands of strangers than are looked at in one go make
+// nobody's vanish.
+func TestDrownedOut(t *testing.T) {
+	s := commanded(t)
+	r := s.controller()
+	s.mustPass(r)
+	s.remark("dev", "/espalier help")
+	for range 2 * maxCommands {
+		s.remark("eve", "/espalier x")
+	}
+	for range 4 {
+		s.mustPass(r)
+	}
+	if len(s.said[7]) != 2 || s.rights != 2*maxCommands+1 {
+		t.Errorf("said %+v, %d rights asked for", s.said[7], s.rights)
+	}
+	for range maxCommands {
+		s.remark("dev", "/espalier help")
+	}
+	s.remark("eve", "/espalier x")
+	for range 2 {
+		s.mustPass(s.controller())
+	}
+	if want := 2 + maxCommands; len(s.said[7]) != want {
+		t.Errorf("%d comments, want %d: what another process has answered counts among none", len(s.said[7]), want)
+	}
+}
+
 // TestQuietPullRequests: what has not changed is not read again, and what happened
 // in this very second is.
 func TestQuietPullRequests(t *testing.T) {

@@ -92,7 +92,7 @@ func (r *Reconciler) discover(ctx context.Context, s *v1alpha1.RepoSync, k *kept
 
 // begin looks whether a merged pull request is to be followed; nil when not.
 func (r *Reconciler) begin(ctx context.Context, s *v1alpha1.RepoSync, k *kept, pr forge.PullRequest) (*followed, error) {
-	own, err := k.forge.Own(ctx, pr.Number)
+	own, err := k.forge.Own(ctx, pr.Number, time.Time{})
 	if err != nil {
 		return nil, err
 	}

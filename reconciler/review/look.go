@@ -6,6 +6,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"time"
 
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	ctrl "sigs.k8s.io/controller-runtime"
@@ -89,7 +90,7 @@ func (r *Reconciler) answer(ctx context.Context, t task) (subject, error) {
 		prefix: t.sync.Spec.Review.StatusPrefix, owner: r.owner(t.sync),
 		about: subject{base: t.pr.MergeBase, head: t.pr.Head, settings: t.settings},
 	}
-	own, err := t.forge.Own(ctx, t.pr.Number)
+	own, err := t.forge.Own(ctx, t.pr.Number, time.Time{})
 	if err != nil {
 		return subject{}, err
 	}

@@ -48,6 +48,7 @@ type stage struct {
 	statuses map[string]forge.Status // commit and name
 	writes   int
 	bodies   []string // of the pull requests that were made
+	lists    int      // how many comments Own lists at most; 0: all
 	listed   int      // how often the remarks on a pull request were listed
 	rights   int      // how often somebody's right was asked for
 	edit     func(body string)
@@ -166,8 +167,12 @@ func (s *stage) MayWrite(_ context.Context, r forge.Remark) (bool, error) {
 	return r.Author == "dev", nil
 }
 
-func (s *stage) Own(_ context.Context, number int64) ([]forge.Comment, error) {
-	return s.said[number], nil
+func (s *stage) Own(_ context.Context, number int64, _ time.Time) ([]forge.Comment, error) {
+	said := s.said[number]
+	if s.lists > 0 {
+		said = said[:min(s.lists, len(said))]
+	}
+	return said, nil
 }
 
 func (s *stage) Write(_ context.Context, number, id int64, body string) (forge.Comment, error) {
