@@ -7,6 +7,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"strings"
 	"time"
 
@@ -25,7 +26,7 @@ const (
 	// beginWithin is how old a merge may be when it is first seen: nobody wants to
 	// hear of last month's when reports are switched on.
 	beginWithin = 24 * time.Hour
-	// giveUpAfter is how old one may be that was begun.
+	// giveUpAfter is how old one may be that was begun, and is followed no more.
 	giveUpAfter = 30 * 24 * time.Hour
 	// editEvery is the shortest time between two edits of a comment, and how long an
 	// end must stand before it is believed.
@@ -69,12 +70,13 @@ func (r *Reconciler) discover(ctx context.Context, s *v1alpha1.RepoSync, k *kept
 	if k.following == nil {
 		k.following, k.told = map[int64]*followed{}, map[int64]bool{}
 	}
+	maps.DeleteFunc(k.following, func(_ int64, f *followed) bool { return !r.recent(f.pr) })
 	told := map[int64]bool{}
 	for _, pr := range merged {
 		if _, begun := k.following[pr.Number]; begun {
 			continue
 		}
-		if !k.told[pr.Number] && pr.MergedAt.After(r.Clock().Add(-giveUpAfter)) {
+		if !k.told[pr.Number] && r.recent(pr) {
 			f, err := r.begin(ctx, s, k, pr)
 			if err != nil {
 				return fmt.Errorf("pull request %d: %w", pr.Number, err)
@@ -88,6 +90,11 @@ func (r *Reconciler) discover(ctx context.Context, s *v1alpha1.RepoSync, k *kept
 	}
 	k.told = told // those that nothing happens to any more are forgotten
 	return nil
+}
+
+// recent says whether a merge is not too old to be told of.
+func (r *Reconciler) recent(pr forge.PullRequest) bool {
+	return pr.MergedAt.After(r.Clock().Add(-giveUpAfter))
 }
 
 // begin looks whether a merged pull request is to be followed; nil when not.

@@ -277,6 +277,22 @@ func TestFollowLabelled(t *testing.T) {
 	s.says("`elsewhere/phi` | 🗑️ removed", "`others/phi` | ⛔ refused")
 }
 
+// TestFollowForgets: one that comes to no end is let go of.
+func TestFollowForgets(t *testing.T) {
+	s, r := merged(t)
+	s.comes(mergedAs)
+	s.mustPass(r)
+	s.says("⏳ waiting for its nodes")
+	s.now = s.now.Add(giveUpAfter)
+	s.mustPass(r)
+	writes := s.writes
+	s.stands(answering)
+	s.mustPass(r)
+	if s.writes != writes {
+		t.Error("it is followed for ever")
+	}
+}
+
 // TestFollowGone: an edit of a comment that was taken away is the last.
 func TestFollowGone(t *testing.T) {
 	s, r := merged(t)
