@@ -196,6 +196,27 @@ func TestDrownedOut(t *testing.T) {
 	}
 }
 
+// TestLeftAlone: a forge that wants to be left alone is, whatever happens in the
+// cluster meanwhile, and what was asked for stands.
+func TestLeftAlone(t *testing.T) {
+	s := commanded(t)
+	r := s.controller()
+	s.remark("dev", "/espalier plan")
+	s.broken[7] = &forge.Error{Reason: forge.ReasonRateLimited, After: 10 * time.Minute}
+	for range 9 {
+		s.mustPass(r)
+	}
+	if s.listed != 1 {
+		t.Errorf("asked %d times, want once", s.listed)
+	}
+	delete(s.broken, 7)
+	s.mustPass(r)
+	s.mustPass(r)
+	if len(s.plans) != 1 {
+		t.Errorf("planned %v", s.plans)
+	}
+}
+
 // TestQuietPullRequests: what has not changed is not read again, and what happened
 // in this very second is.
 func TestQuietPullRequests(t *testing.T) {

@@ -79,6 +79,7 @@ type Reconciler struct {
 type kept struct {
 	generation int64
 	lookedAt   time.Time
+	notBefore  time.Time         // when the forge wants to be asked again
 	answered   map[int64]subject // by number of the pull request
 	forge      *forge.Forge
 	forgeKey   string // what forge was made of
@@ -134,6 +135,9 @@ func (r *Reconciler) Reconcile(ctx context.Context, req ctrl.Request) (ctrl.Resu
 		return ctrl.Result{}, nil
 	}
 	k := r.recall(obj)
+	if rest := k.notBefore.Sub(r.Clock()); rest > 0 { // an event of the cluster is no reason to ask
+		return ctrl.Result{RequeueAfter: rest}, nil
+	}
 	err := r.pass(ctx, obj, k)
 	r.announce(obj, k, err)
 	return r.result(obj, k, err)
@@ -248,6 +252,7 @@ func (r *Reconciler) result(s *v1alpha1.RepoSync, k *kept, err error) (ctrl.Resu
 	var refused *forge.Error
 	switch {
 	case errors.As(err, &refused) && refused.After > 0:
+		k.notBefore = r.Clock().Add(refused.After)
 		return ctrl.Result{RequeueAfter: refused.After}, nil
 	case fault.IsTerminal(err):
 		return ctrl.Result{RequeueAfter: interval(s)}, nil
