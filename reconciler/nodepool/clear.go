@@ -174,7 +174,7 @@ func (r *Reconciler) hold(ctx context.Context, p *pass) (bool, error) {
 	if err := r.Live.List(ctx, &workspaces); err != nil {
 		return false, fmt.Errorf("listing Workspaces: %w", err)
 	}
-	if users := usersOf(p.pool, workspaces.Items); len(users) > 0 {
+	if users := usersOf(p.pool, workspaces.Items, finished); len(users) > 0 {
 		p.decision = pool.InUse(p.facts, p.decision, users)
 		return true, nil
 	}
@@ -192,12 +192,13 @@ func (r *Reconciler) hold(ctx context.Context, p *pass) (bool, error) {
 	return true, nil
 }
 
-// usersOf names the Workspaces that name a pool and may still need its nodes.
-func usersOf(p *v1alpha1.GPUNodePool, workspaces []v1alpha1.Workspace) []string {
+// usersOf names the Workspaces that name a pool, other than those that are
+// suspended or past using it.
+func usersOf(p *v1alpha1.GPUNodePool, workspaces []v1alpha1.Workspace, past func(*v1alpha1.Workspace) bool) []string {
 	var users []string
 	for i := range workspaces {
 		w := &workspaces[i]
-		if w.Namespace == p.Namespace && w.Spec.Resource.NodePool == p.Name && !w.Spec.Suspend && !finished(w) {
+		if w.Namespace == p.Namespace && w.Spec.Resource.NodePool == p.Name && !w.Spec.Suspend && !past(w) {
 			users = append(users, w.Namespace+"/"+w.Name)
 		}
 	}

@@ -5,7 +5,9 @@ package nodepool
 import (
 	"context"
 	"fmt"
+	"slices"
 
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/controller-runtime/pkg/event"
@@ -13,10 +15,11 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/reconcile"
 
 	"github.com/espalier-dev/espalier/gpu/pool"
+	"github.com/espalier-dev/espalier/reconciler/condition"
 	"github.com/espalier-dev/espalier/repo-layout/v1alpha1"
 )
 
-// countUsers counts the Workspaces that need a pool, where that decides anything.
+// countUsers counts the Workspaces that can use a pool, where that decides anything.
 func (r *Reconciler) countUsers(ctx context.Context, p *pass) error {
 	if p.pool.Spec.Idle == nil || p.pool.DeletionTimestamp != nil {
 		return nil
@@ -25,7 +28,7 @@ func (r *Reconciler) countUsers(ctx context.Context, p *pass) error {
 	if err := r.Client.List(ctx, &workspaces, client.InNamespace(p.pool.Namespace)); err != nil {
 		return fmt.Errorf("listing Workspaces: %w", err)
 	}
-	p.facts.Users = len(usersOf(p.pool, workspaces.Items))
+	p.facts.Users = len(usersOf(p.pool, workspaces.Items, usesNone))
 	return nil
 }
 
@@ -36,7 +39,7 @@ func (r *Reconciler) wantedAgain(ctx context.Context, p *pass) (bool, error) {
 	if err := r.Live.List(ctx, &workspaces, client.InNamespace(p.pool.Namespace)); err != nil {
 		return false, fmt.Errorf("listing Workspaces: %w", err)
 	}
-	if len(usersOf(p.pool, workspaces.Items)) == 0 {
+	if len(usersOf(p.pool, workspaces.Items, usesNone)) == 0 {
 		return false, nil
 	}
 	p.decision.Do, p.decision.Wait = pool.ActionNone, pool.Soon
@@ -52,8 +55,38 @@ func poolUsed(_ context.Context, o client.Object) []reconcile.Request {
 	return []reconcile.Request{{NamespacedName: types.NamespacedName{Namespace: w.Namespace, Name: w.Spec.Resource.NodePool}}}
 }
 
+// usesNone says whether no pod of a Workspace can run on its nodes as it stands,
+// so that none is kept or bought for it: its run is over, for good or until
+// somebody acts, or it waits for Kueue, or it was stopped before it needed any.
+func usesNone(w *v1alpha1.Workspace) bool {
+	if finished(w) {
+		return true
+	}
+	if w.Spec.Tuning != nil && falseFor(w, v1alpha1.ConditionTuningSucceeded, v1alpha1.ReasonBudgetSpent, v1alpha1.ReasonJobFailed) {
+		return true
+	}
+	return falseFor(w, v1alpha1.ConditionReady, v1alpha1.ReasonWaitingForQueue) || // Kueue holds the pods of its Job
+		falseFor(w, v1alpha1.ConditionReady, v1alpha1.ReasonRefused, v1alpha1.ReasonInputMissing) && !needed(w)
+}
+
+// needed says whether a Workspace came as far as to need nodes: it may run, or
+// starts when it has them, whatever was refused or found missing since.
+func needed(w *v1alpha1.Workspace) bool {
+	if w.Spec.Tuning != nil {
+		return w.Status.Tuning != nil // there is a Job
+	}
+	return condition.Get(w, v1alpha1.ConditionResourceReady) != nil &&
+		!falseFor(w, v1alpha1.ConditionResourceReady, v1alpha1.ReasonSuspended, v1alpha1.ReasonRefused)
+}
+
+// falseFor says whether a condition is False for one of some reasons.
+func falseFor(w *v1alpha1.Workspace, kind string, reasons ...string) bool {
+	c := condition.Get(w, kind)
+	return c != nil && c.Status == metav1.ConditionFalse && slices.Contains(reasons, c.Reason)
+}
+
 // useChanged lets through what can change whether a Workspace uses a pool: its
-// spec, and that its run is done.
+// spec, and how far it is.
 func useChanged() predicate.Predicate {
 	return predicate.Funcs{UpdateFunc: func(e event.UpdateEvent) bool {
 		before, okBefore := e.ObjectOld.(*v1alpha1.Workspace)
@@ -61,6 +94,6 @@ func useChanged() predicate.Predicate {
 		if !okBefore || !okAfter {
 			return true
 		}
-		return before.Generation != after.Generation || finished(before) != finished(after)
+		return before.Generation != after.Generation || usesNone(before) != usesNone(after)
 	}}
 }

@@ -207,8 +207,8 @@ type PoolTimeouts struct {
 }
 
 // PoolIdle says when and how a pool that Git declares lets go of nodes that no
-// Workspace uses. A Workspace uses a pool that it names by spec.resource.nodePool
-// while it is neither suspended nor done.
+// Workspace uses. A Workspace uses a pool that it names by spec.resource.nodePool,
+// unless it is suspended, done, or no pod of it can run as it stands.
 type PoolIdle struct {
 	// After is how long nobody must have used the nodes, at least 1m.
 	// +kubebuilder:validation:Type=string
