@@ -102,6 +102,7 @@ var celCases = map[string]string{
 	"aks belongs to provider aks":                                                                                     strings.Replace(pooled, "aks", "karpenter", 1) + "  aks: {}\n",
 	"a capacity reservation holds no spot machines: remove the spot candidates, or aks.capacityReservationGroup":      strings.Replace(pooled, "{instanceType: A}", "{instanceType: A, priority: Spot}", 1) + "  aks: {capacityReservationGroup: /subscriptions/s/resourceGroups/g/providers/Microsoft.Compute/capacityReservationGroups/r}\n",
 	"with neither maxSurge nor maxUnavailable no node could be upgraded":                                              pooled + "  aks: {upgrade: {maxSurge: '0', maxUnavailable: 0%}}\n",
+	"AKS takes only one of maxSurge and maxUnavailable: leave the other out":                                          pooled + "  aks: {upgrade: {maxSurge: 33%, maxUnavailable: '1'}}\n",
 	"after is at least 1m": pooled + "  idle: {after: 30s}\n",
 
 	"exactly one of preset, model and template is required":                 header + onA100 + "  inference: {preset: phi-4, template: {spec: {containers: []}}}\n",

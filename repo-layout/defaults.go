@@ -3,7 +3,6 @@
 package repolayout
 
 import (
-	"cmp"
 	"slices"
 	"strings"
 	"time"
@@ -61,8 +60,7 @@ func DefaultPool(p *v1alpha1.GPUNodePool) {
 		s.Idle.Action = v1alpha1.IdleScaleToZero
 	}
 	if s.AKS != nil && s.AKS.Upgrade != nil {
-		u := s.AKS.Upgrade
-		u.MaxSurge, u.MaxUnavailable = cmp.Or(u.MaxSurge, "0"), cmp.Or(u.MaxUnavailable, "1")
+		*s.AKS.Upgrade = s.AKS.Upgrade.Settings() // one follows from the other: the API server leaves them empty
 	}
 	if s.OSDiskSizeGiB == 0 {
 		s.OSDiskSizeGiB = defaultOSDiskGiB

@@ -62,7 +62,7 @@ func (v *validator) provider(field string, p v1alpha1.Provider, required bool) {
 
 var (
 	reservationGroup = regexp.MustCompile(`^/subscriptions/[^/]+/resourceGroups/[^/]+/providers/Microsoft\.Compute/capacityReservationGroups/[^/]+$`)
-	upgradeShare     = regexp.MustCompile(`^[0-9]{1,3}%?$`)
+	upgradeShare     = regexp.MustCompile(`^(0|[1-9][0-9]{0,2})%?$`)
 )
 
 // maxReservationGroup is the length of a resource id that is taken.
@@ -115,14 +115,18 @@ func (v *validator) upgrade(u *v1alpha1.AKSUpgrade) {
 	if u == nil {
 		return
 	}
-	none := func(share string) bool { return share == "0" || share == "0%" }
-	for _, f := range []struct{ name, share string }{{"maxSurge", u.MaxSurge}, {"maxUnavailable", u.MaxUnavailable}} {
+	set := u.Settings()
+	unavailable := set.MaxUnavailable != "0" && set.MaxUnavailable != "0%"
+	for _, f := range []struct{ name, share string }{{"maxSurge", set.MaxSurge}, {"maxUnavailable", set.MaxUnavailable}} {
 		if !upgradeShare.MatchString(f.share) {
 			v.refuse(finding.OutOfRange, "spec.aks.upgrade."+f.name, "want a number of nodes such as 1, or a share such as 33%%")
 		}
 	}
-	if none(u.MaxSurge) && none(u.MaxUnavailable) {
+	switch {
+	case !set.Surges() && !unavailable:
 		v.refuse(finding.OutOfRange, "spec.aks.upgrade", "with neither maxSurge nor maxUnavailable no node could be upgraded: leave it out for maxUnavailable 1")
+	case set.Surges() && unavailable:
+		v.refuse(finding.OutOfRange, "spec.aks.upgrade", "AKS takes only one of maxSurge and maxUnavailable: leave the other out")
 	}
 }
 

@@ -513,6 +513,11 @@ func TestValidatePool(t *testing.T) {
 				"12: error: spec.aks.upgrade.maxSurge: want a number of nodes such as 1, or a share such as 33% (OutOfRange)",
 			},
 		},
+		"UpgradeBoth": {
+			reason: "AKS refuses a pool that has both.",
+			text:   pool + "  provider: aks\n  candidates: [{instanceType: A}]\n  aks: {upgrade: {maxSurge: 33%, maxUnavailable: \"1\"}}\n",
+			want:   []string{"7: error: spec.aks.upgrade: AKS takes only one of maxSurge and maxUnavailable: leave the other out (OutOfRange)"},
+		},
 		"IdleWrong": {
 			reason: "Nodes that exist are nobody's to give back, and a pool that comes and goes every few seconds has none.",
 			text:   pool + "  provider: existing\n  candidates: [{instanceType: A}]\n  nodeLabels: {gpu: a}\n  idle: {after: 30s, action: Stop}\n",

@@ -32,12 +32,22 @@ func TestFields(t *testing.T) {
 			reason: "Each field by its name in the API.",
 			spec: &v1alpha1.AKSSpec{
 				OSDiskType: v1alpha1.DiskEphemeral, GPUDriver: v1alpha1.DriverNone, MIG: "MIG3g", CapacityReservationGroup: reservations,
-				Upgrade: &v1alpha1.AKSUpgrade{MaxSurge: "33%", MaxUnavailable: "0"},
+				Upgrade: &v1alpha1.AKSUpgrade{MaxSurge: "33%"},
 			},
 			want: map[string]any{
 				"osDiskType": "Ephemeral", "gpuProfile": map[string]any{"driver": "None"}, "gpuInstanceProfile": "MIG3g", "capacityReservationGroupID": reservations,
 				"upgradeSettings": map[string]any{"maxSurge": "33%", "maxUnavailable": "0"}, "osDiskSizeGB": 256.0,
 			},
+		},
+		"Unavailable": {
+			reason: "AKS takes one of the two, the other is 0.",
+			spec:   &v1alpha1.AKSSpec{Upgrade: &v1alpha1.AKSUpgrade{MaxUnavailable: "2"}},
+			want:   map[string]any{"upgradeSettings": map[string]any{"maxSurge": "0", "maxUnavailable": "2"}},
+		},
+		"NoSurge": {
+			reason: "Without a surge one node must go first.",
+			spec:   &v1alpha1.AKSSpec{Upgrade: &v1alpha1.AKSUpgrade{MaxSurge: "0%"}},
+			want:   map[string]any{"upgradeSettings": map[string]any{"maxSurge": "0%", "maxUnavailable": "1"}},
 		},
 		"Managed": {
 			reason: "A disk in the network, asked for by name.",

@@ -51,14 +51,10 @@ func desired(t pool.Target) armcontainerservice.AgentPool {
 		Tags: pointers(map[string]string{
 			TagOwner: t.UID, TagInstallation: t.Installation, TagAttempt: strconv.Itoa(int(t.Attempt)), TagPool: t.Namespace + "/" + t.Name,
 		}),
-		GpuProfile: &armcontainerservice.GPUProfile{Driver: to.Ptr(armcontainerservice.GPUDriver(driver(t.AKS)))},
-		// A surge node of a scarce size often cannot be had and counts against quota.
-		UpgradeSettings: &armcontainerservice.AgentPoolUpgradeSettings{MaxSurge: to.Ptr("0"), MaxUnavailable: to.Ptr("1")},
+		GpuProfile:      &armcontainerservice.GPUProfile{Driver: to.Ptr(armcontainerservice.GPUDriver(driver(t.AKS)))},
+		UpgradeSettings: upgrade(t.AKS),
 	}
 	p.OSDiskType, p.GpuInstanceProfile, p.CapacityReservationGroupID = own(t.AKS)
-	if t.AKS != nil && t.AKS.Upgrade != nil {
-		p.UpgradeSettings.MaxSurge, p.UpgradeSettings.MaxUnavailable = to.Ptr(t.AKS.Upgrade.MaxSurge), to.Ptr(t.AKS.Upgrade.MaxUnavailable)
-	}
 	for _, z := range t.Candidate.Zones {
 		p.AvailabilityZones = append(p.AvailabilityZones, to.Ptr(z))
 	}
@@ -68,6 +64,16 @@ func desired(t pool.Target) armcontainerservice.AgentPool {
 		p.SpotMaxPrice = to.Ptr[float32](-1) // up to the on-demand price
 	}
 	return armcontainerservice.AgentPool{Properties: p}
+}
+
+// upgrade is how nodes are replaced. Where the spec is silent none is surged: a
+// surge node of a scarce size often cannot be had and counts against quota.
+func upgrade(a *v1alpha1.AKSSpec) *armcontainerservice.AgentPoolUpgradeSettings {
+	if a == nil {
+		a = &v1alpha1.AKSSpec{}
+	}
+	set := a.Upgrade.Settings()
+	return &armcontainerservice.AgentPoolUpgradeSettings{MaxSurge: to.Ptr(set.MaxSurge), MaxUnavailable: to.Ptr(set.MaxUnavailable)}
 }
 
 // driver is who installs the driver: AKS, unless the spec says otherwise.

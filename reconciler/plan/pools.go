@@ -266,7 +266,8 @@ func aksWords(s v1alpha1.GPUNodePoolSpec) []string {
 		w = append(w, "from capacity reservations "+path.Base(a.CapacityReservationGroup))
 	}
 	if a.Upgrade != nil {
-		w = append(w, fmt.Sprintf("upgraded with maxSurge %s, maxUnavailable %s", a.Upgrade.MaxSurge, a.Upgrade.MaxUnavailable))
+		set := a.Upgrade.Settings()
+		w = append(w, fmt.Sprintf("upgraded with maxSurge %s, maxUnavailable %s", set.MaxSurge, set.MaxUnavailable))
 	}
 	return w
 }

@@ -122,17 +122,17 @@ type AKSSpec struct {
 }
 
 // AKSUpgrade is the upgrade settings of an agent pool: numbers of nodes, or shares
-// such as 33%.
+// such as 33%. AKS takes only one of the two
+// (https://github.com/Azure/AKS/issues/4277); the other is 0.
 //
-// +kubebuilder:validation:XValidation:rule="self.maxSurge != '0' && self.maxSurge != '0%' || self.maxUnavailable != '0' && self.maxUnavailable != '0%'",message="with neither maxSurge nor maxUnavailable no node could be upgraded"
+// +kubebuilder:validation:XValidation:rule="has(self.maxSurge) && !(self.maxSurge in ['0', '0%']) || !has(self.maxUnavailable) || !(self.maxUnavailable in ['0', '0%'])",message="with neither maxSurge nor maxUnavailable no node could be upgraded"
+// +kubebuilder:validation:XValidation:rule="!has(self.maxSurge) || self.maxSurge in ['0', '0%'] || !has(self.maxUnavailable) || self.maxUnavailable in ['0', '0%']",message="AKS takes only one of maxSurge and maxUnavailable: leave the other out"
 type AKSUpgrade struct {
-	// MaxSurge is how many nodes may be there beyond those that are wanted.
-	// +kubebuilder:default="0"
-	// +kubebuilder:validation:Pattern=`^[0-9]{1,3}%?$`
+	// MaxSurge is how many nodes may be there beyond those that are wanted. Empty: 0.
+	// +kubebuilder:validation:Pattern=`^(0|[1-9][0-9]{0,2})%?$`
 	MaxSurge string `json:"maxSurge,omitempty"`
-	// MaxUnavailable is how many may be missing.
-	// +kubebuilder:default="1"
-	// +kubebuilder:validation:Pattern=`^[0-9]{1,3}%?$`
+	// MaxUnavailable is how many may be missing. Empty: 1, or 0 with a maxSurge.
+	// +kubebuilder:validation:Pattern=`^(0|[1-9][0-9]{0,2})%?$`
 	MaxUnavailable string `json:"maxUnavailable,omitempty"`
 }
 
@@ -341,6 +341,30 @@ func (s *GPUNodePoolSpec) Slices() string {
 		return ""
 	}
 	return string(s.AKS.MIG)
+}
+
+// Settings are both settings with what is left out filled in; of none, the nil
+// AKSUpgrade, likewise.
+func (u *AKSUpgrade) Settings() AKSUpgrade {
+	out := AKSUpgrade{MaxSurge: "0", MaxUnavailable: "1"}
+	if u == nil {
+		return out
+	}
+	if u.MaxSurge != "" {
+		out.MaxSurge = u.MaxSurge
+	}
+	switch {
+	case u.MaxUnavailable != "":
+		out.MaxUnavailable = u.MaxUnavailable
+	case out.Surges():
+		out.MaxUnavailable = "0"
+	}
+	return out
+}
+
+// Surges says that nodes may be there beyond those that are wanted.
+func (u *AKSUpgrade) Surges() bool {
+	return u.MaxSurge != "" && u.MaxSurge != "0" && u.MaxSurge != "0%"
 }
 
 // OwnDriver says that nobody of the cloud's installs the driver of the nodes.

@@ -456,6 +456,20 @@ var cases = map[string]struct {
 		base:   pool, set: `spec: {aks: {upgrade: {maxSurge: "0", maxUnavailable: "0"}}}`,
 		want: "with neither maxSurge nor maxUnavailable",
 	},
+	"UpgradeBoth": {
+		reason: "AKS refuses a pool that has both.",
+		base:   pool, set: `spec: {aks: {upgrade: {maxSurge: 33%, maxUnavailable: "1"}}}`,
+		want: "AKS takes only one of maxSurge and maxUnavailable",
+	},
+	"UpgradeUnavailable": {
+		reason: "Several nodes may be missing at once.", base: pool,
+		set: `spec: {aks: {upgrade: {maxSurge: "0", maxUnavailable: 50%}}}`,
+	},
+	"NoneUnavailable": {
+		reason: "maxSurge is 0 where it is left out.",
+		base:   pool, set: `spec: {aks: {upgrade: {maxUnavailable: "0"}}}`,
+		want: "with neither maxSurge nor maxUnavailable",
+	},
 	"PromptOfChats": {
 		reason: "A conversation is written by the model's own template.",
 		base:   tuning, set: `spec: {tuning: {input: {format: {type: Chat, prompt: "{instruction}"}}}}`,
