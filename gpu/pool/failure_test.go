@@ -89,6 +89,14 @@ func TestSkipsEnd(t *testing.T) {
 	if left := current(refused, candidates, now, true); len(left) != 0 {
 		t.Errorf("a new generation keeps refusals of the old: %v", left)
 	}
+	unfit := skip(nil, &Failure{Class: ClassCandidate}, candidates[0], candidates, now, catalog)
+	if left := current(unfit, candidates, now, true); len(left) != 0 {
+		t.Errorf("a new generation may have mended what the candidate was not suited for: %v", left)
+	}
+	busy := skip(nil, &Failure{Class: ClassCapacity}, candidates[0], candidates, now, catalog)
+	if left := current(busy, candidates, now, true); len(left) != 1 {
+		t.Errorf("a new generation makes no machines: %v", left)
+	}
 	if left := current(refused, candidates[:1], now, false); len(left) != 1 {
 		t.Errorf("want the refusal of the candidate that is left, got %v", left)
 	}

@@ -52,11 +52,12 @@ func matches(s v1alpha1.SkippedCandidate, c v1alpha1.Candidate) bool {
 }
 
 // current drops the entries that are over, those of candidates that the spec no
-// longer has, and, when the spec is new, those that only said that it was wrong.
+// longer has, and, when the spec is new, those that only said that it was wrong,
+// or that the candidate cannot be what it asks for: what still holds is said again.
 func current(skipped []v1alpha1.SkippedCandidate, candidates []v1alpha1.Candidate, now time.Time, newSpec bool) []v1alpha1.SkippedCandidate {
 	var kept []v1alpha1.SkippedCandidate
 	for _, s := range skipped {
-		over := !now.Before(s.Until.Time) || newSpec && Class(s.Class) == ClassSpec
+		over := !now.Before(s.Until.Time) || newSpec && (Class(s.Class) == ClassSpec || Class(s.Class) == ClassCandidate)
 		known := slices.ContainsFunc(candidates, func(c v1alpha1.Candidate) bool { return matches(s, c) })
 		if known && !over {
 			kept = append(kept, s)
