@@ -38,14 +38,9 @@ func unsuited(f Facts, c v1alpha1.Candidate) string {
 // ask is what a candidate needs of the cloud for all nodes that are wanted.
 func ask(f Facts, c v1alpha1.Candidate) quota.Ask {
 	size, _ := f.Catalog(c.InstanceType)
-	return AskOf(c, size, int(f.wanted()))
-}
-
-// AskOf is what nodes of a candidate need of the cloud.
-func AskOf(c v1alpha1.Candidate, size Size, nodes int) quota.Ask {
 	return quota.Ask{
 		InstanceType: c.InstanceType, Family: size.Family, VCPUs: size.VCPUs,
-		Spot: priority(c) == v1alpha1.Spot, Zones: c.Zones, Nodes: nodes,
+		Spot: priority(c) == v1alpha1.Spot, Zones: c.Zones, Nodes: int(f.wanted()), Reserved: f.Pool.Spec.Reserved(),
 	}
 }
 

@@ -68,6 +68,9 @@ type Ask struct {
 	Spot         bool
 	Zones        []string // empty: anywhere in the region
 	Nodes        int      // more than there are
+	// Reserved says that a capacity reservation holds the machines: it has drawn
+	// their quota. How many it holds is not known here.
+	Reserved bool
 }
 
 // Kind is why machines are refused.
@@ -196,9 +199,10 @@ func (s *Snapshot) InZones(a Ask) []string {
 }
 
 // Draws are the quotas that machines count against, with what they take of each;
-// those that the cloud did not list are left out.
+// those that the cloud did not list are left out. Machines that are reserved draw
+// on none.
 func (s *Snapshot) Draws(a Ask) []Draw {
-	if s == nil {
+	if s == nil || a.Reserved {
 		return nil
 	}
 	family, vcpus := a.Family, a.VCPUs

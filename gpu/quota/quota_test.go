@@ -86,6 +86,11 @@ func TestRefuse(t *testing.T) {
 			"A size may have zones, and the subscription none of them.", listed, Ask{InstanceType: "Standard_NV36ads_A10_v5", Zones: []string{"1"}, Nodes: 1},
 			&Refusal{Kind: NotInZones, Text: "Standard_NV36ads_A10_v5 is available to this subscription in no zone of eastus, and the candidate names zone 1"},
 		},
+		"Reserved": {"A reservation has drawn its quota already.", listed, a100(func(a *Ask) { a.Nodes, a.Reserved = 99, true }), nil},
+		"ReservedNotOffered": {
+			"A reservation makes no size.", listed, Ask{InstanceType: "Standard_NC40ads_H100_v5", Nodes: 1, Reserved: true},
+			&Refusal{Kind: NotOffered, Text: "Standard_NC40ads_H100_v5 is not offered in eastus"},
+		},
 		"Fewer": {"Giving machines back is never refused.", listed, a100(func(a *Ask) { a.Nodes = -3 }), nil},
 	}
 	for name, tc := range cases {

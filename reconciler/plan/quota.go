@@ -100,6 +100,9 @@ func poolNeeds(pools map[string]desired.Document, name string) needs {
 		i, _ := sku.Lookup(c.InstanceType)
 		all = all.with(c, i, int(d.Pool.DesiredReplicas()))
 	}
+	for i := range all {
+		all[i].Reserved = d.Pool.Spec.Reserved()
+	}
 	return all
 }
 
@@ -186,6 +189,9 @@ func (q *Quota) fits(listed *quota.Snapshot, a quota.Ask, draws []quota.Draw) st
 	known := listed.Draws(a)
 	own := slices.IndexFunc(known, func(d quota.Draw) bool { return d.Name != quota.Region })
 	switch {
+	case a.Reserved:
+		q.Checked = false
+		return "not checked: the machines come from a capacity reservation, which has drawn its quota already"
 	case own < 0 && listed.UsageAt.IsZero():
 		q.Checked = false
 		return fmt.Sprintf("not checked: only the sizes of %s were read", listed.Location)

@@ -102,6 +102,12 @@ func TestQuota(t *testing.T) {
 			head:   files{"pool.yaml": sharedPool}, cloud: region(60),
 			want: "Standard_NC24ads_A100_v4: " + a100Family + " in eastus: 60 used + 48 needed of 96 vCPUs, 12 too few", short: "12 too few",
 		},
+		"Reserved": {
+			reason: "Machines of a capacity reservation have their quota: how many it holds is not known here.",
+			head: files{"pool.yaml": strings.Replace(sharedPool, "  candidates:",
+				"  aks: {capacityReservationGroup: /subscriptions/s/resourceGroups/g/providers/Microsoft.Compute/capacityReservationGroups/r}\n  candidates:", 1)},
+			cloud: region(96), want: "not checked: the machines come from a capacity reservation, which has drawn its quota already", unchecked: true,
+		},
 		"FamilyNotListed": {
 			reason: "What the cloud does not list is not made up.",
 			head:   files{"a.yaml": service("a")}, cloud: region(0, func(s *quota.Snapshot) { s.Usages = s.Usages[:2] }),

@@ -367,6 +367,11 @@ func (u *AKSUpgrade) Surges() bool {
 	return u.MaxSurge != "" && u.MaxSurge != "0" && u.MaxSurge != "0%"
 }
 
+// Reserved says that the machines are taken from capacity reservations.
+func (s *GPUNodePoolSpec) Reserved() bool {
+	return s.AKS != nil && s.AKS.CapacityReservationGroup != ""
+}
+
 // OwnDriver says that nobody of the cloud's installs the driver of the nodes.
 func (s *GPUNodePoolSpec) OwnDriver() bool { return s.AKS != nil && s.AKS.GPUDriver == DriverNone }
 
