@@ -25,7 +25,7 @@ func (c *checker) runBudget(out Candidate, add func(finding.Problem)) {
 		return // there is none, or ValidateWorkspace says so
 	}
 	if c.nodesExist() {
-		add(finding.Errorf(PriceUnknown, field, "nodes that exist have no price here, so nobody can say when the %s are spent: remove it, and limit the run by spec.tuning.timeout", c.runLimit()))
+		add(finding.Errorf(PriceUnknown, field, "nodes that exist have no price here, so nobody can say when the %s are spent: %s, and limit the run by spec.tuning.timeout", c.runLimit(), c.withoutLimit()))
 		return
 	}
 	hour := c.runPrice(out)
@@ -59,6 +59,19 @@ func (c *checker) nodesExist() bool {
 		return pool.Provider == v1alpha1.ProviderExisting
 	}
 	return cmp.Or(c.workspace.Spec.Resource.Provider, c.facts.Provider) == v1alpha1.ProviderExisting
+}
+
+// withoutLimit says how a run on nodes that exist gets rid of a limit that nobody can
+// count. What a RepoSync fills in its author cannot leave out.
+func (c *checker) withoutLimit() string {
+	const ofSync = "remove spec.defaults.budget.maxUSD of the RepoSync"
+	switch {
+	case !repolayout.Defaulted(c.workspace, repolayout.DefaultedMaxUSD):
+		return "remove it"
+	case c.out.Pool != nil || c.workspace.Spec.Resource.NodePool != "":
+		return ofSync
+	}
+	return "say spec.resource.provider: existing here, or " + ofSync
 }
 
 // runLimit is what the run may cost in words, with where it comes from.

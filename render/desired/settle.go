@@ -3,6 +3,7 @@
 package desired
 
 import (
+	"cmp"
 	"strings"
 
 	repolayout "github.com/espalier-dev/espalier/repo-layout"
@@ -32,7 +33,7 @@ func FillIn(w *v1alpha1.Workspace, defaults *v1alpha1.SyncDefaults) {
 	if defaults == nil {
 		return
 	}
-	filled := fillBudget(w, defaults.Budget)
+	filled := fillBudget(w, defaults.Budget, defaults.Provider)
 	for _, f := range []struct {
 		name string
 		fill func(*v1alpha1.WorkspaceSpec, v1alpha1.SyncDefaults) bool
@@ -82,8 +83,9 @@ func fillProvider(spec *v1alpha1.WorkspaceSpec, defaults v1alpha1.SyncDefaults) 
 }
 
 // fillBudget fills in each limit that the Workspace does not say itself; that of a
-// whole run belongs to tuning.
-func fillBudget(w *v1alpha1.Workspace, defaults *v1alpha1.Budget) (filled []string) {
+// whole run belongs to tuning on nodes that have a price. provider is the default of
+// the RepoSync.
+func fillBudget(w *v1alpha1.Workspace, defaults *v1alpha1.Budget, provider v1alpha1.Provider) (filled []string) {
 	own := v1alpha1.Budget{}
 	if w.Spec.Budget != nil {
 		own = *w.Spec.Budget
@@ -95,14 +97,21 @@ func fillBudget(w *v1alpha1.Workspace, defaults *v1alpha1.Budget) (filled []stri
 		own.MaxUSDPerHour = defaults.MaxUSDPerHour
 		filled = append(filled, repolayout.DefaultedBudget)
 	}
-	if defaults.MaxUSD != "" && own.MaxUSD == "" && w.Spec.Tuning != nil {
-		own.MaxUSD = defaults.MaxUSD
+	if limit := defaults.MaxUSD; limit != "" && own.MaxUSD == "" && w.Spec.Tuning != nil && !onExisting(w, provider) {
+		own.MaxUSD = limit
 		filled = append(filled, repolayout.DefaultedMaxUSD)
 	}
 	if len(filled) > 0 {
 		w.Spec.Budget = &own
 	}
 	return filled
+}
+
+// onExisting says that the Workspace, or the default for its own nodes, asks for nodes
+// that exist, which have no price. Of a shared pool nothing is known here.
+func onExisting(w *v1alpha1.Workspace, provider v1alpha1.Provider) bool {
+	r := w.Spec.Resource
+	return r.NodePool == "" && cmp.Or(r.Provider, provider) == v1alpha1.ProviderExisting
 }
 
 // ownPod says that a Workspace runs a pod of the user's own, whose images say

@@ -46,6 +46,12 @@ func TestFillIn(t *testing.T) {
 			},
 			note: "budget.maxUSD",
 		},
+		"Exist": {
+			reason: "nodes that exist have no price: a limit that nobody can count is not filled in",
+			spec:   v1alpha1.WorkspaceSpec{Runtime: said.Runtime, Resource: v1alpha1.ResourceSpec{Provider: v1alpha1.ProviderExisting}, Tuning: said.Tuning},
+			want:   v1alpha1.WorkspaceSpec{Budget: hourly, Runtime: said.Runtime, Resource: v1alpha1.ResourceSpec{Provider: v1alpha1.ProviderExisting}, Tuning: said.Tuning},
+			note:   "budget",
+		},
 		"Tunes": {
 			reason: "a claim that the Workspace leaves open is of the team's class, whatever else is said of it; a shared pool has its own provider",
 			spec: v1alpha1.WorkspaceSpec{
@@ -77,6 +83,29 @@ func TestFillIn(t *testing.T) {
 			w.Spec.Budget.MaxUSDPerHour = "changed"
 			if defaults.Budget.MaxUSDPerHour != "16" {
 				t.Fatal("the Workspace shares the budget of the RepoSync")
+			}
+		})
+	}
+}
+
+// TestFillInExisting: the defaults agree with each other: where they say that nodes
+// exist, they limit no run by what those cost.
+func TestFillInExisting(t *testing.T) {
+	defaults := &v1alpha1.SyncDefaults{Budget: &v1alpha1.Budget{MaxUSD: "40"}, Provider: v1alpha1.ProviderExisting}
+	for name, c := range map[string]struct {
+		reason   string
+		resource v1alpha1.ResourceSpec
+		want     string
+	}{
+		"Open":   {"The nodes are those that exist.", v1alpha1.ResourceSpec{}, ""},
+		"Said":   {"The Workspace buys its own.", v1alpha1.ResourceSpec{Provider: v1alpha1.ProviderAKS}, "40"},
+		"Shared": {"A shared pool has a provider of its own.", v1alpha1.ResourceSpec{NodePool: "shared"}, "40"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			w := &v1alpha1.Workspace{Spec: v1alpha1.WorkspaceSpec{Resource: c.resource, Tuning: &v1alpha1.TuningSpec{}}}
+			desired.FillIn(w, defaults)
+			if got := w.Spec.MaxUSD(); got != c.want {
+				t.Errorf("%s: got %q, want %q", c.reason, got, c.want)
 			}
 		})
 	}

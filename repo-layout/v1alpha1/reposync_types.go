@@ -187,7 +187,8 @@ type Review struct {
 
 // SyncDefaults fill in what a Workspace leaves open; what it says itself counts.
 type SyncDefaults struct {
-	// Budget of each Workspace without one.
+	// Budget of each Workspace without one; maxUSD of tuning Workspaces whose
+	// provider is not existing.
 	Budget *Budget `json:"budget,omitempty"`
 	// RegistryMirror is spec.runtime.mirror of each Workspace without one: where
 	// the images of the runtimes are pulled from.
