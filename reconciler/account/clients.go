@@ -134,7 +134,7 @@ func (c *Clients) Check(ctx context.Context, a Account, needs []Need, undone str
 	if a.Own() {
 		return nil
 	}
-	if err := c.exists(ctx, a); err != nil {
+	if err := c.Exists(ctx, a); err != nil {
 		return err
 	}
 	acting, err := c.client(a)
@@ -158,9 +158,13 @@ func (c *Clients) Check(ctx context.Context, a Account, needs []Need, undone str
 	return nil
 }
 
-// exists sees that the account is there. Kubernetes lets a name be acted as that
-// belongs to nobody, with the rights that are left bound to it.
-func (c *Clients) exists(ctx context.Context, a Account) error {
+// Exists sees that an account is there, as of five minutes ago at most. Kubernetes
+// lets a name be acted as that belongs to nobody, with the rights that are left
+// bound to it.
+func (c *Clients) Exists(ctx context.Context, a Account) error {
+	if a.Own() {
+		return nil
+	}
 	key := grant{account: a}
 	if _, ok := c.granted.Get(key); ok {
 		return nil

@@ -25,7 +25,10 @@ type permission struct {
 // half applied.
 func (r *Reconciler) access(ctx context.Context, p *pass) error {
 	now := permission{p.kept.built.revision, p.sync.Generation, p.as}
-	if p.as.Own() || p.kept.allowed == now {
+	if p.kept.allowed == now {
+		return r.Accounts.Exists(ctx, p.as)
+	}
+	if p.as.Own() {
 		return nil
 	}
 	undone := fmt.Sprintf("nothing of %s was applied, and what runs stays as it is", p.kept.built.revision)

@@ -117,6 +117,11 @@ func (r *Reconciler) deleteEntry(ctx context.Context, s *v1alpha1.RepoSync, e v1
 	if live == nil || err != nil {
 		return "", err
 	}
+	// Asked for only now: a namespace that goes takes the account with it, and all
+	// that would have to be deleted.
+	if err := r.Accounts.Exists(ctx, r.Accounts.Sync(s)); err != nil {
+		return "", err
+	}
 	if err := r.deleteExact(ctx, live); err != nil {
 		return "", err
 	}
