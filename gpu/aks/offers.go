@@ -25,10 +25,12 @@ import (
 // after it gave no answer.
 const (
 	usageFor    = 5 * time.Minute
-	sizesFor    = 24 * time.Hour
+	sizesFor    = 6 * time.Hour // well below the rest of a size that is not offered (gpu/pool)
 	offersPause = 10 * time.Minute
 	// usageUntil is how old a usage may be that an order is refused on.
 	usageUntil = 15 * time.Minute
+	// listTimeout bounds one request: pools that are to be ordered wait for it.
+	listTimeout = 15 * time.Second
 	// settling is how long Compute may still count machines that are gone.
 	settling = 2 * time.Minute
 )
@@ -125,7 +127,7 @@ func (m *market) ask(what string, lasts time.Duration, do func() error) error {
 
 // locate reads where the cluster is.
 func (m *market) locate(ctx context.Context) error {
-	ctx, cancel := context.WithTimeout(ctx, callTimeout)
+	ctx, cancel := context.WithTimeout(ctx, listTimeout)
 	defer cancel()
 	got, err := m.clusters.Get(ctx, m.cfg.ResourceGroup, m.cfg.ClusterName, nil)
 	if err == nil {
@@ -138,7 +140,7 @@ func (m *market) locate(ctx context.Context) error {
 func place(s string) string { return strings.ToLower(strings.ReplaceAll(s, " ", "")) }
 
 func (m *market) readUsages(ctx context.Context) error {
-	ctx, cancel := context.WithTimeout(ctx, callTimeout)
+	ctx, cancel := context.WithTimeout(ctx, listTimeout)
 	defer cancel()
 	var all []quota.Usage
 	for pages := m.usages.NewListPager(m.location, nil); pages.More(); {
@@ -166,7 +168,7 @@ func counts(name string) bool {
 }
 
 func (m *market) readSizes(ctx context.Context) error {
-	ctx, cancel := context.WithTimeout(ctx, callTimeout)
+	ctx, cancel := context.WithTimeout(ctx, listTimeout)
 	defer cancel()
 	var all []quota.Size
 	o := &armcompute.ResourceSKUsClientListOptions{Filter: to.Ptr("location eq '" + m.location + "'")}

@@ -3,10 +3,12 @@
 package aks
 
 import (
+	"net/http"
 	"strings"
 	"testing"
 	"time"
 
+	"github.com/Azure/azure-sdk-for-go/sdk/azcore/policy"
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/espalier-dev/espalier/gpu/pool"
@@ -53,10 +55,45 @@ func TestOffers(t *testing.T) {
 	if diff := cmp.Diff([3]int{1, 2, 1}, asked(arm)); diff != "" {
 		t.Errorf("after five minutes the usage alone is asked again: -want +got\n%s", diff)
 	}
-	arm.Advance(25 * time.Hour)
+	arm.Advance(6 * time.Hour)
 	must[*quota.Snapshot](t)(p.Offers(t.Context()))
 	if diff := cmp.Diff([3]int{1, 3, 2}, asked(arm)); diff != "" {
-		t.Errorf("after a day the sizes too: -want +got\n%s", diff)
+		t.Errorf("after six hours the sizes too: -want +got\n%s", diff)
+	}
+}
+
+// deadlines notes how long requests may take at most.
+type deadlines struct {
+	next policy.Transporter
+	most time.Duration
+}
+
+func (d *deadlines) Do(r *http.Request) (*http.Response, error) {
+	at, set := r.Context().Deadline()
+	if !set {
+		at = time.Now().Add(time.Hour)
+	}
+	d.most = max(d.most, time.Until(at))
+	return d.next.Do(r)
+}
+
+// TestOffersInTime: every pool that is to be ordered waits for the lists, so that
+// none may hang for long.
+func TestOffersInTime(t *testing.T) {
+	_, p := start(t)
+	cfg := p.cfg
+	d := &deadlines{next: cfg.Transport}
+	if d.next == nil {
+		d.next = http.DefaultClient
+	}
+	cfg.Transport = d
+	q, err := New(cfg)
+	if err != nil {
+		t.Fatal(err)
+	}
+	must[*quota.Snapshot](t)(q.Offers(t.Context()))
+	if d.most == 0 || d.most > 15*time.Second {
+		t.Errorf("a list may take %s, want at most 15 s", d.most)
 	}
 }
 

@@ -133,7 +133,7 @@ func TestQuiet(t *testing.T) {
 		len(names), minutes, float64(writes)/minutes, float64(lists)/minutes, float64(gets)/minutes, asked, looks)
 	t.Logf("while the 99 pools were made: cluster read %d times, usage %d, SKUs %d, in %s", before["CLUSTER"], before["USAGE"], before["SKUS"], made)
 	if most := int(made/(5*time.Minute)) + 2; before["USAGE"] > most || before["SKUS"] > 1 || before["CLUSTER"] > 1 {
-		t.Errorf("asked for usage more often than every five minutes, or for sizes more than once a day: %v", before)
+		t.Errorf("asked for usage more often than every five minutes, or for sizes more than once in six hours: %v", before)
 	}
 	if lists > ticks+1 || gets != 0 || asked != 0 {
 		t.Errorf("%d LISTs and %d GETs in %d ticks of %d pools, want one LIST a tick", lists, gets, ticks, len(names))
