@@ -82,14 +82,15 @@ func (v *validator) warn(code, native, format string, args ...any) {
 	v.problems = append(v.problems, finding.Warningf(code, v.field(native), format, args...))
 }
 
-var workspaceName = regexp.MustCompile(`^[a-z0-9]([-a-z0-9]*[a-z0-9])?$`)
+// plainName is the form of names that become a part of other names.
+var plainName = regexp.MustCompile(`^[a-z0-9]([-a-z0-9]*[a-z0-9])?$`)
 
 func (v *validator) metadata(name, namespace string, labels map[string]string) {
 	switch {
 	case name == "":
 		v.refuse(finding.NameInvalid, "metadata.name", "a name is required; generateName cannot be kept in Git")
 	case v.placeholder("metadata.name", name):
-	case !workspaceName.MatchString(name) || len(name) > maxName:
+	case !plainName.MatchString(name) || len(name) > maxName:
 		v.refuse(finding.NameInvalid, "metadata.name", "want at most %d lower-case letters, digits and dashes, because Service and Job names are made from it", maxName)
 	}
 	if namespace != "" && len(validation.IsDNS1123Label(namespace)) > 0 {

@@ -20,7 +20,6 @@ const (
 var (
 	hostname  = regexp.MustCompile(`^(\*\.)?[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*$`)
 	routePath = regexp.MustCompile(`^/[-A-Za-z0-9._~]+(/[-A-Za-z0-9._~]+)*$`)
-	routeNS   = regexp.MustCompile(`^[a-z0-9]([-a-z0-9]*[a-z0-9])?$`)
 )
 
 func (v *validator) route(path string, r *v1alpha1.Route) {
@@ -32,24 +31,32 @@ func (v *validator) route(path string, r *v1alpha1.Route) {
 	}
 	v.atMost(path+".parentRefs", len(r.ParentRefs), maxParents)
 	for i, p := range r.ParentRefs {
-		at := finding.Index(path+".parentRefs", i)
-		if p.Name == "" {
-			v.refuse(finding.RouteInvalid, at+".name", "want the name of a Gateway")
-		}
-		v.reference(at+".name", "Gateway", p.Name)
-		if p.Namespace != "" && !v.placeholder(at+".namespace", p.Namespace) && (!routeNS.MatchString(p.Namespace) || len(p.Namespace) > 63) {
-			v.refuse(finding.RouteInvalid, at+".namespace", "this is no namespace: want at most 63 lower-case letters, digits and dashes")
-		}
-		v.reference(at+".sectionName", "listener", p.SectionName)
+		v.parent(finding.Index(path+".parentRefs", i), p)
 	}
-	v.atMost(path+".hostnames", len(r.Hostnames), maxHostnames)
-	for i, h := range r.Hostnames {
-		at := finding.Index(path+".hostnames", i)
+	v.hostnames(path+".hostnames", r.Hostnames)
+	if r.Path != "" && !v.placeholder(path+".path", r.Path) && (!routePath.MatchString(r.Path) || len(r.Path) > maxRoutePath) {
+		v.refuse(finding.RouteInvalid, path+".path", "want the beginning of a path such as /phi-4-mini, without a slash at its end; leave it out for every path")
+	}
+}
+
+// parent checks the Gateway that a route hangs on.
+func (v *validator) parent(at string, p v1alpha1.RouteParent) {
+	if p.Name == "" {
+		v.refuse(finding.RouteInvalid, at+".name", "want the name of a Gateway")
+	}
+	v.reference(at+".name", "Gateway", p.Name)
+	if p.Namespace != "" && !v.placeholder(at+".namespace", p.Namespace) && (!plainName.MatchString(p.Namespace) || len(p.Namespace) > 63) {
+		v.refuse(finding.RouteInvalid, at+".namespace", "this is no namespace: want at most 63 lower-case letters, digits and dashes")
+	}
+	v.reference(at+".sectionName", "listener", p.SectionName)
+}
+
+func (v *validator) hostnames(path string, names []string) {
+	v.atMost(path, len(names), maxHostnames)
+	for i, h := range names {
+		at := finding.Index(path, i)
 		if !v.placeholder(at, h) && (!hostname.MatchString(h) || len(h) > maxHostname) {
 			v.refuse(finding.RouteInvalid, at, "want a name such as chat.example.com or *.example.com, in lower case and without scheme, port or path")
 		}
-	}
-	if r.Path != "" && !v.placeholder(path+".path", r.Path) && (!routePath.MatchString(r.Path) || len(r.Path) > maxRoutePath) {
-		v.refuse(finding.RouteInvalid, path+".path", "want the beginning of a path such as /phi-4-mini, without a slash at its end; leave it out for every path")
 	}
 }

@@ -24,16 +24,11 @@ func (v *validator) runtimeImage(path string, r v1alpha1.RuntimeSpec) {
 	if r.CUDA != "" && !cudaVersion.MatchString(r.CUDA) {
 		v.refuse(finding.ImageInvalid, path+".cuda", "want CUDA 12 or 13 as major.minor in quotes, such as \"12.9\"")
 	}
-	switch {
-	case r.Image == "" && r.Name == "kaito":
-		v.refuse(finding.ImageInvalid, path+".image", "no digest of KAITO's base image is known here: name the image by digest, with its version and cuda")
+	if r.Image == "" {
+		v.pinnedImage(path, r)
 		return
-	case r.Image == "" && r.CUDA == "":
-		return
-	case r.Image == "":
-		v.refuse(finding.ImageInvalid, path+".image", "cuda is set and belongs to an image: name it, or remove cuda")
-		return
-	case r.CUDA == "":
+	}
+	if r.CUDA == "" {
 		v.refuse(finding.ImageInvalid, path+".cuda", "say which CUDA the image was built with, such as \"12.9\": which drivers run it follows from that")
 	}
 	if r.Mirror != "" {
@@ -45,5 +40,15 @@ func (v *validator) runtimeImage(path string, r v1alpha1.RuntimeSpec) {
 	v.shorter(path+".image", r.Image, maxRuntimeImage)
 	if v.image(path+".image", r.Image, imageRead); !byDigest.MatchString(r.Image) && !strings.Contains(r.Image, "<") {
 		v.refuse(finding.ImageInvalid, path+".image", "name it by digest, as @sha256: and 64 hex digits: everything that runs is pinned")
+	}
+}
+
+// pinnedImage checks a runtime whose image is left to the pins.
+func (v *validator) pinnedImage(path string, r v1alpha1.RuntimeSpec) {
+	switch {
+	case r.Name == "kaito":
+		v.refuse(finding.ImageInvalid, path+".image", "no digest of KAITO's base image is known here: name the image by digest, with its version and cuda")
+	case r.CUDA != "":
+		v.refuse(finding.ImageInvalid, path+".image", "cuda is set and belongs to an image: name it, or remove cuda")
 	}
 }

@@ -65,10 +65,8 @@ func (v *validator) cache(path string, c *v1alpha1.WeightCache) {
 	v.reference(path+".storageClass", "StorageClass", c.StorageClass)
 }
 
-var adapterName = regexp.MustCompile(`^[a-z0-9]([-a-z0-9]*[a-z0-9])?$`)
-
 func (v *validator) adapter(path string, a v1alpha1.Adapter) {
-	if !v.placeholder(path+".name", a.Name) && (!adapterName.MatchString(a.Name) || len(a.Name) > 63) {
+	if !v.placeholder(path+".name", a.Name) && (!plainName.MatchString(a.Name) || len(a.Name) > 63) {
 		v.refuse(finding.AdapterInvalid, path+".name", "want at most 63 lower-case letters, digits and dashes: requests use the name as the model")
 	}
 	v.image(path+".image", a.Image, imageRead)

@@ -66,7 +66,8 @@ func Spent(s *v1alpha1.SpendingStatus, now time.Time) float64 {
 	if s == nil {
 		return 0
 	}
-	usd, rate := amountOf(s.SpentUSD), amountOf(s.USDPerHour)
+	usd, _ := Amount(s.SpentUSD)
+	rate, _ := Amount(s.USDPerHour)
 	if passed := now.Truncate(time.Second).Sub(s.At.Time); passed > 0 {
 		usd += rate * passed.Hours()
 	}
@@ -76,27 +77,32 @@ func Spent(s *v1alpha1.SpendingStatus, now time.Time) float64 {
 // Left is how long a run may go on until a limit in USD is spent: 0 where it is,
 // and false where nothing is spent, or the text is no limit.
 func Left(s *v1alpha1.SpendingStatus, limit string, now time.Time) (time.Duration, bool) {
-	most, err := strconv.ParseFloat(limit, 64)
-	if err != nil {
+	most, ok := Amount(limit)
+	if !ok {
 		return 0, false
 	}
 	left := most - Spent(s, now)
 	if left <= 0 {
 		return 0, true
 	}
-	if s == nil || amountOf(s.USDPerHour) == 0 {
+	if s == nil {
+		return 0, false
+	}
+	rate, _ := Amount(s.USDPerHour)
+	if rate == 0 {
 		return 0, false
 	}
 	const most100Years = 3e9 // more seconds than a Duration holds are as good as for ever
-	seconds := min(math.Ceil(left/amountOf(s.USDPerHour)*3600), most100Years)
+	seconds := min(math.Ceil(left/rate*3600), most100Years)
 	return time.Duration(seconds) * time.Second, true
 }
 
-// amountOf is an amount as a status holds it, 0 where it holds none.
-func amountOf(text string) float64 {
+// Amount is an amount in USD as a spec or a status holds it: 0 and false where the
+// text is none.
+func Amount(text string) (usd float64, ok bool) {
 	usd, err := strconv.ParseFloat(text, 64)
 	if err != nil || usd < 0 {
-		return 0
+		return 0, false
 	}
-	return usd
+	return usd, true
 }

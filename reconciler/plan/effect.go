@@ -6,11 +6,11 @@ import (
 	"fmt"
 	"reflect"
 	"slices"
-	"strconv"
 	"strings"
 
 	"k8s.io/utils/ptr"
 
+	"github.com/espalier-dev/espalier/gpu/price"
 	"github.com/espalier-dev/espalier/render/desired"
 	repolayout "github.com/espalier-dev/espalier/repo-layout"
 	"github.com/espalier-dev/espalier/repo-layout/v1alpha1"
@@ -178,8 +178,8 @@ func (t transition) kept() string {
 // newBudget is what another budget does to a run: more money lets one go on that
 // was stopped.
 func (t transition) newBudget(was, is string) string {
-	before, limited := amountIn(was)
-	after, limits := amountIn(is)
+	before, limited := price.Amount(was)
+	after, limits := price.Amount(is)
 	switch {
 	case !limits:
 		return " without a limit to its money, and one that had spent it goes on from its last checkpoint"
@@ -187,11 +187,6 @@ func (t transition) newBudget(was, is string) string {
 		return " until it has spent $" + is + ", and one that had spent $" + was + " goes on from its last checkpoint"
 	}
 	return " until it has spent $" + is + ": one that has, is stopped after a checkpoint and gives its nodes back"
-}
-
-func amountIn(text string) (float64, bool) {
-	usd, err := strconv.ParseFloat(text, 64)
-	return usd, err == nil
 }
 
 // nodes is the effect of other nodes on a service.

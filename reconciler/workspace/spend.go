@@ -6,7 +6,6 @@ import (
 	"context"
 	"fmt"
 	"slices"
-	"strconv"
 	"time"
 
 	batchv1 "k8s.io/api/batch/v1"
@@ -105,7 +104,8 @@ func (p *pass) running() price.Running {
 		if pool == nil || !metav1.IsControlledBy(pool, p.ws) {
 			continue
 		}
-		seen.USDPerHour += hourly(pool)
+		usd, _ := price.Amount(pool.Status.USDPerHour)
+		seen.USDPerHour += usd
 		if c := pool.Status.Candidate; c != nil {
 			seen.Since = c.Since.Time
 			if c.Accepted != nil {
@@ -136,7 +136,8 @@ func (p *pass) share() (usdPerHour float64, since time.Time) {
 			since = at
 		}
 	}
-	return hourly(p.pool) * float64(gpus) / float64(p.pool.Status.GPUs.Expected), since
+	usd, _ := price.Amount(p.pool.Status.USDPerHour)
+	return usd * float64(gpus) / float64(p.pool.Status.GPUs.Expected), since
 }
 
 // shares says that the Workspace runs on a pool that is not its own.
@@ -157,13 +158,3 @@ func (r *Reconciler) holdings(ctx context.Context, p *pass) error {
 
 // hasPods says that a Job has pods that have not ended, placed or not.
 func hasPods(job batchv1.Job) bool { return job.Status.Active+ptr.Deref(job.Status.Terminating, 0) > 0 }
-
-// hourly is the list price of the nodes of a pool, 0 where there are none, or none
-// that are paid for here.
-func hourly(pool *v1alpha1.GPUNodePool) float64 {
-	usd, err := strconv.ParseFloat(pool.Status.USDPerHour, 64)
-	if err != nil {
-		return 0
-	}
-	return usd
-}

@@ -131,26 +131,36 @@ func (c *checker) runtime() {
 	digest := Digest(c.workspace, c.facts.ConfigMaps)
 	c.out.Resolved = v1alpha1.Resolved{Digest: digest, Preset: c.out.Preset.ID}
 	if kept := c.facts.Resolved; kept != nil && kept.Digest == digest && kept.Image != "" {
-		r, ok := runtimes.Image(kept.Image)
-		if !ok { // one's own, or of a release that pinned another
-			r, _ = runtimes.Lookup(kept.Runtime, kept.Version, c.driver())
-			r = c.ownImage(r)
-		}
-		r.Name, r.Version, r.Image, r.Task = kept.Runtime, kept.Version, kept.Image, task
-		c.out.Resolved.HelperImage = kept.HelperImage
-		c.setRuntime(r)
+		c.keepRuntime(*kept, task)
 		return
 	}
 	spec := c.workspace.Spec.Runtime
-	if c.ownsPod() {
+	switch {
+	case c.ownsPod():
 		c.ownRuntime(spec)
-		return
-	}
-	if spec == nil || spec.Name == "" && spec.Version == "" {
+	case spec == nil || spec.Name == "" && spec.Version == "":
 		r, _ := runtimes.Default(task, c.driver())
 		c.setRuntime(r)
-		return
+	default:
+		c.namedRuntime(*spec, task, name)
 	}
+}
+
+// keepRuntime stays with what was chosen before for the same inputs.
+func (c *checker) keepRuntime(kept v1alpha1.Resolved, task string) {
+	r, ok := runtimes.Image(kept.Image)
+	if !ok { // one's own, or of a release that pinned another
+		r, _ = runtimes.Lookup(kept.Runtime, kept.Version, c.driver())
+		r = c.ownImage(r)
+	}
+	r.Name, r.Version, r.Image, r.Task = kept.Runtime, kept.Version, kept.Image, task
+	c.out.Resolved.HelperImage = kept.HelperImage
+	c.setRuntime(r)
+}
+
+// namedRuntime takes the software that the spec names; name is what does the task
+// where it names only a version.
+func (c *checker) namedRuntime(spec v1alpha1.RuntimeSpec, task, name string) {
 	if spec.Name == runtimes.KAITO && task == runtimes.Inference {
 		name = runtimes.KAITO
 	}
