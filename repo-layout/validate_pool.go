@@ -4,6 +4,7 @@ package repolayout
 
 import (
 	"regexp"
+	"slices"
 	"time"
 
 	"github.com/espalier-dev/espalier/repo-layout/finding"
@@ -87,10 +88,8 @@ func (v *validator) aks(s v1alpha1.GPUNodePoolSpec) {
 	default:
 		v.refuse(finding.NotOneOf, "spec.aks.gpuDriver", "want %s or %s", v1alpha1.DriverInstall, v1alpha1.DriverNone)
 	}
-	switch a.MIG {
-	case "", "MIG1g", "MIG2g", "MIG3g", "MIG4g", "MIG7g":
-	default:
-		v.refuse(finding.NotOneOf, "spec.aks.mig", "want %s", v1alpha1.MIGProfiles)
+	if a.MIG != "" && !slices.Contains(v1alpha1.MIGProfiles, a.MIG) {
+		v.refuse(finding.NotOneOf, "spec.aks.mig", "want one of %v", v1alpha1.MIGProfiles)
 	}
 	v.reservation(s)
 	v.upgrade(a.Upgrade)

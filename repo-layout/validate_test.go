@@ -508,7 +508,7 @@ func TestValidatePool(t *testing.T) {
 				"7: error: spec.aks: only provider aks reads it: remove it, or change the provider (ProviderMismatch)",
 				"8: error: spec.aks.osDiskType: want Ephemeral or Managed (NotOneOf)",
 				"9: error: spec.aks.gpuDriver: want Install or None (NotOneOf)",
-				"10: error: spec.aks.mig: want MIG1g, MIG2g, MIG3g, MIG4g or MIG7g (NotOneOf)",
+				"10: error: spec.aks.mig: want one of [MIG1g MIG2g MIG3g MIG4g MIG7g] (NotOneOf)",
 				"11: error: spec.aks.capacityReservationGroup: want a resource id, /subscriptions/…/resourceGroups/…/providers/Microsoft.Compute/capacityReservationGroups/NAME (ReferenceInvalid)",
 				"12: error: spec.aks.upgrade.maxSurge: want a number of nodes such as 1, or a share such as 33% (OutOfRange)",
 			},

@@ -9,16 +9,14 @@ import (
 	"github.com/espalier-dev/espalier/repo-layout/v1alpha1"
 )
 
-// profiles are the MIG profiles that AKS knows.
-var profiles = []string{"MIG1g", "MIG2g", "MIG3g", "MIG4g", "MIG7g"}
-
 // SizeOf is what the catalogue has of an instance type.
 func SizeOf(i sku.Instance) Size {
 	s := Size{GPUs: i.GPUs, Family: i.QuotaFamily, MemoryMiB: i.MemoryMiB, VCPUs: i.VCPUs, DiskGiB: i.LocalDiskGiB}
 	if i.DiskKind == "nvme" && i.GPUs > 1 {
 		s.DiskGiB /= float64(i.GPUs) // a disk a GPU
 	}
-	for _, p := range profiles {
+	for _, profile := range v1alpha1.MIGProfiles {
+		p := string(profile)
 		if cut, err := i.Slice(p); err == nil {
 			if s.Slices == nil {
 				s.Slices = map[string]int{}

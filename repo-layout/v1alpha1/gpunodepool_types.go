@@ -163,8 +163,8 @@ const (
 // +kubebuilder:validation:Enum=MIG1g;MIG2g;MIG3g;MIG4g;MIG7g
 type MIGProfile string
 
-// MIGProfiles are the values of MIGProfile, as a message lists them.
-const MIGProfiles = "MIG1g, MIG2g, MIG3g, MIG4g or MIG7g"
+// MIGProfiles are the values of MIGProfile: those that AKS knows.
+var MIGProfiles = []MIGProfile{"MIG1g", "MIG2g", "MIG3g", "MIG4g", "MIG7g"}
 
 // KarpenterSpec says of what provider karpenter makes the nodes.
 type KarpenterSpec struct {
