@@ -70,6 +70,15 @@ func (r *Reconciler) applyOne(ctx context.Context, p *pass, w wanted) error {
 		keepAnnotation(desired, live, repolayout.AnnotationSource)
 	}
 	applied, err := apply.Object(ctx, account.Writer(ctx, r.Client), desired, live)
+	if err != nil {
+		return p.unapplied(ctx, w, err)
+	}
+	p.kept.applied[w.entry.ID] = applied.GetGeneration()
+	return nil
+}
+
+// unapplied notes what holds up this object alone, and returns what holds up more.
+func (p *pass) unapplied(ctx context.Context, w wanted, err error) error {
 	if conflict, ok := apply.AsConflict(err); ok {
 		p.conflicts = append(p.conflicts, conflict.Error())
 		return nil
@@ -81,11 +90,7 @@ func (r *Reconciler) applyOne(ctx context.Context, p *pass, w wanted) error {
 		p.refusals = append(p.refusals, fmt.Sprintf("%s:%d: %v", w.file, w.line, err))
 		return nil
 	}
-	if err != nil {
-		return err
-	}
-	p.kept.applied[w.entry.ID] = applied.GetGeneration()
-	return nil
+	return err
 }
 
 // leave says whether an object is to be left as it is: another RepoSync holds

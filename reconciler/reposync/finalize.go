@@ -50,18 +50,9 @@ func (r *Reconciler) finalize(ctx context.Context, obj *v1alpha1.RepoSync) (ctrl
 		return ctrl.Result{}, nil
 	}
 	if obj.Spec.DeletionPolicy != v1alpha1.Orphan && !obj.ReportsOnly() {
-		acting, err := r.Accounts.As(ctx, r.Accounts.Sync(obj))
-		if err != nil {
+		if gone, err := r.takeDownAs(ctx, obj); err != nil {
 			return ctrl.Result{}, err
-		}
-		gone, err := r.takeDown(acting, obj)
-		if fault.IsTerminal(err) {
-			return ctrl.Result{RequeueAfter: goneAgain}, r.sayDenied(ctx, obj, err)
-		}
-		if err != nil {
-			return ctrl.Result{}, err
-		}
-		if !gone {
+		} else if !gone {
 			return ctrl.Result{RequeueAfter: goneAgain}, nil
 		}
 	}
@@ -73,6 +64,20 @@ func (r *Reconciler) finalize(ctx context.Context, obj *v1alpha1.RepoSync) (ctrl
 		return ctrl.Result{}, fmt.Errorf("removing the finalizer of RepoSync %s/%s: %w", obj.Namespace, obj.Name, err)
 	}
 	return ctrl.Result{}, nil
+}
+
+// takeDownAs is takeDown as whom the RepoSync acts. A right that is missing is said,
+// and waited for.
+func (r *Reconciler) takeDownAs(ctx context.Context, obj *v1alpha1.RepoSync) (gone bool, err error) {
+	acting, err := r.Accounts.As(ctx, r.Accounts.Sync(obj))
+	if err != nil {
+		return false, err
+	}
+	gone, err = r.takeDown(acting, obj)
+	if fault.IsTerminal(err) {
+		return false, r.sayDenied(ctx, obj, err)
+	}
+	return gone, err
 }
 
 // takeDown deletes what was applied. Until the Workspaces and node pools are

@@ -184,20 +184,16 @@ func (k *kept) reach(ctx context.Context, merged, commit string, at *reach) erro
 func (r *Reconciler) tell(ctx context.Context, k *kept, f *followed, p progress) (due time.Duration, err error) {
 	now := r.Clock()
 	words, ends := p.words()
-	if !ends {
-		f.ends = time.Time{}
-	} else if f.ends.IsZero() {
-		f.ends = now
-	}
+	f.ending(ends, now)
 	next := f.body
 	next.after = &after{words: words, ended: ends && now.Sub(f.ends) >= editEvery, edits: 1}
 	if was := f.body.after; was != nil {
 		next.after.edits = was.edits + 1
-		switch spent := was.edits >= maxEdits && !next.after.ended; {
-		case spent || same(was.words, words) && !next.after.ended:
+		if !next.after.ended && (was.edits >= maxEdits || same(was.words, words)) {
 			return rest(ends, editEvery-now.Sub(f.ends)), nil
-		case now.Sub(f.wrote) < editEvery:
-			return editEvery - now.Sub(f.wrote), nil
+		}
+		if wait := editEvery - now.Sub(f.wrote); wait > 0 {
+			return wait, nil
 		}
 	}
 	_, err = k.forge.Write(ctx, f.pr.Number, f.comment, next.text(k.forge.CommentLimit))
@@ -208,6 +204,16 @@ func (r *Reconciler) tell(ctx context.Context, k *kept, f *followed, p progress)
 	}
 	f.body, f.wrote = next, now
 	return rest(ends && !next.after.ended, editEvery), nil
+}
+
+// ending notes since when there is nothing more to say.
+func (f *followed) ending(ends bool, now time.Time) {
+	switch {
+	case !ends:
+		f.ends = time.Time{}
+	case f.ends.IsZero():
+		f.ends = now
+	}
 }
 
 // rest is a time to wait, if any.

@@ -155,11 +155,7 @@ func (r *Reconciler) pass(ctx context.Context, s *v1alpha1.RepoSync, k *kept) er
 		return fault.Stopf(v1alpha1.ReasonClusterNameMissing,
 			"pull requests cannot be answered: the controller was started without --cluster-name, which tells its comments from another cluster's")
 	}
-	_, asked := r.asked.LoadAndDelete(s.UID)
-	if asked { // the question stands until it is answered
-		k.lookedAt = time.Time{}
-	}
-	look := k.generation != s.Generation || !r.Clock().Before(k.lookedAt.Add(interval(s)))
+	look := r.due(s, k)
 	ready, says := readiness(s)
 	_, tuned := r.tuned.LoadAndDelete(client.ObjectKeyFromObject(s))
 	if !look && !tuned && (!says || ready.key() == k.ready) && len(k.following) == 0 {
@@ -178,13 +174,26 @@ func (r *Reconciler) pass(ctx context.Context, s *v1alpha1.RepoSync, k *kept) er
 	}
 	problems = append(problems, r.follow(ctx, s, k))
 	if look || tuned {
-		err := r.promote(ctx, s, k)
-		if err != nil { // it is tried again with the next pass
-			r.tuned.Store(client.ObjectKeyFromObject(s), true)
-		}
-		problems = append(problems, err)
+		problems = append(problems, r.promoteAll(ctx, s, k))
 	}
 	return errors.Join(problems...)
+}
+
+// promoteAll is promote, which is tried again with the next pass where it failed.
+func (r *Reconciler) promoteAll(ctx context.Context, s *v1alpha1.RepoSync, k *kept) error {
+	err := r.promote(ctx, s, k)
+	if err != nil {
+		r.tuned.Store(client.ObjectKeyFromObject(s), true)
+	}
+	return err
+}
+
+// due says whether it is time to look at the forge.
+func (r *Reconciler) due(s *v1alpha1.RepoSync, k *kept) bool {
+	if _, asked := r.asked.LoadAndDelete(s.UID); asked { // the question stands until it is answered
+		k.lookedAt = time.Time{}
+	}
+	return k.generation != s.Generation || !r.Clock().Before(k.lookedAt.Add(interval(s)))
 }
 
 // say sets the status of the synced commit, unless that was the last thing said.

@@ -1,0 +1,475 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package api
+
+import "strings"
+
+// Bases of the cases: valid, and as short as can be.
+const (
+	serving = `
+apiVersion: espalier.dev/v1alpha1
+kind: Workspace
+metadata: {name: phi, namespace: default}
+spec:
+  resource: {instanceType: Standard_NC24ads_A100_v4}
+  inference: {preset: phi-4-mini-instruct}
+`
+	tuning = `
+apiVersion: espalier.dev/v1alpha1
+kind: Workspace
+metadata: {name: tune, namespace: default}
+spec:
+  resource: {instanceType: Standard_NC24ads_A100_v4}
+  tuning:
+    preset: phi-4-mini-instruct
+    method: qlora
+    input: {urls: ["https://example.com/data.parquet"]}
+    output: {image: "registry.example.com/phi:1", pushSecret: push}
+`
+	sync = `
+apiVersion: espalier.dev/v1alpha1
+kind: RepoSync
+metadata: {name: models, namespace: default}
+spec:
+  source: {git: {url: "https://git.example.com/models.git"}}
+`
+	pool = `
+apiVersion: espalier.dev/v1alpha1
+kind: GPUNodePool
+metadata: {name: a100, namespace: default}
+spec:
+  provider: aks
+  candidates: [{instanceType: Standard_NC24ads_A100_v4}]
+`
+)
+
+// cases are objects as somebody writes them. With update, the object is valid
+// and the change to update is what is judged.
+var cases = map[string]struct {
+	reason string
+	base   string
+	set    string // YAML merged over the base; null removes
+	update string // YAML merged over the created object
+	want   string // part of the refusal; "" when it is accepted
+}{
+	"Serving": {reason: "The shortest serving Workspace is valid.", base: serving},
+	"Tuning":  {reason: "The shortest tuning Workspace is valid.", base: tuning},
+	"Sync":    {reason: "The shortest RepoSync is valid.", base: sync},
+	"Pool":    {reason: "The shortest GPUNodePool is valid.", base: pool},
+	"ShortInterval": {
+		reason: "An interval of nothing would be a loop without rest.",
+		base:   sync, set: `spec: {interval: 500ms}`,
+		want: "interval: at least 1s",
+	},
+	"ActsAs": {
+		reason: "An account of the namespace, whose rights everything is written with.",
+		base:   sync, set: `spec: {serviceAccountName: models}`,
+	},
+	"ActsAsElsewhere": {
+		reason: "An account is named, and never one of another namespace.",
+		base:   sync, set: `spec: {serviceAccountName: "flux-system:admin"}`,
+		want: "spec.serviceAccountName",
+	},
+	"Verified": {
+		reason: "The mode is the commit's signature where none is named.",
+		base:   sync, set: `spec: {source: {git: {verify: {secretRef: {name: keys}}}}}`,
+	},
+	"VerifiedTag": {
+		reason: "A tag can be demanded to be signed where one is followed.",
+		base:   sync, set: `spec: {source: {git: {ref: {tag: v1}, verify: {mode: TagAndHEAD, secretRef: {name: keys}}}}}`,
+	},
+	"VerifiedTagOfABranch": {
+		reason: "A branch has no tag whose signature could be looked at.",
+		base:   sync, set: `spec: {source: {git: {verify: {mode: Tag, secretRef: {name: keys}}}}}`,
+		want: "verify.mode Tag and TagAndHEAD need ref.tag",
+	},
+	"VerifiedTagOfACommit": {
+		reason: "A pinned commit is read by its hash, whatever the tag is.",
+		base:   sync, set: `spec: {source: {git: {ref: {tag: v1, commit: "4f5c2a9c0d3b1e6f7a8b9c0d1e2f3a4b5c6d7e8f"}, verify: {mode: Tag, secretRef: {name: keys}}}}}`,
+		want: "verify.mode Tag and TagAndHEAD need ref.tag, without ref.commit",
+	},
+	"Reviewed": {
+		reason: "Pull requests are answered, and the commit that is synced gets a status.",
+		base:   sync, set: `spec: {review: {provider: Gitea, secretRef: {name: forge}, commands: true}, report: {statuses: true, pullRequest: true}}`,
+	},
+	"ReviewedByAnotherForge": {
+		reason: "A forge that nobody talks to is refused rather than ignored.",
+		base:   sync, set: `spec: {review: {provider: AzureDevOps, secretRef: {name: forge}}}`,
+		want: "spec.review.provider: Unsupported value",
+	},
+	"ReviewedWithoutBranch": {
+		reason: "Nobody asks to merge into a tag.",
+		base:   sync, set: `spec: {source: {git: {ref: {tag: v1}}}, review: {provider: Gitea, secretRef: {name: forge}}}`,
+		want: "review needs source.git with a branch",
+	},
+	"StatusesWithoutForge": {
+		reason: "Without a token nobody could set one.",
+		base:   sync, set: `spec: {report: {statuses: true}}`,
+		want: "report.statuses needs review",
+	},
+	"ProgressOfOthers": {
+		reason: "What Flux applies may be a commit behind what was read.",
+		base:   sync, set: `spec: {mode: ReportOnly, workspaceSelector: {matchLabels: {a: b}}, review: {provider: Gitea, secretRef: {name: forge}}, report: {pullRequest: true}}`,
+		want: "report.pullRequest follows what the RepoSync applies",
+	},
+	"ProgressWithoutForge": {
+		reason: "There is no comment to say it in.",
+		base:   sync, set: `spec: {report: {pullRequest: true}}`,
+		want: "report.pullRequest needs review",
+	},
+	"PromotedWithoutDigest": {
+		reason: "A claim has no digest that Git could name.",
+		base:   tuning, set: `spec: {tuning: {promote: {to: phi-4-mini}, output: {image: null, pushSecret: null, claim: out}}}`,
+		want: "promote needs output.image",
+	},
+	"BothTasks": {
+		reason: "Serving and tuning need different pods and lives.",
+		base:   tuning, set: `spec: {inference: {preset: phi-4-mini-instruct}}`,
+		want: "exactly one of spec.inference and spec.tuning is required: a Workspace either serves a model or tunes one",
+	},
+	"NoTask": {
+		reason: "A Workspace that does nothing would still buy a node.",
+		base:   serving, set: `spec: {inference: null}`,
+		want: "exactly one of spec.inference and spec.tuning is required",
+	},
+	"TurnsIntoTuning": {
+		reason: "The children of one task are not those of the other.",
+		base:   serving,
+		update: `spec: {inference: null, tuning: {preset: phi-4-mini-instruct, method: qlora, input: {claim: data}, output: {claim: out}}}`,
+		want:   "a Workspace cannot turn from inference into tuning or back: give the new task a Workspace of its own",
+	},
+	"ServesMore": {
+		reason: "Changing what is served is an ordinary update.",
+		base:   serving, update: `spec: {inference: {preset: phi-4-mini-instruct, contextLength: 4096}}`,
+	},
+	"Locked": {
+		reason: "A model outside the catalogue, with its lock file.",
+		base:   serving, set: `spec: {inference: {preset: null, model: {id: someone/Model-8B, lock: model-8b-5d2fh8m4b6}}}`,
+	},
+	"PresetAndLocked": {
+		reason: "Which of them is downloaded is nobody's guess.",
+		base:   tuning, set: `spec: {tuning: {model: {id: someone/Model-8B, lock: model-8b}}}`,
+		want: "exactly one of preset and model is required",
+	},
+	"NoModel": {
+		reason: "There is nothing to serve.",
+		base:   serving, set: `spec: {inference: {preset: null}}`,
+		want: "exactly one of preset, model and template is required",
+	},
+	"OwnPod": {
+		reason: "A pod of one's own, with fields that a schema of ours need not know.",
+		base:   serving, set: `spec: {inference: {preset: null, template: {spec: {containers: [{name: a, image: 'registry.example.com/a/b:1', ports: [{containerPort: 80}]}]}}}}`,
+	},
+	"OwnPodOfModel": {
+		reason: "Which of them would run?",
+		base:   serving, set: `spec: {inference: {template: {spec: {containers: []}}}}`,
+		want: "exactly one of preset, model and template is required",
+	},
+	"RuntimeImage": {
+		reason: "The same version, built with another CUDA.",
+		base:   serving, set: `spec: {runtime: {version: 0.26.0, cuda: "12.9", image: "registry.example.com/a/b@sha256:0000000000000000000000000000000000000000000000000000000000000000"}}`,
+	},
+	"RuntimeImageOfNoCUDA": {
+		reason: "Nobody could say which drivers run it.",
+		base:   serving, set: `spec: {runtime: {version: 0.26.0, image: "registry.example.com/a/b@sha256:0000000000000000000000000000000000000000000000000000000000000000"}}`,
+		want: "image and cuda belong together",
+	},
+	"RuntimeImageOfNoVersion": {
+		reason: "Arguments are written for one version.",
+		base:   serving, set: `spec: {runtime: {cuda: "12.9", image: "registry.example.com/a/b@sha256:0000000000000000000000000000000000000000000000000000000000000000"}}`,
+		want: "image needs version",
+	},
+	"Scales": {
+		reason: "The least that scales.",
+		base:   serving, set: `spec: {inference: {autoscale: {maxReplicas: 3}}}`,
+	},
+	"ScalesToNone": {
+		reason: "Office hours start the first copy.",
+		base:   serving, set: `spec: {inference: {autoscale: {minReplicas: 0, maxReplicas: 3, keda: {prometheusAddress: 'http://p:9090', schedules: [{start: 0 8 * * *, end: 0 18 * * *, timeZone: UTC, replicas: 1}]}}}}`,
+	},
+	"ScalesAFixedNumber": {
+		reason: "Two who count the copies.",
+		base:   serving, set: `spec: {inference: {replicas: 2, autoscale: {maxReplicas: 3}}}`,
+		want: "autoscale decides the number of copies",
+	},
+	"ScalesBackwards": {
+		reason: "Bounds that cross.",
+		base:   serving, set: `spec: {inference: {autoscale: {minReplicas: 4, maxReplicas: 3}}}`,
+		want: "minReplicas is more than maxReplicas",
+	},
+	"ScalesFromNowhere": {
+		reason: "Nothing would ever start the first copy.",
+		base:   serving, set: `spec: {inference: {autoscale: {minReplicas: 0, maxReplicas: 3, keda: {prometheusAddress: 'http://p:9090', wakeQuery: ''}}}}`,
+		want: "minReplicas 0 needs keda.wakeQuery or keda.schedules",
+	},
+	"ScalesBeyond": {
+		reason: "A schedule beyond what the budget was held against.",
+		base:   serving, set: `spec: {inference: {autoscale: {maxReplicas: 3, keda: {prometheusAddress: 'http://p:9090', schedules: [{start: 0 8 * * *, end: 0 18 * * *, timeZone: UTC, replicas: 4}]}}}}`,
+		want: "a schedule asks for more copies than maxReplicas",
+	},
+	"LockedWithoutLock": {
+		reason: "Nobody could say whether it fits.",
+		base:   serving, set: `spec: {inference: {preset: null, model: {id: someone/Model-8B}}}`,
+		want: "spec.inference.model.lock: Required value",
+	},
+	"LockedByAnotherAddress": {
+		reason: "What is downloaded is a repository of the hub, no address and no flag.",
+		base:   serving, set: `spec: {inference: {preset: null, model: {id: "https://example.com/x", lock: l}}}`,
+		want: "spec.inference.model.id in body should match",
+	},
+	"NoInstance": {
+		reason: "Nobody else chooses what is bought.",
+		base:   serving, set: `spec: {resource: {instanceType: null}}`,
+		want: "exactly one of instanceType, candidates and nodePool is required",
+	},
+	"InstanceAndCandidates": {
+		reason: "The shorthand and the list would contradict each other.",
+		base:   serving, set: `spec: {resource: {candidates: [{instanceType: Standard_NV36ads_A10_v5}]}}`,
+		want: "exactly one of instanceType, candidates and nodePool is required",
+	},
+	"Provider": {
+		reason: "A Workspace may say where its nodes come from.",
+		base:   serving, set: `spec: {resource: {provider: existing, labelSelector: {matchLabels: {gpu: a100}}}}`,
+	},
+	"ProviderOfASharedPool": {
+		reason: "A shared pool has nodes from somewhere already.",
+		base:   serving, set: `spec: {resource: {instanceType: null, nodePool: a100, provider: aks}}`,
+		want: "provider is for nodes of the Workspace's own",
+	},
+	"ExistingUnselected": {
+		reason: "Without a label any GPU node of the cluster would do.",
+		base:   serving, set: `spec: {resource: {provider: existing}}`,
+		want: "provider existing takes the nodes that labelSelector.matchLabels selects",
+	},
+	"ReportsOnly": {
+		reason: "Flux applies the Workspaces; the RepoSync reports on those of a label.",
+		base:   sync, set: `spec: {mode: ReportOnly, workspaceSelector: {matchLabels: {team: a}}}`,
+	},
+	"ReportsOnNothing": {
+		reason: "A report on every Workspace of a namespace would be on those of other RepoSyncs too.",
+		base:   sync, set: `spec: {mode: ReportOnly}`,
+		want: "mode ReportOnly and workspaceSelector belong together",
+	},
+	"SelectsWhatItApplies": {
+		reason: "What is applied is reported on, whatever its labels.",
+		base:   sync, set: `spec: {workspaceSelector: {matchLabels: {team: a}}}`,
+		want: "mode ReportOnly and workspaceSelector belong together",
+	},
+	"DefaultsOfWhatOthersApply": {
+		reason: "Nothing would honour them.",
+		base:   sync, set: `spec: {mode: ReportOnly, workspaceSelector: {matchLabels: {team: a}}, defaults: {budget: {maxUSDPerHour: "1"}}}`,
+		want: "substitutions and defaults change what is applied",
+	},
+	"ActsAsAndOnlyReports": {
+		reason: "Nobody acts where nothing is applied.",
+		base:   sync, set: `spec: {mode: ReportOnly, workspaceSelector: {matchLabels: {team: a}}, serviceAccountName: models}`,
+		want: "serviceAccountName is as whom a RepoSync applies",
+	},
+	"NoSuchMode": {
+		reason: "A mode that nobody knows would apply or not, as it comes.",
+		base:   sync, set: `spec: {mode: DryRun}`,
+		want: "spec.mode: Unsupported value",
+	},
+	"RunBudget": {
+		reason: "A run may be bounded in all.",
+		base:   tuning, set: `spec: {budget: {maxUSD: "40"}}`,
+	},
+	"ServiceBudget": {
+		reason: "A service has no end at which its money would be spent.",
+		base:   serving, set: `spec: {budget: {maxUSD: "40"}}`,
+		want: "budget.maxUSD is for tuning runs",
+	},
+	"DefaultProvider": {
+		reason: "What no pool could have is no default.",
+		base:   sync, set: `spec: {defaults: {provider: gke}}`,
+		want: "spec.defaults.provider: Unsupported value",
+	},
+	"SharedPool": {
+		reason: "A Workspace may share the nodes of a pool that Git declares.",
+		base:   serving, set: `spec: {resource: {instanceType: null, nodePool: a100}}`,
+	},
+	"Candidates": {
+		reason: "Several ways to get nodes, in order of preference.",
+		base:   serving, set: `spec: {resource: {instanceType: null, candidates: [{instanceType: Standard_NV36ads_A10_v5, priority: Spot}, {instanceType: Standard_NV36ads_A10_v5}]}}`,
+	},
+	"TwoInputs": {
+		reason: "Which of two data sources is meant cannot be guessed.",
+		base:   tuning, set: `spec: {tuning: {input: {claim: data}}}`,
+		want: "exactly one of urls, claim and image is required",
+	},
+	"NoOutput": {
+		reason: "A run whose adapter goes nowhere is money lost.",
+		base:   tuning, set: `spec: {tuning: {output: {image: null, pushSecret: null}}}`,
+		want: "exactly one of image and claim is required",
+	},
+	"CacheNowhere": {
+		reason: "Weights are kept somewhere, or there is no cache.",
+		base:   serving, set: `spec: {inference: {cache: {}}}`,
+		want: "exactly one of claim and storageClass is required",
+	},
+	"CacheTwice": {
+		reason: "A claim has the size that it has.",
+		base:   serving, set: `spec: {inference: {cache: {claim: a, size: 5Gi}}}`,
+		want: "size belongs to storageClass: a claim has its own",
+	},
+	"KaitoWithoutImage": {
+		reason: "What runs is pinned, and of this one no digest is known.",
+		base:   serving, set: `spec: {runtime: {name: kaito, version: 0.5.0}}`,
+		want: "no digest of KAITO's base image is known: name it in image",
+	},
+	"RouteToNobody": {
+		reason: "A route that no Gateway takes publishes nothing.",
+		base:   serving, set: `spec: {inference: {route: {parentRefs: []}}}`,
+		want: "spec.inference.route.parentRefs",
+	},
+	"RouteHostname": {
+		reason: "A hostname has neither scheme nor port.",
+		base:   serving, set: `spec: {inference: {route: {parentRefs: [{name: a}], hostnames: ["https://a.example.com"]}}}`,
+		want: "spec.inference.route.hostnames",
+	},
+	"RoutePath": {
+		reason: "One path has one spelling.",
+		base:   serving, set: `spec: {inference: {route: {parentRefs: [{name: a}], path: /a/}}}`,
+		want: "spec.inference.route.path",
+	},
+	"NoPushSecret": {
+		reason: "The push comes after hours of paid work; its credential is asked for before.",
+		base:   tuning, set: `spec: {tuning: {output: {pushSecret: null}}}`,
+		want: "output.image needs output.pushSecret: a Secret of type kubernetes.io/dockerconfigjson that may push there",
+	},
+	"LongName": {
+		reason: "Names of Services and Jobs are made from it.",
+		base:   serving, set: `metadata: {name: ` + strings.Repeat("x", 49) + `}`,
+		want: "metadata.name: at most 48 lower-case letters, digits and dashes, because Service and Job names are made from it",
+	},
+	"DottedName": {
+		reason: "A dot is fine in an object's name and not in a Service's.",
+		base:   serving, set: `metadata: {name: phi.4}`,
+		want: "metadata.name: at most 48 lower-case letters, digits and dashes",
+	},
+	"UnknownMethod": {
+		reason: "Only what can be run is accepted.",
+		base:   tuning, set: `spec: {tuning: {method: full}}`,
+		want: `spec.tuning.method: Unsupported value: "full": supported values: "qlora", "lora"`,
+	},
+	"PathLeavesTree": {
+		reason: "A sync reads its own repository and nothing beside it.",
+		base:   sync, set: `spec: {path: a/../../b}`,
+		want: "path: a folder within the repository, relative to its root and without '..'",
+	},
+	"DotsInNames": {
+		reason: "Two dots within a name climb nowhere.",
+		base:   sync, set: `spec: {path: a..b/c}`,
+	},
+	"PasswordInURL": {
+		reason: "An address is shown in status, events and reports.",
+		base:   sync, set: `spec: {source: {git: {url: "https://user:secret@git.example.com/models.git"}}}`,
+		want: "url: no credentials in the address; put them into a Secret and name it in secretRef",
+	},
+	"AtInPath": {
+		reason: "An @ behind the host is no credential.",
+		base:   sync, set: `spec: {source: {git: {url: "https://git.example.com/@team/models.git"}}}`,
+	},
+	"FileURL": {
+		reason: "A path of the controller's own machine is no repository.",
+		base:   sync, set: `spec: {source: {git: {url: "file:///etc"}}}`,
+		want: "spec.source.git.url in body should match",
+	},
+	"BranchAndTag": {
+		reason: "Two answers to which commit is meant.",
+		base:   sync, set: `spec: {source: {git: {ref: {branch: main, tag: v1}}}}`,
+		want: "ref: branch or tag, not both",
+	},
+	"GitAndFlux": {
+		reason: "Two sources of what is wanted would fight.",
+		base:   sync, set: `spec: {source: {ref: {kind: GitRepository, name: models}}}`,
+		want: "exactly one of source.git and source.ref is required",
+	},
+	"ReportWithoutAddress": {
+		reason: "A Flux artifact does not say where to push.",
+		base:   sync, set: `spec: {source: {git: null, ref: {kind: GitRepository, name: models}}, report: {commit: {}}}`,
+		want: "report.commit.url is required with source.ref: an artifact says no clone address",
+	},
+	"PoolChangesProvider": {
+		reason: "Nodes do not move between clouds.",
+		base:   pool, update: `spec: {provider: existing, nodeLabels: {a: b}}`,
+		want: "provider is immutable: delete the pool and declare another",
+	},
+	"ExistingSelectsNothing": {
+		reason: "Without labels every node of the cluster would be the pool.",
+		base:   pool, set: `spec: {provider: existing}`,
+		want: "provider existing selects nodes by nodeLabels: name at least one",
+	},
+	"KarpenterElsewhere": {
+		reason: "A node class is Karpenter's: with agent pools it would be ignored.",
+		base:   pool, set: `spec: {karpenter: {nodeClassRef: {group: karpenter.azure.com, kind: AKSNodeClass, name: gpu}}}`,
+		want: "karpenter belongs to provider karpenter",
+	},
+	"IdlePool": {reason: "A shared pool may let unused nodes go.", base: pool, set: `spec: {idle: {after: 30m}}`},
+	"IdleOfExisting": {
+		reason: "Nodes that exist are never given back.",
+		base:   pool, set: `spec: {provider: existing, nodeLabels: {a: b}, idle: {after: 30m}}`,
+		want: "idle does not belong to provider existing",
+	},
+	"IdleTooSoon": {
+		reason: "Nodes that go within seconds are bought again within seconds.",
+		base:   pool, set: `spec: {idle: {after: 30s}}`,
+		want: "after is at least 1m",
+	},
+	"AgentPool": {
+		reason: "What only agent pools have.", base: pool,
+		set: `spec: {aks: {osDiskType: Ephemeral, gpuDriver: None, mig: MIG3g, upgrade: {maxSurge: 33%}, capacityReservationGroup: /subscriptions/s/resourceGroups/g/providers/Microsoft.Compute/capacityReservationGroups/r}}`,
+	},
+	"AgentPoolElsewhere": {
+		reason: "Only agent pools have it.",
+		base:   pool, set: `spec: {provider: karpenter, aks: {osDiskType: Managed}}`,
+		want: "aks belongs to provider aks",
+	},
+	"ReservedSpot": {
+		reason: "A capacity reservation holds no spot machines.",
+		base:   pool, set: `spec: {candidates: [{instanceType: A, priority: Spot}], aks: {capacityReservationGroup: /subscriptions/s/resourceGroups/g/providers/Microsoft.Compute/capacityReservationGroups/r}}`,
+		want: "a capacity reservation holds no spot machines",
+	},
+	"NoUpgrade": {
+		reason: "A pool of which no node may be added or missing is never upgraded.",
+		base:   pool, set: `spec: {aks: {upgrade: {maxSurge: "0", maxUnavailable: "0"}}}`,
+		want: "with neither maxSurge nor maxUnavailable",
+	},
+	"UpgradeBoth": {
+		reason: "AKS refuses a pool that has both.",
+		base:   pool, set: `spec: {aks: {upgrade: {maxSurge: 33%, maxUnavailable: "1"}}}`,
+		want: "AKS takes only one of maxSurge and maxUnavailable",
+	},
+	"UpgradeUnavailable": {
+		reason: "Several nodes may be missing at once.", base: pool,
+		set: `spec: {aks: {upgrade: {maxSurge: "0", maxUnavailable: 50%}}}`,
+	},
+	"NoneUnavailable": {
+		reason: "maxSurge is 0 where it is left out.",
+		base:   pool, set: `spec: {aks: {upgrade: {maxUnavailable: "0"}}}`,
+		want: "with neither maxSurge nor maxUnavailable",
+	},
+	"PromptOfChats": {
+		reason: "A conversation is written by the model's own template.",
+		base:   tuning, set: `spec: {tuning: {input: {format: {type: Chat, prompt: "{instruction}"}}}}`,
+		want: "prompt belongs to type Instruction",
+	},
+	"TimeoutOfSeconds": {
+		reason: "A run loads its model for longer than that.",
+		base:   tuning, set: `spec: {tuning: {timeout: 30s}}`,
+		want: "timeout: at least 1m",
+	},
+	"QueuedRun": {
+		reason: "A run may wait in a queue, within limits of its own.",
+		base:   tuning, set: `spec: {queue: team-a, tuning: {timeout: 12h, retries: 0, checkpoints: {size: 64Gi, keep: 3}}}`,
+	},
+	"QueuedService": {
+		reason: "A service has no end at which its quota comes back.",
+		base:   serving, set: `spec: {queue: team-a}`,
+		want: "queue is for tuning runs: a service is not queued",
+	},
+	"ExistingSelects": {
+		reason: "Nodes that exist are found by their labels.",
+		base:   pool, set: `spec: {provider: existing, nodeLabels: {a: b}}`,
+	},
+}
