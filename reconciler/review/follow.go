@@ -127,15 +127,7 @@ func (r *Reconciler) follow(ctx context.Context, s *v1alpha1.RepoSync, k *kept) 
 	}
 	var problems []error
 	for number, f := range k.following {
-		if err := r.come(ctx, s, k, f); err != nil {
-			problems = append(problems, fmt.Errorf("pull request %d: %w", number, err))
-			continue
-		}
-		p := progress{cluster: r.Cluster, sync: s, merged: f.pr.Merged, applied: f.applied.holds, touched: f.body.touched, more: f.body.more, workspaces: workspaces}
-		if f.came.holds {
-			p.came = f.came.asked
-		}
-		due, err := r.tell(ctx, k, f, p)
+		due, err := r.followOne(ctx, s, k, f, workspaces)
 		if err != nil {
 			problems = append(problems, fmt.Errorf("pull request %d: %w", number, err))
 		}
@@ -148,6 +140,19 @@ func (r *Reconciler) follow(ctx context.Context, s *v1alpha1.RepoSync, k *kept) 
 		}
 	}
 	return errors.Join(problems...)
+}
+
+// followOne tells how far a merged pull request is. due is when there will be more
+// to tell, 0 for when something happens.
+func (r *Reconciler) followOne(ctx context.Context, s *v1alpha1.RepoSync, k *kept, f *followed, workspaces map[string]*v1alpha1.Workspace) (due time.Duration, err error) {
+	if err := r.come(ctx, s, k, f); err != nil {
+		return 0, err
+	}
+	p := progress{cluster: r.Cluster, sync: s, merged: f.pr.Merged, applied: f.applied.holds, touched: f.body.touched, more: f.body.more, workspaces: workspaces}
+	if f.came.holds {
+		p.came = f.came.asked
+	}
+	return r.tell(ctx, k, f, p)
 }
 
 // come finds out whether the RepoSync has come to the merge, and whether it has
