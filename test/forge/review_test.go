@@ -106,7 +106,12 @@ func TestReview(t *testing.T) {
 // merge merges a pull request and returns the commit that it became.
 func (p *project) merge(number int64, style sdk.MergeStyle) string {
 	p.t.Helper()
-	must(p.t, second(p.dev.MergePullRequest(owner, p.name, number, sdk.MergePullRequestOption{Style: style})))
+	var refused error
+	p.until("the merge", func() bool { // the forge first looks whether it can be merged, and says no meanwhile
+		var merged bool
+		merged, _, refused = p.dev.MergePullRequest(owner, p.name, number, sdk.MergePullRequestOption{Style: style})
+		return merged
+	}, func() string { return fmt.Sprint(refused) })
 	p.git(p.folder, "fetch", "--quiet", "origin", "main")
 	return p.git(p.folder, "rev-parse", "FETCH_HEAD")
 }
