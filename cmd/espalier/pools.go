@@ -53,26 +53,28 @@ func newOrphansCommand() *cobra.Command {
 	return command
 }
 
-func (o *orphanOptions) validate() error {
+// askAzure prepares a command that asks Azure about a cluster, and answers as text
+// or JSON.
+func askAzure(o aks.Options, output string) (*aks.Provider, error) {
 	switch {
-	case o.output != "text" && o.output != "json":
-		return fmt.Errorf("--output %q: text or json", o.output)
-	case !o.azure.Enabled():
-		return errors.New("name the AKS cluster: --azure-subscription-id, --azure-resource-group and --azure-cluster-name")
+	case output != "text" && output != "json":
+		return nil, fmt.Errorf("--output %q: text or json", output)
+	case !o.Enabled():
+		return nil, errors.New("name the AKS cluster: --azure-subscription-id, --azure-resource-group and --azure-cluster-name")
 	}
-	return unknownRegion(o.region)
+	config, err := o.Config()
+	if err != nil {
+		return nil, err
+	}
+	return aks.New(config)
 }
 
 func runOrphans(c *cobra.Command, o orphanOptions) error {
-	if err := o.validate(); err != nil {
-		return err
-	}
-	config, err := o.azure.Config()
+	cloud, err := askAzure(o.azure, o.output)
 	if err != nil {
 		return err
 	}
-	cloud, err := aks.New(config)
-	if err != nil {
+	if err := unknownRegion(o.region); err != nil {
 		return err
 	}
 	cluster, err := ctrl.GetConfig()

@@ -3,7 +3,6 @@
 package main
 
 import (
-	"errors"
 	"fmt"
 	"io"
 	"os"
@@ -45,17 +44,7 @@ func newQuotaCommand() *cobra.Command {
 }
 
 func runQuota(c *cobra.Command, o quotaOptions) error {
-	switch {
-	case o.output != "text" && o.output != "json":
-		return fmt.Errorf("--output %q: text or json", o.output)
-	case !o.azure.Enabled():
-		return errors.New("name the AKS cluster: --azure-subscription-id, --azure-resource-group and --azure-cluster-name")
-	}
-	config, err := o.azure.Config()
-	if err != nil {
-		return err
-	}
-	cloud, err := aks.New(config)
+	cloud, err := askAzure(o.azure, o.output)
 	if err != nil {
 		return err
 	}
