@@ -10,6 +10,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"sync"
 
 	"github.com/go-git/go-billy/v5/osfs"
 	gogit "github.com/go-git/go-git/v5"
@@ -86,18 +87,38 @@ func storageOf(gitDir string) (*localStorage, error) {
 	case !errors.Is(err, fs.ErrNotExist):
 		return nil, fmt.Errorf("reading commondir: %w", err)
 	}
-	return &localStorage{filesystem.NewStorageWithOptions(files, cache.NewObjectLRUDefault(), filesystem.Options{
+	return &localStorage{Storage: filesystem.NewStorageWithOptions(files, cache.NewObjectLRUDefault(), filesystem.Options{
 		KeepDescriptors: true, AlternatesFS: osfs.New(string(filepath.Separator)),
 	})}, nil
 }
 
 // localStorage is a repository on disk, whose configuration go-git reads more
-// strictly than reading objects needs.
-type localStorage struct{ *filesystem.Storage }
+// strictly than reading objects needs. Several goroutines may read objects: go-git
+// seeks in a pack that is open, so that one at a time does.
+type localStorage struct {
+	*filesystem.Storage
+	reading sync.Mutex
+}
+
+// EncodedObject reads an object whole, into memory.
+func (s *localStorage) EncodedObject(kind plumbing.ObjectType, hash plumbing.Hash) (plumbing.EncodedObject, error) {
+	s.reading.Lock()
+	defer s.reading.Unlock()
+	return s.Storage.EncodedObject(kind, hash)
+}
+
+// HasEncodedObject is nil where the object is there.
+func (s *localStorage) HasEncodedObject(hash plumbing.Hash) error {
+	s.reading.Lock()
+	defer s.reading.Unlock()
+	return s.Storage.HasEncodedObject(hash)
+}
 
 // EncodedObjectSize looks among borrowed objects too, as reading one does.
 func (s *localStorage) EncodedObjectSize(hash plumbing.Hash) (int64, error) {
+	s.reading.Lock()
 	size, err := s.Storage.EncodedObjectSize(hash)
+	s.reading.Unlock()
 	if !errors.Is(err, plumbing.ErrObjectNotFound) {
 		return size, err
 	}

@@ -4,6 +4,7 @@ package git
 
 import (
 	"errors"
+	"fmt"
 	"io/fs"
 	"os"
 	"os/exec"
@@ -11,6 +12,8 @@ import (
 	"strings"
 	"testing"
 	"testing/fstest"
+
+	"golang.org/x/sync/errgroup"
 )
 
 // onDisk makes a repository with git itself.
@@ -88,6 +91,31 @@ func TestLocalTree(t *testing.T) {
 	}
 	if !strings.HasPrefix(s.Revision, "main@sha1:") {
 		t.Errorf("revision %s", s.Revision)
+	}
+}
+
+// TestLocalTreeByMany reads a packed repository, as every clone is, from several
+// goroutines, as a build does.
+func TestLocalTreeByMany(t *testing.T) {
+	const files = 200
+	script := fmt.Sprintf(`for i in $(seq %d); do mkdir d$i; seq $i $((i + 900)) > d$i/file; done; git add -A; git commit -qm all; git gc -q`, files)
+	snapshot, err := openLocal(t, onDisk(t, script)).Commit("HEAD")
+	if err != nil {
+		t.Fatal(err)
+	}
+	var group errgroup.Group
+	group.SetLimit(8)
+	for i := 1; i <= files; i++ {
+		group.Go(func() error {
+			content, err := fs.ReadFile(snapshot.Tree, fmt.Sprintf("d%d/file", i))
+			if first := fmt.Sprintf("%d\n", i); err == nil && !strings.HasPrefix(string(content), first) {
+				err = fmt.Errorf("d%d/file begins with %.10q", i, content)
+			}
+			return err
+		})
+	}
+	if err := group.Wait(); err != nil {
+		t.Error(err)
 	}
 }
 
