@@ -160,6 +160,7 @@ const (
 	StatusReadme    = "README.md"
 	StatusOwnerFile = ".espalier.yaml"
 	statusFolder    = "workspaces"
+	badgeFolder     = "badges"
 )
 
 // StatusBranch is the default branch readiness is written to.
@@ -170,6 +171,12 @@ func StatusBranch(cluster, namespace, sync string) string {
 // StatusFile is the path, on a status branch, of one Workspace's state.
 func StatusFile(namespace, name string) string {
 	return path.Join(statusFolder, namespace, name+".yaml")
+}
+
+// StatusBadge is the path, on a status branch, of the badge of one Workspace: an SVG
+// with its name and state.
+func StatusBadge(namespace, name string) string {
+	return path.Join(badgeFolder, namespace, name+".svg")
 }
 
 // PromotionBranch is the branch that proposes an adapter which a tuning Workspace
@@ -187,7 +194,7 @@ func PromotionBranches(cluster, namespace, tuning string) string {
 // IsStatusPath says whether a path belongs to a status branch: a status commit
 // touches no other.
 func IsStatusPath(p string) bool {
-	return p == StatusReadme || p == StatusOwnerFile || strings.HasPrefix(p, statusFolder+"/")
+	return p == StatusReadme || p == StatusOwnerFile || strings.HasPrefix(p, statusFolder+"/") || strings.HasPrefix(p, badgeFolder+"/")
 }
 
 // PoolLabelValue is the value of LabelPool on the nodes of a pool:

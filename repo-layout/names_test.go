@@ -43,12 +43,14 @@ func TestStatusPaths(t *testing.T) {
 		t.Errorf("the branch is %q", got)
 	}
 	for path, want := range map[string]bool{
-		repolayout.StatusFile("models", "phi"): true,
-		repolayout.StatusReadme:                true,
-		repolayout.StatusOwnerFile:             true,
-		"models/kustomization.yaml":            false,
-		"workspaces":                           false,
-		"workspacesx/a.yaml":                   false,
+		repolayout.StatusFile("models", "phi"):  true,
+		repolayout.StatusBadge("models", "phi"): true,
+		"badges":                                false,
+		repolayout.StatusReadme:                 true,
+		repolayout.StatusOwnerFile:              true,
+		"models/kustomization.yaml":             false,
+		"workspaces":                            false,
+		"workspacesx/a.yaml":                    false,
 	} {
 		if got := repolayout.IsStatusPath(path); got != want {
 			t.Errorf("IsStatusPath(%q) = %v", path, got)

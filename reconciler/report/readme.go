@@ -33,7 +33,7 @@ func readme(s Snapshot) []byte {
 	writeFindings(&b, s.Findings)
 	b.WriteString("---\n\nThis branch is written by Espalier: do not edit it, the next report replaces what you change.")
 	if len(s.Workspaces) > 0 {
-		b.WriteString(" Each Workspace has a file of its own under [`workspaces/`](workspaces) for programs to read.")
+		b.WriteString(" Each Workspace has a file of its own under [`workspaces/`](workspaces) for programs to read, and under [`badges/`](badges) a picture of its state to show elsewhere.")
 	}
 	b.WriteString("\n")
 	return b.Bytes()
@@ -51,7 +51,7 @@ func writeTable(b *bytes.Buffer, s Snapshot) {
 		state := StateOf(w)
 		cells := []string{
 			"[" + markdown.Cell(nameIn(s, w)) + "](" + repolayout.StatusFile(w.Namespace, w.Name) + ")",
-			what(w), markdown.Cell(shortHash(w.Status.Revision)), glyphs[state] + " " + string(state),
+			what(w), markdown.Cell(shortHash(w.Status.Revision)), "[" + glyphs[state] + " " + string(state) + "](" + repolayout.StatusBadge(w.Namespace, w.Name) + ")",
 			instance(w), price(w), result(w), since(w),
 		}
 		b.WriteString("| " + strings.Join(cells, " | ") + " |\n")

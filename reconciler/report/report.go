@@ -58,6 +58,7 @@ func Files(s Snapshot) map[string][]byte {
 	for i := range s.Workspaces {
 		w := &s.Workspaces[i]
 		files[repolayout.StatusFile(w.Namespace, w.Name)] = encode(newDocument(w))
+		files[repolayout.StatusBadge(w.Namespace, w.Name)] = badge(w.Name, StateOf(w))
 	}
 	files[repolayout.StatusReadme] = readme(s)
 	return files
@@ -272,7 +273,7 @@ func holdsNodes(w *v1alpha1.Workspace) bool {
 func parse(files map[string][]byte) map[string]document {
 	docs := map[string]document{}
 	for _, path := range slices.Sorted(maps.Keys(files)) {
-		if path == repolayout.StatusReadme || path == repolayout.StatusOwnerFile {
+		if !strings.HasSuffix(path, ".yaml") || path == repolayout.StatusOwnerFile {
 			continue
 		}
 		var d document

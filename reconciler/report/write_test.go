@@ -112,7 +112,7 @@ func TestWriteAsGitSeesIt(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	wantPaths := []string{".espalier.yaml", "README.md", "workspaces/models/phi-4-mini.yaml", "workspaces/research/tuning-phi-3.yaml"}
+	wantPaths := []string{".espalier.yaml", "README.md", "badges/models/phi-4-mini.svg", "badges/research/tuning-phi-3.svg", "workspaces/models/phi-4-mini.yaml", "workspaces/research/tuning-phi-3.yaml"}
 	if d := cmp.Diff(wantPaths, slices.Sorted(maps.Keys(got))); d != "" {
 		t.Errorf("files (-want +got):\n%s", d)
 	}

@@ -37,7 +37,7 @@ func TestDemo(t *testing.T) {
 		"context 32,768 → 16,384",
 		"workspace-tuning-phi-3: removed",
 		"6. What Git says of it",
-		"| ✅ Ready |",
+		"| [✅ Ready](",
 		"Seen whole in ",
 	} {
 		_, after, found := strings.Cut(rest, milestone)

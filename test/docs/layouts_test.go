@@ -31,7 +31,7 @@ var layoutNames = map[string]string{
 	"BranchDefault":     repolayout.BranchDefault,
 	"StatusBranch":      repolayout.StatusBranch("<cluster>", "<namespace>", "<reposync>"),
 	"StatusReadme":      repolayout.StatusReadme, "StatusOwnerFile": repolayout.StatusOwnerFile,
-	"StatusFile": repolayout.StatusFile("<namespace>", "<workspace>"),
+	"StatusFile": repolayout.StatusFile("<namespace>", "<workspace>"), "StatusBadge": repolayout.StatusBadge("<namespace>", "<workspace>"),
 }
 
 var layoutRow = regexp.MustCompile("(?m)^\\| `(\\w+)` \\| `([^`]+)` \\|")
