@@ -147,6 +147,9 @@ func syncProblems(s *v1alpha1.RepoSync) []finding.Problem {
 			v.refuse(finding.MissingField, "spec.report.commit.url", "is required with source.ref: an artifact says no clone address")
 		}
 		v.commitReport("spec.report.commit", *r.Commit)
+		if problem := ReportPathProblem(s.Spec); problem != "" {
+			v.refuse(finding.ReferenceInvalid, "spec.report.commit.path", "%s", problem)
+		}
 	}
 	v.review("spec.review", s.Spec)
 	return v.problems

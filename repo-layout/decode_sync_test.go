@@ -91,6 +91,12 @@ func TestDecodeSync(t *testing.T) {
 			text:   strings.Replace(verified, "verify: {", "verify: {mode: head, ", 1),
 			want:   []string{"5: error: spec.source.git.verify.mode: want HEAD, Tag or TagAndHEAD (NotOneOf)"},
 		},
+		"ReportInWhatIsSynced": {
+			reason: "A report must be found by nobody who builds.",
+			text:   following + "  path: clusters\n  report: {commit: {branch: main, path: clusters/status}}\n",
+			want: []string{"7: error: spec.report.commit.path: lies in spec.path, or spec.path in it: name a folder beside it, and sync a folder where the whole repository is synced; " +
+				"what is reported is not to be synced (ReferenceInvalid)"},
+		},
 		"UnknownField": {
 			reason: "As strict as every other kind.",
 			text:   following + "  prunes: true\n",

@@ -89,6 +89,9 @@ type Change struct {
 	// Owns says which paths are the caller's: after the commit exactly Files are
 	// there. All other paths stay as they are.
 	Owns func(path string) bool
+	// Within is a folder that all of them lie in; "": the root. What lies outside is
+	// taken over as it is, at no cost.
+	Within string
 	// Files, path by content. A path that Owns denies is refused.
 	Files map[string][]byte
 	// Message of the commit.
@@ -164,7 +167,7 @@ var ErrRefused = errors.New("the server refused the push")
 func (b *Branch) writeFiles(c Change) (plumbing.Hash, error) {
 	root := &folder{}
 	if b.Tree != nil {
-		if err := b.keep(root, ".", c.Owns); err != nil {
+		if err := b.keep(root, ".", c); err != nil {
 			return plumbing.ZeroHash, err
 		}
 	}
@@ -189,7 +192,7 @@ func (b *Branch) writeFiles(c Change) (plumbing.Hash, error) {
 }
 
 // keep takes over what is not the caller's.
-func (b *Branch) keep(root *folder, at string, owns func(string) bool) error {
+func (b *Branch) keep(root *folder, at string, c Change) error {
 	n, err := b.Tree.find("read", at)
 	if err != nil {
 		return err
@@ -201,9 +204,9 @@ func (b *Branch) keep(root *folder, at string, owns func(string) bool) error {
 	for _, entry := range tree.Entries {
 		name := path.Join(at, entry.Name)
 		switch {
-		case entry.Mode == filemode.Dir:
-			err = b.keep(root, name, owns)
-		case !owns(name):
+		case entry.Mode == filemode.Dir && c.reaches(name):
+			err = b.keep(root, name, c)
+		case entry.Mode == filemode.Dir, !c.Owns(name):
 			err = root.put(strings.Split(name, "/"), object.TreeEntry{Mode: entry.Mode, Hash: entry.Hash})
 		}
 		if err != nil {
@@ -212,6 +215,13 @@ func (b *Branch) keep(root *folder, at string, owns func(string) bool) error {
 	}
 	return nil
 }
+
+// reaches says whether what is the caller's may lie in a folder.
+func (c Change) reaches(dir string) bool {
+	return c.Within == "" || isWithin(dir, c.Within) || isWithin(c.Within, dir)
+}
+
+func isWithin(name, dir string) bool { return name == dir || strings.HasPrefix(name, dir+"/") }
 
 func (b *Branch) writeFolder(f *folder) (plumbing.Hash, error) {
 	tree := &object.Tree{}

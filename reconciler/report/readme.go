@@ -31,7 +31,7 @@ func readme(s Snapshot) []byte {
 	writeReasons(&b, s)
 	writeHeld(&b, s)
 	writeFindings(&b, s.Findings)
-	b.WriteString("---\n\nThis branch is written by Espalier: do not edit it, the next report replaces what you change.")
+	b.WriteString("---\n\nEspalier writes these files: do not edit them, the next report replaces what you change.")
 	if len(s.Workspaces) > 0 {
 		b.WriteString(" Each Workspace has a file of its own under [`workspaces/`](workspaces) for programs to read, and under [`badges/`](badges) a picture of its state to show elsewhere.")
 	}

@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"io/fs"
 	"math/rand/v2"
+	"path"
 	"strings"
 	"time"
 
@@ -30,6 +31,9 @@ const maxAttempts = 6
 type Target struct {
 	// URL of the repository and Branch in it.
 	URL, Branch string
+	// Folder of the branch that the report goes to, where the branch holds other
+	// things too. Empty: the branch is the report's alone, and made where it is not there.
+	Folder string
 	// Auth is the data of a Secret in Flux's form that may push; nil where there is none.
 	Auth map[string][]byte
 	// Author of the commits.
@@ -53,9 +57,9 @@ type Result struct {
 	Changed bool
 }
 
-// Write makes the branch hold the files, with at most one commit. It makes the
-// branch, without history, where it is not there. A branch that moved meanwhile is
-// read again and the commit built anew on it.
+// Write makes the branch, or its folder, hold the files, with at most one commit. It
+// makes the branch, without history, where it is not there and the report's alone. A
+// branch that moved meanwhile is read again and the commit built anew on it.
 //
 // Errors are *Error, or context.Canceled when ctx was.
 func Write(ctx context.Context, t Target, files map[string][]byte, subject string) (Result, error) {
@@ -109,7 +113,7 @@ func (w *writer) take(files map[string][]byte) error {
 		w.files[path] = content
 	}
 	mark := owner{Format: 1, Installation: w.Installation, Cluster: w.Cluster, Namespace: w.Namespace, RepoSync: w.Name}
-	w.files[repolayout.StatusOwnerFile] = append([]byte("# Whose branch this is. Espalier writes to no branch that another installation has marked.\n"), encode(mark)...)
+	w.files[repolayout.StatusOwnerFile] = append([]byte("# Whose report this is. Espalier writes over none that another installation has marked.\n"), encode(mark)...)
 	return nil
 }
 
@@ -155,8 +159,12 @@ func (w *writer) write(ctx context.Context) (Result, error) {
 		}
 		last = attempt{base: branch.Hash, made: made, err: err}
 	}
+	advice := "give each RepoSync a branch of its own"
+	if w.Folder != "" {
+		advice = "it is tried again; where that is often so, raise report.commit.minInterval, or let the report have a branch of its own"
+	}
 	return Result{}, w.remote.Errorf(v1alpha1.ReasonReportFailed,
-		"Branch %s of %s moved %d times while a report was written: give each RepoSync a branch of its own", w.Branch, w.remote.Address(), maxAttempts)
+		"Branch %s of %s moved %d times while a report was written: %s", w.Branch, w.remote.Address(), maxAttempts, advice)
 }
 
 // commit puts the files on a branch. made is the commit that was to be pushed.
@@ -164,12 +172,12 @@ func (w *writer) commit(ctx context.Context, branch *git.Branch) (result Result,
 	if err := w.mayWrite(branch); err != nil {
 		return Result{}, "", err
 	}
-	old, err := statusFiles(branch)
+	old, err := w.statusFiles(branch)
 	if err != nil {
 		return Result{}, "", err
 	}
 	made, changed, err := branch.Commit(git.Change{
-		Owns: repolayout.IsStatusPath, Files: w.files, Message: w.message(old),
+		Owns: w.owns, Within: w.Folder, Files: w.placed(), Message: w.message(old),
 		Name: orElse(w.Author.Name, "Espalier"), Email: orElse(w.Author.Email, "espalier@localhost"), When: time.Now(),
 		Signer: w.Signer,
 	})
@@ -185,21 +193,65 @@ func (w *writer) commit(ctx context.Context, branch *git.Branch) (result Result,
 	return Result{Commit: made, Changed: true}, made, nil
 }
 
-// mayWrite refuses a branch that is not this RepoSync's.
+// at is the place of a file of the report on the branch.
+func (w *writer) at(name string) string { return path.Join(w.Folder, name) }
+
+// owns says whether a path of the branch is the report's.
+func (w *writer) owns(name string) bool {
+	if w.Folder != "" {
+		var within bool
+		if name, within = strings.CutPrefix(name, w.Folder+"/"); !within {
+			return false
+		}
+	}
+	return repolayout.IsStatusPath(name)
+}
+
+// placed are the files by their place on the branch.
+func (w *writer) placed() map[string][]byte {
+	files := map[string][]byte{}
+	for name, content := range w.files {
+		files[w.at(name)] = content
+	}
+	return files
+}
+
+// where names what is written to, as a person would.
+func (w *writer) where() string {
+	if w.Folder == "" {
+		return fmt.Sprintf("Branch %s of %s", w.Branch, w.remote.Address())
+	}
+	return fmt.Sprintf("Folder %s of branch %s of %s", w.Folder, w.Branch, w.remote.Address())
+}
+
+// mayWrite refuses a branch, or a folder, that is not this RepoSync's.
 func (w *writer) mayWrite(branch *git.Branch) error {
 	if branch.Hash == "" {
-		return nil
+		return w.mayMake()
 	}
-	const advice = "name another in spec.report.commit.branch, or delete this one"
-	content, err := branch.Tree.ReadFile(repolayout.StatusOwnerFile)
+	advice := "name another in spec.report.commit.branch, or delete this one"
+	if w.Folder != "" {
+		advice = "name another in spec.report.commit.path, or delete this one"
+		for above := path.Dir(w.Folder); ; above = path.Dir(above) {
+			if _, err := branch.Tree.Stat(path.Join(above, repolayout.StatusOwnerFile)); err == nil {
+				return w.remote.Errorf(v1alpha1.ReasonReportConflict, "%s lies in the report that folder %s holds: name another in spec.report.commit.path", w.where(), above)
+			}
+			if above == "." {
+				break
+			}
+		}
+		if _, err := branch.Tree.Stat(w.Folder); errors.Is(err, fs.ErrNotExist) {
+			return nil
+		}
+	}
+	content, err := branch.Tree.ReadFile(w.at(repolayout.StatusOwnerFile))
 	if err != nil {
-		return w.remote.Errorf(v1alpha1.ReasonReportConflict,
-			"Branch %s of %s was not made by Espalier and is left alone: %s", w.Branch, w.remote.Address(), advice)
+		return w.remote.Errorf(v1alpha1.ReasonReportConflict, "%s was not made by Espalier and is left alone: %s", w.where(), advice)
 	}
 	var o owner
 	if yaml.Unmarshal(content, &o) != nil || o.Format != 1 || o.Installation == "" {
 		return w.remote.Errorf(v1alpha1.ReasonReportConflict,
-			"Branch %s of %s has a %s that cannot be read, so it is left alone: %s", w.Branch, w.remote.Address(), repolayout.StatusOwnerFile, advice)
+			"%s has a %s that cannot be read, so it is left alone: %s", w.where(), repolayout.StatusOwnerFile, advice)
 	}
 	if o.Installation == w.Installation && o.Namespace == w.Namespace && o.RepoSync == w.Name {
 		return nil
@@ -209,21 +261,39 @@ func (w *writer) mayWrite(branch *git.Branch) error {
 		whose = "this installation"
 	}
 	return w.remote.Errorf(v1alpha1.ReasonReportConflict,
-		"Branch %s of %s is written by RepoSync %s/%s of cluster %s (%s): %s",
-		w.Branch, w.remote.Address(), markdown.Clean(o.Namespace, 63), markdown.Clean(o.RepoSync, 63), markdown.Clean(o.Cluster, 63), whose, advice)
+		"%s is written by RepoSync %s/%s of cluster %s (%s): %s",
+		w.where(), markdown.Clean(o.Namespace, 63), markdown.Clean(o.RepoSync, 63), markdown.Clean(o.Cluster, 63), whose, advice)
+}
+
+// mayMake says whether a branch that is not there may be made: that of a report
+// alone. One that people work on would begin without anything of theirs.
+func (w *writer) mayMake() error {
+	if w.Folder == "" {
+		return nil
+	}
+	return w.remote.Errorf(v1alpha1.ReasonReportFailed,
+		"Branch %s of %s is not there, and a report makes no branch that holds other things: push it first", w.Branch, w.remote.Address())
 }
 
 // statusFiles reads what an earlier report left.
-func statusFiles(branch *git.Branch) (map[string][]byte, error) {
+func (w *writer) statusFiles(branch *git.Branch) (map[string][]byte, error) {
 	files := map[string][]byte{}
 	if branch.Hash == "" {
 		return files, nil
 	}
-	err := fs.WalkDir(branch.Tree, ".", func(path string, entry fs.DirEntry, err error) error {
-		if err != nil || !entry.Type().IsRegular() || !repolayout.IsStatusPath(path) {
+	root := path.Join(".", w.Folder)
+	err := fs.WalkDir(branch.Tree, root, func(name string, entry fs.DirEntry, err error) error {
+		if name == root && errors.Is(err, fs.ErrNotExist) {
+			return fs.SkipAll
+		}
+		if err != nil || !entry.Type().IsRegular() || !w.owns(name) {
 			return err
 		}
-		files[path], err = branch.Tree.ReadFile(path)
+		if path.Base(name) == repolayout.StatusOwnerFile && name != w.at(repolayout.StatusOwnerFile) {
+			return w.remote.Errorf(v1alpha1.ReasonReportConflict, "%s holds the report %s of somebody else, which would be deleted: give each a folder of its own", w.where(), path.Dir(name))
+		}
+		content, err := branch.Tree.ReadFile(name)
+		files[strings.TrimPrefix(name, w.Folder+"/")] = content
 		return err
 	})
 	if err != nil {

@@ -121,7 +121,7 @@ func TestWriteAsGitSeesIt(t *testing.T) {
 			t.Errorf("%s differs", path)
 		}
 	}
-	wantOwner := "# Whose branch this is. Espalier writes to no branch that another installation has marked.\n" +
+	wantOwner := "# Whose report this is. Espalier writes over none that another installation has marked.\n" +
 		"format: 1\ninstallation: 11111111-aaaa\ncluster: prod-eu\nnamespace: models\nreposync: fleet\n"
 	if d := cmp.Diff(wantOwner, got[".espalier.yaml"]); d != "" {
 		t.Errorf("owner (-want +got):\n%s", d)

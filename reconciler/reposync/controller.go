@@ -79,6 +79,7 @@ type Reconciler struct {
 type kept struct {
 	generation int64
 	lookedAt   time.Time
+	raw        *source.Commit // as it was read last
 	commit     *source.Commit
 	judged     *judgement // of the commit that was read last
 	built      built

@@ -101,8 +101,16 @@ func (r *Reconciler) write(ctx context.Context, p *pass, files map[string][]byte
 		at := metav1.NewTime(r.Clock())
 		p.sync.Status.Report = &v1alpha1.ReportStatus{Branch: target.Branch, Commit: result.Commit, WrittenAt: &at}
 	}
-	condition.True(p.sync, v1alpha1.ConditionReported, v1alpha1.ReasonSucceeded, "Written to branch "+target.Branch)
+	condition.True(p.sync, v1alpha1.ConditionReported, v1alpha1.ReasonSucceeded, "Written to "+placeOf(target))
 	return nil
+}
+
+// placeOf names where a report is.
+func placeOf(t report.Target) string {
+	if t.Folder != "" {
+		return "folder " + t.Folder + " of branch " + t.Branch
+	}
+	return "branch " + t.Branch
 }
 
 // target resolves where to write: the report's own address and credential, else
@@ -124,16 +132,19 @@ func (r *Reconciler) target(ctx context.Context, s *v1alpha1.RepoSync) (report.T
 	if branch == "" {
 		branch = repolayout.StatusBranch(r.Cluster, s.Namespace, s.Name)
 	}
-	if branch == from.Ref.Branch && url == from.URL {
+	if problem := repolayout.ReportPathProblem(s.Spec); problem != "" {
+		return report.Target{}, fault.Stopf(v1alpha1.ReasonReportConflict, "report.commit.path %s %s", to.Path, problem)
+	}
+	if branch == from.Ref.Branch && url == from.URL && to.Path == "" {
 		return report.Target{}, fault.Stopf(v1alpha1.ReasonReportConflict,
-			"report.commit.branch %s is the branch that is synced: a status commit there would wake its own controller; name another branch", branch)
+			"report.commit.branch %s is the branch that is synced: name another branch, or a folder of this one in report.commit.path", branch)
 	}
 	signer, err := r.signer(ctx, s)
 	if err != nil {
 		return report.Target{}, err
 	}
 	return report.Target{
-		URL: url, Branch: branch, Auth: auth, Author: to.Author, Signer: signer,
+		URL: url, Branch: branch, Folder: to.Path, Auth: auth, Author: to.Author, Signer: signer,
 		Installation: r.Installation, Cluster: r.Cluster, Namespace: s.Namespace, Name: s.Name,
 		Revision: s.Status.LastAttemptedRevision, Timeout: s.Spec.Timeout.Duration,
 	}, nil

@@ -34,7 +34,7 @@ func (r *Reconciler) source(ctx context.Context, p *pass) error {
 	// Said in every pass: the status of the one that looked may have met a conflict
 	// and be lost.
 	judged := p.kept.judged
-	p.sync.Status.LastAttemptedRevision = judged.revision
+	p.sync.Status.LastAttemptedRevision, p.sync.Status.Content = judged.revision, judged.content
 	judged.say(p.sync)
 	if judged.refused != nil {
 		return judged.refused
@@ -46,15 +46,29 @@ func (r *Reconciler) source(ctx context.Context, p *pass) error {
 // look reads the commit and judges it. One that is refused is an answer too: it is
 // not asked for again with every event of a Workspace.
 func (r *Reconciler) look(ctx context.Context, p *pass) error {
-	commit, err := r.read(ctx, p.sync)
+	raw, err := r.read(ctx, p.sync)
 	if err != nil {
 		return err
+	}
+	commit, content, err := withoutReports(p.sync, raw)
+	if err != nil {
+		return err
+	}
+	if p.isOwn(raw, content) {
+		p.kept.raw = raw
+		p.sync.Status.LastHandledReconcileAt = p.sync.Annotations[repolayout.AnnotationReconcileAt]
+		return nil
 	}
 	judged, err := r.verify(ctx, p.sync, commit)
 	if err != nil {
 		return err
 	}
+	if judged.refused == nil {
+		judged.content = content
+		p.sameAsBefore(commit, judged)
+	}
 	k := p.kept
+	k.raw = raw
 	k.judged, k.lookedAt, k.generation = judged, r.Clock(), p.sync.Generation
 	p.sync.Status.LastHandledReconcileAt = p.sync.Annotations[repolayout.AnnotationReconcileAt]
 	if judged.refused == nil {

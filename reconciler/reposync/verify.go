@@ -23,6 +23,7 @@ import (
 // judgement is what a look at a commit has come to.
 type judgement struct {
 	revision string
+	content  string // hash of its files without reports, where it is looked at
 	by       string // who signed it; "": nobody was asked for
 	refused  error  // why nothing of it gets any further
 }

@@ -68,6 +68,10 @@ const (
 // +kubebuilder:validation:XValidation:rule="(has(self.mode) && self.mode == 'ReportOnly') == has(self.workspaceSelector)",message="mode ReportOnly and workspaceSelector belong together: the selector says which Workspaces are reported on"
 // +kubebuilder:validation:XValidation:rule="!has(self.mode) || self.mode != 'ReportOnly' || !has(self.serviceAccountName)",message="serviceAccountName is as whom a RepoSync applies, and mode ReportOnly applies nothing: remove it"
 // +kubebuilder:validation:XValidation:rule="!has(self.mode) || self.mode != 'ReportOnly' || !(has(self.substitutions) || has(self.defaults))",message="substitutions and defaults change what is applied, and mode ReportOnly applies nothing: remove them"
+// +kubebuilder:validation:XValidation:rule="!has(self.report) || !has(self.report.commit) || !has(self.report.commit.path) || (has(self.source.git) && has(self.source.git.ref.branch) && has(self.report.commit.branch) && self.report.commit.branch == self.source.git.ref.branch && (!has(self.report.commit.url) || self.report.commit.url == self.source.git.url))",message="report.commit.path is a folder of the branch that is synced: set report.commit.branch to source.git.ref.branch, of the same repository; a branch of its own needs no path"
+// +kubebuilder:validation:XValidation:rule="!has(self.report) || !has(self.report.commit) || !has(self.report.commit.path) || (has(self.path) && size(self.path) > 0 && self.path != '.' && !(self.path + '/').startsWith(self.report.commit.path + '/') && !(self.report.commit.path + '/').startsWith(self.path + '/'))",message="report.commit.path and path must lie beside each other, neither in the other: what is reported is not to be synced"
+// +kubebuilder:validation:XValidation:rule="!has(self.report) || !has(self.report.commit) || !has(self.report.commit.path) || !has(self.source.git) || !has(self.source.git.verify) || has(self.report.commit.signing)",message="report.commit.path with source.git.verify needs report.commit.signing: a report would be an unsigned commit on the branch whose commits must be signed"
+// +kubebuilder:validation:XValidation:rule="!has(self.report) || !has(self.report.commit) || !has(self.report.commit.path) || !has(self.mode) || self.mode != 'ReportOnly'",message="report.commit.path is not for mode ReportOnly: each report would wake Flux; let it have a branch of its own"
 type RepoSyncSpec struct {
 	// Mode is Sync, which applies what the path holds, or ReportOnly, which applies
 	// and deletes nothing: something else, mostly Flux, applies the Workspaces, and
@@ -238,6 +242,14 @@ type CommitReport struct {
 	// Branch to write to. Empty: espalier/status/<cluster>/<namespace>/<name>.
 	// +kubebuilder:validation:Pattern=`^[A-Za-z0-9._][A-Za-z0-9._/-]*$`
 	Branch string `json:"branch,omitempty"`
+	// Path is a folder of the branch that is synced, to write to in place of a branch
+	// of its own: branch must then be source.git.ref.branch, and the folder must lie
+	// beside spec.path. The commits of reports are no new revision. Empty: the report
+	// has its branch alone.
+	// +kubebuilder:validation:MaxLength=255
+	// +kubebuilder:validation:Pattern=`^[A-Za-z0-9._][A-Za-z0-9._-]*(/[A-Za-z0-9._][A-Za-z0-9._-]*)*$`
+	// +kubebuilder:validation:XValidation:rule="!self.split('/').exists(p, p == '.' || p == '..' || p == '.git')",message="path: a folder of the branch, relative to its root, without '.', '..' and '.git'"
+	Path string `json:"path,omitempty"`
 	// Author of the commits.
 	// +kubebuilder:default={name:"Espalier",email:"espalier@localhost"}
 	Author Author `json:"author,omitempty"`
@@ -282,6 +294,10 @@ type RepoSyncStatus struct {
 	// that Flux has applied as far as its Kustomizations say.
 	LastAttemptedRevision string `json:"lastAttemptedRevision,omitempty"`
 	LastAppliedRevision   string `json:"lastAppliedRevision,omitempty"`
+	// Content is Git's hash of the files of LastAttemptedRevision without the reports
+	// among them, where report.commit.path is set: a commit of the same content is no
+	// new revision.
+	Content string `json:"content,omitempty"`
 	// LastHandledReconcileAt echoes the annotation reconcile.fluxcd.io/requestedAt.
 	LastHandledReconcileAt string `json:"lastHandledReconcileAt,omitempty"`
 	// Inventory lists what was applied, and so may be pruned.
@@ -333,6 +349,11 @@ type ReportStatus struct {
 
 // ReportsOnly says that the RepoSync applies and deletes nothing.
 func (r *RepoSync) ReportsOnly() bool { return r.Spec.Mode == ModeReportOnly }
+
+// ReportsIntoSource says that the report is a folder of the branch that is synced.
+func (r *RepoSync) ReportsIntoSource() bool {
+	return r.Spec.Report != nil && r.Spec.Report.Commit != nil && r.Spec.Report.Commit.Path != ""
+}
 
 // GetConditions returns the conditions of the RepoSync.
 func (r *RepoSync) GetConditions() []metav1.Condition { return r.Status.Conditions }

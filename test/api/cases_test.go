@@ -117,6 +117,59 @@ var cases = map[string]struct {
 		base:   sync, set: `spec: {report: {pullRequest: true}}`,
 		want: "report.pullRequest needs review",
 	},
+	"ReportBeside": {
+		reason: "A report in a folder of the synced branch, beside what is synced.",
+		base:   sync, set: `spec: {path: clusters/prod, report: {commit: {branch: main, path: status/prod}}}`,
+	},
+	"ReportInFolderSigned": {
+		reason: "Where commits must be signed, reports are.",
+		base:   sync, set: `spec: {path: clusters/prod, source: {git: {verify: {secretRef: {name: keys}}}}, report: {commit: {branch: main, path: status, signing: {secretRef: {name: key}}}}}`,
+	},
+	"ReportInFolderUnsigned": {
+		reason: "The newest commit of the branch would be unsigned.",
+		base:   sync, set: `spec: {path: clusters/prod, source: {git: {verify: {secretRef: {name: keys}}}}, report: {commit: {branch: main, path: status}}}`,
+		want: "report.commit.path with source.git.verify needs report.commit.signing",
+	},
+	"ReportInFolderOfNoBranch": {
+		reason: "Whoever writes a path alone may think that the synced branch is meant.",
+		base:   sync, set: `spec: {path: clusters/prod, report: {commit: {path: status}}}`,
+		want: "report.commit.path is a folder of the branch that is synced",
+	},
+	"ReportInFolderOfOtherBranch": {
+		reason: "A branch of its own needs no folder.",
+		base:   sync, set: `spec: {path: clusters/prod, report: {commit: {branch: status, path: status}}}`,
+		want: "report.commit.path is a folder of the branch that is synced",
+	},
+	"ReportInFolderOfArtifact": {
+		reason: "An artifact has no branch that could be told.",
+		base:   sync, set: `spec: {path: clusters/prod, source: {git: null, ref: {kind: GitRepository, name: models}}, report: {commit: {url: "https://git.example.com/models.git", branch: main, path: status}}}`,
+		want: "report.commit.path is a folder of the branch that is synced",
+	},
+	"ReportInWhatIsSynced": {
+		reason: "A unit could read what is said of it.",
+		base:   sync, set: `spec: {path: clusters, report: {commit: {branch: main, path: clusters/status}}}`,
+		want: "must lie beside each other",
+	},
+	"ReportAroundWhatIsSynced": {
+		reason: "The whole of it would be left out.",
+		base:   sync, set: `spec: {path: clusters/prod, report: {commit: {branch: main, path: clusters}}}`,
+		want: "must lie beside each other",
+	},
+	"ReportInWholeRepository": {
+		reason: "Everything lies in it.",
+		base:   sync, set: `spec: {report: {commit: {branch: main, path: status}}}`,
+		want: "must lie beside each other",
+	},
+	"ReportInFolderForFlux": {
+		reason: "Flux cannot be kept from being woken.",
+		base:   sync, set: `spec: {path: clusters/prod, mode: ReportOnly, workspaceSelector: {matchLabels: {a: b}}, report: {commit: {branch: main, path: status}}}`,
+		want: "report.commit.path is not for mode ReportOnly",
+	},
+	"ReportOutside": {
+		reason: "Nothing leads out of the branch.",
+		base:   sync, set: `spec: {path: clusters/prod, report: {commit: {branch: main, path: status/../clusters}}}`,
+		want: "path: a folder of the branch",
+	},
 	"PromotedWithoutDigest": {
 		reason: "A claim has no digest that Git could name.",
 		base:   tuning, set: `spec: {tuning: {promote: {to: phi-4-mini}, output: {image: null, pushSecret: null, claim: out}}}`,

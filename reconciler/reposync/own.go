@@ -1,0 +1,58 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package reposync
+
+import (
+	"fmt"
+	"strings"
+
+	"github.com/espalier-dev/espalier/reconciler/fault"
+	"github.com/espalier-dev/espalier/reconciler/git"
+	"github.com/espalier-dev/espalier/reconciler/source"
+	repolayout "github.com/espalier-dev/espalier/repo-layout"
+	"github.com/espalier-dev/espalier/repo-layout/v1alpha1"
+)
+
+// A report that is a folder of the branch which is synced makes that branch move. It
+// is told from what people push by its content, and not by its author or message,
+// which anybody can write: all that lies in folders of reports is left out of the
+// tree, and a commit that is otherwise the same is no new revision.
+
+// withoutReports is a commit without the reports in it, and the hash of what is left;
+// "" where the RepoSync does not report into its source.
+func withoutReports(s *v1alpha1.RepoSync, commit *source.Commit) (*source.Commit, string, error) {
+	tree, isGit := commit.Tree.(*git.Tree)
+	if !s.ReportsIntoSource() || !isGit {
+		return commit, "", nil
+	}
+	// That of every RepoSync: two that report into one branch would wake each other.
+	rest, err := tree.Without(repolayout.StatusOwnerFile)
+	if err != nil {
+		return nil, "", fault.Retry(v1alpha1.ReasonSourceUnreachable, fmt.Errorf("reading %s: %w", commit.Revision, err))
+	}
+	content, err := rest.Hash(".")
+	if err != nil {
+		return nil, "", fmt.Errorf("reading %s: %w", commit.Revision, err)
+	}
+	without := *commit // it is shared
+	without.Tree = rest
+	return &without, content, nil
+}
+
+// isOwn says whether a commit that is new brings nothing but reports. What was kept
+// holds on then, and nothing is asked of the cluster for it.
+func (p *pass) isOwn(raw *source.Commit, content string) bool {
+	k := p.kept
+	return content != "" && k.judged != nil && k.judged.content == content && k.raw != raw && k.generation == p.sync.Generation
+}
+
+// sameAsBefore gives a commit the revision that it brings nothing new to: after a
+// restart nothing is kept, and the newest commit may be a report.
+func (p *pass) sameAsBefore(commit *source.Commit, judged *judgement) {
+	last := &p.sync.Status
+	branch, hash, found := strings.Cut(last.LastAttemptedRevision, "@sha1:")
+	if judged.content == "" || judged.content != last.Content || !found || branch != p.sync.Spec.Source.Git.Ref.Branch {
+		return
+	}
+	commit.Revision, commit.Hash, judged.revision = last.LastAttemptedRevision, hash, last.LastAttemptedRevision
+}
