@@ -142,15 +142,7 @@ func syncProblems(s *v1alpha1.RepoSync) []finding.Problem {
 	if h := s.Spec.Hook; h != nil {
 		v.secretRef("spec.hook.secretRef", &h.SecretRef)
 	}
-	if r := s.Spec.Report; r != nil && r.Commit != nil {
-		if s.Spec.Source.Git == nil && r.Commit.URL == "" {
-			v.refuse(finding.MissingField, "spec.report.commit.url", "is required with source.ref: an artifact says no clone address")
-		}
-		v.commitReport("spec.report.commit", *r.Commit)
-		if problem := ReportPathProblem(s.Spec); problem != "" {
-			v.refuse(finding.ReferenceInvalid, "spec.report.commit.path", "%s", problem)
-		}
-	}
+	v.report("spec.report.commit", s.Spec)
 	v.review("spec.review", s.Spec)
 	return v.problems
 }
@@ -214,11 +206,11 @@ func (v *validator) review(path string, s v1alpha1.RepoSyncSpec) {
 }
 
 // forges are those that reviews are there for.
-var forges = []v1alpha1.ForgeProvider{v1alpha1.Gitea, v1alpha1.GitHub, v1alpha1.GitLab}
+var forges = []v1alpha1.ForgeProvider{v1alpha1.Gitea, v1alpha1.GitHub, v1alpha1.GitLab, v1alpha1.AzureDevOps, v1alpha1.Bitbucket, v1alpha1.BitbucketServer}
 
 func (v *validator) forge(path string, r v1alpha1.Review) {
 	if !slices.Contains(forges, r.Provider) {
-		v.refuse(finding.NotOneOf, path+".provider", "want Gitea, which is for Forgejo too, GitHub or GitLab: no other forge is supported yet; espalier plan runs in the pipelines of all of them")
+		v.refuse(finding.NotOneOf, path+".provider", "want Gitea, which is for Forgejo too, GitHub, GitLab, AzureDevOps, Bitbucket, which is Bitbucket Cloud, or BitbucketServer: no other forge is supported; espalier plan runs in the pipelines of all of them")
 	}
 	if r.URL != "" {
 		v.cloneAddress(path+".url", r.URL)
@@ -298,6 +290,19 @@ func (v *validator) defaults(path string, d *v1alpha1.SyncDefaults) {
 	v.mirror(path+".registryMirror", d.RegistryMirror)
 	v.reference(path+".storageClass", "StorageClass", d.StorageClass)
 	v.provider(path+".provider", d.Provider, false)
+}
+
+func (v *validator) report(path string, s v1alpha1.RepoSyncSpec) {
+	if s.Report == nil || s.Report.Commit == nil {
+		return
+	}
+	if s.Source.Git == nil && s.Report.Commit.URL == "" {
+		v.refuse(finding.MissingField, path+".url", "is required with source.ref: an artifact says no clone address")
+	}
+	v.commitReport(path, *s.Report.Commit)
+	if problem := ReportPathProblem(s); problem != "" {
+		v.refuse(finding.ReferenceInvalid, path+".path", "%s", problem)
+	}
 }
 
 func (v *validator) commitReport(path string, c v1alpha1.CommitReport) {

@@ -25,12 +25,11 @@ func ReportPathProblem(s v1alpha1.RepoSyncSpec) string {
 	to, from := s.Report.Commit, s.Source.Git
 	synced := path.Join("/", s.Path)
 	switch {
-	case !folderName.MatchString(to.Path), len(to.Path) > maxReportPath,
-		slices.ContainsFunc(strings.Split(to.Path, "/"), func(p string) bool { return p == "." || p == ".." || p == ".git" }):
+	case !isFolder(to.Path):
 		return "want a folder of the branch, relative to its root, such as status/production"
 	case s.Mode == v1alpha1.ModeReportOnly:
 		return "is not for mode ReportOnly: each report would wake Flux; let it have a branch of its own"
-	case from == nil, from.Ref.Branch == "", from.Ref.Branch != to.Branch, to.URL != "" && to.URL != from.URL:
+	case !followed(from, to):
 		return "is a folder of the branch that is synced: set report.commit.branch to source.git.ref.branch, of the same repository; a branch of its own needs no path"
 	case within("/"+to.Path, synced), within(synced, "/"+to.Path):
 		return "lies in spec.path, or spec.path in it: name a folder beside it, and sync a folder where the whole repository is synced; what is reported is not to be synced"
@@ -38,6 +37,17 @@ func ReportPathProblem(s v1alpha1.RepoSyncSpec) string {
 		return "needs report.commit.signing with source.git.verify: a report would be an unsigned commit on the branch whose commits must be signed"
 	}
 	return ""
+}
+
+// isFolder says whether a path can be a folder of a branch.
+func isFolder(p string) bool {
+	own := func(part string) bool { return part == "." || part == ".." || part == ".git" }
+	return folderName.MatchString(p) && len(p) <= maxReportPath && !slices.ContainsFunc(strings.Split(p, "/"), own)
+}
+
+// followed says whether a report goes to the branch that is synced.
+func followed(from *v1alpha1.GitSource, to *v1alpha1.CommitReport) bool {
+	return from != nil && from.Ref.Branch != "" && from.Ref.Branch == to.Branch && (to.URL == "" || to.URL == from.URL)
 }
 
 // within says whether a path is a folder or lies in it; both begin with a slash.

@@ -14,8 +14,6 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
-	"net/url"
-	"strings"
 	"time"
 
 	"github.com/espalier-dev/espalier/repo-layout/v1alpha1"
@@ -155,45 +153,14 @@ func Connect(s Settings) (*Forge, error) {
 		return newGitHub(at, t)
 	case v1alpha1.GitLab:
 		return newGitLab(at, t)
+	case v1alpha1.AzureDevOps:
+		return newAzureDevOps(at, t), nil
+	case v1alpha1.Bitbucket:
+		return newBitbucket(at, t), nil
+	case v1alpha1.BitbucketServer:
+		return newBitbucketServer(at, t), nil
 	}
-	return nil, &Error{Reason: ReasonForgeRefused, text: fmt.Sprintf("review.provider %s is not supported yet: Gitea, GitHub and GitLab are", s.Provider)}
-}
-
-// place is a repository's address in pieces.
-type place struct {
-	server      string // https://host or https://host/subfolder
-	owner, name string // owner is the whole path of groups on GitLab
-}
-
-func (p place) String() string { return p.server + "/" + p.owner + "/" + p.name }
-
-// locate takes an address of a repository apart. That of a clone over SSH names
-// the host alone: the forge is taken to answer there over HTTPS.
-func locate(s Settings) (place, error) {
-	u, err := url.Parse(s.URL)
-	if err != nil || u.Host == "" {
-		return place{}, &Error{Reason: ReasonForgeRefused, text: "review.url is no address of a repository, such as https://host/owner/repository"}
-	}
-	scheme, host := u.Scheme, u.Host
-	if scheme == "ssh" {
-		scheme, host = "https", u.Hostname()
-	}
-	parts := strings.Split(strings.Trim(strings.TrimSuffix(strings.TrimSuffix(u.Path, "/"), ".git"), "/"), "/")
-	if len(parts) < 2 || parts[len(parts)-1] == "" || scheme != "https" && scheme != "http" {
-		return place{}, &Error{Reason: ReasonForgeRefused, text: fmt.Sprintf("%s is no address of a repository on a forge, such as https://%s/owner/repository: set review.url", address(u), host)}
-	}
-	n := len(parts)
-	if s.Provider == v1alpha1.GitLab { // its groups have groups, and so it lives in no folder
-		return place{server: scheme + "://" + host, owner: strings.Join(parts[:n-1], "/"), name: parts[n-1]}, nil
-	}
-	server := strings.TrimSuffix(scheme+"://"+host+"/"+strings.Join(parts[:n-2], "/"), "/")
-	return place{server: server, owner: parts[n-2], name: parts[n-1]}, nil
-}
-
-func address(u *url.URL) string {
-	shown := *u
-	shown.User, shown.RawQuery, shown.Fragment = nil, "", ""
-	return shown.String()
+	return nil, &Error{Reason: ReasonForgeRefused, text: fmt.Sprintf("review.provider %s is not supported", s.Provider)}
 }
 
 // Unknown says that a forge was asked for something that it does not know.

@@ -4,7 +4,6 @@ package forge
 
 import (
 	"context"
-	"strings"
 
 	"code.gitea.io/sdk/gitea"
 	"github.com/google/go-github/v87/github"
@@ -184,6 +183,3 @@ func (g *gitlabForge) Withdraw(ctx context.Context, number int64) error {
 	_, _, err := g.client.MergeRequests.UpdateMergeRequest(g.project, number, &gitlab.UpdateMergeRequestOptions{StateEvent: new("close")}, gitlab.WithContext(ctx))
 	return g.t.explain(err)
 }
-
-// cloneURL is where Git finds a repository.
-func (p place) cloneURL() string { return strings.TrimSuffix(p.String(), ".git") + ".git" }

@@ -84,7 +84,8 @@ func (t *transport) RoundTrip(req *http.Request) (*http.Response, error) {
 		return nil, t.unanswered(req.Context(), err)
 	}
 	resp.Body = &bounded{ReadCloser: resp.Body, left: maxAnswer, at: t.at}
-	if resp.StatusCode < 300 {
+	// With 203 Azure DevOps answers a token that is wrong: a page to sign in at.
+	if resp.StatusCode < 300 && resp.StatusCode != http.StatusNonAuthoritativeInfo {
 		return resp, nil
 	}
 	defer resp.Body.Close()
@@ -152,7 +153,7 @@ func (t *transport) limited(resp *http.Response, after time.Duration) bool {
 // meaning is the reason and the sentence of an HTTP status.
 func (t *transport) meaning(status int) (reason, text string) {
 	switch {
-	case status == http.StatusUnauthorized:
+	case status == http.StatusUnauthorized, status == http.StatusNonAuthoritativeInfo:
 		return v1alpha1.ReasonAuthFailed, "The forge refuses the token of the Secret for " + t.at.String() + ": check that it is right and not expired"
 	case status == http.StatusForbidden:
 		return v1alpha1.ReasonAuthFailed, "The forge forbids this to the token of the Secret for " + t.at.String() + ": give it the rights that docs/review.md lists"
@@ -161,7 +162,7 @@ func (t *transport) meaning(status int) (reason, text string) {
 	case status >= 500:
 		return ReasonForgeUnreachable, fmt.Sprintf("The forge at %s answers with HTTP status %d: it is down or overloaded, and is asked again", t.at.server, status)
 	case status < 400:
-		return ReasonForgeRefused, "The forge redirects " + t.at.String() + " elsewhere, which is not followed: was the repository moved? Correct review.url"
+		return ReasonForgeRefused, "The forge redirects " + t.at.String() + " elsewhere, which is not followed: was the repository moved, or is the token not taken? Correct review.url, or the Secret"
 	}
 	return ReasonForgeRefused, fmt.Sprintf("The forge at %s answers with HTTP status %d", t.at.server, status)
 }
@@ -173,13 +174,17 @@ func said(body io.Reader) string {
 		return ""
 	}
 	var answer struct {
-		Message any `json:"message"`
-		Error   any `json:"error"`
+		Message any   `json:"message"`
+		Error   any   `json:"error"`
+		Errors  []any `json:"errors"`
 	}
 	if json.Unmarshal(content, &answer) != nil {
 		return ""
 	}
-	for _, value := range []any{answer.Message, answer.Error} {
+	for _, value := range append([]any{answer.Message, answer.Error}, answer.Errors...) {
+		if inner, ok := value.(map[string]any); ok { // as Bitbucket says it
+			value = inner["message"]
+		}
 		if text, ok := value.(string); ok && text != "" {
 			return short(text)
 		}

@@ -109,15 +109,18 @@ func verified(header http.Header, body, token []byte) bool {
 	want := hex.EncodeToString(mac.Sum(nil))
 	for _, got := range []string{
 		strings.TrimPrefix(header.Get("X-Hub-Signature-256"), "sha256="), // GitHub, Forgejo
+		strings.TrimPrefix(header.Get("X-Hub-Signature"), "sha256="),     // Bitbucket; GitHub's own there is by SHA-1
 		header.Get("X-Gitea-Signature"),
 	} {
 		if got != "" && hmac.Equal([]byte(got), []byte(want)) {
 			return true
 		}
 	}
+	_, password, _ := (&http.Request{Header: header}).BasicAuth() // of any user: Azure DevOps
 	for _, got := range []string{
 		header.Get("X-Gitlab-Token"),
 		strings.TrimPrefix(header.Get("Authorization"), "Bearer "),
+		password,
 	} {
 		if got != "" && subtle.ConstantTimeCompare([]byte(got), token) == 1 {
 			return true

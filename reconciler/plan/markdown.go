@@ -18,6 +18,7 @@ const (
 	LimitGitLab          = 1_000_000
 	LimitGitea           = 65_535
 	LimitAzureDevOps     = 150_000
+	LimitBitbucket       = 32_768
 	LimitBitbucketServer = 32_768
 )
 

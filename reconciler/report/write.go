@@ -232,16 +232,8 @@ func (w *writer) mayWrite(branch *git.Branch) error {
 	advice := "name another in spec.report.commit.branch, or delete this one"
 	if w.Folder != "" {
 		advice = "name another in spec.report.commit.path, or delete this one"
-		for above := path.Dir(w.Folder); ; above = path.Dir(above) {
-			if _, err := branch.Tree.Stat(path.Join(above, repolayout.StatusOwnerFile)); err == nil {
-				return w.remote.Errorf(v1alpha1.ReasonReportConflict, "%s lies in the report that folder %s holds: name another in spec.report.commit.path", w.where(), above)
-			}
-			if above == "." {
-				break
-			}
-		}
-		if _, err := branch.Tree.Stat(w.Folder); errors.Is(err, fs.ErrNotExist) {
-			return nil
+		if isNew, err := w.isNew(branch); isNew || err != nil {
+			return err
 		}
 	}
 	content, err := branch.Tree.ReadFile(w.at(repolayout.StatusOwnerFile))
@@ -253,6 +245,11 @@ func (w *writer) mayWrite(branch *git.Branch) error {
 		return w.remote.Errorf(v1alpha1.ReasonReportConflict,
 			"%s has a %s that cannot be read, so it is left alone: %s", w.where(), repolayout.StatusOwnerFile, advice)
 	}
+	return w.owned(o, advice)
+}
+
+// owned refuses what is another's.
+func (w *writer) owned(o owner, advice string) error {
 	if o.Installation == w.Installation && o.Namespace == w.Namespace && o.RepoSync == w.Name {
 		return nil
 	}
@@ -263,6 +260,19 @@ func (w *writer) mayWrite(branch *git.Branch) error {
 	return w.remote.Errorf(v1alpha1.ReasonReportConflict,
 		"%s is written by RepoSync %s/%s of cluster %s (%s): %s",
 		w.where(), markdown.Clean(o.Namespace, 63), markdown.Clean(o.RepoSync, 63), markdown.Clean(o.Cluster, 63), whose, advice)
+}
+
+// isNew says whether the folder is not there yet, and refuses one that lies in
+// another's report, which would be deleted by that.
+func (w *writer) isNew(branch *git.Branch) (bool, error) {
+	for above := w.Folder; above != "."; {
+		above = path.Dir(above)
+		if _, err := branch.Tree.Stat(path.Join(above, repolayout.StatusOwnerFile)); err == nil {
+			return false, w.remote.Errorf(v1alpha1.ReasonReportConflict, "%s lies in the report that folder %s holds: name another in spec.report.commit.path", w.where(), above)
+		}
+	}
+	_, err := branch.Tree.Stat(w.Folder)
+	return errors.Is(err, fs.ErrNotExist), nil
 }
 
 // mayMake says whether a branch that is not there may be made: that of a report

@@ -137,14 +137,18 @@ type RepoSyncSpec struct {
 
 // ForgeProvider is a kind of forge.
 //
-// +kubebuilder:validation:Enum=Gitea;GitHub;GitLab
+// +kubebuilder:validation:Enum=Gitea;GitHub;GitLab;AzureDevOps;Bitbucket;BitbucketServer
 type ForgeProvider string
 
-// Values of ForgeProvider. Gitea is for Forgejo too.
+// Values of ForgeProvider. Gitea is for Forgejo too, Bitbucket is the Cloud, and
+// BitbucketServer Bitbucket Data Center too.
 const (
-	Gitea  ForgeProvider = "Gitea"
-	GitHub ForgeProvider = "GitHub"
-	GitLab ForgeProvider = "GitLab"
+	Gitea           ForgeProvider = "Gitea"
+	GitHub          ForgeProvider = "GitHub"
+	GitLab          ForgeProvider = "GitLab"
+	AzureDevOps     ForgeProvider = "AzureDevOps"
+	Bitbucket       ForgeProvider = "Bitbucket"
+	BitbucketServer ForgeProvider = "BitbucketServer"
 )
 
 // ForkPolicy says what becomes of pull requests from other repositories.
@@ -160,7 +164,9 @@ const (
 
 // Review says how pull requests are answered.
 type Review struct {
-	// Provider is the kind of forge: Gitea, which is for Forgejo too, GitHub or GitLab.
+	// Provider is the kind of forge: Gitea, which is for Forgejo too, GitHub, GitLab,
+	// AzureDevOps, Bitbucket, which is Bitbucket Cloud, or BitbucketServer, which is
+	// Bitbucket Data Center too.
 	Provider ForgeProvider `json:"provider"`
 	// URL is the address of the repository for people, such as
 	// https://gitea.example.com/owner/repository. Empty: the source's clone address,
@@ -214,8 +220,9 @@ type SyncDefaults struct {
 // the source now.
 type Hook struct {
 	// SecretRef names a Secret of the namespace whose key token is the secret of
-	// the webhook: the HMAC-SHA256 key with GitHub and Gitea, the token itself
-	// with GitLab and in an Authorization: Bearer header.
+	// the webhook: the HMAC-SHA256 key with GitHub, Gitea and Bitbucket, the token
+	// itself with GitLab and in an Authorization: Bearer header, and the password, of
+	// any user, with Azure DevOps.
 	SecretRef LocalObjectReference `json:"secretRef"`
 }
 

@@ -94,7 +94,7 @@ var cases = map[string]struct {
 	},
 	"ReviewedByAnotherForge": {
 		reason: "A forge that nobody talks to is refused rather than ignored.",
-		base:   sync, set: `spec: {review: {provider: AzureDevOps, secretRef: {name: forge}}}`,
+		base:   sync, set: `spec: {review: {provider: Gerrit, secretRef: {name: forge}}}`,
 		want: "spec.review.provider: Unsupported value",
 	},
 	"ReviewedWithoutBranch": {
