@@ -1,0 +1,133 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package hook
+
+import (
+	"crypto/hmac"
+	"crypto/sha256"
+	"encoding/hex"
+	"io"
+	"net/http"
+	"net/http/httptest"
+	"slices"
+	"strings"
+	"testing"
+
+	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/runtime"
+	kubefake "sigs.k8s.io/controller-runtime/pkg/client/fake"
+
+	"github.com/espalier-dev/espalier/repo-layout/v1alpha1"
+)
+
+// TestPublishedSignatures: what GitHub and Atlassian publish for whoever wants to test
+// the code that verifies their webhooks.
+func TestPublishedSignatures(t *testing.T) {
+	const secret = "It's a Secret to Everybody"
+	for name, c := range map[string]struct{ header, body, signature string }{
+		"GitHub":    {"X-Hub-Signature-256", "Hello, World!", "sha256=757107ea0eb2509fc211221cce984b8a37570b6d7586c22c46f4379c8b043e17"},
+		"Bitbucket": {"X-Hub-Signature", "Hello World!", "sha256=a4771c39fbe90f317c7824e83ddef3caae9cb3d976c214ace1f2937e133263c9"},
+	} {
+		header := http.Header{c.header: {c.signature}}
+		if !verified(header, []byte(c.body), []byte(secret)) {
+			t.Errorf("%s: the published signature is not verified", name)
+		}
+		if verified(header, []byte(c.body+" "), []byte(secret)) || verified(header, []byte(c.body), []byte(secret+" ")) {
+			t.Errorf("%s: another body or secret is verified too", name)
+		}
+	}
+}
+
+const secret = "s3cret-of-the-webhook"
+
+// listening is a hook server with two RepoSyncs, of which one has a hook, and a
+// third whose Secret is another; woken are those that it woke.
+func listening(t *testing.T) (url string, woken *[]string) {
+	t.Helper()
+	scheme := runtime.NewScheme()
+	for _, add := range []func(*runtime.Scheme) error{corev1.AddToScheme, v1alpha1.AddToScheme} {
+		if err := add(scheme); err != nil {
+			t.Fatal(err)
+		}
+	}
+	sync := func(name, secret string) *v1alpha1.RepoSync {
+		s := &v1alpha1.RepoSync{ObjectMeta: metav1.ObjectMeta{Namespace: "team", Name: name}}
+		if secret != "" {
+			s.Spec.Hook = &v1alpha1.Hook{SecretRef: v1alpha1.LocalObjectReference{Name: secret}}
+		}
+		return s
+	}
+	token := func(name, value string) *corev1.Secret {
+		return &corev1.Secret{ObjectMeta: metav1.ObjectMeta{Namespace: "team", Name: name}, Data: map[string][]byte{"token": []byte(value)}}
+	}
+	kube := kubefake.NewClientBuilder().WithScheme(scheme).
+		WithObjects(sync("models", "hook"), sync("others", "other"), sync("closed", ""), sync("lost", "gone"), token("hook", secret), token("other", "another")).Build()
+	woken = &[]string{}
+	s := &Server{Path: "/hook", Client: kube, Reader: kube, Wake: func(s *v1alpha1.RepoSync) { *woken = append(*woken, s.Name) }}
+	server := httptest.NewServer(s.handler())
+	t.Cleanup(server.Close)
+	return server.URL, woken
+}
+
+// signed is the signature of a body, as GitHub sends it.
+func signed(body string) string {
+	mac := hmac.New(sha256.New, []byte(secret))
+	mac.Write([]byte(body))
+	return "sha256=" + hex.EncodeToString(mac.Sum(nil))
+}
+
+// TestCalls: whatever is not verified gets the same answer and wakes nobody, and what
+// is verified wakes whom the address names, whatever the body says.
+func TestCalls(t *testing.T) {
+	const push = `{"ref":"refs/heads/main","repository":{"full_name":"fleet/models"}}`
+	const elsewhere = `{"ref":"refs/heads/main","repository":{"full_name":"evil/other"}}`
+	huge := strings.Repeat(" ", bodyLimit+1)
+	for name, c := range map[string]struct {
+		reason     string
+		method, at string
+		body       string
+		signature  string
+		times      int
+		status     int
+		woken      []string
+	}{
+		"Good":            {"A call of the forge.", http.MethodPost, "/hook/team/models", push, signed(push), 1, http.StatusAccepted, []string{"models"}},
+		"Replayed":        {"It only makes the controller look once more, at what is there now.", http.MethodPost, "/hook/team/models", push, signed(push), 3, http.StatusAccepted, []string{"models", "models", "models"}},
+		"OtherRepository": {"What the body says is not read: the address says whom to wake.", http.MethodPost, "/hook/team/models", elsewhere, signed(elsewhere), 1, http.StatusAccepted, []string{"models"}},
+		"BadSignature":    {"Another body than the one that was signed.", http.MethodPost, "/hook/team/models", elsewhere, signed(push), 1, http.StatusNotFound, nil},
+		"NoSignature":     {"Nobody's.", http.MethodPost, "/hook/team/models", push, "", 1, http.StatusNotFound, nil},
+		"OtherSecret":     {"Each RepoSync has its own.", http.MethodPost, "/hook/team/others", push, signed(push), 1, http.StatusNotFound, nil},
+		"NoHook":          {"One that wants none.", http.MethodPost, "/hook/team/closed", push, signed(push), 1, http.StatusNotFound, nil},
+		"NoSecret":        {"Its Secret is gone.", http.MethodPost, "/hook/team/lost", push, signed(push), 1, http.StatusNotFound, nil},
+		"Unknown":         {"Nobody learns which there are.", http.MethodPost, "/hook/team/nobody", push, signed(push), 1, http.StatusNotFound, nil},
+		"Traversal":       {"A name is a name.", http.MethodPost, "/hook/team/..%2Fmodels", push, signed(push), 1, http.StatusNotFound, nil},
+		"Huge":            {"More than a forge ever sends is not read to its end.", http.MethodPost, "/hook/team/models", huge, signed(huge), 1, http.StatusRequestEntityTooLarge, nil},
+		"Get":             {"Somebody looks at the address.", http.MethodGet, "/hook/team/models", "", signed(""), 1, http.StatusMethodNotAllowed, nil},
+	} {
+		t.Run(name, func(t *testing.T) {
+			url, woken := listening(t)
+			for range c.times {
+				req, err := http.NewRequestWithContext(t.Context(), c.method, url+c.at, strings.NewReader(c.body))
+				if err != nil {
+					t.Fatal(err)
+				}
+				if c.signature != "" {
+					req.Header.Set("X-Hub-Signature-256", c.signature)
+				}
+				resp, err := http.DefaultClient.Do(req)
+				if err != nil {
+					t.Fatal(err)
+				}
+				said, _ := io.ReadAll(resp.Body)
+				_ = resp.Body.Close()
+				if resp.StatusCode != c.status || strings.Contains(string(said), "team") {
+					t.Errorf("%s\ngot %d %q, want %d", c.reason, resp.StatusCode, said, c.status)
+				}
+			}
+			if !slices.Equal(*woken, c.woken) {
+				t.Errorf("%s\nwoken: %v, want %v", c.reason, *woken, c.woken)
+			}
+		})
+	}
+}
