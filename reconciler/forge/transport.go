@@ -35,6 +35,7 @@ type transport struct {
 	next    http.RoundTripper
 	timeout time.Duration
 	now     func() time.Time
+	etags   etags
 }
 
 func newTransport(s Settings, at place) (*transport, error) {
@@ -79,11 +80,18 @@ func (t *transport) token() string {
 
 // RoundTrip sends one request.
 func (t *transport) RoundTrip(req *http.Request) (*http.Response, error) {
+	req, kept := t.etags.ask(req)
 	resp, err := t.next.RoundTrip(req)
 	if err != nil {
 		return nil, t.unanswered(req.Context(), err)
 	}
+	if kept != nil && resp.StatusCode == http.StatusNotModified {
+		return kept.same(resp), nil
+	}
 	resp.Body = &bounded{ReadCloser: resp.Body, left: maxAnswer, at: t.at}
+	if err := t.etags.keep(req, resp); err != nil {
+		return nil, t.unanswered(req.Context(), err)
+	}
 	// With 203 Azure DevOps answers a token that is wrong: a page to sign in at.
 	if resp.StatusCode < 300 && resp.StatusCode != http.StatusNonAuthoritativeInfo {
 		return resp, nil
