@@ -124,7 +124,7 @@ const (
 )
 
 // Files that forges look for, in the root of the repository. Azure DevOps has no
-// code owners in a file.
+// code owners in a file, and the default reviewers of Bitbucket are settings.
 const (
 	PathGitHubOwners   = ".github/CODEOWNERS"
 	PathGitHubWorkflow = ".github/workflows/espalier.yaml"
@@ -133,6 +133,8 @@ const (
 	PathGiteaOwners    = ".gitea/CODEOWNERS"
 	PathGiteaWorkflow  = ".gitea/workflows/espalier.yaml"
 	PathAzureWorkflow  = "azure-pipelines.yml"
+
+	PathBitbucketWorkflow = "bitbucket-pipelines.yml"
 )
 
 // PathSync is the RepoSync of a cluster, applied there once. It lies outside of

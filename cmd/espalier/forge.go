@@ -78,6 +78,8 @@ func forgeOf(host string) (example.Forge, bool) {
 		return example.Gitea, true
 	case host == "dev.azure.com", host == "ssh.dev.azure.com", strings.HasSuffix(host, ".visualstudio.com"):
 		return example.AzureDevOps, true
+	case host == "bitbucket.org", host == "altssh.bitbucket.org":
+		return example.Bitbucket, true
 	}
 	return "", false
 }

@@ -37,7 +37,7 @@ func newInitCommand() *cobra.Command {
 			return initRepository(c, initPlan{shown: args[0], dir: dir, forge: example.Forge(forge), flux: flux})
 		},
 	}
-	command.Flags().StringVar(&forge, "forge", "", "Forge whose code owners and workflow are written too: github, gitlab, gitea, azuredevops or none; empty: by the host of the remote origin, where that tells")
+	command.Flags().StringVar(&forge, "forge", "", "Forge whose code owners and workflow are written too: github, gitlab, gitea, azuredevops, bitbucket (the Cloud) or none; empty: by the host of the remote origin, where that tells")
 	command.Flags().BoolVar(&flux, "flux", false, "Let Flux fetch the repository and apply the RepoSyncs")
 	return command
 }

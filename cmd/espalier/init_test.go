@@ -74,6 +74,7 @@ func TestInitTree(t *testing.T) {
 		"gitlab":      {"Likewise.", ".", []string{"--forge", "gitlab"}},
 		"gitea":       {"Likewise.", ".", []string{"--forge", "gitea"}},
 		"azuredevops": {"A pipeline; code owners are policies there.", ".", []string{"--forge", "azuredevops"}},
+		"bitbucket":   {"A pipeline; reviewers are settings there.", ".", []string{"--forge", "bitbucket"}},
 		"flux":        {"Flux fetches and applies the RepoSyncs.", ".", []string{"--flux"}},
 		"flux-folder": {"In a folder, paths count from the root.", "ml", []string{"--flux"}},
 		"github-flux": {"Both.", ".", []string{"--forge", "github", "--flux"}},
@@ -131,7 +132,7 @@ var (
 func TestWorkflows(t *testing.T) {
 	for forge, file := range map[example.Forge]string{
 		example.GitHub: repolayout.PathGitHubWorkflow, example.GitLab: repolayout.PathGitLabWorkflow,
-		example.Gitea: repolayout.PathGiteaWorkflow, example.AzureDevOps: repolayout.PathAzureWorkflow,
+		example.Gitea: repolayout.PathGiteaWorkflow, example.AzureDevOps: repolayout.PathAzureWorkflow, example.Bitbucket: repolayout.PathBitbucketWorkflow,
 	} {
 		t.Run(string(forge), func(t *testing.T) {
 			files := initialised(t, ".", "--forge", string(forge))

@@ -11,6 +11,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
+	"github.com/espalier-dev/espalier/reconciler/plan"
 	"github.com/espalier-dev/espalier/repo-layout/v1alpha1"
 )
 
@@ -111,6 +112,16 @@ func TestDialect(t *testing.T) {
 		if slices.ContainsFunc(lines, func(l string) bool { return strings.HasPrefix(l, "<") }) {
 			t.Errorf("HTML is left:\n%s", plain)
 		}
+	}
+}
+
+// TestDialectFits: what fits before fits after.
+func TestDialectFits(t *testing.T) {
+	f := newBitbucket(place{server: "https://bitbucket.org"}, &transport{})
+	fold := "<details><summary>Rendered objects of models/phi (+1 −1 lines)</summary>\n\n```diff\n+a\n```\n</details>\n"
+	body := strings.Repeat(fold, f.CommentLimit/len(fold))
+	if plain := toPlain(body); len(plain) > plan.LimitBitbucket || len(body) > f.CommentLimit || fromPlain(plain) != body {
+		t.Errorf("%d bytes, %d of them written, want at most %d", len(body), len(plain), plan.LimitBitbucket)
 	}
 }
 

@@ -12,6 +12,10 @@ import (
 // a hidden line is written as one, and a folded part stays open below a title. What
 // is read back is as it was.
 
+// dialectRoom is what a comment may grow by, in bytes: a folded part takes 5 more, and
+// no comment that a forge takes has four hundred.
+const dialectRoom = 2048
+
 var (
 	hiddenLine = regexp.MustCompile(`(?m)^<!-- (.*) -->$`)
 	foldLine   = regexp.MustCompile(`(?m)^<details><summary>(.*)</summary>$`)

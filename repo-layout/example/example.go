@@ -46,10 +46,11 @@ const (
 	GitLab      Forge = "gitlab"
 	Gitea       Forge = "gitea"
 	AzureDevOps Forge = "azuredevops"
+	Bitbucket   Forge = "bitbucket" // Bitbucket Cloud
 )
 
 // Forges are all values of Forge.
-func Forges() []Forge { return []Forge{NoForge, GitHub, GitLab, Gitea, AzureDevOps} }
+func Forges() []Forge { return []Forge{NoForge, GitHub, GitLab, Gitea, AzureDevOps, Bitbucket} }
 
 // Options choose among the variants of the sample.
 type Options struct {

@@ -129,7 +129,7 @@ func TestLayout(t *testing.T) {
 	for _, want := range []string{
 		repolayout.PathNames + "/" + repolayout.FileNames, repolayout.PathCIScript, repolayout.PathCIGet,
 		repolayout.PathGitHubOwners, repolayout.PathGitHubWorkflow, repolayout.PathGitLabOwners, repolayout.PathGitLabWorkflow,
-		repolayout.PathGiteaOwners, repolayout.PathGiteaWorkflow, repolayout.PathAzureWorkflow,
+		repolayout.PathGiteaOwners, repolayout.PathGiteaWorkflow, repolayout.PathAzureWorkflow, repolayout.PathBitbucketWorkflow,
 		repolayout.PathSync(example.Staging), repolayout.PathFluxFile(example.Staging),
 		repolayout.PathRoot(example.Production) + "/" + repolayout.FileKustomization,
 		repolayout.PathRoot(example.Production) + "/" + repolayout.FileMergeKeys,

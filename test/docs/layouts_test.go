@@ -27,10 +27,10 @@ var layoutNames = map[string]string{
 	"PathGitHubOwners": repolayout.PathGitHubOwners, "PathGitHubWorkflow": repolayout.PathGitHubWorkflow,
 	"PathGitLabOwners": repolayout.PathGitLabOwners, "PathGitLabWorkflow": repolayout.PathGitLabWorkflow,
 	"PathGiteaOwners": repolayout.PathGiteaOwners, "PathGiteaWorkflow": repolayout.PathGiteaWorkflow,
-	"PathAzureWorkflow": repolayout.PathAzureWorkflow,
-	"BranchDefault":     repolayout.BranchDefault,
-	"StatusBranch":      repolayout.StatusBranch("<cluster>", "<namespace>", "<reposync>"),
-	"StatusReadme":      repolayout.StatusReadme, "StatusOwnerFile": repolayout.StatusOwnerFile,
+	"PathAzureWorkflow": repolayout.PathAzureWorkflow, "PathBitbucketWorkflow": repolayout.PathBitbucketWorkflow,
+	"BranchDefault": repolayout.BranchDefault,
+	"StatusBranch":  repolayout.StatusBranch("<cluster>", "<namespace>", "<reposync>"),
+	"StatusReadme":  repolayout.StatusReadme, "StatusOwnerFile": repolayout.StatusOwnerFile,
 	"StatusFile": repolayout.StatusFile("<namespace>", "<workspace>"), "StatusBadge": repolayout.StatusBadge("<namespace>", "<workspace>"),
 }
 
