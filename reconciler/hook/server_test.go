@@ -6,9 +6,11 @@ import (
 	"crypto/hmac"
 	"crypto/sha256"
 	"encoding/hex"
+	"encoding/json"
 	"io"
 	"net/http"
 	"net/http/httptest"
+	"os"
 	"slices"
 	"strings"
 	"testing"
@@ -129,5 +131,46 @@ func TestCalls(t *testing.T) {
 				t.Errorf("%s\nwoken: %v, want %v", c.reason, *woken, c.woken)
 			}
 		})
+	}
+}
+
+// TestPublishedPayloads: what GitHub sends for a push, a pull request and a comment, as
+// it is published.
+func TestPublishedPayloads(t *testing.T) {
+	text, err := os.ReadFile("testdata/github.json")
+	if err != nil {
+		t.Fatal(err)
+	}
+	var published struct {
+		Calls []struct {
+			Event   string
+			Payload json.RawMessage
+		}
+	}
+	if err := json.Unmarshal(text, &published); err != nil || len(published.Calls) != 3 {
+		t.Fatalf("%d calls, %v", len(published.Calls), err)
+	}
+	for _, call := range published.Calls {
+		url, woken := listening(t)
+		body := string(call.Payload)
+		for changed, want := range map[string]int{body: http.StatusAccepted, strings.Replace(body, "main", "evil", 1) + " ": http.StatusNotFound} {
+			req, err := http.NewRequestWithContext(t.Context(), http.MethodPost, url+"/hook/team/models", strings.NewReader(changed))
+			if err != nil {
+				t.Fatal(err)
+			}
+			req.Header.Set("X-Github-Event", call.Event)
+			req.Header.Set("X-Hub-Signature-256", signed(body))
+			resp, err := http.DefaultClient.Do(req)
+			if err != nil {
+				t.Fatal(err)
+			}
+			_ = resp.Body.Close()
+			if resp.StatusCode != want {
+				t.Errorf("%s: got %d, want %d", call.Event, resp.StatusCode, want)
+			}
+		}
+		if len(*woken) != 1 {
+			t.Errorf("%s: woken %v", call.Event, *woken)
+		}
 	}
 }

@@ -15,6 +15,7 @@ import (
 
 	repolayout "github.com/espalier-dev/espalier/repo-layout"
 	"github.com/espalier-dev/espalier/repo-layout/v1alpha1"
+	"github.com/espalier-dev/espalier/test/harness"
 )
 
 const folder = "status/staging"
@@ -39,6 +40,11 @@ func TestFolder(t *testing.T) {
 	p.status(first, ready, sdk.StatusSuccess) // on the person's commit, not on a report
 	p.told(first)
 	p.badge()
+	tuning := path.Join(folder, repolayout.StatusFile(p.name, harness.TuningName))
+	p.until("the end of the tuning run", func() bool { // whose nodes go after it
+		p.git(p.folder, "fetch", "--quiet", "origin", "main")
+		return strings.Contains(p.git(p.folder, "show", "FETCH_HEAD:"+tuning), "reason: Released")
+	}, func() string { return p.git(p.folder, "show", "FETCH_HEAD:"+tuning) })
 	quiet := p.own()
 	p.branch("longer")
 	p.replace("contextLength: 32768", "contextLength: 16384")
