@@ -72,6 +72,7 @@ type Reconciler struct {
 	kept  sync.Map // types.UID → *kept
 	asked sync.Map // types.UID → true: somebody wants the source looked at
 	hook  chan event.GenericEvent
+	turns sync.Map // repository and branch → chan struct{} that who writes holds
 }
 
 // kept is what a RepoSync's last pass learnt. It is a cache: without it, the

@@ -3,11 +3,14 @@
 package reposync
 
 import (
+	"cmp"
+	"context"
 	"fmt"
 	"strings"
 
 	"github.com/espalier-dev/espalier/reconciler/fault"
 	"github.com/espalier-dev/espalier/reconciler/git"
+	"github.com/espalier-dev/espalier/reconciler/report"
 	"github.com/espalier-dev/espalier/reconciler/source"
 	repolayout "github.com/espalier-dev/espalier/repo-layout"
 	"github.com/espalier-dev/espalier/repo-layout/v1alpha1"
@@ -37,6 +40,25 @@ func withoutReports(s *v1alpha1.RepoSync, commit *source.Commit) (*source.Commit
 	without := *commit // it is shared
 	without.Tree = rest
 	return &without, content, nil
+}
+
+// inTurn waits until no other RepoSync of this controller writes to a branch that
+// several report into: they would push in each other's way. A branch of a RepoSync's
+// own has no other.
+func (r *Reconciler) inTurn(ctx context.Context, t report.Target) (done func(), err error) {
+	if t.Folder == "" {
+		return func() {}, nil
+	}
+	turn, _ := r.turns.LoadOrStore(t.URL+" "+t.Branch, make(chan struct{}, 1))
+	held := turn.(chan struct{})
+	ctx, cancel := context.WithTimeout(ctx, cmp.Or(t.Timeout, git.DefaultTimeout))
+	defer cancel()
+	select {
+	case held <- struct{}{}:
+		return func() { <-held }, nil
+	case <-ctx.Done():
+		return nil, fault.Retry(v1alpha1.ReasonReportFailed, fmt.Errorf("writing to %s: other reports are being written there, and take longer than spec.timeout; it is tried again", placeOf(t)))
+	}
 }
 
 // isOwn says whether a commit that is new brings nothing but reports. What was kept

@@ -3,19 +3,24 @@
 package reposync
 
 import (
+	"fmt"
 	"maps"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
+	"k8s.io/apimachinery/pkg/types"
 	"sigs.k8s.io/controller-runtime/pkg/client/interceptor"
 
 	"github.com/espalier-dev/espalier/reconciler/condition"
 	"github.com/espalier-dev/espalier/reconciler/fault"
+	"github.com/espalier-dev/espalier/reconciler/report"
 	"github.com/espalier-dev/espalier/reconciler/source"
 	"github.com/espalier-dev/espalier/render/build"
 	repolayout "github.com/espalier-dev/espalier/repo-layout"
 	"github.com/espalier-dev/espalier/repo-layout/v1alpha1"
+	"github.com/espalier-dev/espalier/test/gitserver"
 )
 
 // mode is where a report goes.
@@ -277,4 +282,46 @@ func (s *storm) woken2(t *testing.T) {
 	if err := s.source(t.Context(), s.pass); err != nil {
 		t.Fatal(err)
 	}
+}
+
+// TestInTurn: RepoSyncs that report into folders of one branch do not push in each
+// other's way, and one that never ends keeps the others no longer than they wait.
+func TestInTurn(t *testing.T) {
+	s, _ := newOwn(t, modes["Folder"])
+	s.woken()
+	s.server.ResetRequests()
+	const many = 8
+	var writers sync.WaitGroup
+	for i := range many {
+		other := s.pass.sync.DeepCopy()
+		other.Name, other.UID = fmt.Sprint("team-", i), types.UID(fmt.Sprint("uid-", i))
+		other.Spec.Report.Commit.Path = fmt.Sprint("status/", i)
+		p := &pass{sync: other, kept: &kept{applied: map[string]int64{}}}
+		writers.Go(func() {
+			if err := s.observeAndReport(t.Context(), p); err != nil {
+				t.Error(err)
+			}
+		})
+	}
+	writers.Wait()
+	if got := s.server.Requests(); got[gitserver.Push] != many {
+		t.Errorf("%d pushes of %d reports: some came in each other's way", got[gitserver.Push], many)
+	}
+	if n := s.heads(modes["Folder"]); n != many+1 {
+		t.Errorf("%d reports, want %d", n, many+1)
+	}
+
+	target := report.Target{URL: "u", Branch: "main", Folder: "a", Timeout: 20 * time.Millisecond}
+	done, err := s.inTurn(t.Context(), target)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := s.inTurn(t.Context(), target); err == nil || fault.IsTerminal(err) || !strings.Contains(err.Error(), "folder a of branch main") {
+		t.Errorf("one that waits too long: %v", err)
+	}
+	done()
+	if done, err = s.inTurn(t.Context(), target); err != nil {
+		t.Fatal(err)
+	}
+	done()
 }

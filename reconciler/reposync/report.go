@@ -84,8 +84,13 @@ func (r *Reconciler) write(ctx context.Context, p *pass, files map[string][]byte
 	if err != nil {
 		return err
 	}
+	done, err := r.inTurn(ctx, target)
+	if err != nil {
+		return err
+	}
 	result, err := report.Write(ctx, target, files, fmt.Sprintf("%s: %s ready at %s",
 		p.sync.Name, p.sync.Status.Workspaces, shortRevision(p.sync.Status.LastAttemptedRevision)))
+	done()
 	var failure *report.Error
 	if errors.As(err, &failure) {
 		return fault.Retry(failure.Reason, namingSecret(err, failure.Reason, p.sync.Namespace, reportSecret(p.sync)))
