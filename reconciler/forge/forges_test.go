@@ -57,11 +57,11 @@ func play(t *testing.T, provider v1alpha1.ForgeProvider, pulls ...forgefake.Pull
 	return played{f, repo, server.URL}
 }
 
-// each runs a test on every forge that is played.
-func each(t *testing.T, pulls []forgefake.Pull, test func(*testing.T, v1alpha1.ForgeProvider, played)) {
+// each runs a test on every forge that is played, with some pull requests.
+func each(t *testing.T, test func(*testing.T, v1alpha1.ForgeProvider, played)) {
 	t.Helper()
 	for provider := range players {
-		t.Run(string(provider), func(t *testing.T) { test(t, provider, play(t, provider, pulls...)) })
+		t.Run(string(provider), func(t *testing.T) { test(t, provider, play(t, provider, somePulls...)) })
 	}
 }
 
@@ -77,7 +77,7 @@ var somePulls = []forgefake.Pull{
 // TestForgesOpen: the open pull requests to a branch, of every page, with whole hashes,
 // and where a head left the branch.
 func TestForgesOpen(t *testing.T) {
-	each(t, somePulls, func(t *testing.T, _ v1alpha1.ForgeProvider, p played) {
+	each(t, func(t *testing.T, _ v1alpha1.ForgeProvider, p played) {
 		open, err := p.Open(t.Context(), "main")
 		var got []string
 		for _, pr := range open {
@@ -116,7 +116,7 @@ func TestForgesForks(t *testing.T) {
 
 // TestForgesMerged: what it became, and when; and whether a commit is within another.
 func TestForgesMerged(t *testing.T) {
-	each(t, somePulls, func(t *testing.T, _ v1alpha1.ForgeProvider, p played) {
+	each(t, func(t *testing.T, _ v1alpha1.ForgeProvider, p played) {
 		merged, err := p.Merged(t.Context(), "main")
 		if err != nil || len(merged) != 1 || merged[0].Number != 4 || merged[0].Merged != hash("f") || !merged[0].MergedAt.Equal(at) || merged[0].Open {
 			t.Errorf("%+v, %v", merged, err)
@@ -141,7 +141,7 @@ const commentBody = "<!-- espalier-review espalier prod/models/a " + "b h s -->\
 // TestForgesComments: one comment is made, edited in place, and read back as it was
 // written, among whatever others say.
 func TestForgesComments(t *testing.T) {
-	each(t, somePulls, func(t *testing.T, provider v1alpha1.ForgeProvider, p played) {
+	each(t, func(t *testing.T, provider v1alpha1.ForgeProvider, p played) {
 		for range 3 {
 			p.repo.Say(forgefake.Comment{Pull: 1, Author: "dev", Text: "looks good"})
 		}
@@ -182,7 +182,7 @@ func TestForgesComments(t *testing.T) {
 // TestForgesRemarks: what others said since a time, in its order, without what was
 // edited and without what is said on lines; and who may write.
 func TestForgesRemarks(t *testing.T) {
-	each(t, somePulls, func(t *testing.T, provider v1alpha1.ForgeProvider, p played) {
+	each(t, func(t *testing.T, provider v1alpha1.ForgeProvider, p played) {
 		p.repo.Writers = []string{"dev", "dev-2", "dev-3"}
 		old := p.repo.Say(forgefake.Comment{Pull: 1, Author: "dev", Text: "/espalier help"})
 		since := time.Date(2026, 11, 23, 15, 1, 30, 0, time.UTC)
@@ -212,7 +212,7 @@ func TestForgesRemarks(t *testing.T) {
 // TestForgesStatuses: a status that says the same is not set again, and one of a pull
 // request's head is said where its protection looks.
 func TestForgesStatuses(t *testing.T) {
-	each(t, somePulls, func(t *testing.T, provider v1alpha1.ForgeProvider, p played) {
+	each(t, func(t *testing.T, provider v1alpha1.ForgeProvider, p played) {
 		if _, err := p.Open(t.Context(), "main"); err != nil {
 			t.Fatal(err)
 		}
@@ -251,7 +251,7 @@ func TestForgesStatuses(t *testing.T) {
 
 // TestForgesProposals: a pull request is made, found again by its branch, and closed.
 func TestForgesProposals(t *testing.T) {
-	each(t, somePulls, func(t *testing.T, _ v1alpha1.ForgeProvider, p played) {
+	each(t, func(t *testing.T, _ v1alpha1.ForgeProvider, p played) {
 		const branch = "espalier/promote/prod/models/tune/0123456789ab"
 		if found, err := p.Proposed(t.Context(), branch); err != nil || len(found) != 0 {
 			t.Fatalf("%+v, %v", found, err)

@@ -95,8 +95,8 @@ func (r *reported) versions() string {
 	return w.ResourceVersion + " " + d.ResourceVersion
 }
 
-// commit changes the sample as a person does, on top of whatever is on the branch.
-func (r *reported) commit(from, to string) string {
+// shorter changes the sample as a person does, on top of whatever is on the branch.
+func (r *reported) shorter() string {
 	r.t.Helper()
 	dir := filepath.Join(r.t.TempDir(), "clone")
 	url := strings.Replace(r.Git.URL(r.Repo), "://", "://"+harness.GitUser+":"+harness.GitPassword+"@", 1)
@@ -115,10 +115,10 @@ func (r *reported) commit(from, to string) string {
 	if err != nil {
 		r.t.Fatal(err)
 	}
-	if err := os.WriteFile(file, []byte(strings.Replace(string(content), from, to, 1)), 0o600); err != nil {
+	if err := os.WriteFile(file, []byte(strings.Replace(string(content), "contextLength: 32768", "contextLength: 16384", 1)), 0o600); err != nil {
 		r.t.Fatal(err)
 	}
-	git("-C", dir, "commit", "--quiet", "--all", "--message", "models: "+to)
+	git("-C", dir, "commit", "--quiet", "--all", "--message", "models: a shorter context")
 	git("-C", dir, "push", "--quiet", "origin", "main")
 	return git("-C", dir, "rev-parse", "HEAD")
 }
@@ -162,7 +162,7 @@ func TestReportWakesNobody(t *testing.T) {
 			}
 			quiet("after a restart")
 
-			first = r.commit("contextLength: 32768", "contextLength: 16384")
+			first = r.shorter()
 			r.look()
 			appliedCommit(t, r.Team, first)
 			reports, versions = r.settled(first), r.versions()
