@@ -156,6 +156,12 @@ func (b *bitbucketForge) resolve(ctx context.Context, repository, short string) 
 func (b *bitbucketForge) search(ctx context.Context, filter string, states ...string) ([]PullRequest, error) {
 	var found []PullRequest
 	var failed error
+	// States are said twice: whether a filter leaves the parameter in force is not said.
+	of := make([]string, len(states))
+	for i, s := range states {
+		of[i] = "state=" + quoted(s)
+	}
+	filter += " AND (" + strings.Join(of, " OR ") + ")"
 	query := url.Values{"state": states, "q": {filter}, "sort": {"-updated_on"}, "pagelen": {strconv.Itoa(bitbucketPage)}}
 	err := pages(ctx, b.api, b.git+"/pullrequests", query, func(list []bitbucketPull) bool {
 		for _, p := range list {

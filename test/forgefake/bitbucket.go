@@ -124,8 +124,9 @@ func (r *Repo) cloudPulls(w http.ResponseWriter, req *http.Request) {
 	q := req.URL.Query()
 	var found []object
 	for _, p := range r.pulls {
-		filter := q.Get("q")
-		if slices.Contains(q["state"], cloudStates[p.State]) && (filter == `destination.branch.name="`+p.Base+`"` || filter == `source.branch.name="`+p.Branch+`"`) {
+		about, states, _ := strings.Cut(q.Get("q"), " AND ")
+		if slices.Contains(q["state"], cloudStates[p.State]) && strings.Contains(states, `state="`+cloudStates[p.State]+`"`) &&
+			(about == `destination.branch.name="`+p.Base+`"` || about == `source.branch.name="`+p.Branch+`"`) {
 			found = append(found, cloudPull(p))
 		}
 	}
