@@ -3,6 +3,7 @@
 package forge
 
 import (
+	"encoding/json"
 	"net/http"
 	"net/http/httptest"
 	"slices"
@@ -27,6 +28,7 @@ func TestSignedIn(t *testing.T) {
 		"AzureEntra":       {v1alpha1.AzureDevOps, map[string]string{"bearerToken": "t"}, "Bearer t", ""},
 		"CloudAccessToken": {v1alpha1.Bitbucket, map[string]string{"token": "t"}, "Bearer t", "x-token-auth"},
 		"CloudAPIToken":    {v1alpha1.Bitbucket, map[string]string{"username": "u@example.com", "password": "t"}, "Basic dUBleGFtcGxlLmNvbTp0", "x-bitbucket-api-token-auth"},
+		"CloudFlux":        {v1alpha1.Bitbucket, map[string]string{"token": "u@example.com:t"}, "Basic dUBleGFtcGxlLmNvbTp0", "x-bitbucket-api-token-auth"},
 		"ServerToken":      {v1alpha1.BitbucketServer, map[string]string{"token": "t"}, "Bearer t", "x-token-auth"},
 		"ServerPassword":   {v1alpha1.BitbucketServer, map[string]string{"username": "u", "password": "t"}, "Basic dTp0", "u"},
 	} {
@@ -93,6 +95,35 @@ func TestLocateForges(t *testing.T) {
 		if got := azureIdentities(server); got != want {
 			t.Errorf("people of %s are at %s, want %s", server, got, want)
 		}
+	}
+}
+
+// TestHeadersAreStruck: a server that repeats what it was signed in with tells nobody.
+func TestHeadersAreStruck(t *testing.T) {
+	for provider, auth := range map[v1alpha1.ForgeProvider]map[string]string{
+		v1alpha1.AzureDevOps: {"username": "u", "password": "pa55word-of-it"}, v1alpha1.Bitbucket: {"token": "u@example.com:pa55word-of-it"}, v1alpha1.BitbucketServer: {"token": "pa55word-of-it"},
+	} {
+		var header string
+		s := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			header = r.Header.Get("Authorization")
+			_, password, _ := r.BasicAuth()
+			w.WriteHeader(http.StatusBadRequest)
+			_ = json.NewEncoder(w).Encode(map[string]string{"message": "got " + header + " and " + password})
+		}))
+		secret := map[string][]byte{}
+		for key, value := range auth {
+			secret[key] = []byte(value)
+		}
+		f, err := Connect(Settings{Provider: provider, URL: s.URL + players[provider].path, Auth: secret})
+		if err != nil {
+			t.Fatal(err)
+		}
+		_, err = f.Open(t.Context(), "main")
+		_, proof, _ := strings.Cut(header, " ")
+		if err == nil || proof == "" || strings.Contains(err.Error(), proof) || strings.Contains(err.Error(), "pa55word") {
+			t.Errorf("%s, signed in by %q: %v", provider, header, err)
+		}
+		s.Close()
 	}
 }
 

@@ -37,14 +37,27 @@ func newBitbucket(at place, t *transport) *Forge {
 		base = "https://api.bitbucket.org/2.0"
 	}
 	sign := withBearer(t.token())
-	if name := t.value("username"); name != "" && t.value("token") == "" {
-		sign = basic(name, t.token())
+	if name, password := named(t); name != "" {
+		sign = basic(name, password)
 	}
 	b := &bitbucketForge{
 		at: at, t: t, api: rest{t: t, base: base, sign: sign}, whole: map[string]string{}, branches: map[string]string{},
 		git: "/repositories/" + url.PathEscape(at.owner) + "/" + url.PathEscape(at.name),
 	}
 	return &Forge{PullRequests: b, Merges: b, Comments: b, Remarks: b, Statuses: b, Proposals: b, Signer: b, CloneURL: at.cloneURL(), CommentLimit: plan.LimitBitbucket - dialectRoom}
+}
+
+// named is the account and password of a Secret for Git, or of one as Flux's
+// notifications have it, NAME:PASSWORD in the token; "" with an access token, which is
+// nobody's.
+func named(t *transport) (name, password string) {
+	if token := t.value("token"); token != "" {
+		if name, password, ok := strings.Cut(token, ":"); ok {
+			return name, password
+		}
+		return "", ""
+	}
+	return t.value("username"), t.token()
 }
 
 // bitbucketList is a page of a list.
@@ -313,8 +326,8 @@ func (b *bitbucketForge) Withdraw(ctx context.Context, number int64) error {
 
 // GitAuth signs in with the token, under the name that Bitbucket gives each kind of.
 func (b *bitbucketForge) GitAuth(context.Context) (map[string][]byte, error) {
-	if b.t.value("username") != "" && b.t.value("token") == "" {
-		return b.t.gitAuth("x-bitbucket-api-token-auth", b.t.token()), nil
+	if name, password := named(b.t); name != "" {
+		return b.t.gitAuth("x-bitbucket-api-token-auth", password), nil
 	}
 	return b.t.gitAuth("x-token-auth", b.t.token()), nil
 }

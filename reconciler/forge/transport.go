@@ -233,10 +233,11 @@ const struck = "***"
 func (t *transport) redact(text string) string {
 	var secrets []string
 	for _, key := range []string{"token", "password", "bearerToken", "githubAppPrivateKey", "tls.key"} {
-		for _, value := range []string{string(t.auth[key]), strings.TrimSpace(string(t.auth[key]))} {
+		_, after, _ := strings.Cut(t.value(key), ":") // as Bitbucket's may be NAME:PASSWORD
+		for _, value := range []string{string(t.auth[key]), t.value(key), after} {
 			if value != "" {
 				secrets = append(secrets, value, url.QueryEscape(value), url.PathEscape(value),
-					base64.StdEncoding.EncodeToString([]byte(string(t.auth["username"])+":"+value)))
+					encoded(value), encoded(":"+value), encoded(string(t.auth["username"])+":"+value))
 			}
 		}
 	}
@@ -246,6 +247,9 @@ func (t *transport) redact(text string) string {
 	}
 	return text
 }
+
+// encoded is a value as it stands in a header of basic authentication.
+func encoded(value string) string { return base64.StdEncoding.EncodeToString([]byte(value)) }
 
 // bounded is a body that ends with an Error when it is too large.
 type bounded struct {
