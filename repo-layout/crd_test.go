@@ -62,6 +62,7 @@ const (
 
 // items are good elements of lists, to be repeated or broken; %d tells them apart.
 var items = map[string]string{
+	"spec.dependsOn":                                         `{"name":"pools-%d"}`,
 	"spec.inference.route.parentRefs":                        `{"name": "gateway-%d"}`,
 	"spec.inference.route.hostnames":                         `"host-%d.example.com"`,
 	"spec.inference.adapters":                                `{"name":"a%d","image":"registry.example.com/models/a:1"}`,
@@ -136,6 +137,8 @@ var celCases = map[string]string{
 	"report.pullRequest follows what the RepoSync applies, and mode ReportOnly applies nothing: remove it":                                                                      reporting + "  report: {pullRequest: true}\n" + reviewed,
 	"report.pullRequest needs review, whose comment it continues":                                                                                                               following + "  report: {pullRequest: true}\n",
 	"verify.mode Tag and TagAndHEAD need ref.tag, without ref.commit":                                                                                                           strings.Replace(verified, "verify: {", "verify: {mode: Tag, ", 1),
+	"dependsOn orders what is applied, and mode ReportOnly applies nothing: remove it":                                                                                          reporting + "  dependsOn: [{name: pools}]\n",
+	"spec.dependsOn: a RepoSync cannot wait for itself":                                                                                                                         following + "  dependsOn: [{name: a}]\n",
 	// Of two generations, which a single document does not have: the API server's and the plan's.
 	"a Workspace cannot turn from inference into tuning or back: give the new task a Workspace of its own": "",
 	"provider is immutable: delete the pool and declare another":                                           "",

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/util/validation"
 
 	"github.com/espalier-dev/espalier/repo-layout/finding"
 	"github.com/espalier-dev/espalier/repo-layout/internal/strict"
@@ -136,6 +137,7 @@ func syncProblems(s *v1alpha1.RepoSync) []finding.Problem {
 		v.refuse(finding.NotOneOf, "spec.deletionPolicy", "want %s or %s", v1alpha1.Delete, v1alpha1.Orphan)
 	}
 	v.mode(s.Spec)
+	v.dependsOn("spec.dependsOn", s)
 	v.reference("spec.serviceAccountName", "ServiceAccount", s.Spec.ServiceAccountName)
 	v.substitutions("spec.substitutions", s.Spec.Substitutions)
 	v.defaults("spec.defaults", s.Spec.Defaults)
@@ -172,8 +174,33 @@ func (v *validator) mode(s v1alpha1.RepoSyncSpec) {
 	if s.Defaults != nil {
 		v.refuse(finding.NotOneOf, "spec.defaults", applies)
 	}
+	if len(s.DependsOn) > 0 {
+		v.refuse(finding.NotOneOf, "spec.dependsOn", "orders what is applied, and mode ReportOnly applies nothing: remove it")
+	}
 	if s.ServiceAccountName != "" {
 		v.refuse(finding.NotOneOf, "spec.serviceAccountName", "is as whom a RepoSync applies, and mode ReportOnly applies nothing: remove it")
+	}
+}
+
+// maxDependencies bounds what one RepoSync may wait for.
+const maxDependencies = 16
+
+func (v *validator) dependsOn(path string, s *v1alpha1.RepoSync) {
+	if len(s.Spec.DependsOn) > maxDependencies {
+		v.refuse(finding.OutOfRange, path, "at most %d", maxDependencies)
+	}
+	for i, d := range s.Spec.DependsOn {
+		at := finding.Index(path, i)
+		if d.Name == "" {
+			v.refuse(finding.MissingField, at+".name", "name the RepoSync to wait for")
+		}
+		v.reference(at+".name", v1alpha1.RepoSyncKind, d.Name)
+		if d.Namespace != "" && len(validation.IsDNS1123Label(d.Namespace)) > 0 {
+			v.refuse(finding.ReferenceInvalid, at+".namespace", "no namespace can have this name: want lower-case letters, digits and '-', at most 63")
+		}
+		if d.Name == s.Name && (d.Namespace == "" || d.Namespace == s.Namespace) {
+			v.refuse(finding.ReferenceInvalid, at, "a RepoSync cannot wait for itself")
+		}
 	}
 }
 

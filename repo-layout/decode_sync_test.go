@@ -81,6 +81,23 @@ func TestDecodeSync(t *testing.T) {
 			text:   following + "  serviceAccountName: flux-system:admin\n",
 			want:   []string{"6: error: spec.serviceAccountName: no ServiceAccount can have this name: want lower-case letters, digits, '-' and '.' (ReferenceInvalid)"},
 		},
+		"DependsOnAnother": {
+			reason: "One of another namespace is allowed, as the controller's flag has it.",
+			text:   following + "  dependsOn: [{name: pools}, {name: models, namespace: platform}]\n",
+		},
+		"DependsOnItself": {
+			reason: "It would wait for ever.",
+			text:   following + "  dependsOn: [{name: pools}, {name: a}]\n",
+			want:   []string{"6: error: spec.dependsOn[1]: a RepoSync cannot wait for itself (ReferenceInvalid)"},
+		},
+		"DependsOnNobody": {
+			reason: "A name is required, and one that there can be.",
+			text:   following + "  dependsOn: [{namespace: models}, {name: Pools}]\n",
+			want: []string{
+				"6: error: spec.dependsOn[0].name: name the RepoSync to wait for (MissingField)",
+				"6: error: spec.dependsOn[1].name: no RepoSync can have this name: want lower-case letters, digits, '-' and '.' (ReferenceInvalid)",
+			},
+		},
 		"VerifiedTag": {
 			reason: "A branch has no tag whose signature could be looked at.",
 			text:   strings.Replace(verified, "verify: {", "verify: {mode: Tag, ", 1),

@@ -79,6 +79,8 @@ const (
 	ReasonTargetNamespaceNotAllowed = "TargetNamespaceNotAllowed"
 	ReasonAccessDenied              = "AccessDenied"
 	ReasonServiceAccountNotFound    = "ServiceAccountNotFound"
+	ReasonDependencyNotReady        = "DependencyNotReady"
+	ReasonDependencyCycle           = "DependencyCycle"
 	ReasonReportConflict            = "ReportConflict"
 	ReasonNothingSelected           = "NothingSelected"
 	ReasonWaitingForWorkspaces      = "WaitingForWorkspaces"

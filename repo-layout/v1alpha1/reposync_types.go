@@ -8,6 +8,7 @@ import (
 
 // RepoSync keeps a cluster as a path of a Git repository says.
 //
+// +kubebuilder:validation:XValidation:rule="!has(self.spec.dependsOn) || !self.spec.dependsOn.exists(d, d.name == self.metadata.name && !has(d.namespace))",message="spec.dependsOn: a RepoSync cannot wait for itself"
 // +kubebuilder:object:root=true
 // +kubebuilder:subresource:status
 // +kubebuilder:resource:categories={all,espalier}
@@ -67,6 +68,7 @@ const (
 // +kubebuilder:validation:XValidation:rule="has(self.source.git) || !has(self.report) || !has(self.report.commit) || has(self.report.commit.url)",message="report.commit.url is required with source.ref: an artifact says no clone address"
 // +kubebuilder:validation:XValidation:rule="(has(self.mode) && self.mode == 'ReportOnly') == has(self.workspaceSelector)",message="mode ReportOnly and workspaceSelector belong together: the selector says which Workspaces are reported on"
 // +kubebuilder:validation:XValidation:rule="!has(self.mode) || self.mode != 'ReportOnly' || !has(self.serviceAccountName)",message="serviceAccountName is as whom a RepoSync applies, and mode ReportOnly applies nothing: remove it"
+// +kubebuilder:validation:XValidation:rule="!has(self.mode) || self.mode != 'ReportOnly' || !has(self.dependsOn)",message="dependsOn orders what is applied, and mode ReportOnly applies nothing: remove it"
 // +kubebuilder:validation:XValidation:rule="!has(self.mode) || self.mode != 'ReportOnly' || !(has(self.substitutions) || has(self.defaults))",message="substitutions and defaults change what is applied, and mode ReportOnly applies nothing: remove them"
 // +kubebuilder:validation:XValidation:rule="!has(self.report) || !has(self.report.commit) || !has(self.report.commit.path) || (has(self.source.git) && has(self.source.git.ref.branch) && has(self.report.commit.branch) && self.report.commit.branch == self.source.git.ref.branch && (!has(self.report.commit.url) || self.report.commit.url == self.source.git.url))",message="report.commit.path is a folder of the branch that is synced: set report.commit.branch to source.git.ref.branch, of the same repository; a branch of its own needs no path"
 // +kubebuilder:validation:XValidation:rule="!has(self.report) || !has(self.report.commit) || !has(self.report.commit.path) || (has(self.path) && size(self.path) > 0 && self.path != '.' && !(self.path + '/').startsWith(self.report.commit.path + '/') && !(self.report.commit.path + '/').startsWith(self.path + '/'))",message="report.commit.path and path must lie beside each other, neither in the other: what is reported is not to be synced"
@@ -109,6 +111,11 @@ type RepoSyncSpec struct {
 	DeletionPolicy DeletionPolicy `json:"deletionPolicy,omitempty"`
 	// Suspend stops syncing. What runs, runs on.
 	Suspend bool `json:"suspend,omitempty"`
+	// DependsOn names RepoSyncs that must be Ready before this one applies anything:
+	// as they are, and where they follow the same source, at the revision that this
+	// one is about to apply. Until then what runs, runs on.
+	// +kubebuilder:validation:MaxItems=16
+	DependsOn []Dependency `json:"dependsOn,omitempty"`
 	// ServiceAccountName is the ServiceAccount of the RepoSync's namespace with whose
 	// rights everything is applied and pruned, the children of its Workspaces too.
 	// Empty: the controller's --default-service-account, else the controller itself.
@@ -133,6 +140,20 @@ type RepoSyncSpec struct {
 	// Absent: nobody looks at them. It is done by `espalier controller
 	// --controllers=review`, a Deployment of its own.
 	Review *Review `json:"review,omitempty"`
+}
+
+// Dependency names a RepoSync that another waits for.
+type Dependency struct {
+	// Name of the RepoSync.
+	// +kubebuilder:validation:MinLength=1
+	// +kubebuilder:validation:MaxLength=253
+	// +kubebuilder:validation:Pattern=`^[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*$`
+	Name string `json:"name"`
+	// Namespace of the RepoSync; empty: that of the one that waits. Another is
+	// refused where the controller runs with --no-cross-namespace-refs.
+	// +kubebuilder:validation:MaxLength=63
+	// +kubebuilder:validation:Pattern=`^[a-z0-9]([-a-z0-9]*[a-z0-9])?$`
+	Namespace string `json:"namespace,omitempty"`
 }
 
 // ForgeProvider is a kind of forge.

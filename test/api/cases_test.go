@@ -43,15 +43,18 @@ spec:
 `
 )
 
-// cases are objects as somebody writes them. With update, the object is valid
-// and the change to update is what is judged.
-var cases = map[string]struct {
+// written is an object as somebody writes it. With update, the object is valid and
+// the change to update is what is judged.
+type written struct {
 	reason string
 	base   string
 	set    string // YAML merged over the base; null removes
 	update string // YAML merged over the created object
 	want   string // part of the refusal; "" when it is accepted
-}{
+}
+
+// cases are of Workspaces and pools, and what RepoSyncs have beside syncCases.
+var cases = map[string]written{
 	"Serving": {reason: "The shortest serving Workspace is valid.", base: serving},
 	"Tuning":  {reason: "The shortest tuning Workspace is valid.", base: tuning},
 	"Sync":    {reason: "The shortest RepoSync is valid.", base: sync},
@@ -293,35 +296,6 @@ var cases = map[string]struct {
 		reason: "Without a label any GPU node of the cluster would do.",
 		base:   serving, set: `spec: {resource: {provider: existing}}`,
 		want: "provider existing takes the nodes that labelSelector.matchLabels selects",
-	},
-	"ReportsOnly": {
-		reason: "Flux applies the Workspaces; the RepoSync reports on those of a label.",
-		base:   sync, set: `spec: {mode: ReportOnly, workspaceSelector: {matchLabels: {team: a}}}`,
-	},
-	"ReportsOnNothing": {
-		reason: "A report on every Workspace of a namespace would be on those of other RepoSyncs too.",
-		base:   sync, set: `spec: {mode: ReportOnly}`,
-		want: "mode ReportOnly and workspaceSelector belong together",
-	},
-	"SelectsWhatItApplies": {
-		reason: "What is applied is reported on, whatever its labels.",
-		base:   sync, set: `spec: {workspaceSelector: {matchLabels: {team: a}}}`,
-		want: "mode ReportOnly and workspaceSelector belong together",
-	},
-	"DefaultsOfWhatOthersApply": {
-		reason: "Nothing would honour them.",
-		base:   sync, set: `spec: {mode: ReportOnly, workspaceSelector: {matchLabels: {team: a}}, defaults: {budget: {maxUSDPerHour: "1"}}}`,
-		want: "substitutions and defaults change what is applied",
-	},
-	"ActsAsAndOnlyReports": {
-		reason: "Nobody acts where nothing is applied.",
-		base:   sync, set: `spec: {mode: ReportOnly, workspaceSelector: {matchLabels: {team: a}}, serviceAccountName: models}`,
-		want: "serviceAccountName is as whom a RepoSync applies",
-	},
-	"NoSuchMode": {
-		reason: "A mode that nobody knows would apply or not, as it comes.",
-		base:   sync, set: `spec: {mode: DryRun}`,
-		want: "spec.mode: Unsupported value",
 	},
 	"RunBudget": {
 		reason: "A run may be bounded in all.",

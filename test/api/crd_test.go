@@ -30,7 +30,7 @@ func TestRules(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	for name, tc := range cases {
+	for name, tc := range all() {
 		t.Run(name, func(t *testing.T) {
 			object := merged(t, parse(t, tc.base), tc.set)
 			if tc.update == "" {
@@ -83,7 +83,7 @@ func TestEveryRuleIsBrokenOnce(t *testing.T) {
 
 func wanted() []string {
 	var list []string
-	for _, tc := range cases {
+	for _, tc := range all() {
 		list = append(list, tc.want)
 	}
 	return list
