@@ -18,6 +18,7 @@ import (
 	"github.com/espalier-dev/espalier/reconciler/apply"
 	"github.com/espalier-dev/espalier/reconciler/fault"
 	"github.com/espalier-dev/espalier/reconciler/inventory"
+	"github.com/espalier-dev/espalier/reconciler/shard"
 	"github.com/espalier-dev/espalier/render/build"
 	"github.com/espalier-dev/espalier/render/desired"
 	repolayout "github.com/espalier-dev/espalier/repo-layout"
@@ -29,6 +30,7 @@ import (
 type built struct {
 	revision   string
 	generation int64
+	shard      string // the label that what is wanted got of the RepoSync
 	wanted     []wanted
 	findings   []v1alpha1.Finding
 }
@@ -49,7 +51,7 @@ func (r *Reconciler) build(ctx context.Context, p *pass) error {
 	if err := r.mayTarget(s); err != nil {
 		return err
 	}
-	if k.built.revision != k.commit.Revision || k.built.generation != s.Generation {
+	if k.built.revision != k.commit.Revision || k.built.generation != s.Generation || k.built.shard != s.Labels[shard.Label] {
 		units, err := r.Builds.Build(ctx, k.commit.Tree, s.Spec.Path, build.DefaultLimits())
 		// A path that is gone is a revision that holds nothing, which the guard
 		// of pruning judges; where nothing was ever applied it is a mistake.
@@ -57,7 +59,7 @@ func (r *Reconciler) build(ctx context.Context, p *pass) error {
 			k.built, s.Status.Findings = built{}, nil
 			return fault.Stop(v1alpha1.ReasonBuildFailed, fmt.Errorf("building %s: %w", k.commit.Revision, err))
 		}
-		if k.built.generation != s.Generation {
+		if k.built.generation != s.Generation || k.built.shard != s.Labels[shard.Label] {
 			k.assembled = assembled{} // another spec makes something else of the same documents
 		}
 		k.built = k.assembled.assemble(s, k.commit.Revision, units)
@@ -75,7 +77,7 @@ type assembled struct {
 // assemble makes what is wanted of the documents of every unit, and takes what
 // was made of them for the commit before.
 func (a *assembled) assemble(s *v1alpha1.RepoSync, revision string, units []build.Unit) built {
-	b := built{revision: revision, generation: s.Generation}
+	b := built{revision: revision, generation: s.Generation, shard: s.Labels[shard.Label]}
 	documents, findings := a.units.Units(s, units)
 	now := make(map[string]wanted, len(documents))
 	for _, d := range documents {
@@ -118,6 +120,9 @@ func prepare(s *v1alpha1.RepoSync, d desired.Document) wanted {
 		repolayout.LabelSyncName:      s.Name,
 		repolayout.LabelSyncNamespace: s.Namespace,
 	})
+	if key := s.Labels[shard.Label]; key != "" {
+		setLabels(o, map[string]string{shard.Label: key})
+	}
 	file, line := d.Position.At("")
 	setAnnotations(o, map[string]string{
 		repolayout.AnnotationDigest: digestOf(o),

@@ -31,7 +31,9 @@ import (
 	crsource "sigs.k8s.io/controller-runtime/pkg/source"
 
 	"github.com/espalier-dev/espalier/reconciler/account"
+	"github.com/espalier-dev/espalier/reconciler/condition"
 	"github.com/espalier-dev/espalier/reconciler/fault"
+	"github.com/espalier-dev/espalier/reconciler/shard"
 	"github.com/espalier-dev/espalier/reconciler/source"
 	"github.com/espalier-dev/espalier/render/build"
 	"github.com/espalier-dev/espalier/repo-layout/v1alpha1"
@@ -61,6 +63,11 @@ type Deps struct {
 	// other namespaces may write, beside their own. A RepoSync may act with the
 	// controller's rights, so nobody else may choose them.
 	TargetNamespaces []string
+	// Shard is the part of the RepoSyncs to act on; nil: all.
+	Shard *shard.Shard
+	// NoCrossNamespaceRefs is --no-cross-namespace-refs: a RepoSync may name only
+	// RepoSyncs of its own namespace.
+	NoCrossNamespaceRefs bool
 	// Accounts are as whom RepoSyncs write; nil: as the controller, all of them.
 	Accounts *account.Clients
 	Clock    func() time.Time
@@ -100,15 +107,16 @@ func New(d Deps) *Reconciler {
 
 // SetupWithManager registers the controller and its watches.
 func (r *Reconciler) SetupWithManager(ctx context.Context, mgr ctrl.Manager) error {
-	if err := errors.Join(addSecretIndex(ctx, mgr), r.addReportIndex(ctx, mgr)); err != nil {
+	if err := errors.Join(addSecretIndex(ctx, mgr), r.addReportIndex(ctx, mgr), addDependencyIndex(ctx, mgr)); err != nil {
 		return err
 	}
 	asked := predicate.Or(predicate.GenerationChangedPredicate{}, predicate.AnnotationChangedPredicate{})
 	b := ctrl.NewControllerManagedBy(mgr).
 		Named("reposync").
-		For(&v1alpha1.RepoSync{}, builder.WithPredicates(asked)).
+		For(&v1alpha1.RepoSync{}, builder.WithPredicates(r.Shard.Predicate(asked))).
 		Watches(&v1alpha1.Workspace{}, handler.EnqueueRequestsFromMapFunc(syncOf)).
 		Watches(&v1alpha1.Workspace{}, handler.EnqueueRequestsFromMapFunc(r.reportedBy)).
+		Watches(&v1alpha1.RepoSync{}, handler.EnqueueRequestsFromMapFunc(r.dependents), builder.WithPredicates(matters)).
 		Watches(&v1alpha1.GPUNodePool{}, handler.EnqueueRequestsFromMapFunc(syncOf)).
 		WatchesMetadata(&corev1.Secret{}, handler.EnqueueRequestsFromMapFunc(r.naming), builder.WithPredicates(predicate.ResourceVersionChangedPredicate{})).
 		WatchesRawSource(crsource.Channel(r.hook, &handler.EnqueueRequestForObject{})).
@@ -116,7 +124,7 @@ func (r *Reconciler) SetupWithManager(ctx context.Context, mgr ctrl.Manager) err
 			MaxConcurrentReconciles: 4,
 			RateLimiter:             workqueue.NewTypedItemExponentialFailureRateLimiter[reconcile.Request](retryFirst, retryMost),
 		})
-	if err := r.watchFlux(ctx, mgr, b); err != nil {
+	if err := errors.Join(r.watchFlux(ctx, mgr, b), r.watchKustomizations(mgr, b)); err != nil {
 		return err
 	}
 	return b.Complete(r)
@@ -144,6 +152,10 @@ func (r *Reconciler) Reconcile(ctx context.Context, req ctrl.Request) (ctrl.Resu
 	obj := &v1alpha1.RepoSync{}
 	if err := r.Client.Get(ctx, req.NamespacedName, obj); err != nil {
 		return ctrl.Result{}, client.IgnoreNotFound(err)
+	}
+	if !r.Shard.Has(obj) {
+		r.kept.Delete(obj.UID) // of when it was: it is another's now
+		return ctrl.Result{}, nil
 	}
 	if !obj.DeletionTimestamp.IsZero() {
 		return r.finalize(ctx, obj)
@@ -192,6 +204,7 @@ func (r *Reconciler) run(ctx context.Context, p *pass) error {
 	}{
 		{"source", v1alpha1.ConditionSourceReady, r.source}, // read the commit
 		{"build", v1alpha1.ConditionBuilt, r.build},         // unit by unit; what fails, fails alone
+		{"depend", v1alpha1.ConditionApplied, r.depend},     // what comes first is Ready
 		{"access", v1alpha1.ConditionApplied, r.access},     // all rights are there, or nothing is written
 		{"apply", v1alpha1.ConditionApplied, r.apply},       // inputs, then Workspaces
 		{"prune", v1alpha1.ConditionApplied, r.prune},       // behind a guard
@@ -237,8 +250,13 @@ func (r *Reconciler) again(obj *v1alpha1.RepoSync) {
 
 // announce emits an event for what changed, none when nothing did.
 func (r *Reconciler) announce(before, after *v1alpha1.RepoSync, p *pass) {
-	if before.Status.LastAppliedRevision != after.Status.LastAppliedRevision {
+	moved := before.Status.LastAppliedRevision != after.Status.LastAppliedRevision
+	switch arrived := condition.Is(after, v1alpha1.ConditionReady); {
+	case !after.ReportsOnly() && moved:
 		r.Events.Eventf(after, nil, corev1.EventTypeNormal, "Applied", "Apply", "Applied revision %s", after.Status.LastAppliedRevision)
+	case after.ReportsOnly() && arrived && (moved || !condition.Is(before, v1alpha1.ConditionReady)):
+		is := condition.Get(after, v1alpha1.ConditionReady)
+		r.Events.Eventf(after, nil, corev1.EventTypeNormal, is.Reason, v1alpha1.ConditionReady, "%s", is.Message)
 	}
 	if len(p.pruned) > 0 {
 		r.Events.Eventf(after, nil, corev1.EventTypeNormal, "Pruned", "Prune", "Deleted what revision %s dropped: %s", after.Status.LastAttemptedRevision, joinIDs(p.pruned))

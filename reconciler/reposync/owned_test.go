@@ -67,7 +67,8 @@ func newReconciler(t *testing.T, funcs interceptor.Funcs, objects ...client.Obje
 	}
 	r := New(Deps{Clock: time.Now})
 	c := kubefake.NewClientBuilder().WithScheme(scheme).WithObjects(objects...).WithStatusSubresource(&v1alpha1.RepoSync{}).
-		WithIndex(&v1alpha1.RepoSync{}, indexSecret, credentials).WithIndex(&v1alpha1.RepoSync{}, indexReport, r.reportedNamespace).WithInterceptorFuncs(funcs).Build()
+		WithIndex(&v1alpha1.RepoSync{}, indexSecret, credentials).WithIndex(&v1alpha1.RepoSync{}, indexReport, r.reportedNamespace).
+		WithIndex(&v1alpha1.RepoSync{}, indexDependency, dependencyNames).WithInterceptorFuncs(funcs).Build()
 	r.Client, r.Reader = c, c
 	return r
 }

@@ -142,7 +142,8 @@ func (p *pass) concludeReport(err error) {
 // result says when to look again. A retryable error goes back to the queue's
 // backoff; everything else waits for the interval, an event or the hook.
 func (p *pass) result(stepErr, reportErr error, now time.Time) (ctrl.Result, error) {
-	if stepErr != nil && !fault.IsTerminal(stepErr) {
+	_, waits := fault.AsWaiting(stepErr)
+	if stepErr != nil && !fault.IsTerminal(stepErr) && !waits {
 		return ctrl.Result{}, stepErr
 	}
 	if reportErr != nil && !fault.IsTerminal(reportErr) {

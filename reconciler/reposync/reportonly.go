@@ -5,16 +5,10 @@ package reposync
 import (
 	"context"
 	"fmt"
-	"slices"
 	"strings"
 
-	apierrors "k8s.io/apimachinery/pkg/api/errors"
-	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
-	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/labels"
-	"k8s.io/apimachinery/pkg/runtime/schema"
-	"k8s.io/apimachinery/pkg/types"
 	ctrl "sigs.k8s.io/controller-runtime"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/controller-runtime/pkg/reconcile"
@@ -102,75 +96,6 @@ func (r *Reconciler) reportedBy(ctx context.Context, o client.Object) []reconcil
 		}
 	}
 	return requests
-}
-
-// Labels by which kustomize-controller marks what a Kustomization applies, and the
-// kind they name.
-const (
-	fluxName      = "kustomize.toolkit.fluxcd.io/name"
-	fluxNamespace = "kustomize.toolkit.fluxcd.io/namespace"
-)
-
-var fluxKustomization = schema.GroupVersionKind{Group: "kustomize.toolkit.fluxcd.io", Version: "v1", Kind: "Kustomization"}
-
-// +kubebuilder:rbac:groups=kustomize.toolkit.fluxcd.io,resources=kustomizations,verbs=get
-
-// lagging says which Kustomization of Flux has not applied the revision yet that
-// the source offers, "" where none is known: until then the Workspaces are as the
-// revision before wants them. Only one that follows the same source can be compared.
-func (r *Reconciler) lagging(ctx context.Context, p *pass) (string, error) {
-	if p.sync.Spec.Source.Ref == nil {
-		return "", nil
-	}
-	workspaces, err := r.workspaces(ctx, p)
-	if err != nil {
-		return "", err
-	}
-	var asked []types.NamespacedName
-	for i := range workspaces {
-		l := workspaces[i].Labels
-		key := types.NamespacedName{Namespace: l[fluxNamespace], Name: l[fluxName]}
-		if key.Namespace == "" || key.Name == "" || slices.Contains(asked, key) {
-			continue
-		}
-		asked = append(asked, key)
-		applied, err := r.appliedByFlux(ctx, p.sync, key)
-		if err != nil {
-			return "", err
-		}
-		if applied != "" && applied != p.kept.commit.Revision {
-			return fmt.Sprintf("Kustomization %s of Flux has applied %s, and the source is at %s", key, applied, p.kept.commit.Revision), nil
-		}
-	}
-	return "", nil
-}
-
-// appliedByFlux is the revision that a Kustomization of the RepoSync's own source
-// has applied; "" for one that is gone, or follows another.
-func (r *Reconciler) appliedByFlux(ctx context.Context, s *v1alpha1.RepoSync, key types.NamespacedName) (string, error) {
-	k := &unstructured.Unstructured{}
-	k.SetGroupVersionKind(fluxKustomization)
-	err := r.Reader.Get(ctx, key, k)
-	if apierrors.IsNotFound(err) || meta.IsNoMatchError(err) {
-		return "", nil
-	}
-	if err != nil {
-		return "", fmt.Errorf("reading Kustomization %s of Flux: %w", key, err)
-	}
-	from := func(field string) string {
-		v, _, _ := unstructured.NestedString(k.Object, "spec", "sourceRef", field)
-		return v
-	}
-	namespace := from("namespace")
-	if namespace == "" {
-		namespace = key.Namespace
-	}
-	ref := s.Spec.Source.Ref
-	if from("kind") != string(ref.Kind) || from("name") != ref.Name || namespace != s.Namespace {
-		return "", nil
-	}
-	applied, _, _ := unstructured.NestedString(k.Object, "status", "lastAppliedRevision")
-	return applied, nil
 }
 
 // concludeSelected is conclude for mode ReportOnly: the conditions of a RepoSync
