@@ -34,6 +34,7 @@ import (
 
 	"github.com/espalier-dev/espalier/reconciler/account"
 	"github.com/espalier-dev/espalier/reconciler/fault"
+	"github.com/espalier-dev/espalier/reconciler/shard"
 	"github.com/espalier-dev/espalier/render"
 	"github.com/espalier-dev/espalier/repo-layout/v1alpha1"
 )
@@ -57,6 +58,8 @@ type Deps struct {
 	// StartLimit is how long nodes bought for a Workspace may wait for work that
 	// does not start before they are given back; 0: for ever.
 	StartLimit time.Duration
+	// Shard is the part of the Workspaces to act on; nil: all.
+	Shard *shard.Shard
 	// Accounts are as whom the children are written; nil: as the controller.
 	Accounts *account.Clients
 	// Registry is asked whether an adapter is published already; nil: nobody is.
@@ -88,7 +91,7 @@ func (r *Reconciler) SetupWithManager(ctx context.Context, mgr ctrl.Manager) err
 	asked := predicate.Or(predicate.GenerationChangedPredicate{}, predicate.AnnotationChangedPredicate{})
 	return ctrl.NewControllerManagedBy(mgr).
 		Named("workspace").
-		For(&v1alpha1.Workspace{}, builder.WithPredicates(asked)).
+		For(&v1alpha1.Workspace{}, builder.WithPredicates(r.Shard.Predicate(asked))).
 		Owns(&v1alpha1.GPUNodePool{}).
 		Owns(&appsv1.Deployment{}).
 		Owns(&appsv1.StatefulSet{}).
@@ -130,6 +133,9 @@ func (r *Reconciler) Reconcile(ctx context.Context, req ctrl.Request) (ctrl.Resu
 	ws := &v1alpha1.Workspace{}
 	if err := r.Client.Get(ctx, req.NamespacedName, ws); err != nil {
 		return ctrl.Result{}, client.IgnoreNotFound(err)
+	}
+	if !r.Shard.Has(ws) {
+		return ctrl.Result{}, nil
 	}
 	ctx, as, err := r.act(ctx, ws)
 	if err != nil {

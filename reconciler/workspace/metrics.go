@@ -10,6 +10,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/espalier-dev/espalier/gpu/price"
+	"github.com/espalier-dev/espalier/reconciler/shard"
 	"github.com/espalier-dev/espalier/repo-layout/v1alpha1"
 )
 
@@ -17,6 +18,9 @@ import (
 // They are read from the cache when they are asked for, so that a Workspace that
 // is gone has no series.
 type Metrics struct {
+	// Of is the part of the Workspaces to tell of; nil: all.
+	Of *shard.Shard
+
 	read  client.Reader
 	clock func() time.Time
 	spent *prometheus.Desc
@@ -39,7 +43,7 @@ func (m *Metrics) Collect(out chan<- prometheus.Metric) {
 	}
 	for i := range list.Items {
 		w := &list.Items[i]
-		if s := w.Status.Spending; s != nil {
+		if s := w.Status.Spending; s != nil && m.Of.Has(w) {
 			out <- prometheus.MustNewConstMetric(m.spent, prometheus.GaugeValue, price.Spent(s, m.clock()), w.Namespace, w.Name, s.Run)
 		}
 	}
