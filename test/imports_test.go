@@ -31,7 +31,7 @@ var layers = []struct {
 	{"presets", []string{"repo-layout", "gpu"}, "what is known of models and runtimes is data"},
 	{"render", []string{"repo-layout", "gpu", "presets"}, "the controller calls rendering, and the command line calls it without a controller"},
 	{"reconciler", []string{"repo-layout", "gpu", "presets", "render"}, "the product runs without its command line and its tests"},
-	{"cmd", []string{"repo-layout", "gpu", "presets", "render", "reconciler"}, "the product holds no code of its tests"},
+	{"cmd", []string{"repo-layout", "gpu", "presets", "render", "reconciler", "deploy"}, "the product holds no code of its tests"},
 	{"deploy", nil, "manifests that Go embeds need nothing of ours"},
 	{"test", []string{"repo-layout", "gpu", "presets", "render", "reconciler", "cmd", "deploy"}, "tests may use everything"},
 }

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	sourcev1 "github.com/fluxcd/source-controller/api/v1"
+	"github.com/prometheus/client_golang/prometheus"
 	"github.com/spf13/cobra"
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/runtime"
@@ -19,6 +20,7 @@ import (
 	ctrlconfig "sigs.k8s.io/controller-runtime/pkg/config"
 	"sigs.k8s.io/controller-runtime/pkg/healthz"
 	"sigs.k8s.io/controller-runtime/pkg/log/zap"
+	"sigs.k8s.io/controller-runtime/pkg/manager"
 	"sigs.k8s.io/controller-runtime/pkg/metrics"
 	"sigs.k8s.io/controller-runtime/pkg/metrics/server"
 
@@ -28,6 +30,7 @@ import (
 	"github.com/espalier-dev/espalier/reconciler/nodepool"
 	"github.com/espalier-dev/espalier/reconciler/registry"
 	"github.com/espalier-dev/espalier/reconciler/reposync"
+	"github.com/espalier-dev/espalier/reconciler/shard"
 	"github.com/espalier-dev/espalier/reconciler/source"
 	"github.com/espalier-dev/espalier/reconciler/workspace"
 	"github.com/espalier-dev/espalier/render/build"
@@ -71,10 +74,17 @@ func runController(ctx context.Context, o controllerOptions) error {
 		// by #3540). The plain queue does not.
 		Controller: ctrlconfig.Controller{UsePriorityQueue: ptr.To(false)},
 	}
-	o.Leader.apply(&options, o.Controllers)
+	part, err := shard.Parse(o.WatchLabelSelector)
+	if err != nil {
+		return err
+	}
+	o.Leader.apply(&options, o.Controllers, part)
 	mgr, err := ctrl.NewManager(config, options)
 	if err != nil {
 		return fmt.Errorf("making the manager: %w", err)
+	}
+	if mgr, err = withEvents(mgr, o.EventsAddr); err != nil {
+		return err
 	}
 	if err := addProbes(mgr); err != nil {
 		return err
@@ -82,7 +92,7 @@ func runController(ctx context.Context, o controllerOptions) error {
 	if o.Controllers == reviewController {
 		err = addReview(mgr, o)
 	} else {
-		err = addControllers(ctx, mgr, o)
+		err = addControllers(ctx, mgr, o, part)
 	}
 	if err != nil {
 		return err
@@ -123,7 +133,8 @@ func installationID(ctx context.Context, reader client.Reader) (string, error) {
 	return string(ns.UID), nil
 }
 
-func addControllers(ctx context.Context, mgr ctrl.Manager, o controllerOptions) error {
+// addControllers adds those that sync, size, render and provide nodes.
+func addControllers(ctx context.Context, mgr ctrl.Manager, o controllerOptions, part *shard.Shard) error {
 	installation, err := installationID(ctx, mgr.GetAPIReader())
 	if err != nil {
 		return err
@@ -134,7 +145,7 @@ func addControllers(ctx context.Context, mgr ctrl.Manager, o controllerOptions) 
 	syncs := reposync.New(reposync.Deps{
 		Client: mgr.GetClient(), Reader: mgr.GetAPIReader(), Events: mgr.GetEventRecorder("reposync"),
 		Source: source.NewStore(source.Options{}), Builds: build.NewCache(build.CacheLimits{}), Cluster: o.ClusterName, TargetNamespaces: o.TargetNamespaces,
-		Accounts: accounts, Installation: installation, Clock: time.Now,
+		NoCrossNamespaceRefs: o.NoCrossNamespaceRefs, Shard: part, Accounts: accounts, Installation: installation, Clock: time.Now,
 	})
 	if err := syncs.SetupWithManager(ctx, mgr); err != nil {
 		return fmt.Errorf("setting up the RepoSync controller: %w", err)
@@ -142,20 +153,51 @@ func addControllers(ctx context.Context, mgr ctrl.Manager, o controllerOptions) 
 	if err := addHook(mgr, hook.Server{Addr: o.HookAddr, Path: "/hook", Wake: syncs.LookNow}); err != nil {
 		return err
 	}
-	deps := workspace.Deps{
-		Client: mgr.GetClient(), Reader: mgr.GetAPIReader(), Events: mgr.GetEventRecorder("workspace"),
-		Render: o.render(), Region: o.Region, StartLimit: o.StartLimit, Accounts: accounts, Clock: time.Now,
+	if err := addWorkspaces(ctx, mgr, o, workspace.Deps{Accounts: accounts, Shard: part}); err != nil {
+		return err
 	}
+	if part != nil {
+		if mgr, err = newLone(mgr, o.Leader); err != nil {
+			return err
+		}
+	}
+	return addPools(mgr, o, installation)
+}
+
+// addWorkspaces adds the Workspace controller, with what is shared and its part.
+func addWorkspaces(ctx context.Context, mgr ctrl.Manager, o controllerOptions, deps workspace.Deps) error {
+	deps.Client, deps.Reader, deps.Events = mgr.GetClient(), mgr.GetAPIReader(), mgr.GetEventRecorder("workspace")
+	deps.Render, deps.Region, deps.StartLimit, deps.Clock = o.render(), o.Region, o.StartLimit, time.Now
 	if o.AskRegistries {
 		deps.Registry = registry.Client{Transport: data.Transport()}
 	}
-	workspaces := workspace.New(deps)
-	if err := workspaces.SetupWithManager(ctx, mgr); err != nil {
+	if err := workspace.New(deps).SetupWithManager(ctx, mgr); err != nil {
 		return fmt.Errorf("setting up the Workspace controller: %w", err)
 	}
-	if err := metrics.Registry.Register(workspace.NewMetrics(mgr.GetClient(), time.Now)); err != nil {
-		return fmt.Errorf("registering the metrics of Workspaces: %w", err)
+	told := workspace.NewMetrics(mgr.GetClient(), time.Now)
+	told.Of = deps.Shard
+	return addMetrics(mgr, told)
+}
+
+// addMetrics tells what a collector knows for as long as this process is the leader:
+// what two replicas both told would be counted twice.
+func addMetrics(mgr ctrl.Manager, collector prometheus.Collector) error {
+	err := mgr.Add(manager.RunnableFunc(func(ctx context.Context) error {
+		if err := metrics.Registry.Register(collector); err != nil {
+			return fmt.Errorf("registering metrics: %w", err)
+		}
+		defer metrics.Registry.Unregister(collector)
+		<-ctx.Done()
+		return nil
+	}))
+	if err != nil {
+		return fmt.Errorf("adding metrics: %w", err)
 	}
+	return nil
+}
+
+// addPools adds what works on node pools.
+func addPools(mgr ctrl.Manager, o controllerOptions, installation string) error {
 	providers, err := o.providers(mgr.GetClient(), mgr.GetAPIReader())
 	if err != nil {
 		return err
@@ -164,8 +206,8 @@ func addControllers(ctx context.Context, mgr ctrl.Manager, o controllerOptions) 
 		return err
 	}
 	pools := nodepool.NewMetrics(mgr.GetClient())
-	if err := metrics.Registry.Register(pools); err != nil {
-		return fmt.Errorf("registering the metrics of node pools: %w", err)
+	if err := addMetrics(mgr, pools); err != nil {
+		return err
 	}
 	poolDeps := nodepool.Deps{
 		Metrics: pools, Events: mgr.GetEventRecorder("gpunodepool"),

@@ -9,6 +9,8 @@ import (
 	"github.com/spf13/pflag"
 	"k8s.io/client-go/tools/leaderelection"
 	ctrl "sigs.k8s.io/controller-runtime"
+
+	"github.com/espalier-dev/espalier/reconciler/shard"
 )
 
 // leaderOptions say how replicas agree on the one that acts. The default times
@@ -44,9 +46,9 @@ func (o *leaderOptions) Validate() error {
 }
 
 // apply writes the options into those of the manager.
-func (o *leaderOptions) apply(m *ctrl.Options, controllers string) {
+func (o *leaderOptions) apply(m *ctrl.Options, controllers string, of *shard.Shard) {
 	m.LeaderElection, m.LeaderElectionNamespace = o.Elect, o.Namespace
-	m.LeaderElectionID = "controller.espalier.dev"
+	m.LeaderElectionID = of.Lease("controller.espalier.dev")
 	if controllers == reviewController {
 		m.LeaderElectionID = "review.espalier.dev"
 	}

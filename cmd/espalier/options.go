@@ -15,6 +15,7 @@ import (
 	"github.com/espalier-dev/espalier/gpu/karpenter"
 	"github.com/espalier-dev/espalier/gpu/pool"
 	"github.com/espalier-dev/espalier/reconciler/nodepool"
+	"github.com/espalier-dev/espalier/reconciler/shard"
 	"github.com/espalier-dev/espalier/render"
 	"github.com/espalier-dev/espalier/repo-layout/v1alpha1"
 )
@@ -26,14 +27,16 @@ type controllerOptions struct {
 	Provider    string
 	Region      string
 
-	MetricsAddr, HealthAddr, HookAddr string
-	Leader                            leaderOptions
-	GracefulStop                      time.Duration
-	KubeAPIQPS                        float32
-	KubeAPIBurst                      int
+	MetricsAddr, HealthAddr, HookAddr, EventsAddr string
+	Leader                                        leaderOptions
+	GracefulStop                                  time.Duration
+	KubeAPIQPS                                    float32
+	KubeAPIBurst                                  int
 
-	TargetNamespaces []string
-	DefaultAccount   string
+	TargetNamespaces     []string
+	DefaultAccount       string
+	NoCrossNamespaceRefs bool
+	WatchLabelSelector   string
 
 	HelperImage      string
 	StorageClass     string
@@ -58,6 +61,7 @@ func (o *controllerOptions) BindFlags(fs *pflag.FlagSet) {
 	fs.StringVar(&o.MetricsAddr, "metrics-addr", ":8080", "Address of the metrics endpoint; 0 turns it off")
 	fs.StringVar(&o.HealthAddr, "health-addr", ":9440", "Address of the probes /healthz and /readyz")
 	fs.StringVar(&o.HookAddr, "hook-addr", "", "Address of webhooks, /hook/<namespace>/<reposync> for pushes, with --controllers=review /review/<namespace>/<reposync>; empty turns it off")
+	fs.StringVar(&o.EventsAddr, "events-addr", "", "Address that events are posted to, of Flux's notification-controller or another that takes its event API; empty: events go to Kubernetes alone")
 	o.Leader.BindFlags(fs)
 	fs.DurationVar(&o.GracefulStop, "graceful-stop", 20*time.Second, "How long running passes may take to end after SIGTERM")
 	fs.Float32Var(&o.KubeAPIQPS, "kube-api-qps", 50, "Requests per second to the API server")
@@ -65,6 +69,9 @@ func (o *controllerOptions) BindFlags(fs *pflag.FlagSet) {
 
 	fs.StringSliceVar(&o.TargetNamespaces, "allow-target-namespace", nil, "Namespace that RepoSyncs of other namespaces may write to by spec.targetNamespace; repeatable")
 	fs.StringVar(&o.DefaultAccount, "default-service-account", "", "ServiceAccount of the same namespace that RepoSyncs without spec.serviceAccountName act as, and Workspaces that no RepoSync applied; empty: the controller itself")
+
+	fs.StringVar(&o.WatchLabelSelector, "watch-label-selector", "", "Act on the RepoSyncs and Workspaces alone that this label selector selects, such as "+shard.Label+"=shard1; one among all shards works on node pools")
+	fs.BoolVar(&o.NoCrossNamespaceRefs, "no-cross-namespace-refs", false, "Refuse RepoSyncs that name a RepoSync of another namespace in spec.dependsOn; --allow-target-namespace is a matter of its own")
 
 	fs.StringVar(&o.HelperImage, "helper-image", "", "Image of Espalier itself, by digest, for data and adapter helpers in tuning pods")
 	fs.StringVar(&o.StorageClass, "storage-class", "", "StorageClass of the claims for checkpoints; empty: the cluster's default")
@@ -93,6 +100,11 @@ func (o *controllerOptions) Validate() error {
 	}
 	_, err := configMapName(o.QuotaConfigMap)
 	problems = append(problems, checkProvider(o.Provider), err)
+	if _, err := shard.Parse(o.WatchLabelSelector); err != nil {
+		problems = append(problems, fmt.Errorf("--watch-label-selector %w", err))
+	} else if o.WatchLabelSelector != "" && o.Controllers == reviewController {
+		problems = append(problems, errors.New("--watch-label-selector is for the main controllers: reviews are not divided"))
+	}
 	problems = append(problems, o.Leader.Validate())
 	return errors.Join(problems...)
 }

@@ -22,6 +22,7 @@ func newRootCommand() *cobra.Command {
 		newConvertCommand(),
 		newSchemaCommand(),
 		newInitCommand(),
+		newInstallCommand(),
 		newFitCommand(),
 		newPresetsCommand(),
 		newSKUsCommand(),

@@ -1,0 +1,127 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"strings"
+	"time"
+
+	"golang.org/x/sync/errgroup"
+	"k8s.io/client-go/kubernetes"
+	"k8s.io/client-go/rest"
+	"k8s.io/client-go/tools/leaderelection"
+	"k8s.io/client-go/tools/leaderelection/resourcelock"
+	ctrl "sigs.k8s.io/controller-runtime"
+	"sigs.k8s.io/controller-runtime/pkg/manager"
+)
+
+// poolsLease is the Lease of the one controller among all shards that works on node
+// pools: what it may delete within ten minutes is counted over all of them, and a
+// cloud takes one change of a cluster at a time.
+const poolsLease = "pools.espalier.dev"
+
+// ownNamespace is where a pod finds the name of its namespace.
+const ownNamespace = "/var/run/secrets/kubernetes.io/serviceaccount/namespace"
+
+// loneManager is a manager whose runnables run while a Lease of their own is held,
+// after the manager's own. They share its cache and clients.
+type loneManager struct {
+	ctrl.Manager
+	leader    leaderOptions
+	runnables []manager.Runnable
+}
+
+// newLone returns a manager for what one process among all shards does.
+func newLone(mgr ctrl.Manager, leader leaderOptions) (*loneManager, error) {
+	if leader.Namespace == "" {
+		text, err := os.ReadFile(ownNamespace)
+		if err != nil {
+			return nil, errors.New("--watch-label-selector needs --leader-elect-namespace outside of a cluster: the Lease of node pools is kept there")
+		}
+		leader.Namespace = strings.TrimSpace(string(text))
+	}
+	lone := &loneManager{Manager: mgr, leader: leader}
+	if err := mgr.Add(manager.RunnableFunc(lone.run)); err != nil {
+		return nil, fmt.Errorf("adding the election for node pools: %w", err)
+	}
+	return lone, nil
+}
+
+// Add implements manager.Manager.
+func (l *loneManager) Add(r manager.Runnable) error {
+	l.runnables = append(l.runnables, r)
+	return nil
+}
+
+// run runs the runnables while the Lease is held. One that is lost ends the process,
+// as that of the manager does.
+func (l *loneManager) run(ctx context.Context) error {
+	lock, err := l.lock()
+	if err != nil {
+		return err
+	}
+	group, inner := errgroup.WithContext(ctx)
+	leading := make(chan context.Context, 1)
+	elector, err := leaderelection.NewLeaderElector(leaderelection.LeaderElectionConfig{
+		Lock: lock, Name: poolsLease, ReleaseOnCancel: true,
+		LeaseDuration: l.leader.LeaseDuration, RenewDeadline: l.leader.RenewDeadline, RetryPeriod: l.leader.RetryPeriod,
+		Callbacks: leaderelection.LeaderCallbacks{
+			OnStartedLeading: func(held context.Context) { leading <- held },
+			OnStoppedLeading: func() {},
+		},
+	})
+	if err != nil {
+		return fmt.Errorf("preparing the election for node pools: %w", err)
+	}
+	group.Go(func() error {
+		elector.Run(inner)
+		if inner.Err() == nil {
+			return fmt.Errorf("the Lease %s was lost", poolsLease)
+		}
+		return nil
+	})
+	group.Go(func() error {
+		select {
+		case held := <-leading:
+			return l.start(held)
+		case <-inner.Done():
+			return nil
+		}
+	})
+	if err := group.Wait(); err != nil && ctx.Err() == nil {
+		return fmt.Errorf("working on node pools: %w", err)
+	}
+	return nil
+}
+
+// start runs the runnables until the Lease is given up.
+func (l *loneManager) start(held context.Context) error {
+	group, inner := errgroup.WithContext(held)
+	for _, r := range l.runnables {
+		group.Go(func() error { return r.Start(inner) })
+	}
+	return group.Wait()
+}
+
+func (l *loneManager) lock() (resourcelock.Interface, error) {
+	config := rest.CopyConfig(l.GetConfig())
+	config.Timeout = max(l.leader.RenewDeadline/2, time.Second)
+	kube, err := kubernetes.NewForConfig(config)
+	if err != nil {
+		return nil, fmt.Errorf("connecting for the election for node pools: %w", err)
+	}
+	name, err := os.Hostname()
+	if err != nil {
+		return nil, fmt.Errorf("asking for the name of this machine: %w", err)
+	}
+	lock, err := resourcelock.New(resourcelock.LeasesResourceLock, l.leader.Namespace, poolsLease, kube.CoreV1(), kube.CoordinationV1(),
+		resourcelock.ResourceLockConfig{Identity: fmt.Sprintf("%s_%d", name, os.Getpid())})
+	if err != nil {
+		return nil, fmt.Errorf("making the Lease of node pools: %w", err)
+	}
+	return lock, nil
+}

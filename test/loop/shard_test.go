@@ -1,0 +1,118 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package loop
+
+import (
+	"context"
+	"strings"
+	"testing"
+
+	coordinationv1 "k8s.io/api/coordination/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	"github.com/espalier-dev/espalier/reconciler/shard"
+	"github.com/espalier-dev/espalier/repo-layout/v1alpha1"
+	"github.com/espalier-dev/espalier/test/harness"
+)
+
+// poolsLease is held by the one shard that works on node pools.
+const poolsLease = "pools.espalier.dev"
+
+// TestShards divides two teams among two controllers: each acts on its own, one of
+// them works on node pools, and what the label of a RepoSync says is on what it
+// applies. When that one is gone, the other takes the pools over, and nothing is
+// bought twice. A RepoSync that is labelled anew goes to the other shard.
+func TestShards(t *testing.T) {
+	one, rest := newTeam(t, "shard-one"), newTeam(t, "shard-rest")
+	if err := one.StopController(); err != nil {
+		t.Errorf("SIGTERM must end the controller with status 0: %v", err)
+	}
+	t.Cleanup(func() {
+		if err := one.StartController(context.Background()); err != nil { // t.Context() is over by now
+			t.Error(err)
+		}
+	})
+	first := startShard(t, one, shard.Label+"=one")
+	pushAndApply(t, rest, onlyInference(t))
+	files := onlyInference(t)
+	commit := push(t, one, files, "models: serve")
+	s := one.RepoSync(moved)
+	s.Labels = map[string]string{shard.Label: "one"}
+	apply(t, one, s)
+
+	appliedCommit(t, one, commit)
+	w := ready(t, one, harness.InferenceName)
+	if w.Labels[shard.Label] != "one" {
+		t.Errorf("the Workspace has the labels %v, want the shard's", w.Labels)
+	}
+	oneAgentPoolEach(t, one, "Standard_NC24ads_A100_v4")
+	if err := rest.Client.Get(t.Context(), client.ObjectKeyFromObject(repoSync(rest)), s); err != nil || len(s.Status.Conditions) > 0 {
+		t.Errorf("the other RepoSync is nobody's yet: %v, %v", err, s.Status.Conditions)
+	}
+
+	second := startShard(t, rest, "!"+shard.Label)
+	ready(t, rest, harness.InferenceName)
+	oneAgentPoolEach(t, rest, "Standard_NC24ads_A100_v4") // by the first, which holds the Lease
+	holder := leaseHeldBy(t, one, poolsLease, "")
+	if err := first.Stop(); err != nil {
+		t.Errorf("SIGTERM must end a shard with status 0: %v", err)
+	}
+	leaseHeldBy(t, rest, poolsLease, holder)
+
+	// What is left does its own part, pools and all, and not that of the other.
+	replace(t, files, inferenceFile, "32768", "8192")
+	unseen := push(t, one, files, "models: shorter, and nobody looks")
+	if err := rest.Client.Delete(t.Context(), repoSync(rest)); err != nil {
+		t.Fatal(err)
+	}
+	if err := harness.Gone(patient(t), rest.Stand, pool(rest, harness.InferenceName)); err != nil {
+		t.Error(err)
+	}
+	if err := one.Client.Get(t.Context(), client.ObjectKeyFromObject(repoSync(one)), s); err != nil || strings.HasSuffix(s.Status.LastAttemptedRevision, unseen) {
+		t.Errorf("a RepoSync of a shard that is gone is left alone: %s, %v", s.Status.LastAttemptedRevision, err)
+	}
+
+	relabel(t, one)
+	appliedCommit(t, one, unseen)
+	if err := harness.Until(patient(t), one.Stand, workspace(one, harness.InferenceName), "of the other shard, and ready", func(w *v1alpha1.Workspace) bool {
+		return isReady(w) && w.Labels[shard.Label] == "" && w.Status.ObservedGeneration == w.Generation
+	}); err != nil {
+		t.Error(err)
+	}
+	oneAgentPoolEach(t, one, "Standard_NC24ads_A100_v4")
+	if err := second.Stop(); err != nil {
+		t.Errorf("SIGTERM must end a shard with status 0: %v", err)
+	}
+}
+
+func startShard(t *testing.T, team *harness.Team, selector string) *harness.Controller {
+	t.Helper()
+	c, err := team.StartReplica(patient(t), "--leader-elect", "--leader-elect-namespace=espalier-system", "--watch-label-selector="+selector)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return c
+}
+
+// leaseHeldBy waits until a Lease is held by another than before, and returns by whom.
+func leaseHeldBy(t *testing.T, team *harness.Team, name, before string) string {
+	t.Helper()
+	lease := &coordinationv1.Lease{ObjectMeta: metav1.ObjectMeta{Namespace: "espalier-system", Name: name}}
+	if err := harness.Until(patient(t), team.Stand, lease, "held by another", func(l *coordinationv1.Lease) bool {
+		return l.Spec.HolderIdentity != nil && *l.Spec.HolderIdentity != "" && *l.Spec.HolderIdentity != before
+	}); err != nil {
+		t.Fatal(err)
+	}
+	return *lease.Spec.HolderIdentity
+}
+
+// relabel takes the label of its shard off a RepoSync.
+func relabel(t *testing.T, team *harness.Team) {
+	t.Helper()
+	s := repoSync(team)
+	patch := client.RawPatch("application/merge-patch+json", []byte(`{"metadata":{"labels":{"`+shard.Label+`":null}}}`))
+	if err := team.Client.Patch(t.Context(), s, patch); err != nil {
+		t.Fatal(err)
+	}
+}
