@@ -10,7 +10,7 @@ GO ?= go
 export CGO_ENABLED ?= 0
 
 # What `make generate` writes, and `make verify` compares with the commit.
-GENERATED := repo-layout/schema docs/findings.md test/loop/testdata/flux deploy/crd deploy/rbac/role.yaml deploy/rbac/karpenter/role.yaml repo-layout/v1alpha1/zz_generated.deepcopy.go
+GENERATED := repo-layout/schema docs/findings.md deploy/chart/espalier/files test/loop/testdata/flux deploy/crd deploy/rbac/role.yaml deploy/rbac/karpenter/role.yaml repo-layout/v1alpha1/zz_generated.deepcopy.go
 
 .PHONY: help
 help: ## Show this help
@@ -35,11 +35,11 @@ demo: ## Show the whole loop on a local control plane; ARGS=--keep stays up
 LONGEST := ./test/loop ./reconciler/nodepool
 
 .PHONY: test
-test: control-plane ## Run every test, on a real control plane
+test: control-plane bin/helm ## Run every test, on a real control plane
 	$(GO) test -timeout 20m $(LONGEST) ./...
 
 .PHONY: race
-race: control-plane ## Run every test with the race detector; needs a C compiler
+race: control-plane bin/helm ## Run every test with the race detector; needs a C compiler
 	CGO_ENABLED=1 $(GO) test -race -timeout 40m ./...
 
 .PHONY: control-plane
@@ -55,6 +55,11 @@ e2e-forge: control-plane ## Test reviews against a real Gitea; builds it the fir
 e2e-karpenter: control-plane ## Build the real Karpenter, and run Espalier against it
 	@$(GO) run ./test/cluster/build --karpenter
 	$(GO) test -count=1 -timeout 20m ./test/karpenter
+
+.PHONY: e2e-flux
+e2e-flux: control-plane ## Build the real Flux controllers, and run Espalier with them (6 to 20 minutes the first time)
+	@$(GO) run ./test/cluster/build --flux
+	$(GO) test -count=1 -timeout 20m -v ./test/flux
 
 .PHONY: verify-runtimes
 verify-runtimes: ## Ask the real Axolotl and vLLM about the golden files; needs Python, a package index and 20 GB (ARGS=axolotl: one)
@@ -90,7 +95,7 @@ nightly: ## Run each fuzz target for a minute, the long random walk, a kill a ru
 presubmit: verify lint test ## What a pull request must pass
 
 .PHONY: generate
-generate: bin/controller-gen ## Generate CRDs, RBAC, deep copies, JSON schemas and docs/findings.md
+generate: bin/controller-gen ## Generate CRDs, RBAC, deep copies, JSON schemas, the chart's manifests and docs/findings.md
 	bin/controller-gen object crd paths=./repo-layout/v1alpha1/... output:crd:dir=deploy/crd
 	bin/controller-gen rbac:roleName=espalier paths=./reconciler/... output:rbac:dir=deploy/rbac
 	bin/controller-gen rbac:roleName=espalier-karpenter paths=./gpu/karpenter/... output:rbac:dir=deploy/rbac/karpenter
@@ -117,6 +122,10 @@ clean: ## Remove what was built
 
 bin/controller-gen: test/tools/go.mod test/tools/go.sum
 	$(GO) build -C test/tools -o ../../$@ sigs.k8s.io/controller-tools/cmd/controller-gen
+
+bin/helm: test/tools/helm/go.mod test/tools/helm/go.sum
+	@echo "Building helm (1 to 4 minutes when nothing is cached)."
+	$(GO) build -C test/tools/helm -o ../../../$@ helm.sh/helm/v4/cmd/helm
 
 bin/golangci-lint: test/tools/lint/go.mod test/tools/lint/go.sum
 	@echo "Building golangci-lint (1 to 3 minutes when nothing is cached)."

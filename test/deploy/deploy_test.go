@@ -145,7 +145,7 @@ func withReview(t *testing.T, overlay string) []runtime.Object {
 		}
 		paths = append(paths, relative)
 	}
-	text := "resources: [" + paths[0] + "]\ncomponents: [" + paths[1] + "]\nimages: [{name: espalier, newName: registry.example.com/espalier}]\n"
+	text := "resources: [" + paths[0] + "]\ncomponents: [" + paths[1] + "]\nimages: [{name: espalier, newName: registry.example.com/espalier, newTag: dev}]\n"
 	if err := os.WriteFile(filepath.Join(folder, "kustomization.yaml"), []byte(text), 0o600); err != nil {
 		t.Fatal(err)
 	}

@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 
 // Command generate writes what is made from Go: the JSON schemas of
-// repo-layout/schema, from the CRDs and from the types of repo-layout/kaito, and
-// docs/findings.md, from the rules of repo-layout/finding.
+// repo-layout/schema, from the CRDs and from the types of repo-layout/kaito,
+// docs/findings.md, from the rules of repo-layout/finding, and the manifests in the
+// Helm chart, from those of deploy/.
 //
 // `make generate` runs it at the root of the tree. What it writes depends on
 // nothing else, so that `make verify` can compare.
@@ -48,5 +49,10 @@ func generate(root string) (map[string][]byte, error) {
 		return nil, err
 	}
 	files["docs/findings.md"] = findingsPage()
+	manifests, err := chart(root)
+	if err != nil {
+		return nil, err
+	}
+	maps.Copy(files, manifests)
 	return files, nil
 }
