@@ -3,6 +3,7 @@
 package cluster
 
 import (
+	"cmp"
 	"context"
 	"crypto/sha256"
 	"encoding/hex"
@@ -18,9 +19,10 @@ import (
 )
 
 // program is one binary of the cluster and how it is built. Its module, apart
-// from the product's, is the folder of the same name beside this file.
+// from the product's, is a folder beside this file.
 type program struct {
 	name    string
+	module  string   // the folder of its module; empty: that of its name
 	pkg     string   // package to build, within the program's module
 	ldflags string   // beyond -s -w
 	tags    string   // of the build, with cgo if there are any: only Gitea's SQLite needs them
@@ -134,11 +136,16 @@ func buildAll(ctx context.Context, programs []program, bin string, out io.Writer
 	}
 	defer unlock()
 	for _, p := range programs {
-		if err := p.build(ctx, filepath.Join(root, "test", "cluster", p.name), bin, out); err != nil {
+		if err := p.build(ctx, p.folder(root), bin, out); err != nil {
 			return fmt.Errorf("building %s: %w", p.name, err)
 		}
 	}
 	return nil
+}
+
+// folder of the program's module.
+func (p program) folder(root string) string {
+	return filepath.Join(root, "test", "cluster", cmp.Or(p.module, p.name))
 }
 
 // build builds the program from its module unless the digest beside the binary

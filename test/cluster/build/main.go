@@ -2,8 +2,8 @@
 
 // Command build builds the programs of the local control plane (etcd, kwok and
 // Kubernetes) from their Go modules into a folder, bin/ of the checkout unless
-// another is named; with --forge, Gitea instead, with --karpenter, Karpenter. What
-// is up to date is left alone.
+// another is named; with --forge, Gitea instead, with --karpenter, Karpenter, with
+// --flux, the controllers of Flux. What is up to date is left alone.
 package main
 
 import (
@@ -28,12 +28,14 @@ func main() {
 
 func run(ctx context.Context, args []string) error {
 	build := cluster.Build
-	instead := map[string]func(context.Context, string, io.Writer) error{"--forge": cluster.BuildForge, "--karpenter": cluster.BuildKarpenter}
+	instead := map[string]func(context.Context, string, io.Writer) error{
+		"--forge": cluster.BuildForge, "--karpenter": cluster.BuildKarpenter, "--flux": cluster.BuildFlux,
+	}
 	if len(args) > 0 && instead[args[0]] != nil {
 		build, args = instead[args[0]], args[1:]
 	}
 	if len(args) > 1 {
-		return fmt.Errorf("usage: build [--forge|--karpenter] [FOLDER]")
+		return fmt.Errorf("usage: build [--forge|--karpenter|--flux] [FOLDER]")
 	}
 	bin, err := cluster.DefaultBin()
 	if err != nil {
