@@ -166,18 +166,28 @@ func (o Options) adaptDeployment(object *unstructured.Unstructured) error {
 		container["env"] = env
 	}
 	if object.GetName() == "espalier" {
-		args, _, _ := unstructured.NestedStringSlice(container, "args")
-		if err := unstructured.SetNestedStringSlice(container, append(args, o.args()...), "args"); err != nil {
-			return fmt.Errorf("setting its arguments: %w", err)
-		}
-		if o.Provider == AKS {
-			if err := unstructured.SetNestedField(object.Object, "true", "spec", "template", "metadata", "labels", "azure.workload.identity/use"); err != nil {
-				return fmt.Errorf("labelling its pods: %w", err)
-			}
+		if err := o.adaptController(object, container); err != nil {
+			return err
 		}
 	}
 	if err := unstructured.SetNestedSlice(object.Object, containers, append(pod, "containers")...); err != nil {
 		return fmt.Errorf("setting its container: %w", err)
+	}
+	return nil
+}
+
+// adaptController writes into the controller's Deployment what is its own.
+func (o Options) adaptController(object *unstructured.Unstructured, container map[string]any) error {
+	args, _, _ := unstructured.NestedStringSlice(container, "args")
+	if err := unstructured.SetNestedStringSlice(container, append(args, o.args()...), "args"); err != nil {
+		return fmt.Errorf("setting its arguments: %w", err)
+	}
+	if o.Provider != AKS {
+		return nil
+	}
+	err := unstructured.SetNestedField(object.Object, "true", "spec", "template", "metadata", "labels", "azure.workload.identity/use")
+	if err != nil {
+		return fmt.Errorf("labelling its pods: %w", err)
 	}
 	return nil
 }

@@ -145,7 +145,7 @@ func addControllers(ctx context.Context, mgr ctrl.Manager, o controllerOptions, 
 	syncs := reposync.New(reposync.Deps{
 		Client: mgr.GetClient(), Reader: mgr.GetAPIReader(), Events: mgr.GetEventRecorder("reposync"),
 		Source: source.NewStore(source.Options{}), Builds: build.NewCache(build.CacheLimits{}), Cluster: o.ClusterName, TargetNamespaces: o.TargetNamespaces,
-		NoCrossNamespaceRefs: o.NoCrossNamespaceRefs, Shard: part, Accounts: accounts, Installation: installation, Clock: time.Now,
+		NoCrossNamespaceRefs: o.NoCrossNamespaceRefs, Shard: part, Jitter: o.IntervalJitter, Accounts: accounts, Installation: installation, Clock: time.Now,
 	})
 	if err := syncs.SetupWithManager(ctx, mgr); err != nil {
 		return fmt.Errorf("setting up the RepoSync controller: %w", err)

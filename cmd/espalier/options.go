@@ -37,6 +37,7 @@ type controllerOptions struct {
 	DefaultAccount       string
 	NoCrossNamespaceRefs bool
 	WatchLabelSelector   string
+	IntervalJitter       int
 
 	HelperImage      string
 	StorageClass     string
@@ -71,6 +72,7 @@ func (o *controllerOptions) BindFlags(fs *pflag.FlagSet) {
 	fs.StringVar(&o.DefaultAccount, "default-service-account", "", "ServiceAccount of the same namespace that RepoSyncs without spec.serviceAccountName act as, and Workspaces that no RepoSync applied; empty: the controller itself")
 
 	fs.StringVar(&o.WatchLabelSelector, "watch-label-selector", "", "Act on the RepoSyncs and Workspaces alone that this label selector selects, such as "+shard.Label+"=shard1; one among all shards works on node pools")
+	fs.IntVar(&o.IntervalJitter, "interval-jitter-percentage", 5, "By how many per cent the interval of a RepoSync is lengthened at most, at random, so that not all ask at once; 0 to 99")
 	fs.BoolVar(&o.NoCrossNamespaceRefs, "no-cross-namespace-refs", false, "Refuse RepoSyncs that name a RepoSync of another namespace in spec.dependsOn; --allow-target-namespace is a matter of its own")
 
 	fs.StringVar(&o.HelperImage, "helper-image", "", "Image of Espalier itself, by digest, for data and adapter helpers in tuning pods")
@@ -132,6 +134,9 @@ func (o *controllerOptions) validateMain() error {
 	}
 	if o.HelperImage == "" {
 		problems = append(problems, errors.New("--helper-image is required: tuning pods fetch data and push adapters with it"))
+	}
+	if o.IntervalJitter < 0 || o.IntervalJitter > 99 {
+		problems = append(problems, fmt.Errorf("--interval-jitter-percentage %d: 0 to 99", o.IntervalJitter))
 	}
 	if o.StartLimit < 0 {
 		problems = append(problems, fmt.Errorf("--start-limit %s: at least 0, which waits for ever", o.StartLimit))

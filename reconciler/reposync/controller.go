@@ -18,6 +18,7 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/types"
+	"k8s.io/apimachinery/pkg/util/wait"
 	"k8s.io/client-go/tools/events"
 	"k8s.io/client-go/util/workqueue"
 	ctrl "sigs.k8s.io/controller-runtime"
@@ -45,6 +46,9 @@ const (
 	retryMost  = 5 * time.Minute
 )
 
+// shortWait is not spread: it is for something that is due.
+const shortWait = 10 * time.Second
+
 // Deps is what the controller works with.
 type Deps struct {
 	Client client.Client
@@ -65,6 +69,8 @@ type Deps struct {
 	TargetNamespaces []string
 	// Shard is the part of the RepoSyncs to act on; nil: all.
 	Shard *shard.Shard
+	// Jitter is by how much an interval is lengthened at most, in per cent.
+	Jitter int
 	// NoCrossNamespaceRefs is --no-cross-namespace-refs: a RepoSync may name only
 	// RepoSyncs of its own namespace.
 	NoCrossNamespaceRefs bool
@@ -179,7 +185,18 @@ func (r *Reconciler) Reconcile(ctx context.Context, req ctrl.Request) (ctrl.Resu
 		return ctrl.Result{}, err
 	}
 	r.announce(before, obj, p)
-	return p.result(stepErr, reportErr, r.Clock())
+	result, err := p.result(stepErr, reportErr, r.Clock())
+	result.RequeueAfter = r.spread(result.RequeueAfter)
+	return result, err
+}
+
+// spread lengthens a long wait by up to the jitter, at random: RepoSyncs of one
+// interval that were applied together would ask a Git server all at once for ever.
+func (r *Reconciler) spread(d time.Duration) time.Duration {
+	if d < shortWait || r.Jitter <= 0 {
+		return d
+	}
+	return wait.Jitter(d, float64(r.Jitter)/100)
 }
 
 // runAs runs the steps with the writes of whom the RepoSync acts as.

@@ -145,3 +145,24 @@ func TestResult(t *testing.T) {
 		})
 	}
 }
+
+// TestSpread: an interval is lengthened a little, and what is due is not.
+func TestSpread(t *testing.T) {
+	r := New(Deps{Jitter: 5})
+	different := map[time.Duration]bool{}
+	for range 100 {
+		d := r.spread(time.Minute)
+		if different[d] = true; d < time.Minute || d > time.Minute+3*time.Second {
+			t.Fatalf("one minute became %s", d)
+		}
+	}
+	if len(different) < 10 {
+		t.Errorf("all ask at once: %v", different)
+	}
+	if d := r.spread(time.Second); d != time.Second {
+		t.Errorf("a report that is due in a second waits %s", d)
+	}
+	if d := New(Deps{}).spread(time.Hour); d != time.Hour {
+		t.Errorf("without jitter, an hour is %s", d)
+	}
+}

@@ -98,9 +98,9 @@ func kustomized(t *testing.T, overlay string) map[string]*unstructured.Unstructu
 	return found
 }
 
-// comparable takes away how Helm and Kustomize mark what they make, writes the
+// plain takes away how Helm and Kustomize mark what they make, writes the
 // settings into the arguments, and fills in what Kubernetes' own types do.
-func comparable(t *testing.T, objects map[string]*unstructured.Unstructured) map[string]any {
+func plain(t *testing.T, objects map[string]*unstructured.Unstructured) map[string]any {
 	t.Helper()
 	settings := map[string]string{}
 	for key, o := range objects {
@@ -133,13 +133,13 @@ func comparable(t *testing.T, objects map[string]*unstructured.Unstructured) map
 		for name, value := range settings {
 			text = bytes.ReplaceAll(text, []byte("$("+name+")"), []byte(value))
 		}
-		var plain map[string]any
-		if err := json.Unmarshal(text, &plain); err != nil {
+		var content map[string]any
+		if err := json.Unmarshal(text, &content); err != nil {
 			t.Fatal(err)
 		}
-		delete(plain, "status")
-		unmarked(plain)
-		result[key] = plain
+		delete(content, "status")
+		unmarked(content)
+		result[key] = content
 	}
 	return result
 }
@@ -204,7 +204,7 @@ func TestChart(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			same(t, comparable(t, kustomized(t, folder)), comparable(t, objectsOf(t, text)))
+			same(t, plain(t, kustomized(t, folder)), plain(t, objectsOf(t, text)))
 		})
 	}
 }

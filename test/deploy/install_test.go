@@ -33,7 +33,7 @@ func TestManifests(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			same(t, comparable(t, kustomized(t, folder)), comparable(t, objectsOf(t, string(text))))
+			same(t, plain(t, kustomized(t, folder)), plain(t, objectsOf(t, string(text))))
 		})
 	}
 }
