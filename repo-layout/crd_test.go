@@ -29,6 +29,10 @@ var bases = map[string]map[string]string{
 		"spec.tuning":    header + onA100 + tunes + fromURL + intoClaim,
 		"spec.inference": header + onA100 + serves,
 
+		"spec.tuning.evaluation":          header + onA100 + tunes + fromURL + intoClaim + evaluated,
+		"spec.tuning.evaluation.urls":     header + onA100 + tunes + fromURL + intoClaim + "    evaluation: {urls: []}\n",
+		"spec.tuning.evaluation.tasks[0]": header + onA100 + tunes + fromURL + intoClaim + "    evaluation: {tasks: [{name: gsm8k, metric: acc}]}\n",
+
 		"spec.inference.autoscale":                   header + onA100 + scales,
 		"spec.inference.autoscale.keda":              header + onA100 + scalesWithKEDA,
 		"spec.inference.autoscale.keda.schedules[0]": header + onA100 + scalesWithKEDA,
@@ -39,6 +43,8 @@ var bases = map[string]map[string]string{
 	"reposyncs":    {"": following, "spec.source.ref": fluxed, "spec.review": following + reviewed, "spec.workspaceSelector": reporting, "spec.source.git.verify": verified, "spec.report": signing},
 	"gpunodepools": {"": pooled, "spec.idle": pooled + "  idle: {after: 30m}\n", "spec.aks": pooled + "  aks: {}\n", "spec.aks.upgrade": pooled + "  aks: {upgrade: {}}\n"},
 }
+
+const evaluated = "    evaluation: {split: 5%}\n"
 
 const pooled = "apiVersion: espalier.dev/v1alpha1\nkind: GPUNodePool\nmetadata: {name: a}\nspec:\n  provider: aks\n  candidates: [{instanceType: A}]\n"
 
@@ -70,6 +76,8 @@ var items = map[string]string{
 	"spec.patches":                                           `{"target":{"kind":"Service"},"patch":"spec: {a: %d}"}`,
 	"spec.candidates":                                        `{"instanceType":"A%d"}`,
 	"spec.resource.candidates":                               `{"instanceType":"A%d"}`,
+	"spec.tuning.evaluation.urls":                            `"https://data.example.com/%d"`,
+	"spec.tuning.evaluation.tasks":                           `{"name":"t%d"}`,
 	"spec.tuning.input.urls":                                 `"https://data.example.com/%d"`,
 	"spec.resource.labelSelector.matchExpressions":           `{"key":"a%d","operator":"Exists"}`,
 	"spec.workspaceSelector.matchExpressions":                `{"key":"a%d","operator":"Exists"}`,
@@ -93,6 +101,11 @@ var celCases = map[string]string{
 	"size belongs to storageClass: a claim has its own":                                                               header + onA100 + "  inference: {preset: phi-4, cache: {claim: a, size: 1Gi}}\n",
 	"exactly one of urls, claim and image is required":                                                                header + onA100 + tunes + "    input: {}\n" + intoClaim,
 	"promote needs output.image: an adapter on a claim has no digest":                                                 header + onA100 + tunes + "    promote: {to: b}\n" + fromURL + intoClaim,
+	"evaluation measures nothing: name split, urls or tasks":                                                          header + onA100 + tunes + fromURL + intoClaim + "    evaluation: {}\n",
+	"split and urls are two ways to the held-out rows: keep one":                                                      header + onA100 + tunes + fromURL + intoClaim + "    evaluation: {split: 5%, urls: ['https://data.example.com/b']}\n",
+	"maxLoss and minImprovement are of held-out rows: name split or urls":                                             header + onA100 + tunes + fromURL + intoClaim + "    evaluation: {tasks: [{name: a}], maxLoss: '1'}\n",
+	"evaluation.split: above 0%":                                                                                      header + onA100 + tunes + fromURL + intoClaim + "    evaluation: {split: 0.0%}\n",
+	"minimum and maxRegression are of a metric: name it, such as exact_match":                                         header + onA100 + tunes + fromURL + intoClaim + "    evaluation: {tasks: [{name: a, minimum: '1'}]}\n",
 	"prompt belongs to type Instruction":                                                                              header + onA100 + tunes + "    input: {urls: ['https://data.example.com/a'], format: {type: Text, prompt: '{instruction}'}}\n" + intoClaim,
 	"exactly one of image and claim is required":                                                                      header + onA100 + tunes + fromURL + "    output: {}\n",
 	"output.image needs output.pushSecret: a Secret of type kubernetes.io/dockerconfigjson that may push there":       header + onA100 + tunes + fromURL + "    output: {image: 'registry.example.com/a/b:1'}\n",

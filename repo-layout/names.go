@@ -32,6 +32,10 @@ func RunName(workspace, digest string) string {
 	return workspace + "-" + shortDigest(digest)
 }
 
+// RunFolder is the folder of a run on the claim that it works on: one must not go on
+// from the checkpoints of another. What it has trained is in out below it.
+func RunFolder(digest string) string { return shortDigest(digest) }
+
 // RevisionName is the name of the ControllerRevision that keeps what a workload's
 // pods were rendered to, by what they were rendered from.
 func RevisionName(workload, digest string) string {

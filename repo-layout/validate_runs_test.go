@@ -56,6 +56,28 @@ func TestValidateRuns(t *testing.T) {
 			want: []string{"10: error: spec.tuning.output: image needs pushSecret: a Secret of type kubernetes.io/dockerconfigjson " +
 				"that may push there (PushSecretMissing)"},
 		},
+		"HeldOutBesideClaim": {
+			reason: "A claim is mounted, and nothing is downloaded beside it.",
+			text:   header + onA100 + tunes + "    input: {claim: data}\n" + intoClaim + "    evaluation: {urls: ['https://data.example.com/b.jsonl']}\n",
+			want:   []string{"11: error: spec.tuning.evaluation.urls: files are downloaded beside those of input.urls, and the training data is none: hold a part of it out by split (EvaluationInvalid)"},
+		},
+		"HeldOutByAnAddressWithin": {
+			reason: "It is an address as those of the training data are.",
+			text:   header + onA100 + tunes + fromURL + intoClaim + "    evaluation: {urls: ['http://169.254.169.254/b.jsonl']}\n",
+			want:   []string{"11: error: spec.tuning.evaluation.urls[0]: this is a link-local address, such as the cloud's metadata service has: training data comes from a public address, an image or a claim (URLForbidden)"},
+		},
+		"Thresholds": {
+			reason: "Each says what it wants to be.",
+			text:   header + onA100 + tunes + fromURL + intoClaim + "    evaluation: {split: half, maxLoss: low, minImprovement: '10', tasks: [{name: 'a b', metric: 'c d', minimum: much}]}\n",
+			want: []string{
+				`11: error: spec.tuning.evaluation.maxLoss: want a loss as digits with at most 4 decimals, in quotes: "1.25" (EvaluationInvalid)`,
+				"11: error: spec.tuning.evaluation.minImprovement: want by how much of the base model's loss the adapter's must be lower, such as 10%; 0% forbids a higher one (EvaluationInvalid)",
+				`11: error: spec.tuning.evaluation.split: want a share above 0% and below 100% such as 5%, or a number of rows such as "200" (EvaluationInvalid)`,
+				"11: error: spec.tuning.evaluation.tasks[0].metric: want a metric of the task such as exact_match, and behind a comma the filter where it has several: exact_match,flexible-extract (EvaluationInvalid)",
+				`11: error: spec.tuning.evaluation.tasks[0].minimum: want a score as digits with at most 4 decimals, in quotes: "0.40" (EvaluationInvalid)`,
+				"11: error: spec.tuning.evaluation.tasks[0].name: want the name of a task as `lm-eval ls tasks` lists it, such as gsm8k (EvaluationInvalid)",
+			},
+		},
 		"Queue": {reason: "A run may wait in a queue.", text: header + onA100 + "  queue: team-a\n" + tunes + fromURL + intoClaim},
 		"QueuedServer": {
 			reason: "Kueue could only take a service away.", text: header + onA100 + "  queue: team-a\n" + serves,

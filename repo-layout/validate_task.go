@@ -128,6 +128,7 @@ func (v *validator) tuning(s v1alpha1.TuningSpec) {
 	if s.Retries != nil {
 		v.between(path+".retries", int(*s.Retries), 0, maxRetries, "leave it out for 6")
 	}
+	v.evaluation(path+".evaluation", s)
 	v.promote(path+".promote", s)
 }
 

@@ -88,6 +88,7 @@ const (
 	BudgetInvalid       = "BudgetInvalid"       // no amount of US dollars
 	QueueUnsupported    = "QueueUnsupported"    // a queue for what is not queued
 	PromotionInvalid    = "PromotionInvalid"    // an adapter that could be promoted nowhere
+	EvaluationInvalid   = "EvaluationInvalid"   // an evaluation that measures nothing, or a threshold that is no number
 	PatchInvalid        = "PatchInvalid"        // no YAML, or no patch
 	DurationInvalid     = "DurationInvalid"     // not a positive duration
 	Placeholder         = "Placeholder"         // an example's placeholder that nobody filled in

@@ -81,6 +81,7 @@ var contentRules = []Rule{
 	{Code: LabelInvalid, Severity: Error, Meaning: "No label name or value.", Remedy: "Use at most 63 letters, digits, '-', '_' and '.'."},
 	{Code: LabelReserved, Severity: Either, Meaning: "A label or annotation that Espalier, Kubernetes or KAITO writes itself. One of KAITO's in a selector is a warning.", Remedy: "Remove it."},
 	{Code: BudgetInvalid, Severity: Error, Meaning: "No amount of US dollars, or a limit for a whole run on a service, which has no end.", Remedy: "Write digits with at most four decimals, in quotes; bound a service by maxUSDPerHour."},
+	{Code: EvaluationInvalid, Severity: Error, Meaning: "An evaluation that measures nothing, one that the configuration contradicts, or a threshold that is no number.", Remedy: "Do what the message says; docs/tuning.md has an example."},
 	{Code: PromotionInvalid, Severity: Either, Meaning: "An adapter that could be promoted nowhere: no such inference Workspace, another model, or no adapter of it from the repository that the run pushes to.", Remedy: "Do what the message says; docs/tuning.md has an example."},
 	{Code: QueueUnsupported, Severity: Error, Meaning: "A service with a queue: only tuning runs wait in one.", Remedy: "Remove spec.queue; docs/queues.md says why."},
 	{Code: PatchInvalid, Severity: Error, Meaning: "No YAML, no patch, or a target that selects nothing.", Remedy: "Write a strategic merge patch, or a JSON 6902 patch with a target."},

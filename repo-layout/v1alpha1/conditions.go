@@ -52,6 +52,7 @@ const (
 	ReasonWaitingForPods            = "WaitingForPods"
 	ReasonJobRunning                = "JobRunning"
 	ReasonJobFailed                 = "JobFailed"
+	ReasonEvaluationFailed          = "EvaluationFailed"
 	ReasonInputMissing              = "InputMissing"
 	ReasonFieldConflict             = "FieldConflict"
 	ReasonNameTaken                 = "NameTaken"

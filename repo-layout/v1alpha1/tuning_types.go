@@ -49,6 +49,10 @@ type TuningSpec struct {
 	// +kubebuilder:validation:Minimum=0
 	// +kubebuilder:validation:Maximum=20
 	Retries *int32 `json:"retries,omitempty"`
+	// Evaluation measures the run on data that it does not train on, before and
+	// after, and withholds the adapter where a threshold is missed. Absent: nothing
+	// is measured.
+	Evaluation *Evaluation `json:"evaluation,omitempty"`
 	// Promote proposes the adapter to a Workspace that serves the model, by a pull
 	// request with its digest, once it is published. Absent: nothing is proposed.
 	Promote *Promote `json:"promote,omitempty"`
@@ -225,6 +229,8 @@ type TuningStatus struct {
 	FinishedAt *metav1.Time `json:"finishedAt,omitempty"`
 	// Adapter is the pushed adapter, by digest once the push reported one.
 	Adapter string `json:"adapter,omitempty"`
+	// Evaluation is what was measured; nil where nothing was, or is not yet.
+	Evaluation *EvaluationStatus `json:"evaluation,omitempty"`
 	// SpentUSD is what the run has cost in US dollars by list prices, up to
 	// status.spending.at: all of it, once its nodes are gone.
 	SpentUSD string `json:"spentUSD,omitempty"`

@@ -173,6 +173,44 @@ var cases = map[string]written{
 		base:   sync, set: `spec: {path: clusters/prod, report: {commit: {branch: main, path: status/../clusters}}}`,
 		want: "path: a folder of the branch",
 	},
+	"Evaluated": {
+		reason: "A share of the rows, and tasks of the harness.",
+		base:   tuning, set: `spec: {tuning: {evaluation: {split: 2.5%, maxLoss: "1.25", minImprovement: 0%, tasks: [{name: gsm8k, limit: 200, fewShot: 0, chat: true, metric: "exact_match,strict-match", minimum: "0.4", maxRegression: "0.02"}, {name: arc_easy}]}}}`,
+	},
+	"EvaluatedByFiles": {
+		reason: "Rows of their own.",
+		base:   tuning, set: `spec: {tuning: {evaluation: {urls: ["https://example.com/held-out.parquet"], maxLoss: "2"}}}`,
+	},
+	"EvaluatesNothing": {
+		reason: "A gate without a measure is always open, or always closed.",
+		base:   tuning, set: `spec: {tuning: {evaluation: {}}}`,
+		want: "evaluation measures nothing",
+	},
+	"HeldOutTwice": {
+		reason: "It is one loss.",
+		base:   tuning, set: `spec: {tuning: {evaluation: {split: "200", urls: ["https://example.com/held-out.parquet"]}}}`,
+		want: "two ways to the held-out rows",
+	},
+	"HeldOutNone": {
+		reason: "Nothing of the data is nothing.",
+		base:   tuning, set: `spec: {tuning: {evaluation: {split: 0.0%}}}`,
+		want: "evaluation.split: above 0%",
+	},
+	"LossOfTasks": {
+		reason: "Tasks have scores, and no loss.",
+		base:   tuning, set: `spec: {tuning: {evaluation: {maxLoss: "1", tasks: [{name: gsm8k}]}}}`,
+		want: "maxLoss and minImprovement are of held-out rows",
+	},
+	"MinimumOfNothing": {
+		reason: "A task has many metrics.",
+		base:   tuning, set: `spec: {tuning: {evaluation: {tasks: [{name: gsm8k, minimum: "0.4"}]}}}`,
+		want: "minimum and maxRegression are of a metric",
+	},
+	"TaskTwice": {
+		reason: "A task is measured once.",
+		base:   tuning, set: `spec: {tuning: {evaluation: {tasks: [{name: gsm8k}, {name: gsm8k}]}}}`,
+		want: "Duplicate value",
+	},
 	"PromotedWithoutDigest": {
 		reason: "A claim has no digest that Git could name.",
 		base:   tuning, set: `spec: {tuning: {promote: {to: phi-4-mini}, output: {image: null, pushSecret: null, claim: out}}}`,
