@@ -48,6 +48,7 @@ const (
 	CodeUpperBound     = "CacheUpperBound"
 	CodeMargin         = "WithinMargin" // fits by less than the estimate's margin
 	CodeMemory         = "MemoryTooSmall"
+	CodeTasks          = "TasksLarger" // benchmarks take more memory than the training
 	CodeMultiNode      = "MultiNode"
 	CodeTooManyNodes   = "TooManyNodes"
 	CodeHeads          = "HeadsIndivisible" // GPUs stay idle

@@ -30,6 +30,10 @@ type Tuning struct {
 	FusedLoss bool
 	// SingleQuantization leaves the quantisation constants of NF4 in float32.
 	SingleQuantization bool
+	// EvalBatch are the sequences of a step of the evaluation on one GPU, 0 where
+	// nothing is held out. Tasks says that benchmarks are run in steps of as many.
+	EvalBatch int
+	Tasks     bool
 	// Nodes is the number of nodes, 0 for 1. Every GPU holds a whole copy.
 	Nodes int
 	// Image is what the runtime's image demands.
@@ -93,6 +97,7 @@ func Tune(m Model, i sku.Instance, t Tuning) Report {
 	r.PerGPU.Budget = i.MemoryBytes()
 	r.MaxContext = min(run.tokens(r.PerGPU.Budget)/int64(t.MicroBatch), m.MaxContext)
 	r.MaxBatch = run.tokens(r.PerGPU.Budget) / int64(t.SequenceLength)
+	r.scored(m, t, run)
 	r.judgeTuning(t)
 	return r.decide()
 }
@@ -175,7 +180,7 @@ func (t Tuning) sum(m Model, width float64, copies int) run {
 		u.kept = layers * u.block
 	}
 	if !t.FusedLoss {
-		u.logits = logitBytes*float64(m.Vocab) + headCopies*4*hidden
+		u.logits = math.Max(logitBytes*float64(m.Vocab)+headCopies*4*hidden, t.judged(m))
 	}
 	return u
 }

@@ -89,6 +89,26 @@ func TestTuneVerdicts(t *testing.T) {
 			model:  "phi-3-mini-4k-instruct", instance: "Standard_NC24ads_A100_v4", tuning: fit.Tuning{SequenceLength: 8192},
 			want: v1alpha1.No, code: fit.CodeContextOfModel, says: "8,192 tokens are more than the 4,096",
 		},
+		"EvaluatedAlike": {
+			reason: "an evaluation in steps of the training's size takes nothing beside it",
+			model:  "phi-3-mini-128k-instruct", instance: "Standard_NC4as_T4_v3", tuning: fit.Tuning{EvalBatch: 1},
+			want: v1alpha1.Fits, code: fit.CodeFits, says: "logits 1.1 + overhead 1.3 = 5.8 of 15.0 GiB",
+		},
+		"EvaluatedInBigSteps": {
+			reason: "one in larger steps keeps larger logits",
+			model:  "phi-3-mini-128k-instruct", instance: "Standard_NC4as_T4_v3", tuning: fit.Tuning{EvalBatch: 16},
+			want: v1alpha1.No, code: fit.CodeMemory, says: "logits 11.7",
+		},
+		"TasksInSixteenBit": {
+			reason: "benchmarks run the model as it is served, which takes more than to tune it in 4 bit",
+			model:  "phi-3-mini-128k-instruct", instance: "Standard_NC4as_T4_v3", tuning: fit.Tuning{EvalBatch: 1, Tasks: true},
+			want: v1alpha1.Fits, code: fit.CodeFits, says: "weights 7.1 + adapter 0.1 + KV cache 0.8",
+		},
+		"TasksTooLarge": {
+			reason: "so that a model which can be tuned there may not be measured there",
+			model:  "phi-4", instance: "Standard_NC4as_T4_v3", tuning: fit.Tuning{EvalBatch: 1, Tasks: true},
+			want: v1alpha1.No, code: fit.CodeMemory, says: "it has 15.0 GiB: weights 27",
+		},
 		"WrongTarget": {
 			reason: "Phi-3 has fused matrices: a target that is not there is named",
 			model:  "phi-3-mini-4k-instruct", instance: "Standard_NC24ads_A100_v4", tuning: fit.Tuning{TargetModules: []string{"q_proj"}},
