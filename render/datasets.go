@@ -15,16 +15,22 @@ import (
 // claim or an image is loaded as the data set library finds it.
 func (j job) datasets() []any {
 	rows := rowsOf(j.Assessment.Format())
+	sets := filesOf(rows, j.spec.Tuning.Input.URLs)
+	if len(sets) == 0 {
+		rows["path"] = dataPath
+		sets = append(sets, rows)
+	}
+	return sets
+}
+
+// filesOf are downloaded files, whose rows are alike.
+func filesOf(rows object, addresses []string) []any {
 	var sets []any
-	for _, address := range j.spec.Tuning.Input.URLs {
+	for _, address := range addresses {
 		name := check.FileName(address)
 		set := maps.Clone(rows)
 		set["path"], set["ds_type"] = path.Join(dataPath, name), check.DataType(name)
 		sets = append(sets, set)
-	}
-	if len(sets) == 0 {
-		rows["path"] = dataPath
-		sets = append(sets, rows)
 	}
 	return sets
 }

@@ -24,7 +24,10 @@ func (j job) together(l *layer, run *patch) error {
 		return err
 	}
 	l.components = []string{"nodes"}
-	if j.spec.Tuning.Output.Claim != "" {
+	switch t := j.spec.Tuning; {
+	case t.Output.Claim != "" && t.Evaluation != nil:
+		l.components = append(l.components, "judge")
+	case t.Output.Claim != "":
 		l.components = append(l.components, "nodes/claim")
 	}
 	spec := run.body["spec"].(object)
@@ -56,7 +59,7 @@ func (j job) indexed(containers []any) {
 				object{"name": "RUN_GPUS", "value": strconv.Itoa(j.Candidate.PodGPUs)},
 				object{"name": "RUN_DONE", "value": path.Join(workPath, j.runFolder(), "trained")},
 			)
-		case "publish":
+		case "publish", "judge":
 			c["args"] = append(c["args"].([]any), "--index", "$(JOB_COMPLETION_INDEX)")
 		}
 	}

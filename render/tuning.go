@@ -6,7 +6,6 @@ import (
 	"cmp"
 	"fmt"
 	"path"
-	"strings"
 
 	"sigs.k8s.io/yaml"
 
@@ -31,10 +30,14 @@ func (j job) tuning(l *layer) error {
 	if err != nil {
 		return err
 	}
+	files := object{"axolotl.yaml": config}
+	if err := j.evaluated(files); err != nil {
+		return err
+	}
 	l.objects = append(l.objects, object{
 		"apiVersion": "v1", "kind": "ConfigMap",
 		"metadata": object{"name": j.name + "-config"},
-		"data":     object{"axolotl.yaml": config},
+		"data":     files,
 	})
 	train := object{"name": "train", "image": j.image(), "resources": j.gpus()}
 	train["env"] = append(j.token(t.AccessSecret), object{"name": "RUN_OUTPUT", "value": j.outputFolder()})
@@ -46,26 +49,11 @@ func (j job) tuning(l *layer) error {
 	if err != nil {
 		return err
 	}
-	init := []any{data}
-	volumes = append(volumes, volume)
-	pod := object{"nodeSelector": j.nodeSelector()}
+	pod := object{"nodeSelector": j.nodeSelector(), "initContainers": []any{data}, "volumes": append(volumes, volume)}
 	set(pod, "imagePullSecrets", pullSecrets(t.Input.PullSecrets))
-	if t.Output.Claim != "" {
-		// The component has moved train among the containers.
-		l.components = append(l.components, "claim")
-		train["volumeMounts"] = []any{object{"name": "output", "mountPath": outputPath}}
-		pod["containers"] = []any{train}
-		volumes = append(volumes, object{"name": "output", "persistentVolumeClaim": object{"claimName": t.Output.Claim}})
-	} else {
-		publish, volume, err := j.publish()
-		if err != nil {
-			return err
-		}
-		init = append(init, train)
-		pod["containers"] = []any{publish}
-		volumes = append(volumes, volume)
+	if err := j.result(l, pod, train); err != nil {
+		return err
 	}
-	pod["initContainers"], pod["volumes"] = init, volumes
 	run := j.run(pod)
 	if j.trainers() {
 		if err := j.together(l, &run); err != nil {
@@ -73,6 +61,38 @@ func (j job) tuning(l *layer) error {
 		}
 	}
 	l.patches = append(l.patches, run, j.work())
+	return nil
+}
+
+// result adds the trainer to the pod, and what becomes of the adapter.
+func (j job) result(l *layer, pod, train object) error {
+	init, volumes := pod["initContainers"].([]any), pod["volumes"].([]any)
+	claim := j.spec.Tuning.Output.Claim
+	if claim != "" {
+		train["volumeMounts"] = []any{object{"name": "output", "mountPath": outputPath}}
+		volumes = append(volumes, object{"name": "output", "persistentVolumeClaim": object{"claimName": claim}})
+	}
+	switch {
+	case claim != "" && j.spec.Tuning.Evaluation == nil:
+		// The component has moved train among the containers.
+		l.components = append(l.components, "claim")
+		pod["containers"] = []any{train}
+	case claim != "":
+		judge, err := j.judge()
+		if err != nil {
+			return err
+		}
+		l.components = append(l.components, "judge")
+		init, pod["containers"] = append(init, j.scored(l, train)...), []any{judge}
+	default:
+		publish, volume, err := j.publish()
+		if err != nil {
+			return err
+		}
+		init, pod["containers"] = append(init, j.scored(l, train)...), []any{publish}
+		volumes = append(volumes, volume)
+	}
+	pod["initContainers"], pod["volumes"] = init, volumes
 	return nil
 }
 
@@ -136,6 +156,9 @@ func (j job) input() (container, volume object, err error) {
 		return nil, nil, err
 	}
 	args := append([]string{"--to", dataPath}, in.URLs...)
+	if e := j.spec.Tuning.Evaluation; e != nil {
+		args = append(args, e.URLs...)
+	}
 	return object{"name": "data", "image": j.Options.HelperImage, "args": texts(args)},
 		object{"name": "data", "emptyDir": object{}}, nil
 }
@@ -147,14 +170,14 @@ func (j job) publish() (container, volume object, err error) {
 		return nil, nil, err
 	}
 	out := j.spec.Tuning.Output
-	return object{
+	return j.measured(object{
 			"name": "publish", "image": j.Options.HelperImage,
 			// The digest tells a later look at the registry that this run is published.
 			"args": texts([]string{
 				"--from", j.outputFolder(), "--to", out.Image,
 				"--annotation", repolayout.AnnotationInputDigest + "=" + j.digest,
 			}),
-		}, object{"name": "docker", "secret": object{
+		}), object{"name": "docker", "secret": object{
 			"secretName":  out.PushSecret,
 			"defaultMode": 0o400,
 			"items":       []any{object{"key": ".dockerconfigjson", "path": "config.json"}},
@@ -163,7 +186,7 @@ func (j job) publish() (container, volume object, err error) {
 
 // runFolder keeps runs of other inputs on the same claim apart: one must not go
 // on from the checkpoints of another.
-func (j job) runFolder() string { return strings.TrimPrefix(repolayout.RunName("", j.digest), "-") }
+func (j job) runFolder() string { return repolayout.RunFolder(j.digest) }
 
 func (j job) outputFolder() string {
 	if j.spec.Tuning.Output.Claim != "" {
@@ -207,6 +230,7 @@ func (j job) axolotl() (string, error) {
 	for name, value := range a.Training.Axolotl {
 		config[name] = value
 	}
+	j.measuring(config)
 	j.saves(config)
 	text, err := yaml.Marshal(config)
 	if err == nil {

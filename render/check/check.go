@@ -205,6 +205,7 @@ func Workspace(w *v1alpha1.Workspace, f Facts, pos repolayout.Position) Assessme
 	c.model()
 	c.runtime()
 	c.configuration()
+	c.evaluation()
 	c.provider()
 	if c.out.Pod != nil {
 		c.candidates()

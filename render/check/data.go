@@ -47,8 +47,16 @@ func (c *checker) data() {
 		return
 	}
 	seen := map[string]bool{}
-	for i, address := range t.Input.URLs {
-		field := indexed("spec.tuning.input.urls", i)
+	c.files("spec.tuning.input.urls", t.Input.URLs, seen)
+	if t.Evaluation != nil {
+		c.files("spec.tuning.evaluation.urls", t.Evaluation.URLs, seen)
+	}
+}
+
+// files checks addresses by the names of their files, of which each is one of its own.
+func (c *checker) files(list string, addresses []string, seen map[string]bool) {
+	for i, address := range addresses {
+		field := indexed(list, i)
 		name := FileName(address)
 		switch {
 		case name == "":

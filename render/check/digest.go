@@ -16,8 +16,9 @@ import (
 // Digest identifies what a Workspace asks to be run: its task, runtime and
 // patches, and the content of the ConfigMaps it names. Where it runs (resource), how often
 // (replicas, autoscale), who reaches it (route), in which queue, for how much (budget), whether just now (suspend), from which
-// registry (runtime.mirror), with whose credentials, what is kept on the way and for how long
-// it may go on (checkpoints, timeout, retries) are no part of it: moving a finished tuning run to another size,
+// registry (runtime.mirror), with whose credentials, what is kept on the way, for how long
+// it may go on (checkpoints, timeout, retries) and what is demanded of its numbers (thresholds of
+// the evaluation) are no part of it: moving a finished tuning run to another size,
 // as substitutions do to a whole fleet, repeats nothing.
 func Digest(w *v1alpha1.Workspace, configMaps map[string]map[string]string) string {
 	spec := asked(w)
@@ -62,6 +63,7 @@ func asked(w *v1alpha1.Workspace) *v1alpha1.WorkspaceSpec {
 	if t := spec.Tuning; t != nil {
 		t.Input.PullSecrets, t.Output.PushSecret = nil, ""
 		t.Checkpoints, t.Timeout, t.Retries, t.Promote = nil, nil, nil, nil
+		t.Evaluation = t.Evaluation.WithoutThresholds()
 	}
 	return spec
 }

@@ -61,6 +61,24 @@ func TestDigestStays(t *testing.T) {
     output: {image: "registry.example.com/team/a:1", pushSecret: registry}
     promote: {to: phi-3}
 `, "sha256:149952f38f3acf189db81d5ca33a56288e9a704a75f21d86190d1e77c2cd9da8"},
+		"TuningEvaluated": {"what is measured is a part of the run", `
+  resource: {instanceType: Standard_NC4as_T4_v3}
+  tuning:
+    preset: phi-3-mini-128k-instruct
+    method: qlora
+    input: {urls: ["https://example.com/a.parquet"]}
+    output: {image: "registry.example.com/team/a:1", pushSecret: registry}
+    evaluation: {split: 5%, tasks: [{name: gsm8k, metric: exact_match}]}
+`, "sha256:16ff2928e4e5afa88feb628b4a25e14242d86c12db366ebcb090d308b5b262a3"},
+		"TuningJudged": {"what is demanded of it is none: the digest is that of TuningEvaluated", `
+  resource: {instanceType: Standard_NC4as_T4_v3}
+  tuning:
+    preset: phi-3-mini-128k-instruct
+    method: qlora
+    input: {urls: ["https://example.com/a.parquet"]}
+    output: {image: "registry.example.com/team/a:1", pushSecret: registry}
+    evaluation: {split: 5%, maxLoss: "1.2", minImprovement: 10%, tasks: [{name: gsm8k, metric: exact_match, minimum: "0.4", maxRegression: "0.02"}]}
+`, "sha256:16ff2928e4e5afa88feb628b4a25e14242d86c12db366ebcb090d308b5b262a3"},
 		"TuningOfVolumes": {"a run from and to volumes", `
   resource: {nodePool: shared}
   tuning:

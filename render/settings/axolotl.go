@@ -103,7 +103,12 @@ var notTaken = map[string]string{
 	"save_strategy":                "checkpoints are always kept, so that a lost pod goes on",
 	"save_first_step":              "it shows early that the volume can be written to",
 	"attn_implementation":          "the image has no other that packs samples",
-	"test_datasets":                "hold out a share of the data by val_set_size",
+	"test_datasets":                "name files of held-out rows in spec.tuning.evaluation.urls",
+	"eval_strategy":                measuredTwice,
+	"evaluation_strategy":          measuredTwice,
+	"eval_steps":                   measuredTwice,
+	"load_best_model_at_end":       "the adapter is the one that the run ends with, which is the one that is measured",
+	"early_stopping_patience":      "a run ends where Git says it does",
 	"pretraining_dataset":          "the data is spec.tuning.input",
 	"lora_model_dir":               "every run begins with a new adapter",
 }
@@ -118,6 +123,8 @@ var notTakenGroups = map[string]string{
 }
 
 const (
+	measuredTwice = "spec.tuning.evaluation measures before and after the run, evals_per_epoch also in between"
+
 	noTracker = "it sends data out of the cluster"
 	oneWay    = "each GPU of the node holds the model whole, which is what the memory sum is for"
 )

@@ -31,8 +31,10 @@ type Training struct {
 	// Saves and Keeps are the keys of the configuration that say how often a
 	// checkpoint is written and how many are kept; "": none does.
 	Saves, Keeps string
-	// Axolotl are further settings by Axolotl's names.
-	Axolotl map[string]any
+	// Axolotl are further settings by Axolotl's names. Measuring stand over them
+	// where the Workspace has an evaluation; one that is nil leaves a setting out.
+	Axolotl   map[string]any
+	Measuring map[string]any
 }
 
 // DefaultTraining are the settings of a run without a configuration. Learning
@@ -143,6 +145,9 @@ var sections = map[string]map[string]reader{
 	},
 }
 
+// evaluatedBy is why keys of transformers about an evaluation have no effect.
+const evaluatedBy = "spec.tuning.evaluation says what is measured"
+
 // withoutEffect are keys that KAITO's own files hold and that mean nothing
 // here, with why.
 var withoutEffect = map[string]string{
@@ -160,6 +165,11 @@ var withoutEffect = map[string]string{
 	"TrainingArguments.fp16":                    "the GPU decides between bfloat16 and float16",
 	"TrainingArguments.report_to":               "no tracker is told",
 	"TrainingArguments.remove_unused_columns":   "the trainer decides",
+	"TrainingArguments.do_eval":                 evaluatedBy,
+	"TrainingArguments.eval_strategy":           evaluatedBy,
+	"TrainingArguments.evaluation_strategy":     evaluatedBy,
+	"TrainingArguments.eval_steps":              evaluatedBy,
+	"TrainingArguments.eval_on_start":           evaluatedBy,
 	"TrainingArguments.overwrite_output_dir":    "every run has a folder of its own",
 	"DataCollator.mlm":                          "causal language models are trained on the next token",
 	"DatasetConfig.shuffle_seed":                "TrainingArguments.seed counts",
