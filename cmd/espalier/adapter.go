@@ -12,6 +12,8 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/espalier-dev/espalier/cmd/espalier/adapter"
+	repolayout "github.com/espalier-dev/espalier/repo-layout"
+	"github.com/espalier-dev/espalier/repo-layout/v1alpha1"
 )
 
 // terminationLog is where Kubernetes reads a container's termination message.
@@ -23,12 +25,13 @@ func newAdapterCommand() *cobra.Command {
 		Short: "Publish a trained adapter from a tuning pod",
 		Long:  "Helpers that run in the pod of a tuning Job, after the trainer.",
 	}
-	command.AddCommand(newAdapterPushCommand())
+	command.AddCommand(newAdapterPushCommand(), newAdapterJudgeCommand())
 	return command
 }
 
 func newAdapterPushCommand() *cobra.Command {
 	var o adapter.Options
+	var e adapter.Evaluation
 	var dockerConfig, termination string
 	var annotations []string // no StringToString: it splits values at commas
 	var index int
@@ -37,7 +40,9 @@ func newAdapterPushCommand() *cobra.Command {
 		Short: "Push an adapter as an OCI image that image volumes mount",
 		Long: "Packs adapter_config.json and adapter_model.safetensors of DIR into one layer and pushes it for linux/amd64 and\n" +
 			"linux/arm64. The same bytes and annotations give the same digest. A damaged adapter is refused.\n" +
-			"Prints IMAGE@sha256:…, and leaves it as {\"adapter\":\"…\"} in the termination message of the container.",
+			"Prints IMAGE@sha256:…, and leaves it as {\"adapter\":\"…\"} in the termination message of the container.\n" +
+			"With --evaluation the numbers of the run are annotations of the image, and an adapter whose numbers miss a\n" +
+			"threshold is not pushed: that is no failure, and the message says so.",
 		Args: cobra.NoArgs,
 		RunE: func(c *cobra.Command, _ []string) error {
 			if index > 0 {
@@ -48,17 +53,10 @@ func newAdapterPushCommand() *cobra.Command {
 			if o.Annotations, err = keyValues(annotations); err != nil {
 				return err
 			}
-			pushed, err := pushAdapter(c, o, dockerConfig)
-			var refused *adapter.RefusedError
-			if errors.As(err, &refused) {
-				fmt.Fprintf(c.ErrOrStderr(), "espalier: %v\n", err)
-				return errRefused
-			}
-			if err != nil {
-				return err
-			}
-			fmt.Fprintln(c.OutOrStdout(), pushed)
-			return leaveMessage(termination, c.Flags().Changed("termination-log"), pushed)
+			e.From = o.From
+			m := messageFile{termination, c.Flags().Changed("termination-log")}
+			left, err := publish(c, o, e, dockerConfig)
+			return m.conclude(c, left, err)
 		},
 	}
 	fs := command.Flags()
@@ -66,6 +64,8 @@ func newAdapterPushCommand() *cobra.Command {
 	fs.StringVar(&o.To, "to", "", "Image reference with a tag to push to (required)")
 	fs.StringArrayVar(&annotations, "annotation", nil, "Annotation KEY=VALUE of the image; may be given several times")
 	fs.StringVar(&dockerConfig, "docker-config", "", "Folder with config.json or .dockerconfigjson; empty: that of DOCKER_CONFIG, else Docker's default")
+	fs.StringVar(&e.Spec, "evaluation", "", "File with spec.tuning.evaluation as JSON; empty: nothing was measured")
+	fs.StringVar(&e.Measured, "measured", "", "Folder that the tasks of the evaluation left their results in")
 	fs.IntVar(&index, "index", 0, "Index of this pod among those of the run: only 0 pushes")
 	fs.IntVar(&o.Attempts, "attempts", adapter.DefaultAttempts, "How often the push is tried")
 	fs.StringVar(&termination, "termination-log", terminationLog, "File for the termination message; the default is written only where it exists")
@@ -96,17 +96,87 @@ func pushAdapter(c *cobra.Command, o adapter.Options, dockerConfig string) (stri
 	return adapter.Push(c.Context(), o)
 }
 
-// leaveMessage tells the controller the digest. Outside of a pod there is no
+// left is the termination message of the container that ends a run.
+type left struct {
+	Adapter    string                     `json:"adapter,omitempty"`
+	Evaluation *v1alpha1.EvaluationStatus `json:"evaluation,omitempty"`
+	// Why it was refused, for people.
+	Why string `json:"why,omitempty"`
+}
+
+// publish pushes an adapter whose numbers meet what is demanded of them.
+func publish(c *cobra.Command, o adapter.Options, e adapter.Evaluation, dockerConfig string) (left, error) {
+	var l left
+	if e.Spec != "" {
+		var missed []string
+		var err error
+		if l.Evaluation, missed, err = measure(c, e); err != nil {
+			return left{}, err
+		}
+		if len(missed) > 0 {
+			fmt.Fprintln(c.ErrOrStderr(), "espalier: the adapter is not published, and stays with the checkpoints of the run")
+			l.Evaluation.Withheld = true
+			return l, nil
+		}
+		numbers, err := json.Marshal(l.Evaluation)
+		if err != nil {
+			return left{}, fmt.Errorf("encoding what was measured: %w", err)
+		}
+		o.Annotations[repolayout.AnnotationEvaluation] = string(numbers)
+	}
+	pushed, err := pushAdapter(c, o, dockerConfig)
+	if err != nil {
+		return left{}, err
+	}
+	fmt.Fprintln(c.OutOrStdout(), pushed)
+	l.Adapter = pushed
+	return l, nil
+}
+
+// measure reads what was measured, and says it.
+func measure(c *cobra.Command, e adapter.Evaluation) (*v1alpha1.EvaluationStatus, []string, error) {
+	got, missed, err := adapter.Measure(e)
+	if err != nil {
+		return nil, nil, err
+	}
+	for _, line := range repolayout.Measured(got) {
+		fmt.Fprintln(c.ErrOrStderr(), "espalier: measured:", line)
+	}
+	for _, why := range missed {
+		fmt.Fprintln(c.ErrOrStderr(), "espalier: missed:", why)
+	}
+	return got, missed, nil
+}
+
+// messageFile is where the termination message goes. Outside of a pod there is no
 // such file, unless one was asked for.
-func leaveMessage(path string, asked bool, pushed string) error {
-	if _, err := os.Stat(path); err != nil && !asked {
+type messageFile struct {
+	path  string
+	asked bool
+}
+
+// conclude tells the controller how it went.
+func (m messageFile) conclude(c *cobra.Command, l left, err error) error {
+	var refused *adapter.RefusedError
+	if errors.As(err, &refused) {
+		fmt.Fprintf(c.ErrOrStderr(), "espalier: %v\n", err)
+		return errors.Join(errRefused, m.leave(left{Why: refused.Message}))
+	}
+	if err != nil {
+		return err
+	}
+	return m.leave(l)
+}
+
+func (m messageFile) leave(l left) error {
+	if _, err := os.Stat(m.path); err != nil && !m.asked {
 		return nil
 	}
-	message, err := json.Marshal(map[string]string{"adapter": pushed})
+	message, err := json.Marshal(l)
 	if err != nil {
 		return fmt.Errorf("encoding the termination message: %w", err)
 	}
-	if err := os.WriteFile(path, message, 0o644); err != nil {
+	if err := os.WriteFile(m.path, message, 0o644); err != nil {
 		return fmt.Errorf("writing the termination message: %w", err)
 	}
 	return nil
