@@ -62,7 +62,7 @@ func usesNone(w *v1alpha1.Workspace) bool {
 	if finished(w) {
 		return true
 	}
-	if w.Spec.Tuning != nil && falseFor(w, v1alpha1.ConditionTuningSucceeded, v1alpha1.ReasonBudgetSpent, v1alpha1.ReasonJobFailed) {
+	if w.Spec.Tuning != nil && falseFor(w, v1alpha1.ConditionTuningSucceeded, v1alpha1.ReasonBudgetSpent, v1alpha1.ReasonJobFailed, v1alpha1.ReasonEvaluationFailed) {
 		return true
 	}
 	return falseFor(w, v1alpha1.ConditionReady, v1alpha1.ReasonWaitingForQueue) || // Kueue holds the pods of its Job

@@ -51,6 +51,9 @@ func awaits(service, tuning *v1alpha1.Workspace) string {
 		if repolayout.Pinned(a.Image) {
 			continue
 		}
+		if c := condition.Get(tuning, v1alpha1.ConditionTuningSucceeded); c != nil && c.Reason == v1alpha1.ReasonEvaluationFailed {
+			return fmt.Sprintf("Adapter %s has no digest in Git yet: Workspace %s has trained it, and it missed its evaluation; no node is requested before one is good enough", a.Name, tuning.Name)
+		}
 		if t := tuning.Status.Tuning; t != nil && repolayout.Pinned(t.Adapter) {
 			return fmt.Sprintf("Adapter %s is published by Workspace %s: merge the pull request that brings its digest, or write image: %s in its place; no node is requested before", a.Name, tuning.Name, t.Adapter)
 		}

@@ -4,13 +4,11 @@ package workspace
 
 import (
 	"context"
-	"encoding/json"
 	"fmt"
 
 	batchv1 "k8s.io/api/batch/v1"
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
-	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/espalier-dev/espalier/reconciler/condition"
 	repolayout "github.com/espalier-dev/espalier/repo-layout"
@@ -142,7 +140,8 @@ func servedModels(p *pass) []string {
 func (r *Reconciler) observeTuning(ctx context.Context, p *pass) error {
 	ws, job := p.ws, p.job()
 	if p.recorded() {
-		return nil // the record stands, even when the Job itself was cleaned away
+		p.judgeAgain() // the record stands, even when the Job itself was cleaned away
+		return nil
 	}
 	if job == nil {
 		ws.Status.Tuning = nil
@@ -186,7 +185,7 @@ func tuningStatus(p *pass, job *batchv1.Job) *v1alpha1.TuningStatus {
 		Attempts: attempts(job),
 	}
 	if was := p.ws.Status.Tuning; was != nil && was.UID == string(job.UID) {
-		t.Adapter = was.Adapter
+		t.Adapter, t.Evaluation = was.Adapter, was.Evaluation
 		// Between the end of a pod and its being counted, the Job counts it nowhere.
 		t.Attempts = max(t.Attempts, was.Attempts)
 		if t.Digest == "" {
@@ -210,19 +209,23 @@ func (r *Reconciler) concludeJob(ctx context.Context, p *pass, job *batchv1.Job)
 	complete, failed := jobCondition(job, batchv1.JobComplete), jobCondition(job, batchv1.JobFailed)
 	switch {
 	case complete != nil:
-		adapter, err := r.pushedAdapter(ctx, job)
+		left, err := r.leftBy(ctx, job)
 		if err != nil {
 			return err
 		}
-		ws.Status.Tuning.Adapter = adapter
+		ws.Status.Tuning.Adapter, ws.Status.Tuning.Evaluation = left.Adapter, left.Evaluation
 		ws.Status.Tuning.FinishedAt = job.Status.CompletionTime
 		if ws.Status.Tuning.FinishedAt == nil {
 			ws.Status.Tuning.FinishedAt = &complete.LastTransitionTime
 		}
-		condition.True(ws, v1alpha1.ConditionTuningSucceeded, v1alpha1.ReasonSucceeded, "Job "+job.Name+" is complete")
+		p.judge(v1alpha1.ReasonSucceeded, "Job "+job.Name+" is complete")
 	case failed != nil:
+		left, err := r.leftBy(ctx, job)
+		if err != nil {
+			return err
+		}
 		ws.Status.Tuning.FinishedAt = &failed.LastTransitionTime
-		condition.False(ws, v1alpha1.ConditionTuningSucceeded, v1alpha1.ReasonJobFailed, failureMessage(ws, job, failed))
+		condition.False(ws, v1alpha1.ConditionTuningSucceeded, v1alpha1.ReasonJobFailed, failureMessage(ws, job, failed, left.Why))
 	default:
 		condition.False(ws, v1alpha1.ConditionTuningSucceeded, v1alpha1.ReasonJobRunning, "Job "+job.Name+" is running")
 	}
@@ -230,38 +233,17 @@ func (r *Reconciler) concludeJob(ctx context.Context, p *pass, job *batchv1.Job)
 }
 
 // failureMessage says why a Job gave up and how its inputs run once more.
-func failureMessage(ws *v1alpha1.Workspace, job *batchv1.Job, failed *batchv1.JobCondition) string {
+func failureMessage(ws *v1alpha1.Workspace, job *batchv1.Job, failed *batchv1.JobCondition, why string) string {
 	again := fmt.Sprintf("kubectl annotate --overwrite -n %s workspace %s %s=%s", ws.Namespace, ws.Name, repolayout.AnnotationRetry, job.UID)
 	if limit := ws.Spec.Tuning.Timeout; limit != nil && failed.Reason == batchv1.JobReasonDeadlineExceeded {
 		return fmt.Sprintf("Job %s took longer than spec.tuning.timeout, %s, and was stopped. Its checkpoints are kept: raise the limit in Git, then go on from them with %s",
 			job.Name, limit.Duration, again)
 	}
+	if why != "" {
+		return fmt.Sprintf("Job %s gave up: %s. A changed input is another run; to run the same once more: %s", job.Name, why, again)
+	}
 	return fmt.Sprintf("Job %s gave up (%s: %s): see kubectl logs -n %s job/%s --all-containers. A changed input is another run; to run the same once more: %s",
 		job.Name, failed.Reason, failed.Message, job.Namespace, job.Name, again)
-}
-
-// pushedAdapter reads the digest that the publishing container left in its
-// termination message; "" where none did.
-func (r *Reconciler) pushedAdapter(ctx context.Context, job *batchv1.Job) (string, error) {
-	pods := &corev1.PodList{}
-	err := r.Reader.List(ctx, pods, client.InNamespace(job.Namespace), client.MatchingLabels{batchv1.JobNameLabel: job.Name})
-	if err != nil {
-		return "", fmt.Errorf("listing the pods of Job %s/%s: %w", job.Namespace, job.Name, err)
-	}
-	for _, pod := range pods.Items {
-		for _, c := range pod.Status.ContainerStatuses {
-			if c.State.Terminated == nil {
-				continue
-			}
-			var left struct {
-				Adapter string `json:"adapter"`
-			}
-			if json.Unmarshal([]byte(c.State.Terminated.Message), &left) == nil && left.Adapter != "" {
-				return left.Adapter, nil
-			}
-		}
-	}
-	return "", nil
 }
 
 // gaveUp says that a Job has failed for good: its retries are spent.

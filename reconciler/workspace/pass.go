@@ -4,12 +4,14 @@ package workspace
 
 import (
 	"fmt"
+	"slices"
 	"time"
 
 	appsv1 "k8s.io/api/apps/v1"
 	batchv1 "k8s.io/api/batch/v1"
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/api/equality"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"github.com/espalier-dev/espalier/reconciler/account"
 	"github.com/espalier-dev/espalier/reconciler/condition"
@@ -80,6 +82,9 @@ func (p *pass) finished() bool {
 	if p.ws.Spec.Tuning == nil {
 		return false
 	}
+	if p.owed() {
+		return false
+	}
 	if job := p.job(); job != nil && !p.askedAgain(string(job.UID)) && (jobCondition(job, batchv1.JobComplete) != nil || gaveUp(job)) {
 		return true
 	}
@@ -89,13 +94,17 @@ func (p *pass) finished() bool {
 // recorded says that the status tells how the current run ended.
 func (p *pass) recorded() bool {
 	t := p.ws.Status.Tuning
-	return t != nil && t.FinishedAt != nil && t.Run == p.runName() && !p.askedAgain(t.UID)
+	return t != nil && t.FinishedAt != nil && t.Run == p.runName() && !p.askedAgain(t.UID) && !p.owed()
 }
 
 // askedAgain says that a person wants the inputs of this Job, which gave up, to
-// run once more.
+// run once more. One that was measured would be measured alike.
 func (p *pass) askedAgain(uid string) bool {
-	return uid != "" && p.ws.Annotations[repolayout.AnnotationRetry] == uid && !condition.Is(p.ws, v1alpha1.ConditionTuningSucceeded)
+	if uid == "" || p.ws.Annotations[repolayout.AnnotationRetry] != uid {
+		return false
+	}
+	c := condition.Get(p.ws, v1alpha1.ConditionTuningSucceeded)
+	return c == nil || c.Status != metav1.ConditionTrue && c.Reason != v1alpha1.ReasonEvaluationFailed
 }
 
 // poolReady says that the GPUs can be used now. A pool may also be Ready without
@@ -160,7 +169,7 @@ func (p *pass) concludeTask() {
 	case c != nil && condition.Is(ws, task):
 		condition.True(ws, v1alpha1.ConditionWorkspaceReady, c.Reason, c.Message)
 		condition.Ready(ws, c.Reason, c.Message)
-	case c != nil && (c.Reason == v1alpha1.ReasonJobFailed || c.Reason == v1alpha1.ReasonBudgetSpent):
+	case c != nil && slices.Contains([]string{v1alpha1.ReasonJobFailed, v1alpha1.ReasonBudgetSpent, v1alpha1.ReasonEvaluationFailed}, c.Reason):
 		condition.False(ws, v1alpha1.ConditionWorkspaceReady, c.Reason, c.Message)
 		condition.Stalled(ws, c.Reason, c.Message)
 	default:

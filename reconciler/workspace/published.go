@@ -74,10 +74,10 @@ func (r *Reconciler) takePublished(ctx context.Context, p *pass, tag *registry.T
 		return err
 	}
 	now := metav1.NewTime(r.Clock())
-	p.ws.Status.Tuning = &v1alpha1.TuningStatus{Run: p.runName(), Digest: p.out.Digest, Adapter: tag.Reference, FinishedAt: &now}
+	p.ws.Status.Tuning = &v1alpha1.TuningStatus{Run: p.runName(), Digest: p.out.Digest, Adapter: tag.Reference, FinishedAt: &now, Evaluation: measuredBefore(tag.Annotations)}
 	message := fmt.Sprintf("%s holds the adapter of these inputs already: nothing is run. Another tag, or other inputs, are another run", tag.Reference)
 	condition.False(p.ws, v1alpha1.ConditionJobStarted, v1alpha1.ReasonAlreadyPublished, message)
-	condition.True(p.ws, v1alpha1.ConditionTuningSucceeded, v1alpha1.ReasonAlreadyPublished, message)
+	p.judge(v1alpha1.ReasonAlreadyPublished, message)
 	return nil
 }
 

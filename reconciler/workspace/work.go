@@ -112,6 +112,8 @@ func (r *Reconciler) limitJob(ctx context.Context, p *pass, job *batchv1.Job) er
 // it is to stay.
 func (p *pass) startsOver(job *batchv1.Job) string {
 	switch {
+	case p.owed() && jobCondition(job, batchv1.JobComplete) != nil:
+		return "The run meets the thresholds of its evaluation now: it publishes the adapter from its last checkpoint in a new Job"
 	case gaveUp(job) && p.askedAgain(string(job.UID)):
 		return "The run that gave up is being removed before its inputs run once more"
 	case job.Labels[repolayout.LabelQueue] != p.queueWanted():
