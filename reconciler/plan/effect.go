@@ -169,6 +169,9 @@ func (t transition) kept() string {
 	if was, is := t.from.Workspace.Spec.MaxUSD(), t.to.Workspace.Spec.MaxUSD(); was != is {
 		return t.newBudget(was, is)
 	}
+	if was, is := t.from.Workspace.Spec.Tuning.Evaluation, t.to.Workspace.Spec.Tuning.Evaluation; !reflect.DeepEqual(was, is) {
+		return " and is held to the new thresholds, one whose adapter was withheld and meets them now publishes it from its last checkpoint, without training again"
+	}
 	if limitOf(t.from.Workspace.Spec.Tuning) != limitOf(t.to.Workspace.Spec.Tuning) || !ptr.Equal(t.from.Workspace.Spec.Tuning.Retries, t.to.Workspace.Spec.Tuning.Retries) {
 		return " within its new limits"
 	}

@@ -119,10 +119,14 @@ func estimate(w *desired.Workspace) (text string, known bool) {
 		run = price.Training(c.Instance, c.Price.Region, c.Nodes, v1alpha1.OnDemand, tokens, speed)
 	}
 	text = fmt.Sprintf("%s to %s for %s to %s h", price.USD(run.USDLow), price.USD(run.USDHigh), hours(run.HoursLow), hours(run.HoursHigh))
-	if bounded {
-		return "at most " + text + " (max_steps)", true
+	measured := ""
+	if w.Workspace.Spec.Tuning.Evaluation != nil {
+		measured = "; the evaluation comes on top"
 	}
-	return text + " per million training tokens; how many there are is not known from Git", false
+	if bounded {
+		return "at most " + text + " (max_steps)" + measured, measured == ""
+	}
+	return text + " per million training tokens; how many there are is not known from Git" + measured, false
 }
 
 // tokensOf is the most tokens that max_steps lets through; else a million, and false.

@@ -286,6 +286,16 @@ var scenarios = map[string]scenario{
 		base:   files{"t/workspace.yaml": run("t") + "    timeout: 6h\n"},
 		head:   files{"t/workspace.yaml": run("t") + "    timeout: 12h\n    retries: 2\n"},
 	},
+	"Evaluation": {
+		reason: "What is measured is a part of the run, and another run costs what the plan says.",
+		base:   files{"t/workspace.yaml": run("t")},
+		head:   files{"t/workspace.yaml": run("t") + "    evaluation:\n      split: 5%\n      minImprovement: 10%\n      tasks: [{name: gsm8k, metric: exact_match, minimum: '0.40', limit: 200}, {name: arc_easy}]\n"},
+	},
+	"Thresholds": {
+		reason: "What is demanded is no part of the run: nothing is trained again for it.",
+		base:   files{"t/workspace.yaml": run("t") + "    evaluation: {split: '200', maxLoss: '1.25'}\n"},
+		head:   files{"t/workspace.yaml": run("t") + "    evaluation: {split: '200', maxLoss: '1.3', minImprovement: 10%}\n"},
+	},
 	"Queues": {
 		reason: "A queue decides when nodes are bought; another one is no other run.",
 		base:   files{"t/workspace.yaml": run("t")},

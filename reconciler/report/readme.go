@@ -96,9 +96,32 @@ func result(w *v1alpha1.Workspace) string {
 	case w.Status.Inference != nil && w.Spec.Inference != nil:
 		return markdown.Cell(w.Status.Inference.Endpoint)
 	case w.Status.Tuning != nil:
-		return markdown.Cell(shortDigest(w.Status.Tuning.Adapter))
+		return trained(w.Status.Tuning)
 	}
 	return markdown.None
+}
+
+// trained is the adapter and what was measured of it, as far as it is there.
+func trained(t *v1alpha1.TuningStatus) string {
+	measured := strings.Join(repolayout.Measured(t.Evaluation), "; ")
+	switch {
+	case measured == "":
+		return markdown.Cell(shortDigest(t.Adapter))
+	case t.Adapter == "":
+		return markdown.Cell(measured)
+	}
+	return markdown.Cell(shortDigest(t.Adapter)) + " " + markdown.Cell(measured)
+}
+
+func evaluationOf(e *v1alpha1.EvaluationStatus) *evaluation {
+	if e == nil {
+		return nil
+	}
+	out := &evaluation{LossBefore: plain(e.LossBefore), LossAfter: plain(e.LossAfter), Withheld: e.Withheld}
+	for _, t := range e.Tasks {
+		out.Tasks = append(out.Tasks, score{plain(t.Name), plain(t.Metric), plain(t.Before), plain(t.After)})
+	}
+	return out
 }
 
 func since(w *v1alpha1.Workspace) string {

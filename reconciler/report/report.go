@@ -113,6 +113,22 @@ type tuning struct {
 	FinishedAt string `yaml:"finishedAt,omitempty"`
 	Adapter    string `yaml:"adapter,omitempty"`
 	SpentUSD   string `yaml:"spentUSD,omitempty"` // list price, until its nodes last changed
+
+	Evaluation *evaluation `yaml:"evaluation,omitempty"`
+}
+
+type evaluation struct {
+	LossBefore string  `yaml:"lossBefore,omitempty"` // of the base model on held-out rows
+	LossAfter  string  `yaml:"lossAfter,omitempty"`
+	Tasks      []score `yaml:"tasks,omitempty"`
+	Withheld   bool    `yaml:"withheld,omitempty"` // the adapter is not published for these numbers
+}
+
+type score struct {
+	Name   string `yaml:"name"`
+	Metric string `yaml:"metric"`
+	Before string `yaml:"before"`
+	After  string `yaml:"after"`
 }
 
 type condition struct {
@@ -154,7 +170,8 @@ func newDocument(w *v1alpha1.Workspace) document {
 	if t := status.Tuning; t != nil {
 		d.Tuning = &tuning{
 			Run: plain(t.Run), Digest: plain(t.Digest), Attempts: t.Attempts, Adapter: plain(t.Adapter), SpentUSD: plain(t.SpentUSD),
-			StartedAt: stamp(t.StartedAt), FinishedAt: stamp(t.FinishedAt),
+			Evaluation: evaluationOf(t.Evaluation),
+			StartedAt:  stamp(t.StartedAt), FinishedAt: stamp(t.FinishedAt),
 		}
 	}
 	for _, c := range status.Conditions {
@@ -231,7 +248,7 @@ func Glyph(s State) string { return glyphs[s] }
 
 // failures are the reasons of a task that was tried, beside those of one that
 // was refused.
-var failures = []string{v1alpha1.ReasonJobFailed, v1alpha1.ReasonPodsNeverStarted, v1alpha1.ReasonBudgetSpent}
+var failures = []string{v1alpha1.ReasonJobFailed, v1alpha1.ReasonPodsNeverStarted, v1alpha1.ReasonBudgetSpent, v1alpha1.ReasonEvaluationFailed}
 
 // StateOf derives the word from the conditions of a Workspace.
 func StateOf(w *v1alpha1.Workspace) State {

@@ -65,6 +65,10 @@ func tuned() v1alpha1.Workspace {
 	w.Status.Tuning = &v1alpha1.TuningStatus{
 		Run: "tuning-phi-3-0a1b2c3d", Digest: "sha256:" + strings.Repeat("0a1b", 16), Attempts: 1, StartedAt: &started, FinishedAt: &finished,
 		Adapter: "registry.example.com/models/phi-3-dolly@sha256:" + strings.Repeat("ab12", 16),
+		Evaluation: &v1alpha1.EvaluationStatus{
+			LossBefore: "1.8300", LossAfter: "1.2100",
+			Tasks: []v1alpha1.TaskScore{{Name: "gsm8k", Metric: "exact_match,strict-match", Before: "0.3100", After: "0.4200"}},
+		},
 	}
 	w.Status.Resolved = &v1alpha1.Resolved{
 		Digest: "sha256:x", Runtime: "axolotl", Version: "0.13.0", Image: "registry.example.com/axolotl@sha256:" + strings.Repeat("c", 64),

@@ -205,8 +205,8 @@ func resultOf(w *v1alpha1.Workspace) string {
 		return cell(w.Status.Inference.Endpoint)
 	case w.Spec.Tuning == nil || t == nil:
 		return ""
-	case t.Adapter != "":
-		return cell(t.Adapter)
+	case t.Adapter != "" || t.Evaluation != nil:
+		return strings.TrimSpace(cell(t.Adapter) + " " + cell(strings.Join(repolayout.Measured(t.Evaluation), "; ")))
 	case t.StartedAt != nil && t.Attempts > 1:
 		return fmt.Sprintf("since %s, pod %d", t.StartedAt.UTC().Format("2006-01-02 15:04 UTC"), t.Attempts)
 	case t.StartedAt != nil:

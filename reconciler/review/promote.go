@@ -32,6 +32,7 @@ type promotion struct {
 	namespace, tuning, service string
 	adapter                    string // its name
 	from, image                string // what Git says, and what is to be said
+	measured                   string // by the evaluation of the run; "" where nothing was
 	file                       string // of the service's document
 	line                       int
 }
@@ -68,7 +69,7 @@ func promotions(workspaces map[string]*v1alpha1.Workspace) []promotion {
 		}
 		file, line, _ := strings.Cut(to.Annotations[repolayout.AnnotationSource], ":")
 		n, _ := strconv.Atoi(line)
-		list = append(list, promotion{w.Namespace, w.Name, to.Name, a.Name, a.Image, w.Status.Tuning.Adapter, file, n})
+		list = append(list, promotion{w.Namespace, w.Name, to.Name, a.Name, a.Image, w.Status.Tuning.Adapter, strings.Join(repolayout.Measured(w.Status.Tuning.Evaluation), "; "), file, n})
 	}
 	slices.SortFunc(list, func(a, b promotion) int { return strings.Compare(a.namespace+"/"+a.tuning, b.namespace+"/"+b.tuning) })
 	return list
@@ -213,9 +214,13 @@ func (p promotion) title() string {
 }
 
 func (p promotion) body(cluster string) string {
-	return fmt.Sprintf("Workspace %s in cluster %s has published an adapter:\n\n| | adapter %s of %s |\n|---|---|\n| now | %s |\n| proposed | %s |\n\n"+
+	measured := ""
+	if p.measured != "" {
+		measured = "| measured before and after | " + markdown.Cell(p.measured) + " |\n"
+	}
+	return fmt.Sprintf("Workspace %s in cluster %s has published an adapter:\n\n| | adapter %s of %s |\n|---|---|\n| now | %s |\n| proposed | %s |\n%s\n"+
 		"It changes one line of %s. What that does to the cluster, the plan says in a comment. Merge it to serve the adapter; "+
 		"close it to decline: this adapter is not proposed again, and the next one closes this pull request by itself.\n",
 		markdown.Code(p.namespace+"/"+p.tuning), markdown.Code(cluster), markdown.Cell(p.adapter), markdown.Cell(p.service),
-		markdown.Cell(p.from), markdown.Cell(p.image), markdown.Code(p.file))
+		markdown.Cell(p.from), markdown.Cell(p.image), measured, markdown.Code(p.file))
 }
