@@ -27,6 +27,7 @@ spec:
     method: qlora
     input: {urls: ["https://data.example.com/dolly.parquet"]}
     output: {image: "registry.example.com/models/dolly:v1", pushSecret: registry-push}
+    evaluation: {split: 5%, minImprovement: 10%}
     promote: {to: phi-3}
   patches:
   - target: {kind: Job}
@@ -34,7 +35,7 @@ spec:
       apiVersion: batch/v1
       kind: Job
       metadata: {name: any}
-      spec: {template: {metadata: {annotations: {simulation.example.com/termination: '{"adapter": "ADAPTER"}'}}}}
+      spec: {template: {metadata: {annotations: {simulation.example.com/termination: '{"adapter": "ADAPTER", "evaluation": {"lossBefore": "1.8300", "lossAfter": "1.2100"}}'}}}}
 `
 
 const service = `# The model that answers, and what was trained for it.
@@ -91,7 +92,7 @@ func TestPromotion(t *testing.T) {
 		return len(list) == 1
 	}, func() string { return fmt.Sprint(len(found), " pull requests; the service: ", read()) })
 	pr := found[0]
-	if pr.Poster.UserName != p.bot.Name || !strings.Contains(pr.Body, adapter) || pr.Title != "phi-3: serve adapter dolly as dolly-run trained it" {
+	if pr.Poster.UserName != p.bot.Name || !strings.Contains(pr.Body, adapter) || !strings.Contains(pr.Body, "loss 1.8300 → 1.2100 (33.8 % less)") || pr.Title != "phi-3: serve adapter dolly as dolly-run trained it" {
 		t.Errorf("%s proposes %q:\n%s", pr.Poster.UserName, pr.Title, pr.Body)
 	}
 	p.answered(pr.Index, pr.Head.Sha)
