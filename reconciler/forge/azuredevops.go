@@ -145,23 +145,22 @@ func (a *azureForge) Get(ctx context.Context, number int64) (PullRequest, error)
 	a.mu.Lock()
 	a.heads[pr.Head] = pr.Number
 	a.mu.Unlock()
-	var err error
-	pr.MergeBase, err = a.mergeBase(ctx, pr.Head, p.TargetHead.ID)
+	bases, err := a.mergeBases(ctx, pr.Head, p.TargetHead.ID)
+	if len(bases) > 0 {
+		pr.MergeBase = bases[0].ID
+	}
 	return pr, err
 }
 
-// mergeBase is the commit that two others have in common; "" where there is none, or
-// one of them is not known.
-func (a *azureForge) mergeBase(ctx context.Context, one, other string) (string, error) {
+// mergeBases are the commits that two others have in common, the newest; none where one
+// of them is not known. Branches that were merged into each other have several.
+func (a *azureForge) mergeBases(ctx context.Context, one, other string) ([]azureCommit, error) {
 	var list azureList[azureCommit]
 	err := a.api.get(ctx, a.git+"/commits/"+url.PathEscape(one)+"/mergebases", a.v("otherCommitId", other), &list)
-	switch {
-	case Unknown(err):
-		return "", nil
-	case err != nil || len(list.Value) == 0:
-		return "", err
+	if Unknown(err) {
+		return nil, nil
 	}
-	return list.Value[0].ID, nil
+	return list.Value, err
 }
 
 // Contains says whether a commit is head or comes before it.
@@ -169,8 +168,8 @@ func (a *azureForge) Contains(ctx context.Context, head, commit string) (bool, e
 	if head == commit {
 		return true, nil
 	}
-	base, err := a.mergeBase(ctx, commit, head)
-	return base == commit && base != "", err
+	bases, err := a.mergeBases(ctx, commit, head)
+	return slices.Contains(bases, azureCommit{commit}), err
 }
 
 // me is the id of the account that is signed in.
