@@ -161,6 +161,7 @@ func (d *datacenterForge) Contains(ctx context.Context, head, commit string) (bo
 
 type datacenterStatus struct {
 	Key         string `json:"key"`
+	Parent      string `json:"parent"` // what builds that are required go by
 	Name        string `json:"name"`
 	State       string `json:"state"`
 	Description string `json:"description"`
@@ -174,7 +175,7 @@ func (d *datacenterForge) Set(ctx context.Context, commit string, s Status) erro
 	d.mu.Lock()
 	ref := d.branches[commit]
 	d.mu.Unlock()
-	status := datacenterStatus{Key: s.Name, Name: s.Name, State: bitbucketStates[s.State], Description: cut(s.Text, maxText), URL: s.URL}
+	status := datacenterStatus{Key: s.Name, Parent: s.Name, Name: s.Name, State: bitbucketStates[s.State], Description: cut(s.Text, maxText), URL: s.URL}
 	if status.URL == "" {
 		status.URL = d.at.String()
 	}

@@ -234,6 +234,8 @@ func TestForgesStatuses(t *testing.T) {
 			if len(pull) != 3 || pull[1]["iterationId"] != float64(2) || fmt.Sprint(pull[1]["context"]) != "map[genre:espalier name:plan]" {
 				t.Errorf("branch policies go by the status of the pull request's iteration: %v", pull)
 			}
+		} else if provider == v1alpha1.BitbucketServer && set[0]["parent"] != "espalier/plan" {
+			t.Errorf("builds are required by their parent: %v", set[0])
 		} else if set[0]["refname"] != "topic" && set[0]["ref"] != "refs/heads/topic" {
 			t.Errorf("a status of a branch's head is said to be: %v", set[0])
 		}
