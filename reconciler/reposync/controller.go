@@ -102,7 +102,7 @@ type kept struct {
 	allowed    permission       // that was found in order, and is not asked for again
 	going      []types.UID      // of what Git dropped, until it is gone
 	denied     []string         // IDs of strays that may not be deleted, said once
-	reported   string           // digest of the files last written
+	reported   string           // digest of the files last written, and where
 	pace       pace             // of the commits that are made of them
 }
 

@@ -5,6 +5,7 @@ package reposync
 import (
 	"fmt"
 	"maps"
+	"path"
 	"strings"
 	"sync"
 	"testing"
@@ -324,4 +325,21 @@ func TestInTurn(t *testing.T) {
 		t.Fatal(err)
 	}
 	done()
+}
+
+// TestReportMoves: a report that is to go elsewhere goes there at once, though it says
+// what it said before.
+func TestReportMoves(t *testing.T) {
+	s, _ := newOwn(t, modes["Folder"])
+	s.woken()
+	to := s.pass.sync.Spec.Report.Commit
+	for _, place := range []struct{ branch, folder string }{{"main", "status/other"}, {"state", ""}, {"state-2", ""}, {"main", "status/prod"}} {
+		to.Branch, to.Path = place.branch, place.folder
+		s.pass.sync.Generation++
+		s.woken()
+		files, err := s.server.Files(stormRepo, place.branch)
+		if err != nil || files[path.Join(place.folder, repolayout.StatusReadme)] == "" {
+			t.Errorf("nothing is written to %q of branch %s: %v", place.folder, place.branch, err)
+		}
+	}
 }

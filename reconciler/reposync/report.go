@@ -71,11 +71,12 @@ func (r *Reconciler) snapshot(p *pass, workspaces []v1alpha1.Workspace) report.S
 // write writes the files to the status branch, as often as its pace allows: what
 // happens meanwhile is folded into the next commit.
 func (r *Reconciler) write(ctx context.Context, p *pass, files map[string][]byte) error {
-	digest := digestFiles(files)
+	commit := p.sync.Spec.Report.Commit
+	// Where they go is part of it: what was written elsewhere is not written here.
+	digest := strings.Join([]string{digestFiles(files), commit.URL, commit.Branch, commit.Path}, " ")
 	if digest == p.kept.reported {
 		return nil
 	}
-	commit := p.sync.Spec.Report.Commit
 	if due := p.kept.pace.due(r.Clock(), commit.MinInterval.Duration); due > 0 {
 		p.reportDue = due
 		return nil
