@@ -10,7 +10,7 @@ GO ?= go
 export CGO_ENABLED ?= 0
 
 # What `make generate` writes, and `make verify` compares with the commit.
-GENERATED := repo-layout/schema docs/findings.md deploy/chart/espalier/files test/loop/testdata/flux deploy/crd deploy/rbac/role.yaml deploy/rbac/karpenter/role.yaml repo-layout/v1alpha1/zz_generated.deepcopy.go
+GENERATED := repo-layout/schema docs/findings.md docs/fields.md docs/flags.md deploy/chart/espalier/files test/loop/testdata/flux deploy/crd deploy/rbac/role.yaml deploy/rbac/karpenter/role.yaml repo-layout/v1alpha1/zz_generated.deepcopy.go
 
 .PHONY: help
 help: ## Show this help
@@ -100,6 +100,7 @@ generate: bin/controller-gen ## Generate CRDs, RBAC, deep copies, JSON schemas, 
 	bin/controller-gen rbac:roleName=espalier paths=./reconciler/... output:rbac:dir=deploy/rbac
 	bin/controller-gen rbac:roleName=espalier-karpenter paths=./gpu/karpenter/... output:rbac:dir=deploy/rbac/karpenter
 	$(GO) run ./test/generate
+	@$(GO) test ./cmd/espalier -run TestFlagsPage -count=1 -args -update
 	bin/controller-gen crd paths=github.com/fluxcd/source-controller/api/v1 output:crd:dir=test/loop/testdata/flux
 
 .PHONY: verify

@@ -2,8 +2,8 @@
 
 // Command generate writes what is made from Go: the JSON schemas of
 // repo-layout/schema, from the CRDs and from the types of repo-layout/kaito,
-// docs/findings.md, from the rules of repo-layout/finding, and the manifests in the
-// Helm chart, from those of deploy/.
+// docs/findings.md, from the rules of repo-layout/finding, docs/fields.md, from the
+// CRDs, and the manifests in the Helm chart, from those of deploy/.
 //
 // `make generate` runs it at the root of the tree. What it writes depends on
 // nothing else, so that `make verify` can compare.
@@ -49,6 +49,9 @@ func generate(root string) (map[string][]byte, error) {
 		return nil, err
 	}
 	files["docs/findings.md"] = findingsPage()
+	if files["docs/fields.md"], err = fieldsPage(root); err != nil {
+		return nil, err
+	}
 	manifests, err := chart(root)
 	if err != nil {
 		return nil, err
