@@ -9,6 +9,11 @@ import (
 	"testing"
 	"time"
 
+	"github.com/go-git/go-git/v5/plumbing"
+	"github.com/go-git/go-git/v5/plumbing/filemode"
+	"github.com/go-git/go-git/v5/plumbing/object"
+	"github.com/go-git/go-git/v5/storage/memory"
+
 	"github.com/espalier-dev/espalier/repo-layout/v1alpha1"
 	"github.com/espalier-dev/espalier/test/gitserver"
 )
@@ -74,4 +79,34 @@ func BenchmarkClone(b *testing.B) {
 			}
 		}
 	})
+}
+
+// BenchmarkWithout leaves reports out of a repository of 10,000 folders, as each new
+// commit of a branch that holds a report has it done once.
+func BenchmarkWithout(b *testing.B) {
+	store := memory.NewStorage()
+	put := func(tree *object.Tree) plumbing.Hash {
+		o := store.NewEncodedObject()
+		if err := tree.Encode(o); err != nil {
+			b.Fatal(err)
+		}
+		hash, err := store.SetEncodedObject(o)
+		if err != nil {
+			b.Fatal(err)
+		}
+		return hash
+	}
+	root := &object.Tree{}
+	for i := range 10_000 {
+		name := fmt.Sprintf("w%05d", i)
+		inner := put(&object.Tree{Entries: []object.TreeEntry{{Name: name + ".yaml", Mode: filemode.Regular, Hash: plumbing.NewHash(fmt.Sprintf("%040x", i))}}})
+		root.Entries = append(root.Entries, object.TreeEntry{Name: name, Mode: filemode.Dir, Hash: inner})
+	}
+	at := put(root)
+	b.ResetTimer()
+	for range b.N {
+		if _, err := newTree(store, at).Without(mark); err != nil {
+			b.Fatal(err)
+		}
+	}
 }
