@@ -41,7 +41,7 @@ var bases = map[string]map[string]string{
 		"spec.tuning.model":    header + onA100 + tunesLocked + fromURL + intoClaim,
 	},
 	"reposyncs":    {"": following, "spec.source.ref": fluxed, "spec.review": following + reviewed, "spec.workspaceSelector": reporting, "spec.source.git.verify": verified, "spec.report": signing},
-	"gpunodepools": {"": pooled, "spec.idle": pooled + "  idle: {after: 30m}\n", "spec.aks": pooled + "  aks: {}\n", "spec.aks.upgrade": pooled + "  aks: {upgrade: {}}\n"},
+	"gpunodepools": {"": pooled, "spec.idle": pooled + "  idle: {after: 30m}\n", "spec.aks": pooled + "  aks: {}\n", "spec.aks.upgrade": pooled + "  aks: {upgrade: {}}\n", "spec.aks.autoscale": pooled + "  aks: {autoscale: {max: 1000}}\n"},
 }
 
 const evaluated = "    evaluation: {split: 5%}\n"
@@ -117,6 +117,9 @@ var celCases = map[string]string{
 	"a capacity reservation holds no spot machines: remove the spot candidates, or aks.capacityReservationGroup":      strings.Replace(pooled, "{instanceType: A}", "{instanceType: A, priority: Spot}", 1) + "  aks: {capacityReservationGroup: /subscriptions/s/resourceGroups/g/providers/Microsoft.Compute/capacityReservationGroups/r}\n",
 	"with neither maxSurge nor maxUnavailable no node could be upgraded":                                              pooled + "  aks: {upgrade: {maxSurge: '0', maxUnavailable: 0%}}\n",
 	"AKS takes only one of maxSurge and maxUnavailable: leave the other out":                                          pooled + "  aks: {upgrade: {maxSurge: 33%, maxUnavailable: '1'}}\n",
+	"aks.autoscale decides the number of nodes: remove replicas, or aks.autoscale":                                    pooled + "  replicas: 2\n  aks: {autoscale: {max: 4}}\n",
+	"the autoscaler takes nodes away that no pod needs: remove idle, or aks.autoscale":                                pooled + "  idle: {after: 30m}\n  aks: {autoscale: {max: 4}}\n",
+	"min is more than max": pooled + "  aks: {autoscale: {min: 5, max: 4}}\n",
 	"after is at least 1m": pooled + "  idle: {after: 30s}\n",
 
 	"exactly one of preset, model and template is required":                 header + onA100 + "  inference: {preset: phi-4, template: {spec: {containers: []}}}\n",

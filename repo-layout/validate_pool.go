@@ -92,7 +92,28 @@ func (v *validator) aks(s v1alpha1.GPUNodePoolSpec) {
 		v.refuse(finding.NotOneOf, "spec.aks.mig", "want one of %v", v1alpha1.MIGProfiles)
 	}
 	v.reservation(s)
+	v.autoscaled(s)
 	v.upgrade(a.Upgrade)
+}
+
+// autoscaled judges a pool whose nodes the cluster autoscaler of AKS counts.
+func (v *validator) autoscaled(s v1alpha1.GPUNodePoolSpec) {
+	a := s.Autoscale()
+	if a == nil {
+		return
+	}
+	const path = "spec.aks.autoscale"
+	v.between(path+".min", int(a.Min), 0, maxCount, "0 keeps no node that no pod needs")
+	v.between(path+".max", int(a.Max), 1, maxCount, "it is the most nodes that are paid for")
+	if a.Min > a.Max {
+		v.refuse(finding.OutOfRange, path, "min is more than max")
+	}
+	if s.Replicas != nil && *s.Replicas != defaultReplicas {
+		v.refuse(finding.ProviderMismatch, "spec.replicas", "aks.autoscale decides the number of nodes: remove replicas, or aks.autoscale")
+	}
+	if s.Idle != nil {
+		v.refuse(finding.ProviderMismatch, "spec.idle", "the autoscaler takes nodes away that no pod needs: remove idle, or aks.autoscale")
+	}
 }
 
 func (v *validator) reservation(s v1alpha1.GPUNodePoolSpec) {

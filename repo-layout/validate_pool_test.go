@@ -82,6 +82,24 @@ func TestValidatePool(t *testing.T) {
 			text:   pool + "  provider: aks\n  candidates: [{instanceType: A}]\n  aks: {upgrade: {maxSurge: 33%, maxUnavailable: \"1\"}}\n",
 			want:   []string{"7: error: spec.aks.upgrade: AKS takes only one of maxSurge and maxUnavailable: leave the other out (OutOfRange)"},
 		},
+		"Autoscale": {reason: "The autoscaler counts the nodes.", text: pool + "  provider: aks\n  candidates: [{instanceType: A}]\n  aks: {autoscale: {max: 4}}\n"},
+		"AutoscaleWrong": {
+			reason: "Two that decide one number would undo each other's work, and a range must have an inside.",
+			text:   pool + "  provider: aks\n  candidates: [{instanceType: A}]\n  replicas: 2\n  idle: {after: 30m}\n  aks:\n    autoscale:\n      min: 5\n      max: 4\n",
+			want: []string{
+				"7: error: spec.replicas: aks.autoscale decides the number of nodes: remove replicas, or aks.autoscale (ProviderMismatch)",
+				"8: error: spec.idle: the autoscaler takes nodes away that no pod needs: remove idle, or aks.autoscale (ProviderMismatch)",
+				"10: error: spec.aks.autoscale: min is more than max (OutOfRange)",
+			},
+		},
+		"AutoscaleBounds": {
+			reason: "Bounds as in the CRD; without a max nobody knows what it may cost.",
+			text:   pool + "  provider: aks\n  candidates: [{instanceType: A}]\n  aks:\n    autoscale:\n      min: -1\n",
+			want: []string{
+				"8: error: spec.aks.autoscale.max: want 1 to 1000; it is the most nodes that are paid for (OutOfRange)",
+				"9: error: spec.aks.autoscale.min: want 0 to 1000; 0 keeps no node that no pod needs (OutOfRange)",
+			},
+		},
 		"IdleWrong": {
 			reason: "Nodes that exist are nobody's to give back, and a pool that comes and goes every few seconds has none.",
 			text:   pool + "  provider: existing\n  candidates: [{instanceType: A}]\n  nodeLabels: {gpu: a}\n  idle: {after: 30s, action: Stop}\n",

@@ -87,10 +87,10 @@ func TestFieldsDrift(t *testing.T) {
 	arm.Advance(4 * time.Minute)
 	tgt.AKS = &v1alpha1.AKSSpec{
 		OSDiskType: v1alpha1.DiskEphemeral, GPUDriver: v1alpha1.DriverNone, MIG: "MIG1g", CapacityReservationGroup: reservations,
-		Upgrade: &v1alpha1.AKSUpgrade{MaxSurge: "1", MaxUnavailable: "0"},
 	}
+	arm.SetProperty(tgt.PoolName, "nodeTaints", []any{"sku=gpu:NoSchedule"})
 	want := "aks.osDiskType Ephemeral (is Managed), aks.gpuDriver None (is Install), aks.mig MIG1g (is none), aks.capacityReservationGroup " + reservations +
-		" (is none), aks.upgrade.maxSurge 1 (is 0), aks.upgrade.maxUnavailable 0 (is 1)"
+		" (is none), taint espalier.dev/pool=team-a.a:NoSchedule (is missing)"
 	if got := strings.Join(must[pool.Observation](t)(p.Observe(t.Context(), tgt)).Drift, ", "); got != want {
 		t.Errorf("drift\n%s\nwant\n%s", got, want)
 	}

@@ -55,6 +55,9 @@ func desired(t pool.Target) armcontainerservice.AgentPool {
 		UpgradeSettings: upgrade(t.AKS),
 	}
 	p.OSDiskType, p.GpuInstanceProfile, p.CapacityReservationGroupID = own(t.AKS)
+	if a := autoscale(t); a != nil {
+		p.EnableAutoScaling, p.MinCount, p.MaxCount = to.Ptr(true), to.Ptr(a.Min), to.Ptr(a.Max)
+	}
 	for _, z := range t.Candidate.Zones {
 		p.AvailabilityZones = append(p.AvailabilityZones, to.Ptr(z))
 	}
@@ -111,12 +114,18 @@ func labels(t pool.Target) map[string]string {
 	return all
 }
 
-// scaled is a pool as it is with another count. What is read-only is left out.
+// scaled is a pool as it is with another count.
 func scaled(found *armcontainerservice.AgentPool, count int32) armcontainerservice.AgentPool {
-	p := *properties(found)
+	p := written(found)
 	p.Count = to.Ptr(count)
+	return armcontainerservice.AgentPool{Properties: p}
+}
+
+// written is a pool as it is, to be written again: what is read-only is left out.
+func written(found *armcontainerservice.AgentPool) *armcontainerservice.ManagedClusterAgentPoolProfileProperties {
+	p := *properties(found)
 	p.ETag, p.ProvisioningState, p.Status, p.NodeImageVersion, p.CurrentOrchestratorVersion = nil, nil, nil, nil, nil
-	return armcontainerservice.AgentPool{Properties: &p}
+	return &p
 }
 
 // foreign says why a pool is not ours; empty: every mark matches.
@@ -239,13 +248,9 @@ func drift(p *armcontainerservice.ManagedClusterAgentPoolProfileProperties, t po
 	}
 	differs("aks.mig", string(deref(want.GpuInstanceProfile)), string(deref(p.GpuInstanceProfile)))
 	differs("aks.capacityReservationGroup", deref(want.CapacityReservationGroupID), deref(p.CapacityReservationGroupID))
-	if u := p.UpgradeSettings; u != nil && t.AKS != nil && t.AKS.Upgrade != nil {
-		differs("aks.upgrade.maxSurge", *want.UpgradeSettings.MaxSurge, deref(u.MaxSurge))
-		differs("aks.upgrade.maxUnavailable", *want.UpgradeSettings.MaxUnavailable, deref(u.MaxUnavailable))
-	}
-	for _, k := range slices.Sorted(maps.Keys(t.NodeLabels)) {
-		if have := deref(p.NodeLabels[k]); have != t.NodeLabels[k] {
-			out = append(out, fmt.Sprintf("node label %s=%s (is %q)", k, t.NodeLabels[k], have))
+	for _, taint := range want.NodeTaints {
+		if !slices.ContainsFunc(p.NodeTaints, func(has *string) bool { return deref(has) == *taint }) {
+			out = append(out, "taint "+*taint+" (is missing)")
 		}
 	}
 	return out

@@ -225,15 +225,15 @@ func (p *Provider) Observe(ctx context.Context, t pool.Target) (pool.Observation
 	o.NotOwned = foreign(found, t)
 	o.Owned = o.NotOwned == ""
 	o.State = state(deref(props.ProvisioningState))
-	o.Count = deref(props.Count)
-	o.Drift = drift(props, t)
+	o.Count, o.Autoscaled = deref(props.Count), deref(props.EnableAutoScaling)
+	o.Drift, o.Behind = drift(props, t), behind(props, t)
 	if props.Status != nil && o.State == pool.StateFailed {
 		o.Failure = ClassifyProvisioning(props.Status.ProvisioningError)
 	}
 	return o, nil
 }
 
-// Ensure creates the pool, or sets its count, if the cluster is free.
+// Ensure creates the pool, or changes it in place, if the cluster is free.
 func (p *Provider) Ensure(ctx context.Context, t pool.Target) (pool.Step, error) {
 	return p.turn(ctx, t, p.ensure)
 }
@@ -251,11 +251,16 @@ func (p *Provider) ensure(ctx context.Context, t pool.Target) (pool.Step, error)
 	}
 	props := properties(found)
 	now := state(deref(props.ProvisioningState))
-	if deref(props.Count) == t.Replicas && !t.Mend || now != pool.StateSucceeded && now != pool.StateFailed {
+	if now != pool.StateSucceeded && now != pool.StateFailed {
 		return pool.StepNone, nil
 	}
-	if deref(props.Count) > t.Replicas {
+	switch has := deref(props.Count); {
+	case deref(props.EnableAutoScaling), autoscale(t) != nil && (!t.Shrink || has <= t.Replicas):
+		return p.tune(ctx, t, found) // the count is AKS's, or is about to be
+	case has > t.Replicas:
 		return p.shrink(ctx, t, found)
+	case has == t.Replicas && !t.Mend:
+		return p.tune(ctx, t, found)
 	}
 	err = p.put(ctx, t.PoolName, scaled(found, t.Replicas), &armcontainerservice.AgentPoolsClientBeginCreateOrUpdateOptions{IfMatch: props.ETag})
 	if err != nil {

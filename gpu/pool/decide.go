@@ -81,7 +81,7 @@ func advance(f Facts, d Decision) Decision {
 		return missing(f, d, dropped)
 	case d.Phase == v1alpha1.PhaseCleaning || f.Seen.State == StateDeleting && len(d.Removing) == 0 || dropped:
 		return cleanOwn(f, d, dropped)
-	case f.Seen.State == StateFailed && !f.wasReady():
+	case f.Seen.State == StateFailed && (!f.wasReady() || f.elsewhere(d)):
 		return fail(f, d, failureOf(f.Seen))
 	}
 	return progress(f, d)
@@ -91,12 +91,12 @@ func advance(f Facts, d Decision) Decision {
 // a moment ago, or taken away by somebody.
 func missing(f Facts, d Decision, dropped bool) Decision {
 	switch {
-	case d.Phase == v1alpha1.PhaseClaiming && !dropped && d.Count.Wanted > 0:
+	case d.Phase == v1alpha1.PhaseClaiming && !dropped && f.wantsPool():
 		d.Do, d.Wait = ActionEnsure, f.Poll
-		return d.say(ReasonClaiming, "Asking for "+plural(d.Count.Wanted, size(Candidate(d.Candidate))+" node"))
+		return d.say(ReasonClaiming, "Asking for "+f.nodes(Candidate(d.Candidate)))
 	case d.Phase == v1alpha1.PhaseCreating && f.sinceAccepted() < settling:
 		d.Wait = f.Poll
-		return d.say(ReasonCreating, creatingMessage(d))
+		return d.say(ReasonCreating, creatingMessage(f, d))
 	}
 	return next(f, d)
 }
@@ -112,7 +112,7 @@ func attempting(p v1alpha1.PoolPhase) bool {
 
 // next records the next attempt. The cloud is asked by the decision after it.
 func next(f Facts, d Decision) Decision {
-	if d.Count.Wanted == 0 {
+	if !f.wantsPool() {
 		return none(f, d)
 	}
 	i, skipped := foresee(f, d.Skipped)
@@ -132,10 +132,10 @@ func next(f Facts, d Decision) Decision {
 		Index: bounded(int64(i)), InstanceType: c.InstanceType, Priority: priority(c), Zones: c.Zones, OfferedZones: offered(f, c),
 		Attempt: attempt, Since: metav1.NewTime(f.Now.Truncate(time.Second)),
 	}
-	d.PoolName, d.Removing = Name(f.Installation, string(f.Pool.UID), attempt), nil
+	d.PoolName, d.Removing, d.Tuned = Name(f.Installation, string(f.Pool.UID), attempt), nil, nil
 	d.Subject, d.Attempt = d.PoolName, attempt
 	d.Phase, d.Wait = v1alpha1.PhaseClaiming, Soon
-	return d.say(ReasonClaiming, "Asking for "+plural(d.Count.Wanted, size(c)+" node"))
+	return d.say(ReasonClaiming, "Asking for "+f.nodes(c))
 }
 
 // exhausted waits until the first candidate is worth another try.
@@ -247,6 +247,6 @@ func lost(d Decision, why string) Decision {
 	return d.alarm(v1alpha1.ConditionOwnershipLost, string(ClassOwnership), message).say(string(ClassOwnership), message)
 }
 
-func creatingMessage(d Decision) string {
-	return fmt.Sprintf("The cloud is creating %s in node pool %s", plural(d.Count.Wanted, size(Candidate(d.Candidate))+" node"), d.PoolName)
+func creatingMessage(f Facts, d Decision) string {
+	return fmt.Sprintf("The cloud is creating %s in node pool %s", f.nodes(Candidate(d.Candidate)), d.PoolName)
 }

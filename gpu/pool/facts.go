@@ -34,7 +34,7 @@ type Action string
 // Values of Action.
 const (
 	ActionNone   Action = ""
-	ActionEnsure Action = "Ensure" // create the pool, or change its number of nodes
+	ActionEnsure Action = "Ensure" // create the pool, or change it in place
 	ActionDelete Action = "Delete" // delete the pool named by Decision.Subject
 )
 
@@ -51,6 +51,7 @@ type Decision struct {
 	Shrinks bool   // Do removes nodes that may run pods
 	Fewer   int32  // nodes that Do removes of a pool that stays
 	Mends   bool   // Do asks for the same number of nodes once more
+	Tunes   bool   // Do changes settings of nodes that stay
 	Lets    bool   // Do lets nodes go because nobody uses them: pods on any of them forbid it
 	// Removing names the nodes that Do removes, recorded before it is done.
 	Removing []string
@@ -60,6 +61,7 @@ type Decision struct {
 	PoolName  string
 	Skipped   []v1alpha1.SkippedCandidate
 	IdleSince *metav1.Time // since when nobody uses the pool; nil: somebody does
+	Tuned     *metav1.Time // when settings were last sent; nil: never
 
 	Reason, Message string // of Ready
 	Stalled         bool   // a person has to act
@@ -93,6 +95,7 @@ func start(f Facts) Decision {
 		Skipped:     current(st.Skipped, f.Pool.Spec.Candidates, f.Now, fresh),
 		Removing:    st.Removing,
 		IdleSince:   f.idleSince(),
+		Tuned:       st.Tuned,
 		Provisioned: f.Seen.Exists && f.Seen.State == StateSucceeded,
 		Count:       count(f),
 	}

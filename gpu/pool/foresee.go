@@ -40,7 +40,7 @@ func ask(f Facts, c v1alpha1.Candidate) quota.Ask {
 	size, _ := f.Catalog(c.InstanceType)
 	return quota.Ask{
 		InstanceType: c.InstanceType, Family: size.Family, VCPUs: size.VCPUs,
-		Spot: priority(c) == v1alpha1.Spot, Zones: c.Zones, Nodes: int(f.wanted()), Reserved: f.Pool.Spec.Reserved(),
+		Spot: priority(c) == v1alpha1.Spot, Zones: c.Zones, Nodes: int(max(f.wanted(), 1)), Reserved: f.Pool.Spec.Reserved(),
 	}
 }
 

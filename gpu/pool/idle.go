@@ -79,7 +79,9 @@ func letting(f Facts, d Decision) Decision {
 	away := f.Pool.Spec.Idle.Action == v1alpha1.IdleDelete
 	switch {
 	case settled && f.Seen.Count == 0 && !away:
-		d.Do = ActionNone
+		if !d.Tunes {
+			d.Do = ActionNone
+		}
 		return resting(f, d)
 	case settled && away:
 		d.Do, d.Subject, d.Shrinks, d.Fewer, d.Mends = ActionDelete, d.PoolName, true, 0, false

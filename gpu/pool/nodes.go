@@ -3,11 +3,13 @@
 package pool
 
 import (
+	"cmp"
 	"fmt"
 	"math"
 	"slices"
 	"strconv"
 	"strings"
+	"time"
 
 	corev1 "k8s.io/api/core/v1"
 
@@ -26,6 +28,7 @@ type Node struct {
 	GPUs         int32  // allocatable
 	Offered      int32  // capacity: more than GPUs when some are unhealthy
 	Hardware     Hardware
+	Created      time.Time // by the cluster's clock
 	// Plugin is what was found of the device plugin on a node that offers no GPU;
 	// empty: nobody looked.
 	Plugin string
@@ -76,7 +79,7 @@ var closed = map[string]string{
 // NodeOf reduces a node. A node that is being deleted, or closed by whoever
 // makes nodes, is not Ready.
 func NodeOf(n *corev1.Node) Node {
-	out := Node{Name: n.Name, InstanceType: n.Labels[corev1.LabelInstanceTypeStable], Hardware: hardwareOf(n.Labels)}
+	out := Node{Name: n.Name, InstanceType: n.Labels[corev1.LabelInstanceTypeStable], Hardware: hardwareOf(n.Labels), Created: n.CreationTimestamp.UTC()}
 	allocatable, capacity := n.Status.Allocatable[ResourceGPU], n.Status.Capacity[ResourceGPU]
 	out.GPUs, out.Offered = bounded(allocatable.Value()), bounded(capacity.Value())
 	for _, c := range n.Status.Conditions {
@@ -113,6 +116,8 @@ type Count struct {
 	Expected    int32 // GPUs on Wanted nodes
 	Allocatable int32 // GPUs on Ready nodes
 	Problem     string
+	// Stuck is the problem of a node that has had the time to be usable.
+	Stuck string
 }
 
 // count judges every node by what its size promises.
@@ -127,6 +132,9 @@ func count(f Facts) Count {
 		one = max(bounded(int64(size.Slices[f.Pool.Spec.Slices()])), 1)
 	}
 	c.Expected = c.Wanted * one
+	if f.autoscale() != nil {
+		c.Expected = max(c.Wanted, bounded(int64(len(f.Nodes)))) * one
+	}
 	nodes := slices.SortedFunc(slices.Values(f.Nodes), func(a, b Node) int { return strings.Compare(a.Name, b.Name) })
 	for _, n := range nodes {
 		problem := judge(n, one)
@@ -139,8 +147,11 @@ func count(f Facts) Count {
 		}
 		if problem == "" {
 			c.Usable++
-		} else if c.Problem == "" {
-			c.Problem = problem
+			continue
+		}
+		c.Problem = cmp.Or(c.Problem, problem)
+		if !n.Created.IsZero() && f.Now.Sub(n.Created) > f.Pool.Spec.Timeouts.GPUReady.Duration {
+			c.Stuck = cmp.Or(c.Stuck, problem)
 		}
 	}
 	return c

@@ -28,7 +28,8 @@ import (
 type Provider interface {
 	// Observe reads what is there. It changes nothing.
 	Observe(ctx context.Context, t Target) (Observation, error)
-	// Ensure creates the nodes or changes their number: at most one mutation.
+	// Ensure creates the nodes, changes their number or what can be changed of
+	// them in place: at most one mutation.
 	Ensure(ctx context.Context, t Target) (Step, error)
 	// Delete deletes the target if it is ours: at most one mutation.
 	Delete(ctx context.Context, t Target) (Step, error)
@@ -50,6 +51,7 @@ type Target struct {
 	Deleting        bool // the GPUNodePool is being deleted
 	Orphan          bool // Delete lets the nodes go and deletes none
 	Mend            bool // nodes are missing: order as many once more
+	Shrink          bool // there are more nodes than Replicas: some go
 	// Remove names the nodes that may go where Replicas is less than there are:
 	// nothing runs on them. Registered names every node that has joined, so that
 	// machines that never did are told from them.
@@ -91,10 +93,13 @@ type Observation struct {
 	Short bool
 	// Count is the number of nodes that the cloud has or makes.
 	Count int32
+	// Autoscaled says that the cloud's own autoscaler decides on Count.
+	Autoscaled bool
 	// NodeSelector selects the pool's Kubernetes nodes.
 	NodeSelector map[string]string
-	// Drift names what differs from the target and cannot be changed in place.
-	Drift []string
+	// Drift names what differs from the target and cannot be changed in place, and
+	// Behind what differs and can, beside Count: Ensure sees to it.
+	Drift, Behind []string
 	// Leftovers are other pools of ours for the same object.
 	Leftovers []Leftover
 	// Fresh says that absence was asked of the cloud now, not of a cache.
@@ -120,6 +125,7 @@ const (
 	StepCreated Step = "Created" // the cloud took the order
 	StepPartial Step = "Partial" // one of several mutations was made, the next can follow at once
 	StepScaled  Step = "Scaled"
+	StepUpdated Step = "Updated" // the cloud took other settings of nodes that stay
 	StepDeleted Step = "Deleted" // deleting has begun
 	StepGone    Step = "Gone"    // a live look found nothing to delete
 )

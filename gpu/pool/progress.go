@@ -12,7 +12,7 @@ import (
 
 // progress judges a living pool of ours by its nodes: Ready means usable.
 func progress(f Facts, d Decision) Decision {
-	d = drift(f, d)
+	d = f.stillRefused(drift(f, d))
 	d.Wait = f.Poll
 	if f.Pool.Status.Phase == v1alpha1.PhaseIdle && !f.idling() {
 		return wake(f, d)
@@ -35,13 +35,16 @@ func progress(f Facts, d Decision) Decision {
 	return gpuWaiting(f, d)
 }
 
-// recount orders the number of nodes that is wanted, where it may be ordered now.
+// recount orders the number of nodes that is wanted, where it may be ordered now,
+// and then what else can be changed in place.
 func recount(f Facts, d Decision) Decision {
 	settled := f.Seen.State == StateSucceeded
-	switch {
-	case (settled || f.mayRetry()) && f.Seen.Count != d.Count.Wanted:
-		d.Do, d.Fewer = ActionEnsure, max(f.Seen.Count-d.Count.Wanted, 0)
+	switch fewest, most := f.bounds(); {
+	case (settled || f.mayRetry()) && (f.Seen.Count < fewest || f.Seen.Count > most):
+		d.Do, d.Fewer = ActionEnsure, max(f.Seen.Count-most, 0)
 		d.Shrinks = d.Fewer > 0
+	case f.mayTune():
+		d.Do, d.Tunes = ActionEnsure, true
 	case f.mayMend(d.Count):
 		d.Do, d.Mends = ActionEnsure, true
 	case settled:
@@ -69,20 +72,23 @@ func (f Facts) mayRetry() bool {
 // them went, and without the cluster autoscaler AKS does not replace an evicted
 // one by itself.
 func (f Facts) mayMend(c Count) bool {
-	settled := f.Seen.State == StateSucceeded || f.mayRetry()
+	settled := (f.Seen.State == StateSucceeded || f.mayRetry()) && !f.Seen.Autoscaled
 	gone := len(f.Nodes) < int(c.Wanted) && f.Pool.Status.Phase == v1alpha1.PhaseNodesJoining
 	return settled && gone && f.wasReady() && f.since() > mendAfter && f.sinceAccepted() > mendAfter
 }
 
 func ready(f Facts, d Decision) Decision {
 	d.Phase = v1alpha1.PhaseReady
-	if d.Do == ActionNone {
+	if d.Do == ActionNone && len(f.Seen.Behind) == 0 {
 		d.Wait = f.Idle
 	}
 	if f.Seen.State == StateFailed {
 		d = d.alarm(v1alpha1.ConditionDegraded, string(failureOf(f.Seen).Class), "The last operation of the cloud on the node pool failed: "+failureOf(f.Seen).Text)
 	}
-	if d.Count.Wanted == 0 {
+	switch {
+	case f.autoscale() != nil:
+		return readyAutoscaled(f, d)
+	case d.Count.Wanted == 0:
 		return d.say(v1alpha1.ReasonSucceeded, "Scaled to 0 nodes")
 	}
 	return d.say(v1alpha1.ReasonSucceeded, fmt.Sprintf("%s with %s", plural(d.Count.Wanted, instance(f, d)+" node"), plural(d.Count.Expected, "GPU")))
@@ -119,12 +125,12 @@ func creating(f Facts, d Decision) Decision {
 	if provisionTimedOut(f) {
 		return fail(f, d, &Failure{Class: ClassProvisionTimeout, Text: f.detailed("the cloud did not finish creating the node pool within " + f.Pool.Spec.Timeouts.Provision.Duration.String())})
 	}
-	return d.say(ReasonCreating, f.detailed(creatingMessage(d)))
+	return d.say(ReasonCreating, f.detailed(creatingMessage(f, d)))
 }
 
 func joining(f Facts, d Decision) Decision {
 	d.Phase = v1alpha1.PhaseNodesJoining
-	if d.Candidate.Accepted == nil && f.Seen.Count == d.Count.Wanted { // likewise
+	if d.Candidate.Accepted == nil && f.Seen.Count >= d.Count.Wanted { // likewise
 		d.Candidate.Accepted = &d.Candidate.Since
 	}
 	message := fmt.Sprintf("%d of %s has joined", d.Count.Joined, plural(d.Count.Wanted, instance(f, d)+" node"))

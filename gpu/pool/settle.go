@@ -23,7 +23,9 @@ func Acted(f Facts, d Decision, step Step) Decision {
 	case StepCreated:
 		now := metav1.NewTime(f.Now.Truncate(time.Second))
 		d.Phase, d.Candidate.Accepted = v1alpha1.PhaseCreating, &now
-		return d.say(ReasonCreating, creatingMessage(d))
+		return d.say(ReasonCreating, creatingMessage(f, d))
+	case StepUpdated:
+		return f.tuned(d)
 	case StepScaled:
 		now := metav1.NewTime(f.Now.Truncate(time.Second))
 		d.Candidate.Accepted = &now // the next try is paced from here
@@ -40,6 +42,9 @@ func Failed(f Facts, d Decision, why *Failure) (_ Decision, retry bool) {
 	d.Do = ActionNone
 	if ensuring && (d.Phase == v1alpha1.PhaseClaiming || f.waking()) && !why.Class.KeepsCandidate() {
 		return fail(f, d, why), false
+	}
+	if d.Tunes {
+		d = refused(f, d, why)
 	}
 	if d.Phase != v1alpha1.PhaseReady || d.Reason == "" { // usable nodes stay so while a call fails
 		d = d.say(string(why.Class), why.Sentence())

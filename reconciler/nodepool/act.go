@@ -35,6 +35,9 @@ func (r *Reconciler) act(ctx context.Context, p *pass) error {
 	}
 	t := target(p.pool, r.Deps.Installation, d.Subject, pool.Ordered(d.Candidate), d.Attempt)
 	t.Mend, t.Replicas = d.Mends, d.Count.Wanted
+	if d.Shrinks && d.Do == pool.ActionEnsure {
+		t.Shrink, t.Replicas = true, p.facts.Seen.Count-d.Fewer
+	}
 	if d.Shrinks {
 		if clear, err := r.clear(ctx, p, &t); err != nil || !clear {
 			return err

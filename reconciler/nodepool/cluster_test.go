@@ -11,6 +11,7 @@ import (
 
 	"github.com/spf13/pflag"
 	"k8s.io/apimachinery/pkg/runtime"
+	"k8s.io/apimachinery/pkg/util/wait"
 	"k8s.io/client-go/kubernetes"
 	clientgoscheme "k8s.io/client-go/kubernetes/scheme"
 	ctrl "sigs.k8s.io/controller-runtime"
@@ -85,6 +86,32 @@ func TestCluster(t *testing.T) {
 	}
 	kubectl("patch", "gnp/plain", "--type=merge", "--patch", `{"spec":{"replicas":2}}`)
 	kubectl("wait", patience, "--for=jsonpath={.status.readyNodes}=2", "gnp/plain")
+	elastic := gpuPool("elastic", t4)
+	autoscaled(0, 2)(elastic)
+	elastic.Namespace, elastic.UID = ns, ""
+	if err := direct(t, c).Create(t.Context(), elastic); err != nil {
+		t.Fatal(err)
+	}
+	kubectl("wait", patience, "--for=condition=Ready", "gnp/elastic")
+	if err := arm.Autoscale(kubectl("get", "gnp/elastic", "-o", "jsonpath={.status.poolName}"), 1); err != nil {
+		t.Error(err)
+	}
+	kubectl("wait", patience, "--for=jsonpath={.status.readyNodes}=1", "gnp/elastic")
+	kubectl("patch", "gnp/elastic", "--type=merge", "--patch", `{"spec":{"aks":{"autoscale":{"max":3},"upgrade":{"maxSurge":"1"}}}}`)
+	tuned := func() bool {
+		for _, p := range arm.Pools() {
+			if u, _ := p.Props["upgradeSettings"].(map[string]any); p.Props["maxCount"] == 3.0 && u["maxSurge"] == "1" {
+				return true
+			}
+		}
+		return false
+	}
+	if err := wait.PollUntilContextTimeout(t.Context(), 200*time.Millisecond, time.Minute, true, func(context.Context) (bool, error) { return tuned(), nil }); err != nil {
+		t.Errorf("%v: %+v", err, arm.Pools())
+	}
+	if fights := arm.Fights(); len(fights) > 0 {
+		t.Error(fights)
+	}
 	kubectl("delete", patience, "gnp", "--all")
 	if left := arm.Pools(); len(left) != 0 {
 		t.Errorf("left in the cloud: %+v", left)

@@ -30,7 +30,8 @@ type Forecaster interface {
 func (r *Reconciler) forecast(ctx context.Context, p *pass) {
 	source, ok := p.provider.(Forecaster)
 	choosing := p.unseen == nil && !p.facts.Seen.Exists && p.pool.Status.Phase != v1alpha1.PhaseClaiming
-	if !ok || !choosing || p.pool.DeletionTimestamp != nil || p.pool.DesiredReplicas() == 0 {
+	_, most := p.pool.Spec.Nodes()
+	if !ok || !choosing || p.pool.DeletionTimestamp != nil || most == 0 {
 		return
 	}
 	offers, err := source.Offers(ctx)

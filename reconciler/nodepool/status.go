@@ -51,7 +51,7 @@ func (r *Reconciler) fill(p *pass) {
 		st.Since = &now
 	}
 	st.Phase, st.PoolName, st.Candidate, st.Skipped = d.Phase, d.PoolName, d.Candidate, d.Skipped
-	st.Removing, st.IdleSince = d.Removing, d.IdleSince
+	st.Removing, st.IdleSince, st.Tuned = d.Removing, d.IdleSince, d.Tuned
 	if p.unseen == nil {
 		st.ReadyNodes = d.Count.Usable
 		st.GPUs = &v1alpha1.GPUCount{Expected: d.Count.Expected, Allocatable: d.Count.Allocatable}

@@ -39,6 +39,9 @@ func (w *walk) usesOf(name string) {
 // idles makes a pool let go of nodes that nobody uses, or keep them.
 func (w *walk) idles() {
 	w.change(w.one(), func(p *v1alpha1.GPUNodePool) {
+		if p.Spec.Autoscale() != nil {
+			return
+		}
 		p.Spec.Idle = []*v1alpha1.PoolIdle{
 			nil, {After: metav1.Duration{Duration: time.Minute}, Action: v1alpha1.IdleScaleToZero}, {After: metav1.Duration{Duration: time.Minute}, Action: v1alpha1.IdleDelete},
 		}[w.rand.IntN(3)]
@@ -52,7 +55,7 @@ func (w *walk) fewer() {
 	for i := range w.names {
 		name := w.names[(at+i)%len(w.names)]
 		p := w.get(name)
-		if p == nil || p.Status.Phase != v1alpha1.PhaseReady || p.Spec.Idle != nil || p.Status.ReadyNodes == 0 {
+		if p == nil || p.Status.Phase != v1alpha1.PhaseReady || p.Spec.Idle != nil || p.Spec.Autoscale() != nil || p.Status.ReadyNodes == 0 {
 			continue
 		}
 		next := p.Status.ReadyNodes - 1

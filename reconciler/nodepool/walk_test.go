@@ -199,7 +199,7 @@ func (w *walk) unsettled() []string {
 		case p == nil:
 			w.declare(name)
 			out = append(out, name)
-		case !w.ready(name)() || len(p.Status.Removing) > 0 || p.Status.ReadyNodes != w.wanted(p):
+		case !w.ready(name)() || len(p.Status.Removing) > 0 || p.Status.ReadyNodes != w.wanted(p) && p.Spec.Autoscale() == nil:
 			out = append(out, name)
 		}
 	}
@@ -221,10 +221,10 @@ func (w *walk) asDeclared() bool {
 	for _, name := range w.names {
 		p := w.get(name)
 		found, ok := cloud[p.Status.PoolName]
-		if !ok && w.wanted(p) == 0 {
+		if !ok && w.wanted(p) == 0 && p.Spec.Autoscale() == nil {
 			continue
 		}
-		if !ok || found.Count != int(w.wanted(p)) || found.Tags[aks.TagOwner] != string(p.UID) {
+		if !ok || !w.settledAs(found, p) || found.Tags[aks.TagOwner] != string(p.UID) {
 			return false
 		}
 		delete(cloud, p.Status.PoolName)
@@ -299,11 +299,14 @@ func (w *walk) faults() map[string]func() {
 				p.Spec.Candidates = gpuPool("x", [][]string{{t4}, {a100, t4}, {h100, t4}}[w.rand.IntN(3)]...).Spec.Candidates
 			})
 		},
-		"fewer":   w.fewer,
-		"used":    w.uses,
-		"idle":    w.idles,
-		"dropped": w.drop,
-		"pod":     w.pods,
+		"fewer":      w.fewer,
+		"used":       w.uses,
+		"idle":       w.idles,
+		"dropped":    w.drop,
+		"pod":        w.pods,
+		"autoscale":  w.autoscales,
+		"autoscaler": w.grows,
+		"tune":       w.tunes,
 	}
 }
 

@@ -420,6 +420,9 @@ func (w *world) invariants() {
 	if len(ordered) != len(slices.Compact(slices.Sorted(slices.Values(ordered)))) {
 		w.t.Fatalf("a name was ordered twice: %v", ordered)
 	}
+	if fights := w.arm.Fights(); len(fights) > 0 {
+		w.t.Fatalf("the autoscaler was interfered with: %v", fights)
+	}
 	for _, pod := range w.interrupted {
 		if strings.HasPrefix(pod, "foreign") || strings.HasPrefix(pod, "busy") {
 			w.t.Fatalf("pod %s lost its node", pod)

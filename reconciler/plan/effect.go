@@ -83,7 +83,11 @@ func (r rendered) nodesWanted() string {
 	if r.pool.provider == string(v1alpha1.ProviderExisting) {
 		return "no nodes are bought, it uses nodes that exist"
 	}
-	return counted(int(r.pool.replicas), "node", "nodes") + " of " + r.pool.candidates[0].String() + " " + are(r.pool.replicas) + " bought"
+	bought := are(r.pool.replicas) + " bought"
+	if r.pool.between != "" {
+		bought = "are bought, as pods need them: the cluster autoscaler of AKS decides"
+	}
+	return r.pool.nodes() + " of " + r.pool.candidates[0].String() + " " + bought
 }
 
 func are(n int64) string {

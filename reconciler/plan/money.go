@@ -48,10 +48,8 @@ func amountOn(w *desired.Workspace, provider v1alpha1.Provider) *Amount {
 
 // poolAmount is what the nodes of a declared pool cost; nil for nodes that exist.
 func poolAmount(p *v1alpha1.GPUNodePool, region string) *Amount {
-	nodes := 1
-	if p.Spec.Replicas != nil {
-		nodes = int(*p.Spec.Replicas)
-	}
+	_, most := p.Spec.Nodes()
+	nodes := int(most)
 	if p.Spec.Provider == v1alpha1.ProviderExisting || nodes == 0 || len(p.Spec.Candidates) == 0 {
 		return nil
 	}
@@ -61,6 +59,10 @@ func poolAmount(p *v1alpha1.GPUNodePool, region string) *Amount {
 		return &Amount{Text: "no price known of " + first.InstanceType}
 	}
 	a := amountOf(price.AtMost(instance, region, nodes, first.Priority), first.Priority, true)
+	if p.Spec.Autoscale() != nil && a.Known {
+		a.AtMost = true
+		a.Text = readSpec(&p.Spec).nodes() + "; " + a.Text
+	}
 	if p.Spec.Idle != nil && a.Known {
 		a.AtMost = true
 		a.Text += "; nothing while no Workspace uses it"

@@ -38,8 +38,17 @@ type rendered struct {
 type pool struct {
 	provider   string
 	candidates []candidate
-	replicas   int64
+	replicas   int64  // the most, where an autoscaler decides
+	between    string // "0 to 4", where an autoscaler decides
 	labels     any
+}
+
+// nodes is how many there are: "2 nodes", or "0 to 4 nodes".
+func (p *pool) nodes() string {
+	if p.between != "" {
+		return p.between + " nodes"
+	}
+	return counted(int(p.replicas), "node", "nodes")
 }
 
 // candidate is how a pool tells candidates apart: a node of one that is no longer

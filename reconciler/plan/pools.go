@@ -3,6 +3,7 @@
 package plan
 
 import (
+	"cmp"
 	"fmt"
 	"maps"
 	"path"
@@ -68,9 +69,10 @@ func poolsOf(s desired.State) map[string]desired.Document {
 
 // readSpec reads a declared pool as a rendered one is read.
 func readSpec(s *v1alpha1.GPUNodePoolSpec) *pool {
-	p := &pool{provider: string(s.Provider), labels: s.NodeLabels, replicas: 1}
-	if s.Replicas != nil {
-		p.replicas = int64(*s.Replicas)
+	least, most := s.Nodes()
+	p := &pool{provider: string(s.Provider), labels: s.NodeLabels, replicas: int64(most)}
+	if s.Autoscale() != nil {
+		p.between = fmt.Sprintf("%d to %d", least, most)
 	}
 	for _, c := range s.Candidates {
 		priority := c.Priority
@@ -85,7 +87,10 @@ func readSpec(s *v1alpha1.GPUNodePoolSpec) *pool {
 // poolBought says when the nodes of a new pool are bought.
 func poolBought(s *v1alpha1.GPUNodePoolSpec) string {
 	bought := rendered{pool: readSpec(s)}.nodesWanted()
-	if s.Idle == nil {
+	switch {
+	case s.Autoscale() != nil:
+		return bought
+	case s.Idle == nil:
 		return bought + ", whether or not a Workspace uses them"
 	}
 	return bought + " when a Workspace names the pool"
@@ -117,7 +122,7 @@ func poolWords(p *pool) string {
 	for _, c := range p.candidates {
 		names = append(names, c.String())
 	}
-	return fmt.Sprintf("%s of %s", counted(int(p.replicas), "node", "nodes"), strings.Join(names, ", then "))
+	return fmt.Sprintf("%s of %s", p.nodes(), strings.Join(names, ", then "))
 }
 
 // users names the Workspaces of a state that share a pool.
@@ -153,7 +158,7 @@ func (c *comparer) poolChanged(ch *Change, from, to desired.Document) {
 	was, is := readSpec(&from.Pool.Spec), readSpec(&to.Pool.Spec)
 	var w words
 	w.change("provider", was.provider, is.provider)
-	w.change("nodes", fmt.Sprint(was.replicas), fmt.Sprint(is.replicas))
+	w.change("nodes", cmp.Or(was.between, fmt.Sprint(was.replicas)), cmp.Or(is.between, fmt.Sprint(is.replicas)))
 	if !slices.Equal(was.candidates, is.candidates) {
 		w.add("candidates %s → %s", candidatesOf(was), candidatesOf(is))
 	}
@@ -161,6 +166,9 @@ func (c *comparer) poolChanged(ch *Change, from, to desired.Document) {
 	fixed := fixedOf(from.Pool.Spec, to.Pool.Spec)
 	if before, after := aksWords(from.Pool.Spec), aksWords(to.Pool.Spec); !slices.Equal(before, after) {
 		w.change("agent pools", orPlain(before), orPlain(after))
+	}
+	if is.provider == string(v1alpha1.ProviderAKS) && !maps.Equal(from.Pool.Spec.NodeLabels, to.Pool.Spec.NodeLabels) {
+		w.add("node labels")
 	}
 	w = append(w, fixed...)
 	fixed = append(fixed, fixedAKS(from.Pool.Spec, to.Pool.Spec)...)
@@ -187,11 +195,32 @@ func (c *comparer) poolChanged(ch *Change, from, to desired.Document) {
 		ch.Effect = Effect{Kind: Configured, Message: "nodes that exist keep their " + joined(fixed) + ": the pool says Drifted until it is replaced" + affected}
 		c.dangers = append(c.dangers, finding.Warningf(ImmutableChanged, "",
 			"%s: nodes that exist keep their %s, which no cloud changes in place: declare a pool of another name and move the Workspaces to it, or delete this one to have it made anew", ch.Name, joined(fixed)).At(placeOf(to, "spec"), objectOf(to)))
-	case was.replicas != is.replicas:
-		ch.Effect = Effect{Kind: Scales, Message: fmt.Sprintf("%d → %s%s", was.replicas, counted(int(is.replicas), "node", "nodes"), affected)}
+	case was.nodes() != is.nodes():
+		ch.Effect = Effect{Kind: Scales, Message: fmt.Sprintf("%s → %s%s%s", cmp.Or(was.between, fmt.Sprint(was.replicas)), is.nodes(), counting(was, is)+keptLabels(from.Pool.Spec, to.Pool.Spec), affected)}
 	default:
-		ch.Effect = Effect{Kind: Configured, Message: "no node is replaced" + affected}
+		ch.Effect = Effect{Kind: Configured, Message: "no node is replaced" + keptLabels(from.Pool.Spec, to.Pool.Spec) + affected}
 	}
+}
+
+// counting says who decides on the number of nodes from now on.
+func counting(was, is *pool) string {
+	switch {
+	case is.between != "":
+		return ", as pods need them: the cluster autoscaler of AKS decides"
+	case was.between != "":
+		return ", from as many as there are: the autoscaler is turned off first"
+	}
+	return ""
+}
+
+// keptLabels says that a label which is no longer listed stays on nodes that exist.
+func keptLabels(was, is v1alpha1.GPUNodePoolSpec) string {
+	for k := range was.NodeLabels {
+		if _, listed := is.NodeLabels[k]; !listed && bought(string(is.Provider)) {
+			return "; labels that are no longer listed stay on nodes that exist"
+		}
+	}
+	return ""
 }
 
 func failing(services bool) string {
@@ -215,7 +244,7 @@ func fixedOf(was, is v1alpha1.GPUNodePoolSpec) []string {
 	if was.OSDiskSizeGiB != is.OSDiskSizeGiB {
 		names = append(names, "system disk")
 	}
-	if !maps.Equal(was.NodeLabels, is.NodeLabels) {
+	if !maps.Equal(was.NodeLabels, is.NodeLabels) && is.Provider != v1alpha1.ProviderAKS { // AKS changes them in place
 		names = append(names, "node labels")
 	}
 	if !reflect.DeepEqual(was.Karpenter, is.Karpenter) {
@@ -233,7 +262,7 @@ func fixedAKS(was, is v1alpha1.GPUNodePoolSpec) []string {
 		differs bool
 	}{
 		{"kind of system disk", a.OSDiskType != b.OSDiskType}, {"GPU driver", a.GPUDriver != b.GPUDriver}, {"MIG slices", a.MIG != b.MIG},
-		{"capacity reservation", a.CapacityReservationGroup != b.CapacityReservationGroup}, {"upgrade settings", !reflect.DeepEqual(a.Upgrade, b.Upgrade)},
+		{"capacity reservation", a.CapacityReservationGroup != b.CapacityReservationGroup},
 	} {
 		if f.differs {
 			names = append(names, f.name)

@@ -96,9 +96,10 @@ func poolNeeds(pools map[string]desired.Document, name string) needs {
 		return nil
 	}
 	var all needs
+	_, most := d.Pool.Spec.Nodes()
 	for _, c := range d.Pool.Spec.Candidates {
 		i, _ := sku.Lookup(c.InstanceType)
-		all = all.with(c, i, int(d.Pool.DesiredReplicas()))
+		all = all.with(c, i, int(most))
 	}
 	for i := range all {
 		all[i].Reserved = d.Pool.Spec.Reserved()

@@ -381,6 +381,15 @@ var scenarios = map[string]scenario{
 			"a.yaml":    service("a", "instanceType: Standard_NC24ads_A100_v4", "nodePool: shared"),
 		},
 	},
+	"PoolAutoscale": {
+		reason: "Who counts the nodes is said, the price is of the most, and settings that change in place are no danger.",
+		base:   files{"pool.yaml": sharedPool + "  nodeLabels: {a: b}\n", "back.yaml": strings.NewReplacer("name: shared", "name: back", "  replicas: 2\n", "").Replace(sharedPool) + "  aks: {autoscale: {min: 1, max: 4}}\n"},
+		head: files{
+			"pool.yaml": strings.Replace(sharedPool, "  replicas: 2\n", "", 1) + "  aks: {autoscale: {max: 8}, upgrade: {maxSurge: 33%}}\n",
+			"new.yaml":  strings.NewReplacer("name: shared", "name: new", "  replicas: 2\n", "").Replace(sharedPool) + "  aks: {autoscale: {min: 1, max: 4}}\n",
+			"back.yaml": strings.Replace(sharedPool, "name: shared", "name: back", 1),
+		},
+	},
 	"PoolProvider": {
 		reason: "The provider of a pool cannot be changed.",
 		base:   files{"pool.yaml": sharedPool},

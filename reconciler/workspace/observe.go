@@ -69,7 +69,11 @@ func readyMessage(pool *v1alpha1.GPUNodePool) string {
 	if pool.Status.GPUs == nil || pool.Status.Candidate == nil {
 		return "Node pool " + pool.Name + " is ready"
 	}
-	return fmt.Sprintf("Nodes ready: %d of %d %s; GPUs: %d", pool.Status.ReadyNodes, pool.DesiredReplicas(),
+	wanted := fmt.Sprint(pool.DesiredReplicas())
+	if a := pool.Spec.Autoscale(); a != nil {
+		wanted = fmt.Sprintf("at most %d", a.Max)
+	}
+	return fmt.Sprintf("Nodes ready: %d of %s %s; GPUs: %d", pool.Status.ReadyNodes, wanted,
 		pool.Status.Candidate.InstanceType, pool.Status.GPUs.Allocatable)
 }
 
@@ -107,8 +111,8 @@ func (r *Reconciler) observeInference(ctx context.Context, p *pass) error {
 	reason, message := v1alpha1.ReasonWaitingForPods, c.String()
 	if trouble, err := r.podTrouble(ctx, p); err != nil {
 		return err
-	} else if trouble != "" {
-		reason, message = v1alpha1.ReasonPodsCannotStart, trouble
+	} else if trouble.message != "" {
+		reason, message = trouble.reason, trouble.message
 	}
 	condition.False(ws, v1alpha1.ConditionInferenceReady, reason, message)
 	return nil
@@ -157,7 +161,7 @@ func (r *Reconciler) observeTuning(ctx context.Context, p *pass) error {
 		condition.False(ws, v1alpha1.ConditionTuningSucceeded, reason, message)
 		return nil
 	}
-	trouble := ""
+	var trouble trouble
 	if job.Status.Active > 0 {
 		var err error
 		if trouble, err = r.podTrouble(ctx, p); err != nil {
@@ -165,17 +169,17 @@ func (r *Reconciler) observeTuning(ctx context.Context, p *pass) error {
 		}
 	}
 	switch {
-	case trouble != "":
-		condition.False(ws, v1alpha1.ConditionJobStarted, v1alpha1.ReasonPodsCannotStart, trouble)
+	case trouble.message != "":
+		condition.False(ws, v1alpha1.ConditionJobStarted, trouble.reason, trouble.message)
 	case ws.Status.Tuning.Attempts > 0: // a started run stays started, also between two of its pods
 		condition.True(ws, v1alpha1.ConditionJobStarted, v1alpha1.ReasonJobRunning, "Job "+job.Name+" was started")
 	default:
 		condition.False(ws, v1alpha1.ConditionJobStarted, v1alpha1.ReasonWaitingForPods, "Job "+job.Name+" waits for its pod")
 	}
-	if err := r.concludeJob(ctx, p, job); err != nil || trouble == "" {
+	if err := r.concludeJob(ctx, p, job); err != nil || trouble.message == "" {
 		return err
 	}
-	condition.False(ws, v1alpha1.ConditionTuningSucceeded, v1alpha1.ReasonPodsCannotStart, trouble)
+	condition.False(ws, v1alpha1.ConditionTuningSucceeded, trouble.reason, trouble.message)
 	return nil
 }
 

@@ -13,6 +13,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	repolayout "github.com/espalier-dev/espalier/repo-layout"
+	"github.com/espalier-dev/espalier/repo-layout/v1alpha1"
 )
 
 // hopeless are the waiting reasons of a container that time alone rarely cures.
@@ -21,13 +22,38 @@ var hopeless = []string{
 	"CreateContainerConfigError", "CreateContainerError", "CrashLoopBackOff", "RunContainerError",
 }
 
-// podTrouble says why the pods of a Workspace do not start, "" when nothing is
-// wrong: a GPU that waits for a mistyped image costs what one that works does. Pods
-// are not watched, so another pass is due after a while.
-func (r *Reconciler) podTrouble(ctx context.Context, p *pass) (string, error) {
+// trouble is why pods do not start; without a message nothing is wrong.
+type trouble struct{ reason, message string }
+
+// podTrouble says why the pods of a Workspace do not start: a GPU that waits for a
+// mistyped image costs what one that works does. Pods are not watched, so another
+// pass is due after a while.
+func (r *Reconciler) podTrouble(ctx context.Context, p *pass) (trouble, error) {
 	p.lookAfter(lookAgain)
 	pods, err := r.podsOf(ctx, p)
-	return troubleAmong(pods), err
+	if message := troubleAmong(pods); message != "" {
+		return placing(p.pool, message), err
+	}
+	return trouble{}, err
+}
+
+// cannotBePlaced begins what is said of a pod that no node has room for.
+const cannotBePlaced = "A pod cannot be placed: "
+
+// placing says what a pod without a place waits for: on a pool that an autoscaler
+// fills, for a node that it adds as long as it may.
+func placing(pool *v1alpha1.GPUNodePool, message string) trouble {
+	said, waits := strings.CutPrefix(message, cannotBePlaced)
+	if !waits || pool == nil || pool.Spec.Autoscale() == nil || pool.Status.Candidate == nil {
+		return trouble{v1alpha1.ReasonPodsCannotStart, message}
+	}
+	most, size := pool.Spec.Autoscale().Max, pool.Status.Candidate.InstanceType
+	if pool.Status.ReadyNodes >= most {
+		return trouble{v1alpha1.ReasonPodsCannotStart, fmt.Sprintf(
+			"A pod finds no place, and node pool %s has its most nodes already, %d of %s: raise its spec.aks.autoscale.max, or wait for another to go: %s", pool.Name, most, size, said)}
+	}
+	return trouble{v1alpha1.ReasonWaitingForNodes, fmt.Sprintf(
+		"A pod waits for a node: the cluster autoscaler of AKS adds %s to node pool %s, which has %d of at most %d: %s", size, pool.Name, pool.Status.ReadyNodes, most, said)}
 }
 
 // podsOf lists the pods of a Workspace that have neither ended nor are about to,
@@ -95,7 +121,7 @@ func troubleOf(pod *corev1.Pod) string {
 	}
 	for _, c := range pod.Status.Conditions {
 		if c.Type == corev1.PodScheduled && c.Status == corev1.ConditionFalse && c.Reason == corev1.PodReasonUnschedulable {
-			return "A pod cannot be placed: " + c.Message
+			return cannotBePlaced + c.Message
 		}
 	}
 	return ""

@@ -8,6 +8,8 @@ import (
 
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	"github.com/espalier-dev/espalier/repo-layout/v1alpha1"
 )
 
 func TestTroubleOf(t *testing.T) {
@@ -51,6 +53,43 @@ func TestTroubleOf(t *testing.T) {
 			got := troubleOf(&c.pod)
 			if (got == "") != (c.want == "") || !strings.Contains(got, c.want) {
 				t.Errorf("%s\ngot %q, want %q", c.reason, got, c.want)
+			}
+		})
+	}
+}
+
+// TestPlacing: on a pool that an autoscaler fills, a pod without a place is how a
+// node is asked for.
+func TestPlacing(t *testing.T) {
+	pool := func(ready, most int32) *v1alpha1.GPUNodePool {
+		p := &v1alpha1.GPUNodePool{}
+		p.Name = "shared"
+		p.Status.Candidate, p.Status.ReadyNodes = &v1alpha1.CandidateStatus{InstanceType: "Standard_NC4as_T4_v3"}, ready
+		if most > 0 {
+			p.Spec.AKS = &v1alpha1.AKSSpec{Autoscale: &v1alpha1.AKSAutoscale{Max: most}}
+		}
+		return p
+	}
+	const noPlace = cannotBePlaced + "0/2 nodes are available"
+	for name, c := range map[string]struct {
+		reason  string
+		pool    *v1alpha1.GPUNodePool
+		message string
+		want    trouble
+	}{
+		"NoPool":  {"Nobody adds a node.", nil, noPlace, trouble{v1alpha1.ReasonPodsCannotStart, noPlace}},
+		"Counted": {"Likewise: the nodes that are declared are there.", pool(1, 0), noPlace, trouble{v1alpha1.ReasonPodsCannotStart, noPlace}},
+		"Added": {"A node is on its way.", pool(1, 4), noPlace, trouble{
+			v1alpha1.ReasonWaitingForNodes, "A pod waits for a node: the cluster autoscaler of AKS adds Standard_NC4as_T4_v3 to node pool shared, which has 1 of at most 4: 0/2 nodes are available",
+		}},
+		"Most": {"Only a person raises the limit.", pool(4, 4), noPlace, trouble{
+			v1alpha1.ReasonPodsCannotStart, "A pod finds no place, and node pool shared has its most nodes already, 4 of Standard_NC4as_T4_v3: raise its spec.aks.autoscale.max, or wait for another to go: 0/2 nodes are available",
+		}},
+		"Image": {"No node mends an image.", pool(1, 4), "Container a does not start", trouble{v1alpha1.ReasonPodsCannotStart, "Container a does not start"}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			if got := placing(c.pool, c.message); got != c.want {
+				t.Errorf("%s\ngot  %+v\nwant %+v", c.reason, got, c.want)
 			}
 		})
 	}

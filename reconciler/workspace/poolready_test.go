@@ -21,6 +21,7 @@ func TestPoolReady(t *testing.T) {
 		want   bool
 	}{
 		"Ready":    {"Its nodes can be used.", v1alpha1.PhaseReady, t4, metav1.ConditionTrue, true},
+		"Unfilled": {"Its pods bring its nodes.", v1alpha1.PhaseReady, t4, metav1.ConditionTrue, true},
 		"NotYet":   {"Its nodes are on their way.", v1alpha1.PhaseCreating, t4, metav1.ConditionFalse, false},
 		"NeverHad": {"Nobody has wanted a node of it: there is none.", v1alpha1.PhaseReady, nil, metav1.ConditionTrue, false},
 		"Idle":     {"It let them go, and brings them back for whoever names it.", v1alpha1.PhaseIdle, t4, metav1.ConditionTrue, false},

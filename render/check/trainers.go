@@ -10,7 +10,6 @@ import (
 	corev1 "k8s.io/api/core/v1"
 
 	"github.com/espalier-dev/espalier/repo-layout/finding"
-	"github.com/espalier-dev/espalier/repo-layout/v1alpha1"
 )
 
 // trainers judges a run over several nodes: whether its pods have nodes, and
@@ -21,8 +20,8 @@ func (c *checker) trainers(out Candidate, add func(finding.Problem)) {
 		return
 	}
 	if pool := c.facts.Pool; pool != nil {
-		if has := (&v1alpha1.GPUNodePool{Spec: *pool}).DesiredReplicas(); int(has) < out.Nodes {
-			add(finding.Errorf(NodesUnsupported, "spec.resource.count", "a run over %d nodes, and GPUNodePool %s has %d: raise its replicas, or lower count", out.Nodes, c.workspace.Spec.Resource.NodePool, has))
+		if _, has := pool.Nodes(); int(has) < out.Nodes {
+			add(finding.Errorf(NodesUnsupported, "spec.resource.count", "a run over %d nodes, and GPUNodePool %s has %d: raise its replicas or aks.autoscale.max, or lower count", out.Nodes, c.workspace.Spec.Resource.NodePool, has))
 		}
 	}
 	field, class := "spec.tuning.checkpoints.storageClass", t.Kept().StorageClass

@@ -62,6 +62,8 @@ const Providers = "aks, karpenter or existing"
 // +kubebuilder:validation:XValidation:rule="self.provider == 'aks' || !has(self.aks)",message="aks belongs to provider aks"
 // +kubebuilder:validation:XValidation:rule="!has(self.aks) || !has(self.aks.capacityReservationGroup) || !self.candidates.exists(c, has(c.priority) && c.priority == 'Spot')",message="a capacity reservation holds no spot machines: remove the spot candidates, or aks.capacityReservationGroup"
 // +kubebuilder:validation:XValidation:rule="self.provider != 'existing' || (has(self.nodeLabels) && self.nodeLabels.size() > 0)",message="provider existing selects nodes by nodeLabels: name at least one"
+// +kubebuilder:validation:XValidation:rule="!has(self.aks) || !has(self.aks.autoscale) || !has(self.replicas) || self.replicas == 1",message="aks.autoscale decides the number of nodes: remove replicas, or aks.autoscale"
+// +kubebuilder:validation:XValidation:rule="!has(self.aks) || !has(self.aks.autoscale) || !has(self.idle)",message="the autoscaler takes nodes away that no pod needs: remove idle, or aks.autoscale"
 // +kubebuilder:validation:XValidation:rule="self.provider != 'existing' || !has(self.idle)",message="idle does not belong to provider existing: nodes that exist are never given back"
 type GPUNodePoolSpec struct {
 	// Provider is aks, karpenter or existing.
@@ -74,7 +76,7 @@ type GPUNodePoolSpec struct {
 	// +kubebuilder:validation:MinItems=1
 	// +kubebuilder:validation:MaxItems=16
 	Candidates []Candidate `json:"candidates"`
-	// Replicas is the number of nodes.
+	// Replicas is the number of nodes. It is not read beside aks.autoscale.
 	// +kubebuilder:default=1
 	// +kubebuilder:validation:Minimum=0
 	// +kubebuilder:validation:Maximum=1000
@@ -115,10 +117,28 @@ type AKSSpec struct {
 	// +kubebuilder:validation:Pattern=`^/subscriptions/[^/]+/resourceGroups/[^/]+/providers/Microsoft\.Compute/capacityReservationGroups/[^/]+$`
 	// +kubebuilder:validation:MaxLength=400
 	CapacityReservationGroup string `json:"capacityReservationGroup,omitempty"`
+	// Autoscale gives the number of nodes to AKS's own cluster autoscaler. Empty: it
+	// is replicas.
+	Autoscale *AKSAutoscale `json:"autoscale,omitempty"`
 	// Upgrade says how nodes are replaced when AKS upgrades them. Empty: one goes
 	// before its successor comes, because a surge node of a scarce size often cannot
 	// be had and counts against the quota.
 	Upgrade *AKSUpgrade `json:"upgrade,omitempty"`
+}
+
+// AKSAutoscale bounds the number of nodes, which the cluster autoscaler of AKS
+// decides by the pods that wait.
+//
+// +kubebuilder:validation:XValidation:rule="!has(self.min) || self.min <= self.max",message="min is more than max"
+type AKSAutoscale struct {
+	// Min is the fewest nodes. 0 keeps none that no pod needs.
+	// +kubebuilder:validation:Minimum=0
+	// +kubebuilder:validation:Maximum=1000
+	Min int32 `json:"min,omitempty"`
+	// Max is the most nodes, which the price and the quota of a plan are of.
+	// +kubebuilder:validation:Minimum=1
+	// +kubebuilder:validation:Maximum=1000
+	Max int32 `json:"max"`
 }
 
 // AKSUpgrade is the upgrade settings of an agent pool: numbers of nodes, or shares
@@ -279,6 +299,8 @@ type GPUNodePoolStatus struct {
 	GPUs *GPUCount `json:"gpus,omitempty"`
 	// USDPerHour is the list price of what is provisioned now.
 	USDPerHour string `json:"usdPerHour,omitempty"`
+	// Tuned is when settings of nodes that stay were last sent to the cloud.
+	Tuned *metav1.Time `json:"tuned,omitempty"`
 	// IdleSince is since when nobody has used the pool, where spec.idle is set.
 	IdleSince *metav1.Time `json:"idleSince,omitempty"`
 	// Since is when the pool entered its phase.
@@ -375,10 +397,29 @@ func (s *GPUNodePoolSpec) Reserved() bool {
 // OwnDriver says that nobody of the cloud's installs the driver of the nodes.
 func (s *GPUNodePoolSpec) OwnDriver() bool { return s.AKS != nil && s.AKS.GPUDriver == DriverNone }
 
-// DesiredReplicas is the number of nodes wanted, 1 when the spec is silent.
-func (p *GPUNodePool) DesiredReplicas() int32 {
-	if p.Spec.Replicas == nil {
-		return 1
+// Autoscale is how far the cloud's own autoscaler may go; nil: it decides nothing.
+func (s *GPUNodePoolSpec) Autoscale() *AKSAutoscale {
+	if s.AKS == nil {
+		return nil
 	}
-	return *p.Spec.Replicas
+	return s.AKS.Autoscale
+}
+
+// Nodes are the fewest and the most nodes that a spec asks for, 1 where it is
+// silent.
+func (s *GPUNodePoolSpec) Nodes() (least, most int32) {
+	if a := s.Autoscale(); a != nil {
+		return a.Min, a.Max
+	}
+	if s.Replicas == nil {
+		return 1, 1
+	}
+	return *s.Replicas, *s.Replicas
+}
+
+// DesiredReplicas is the number of nodes wanted: the fewest, where the cloud's
+// autoscaler decides.
+func (p *GPUNodePool) DesiredReplicas() int32 {
+	least, _ := p.Spec.Nodes()
+	return least
 }

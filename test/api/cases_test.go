@@ -505,6 +505,22 @@ var cases = map[string]written{
 		base:   pool, set: `spec: {aks: {upgrade: {maxSurge: 33%, maxUnavailable: "1"}}}`,
 		want: "AKS takes only one of maxSurge and maxUnavailable",
 	},
+	"Autoscale": {reason: "The autoscaler of AKS counts the nodes.", base: pool, set: `spec: {aks: {autoscale: {max: 4}}}`},
+	"AutoscaleReplicas": {
+		reason: "Two that decide one number would undo each other's work.",
+		base:   pool, set: `spec: {replicas: 2, aks: {autoscale: {min: 0, max: 4}}}`,
+		want: "aks.autoscale decides the number of nodes",
+	},
+	"AutoscaleIdle": {
+		reason: "The autoscaler lets unused nodes go by itself.",
+		base:   pool, set: `spec: {idle: {after: 30m}, aks: {autoscale: {max: 4}}}`,
+		want: "the autoscaler takes nodes away that no pod needs",
+	},
+	"AutoscaleRange": {
+		reason: "A range must have an inside.",
+		base:   pool, set: `spec: {aks: {autoscale: {min: 5, max: 4}}}`,
+		want: "min is more than max",
+	},
 	"UpgradeUnavailable": {
 		reason: "Several nodes may be missing at once.", base: pool,
 		set: `spec: {aks: {upgrade: {maxSurge: "0", maxUnavailable: 50%}}}`,

@@ -37,8 +37,10 @@ func (p *agentPool) state() string {
 	return s
 }
 
-func (p *agentPool) count() int {
-	n, _ := p.props["count"].(float64)
+func (p *agentPool) count() int { return p.number("count") }
+
+func (p *agentPool) number(property string) int {
+	n, _ := p.props[property].(float64)
 	return int(n)
 }
 
@@ -98,6 +100,10 @@ func (s *Server) scale(p *agentPool) *operation {
 		if p.op != op {
 			return nil
 		}
+		if op.fault != nil {
+			s.finish(p, op)
+			return nil
+		}
 		if err := s.fill(p, joins, gpus); err != nil {
 			return err
 		}
@@ -108,6 +114,19 @@ func (s *Server) scale(p *agentPool) *operation {
 			p.machines = p.machines[:len(p.machines)-1]
 		}
 		s.finish(p, op)
+		return nil
+	})
+	return op
+}
+
+// updated changes settings of machines that stay.
+func (s *Server) updated(p *agentPool) *operation {
+	p.props["provisioningState"] = "Updating"
+	op := &operation{doing: "UpdatingAgentPool"}
+	s.after(s.opt.CreateDelay/4, func() error {
+		if p.op == op {
+			s.finish(p, op)
+		}
 		return nil
 	})
 	return op

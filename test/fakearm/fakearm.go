@@ -94,6 +94,7 @@ type Server struct {
 	log     []Request
 	ordered []string // names of pools ever created by a request
 	created []Pool   // the same as they were ordered
+	fights  []string // writes of what the autoscaler has
 	sinkErr error
 }
 

@@ -55,6 +55,9 @@ func (s *Server) serveRemove(a *answer) {
 			return
 		}
 	}
+	if p.autoscales() {
+		s.fights = append(s.fights, fmt.Sprintf("machines of %s were removed while the autoscaler counts them", p.name))
+	}
 	if f := s.busy(a.pool); f != nil {
 		a.fault(*f)
 		return

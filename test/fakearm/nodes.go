@@ -116,6 +116,7 @@ func (s *Server) node(p *agentPool, i int, hw Hardware) *corev1.Node {
 	id := h.Sum32() % 100_000_000
 	n := &corev1.Node{}
 	n.Name = fmt.Sprintf("aks-%s-%08d-vmss%06d", p.name, id, i)
+	n.CreationTimestamp = metav1.NewTime(s.now())
 	n.Annotations = map[string]string{"kwok.x-k8s.io/node": "fake"}
 	n.Labels = map[string]string{
 		"agentpool": p.name, "kubernetes.azure.com/agentpool": p.name, "kubernetes.azure.com/mode": "user",

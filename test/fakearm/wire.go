@@ -185,18 +185,35 @@ func (s *Server) servePut(a *answer) {
 		a.fault(*f)
 		return
 	}
-	if p == nil {
-		p = &agentPool{name: a.pool, props: map[string]any{}}
-		s.pools[a.pool] = p
-		s.ordered = append(s.ordered, a.pool)
-		maps.Copy(p.props, in.Properties)
-		s.created = append(s.created, p.view())
-		s.begin(a, s.create(p))
-		a.json(http.StatusCreated, p.wire())
+	if p != nil {
+		s.update(a, p, in.Properties)
 		return
 	}
-	maps.Copy(p.props, in.Properties)
-	s.begin(a, s.scale(p))
+	p = &agentPool{name: a.pool, props: in.Properties}
+	s.pools[a.pool] = p
+	s.ordered = append(s.ordered, a.pool)
+	s.created = append(s.created, p.view())
+	s.begin(a, s.create(p))
+	a.json(http.StatusCreated, p.wire())
+}
+
+// update writes over a pool that is there: what the body leaves out stays.
+func (s *Server) update(a *answer, p *agentPool, props map[string]any) {
+	count := p.count()
+	_, counts := props["count"]
+	if p.autoscales() && counts && props["enableAutoScaling"] != false {
+		s.fights = append(s.fights, fmt.Sprintf("the count of %s was written while the autoscaler has it", p.name))
+	}
+	maps.Copy(p.props, props)
+	if !p.autoscales() {
+		delete(p.props, "minCount")
+		delete(p.props, "maxCount")
+	}
+	op := s.updated
+	if p.count() != count {
+		op = s.scale
+	}
+	s.begin(a, op(p))
 	a.json(http.StatusOK, p.wire())
 }
 
@@ -222,7 +239,38 @@ func (s *Server) refusal(a *answer, p *agentPool, props map[string]any) *Fault {
 			return f
 		}
 	}
+	if f := illFormed(p, props); f != nil {
+		return f
+	}
 	return s.overQuota(p, props)
+}
+
+// illFormed is what is wrong with settings, whatever the machines.
+func illFormed(p *agentPool, props map[string]any) *Fault {
+	next := agentPool{props: maps.Clone(props)}
+	if p != nil {
+		next.props = maps.Clone(p.props)
+		maps.Copy(next.props, props)
+	}
+	if u, ok := next.props["upgradeSettings"].(map[string]any); ok && some(u["maxSurge"]) && some(u["maxUnavailable"]) {
+		return invalid("InvalidParameter", "maxSurge and maxUnavailable cannot both be set.")
+	}
+	least, most := next.number("minCount"), next.number("maxCount")
+	switch turnsOn := p == nil || !p.autoscales(); {
+	case !next.autoscales():
+		return nil
+	case most < 1 || least > most:
+		return invalid("InvalidParameter", fmt.Sprintf("minCount %d and maxCount %d are no range.", least, most))
+	case turnsOn && (next.count() < least || next.count() > most): // whether AKS is as strict is not documented
+		return invalid("InvalidParameter", fmt.Sprintf("The count %d is not between minCount %d and maxCount %d.", next.count(), least, most))
+	}
+	return nil
+}
+
+// some says whether a setting of an upgrade allows any node.
+func some(v any) bool {
+	s, _ := v.(string)
+	return s != "" && s != "0" && s != "0%"
 }
 
 // immutable are properties of a pool that AKS never changes.
