@@ -29,6 +29,10 @@ type Node struct {
 	Offered      int32  // capacity: more than GPUs when some are unhealthy
 	Hardware     Hardware
 	Created      time.Time // by the cluster's clock
+	// Held are GPUs that pods hold who are no users of the pool, and Holders who they
+	// are; looked for on nodes that exist without us.
+	Held    int32
+	Holders string
 	// Plugin is what was found of the device plugin on a node that offers no GPU;
 	// empty: nobody looked.
 	Plugin string
@@ -143,7 +147,7 @@ func count(f Facts) Count {
 		}
 		if n.Ready {
 			c.Joined++
-			c.Allocatable += n.GPUs
+			c.Allocatable += max(n.GPUs-n.Held, 0)
 		}
 		if problem == "" {
 			c.Usable++
@@ -197,7 +201,7 @@ func judgeExisting(n Node, candidate string, catalog Catalog) string {
 	case known && n.GPUs < bounded(int64(want.GPUs)):
 		return fmt.Sprintf("node %s has %d GPUs, and %s, which the Workspace was sized for, has %d", n.Name, n.GPUs, candidate, want.GPUs)
 	}
-	return ""
+	return free(n, candidate, catalog)
 }
 
 func gib(mib int64) float64 { return float64(mib) / 1024 }

@@ -181,17 +181,31 @@ func drift(f Facts, d Decision) Decision {
 }
 
 // external judges nodes that exist without us. They are waited for without a
-// timeout and never given up.
+// timeout and never given up. Node events tell all there is to know, but for when
+// somebody else's pod lets go of a GPU.
 func external(f Facts, d Decision) Decision {
+	d = judged(f, d)
+	d.Wait = 0
+	if d.Phase != v1alpha1.PhaseReady && f.contested() {
+		d.Wait = contestedPolls * f.Poll
+	}
+	return d
+}
+
+// contestedPolls is how many times longer than for the cloud a GPU is waited for
+// that somebody else's pod holds: each look lists the pods of every node.
+const contestedPolls = 4
+
+func judged(f Facts, d Decision) Decision {
 	d.Provisioned, d.PoolName = true, ""
 	if d.Candidate == nil || !same(Candidate(d.Candidate), f.Pool.Spec.Candidates[0]) {
 		d.Candidate = externalCandidate(f)
 	}
 	switch {
 	case d.Count.Usable >= d.Count.Wanted:
-		return ready(f, d).quiet()
+		return ready(f, d)
 	case f.wasReady():
-		return degraded(f, d).quiet()
+		return degraded(f, d)
 	case d.Count.Joined < d.Count.Wanted:
 		d.Phase = v1alpha1.PhaseNodesJoining
 		return d.say(v1alpha1.ReasonWaitingForNodes, fmt.Sprintf("%d of %s with the pool's labels %s Ready", d.Count.Joined, plural(d.Count.Wanted, "node"), are(d.Count.Joined)))
@@ -205,12 +219,6 @@ func externalCandidate(f Facts) *v1alpha1.CandidateStatus {
 	out := &v1alpha1.CandidateStatus{InstanceType: c.InstanceType, Priority: priority(c), Zones: c.Zones, Attempt: 1}
 	out.Since.Time = f.Now
 	return out
-}
-
-// quiet drops the polling: node events tell all there is to know.
-func (d Decision) quiet() Decision {
-	d.Wait = 0
-	return d
 }
 
 func are(n int32) string {

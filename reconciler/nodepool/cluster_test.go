@@ -36,14 +36,7 @@ func TestMain(m *testing.M) { os.Exit(shared.Run(m)) }
 func TestCluster(t *testing.T) {
 	c := shared.Get(t)
 	ns := c.Namespace(t)
-	kubectl := func(args ...string) string {
-		t.Helper()
-		out, err := c.Kubectl(t.Context(), append([]string{"--namespace=" + ns}, args...)...)
-		if err != nil {
-			t.Fatal(err)
-		}
-		return strings.TrimSpace(out)
-	}
+	kubectl := kubectlIn(t, c, ns)
 	nodes := kubernetes.NewForConfigOrDie(c.Config)
 	arm, err := fakearm.Start(fakearm.Options{
 		Sizes:       func(name string) (fakearm.Hardware, bool) { h, ok := hardware[name]; return h, ok },
@@ -73,7 +66,6 @@ func TestCluster(t *testing.T) {
 	}
 	stop() // a restart in the midst of it
 	stop = manager(t, c, arm)
-	const patience = "--timeout=60s"
 	kubectl("wait", patience, "--for=condition=Ready", "gnp/spot", "gnp/plain")
 	if got := kubectl("get", "gnp", "--no-headers", "-o", "custom-columns=:.metadata.name,:.status.phase,:.status.candidate.instanceType,:.status.candidate.priority,:.status.usdPerHour"); !strings.Contains(got, "plain") ||
 		strings.Count(got, "Ready") != 2 || !strings.Contains(got, "Spot") {
@@ -86,10 +78,43 @@ func TestCluster(t *testing.T) {
 	}
 	kubectl("patch", "gnp/plain", "--type=merge", "--patch", `{"spec":{"replicas":2}}`)
 	kubectl("wait", patience, "--for=jsonpath={.status.readyNodes}=2", "gnp/plain")
-	elastic := gpuPool("elastic", t4)
-	autoscaled(0, 2)(elastic)
-	elastic.Namespace, elastic.UID = ns, ""
-	if err := direct(t, c).Create(t.Context(), elastic); err != nil {
+	elastic(t, c, arm, ns)
+	kubectl("delete", patience, "gnp/elastic") // by itself: three at once are held
+	kubectl("delete", patience, "gnp", "--all")
+	if left := arm.Pools(); len(left) != 0 {
+		t.Errorf("left in the cloud: %+v", left)
+	}
+	if left := kubectl("get", "nodes", "-l", value, "--no-headers", "--ignore-not-found"); left != "" {
+		t.Errorf("left in the cluster: %s", left)
+	}
+	if err := arm.Err(); err != nil {
+		t.Errorf("the fake had trouble with the cluster: %v", err)
+	}
+	stop()
+}
+
+const patience = "--timeout=60s"
+
+// kubectlIn runs kubectl in a namespace.
+func kubectlIn(t *testing.T, c *cluster.Cluster, namespace string) func(args ...string) string {
+	return func(args ...string) string {
+		t.Helper()
+		out, err := c.Kubectl(t.Context(), append([]string{"--namespace=" + namespace}, args...)...)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return strings.TrimSpace(out)
+	}
+}
+
+// elastic has a pool whose nodes AKS counts, and changes its settings in place.
+func elastic(t *testing.T, c *cluster.Cluster, arm *fakearm.Server, ns string) {
+	t.Helper()
+	kubectl := kubectlIn(t, c, ns)
+	p := gpuPool("elastic", t4)
+	autoscaled(0, 2)(p)
+	p.Namespace, p.UID = ns, ""
+	if err := direct(t, c).Create(t.Context(), p); err != nil {
 		t.Fatal(err)
 	}
 	kubectl("wait", patience, "--for=condition=Ready", "gnp/elastic")
@@ -112,17 +137,6 @@ func TestCluster(t *testing.T) {
 	if fights := arm.Fights(); len(fights) > 0 {
 		t.Error(fights)
 	}
-	kubectl("delete", patience, "gnp", "--all")
-	if left := arm.Pools(); len(left) != 0 {
-		t.Errorf("left in the cloud: %+v", left)
-	}
-	if left := kubectl("get", "nodes", "-l", value, "--no-headers", "--ignore-not-found"); left != "" {
-		t.Errorf("left in the cluster: %s", left)
-	}
-	if err := arm.Err(); err != nil {
-		t.Errorf("the fake had trouble with the cluster: %v", err)
-	}
-	stop()
 }
 
 // scheme knows our kinds and the cluster's.

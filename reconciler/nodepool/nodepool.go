@@ -161,6 +161,9 @@ func (r *Reconciler) observe(ctx context.Context, p *pass) error {
 		return err
 	}
 	r.forecast(ctx, p)
+	if seen.External {
+		return r.whoHolds(ctx, p)
+	}
 	return r.explain(ctx, p)
 }
 

@@ -31,10 +31,18 @@ type trouble struct{ reason, message string }
 func (r *Reconciler) podTrouble(ctx context.Context, p *pass) (trouble, error) {
 	p.lookAfter(lookAgain)
 	pods, err := r.podsOf(ctx, p)
-	if message := troubleAmong(pods); message != "" {
-		return placing(p.pool, message), err
+	message := troubleAmong(pods)
+	if err != nil || message == "" {
+		return trouble{}, err
 	}
-	return trouble{}, err
+	if strings.HasPrefix(message, cannotBePlaced) {
+		holders, err := r.holders(ctx, p)
+		if err != nil {
+			return trouble{}, err
+		}
+		message += holders
+	}
+	return placing(p.pool, message), nil
 }
 
 // cannotBePlaced begins what is said of a pod that no node has room for.
