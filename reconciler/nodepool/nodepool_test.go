@@ -12,12 +12,10 @@ import (
 
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/api/meta"
-	"k8s.io/apimachinery/pkg/api/resource"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
 	ctrl "sigs.k8s.io/controller-runtime"
 	"sigs.k8s.io/controller-runtime/pkg/event"
-	"sigs.k8s.io/controller-runtime/pkg/reconcile"
 
 	"github.com/espalier-dev/espalier/gpu/pool"
 	repolayout "github.com/espalier-dev/espalier/repo-layout"
@@ -96,13 +94,15 @@ func TestQuiet(t *testing.T) {
 		names = append(names, p.Name)
 		w.create(p)
 	}
-	at := 0
-	w.drive(&life{}, names, func() bool {
-		for at < len(names) && w.ready(names[at])() {
-			at++ // a pool that was Ready stays so here
-		}
-		return at == len(names)
-	})
+	for _, made := range [][]string{names[:99], names[99:]} {
+		at := 0
+		w.drive(&life{}, made, func() bool {
+			for at < len(made) && w.ready(made[at])() {
+				at++ // a pool that was Ready stays so here
+			}
+			return at == len(made)
+		})
+	}
 	quiet := &life{}
 	r, _ := w.controller(quiet)
 	before, made := w.arm.Counts(), w.arm.Now().Sub(begun)
@@ -309,81 +309,6 @@ func TestWriteAhead(t *testing.T) {
 	if res := w.once(stale, "p"); res.RequeueAfter != pool.Soon || len(w.arm.Ordered()) != 0 {
 		t.Errorf("acted on a stale object: %v, %s", w.arm.Ordered(), res.RequeueAfter)
 	}
-}
-
-func TestExisting(t *testing.T) {
-	w := newWorld(t)
-	p := gpuPool("p", t4)
-	p.Spec.Provider, p.Spec.NodeLabels = v1alpha1.ProviderExisting, map[string]string{"gpu": "yes"}
-	w.create(p)
-	r, _ := w.controller(&life{})
-	if res := w.once(r, "p"); res.RequeueAfter != 0 {
-		t.Errorf("nodes that exist are polled every %s", res.RequeueAfter)
-	}
-	w.want(v1alpha1.ConditionReady, metav1.ConditionFalse, v1alpha1.ReasonWaitingForNodes, "0 of 1 node")
-	n := &corev1.Node{ObjectMeta: metav1.ObjectMeta{Name: "n1", Labels: map[string]string{"gpu": "yes"}}}
-	n.Status.Conditions = []corev1.NodeCondition{{Type: corev1.NodeReady, Status: corev1.ConditionTrue}}
-	fakearm.SetGPUs(n, 1)
-	w.create(n)
-	want := []reconcile.Request{{NamespacedName: types.NamespacedName{Namespace: "team-a", Name: "p"}}}
-	if got := r.poolsOf(w.ctx, n); !slices.Equal(got, want) {
-		t.Errorf("the node wakes %v", got)
-	}
-	w.once(r, "p")
-	w.want(v1alpha1.ConditionReady, metav1.ConditionTrue, v1alpha1.ReasonSucceeded, "1 existing node with 1 GPU")
-	w.delete()
-	w.once(r, "p")
-	if w.get("p") != nil || w.arm.Counts()["LIST"] != 0 {
-		t.Errorf("want the object gone and no cloud asked: %v", w.arm.Counts())
-	}
-}
-
-// TestExistingOccupied: what others hold of a node is not promised, and is looked for
-// again until it is free.
-func TestExistingOccupied(t *testing.T) {
-	w := newWorld(t)
-	p := gpuPool("p", a100)
-	p.Spec.Provider, p.Spec.NodeLabels = v1alpha1.ProviderExisting, map[string]string{"gpu": "yes"}
-	w.create(p)
-	n := &corev1.Node{ObjectMeta: metav1.ObjectMeta{Name: "n1", Labels: map[string]string{"gpu": "yes", "nvidia.com/gpu.count": "8"}}}
-	n.Status.Conditions = []corev1.NodeCondition{{Type: corev1.NodeReady, Status: corev1.ConditionTrue}}
-	fakearm.SetGPUs(n, 8)
-	w.create(n)
-	hold := func(name, workspace string, gpus int64) *corev1.Pod {
-		pod := &corev1.Pod{ObjectMeta: metav1.ObjectMeta{Namespace: "team-a", Name: name, Labels: map[string]string{repolayout.LabelWorkspace: workspace}}}
-		pod.Spec.NodeName, pod.Status.Phase = "n1", corev1.PodRunning
-		pod.Spec.Containers = []corev1.Container{{Resources: corev1.ResourceRequirements{Limits: corev1.ResourceList{pool.ResourceGPU: *resource.NewQuantity(gpus, resource.DecimalSI)}}}}
-		w.create(pod)
-		return pod
-	}
-	seven, one := hold("seven", "", 7), hold("one", "", 1)
-	r, _ := w.controller(&life{})
-	if res := w.once(r, "p"); res.RequeueAfter != time.Minute {
-		t.Errorf("looks again in %s: no node tells when a pod goes", res.RequeueAfter)
-	}
-	w.want(v1alpha1.ConditionReady, metav1.ConditionFalse, pool.ReasonGPUsNotReady, "the others are held by team-a/one (1), team-a/seven (7)")
-	if err := w.kube.Delete(w.ctx, one); err != nil {
-		t.Fatal(err)
-	}
-	if res := w.once(r, "p"); res.RequeueAfter != 0 {
-		t.Errorf("looks again in %s", res.RequeueAfter)
-	}
-	w.want(v1alpha1.ConditionReady, metav1.ConditionTrue, v1alpha1.ReasonSucceeded, "1 existing node")
-	if got := w.get("p").Status.GPUs.Allocatable; got != 1 {
-		t.Errorf("%d GPUs are free, want 1", got)
-	}
-	w.use("a", true) // whose pods are what the pool is for
-	hold("ours", "a", 1)
-	w.once(r, "p")
-	w.want(v1alpha1.ConditionReady, metav1.ConditionTrue, v1alpha1.ReasonSucceeded, "1 existing node")
-	w.use("a", false)
-	w.once(r, "p")
-	w.want(v1alpha1.ConditionDegraded, metav1.ConditionTrue, pool.ReasonNodesMissing, "node n1 has 0 of its 8 GPUs free")
-	if err := w.kube.Delete(w.ctx, seven); err != nil {
-		t.Fatal(err)
-	}
-	w.once(r, "p")
-	w.want(v1alpha1.ConditionReady, metav1.ConditionTrue, v1alpha1.ReasonSucceeded, "1 existing node")
 }
 
 func TestProviderMissing(t *testing.T) {

@@ -49,6 +49,7 @@ func (r *Reconciler) fill(p *pass) {
 	if st.Phase != d.Phase || st.Since == nil {
 		now := metav1.NewTime(p.now.Truncate(time.Second))
 		st.Since = &now
+		st.Phases = timed(st.Phases, st.Phase, v1alpha1.PhaseTime{Phase: d.Phase, At: now})
 	}
 	st.Phase, st.PoolName, st.Candidate, st.Skipped = d.Phase, d.PoolName, d.Candidate, d.Skipped
 	st.Removing, st.IdleSince, st.Tuned = d.Removing, d.IdleSince, d.Tuned
@@ -58,6 +59,25 @@ func (r *Reconciler) fill(p *pass) {
 		st.USDPerHour = r.price(p)
 	}
 	setConditions(p.pool, d, p.unseen == nil, p.now)
+}
+
+// mostPhases bounds what a status tells of an attempt that goes to and fro.
+const mostPhases = 16
+
+// timed adds a phase to those of an attempt. They begin anew with each attempt, and
+// with nodes that an idle pool asks for again; what comes after Ready is no start.
+func timed(phases []v1alpha1.PhaseTime, was v1alpha1.PoolPhase, next v1alpha1.PhaseTime) []v1alpha1.PhaseTime {
+	begins := next.Phase == v1alpha1.PhaseClaiming || was == v1alpha1.PhaseIdle
+	over := len(phases) == 0 || len(phases) >= mostPhases || slices.ContainsFunc(phases, func(p v1alpha1.PhaseTime) bool {
+		return p.Phase == v1alpha1.PhaseReady || p.Phase == v1alpha1.PhaseCleaning || p.Phase == v1alpha1.PhaseExhausted
+	})
+	switch {
+	case begins:
+		return []v1alpha1.PhaseTime{next}
+	case over || next.Phase == v1alpha1.PhaseDeleting || next.Phase == v1alpha1.PhaseLost:
+		return phases
+	}
+	return append(phases, next)
 }
 
 // price is what the nodes that the cloud has cost now; nothing for nodes that

@@ -305,6 +305,20 @@ type GPUNodePoolStatus struct {
 	IdleSince *metav1.Time `json:"idleSince,omitempty"`
 	// Since is when the pool entered its phase.
 	Since *metav1.Time `json:"since,omitempty"`
+	// Phases are those that the attempt went through, from when it was recorded, or
+	// an idle pool was asked for nodes again, until it was Ready or given up: where
+	// the time of a cold start went.
+	// +listType=atomic
+	// +kubebuilder:validation:MaxItems=16
+	Phases []PhaseTime `json:"phases,omitempty"`
+}
+
+// PhaseTime is when a pool entered a phase.
+type PhaseTime struct {
+	// Phase that was entered.
+	Phase PoolPhase `json:"phase"`
+	// At is when.
+	At metav1.Time `json:"at"`
 }
 
 // CandidateStatus is the candidate being tried or used.

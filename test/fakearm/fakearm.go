@@ -286,6 +286,20 @@ func (s *Server) Requests() []Request {
 	return slices.Clone(s.log)
 }
 
+// RequestsAfter is the log without its first requests.
+func (s *Server) RequestsAfter(first int) []Request {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return slices.Clone(s.log[first:])
+}
+
+// Changes is a number that grows with every change of an agent pool.
+func (s *Server) Changes() int {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.serial
+}
+
 // Counts is how often each kind of request was made.
 func (s *Server) Counts() map[string]int {
 	out := map[string]int{}

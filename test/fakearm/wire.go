@@ -210,7 +210,7 @@ func (s *Server) update(a *answer, p *agentPool, props map[string]any) {
 		delete(p.props, "maxCount")
 	}
 	op := s.updated
-	if p.count() != count {
+	if counts && (p.count() != count || len(p.machines) != count) { // the same count once more brings evicted machines back
 		op = s.scale
 	}
 	s.begin(a, op(p))

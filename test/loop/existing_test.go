@@ -71,9 +71,7 @@ func TestSharedNode(t *testing.T) {
 	ready(t, team, "second")
 	serve("first", "second", "third")
 	told(t, team, "third", "has 0 of its 2 GPUs free", team.Namespace+"/first-", team.Namespace+"/second-")
-	if w := ready(t, team, "first"); w.Status.Sizing.USDPerHour != "" && w.Status.Sizing.USDPerHour != "0" {
-		t.Errorf("nodes that exist cost nothing here: %+v", w.Status.Sizing)
-	}
+	ready(t, team, "first") // whoever has its GPU keeps it
 }
 
 // rack is a machine with two GPUs that nobody bought, known by a label.
