@@ -6,10 +6,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"maps"
 	"net/http"
-	"net/http/httptest"
 	"slices"
 	"strings"
 	"testing"
@@ -221,32 +219,6 @@ func (t transport) Do(r *http.Request) (resp *http.Response, err error) {
 		_ = resp.Body.Close()
 	}
 	return resp, kill
-}
-
-// inProcess hands requests to the fake without a connection: some thousand lives of
-// the controller would spend a good part of them on handshakes. TestCluster and the
-// tests of gpu/aks go over TLS.
-type inProcess struct{ arm *fakearm.Server }
-
-func (p inProcess) Do(r *http.Request) (resp *http.Response, err error) {
-	defer func() {
-		switch cut := recover(); cut {
-		case nil:
-		case http.ErrAbortHandler:
-			resp, err = nil, io.ErrUnexpectedEOF
-		default:
-			panic(cut)
-		}
-	}()
-	in := r.Clone(r.Context())
-	if in.Body == nil {
-		in.Body = http.NoBody
-	}
-	out := httptest.NewRecorder()
-	p.arm.ServeHTTP(out, in)
-	resp = out.Result()
-	resp.Request = r
-	return resp, nil
 }
 
 // frozen is a cache that is behind: it still shows an object as it was.
