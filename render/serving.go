@@ -108,10 +108,11 @@ func (j job) weights(pod object) object {
 	if c.Claim != "" {
 		return object{"name": "weights", "persistentVolumeClaim": object{"claimName": c.Claim}}
 	}
-	return object{"name": "weights", "ephemeral": object{"volumeClaimTemplate": object{"spec": object{
-		"accessModes": []any{"ReadWriteOnce"}, "storageClassName": c.StorageClass,
-		"resources": object{"requests": object{"storage": c.Size}},
-	}}}}
+	claim := object{"accessModes": []any{"ReadWriteOnce"}, "resources": object{"requests": object{"storage": c.Size}}}
+	if c.StorageClass != "" { // "" would mean a volume that an administrator has made by hand
+		claim["storageClassName"] = c.StorageClass
+	}
+	return object{"name": "weights", "ephemeral": object{"volumeClaimTemplate": object{"spec": claim}}}
 }
 
 // copies of the service that the spec asks for, or that its autoscaler does.

@@ -26,6 +26,7 @@ const (
 	DefaultedMaxUSD   = "budget.maxUSD"
 	DefaultedMirror   = "runtime.mirror"
 	DefaultedClass    = "tuning.checkpoints.storageClass"
+	DefaultedCache    = "inference.cache.storageClass"
 	DefaultedProvider = "resource.provider"
 )
 

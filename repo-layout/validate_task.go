@@ -52,13 +52,13 @@ func (v *validator) cache(path string, c *v1alpha1.WeightCache) {
 		return
 	}
 	switch {
-	case c.Claim == "" && c.StorageClass == "":
-		v.refuse(finding.CacheInvalid, path, "say where the weights are kept: exactly one of claim and storageClass is required")
+	case *c == (v1alpha1.WeightCache{}):
+		v.refuse(finding.CacheInvalid, path, "say where the weights are kept: on a claim, or, with size, on a volume of each pod")
 	case c.Claim != "" && c.StorageClass != "":
 		v.refuse(finding.CacheInvalid, path, "exactly one of claim and storageClass is possible: keep one")
 	case c.Claim != "" && c.Size != "":
 		v.refuse(finding.CacheInvalid, path+".size", "a claim has a size of its own: remove it")
-	case c.StorageClass != "" && !cacheSize.MatchString(c.Size):
+	case c.Claim == "" && !cacheSize.MatchString(c.Size):
 		v.refuse(finding.CacheInvalid, path+".size", "want the size of the volume of each pod, with room for the weights, such as 200Gi")
 	}
 	v.reference(path+".claim", "PersistentVolumeClaim", c.Claim)

@@ -40,6 +40,7 @@ func FillIn(w *v1alpha1.Workspace, defaults *v1alpha1.SyncDefaults) {
 	}{
 		{repolayout.DefaultedMirror, fillMirror},
 		{repolayout.DefaultedClass, fillClass},
+		{repolayout.DefaultedCache, fillCache},
 		{repolayout.DefaultedProvider, fillProvider},
 	} {
 		if f.fill(&w.Spec, *defaults) {
@@ -70,6 +71,17 @@ func fillClass(spec *v1alpha1.WorkspaceSpec, defaults v1alpha1.SyncDefaults) boo
 		t.Checkpoints = &v1alpha1.Checkpoints{}
 	}
 	t.Checkpoints.StorageClass = defaults.StorageClass
+	return true
+}
+
+// fillCache gives the volumes that pods have for weights a class, where each pod has
+// one of its own.
+func fillCache(spec *v1alpha1.WorkspaceSpec, defaults v1alpha1.SyncDefaults) bool {
+	s := spec.Inference
+	if defaults.StorageClass == "" || s == nil || s.Cache == nil || s.Cache.Size == "" || s.Cache.StorageClass != "" {
+		return false
+	}
+	s.Cache.StorageClass = defaults.StorageClass
 	return true
 }
 

@@ -64,6 +64,29 @@ func TestFillIn(t *testing.T) {
 			},
 			note: "tuning.checkpoints.storageClass",
 		},
+		"Keeps": {
+			reason: "so is the volume that each pod keeps weights on",
+			spec: v1alpha1.WorkspaceSpec{
+				Budget: said.Budget, Runtime: said.Runtime, Resource: v1alpha1.ResourceSpec{NodePool: "shared"},
+				Inference: &v1alpha1.InferenceSpec{Cache: &v1alpha1.WeightCache{Size: "200Gi"}},
+			},
+			want: v1alpha1.WorkspaceSpec{
+				Budget: said.Budget, Runtime: said.Runtime, Resource: v1alpha1.ResourceSpec{NodePool: "shared"},
+				Inference: &v1alpha1.InferenceSpec{Cache: &v1alpha1.WeightCache{Size: "200Gi", StorageClass: "zrs"}},
+			},
+			note: "inference.cache.storageClass",
+		},
+		"KeepsOnClaim": {
+			reason: "a claim has a class of its own",
+			spec: v1alpha1.WorkspaceSpec{
+				Budget: said.Budget, Runtime: said.Runtime, Resource: v1alpha1.ResourceSpec{NodePool: "shared"},
+				Inference: &v1alpha1.InferenceSpec{Cache: &v1alpha1.WeightCache{Claim: "weights"}},
+			},
+			want: v1alpha1.WorkspaceSpec{
+				Budget: said.Budget, Runtime: said.Runtime, Resource: v1alpha1.ResourceSpec{NodePool: "shared"},
+				Inference: &v1alpha1.InferenceSpec{Cache: &v1alpha1.WeightCache{Claim: "weights"}},
+			},
+		},
 		"Half": {
 			reason: "a pinned version says nothing of the registry",
 			spec:   v1alpha1.WorkspaceSpec{Budget: &v1alpha1.Budget{}, Runtime: &v1alpha1.RuntimeSpec{Version: "0.26.0"}},

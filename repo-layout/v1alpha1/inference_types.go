@@ -53,17 +53,19 @@ type InferenceSpec struct {
 
 // WeightCache is where the weights of a model are kept.
 //
-// +kubebuilder:validation:XValidation:rule="has(self.claim) != has(self.storageClass)",message="exactly one of claim and storageClass is required"
-// +kubebuilder:validation:XValidation:rule="has(self.storageClass) == has(self.size)",message="size belongs to storageClass: a claim has its own"
+// +kubebuilder:validation:XValidation:rule="has(self.claim) != has(self.size)",message="a cache is a claim, or a volume of its own for each pod: exactly one of claim and size is required"
+// +kubebuilder:validation:XValidation:rule="!has(self.storageClass) || has(self.size)",message="storageClass is of the volume of each pod, which has a size: a claim has a class of its own"
 type WeightCache struct {
 	// Claim names a PersistentVolumeClaim of the namespace. Pods find there what
 	// an earlier one has downloaded; pods on several nodes need a claim that can
 	// be written from all of them (ReadWriteMany).
 	Claim string `json:"claim,omitempty"`
-	// StorageClass gives each pod a volume of its own, which goes with it: a
-	// disk of the node that is faster or larger than the kubelet's, for example.
+	// StorageClass of the volume of each pod, of a disk of the node that is faster
+	// or larger than the kubelet's, for example. Empty: spec.defaults.storageClass of
+	// the RepoSync, else the cluster's default.
 	StorageClass string `json:"storageClass,omitempty"`
-	// Size of that volume, with room for the weights.
+	// Size gives each pod a volume of its own, which goes with it, with room for the
+	// weights.
 	// +kubebuilder:validation:Pattern=`^[0-9]+(Gi|Ti)$`
 	Size string `json:"size,omitempty"`
 }

@@ -227,7 +227,9 @@ type SyncDefaults struct {
 	// +kubebuilder:validation:Pattern=`^[a-z0-9]([a-z0-9.-]*[a-z0-9])?(:[0-9]{1,5})?(/[a-z0-9]+([._-]+[a-z0-9]+)*)*$`
 	RegistryMirror string `json:"registryMirror,omitempty"`
 	// StorageClass is spec.tuning.checkpoints.storageClass of each tuning Workspace
-	// without one. A claim that is there keeps its class.
+	// without one, and spec.inference.cache.storageClass of each service that keeps
+	// weights on a volume of each pod and says none. A claim that is there keeps its
+	// class; a service whose class changes rolls.
 	// +kubebuilder:validation:MaxLength=253
 	StorageClass string `json:"storageClass,omitempty"`
 	// Provider is spec.resource.provider of each Workspace without one that has

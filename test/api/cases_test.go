@@ -370,12 +370,21 @@ var cases = map[string]written{
 	"CacheNowhere": {
 		reason: "Weights are kept somewhere, or there is no cache.",
 		base:   serving, set: `spec: {inference: {cache: {}}}`,
-		want: "exactly one of claim and storageClass is required",
+		want: "exactly one of claim and size is required",
 	},
 	"CacheTwice": {
 		reason: "A claim has the size that it has.",
 		base:   serving, set: `spec: {inference: {cache: {claim: a, size: 5Gi}}}`,
-		want: "size belongs to storageClass: a claim has its own",
+		want: "exactly one of claim and size is required",
+	},
+	"CacheOfClass": {
+		reason: "A claim has the class that it has.",
+		base:   serving, set: `spec: {inference: {cache: {claim: a, storageClass: b}}}`,
+		want: "a claim has a class of its own",
+	},
+	"CacheOfDefaultClass": {
+		reason: "The RepoSync, else the cluster, says which class.",
+		base:   serving, set: `spec: {inference: {cache: {size: 200Gi}}}`,
 	},
 	"KaitoWithoutImage": {
 		reason: "What runs is pinned, and of this one no digest is known.",
