@@ -31,6 +31,7 @@ func FuzzDecode(f *testing.F) {
 	for _, text := range []string{
 		serving,
 		header + onA100 + tunes + fromURL + intoClaim,
+		header + onA100 + tunes + fromURL + intoClaim + "    evaluation: {split: 5%, maxLoss: '1', tasks: [{name: a, metric: 'b,c', minimum: '0.5'}]}\n",
 		"apiVersion: espalier.dev/v1alpha1\nkind: GPUNodePool\nmetadata: {name: a}\nspec: {provider: aks, candidates: [{instanceType: A}]}\n",
 		"apiVersion: v1\nkind: Secret\nmetadata: {name: a}\nstringData: {a: b}\n",
 		"apiVersion: v1\nkind: PersistentVolumeClaim\nmetadata: {name: a}\nspec: {resources: {requests: {storage: 1Gi}}}\n",

@@ -68,7 +68,7 @@ func newRegistry(t *testing.T) *lockedRegistry {
 }
 
 // publish puts an adapter of a run under a tag, as `espalier adapter push` does.
-func (l *lockedRegistry) publish(t *testing.T, image, digest string) string {
+func (l *lockedRegistry) publish(t *testing.T, image, digest string, annotations ...string) string {
 	t.Helper()
 	ref, err := name.NewTag(image)
 	if err != nil {
@@ -78,7 +78,11 @@ func (l *lockedRegistry) publish(t *testing.T, image, digest string) string {
 	if err != nil {
 		t.Fatal(err)
 	}
-	index := mutate.Annotations(empty.Index, map[string]string{repolayout.AnnotationInputDigest: digest}).(v1.ImageIndex)
+	said := map[string]string{repolayout.AnnotationInputDigest: digest}
+	for i := 0; i+1 < len(annotations); i += 2 {
+		said[annotations[i]] = annotations[i+1]
+	}
+	index := mutate.Annotations(empty.Index, said).(v1.ImageIndex)
 	if err := remote.WriteIndex(ref, index, remote.WithAuthFromKeychain(keys)); err != nil {
 		t.Fatal(err)
 	}
@@ -155,6 +159,24 @@ func TestPublished(t *testing.T) {
 				t.Errorf("a second pass asks again: %d questions, %v", l.asked-before, err)
 			}
 		})
+	}
+}
+
+// TestPublishedMeasured: an adapter that is there is held to what Git demands by the
+// numbers that it carries, and nothing is run for that.
+func TestPublishedMeasured(t *testing.T) {
+	for maxLoss, want := range map[string]string{"1.25": v1alpha1.ReasonAlreadyPublished, "1.2": v1alpha1.ReasonEvaluationFailed} {
+		l := newRegistry(t)
+		l.publish(t, l.host+"/models/tone:1", "sha256:inputs", repolayout.AnnotationEvaluation, `{"lossBefore":"1.8300","lossAfter":"1.2100"}`)
+		r, p := beforeNodes(t, l, "hunter2")
+		p.ws.Spec.Tuning.Evaluation = &v1alpha1.Evaluation{Split: "5%", MaxLoss: maxLoss}
+		if err := r.published(t.Context(), p); err != nil {
+			t.Fatal(err)
+		}
+		c := condition.Get(p.ws, v1alpha1.ConditionTuningSucceeded)
+		if c.Reason != want || !strings.Contains(c.Message, "1.2100") || !p.finished() || p.ws.Status.Tuning.Evaluation == nil {
+			t.Errorf("with %s: %s: %s, finished %v", maxLoss, c.Reason, c.Message, p.finished())
+		}
 	}
 }
 
