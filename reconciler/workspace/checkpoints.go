@@ -32,6 +32,7 @@ func (r *Reconciler) checkpoints(ctx context.Context, p *pass) error {
 	claim := &corev1.PersistentVolumeClaim{}
 	key := client.ObjectKey{Namespace: p.ws.Namespace, Name: repolayout.WorkClaimName(p.ws.Name)}
 	found, err := r.findLive(ctx, key, claim)
+	p.claimGone = err == nil && (!found || !claim.DeletionTimestamp.IsZero())
 	if err != nil || !found || !claim.DeletionTimestamp.IsZero() {
 		return err
 	}

@@ -21,13 +21,17 @@ func (p *pass) missed() []string {
 	return repolayout.Missed(p.ws.Spec.Tuning.Evaluation, p.ws.Status.Tuning.Evaluation)
 }
 
+// withheld says that the adapter of the run was not published for its numbers.
+func (p *pass) withheld() bool {
+	t := p.ws.Status.Tuning
+	return t != nil && t.Run == p.runName() && t.Evaluation != nil && t.Evaluation.Withheld
+}
+
 // owed says that the adapter of the run was withheld for numbers that are good
 // enough now: a threshold was lowered in Git. The run goes on from its last
-// checkpoint, where nothing is left to train, and publishes.
-func (p *pass) owed() bool {
-	t := p.ws.Status.Tuning
-	return t != nil && t.Run == p.runName() && t.Evaluation != nil && t.Evaluation.Withheld && len(p.missed()) == 0
-}
+// checkpoint, where nothing is left to train, and publishes. Without that
+// checkpoint it would train once more, which nobody asked for.
+func (p *pass) owed() bool { return p.withheld() && len(p.missed()) == 0 && !p.claimGone }
 
 // judge says whether a run that has trained has succeeded.
 func (p *pass) judge(reason, message string) {
@@ -37,6 +41,9 @@ func (p *pass) judge(reason, message string) {
 		condition.False(p.ws, v1alpha1.ConditionTuningSucceeded, v1alpha1.ReasonEvaluationFailed, p.missedMessage(missed))
 	case p.owed():
 		condition.False(p.ws, v1alpha1.ConditionTuningSucceeded, v1alpha1.ReasonProgressing, "The run meets the thresholds of its evaluation now: it publishes the adapter from its last checkpoint")
+	case p.withheld():
+		condition.False(p.ws, v1alpha1.ConditionTuningSucceeded, v1alpha1.ReasonEvaluationFailed, fmt.Sprintf(
+			"Run %s meets the thresholds of its evaluation now, and its adapter is gone with claim %s: other data or settings are another run", p.ws.Status.Tuning.Run, repolayout.WorkClaimName(p.ws.Name)))
 	default:
 		if measured := repolayout.Measured(p.ws.Status.Tuning.Evaluation); len(measured) > 0 {
 			message += ": " + strings.Join(measured, "; ")

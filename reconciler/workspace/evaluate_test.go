@@ -80,6 +80,14 @@ func TestThresholdsChange(t *testing.T) {
 	if p.finished() || p.recorded() || p.startsOver(p.job()) == "" {
 		t.Error("the adapter is good enough now, and nobody publishes it")
 	}
+	p.claimGone = true
+	if err := r.observeTuning(t.Context(), p); err != nil {
+		t.Fatal(err)
+	}
+	if c := condition.Get(p.ws, v1alpha1.ConditionTuningSucceeded); !p.finished() || c.Reason != v1alpha1.ReasonEvaluationFailed || !strings.Contains(c.Message, "gone with claim w-work") {
+		t.Errorf("it would train once more to publish: finished %v, %s: %s", p.finished(), c.Reason, c.Message)
+	}
+	p.claimGone = false
 	p.ws.Spec.Tuning.Evaluation.MaxLoss = "1.1"
 	if err := r.observeTuning(t.Context(), p); err != nil {
 		t.Fatal(err)

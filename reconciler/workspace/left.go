@@ -46,6 +46,16 @@ func (r *Reconciler) leftBy(ctx context.Context, job *batchv1.Job) (left, error)
 	return all, nil
 }
 
+// record keeps what was read: pods that are gone meanwhile take nothing back.
+func (l left) record(t *v1alpha1.TuningStatus) {
+	if l.Adapter != "" {
+		t.Adapter = l.Adapter
+	}
+	if l.Evaluation != nil {
+		t.Evaluation = l.Evaluation
+	}
+}
+
 // add takes what was not said yet.
 func (l *left) add(ended *corev1.ContainerStateTerminated) {
 	var one left

@@ -217,7 +217,7 @@ func (r *Reconciler) concludeJob(ctx context.Context, p *pass, job *batchv1.Job)
 		if err != nil {
 			return err
 		}
-		ws.Status.Tuning.Adapter, ws.Status.Tuning.Evaluation = left.Adapter, left.Evaluation
+		left.record(ws.Status.Tuning)
 		ws.Status.Tuning.FinishedAt = job.Status.CompletionTime
 		if ws.Status.Tuning.FinishedAt == nil {
 			ws.Status.Tuning.FinishedAt = &complete.LastTransitionTime

@@ -39,6 +39,7 @@ type pass struct {
 	claimZones []string                      // whose nodes can mount the checkpoints; nil: all, or there are none
 	bound      []corev1.Pod                  // of the Jobs, that hold GPUs of a shared pool
 	claim      *corev1.PersistentVolumeClaim // that keeps the checkpoints; nil: there is none
+	claimGone  bool                          // it was looked for, and is not there or on its way out
 	versions   map[string]string             // "Secret/name" → resourceVersion
 
 	assessment check.Assessment
