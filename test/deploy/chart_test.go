@@ -256,6 +256,14 @@ func TestChartValues(t *testing.T) {
 			has:    []string{"replicas: 2", "pool: system", "key: a", "--start-limit=1h", "a: b", "memory: 2Gi"},
 			hasNot: []string{"memory: 1Gi"},
 		},
+		"Shards": {
+			reason: "Each has pods of its own, and the first Deployment takes what has no label.",
+			values: image + "shards: [one, two]\n",
+			has: []string{
+				"name: espalier-one\n", "--watch-label-selector=sharding.fluxcd.io/key=one", "app.kubernetes.io/component: controller-two",
+				"--watch-label-selector=!sharding.fluxcd.io/key", "app.kubernetes.io/component: controller\n",
+			},
+		},
 		"Karpenter": {
 			reason: "Classes are flags, and the provider has a role of its own.",
 			values: image + "provider: karpenter\nkarpenter: {nodeClasses: [karpenter.k8s.aws/EC2NodeClass/gpu]}\n",
@@ -295,6 +303,7 @@ func TestChartRefusals(t *testing.T) {
 		"ShortDigest":  {"It would be pulled in vain.", image[:len(image)-2] + ", digest: 'sha256:1'}\n", "digest"},
 		"NoClass":      {"A class has group, kind and name.", image + "karpenter: {nodeClasses: [gpu]}\n", "nodeClasses"},
 		"NoFlag":       {"An argument that is no flag ends the controller.", image + "controller: {args: [start-limit]}\n", "args"},
+		"NotShard":     {"The review controller has a Deployment of this name.", image + "shards: [review]\n", "shards"},
 		"NotNamespace": {"A binding needs one.", image + "tenants: {impersonate: [Team]}\n", "impersonate"},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -319,7 +328,7 @@ func TestChartInstalls(t *testing.T) {
 	}
 	for name, values := range sameAs {
 		t.Run(name, func(t *testing.T) {
-			all := "image: {repository: registry.example.com/espalier}\nreview: {enabled: true}\nhook: {enabled: true}\neventsAddr: http://example.com/\n" +
+			all := "image: {repository: registry.example.com/espalier}\nreview: {enabled: true}\nshards: [one]\nhook: {enabled: true}\neventsAddr: http://example.com/\n" +
 				"tenants: {defaultServiceAccount: models, impersonate: [default], allowTargetNamespaces: [serving], noCrossNamespaceRefs: true}\n" + values
 			text, err := rendered(t, namespace, all)
 			if err != nil {
@@ -330,7 +339,7 @@ func TestChartInstalls(t *testing.T) {
 			}
 			objects := objectsOf(t, text)
 			settings, _, _ := unstructured.NestedStringMap(objects["ConfigMap "+namespace+"/espalier-settings"].Object, "data")
-			for _, deployment := range []string{"espalier", "espalier-review"} {
+			for _, deployment := range []string{"espalier", "espalier-one", "espalier-review"} {
 				pod := &corev1.PodTemplateSpec{}
 				template, _, err := unstructured.NestedMap(objects["Deployment "+namespace+"/"+deployment].Object, "spec", "template")
 				if err != nil {

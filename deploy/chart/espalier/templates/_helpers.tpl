@@ -58,6 +58,12 @@
 {{- end -}}
 {{- $settings := include "espalier.settings" $root | sha256sum -}}
 {{- $_ := set $o.spec.template.metadata "annotations" (merge (dict "checksum/settings" $settings) $v.podAnnotations) -}}
+{{- with .shard -}}
+{{- $_ := set $o.metadata "name" (printf "espalier-%s" .) -}}
+{{- range $labels := list $o.spec.selector.matchLabels $o.spec.template.metadata.labels -}}
+{{- $_ := set $labels "app.kubernetes.io/component" (printf "controller-%s" $.shard) -}}
+{{- end -}}
+{{- end -}}
 {{- with .podLabels }}{{ $_ := set $o.spec.template.metadata "labels" (merge $o.spec.template.metadata.labels .) }}{{ end -}}
 {{- with .ports }}{{ $_ := set $c "ports" (concat $c.ports .) }}{{ end -}}
 {{ include "espalier.object" (dict "root" $root "object" $o) }}
