@@ -152,7 +152,7 @@ func (p *project) context(name, want string) {
 // suspended: while the Kustomization is, the report says that Flux is behind.
 func (p *project) suspended(files map[string]string) {
 	p.t.Helper()
-	p.suspend("Kustomization", "models", true)
+	p.suspend("Kustomization", true)
 	next := maps.Clone(files)
 	p.replace(next, first, "contextLength: 4096", "contextLength: 2048")
 	commit := p.push(next, "models: shorter still")
@@ -161,7 +161,7 @@ func (p *project) suspended(files map[string]string) {
 		p.t.Errorf("the message names the commit that is waited for: %s", said)
 	}
 	p.context("first", "4096")
-	p.suspend("Kustomization", "models", false)
+	p.suspend("Kustomization", false)
 	p.ready(commit, "first", "second")
 	p.context("first", "2048")
 }
@@ -224,7 +224,7 @@ func (p *project) pruned(files map[string]string) {
 	p.ready(commit, "first")
 
 	// `flux reconcile` of ours, by the annotation.
-	p.ask("RepoSync", "models", "now")
+	p.ask("RepoSync", "now")
 	p.until("RepoSync", "models", "asked", func(s state) bool { return s.at("status", "lastHandledReconcileAt") == "now" })
 
 	// Deleting the Kustomization takes everything that it has applied.

@@ -27,7 +27,7 @@ func TestInstall(t *testing.T) {
 	_, err := p.world.Git.Push("espalier", "main", manifests(t), "deploy: everything")
 	must(t, err)
 	must(t, p.world.Client.Create(t.Context(), node()))
-	p.secretFor(cluster.FluxNamespace)
+	p.secretForFlux()
 
 	text, err := os.ReadFile("../../deploy/flux/espalier.yaml")
 	must(t, err)
@@ -100,11 +100,11 @@ func node() *corev1.Node {
 	}
 }
 
-// secretFor puts the credential of the Git server into a namespace.
-func (p *project) secretFor(namespace string) {
+// secretForFlux puts the credential of the Git server where Flux has its own source.
+func (p *project) secretForFlux() {
 	p.t.Helper()
 	must(p.t, p.world.Client.Create(p.t.Context(), &corev1.Secret{
-		ObjectMeta: metav1.ObjectMeta{Namespace: namespace, Name: harness.GitSecret},
+		ObjectMeta: metav1.ObjectMeta{Namespace: cluster.FluxNamespace, Name: harness.GitSecret},
 		StringData: map[string]string{"username": harness.GitUser, "password": harness.GitPassword, "ca.crt": string(p.world.Git.CA())},
 	}))
 }

@@ -160,20 +160,23 @@ func (p *project) push(files map[string]string, message string) string {
 	p.t.Helper()
 	commit, err := p.Push(files, message)
 	must(p.t, err)
-	p.ask("GitRepository", "models", message)
+	p.ask("GitRepository", message)
 	return commit
 }
 
+// models is the name of every source, Kustomization and RepoSync here.
+const models = "models"
+
 // ask annotates an object as `flux reconcile` does.
-func (p *project) ask(kind, name, token string) {
+func (p *project) ask(kind, token string) {
 	p.t.Helper()
-	p.patch(p.object(kind, name), fmt.Sprintf(`{"metadata":{"annotations":{"reconcile.fluxcd.io/requestedAt":%q}}}`, token))
+	p.patch(p.object(kind, models), fmt.Sprintf(`{"metadata":{"annotations":{"reconcile.fluxcd.io/requestedAt":%q}}}`, token))
 }
 
 // suspend suspends an object or resumes it.
-func (p *project) suspend(kind, name string, yes bool) {
+func (p *project) suspend(kind string, yes bool) {
 	p.t.Helper()
-	p.patch(p.object(kind, name), fmt.Sprintf(`{"spec":{"suspend":%v}}`, yes))
+	p.patch(p.object(kind, models), fmt.Sprintf(`{"spec":{"suspend":%v}}`, yes))
 }
 
 func (p *project) patch(o client.Object, patch string) {

@@ -64,7 +64,7 @@ func TestOCI(t *testing.T) {
 
 	p.replace(files, served, "contextLength: 32768", "contextLength: 8192")
 	p.pushArtifact(host+"/models:latest", files)
-	p.ask("OCIRepository", "models", "pushed")
+	p.ask("OCIRepository", "pushed")
 	p.until("Workspace", harness.InferenceName, "as the second artifact wants it", func(s state) bool {
 		return s.at("spec", "inference", "contextLength") == "8192" && s.is("Ready", "True")
 	})

@@ -80,7 +80,7 @@ func (p *project) reported(commit string) {
 // tampered changes what source-controller serves, behind its back.
 func (p *project) tampered(files map[string]string) {
 	p.t.Helper()
-	p.suspend("RepoSync", "models", true)
+	p.suspend("RepoSync", true)
 	p.replace(files, served, "contextLength: 8192", "contextLength: 4096")
 	third := p.push(files, "models: shorter still")
 	repository := p.until("GitRepository", "models", "fetched", func(s state) bool {
@@ -91,7 +91,7 @@ func (p *project) tampered(files map[string]string) {
 	must(p.t, err)
 	must(p.t, os.WriteFile(file, append(content, 0), 0o600))
 
-	p.suspend("RepoSync", "models", false)
+	p.suspend("RepoSync", false)
 	refused := p.until("RepoSync", "models", "refused", func(s state) bool { return s.is("SourceReady", "False SourceUnreachable") })
 	if said := refused.condition("SourceReady"); !strings.Contains(said, "digest") {
 		p.t.Errorf("the message says what is wrong: %s", said)

@@ -54,11 +54,11 @@ func TestShards(t *testing.T) {
 	second := startShard(t, rest, "!"+shard.Label)
 	ready(t, rest, harness.InferenceName)
 	oneAgentPoolEach(t, rest, "Standard_NC24ads_A100_v4") // by the first, which holds the Lease
-	holder := leaseHeldBy(t, one, poolsLease, "")
+	holder := poolsHeldBy(t, one, "")
 	if err := first.Stop(); err != nil {
 		t.Errorf("SIGTERM must end a shard with status 0: %v", err)
 	}
-	leaseHeldBy(t, rest, poolsLease, holder)
+	poolsHeldBy(t, rest, holder)
 
 	// What is left does its own part, pools and all, and not that of the other.
 	replace(t, files, inferenceFile, "32768", "8192")
@@ -95,10 +95,10 @@ func startShard(t *testing.T, team *harness.Team, selector string) *harness.Cont
 	return c
 }
 
-// leaseHeldBy waits until a Lease is held by another than before, and returns by whom.
-func leaseHeldBy(t *testing.T, team *harness.Team, name, before string) string {
+// poolsHeldBy waits until another than before works on node pools, and returns who.
+func poolsHeldBy(t *testing.T, team *harness.Team, before string) string {
 	t.Helper()
-	lease := &coordinationv1.Lease{ObjectMeta: metav1.ObjectMeta{Namespace: "espalier-system", Name: name}}
+	lease := &coordinationv1.Lease{ObjectMeta: metav1.ObjectMeta{Namespace: "espalier-system", Name: poolsLease}}
 	if err := harness.Until(patient(t), team.Stand, lease, "held by another", func(l *coordinationv1.Lease) bool {
 		return l.Spec.HolderIdentity != nil && *l.Spec.HolderIdentity != "" && *l.Spec.HolderIdentity != before
 	}); err != nil {
