@@ -187,7 +187,7 @@ func (p *project) patch(o client.Object, patch string) {
 
 var apiVersions = map[string]string{
 	"GitRepository": "source.toolkit.fluxcd.io/v1", "Kustomization": "kustomize.toolkit.fluxcd.io/v1",
-	"Receiver": "notification.toolkit.fluxcd.io/v1", "Deployment": "apps/v1", "OCIRepository": "source.toolkit.fluxcd.io/v1",
+	"Receiver": "notification.toolkit.fluxcd.io/v1", "Deployment": "apps/v1", "OCIRepository": "source.toolkit.fluxcd.io/v1", "Bucket": "source.toolkit.fluxcd.io/v1",
 	v1alpha1.RepoSyncKind: v1alpha1.GroupVersion.String(), v1alpha1.WorkspaceKind: v1alpha1.GroupVersion.String(),
 }
 
