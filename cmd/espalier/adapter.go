@@ -96,11 +96,15 @@ func pushAdapter(c *cobra.Command, o adapter.Options, dockerConfig string) (stri
 	return adapter.Push(c.Context(), o)
 }
 
-// left is the termination message of the container that ends a run.
+// maxWhy bounds an error in a termination message, of which Kubernetes keeps 4096
+// bytes.
+const maxWhy = 2048
+
+// left is the termination message of a container of a run.
 type left struct {
 	Adapter    string                     `json:"adapter,omitempty"`
 	Evaluation *v1alpha1.EvaluationStatus `json:"evaluation,omitempty"`
-	// Why it was refused, for people.
+	// Why it failed or was refused, for people.
 	Why string `json:"why,omitempty"`
 }
 
@@ -163,7 +167,7 @@ func (m messageFile) conclude(c *cobra.Command, l left, err error) error {
 		return errors.Join(errRefused, m.leave(left{Why: refused.Message}))
 	}
 	if err != nil {
-		return err
+		return errors.Join(err, m.leave(left{Why: err.Error()}))
 	}
 	return m.leave(l)
 }
@@ -171,6 +175,9 @@ func (m messageFile) conclude(c *cobra.Command, l left, err error) error {
 func (m messageFile) leave(l left) error {
 	if _, err := os.Stat(m.path); err != nil && !m.asked {
 		return nil
+	}
+	if len(l.Why) > maxWhy {
+		l.Why = strings.ToValidUTF8(l.Why[:maxWhy], "") + "…"
 	}
 	message, err := json.Marshal(l)
 	if err != nil {

@@ -24,6 +24,7 @@ func newDataCommand() *cobra.Command {
 
 func newDataFetchCommand() *cobra.Command {
 	var o data.Options
+	var termination string
 	limit := resource.QuantityValue{Quantity: *resource.NewQuantity(data.DefaultMaxBytes, resource.BinarySI)}
 	command := &cobra.Command{
 		Use:   "fetch --to DIR URL[#sha256=HEX]...",
@@ -37,6 +38,9 @@ func newDataFetchCommand() *cobra.Command {
 			o.MaxBytes = limit.Value()
 			o.Progress = c.ErrOrStderr()
 			files, err := data.Fetch(c.Context(), urls, o)
+			if err != nil {
+				err = errors.Join(err, messageFile{path: termination}.leave(left{Why: err.Error()}))
+			}
 			var refused *data.RefusedError
 			if errors.As(err, &refused) {
 				fmt.Fprintf(c.ErrOrStderr(), "espalier: %v\n", err)
@@ -52,6 +56,7 @@ func newDataFetchCommand() *cobra.Command {
 		},
 	}
 	fs := command.Flags()
+	fs.StringVar(&termination, "termination-log", terminationLog, "File for the termination message, why a download failed; written only where it exists")
 	fs.StringVar(&o.Dir, "to", "", "Folder to download into (required)")
 	fs.Var(&limit, "max-size", "Limit of all files together")
 	fs.IntVar(&o.Parallel, "parallel", data.DefaultParallel, "Files to download at a time")

@@ -118,3 +118,34 @@ func TestHelpersRefuse(t *testing.T) {
 		})
 	}
 }
+
+// TestHelpersLeaveWhy: the controller reads why a helper failed where Kubernetes
+// keeps the last words of a container.
+func TestHelpersLeaveWhy(t *testing.T) {
+	for name, tc := range map[string]struct {
+		reason string
+		args   []string
+		want   string
+	}{
+		"Data":    {"A download that is refused.", []string{"data", "fetch", "--to", t.TempDir(), "http://169.254.169.254/latest/x"}, "a link-local address"},
+		"Adapter": {"An adapter that is none.", []string{"adapter", "push", "--from", t.TempDir(), "--to", "registry.example.com/phi:1"}, "holds no adapter"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			file := filepath.Join(t.TempDir(), "termination-log")
+			if err := os.WriteFile(file, nil, 0o600); err != nil {
+				t.Fatal(err)
+			}
+			if code, _, _ := command(t, append(tc.args, "--termination-log", file)...); code != exitRefused {
+				t.Fatalf("%s exit code %d", tc.reason, code)
+			}
+			raw, err := os.ReadFile(file)
+			if err != nil {
+				t.Fatal(err)
+			}
+			var left struct{ Why string }
+			if err := json.Unmarshal(raw, &left); err != nil || !strings.Contains(left.Why, tc.want) {
+				t.Errorf("%s left %s, want why, with %q", tc.reason, raw, tc.want)
+			}
+		})
+	}
+}

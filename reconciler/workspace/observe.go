@@ -224,16 +224,28 @@ func (r *Reconciler) concludeJob(ctx context.Context, p *pass, job *batchv1.Job)
 		}
 		p.judge(v1alpha1.ReasonSucceeded, "Job "+job.Name+" is complete")
 	case failed != nil:
-		left, err := r.leftBy(ctx, job)
+		why, err := r.lastEnd(ctx, p, job)
 		if err != nil {
 			return err
 		}
 		ws.Status.Tuning.FinishedAt = &failed.LastTransitionTime
-		condition.False(ws, v1alpha1.ConditionTuningSucceeded, v1alpha1.ReasonJobFailed, failureMessage(ws, job, failed, left.Why))
+		condition.False(ws, v1alpha1.ConditionTuningSucceeded, v1alpha1.ReasonJobFailed, failureMessage(ws, job, failed, why))
 	default:
-		condition.False(ws, v1alpha1.ConditionTuningSucceeded, v1alpha1.ReasonJobRunning, "Job "+job.Name+" is running")
+		why, err := r.lastEnd(ctx, p, job)
+		if err != nil {
+			return err
+		}
+		condition.False(ws, v1alpha1.ConditionTuningSucceeded, v1alpha1.ReasonJobRunning, runningMessage(job, why))
 	}
 	return nil
+}
+
+// runningMessage says why the attempt before ended, where there was one.
+func runningMessage(job *batchv1.Job, why string) string {
+	if why == "" {
+		return "Job " + job.Name + " is running"
+	}
+	return "Job " + job.Name + " tries once more after a failure: " + why
 }
 
 // failureMessage says why a Job gave up and how its inputs run once more.
