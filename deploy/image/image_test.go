@@ -32,7 +32,7 @@ import (
 // hello is a whole module.
 var hello = map[string]string{
 	"go.mod":         "module example.com/hello\n\ngo 1.26\n",
-	"hello/main.go":  "package main\n\nimport \"os\"\n\nfunc main() { println(os.Getuid()) }\n",
+	"hello/main.go":  "package main\n\nfunc main() { println(\"hello\") }\n",
 	"hello/other.go": "package main\n",
 }
 

@@ -14,7 +14,6 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strings"
-	"syscall"
 	"time"
 )
 
@@ -25,7 +24,7 @@ type program struct {
 	module  string   // the folder of its module; empty: that of its name
 	pkg     string   // package to build, within the program's module
 	ldflags string   // beyond -s -w
-	tags    string   // of the build, with cgo if there are any: only Gitea's SQLite needs them
+	tags    string   // of the build, with cgo if there are any: Gitea's SQLite and runc need them
 	links   []string // other names it is called by
 	what    string   // what it is, for a person who waits for it
 	minutes string   // how long a first build took on 2 cores, for the same person
@@ -235,35 +234,4 @@ func (p program) link(bin string) error {
 		}
 	}
 	return nil
-}
-
-// lock takes an advisory lock that ends with the process, waiting for another
-// build to finish.
-func lock(ctx context.Context, file string, out io.Writer) (unlock func(), err error) {
-	f, err := os.OpenFile(file, os.O_CREATE|os.O_RDWR, 0o644)
-	if err != nil {
-		return nil, err
-	}
-	ticker := time.NewTicker(pollInterval)
-	defer ticker.Stop()
-	for said := false; ; {
-		err := syscall.Flock(int(f.Fd()), syscall.LOCK_EX|syscall.LOCK_NB)
-		if err == nil {
-			return func() { _ = f.Close() }, nil // closing gives the lock back
-		}
-		if !errors.Is(err, syscall.EWOULDBLOCK) {
-			f.Close()
-			return nil, fmt.Errorf("locking %s: %w", file, err)
-		}
-		if !said {
-			fmt.Fprintln(out, "Waiting for another build of the control plane to finish.")
-			said = true
-		}
-		select {
-		case <-ctx.Done():
-			f.Close()
-			return nil, ctx.Err()
-		case <-ticker.C:
-		}
-	}
 }

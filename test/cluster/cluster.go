@@ -78,6 +78,7 @@ type Cluster struct {
 
 	options   Options
 	processes []*process // in order of start
+	nodes     []*Node    // real ones
 	stopWork  context.CancelFunc
 	removeDir bool
 	died      chan error
@@ -167,6 +168,12 @@ func (c *Cluster) Died() <-chan error { return c.died }
 // folder. It may be called more than once.
 func (c *Cluster) Stop() {
 	c.stopWork()
+	for _, n := range c.nodes {
+		if err := n.Stop(); err != nil {
+			fmt.Fprintln(os.Stderr, "Stopping node", n.Name+":", err)
+		}
+	}
+	c.nodes = nil
 	for i := len(c.processes) - 1; i >= 0; i-- {
 		c.processes[i].stop()
 	}

@@ -71,13 +71,16 @@ func TestChain(t *testing.T) {
 	}
 }
 
-// TestVersion: the API server tells the version of the module it was built from.
+// TestVersion: the API server and the kubelet tell the version of the modules they
+// were built from.
 func TestVersion(t *testing.T) {
-	out, err := exec.CommandContext(t.Context(), "go", "list", "-C", "kubernetes", "-m", "-f", "{{.Version}}", "k8s.io/kubernetes").Output()
-	if err != nil {
-		t.Fatal(err)
-	}
-	if got := strings.TrimSpace(string(out)); got != kubernetesVersion {
-		t.Errorf("kubernetes/go.mod has %s, kubernetesVersion is %s", got, kubernetesVersion)
+	for _, module := range []string{kubernetes.name, kubelet.name} {
+		out, err := exec.CommandContext(t.Context(), "go", "list", "-C", module, "-m", "-f", "{{.Version}}", "k8s.io/kubernetes").Output()
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got := strings.TrimSpace(string(out)); got != kubernetesVersion {
+			t.Errorf("%s/go.mod has %s, kubernetesVersion is %s", module, got, kubernetesVersion)
+		}
 	}
 }

@@ -109,6 +109,7 @@ func (c *Cluster) apiServerArgs(port int) []string {
 		"--authorization-mode=RBAC",
 		"--token-auth-file=" + tokenFile,
 		"--service-cluster-ip-range=10.96.0.0/16",
+		"--kubelet-preferred-address-types=InternalIP", // the name of a node here is no name of DNS
 	}
 	if c.options.Parts == APIServer {
 		// The accounts it would wait for are made by a controller.
