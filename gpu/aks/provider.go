@@ -257,6 +257,8 @@ func (p *Provider) ensure(ctx context.Context, t pool.Target) (pool.Step, error)
 	switch has := deref(props.Count); {
 	case deref(props.EnableAutoScaling), autoscale(t) != nil && (!t.Shrink || has <= t.Replicas):
 		return p.tune(ctx, t, found) // the count is AKS's, or is about to be
+	case has > t.Replicas && !t.Shrink:
+		return pool.StepNone, nil // more came since it was decided: nobody has looked at what runs on them
 	case has > t.Replicas:
 		return p.shrink(ctx, t, found)
 	case has == t.Replicas && !t.Mend:

@@ -318,7 +318,7 @@ func TestShrink(t *testing.T) {
 			must[pool.Step](t)(p.Ensure(t.Context(), tgt))
 			arm.Advance(4 * time.Minute)
 			machines := arm.Pools()[0].Machines
-			tgt.Replicas, tgt.Registered = tc.replicas, machines[:tc.registered]
+			tgt.Shrink, tgt.Replicas, tgt.Registered = true, tc.replicas, machines[:tc.registered]
 			for _, i := range tc.remove {
 				tgt.Remove = append(tgt.Remove, machines[i])
 			}
@@ -349,7 +349,7 @@ func TestShrinkTrustsNoOtherNames(t *testing.T) {
 	tgt.Replicas = 2
 	must[pool.Step](t)(p.Ensure(t.Context(), tgt))
 	arm.Advance(4 * time.Minute)
-	tgt.Replicas, tgt.Registered = 1, []string{"renamed"}
+	tgt.Shrink, tgt.Replicas, tgt.Registered = true, 1, []string{"renamed"}
 	if _, err := p.Ensure(t.Context(), tgt); classOfErr(err) != pool.ClassTransient || arm.Counts()["REMOVE"] != 0 {
 		t.Errorf("got %v after %v", err, arm.Counts())
 	}

@@ -46,7 +46,7 @@ func TestRole(t *testing.T) {
 	must[*quota.Snapshot](t)(p.Offers(t.Context()))
 	must[pool.Step](t)(p.Ensure(t.Context(), tgt))
 	arm.Advance(4 * time.Minute)
-	tgt.Replicas, tgt.Registered, tgt.Remove = 1, arm.Pools()[0].Machines[:2], arm.Pools()[0].Machines[:1]
+	tgt.Shrink, tgt.Replicas, tgt.Registered, tgt.Remove = true, 1, arm.Pools()[0].Machines[:2], arm.Pools()[0].Machines[:1]
 	must[pool.Step](t)(p.Ensure(t.Context(), tgt))
 	arm.Advance(4 * time.Minute)
 	must[pool.Step](t)(p.Delete(t.Context(), tgt))

@@ -199,3 +199,20 @@ func TestAutoscalerIsLeftAlone(t *testing.T) {
 		t.Errorf("seen %+v", seen)
 	}
 }
+
+// TestTuneTakesNoNode: nodes that came after the decision are not taken away by a
+// change of settings, though none is wanted.
+func TestTuneTakesNoNode(t *testing.T) {
+	arm, p := start(t)
+	tgt := targetOf("a", 1)
+	must[pool.Step](t)(p.Ensure(t.Context(), tgt))
+	arm.Advance(time.Hour)
+	tgt.Replicas, tgt.NodeLabels = 0, map[string]string{"team": "b"} // an idle pool, that somebody has grown by hand
+	if step := must[pool.Step](t)(p.Ensure(t.Context(), tgt)); step != pool.StepNone {
+		t.Errorf("step %q", step)
+	}
+	arm.Advance(time.Hour)
+	if got := arm.Pools()[0]; got.Count != 1 || len(got.Machines) != 1 {
+		t.Errorf("a node was taken: %+v", got)
+	}
+}
