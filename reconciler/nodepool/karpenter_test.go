@@ -142,6 +142,7 @@ func TestKarpenterCrash(t *testing.T) {
 		for at := 1; at <= calls; at++ {
 			for _, before := range []bool{true, false} {
 				t.Run(fmt.Sprintf("%s/%d/before=%t", name, at, before), func(t *testing.T) {
+					t.Parallel()
 					grow(t, sc, &life{killAt: at, before: before})
 				})
 			}
