@@ -61,6 +61,11 @@ e2e-flux: control-plane ## Build the real Flux controllers, and run Espalier wit
 	@$(GO) run ./test/cluster/build --flux
 	$(GO) test -count=1 -timeout 20m -v ./test/flux
 
+.PHONY: e2e-node
+e2e-node: control-plane ## Test on a real node, with kubelet, containerd and runc; builds them the first time (8 to 20 minutes; docs/design/0039)
+	@$(GO) run ./test/cluster/build --node
+	$(GO) test -count=1 -timeout 20m -v ./test/node
+
 .PHONY: verify-runtimes
 verify-runtimes: ## Ask the real Axolotl and vLLM about the golden files; needs Python, a package index and 20 GB (ARGS=axolotl: one)
 	$(GO) run ./test/runtimes $(ARGS)

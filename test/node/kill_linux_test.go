@@ -1,0 +1,346 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package node
+
+import (
+	"bytes"
+	"context"
+	"crypto/sha256"
+	"errors"
+	"flag"
+	"fmt"
+	"io"
+	"log"
+	"math/rand/v2"
+	"net/http"
+	"net/http/httptest"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"sync"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/google/go-containerregistry/pkg/registry"
+	batchv1 "k8s.io/api/batch/v1"
+	"sigs.k8s.io/yaml"
+
+	"github.com/espalier-dev/espalier/test/cluster"
+	"github.com/espalier-dev/espalier/test/harness"
+	"github.com/espalier-dev/espalier/test/node/trainer"
+)
+
+var seed = flag.Uint64("node.seed", 0, "Seed of the moments at which runs are killed; 0: another one each time")
+
+// Runs that are killed at a moment of each kind, and how many of them must have been
+// killed at just such a moment: a busy machine misses some.
+const (
+	inCheckpoint, hitCheckpoint = 8, 5
+	inPush, hitPush             = 5, 3
+	anywhere                    = 7
+)
+
+// attempts is how often a Job tries by default.
+const attempts = 7
+
+// TestKilledAnywhere kills runs at seeded moments, the trainer alone or the container
+// with all that is in it, as often as a Job allows: each ends with one adapter, the
+// same as if nothing had happened, and the registry never had another. It runs what
+// the pod runs, the script of the Job and `espalier adapter push`, as processes.
+func TestKilledAnywhere(t *testing.T) {
+	start := *seed
+	if start == 0 {
+		start = rand.Uint64()
+	}
+	t.Logf("to kill at the same moments: go test ./test/node -run TestKilledAnywhere -args -node.seed=%d", start)
+	random := rand.New(rand.NewPCG(start, 0))
+	shop := newWorkshop(t)
+	var hits sync.Map
+	t.Run("Runs", func(t *testing.T) {
+		for i := range inCheckpoint + inPush + anywhere {
+			moment := moment{alone: random.IntN(2) == 0, delay: random.Float64()}
+			switch {
+			case i < inCheckpoint:
+				moment.checkpoint = 2 * (1 + random.IntN(steps/2))
+			case i < inCheckpoint+inPush:
+				moment.push = true
+			}
+			t.Run(fmt.Sprintf("%02d%s", i, moment), func(t *testing.T) {
+				t.Parallel()
+				if shop.survive(t, fmt.Sprintf("run-%d", i), moment) {
+					hits.Store(i, true)
+				}
+			})
+		}
+	})
+	count := func(from, to int) (n int) {
+		for i := from; i < to; i++ {
+			if _, hit := hits.Load(i); hit {
+				n++
+			}
+		}
+		return n
+	}
+	if n := count(0, inCheckpoint); n < hitCheckpoint {
+		t.Errorf("%d runs were killed while a checkpoint was written, want %d: the machine is too busy", n, hitCheckpoint)
+	}
+	if n := count(inCheckpoint, inCheckpoint+inPush); n < hitPush {
+		t.Errorf("%d runs were killed during the push, want %d: the machine is too busy", n, hitPush)
+	}
+}
+
+// moment is when a run is killed.
+type moment struct {
+	checkpoint int     // while that of this step is written; 0: not then
+	push       bool    // while the adapter is pushed
+	delay      float64 // after the moment has come, or of the whole run; 0 to 1
+	alone      bool    // only the trainer, not the script around it
+}
+
+func (m moment) String() string {
+	switch {
+	case m.checkpoint > 0:
+		return fmt.Sprintf("InCheckpoint%d", m.checkpoint)
+	case m.push:
+		return "InPush"
+	}
+	return "Anywhere"
+}
+
+// steps of a run: with half as many checkpoints, it takes about two seconds.
+const steps = 6
+
+// workshop has what a pod has.
+type workshop struct {
+	dir, script, espalier string
+	registry              string
+	want                  string // checksum of the weights
+
+	mu      sync.Mutex
+	pushing map[string]chan struct{} // closed when a run begins to push
+	tagged  map[string][]string      // manifests that each tag has carried
+}
+
+func newWorkshop(t *testing.T) *workshop {
+	t.Helper()
+	root, err := cluster.Root()
+	if err != nil {
+		t.Fatal(err)
+	}
+	s := &workshop{dir: t.TempDir(), pushing: map[string]chan struct{}{}, tagged: map[string][]string{}}
+	if s.espalier, err = harness.BuildEspalier(t.Context(), os.Stderr); err != nil {
+		t.Fatal(err)
+	}
+	cmd := exec.CommandContext(t.Context(), "go", "build", "-o", filepath.Join(s.dir, "axolotl"), "./test/node/axolotl")
+	cmd.Dir = root
+	if out, err := cmd.CombinedOutput(); err != nil {
+		t.Fatalf("building the stand-in: %v: %s", err, out)
+	}
+	text, err := os.ReadFile(filepath.Join(root, "presets", "runtimes", "axolotl", "0.19.0", "job.yaml"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	job := batchv1.Job{}
+	if err := yaml.Unmarshal(text, &job); err != nil {
+		t.Fatal(err)
+	}
+	s.script = job.Spec.Template.Spec.InitContainers[1].Args[2]
+	rows := bytes.Split(bytes.TrimSpace([]byte(chats(steps))), []byte("\n"))
+	s.want = fmt.Sprintf("%x", sha256.Sum256(trainer.Weights(rows, 1)))
+	server := httptest.NewServer(s.slow(registry.New(registry.Logger(log.New(io.Discard, "", 0)))))
+	t.Cleanup(server.Close)
+	s.registry = strings.TrimPrefix(server.URL, "http://")
+	return s
+}
+
+// pushTime is how long the registry takes for a part of an upload.
+const pushTime = 150 * time.Millisecond
+
+// slow is a registry that can be caught in the middle of a push. It notes what each
+// tag has carried.
+func (s *workshop) slow(under http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		parts := strings.Split(r.URL.Path, "/") // /v2/models/run-1/…
+		if r.Method == http.MethodGet || r.Method == http.MethodHead || len(parts) < 6 {
+			under.ServeHTTP(w, r)
+			return
+		}
+		s.mu.Lock()
+		if begun := s.pushing[parts[3]]; begun != nil {
+			close(begun)
+			delete(s.pushing, parts[3])
+		}
+		s.mu.Unlock()
+		<-time.After(pushTime)
+		if parts[4] == "manifests" && parts[5] == "1" {
+			body, _ := io.ReadAll(r.Body) // a short one is not JSON, and refused
+			r.Body = io.NopCloser(bytes.NewReader(body))
+			s.mu.Lock()
+			s.tagged[parts[3]] = append(s.tagged[parts[3]], fmt.Sprintf("%x", sha256.Sum256(body)))
+			s.mu.Unlock()
+		}
+		under.ServeHTTP(w, r)
+	})
+}
+
+// survive tries a run as often as a Job does, killing the first attempt, and says
+// whether it was killed at the very moment.
+func (s *workshop) survive(t *testing.T, name string, m moment) (hit bool) {
+	dir := filepath.Join(s.dir, name)
+	output, data := filepath.Join(dir, "out"), filepath.Join(dir, "chats.jsonl")
+	config, err := yaml.Marshal(map[string]any{
+		"base_model": "example/model", "output_dir": output, "auto_resume_from_checkpoints": true, "save_steps": 2, "save_total_limit": 2,
+		"datasets": []any{map[string]string{"path": data}},
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := errors.Join(os.MkdirAll(dir, 0o755), os.WriteFile(data, []byte(chats(steps)), 0o600),
+		os.WriteFile(filepath.Join(dir, "axolotl.yaml"), config, 0o600)); err != nil {
+		t.Fatal(err)
+	}
+	kill := func(cmd *exec.Cmd, push bool) { hit = s.killAt(cmd, name, m, push) || hit }
+	for n := 1; ; n++ {
+		said, err := s.attempt(t.Context(), name, kill)
+		if err == nil {
+			break
+		}
+		if n == attempts {
+			t.Fatalf("%d attempts did not do: %v: %s", n, err, said)
+		}
+		kill = func(*exec.Cmd, bool) {}
+	}
+	if got := published(t, s.digest(t, name), s.tag(name)); got != s.want {
+		t.Errorf("the weights are %s, want %s", got, s.want)
+	}
+	return hit
+}
+
+func (s *workshop) tag(name string) string { return s.registry + "/models/" + name + ":1" }
+
+// digest is the only one that the run's tag has ever carried.
+func (s *workshop) digest(t *testing.T, name string) string {
+	t.Helper()
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	all := s.tagged[name]
+	if len(all) == 0 {
+		t.Fatal("nothing was published")
+	}
+	for _, other := range all {
+		if other != all[0] {
+			t.Errorf("the tag has carried %v: one adapter, and no other", all)
+		}
+	}
+	return s.registry + "/models/" + name + "@sha256:" + all[0]
+}
+
+// attempt is what a pod does: the container of the trainer, then the one that
+// publishes.
+func (s *workshop) attempt(ctx context.Context, name string, kill func(cmd *exec.Cmd, push bool)) (string, error) {
+	ctx, cancel := context.WithTimeout(ctx, time.Minute) // never a hang
+	defer cancel()
+	dir := filepath.Join(s.dir, name)
+	output := filepath.Join(dir, "out")
+	train := []string{"sh", "-c", strings.ReplaceAll(s.script, "/config/axolotl.yaml", filepath.Join(dir, "axolotl.yaml"))}
+	push := []string{s.espalier, "adapter", "push", "--from", output, "--to", s.tag(name)}
+	var said bytes.Buffer
+	for i, args := range [][]string{train, push} {
+		cmd := exec.CommandContext(ctx, args[0], args[1:]...)
+		cmd.Env = []string{"RUN_OUTPUT=" + output, "PATH=" + s.dir + ":" + os.Getenv("PATH"), "HOME=" + dir}
+		cmd.Stdout, cmd.Stderr = &said, &said
+		cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
+		cmd.WaitDelay = time.Second
+		if err := cmd.Start(); err != nil {
+			return "", err
+		}
+		kill(cmd, i == 1)
+		if err := cmd.Wait(); err != nil {
+			return said.String(), err
+		}
+	}
+	return said.String(), nil
+}
+
+// killAt kills what a container runs when the moment has come. It says whether it
+// came, and waits no longer than the process runs.
+func (s *workshop) killAt(cmd *exec.Cmd, name string, m moment, push bool) bool {
+	if m.push != push {
+		return false
+	}
+	output := filepath.Join(s.dir, name, "out")
+	ended := func() bool { return syscall.Kill(cmd.Process.Pid, 0) != nil || zombie(cmd.Process.Pid) }
+	var within time.Duration
+	switch {
+	case push:
+		begun := make(chan struct{})
+		s.mu.Lock()
+		s.pushing[name] = begun
+		s.mu.Unlock()
+		if !await(ended, func() bool {
+			select {
+			case <-begun:
+				return true
+			default:
+				return false
+			}
+		}) {
+			return false
+		}
+		within = 2 * pushTime // of the six or so that a push takes
+	case m.checkpoint > 0:
+		folder := filepath.Join(output, fmt.Sprintf("checkpoint-%d", m.checkpoint))
+		if !await(ended, func() bool { _, err := os.Stat(folder); return err == nil }) {
+			return false
+		}
+		within = 250 * time.Millisecond // of the 300 that writing takes
+	default:
+		within = 2500 * time.Millisecond
+	}
+	<-time.After(time.Duration(m.delay * float64(within)))
+	hit := !ended()
+	if m.alone && !push {
+		killTrainer(cmd.Process.Pid)
+	} else {
+		_ = syscall.Kill(-cmd.Process.Pid, syscall.SIGKILL)
+	}
+	if m.checkpoint > 0 {
+		_, err := os.Stat(filepath.Join(output, fmt.Sprintf("checkpoint-%d", m.checkpoint), "trainer_state.json"))
+		hit = hit && err != nil
+	}
+	return hit
+}
+
+// killTrainer kills the trainer that a script has started.
+func killTrainer(script int) {
+	children, _ := os.ReadFile(fmt.Sprintf("/proc/%d/task/%d/children", script, script)) // gone is what was wanted
+	for _, child := range strings.Fields(string(children)) {
+		name, _ := os.ReadFile(filepath.Join("/proc", child, "comm"))
+		if pid, err := strconv.Atoi(child); err == nil && strings.TrimSpace(string(name)) == "axolotl" {
+			_ = syscall.Kill(pid, syscall.SIGKILL)
+		}
+	}
+}
+
+// await polls until something holds; false when the process has ended before.
+func await(ended, holds func() bool) bool {
+	ticker := time.NewTicker(2 * time.Millisecond)
+	defer ticker.Stop()
+	for !holds() {
+		if ended() {
+			return false
+		}
+		<-ticker.C
+	}
+	return true
+}
+
+// zombie says whether a process has ended and waits to be asked about it.
+func zombie(pid int) bool {
+	stat, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
+	_, state, _ := strings.Cut(string(stat), ") ")
+	return err != nil || strings.HasPrefix(state, "Z")
+}
