@@ -26,7 +26,8 @@ func (w *walk) autoscales() {
 // here: whether it drained the pods before is nothing of ours.
 func (w *walk) grows() {
 	for _, p := range w.arm.Pools() {
-		if p.Props["enableAutoScaling"] == true && p.State == "Succeeded" {
+		most, _ := p.Props["maxCount"].(float64) // Git may have lowered it below what is there
+		if p.Props["enableAutoScaling"] == true && p.State == "Succeeded" && float64(p.Count) < most {
 			if err := w.arm.Autoscale(p.Name, p.Count+1); err != nil {
 				w.t.Fatal(err)
 			}
