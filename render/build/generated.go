@@ -57,7 +57,7 @@ func entriesOf(entry *yaml.Node, file string) map[string]place {
 	return entries
 }
 
-// items of a list of texts.
+// items of a list.
 func items(mapping *yaml.Node, field string) []*yaml.Node {
 	list := yamltext.Field(mapping, field)
 	if list == nil || list.Kind != yaml.SequenceNode {

@@ -79,10 +79,11 @@ func (w *written) Entry(e finding.Entry) (file string, line int, ok bool) {
 
 // patchedEntry finds the text of an entry in a patch of the unit.
 func (w *written) patchedEntry(e finding.Entry, text string) (file string, line int, ok bool) {
+	targets := w.targets()
 	for _, file := range w.texts.names() {
-		for _, p := range w.patchesIn(file, w.texts.of(file).list) {
+		for _, p := range w.patchesIn(file, targets) {
 			v := entryOf(p.node, e.Key)
-			if !sameText(v, text) || !w.same(p.node) || file == w.file && !p.inline {
+			if !sameText(v, text) || !p.led && !w.same(p.node) || file == w.file && !p.inline {
 				continue
 			}
 			line := p.line(v)
@@ -107,8 +108,9 @@ func entryOf(configMap *yaml.Node, key string) *yaml.Node {
 
 // elsewhere finds the value in another file of the unit: a patch.
 func (w *written) elsewhere(file, field, value string) (string, int) {
+	targets := w.targets()
 	for _, other := range w.texts.names() {
-		for _, p := range w.patchesIn(other, w.texts.of(other).list) {
+		for _, p := range w.patchesIn(other, targets) {
 			if other == file && !p.inline {
 				continue
 			}

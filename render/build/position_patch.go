@@ -3,6 +3,7 @@
 package build
 
 import (
+	"path"
 	"strings"
 
 	"go.yaml.in/yaml/v3"
@@ -17,6 +18,9 @@ import (
 type patch struct {
 	node   *yaml.Node
 	inline bool
+	// led says that a target leads it to the object: what it is called itself does
+	// not count then.
+	led bool
 	// shift is what the lines of an inline patch lack; fixed is the line of one
 	// that is written on a single line.
 	shift, fixed int
@@ -32,32 +36,73 @@ func (p patch) line(n *yaml.Node) int {
 
 // inlineFields of a kustomization hold patches as text, with the key of the
 // text; "" where the entry is the text.
-var inlineFields = map[string]string{"patches": "patch", "patchesJson6902": "patch", "patchesStrategicMerge": ""}
+var inlineFields = []struct{ field, key string }{{"patches", "patch"}, {"patchesJson6902", "patch"}, {"patchesStrategicMerge", ""}}
 
-// patchesIn lists what may be a patch of the object in a file.
-func (w *written) patchesIn(file string, docs []*yaml.Node) []patch {
+// patchesIn lists what may be a patch of the object in a file; targets are what
+// kustomizations say of files.
+func (w *written) patchesIn(file string, targets map[string]bool) []patch {
+	docs := w.texts.of(file).list
+	if len(docs) == 1 && isKustomizationFile(file) {
+		return w.inlineIn(docs[0])
+	}
+	selects, led := targets[file]
+	if led && !selects {
+		return nil
+	}
 	var list []patch
 	for _, d := range docs {
-		list = append(list, patch{node: d})
+		list = append(list, patch{node: d, led: led})
 	}
-	if len(list) != 1 || !isKustomizationFile(file) {
-		return list
+	return list
+}
+
+// inlineIn lists the patches of the object that are text within a kustomization.
+func (w *written) inlineIn(kustomization *yaml.Node) []patch {
+	var list []patch
+	for _, in := range inlineFields {
+		for _, entry := range items(kustomization, in.field) {
+			text := entry
+			if in.key != "" {
+				text = yamltext.Field(entry, in.key)
+			}
+			if text == nil || text.Kind != yaml.ScalarNode || !w.targeted(entry) {
+				continue
+			}
+			for _, p := range inlinePatches(text) {
+				p.led = yamltext.Field(entry, "target") != nil
+				list = append(list, p)
+			}
+		}
 	}
-	kustomization := list[0].node
-	list = nil
-	for field, key := range inlineFields {
-		entries := yamltext.Field(kustomization, field)
-		if entries == nil || entries.Kind != yaml.SequenceNode {
+	return list
+}
+
+// targets says of each file that is a patch with a target whether one of its
+// targets may select the object.
+func (w *written) targets() map[string]bool {
+	selects := map[string]bool{}
+	for _, file := range w.texts.names() {
+		if !isKustomizationFile(file) {
 			continue
 		}
-		for _, entry := range entries.Content {
-			text := entry
-			if key != "" {
-				text = yamltext.Field(entry, key)
+		for _, entry := range w.entries(file) {
+			name := scalar(entry, "path")
+			if name == "" || yamltext.Field(entry, "target") == nil {
+				continue
 			}
-			if text != nil && text.Kind == yaml.ScalarNode && w.targeted(entry) {
-				list = append(list, inlinePatches(text)...)
-			}
+			at := path.Join(path.Dir(file), name)
+			selects[at] = selects[at] || w.targeted(entry)
+		}
+	}
+	return selects
+}
+
+// entries lists the patches that a kustomization names or holds.
+func (w *written) entries(file string) []*yaml.Node {
+	var list []*yaml.Node
+	for _, kustomization := range w.texts.of(file).list {
+		for _, in := range inlineFields {
+			list = append(list, items(kustomization, in.field)...)
 		}
 	}
 	return list
@@ -76,9 +121,9 @@ func isKustomizationFile(file string) bool {
 // that is a regular expression may.
 func (w *written) targeted(entry *yaml.Node) bool {
 	target := yamltext.Field(entry, "target")
-	kind, name := scalar(target, "kind"), scalar(target, "name")
+	group, kind, name := scalar(target, "group"), scalar(target, "kind"), scalar(target, "name")
 	plain := strings.Trim(name, "abcdefghijklmnopqrstuvwxyz0123456789-.") == ""
-	return (kind == "" || kind == w.kind) && (!plain || strings.Contains(w.id.name, name))
+	return (group == "" || group == w.group) && (kind == "" || kind == w.kind) && (!plain || strings.Contains(w.id.name, name))
 }
 
 // inlinePatches are the documents of a patch that is a text in a kustomization.
@@ -102,7 +147,7 @@ func inlinePatches(text *yaml.Node) []patch {
 func (p patch) value(w *written, field string) *yaml.Node {
 	if p.node.Kind != yaml.SequenceNode {
 		v := w.value(p.node, field)
-		if v == nil || !w.same(p.node) {
+		if v == nil || !p.led && !w.same(p.node) {
 			return nil
 		}
 		return v
