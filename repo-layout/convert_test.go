@@ -70,6 +70,7 @@ spec:
     preset: phi-4 # the small one
 `,
 			left: []string{
+				"15: warning: tuning.method: read as qlora, and better written so: KAITO accepts QLoRA and then runs something else (NotOneOf)",
 				"9: warning: the comment is left out, since its field has no counterpart: # lost (NotConverted)",
 				"17: warning: the comment is left out, since its field has no counterpart: # a name (NotConverted)",
 				"17: warning: tuning.input.name is left out: it names a container in KAITO (NotConverted)",

@@ -51,7 +51,7 @@ var contentRules = []Rule{
 	{Code: ResourceAmbiguous, Severity: Error, Meaning: "More than one of instanceType, candidates and nodePool.", Remedy: "Keep one."},
 	{Code: InstanceTypeInvalid, Severity: Error, Meaning: "Empty, or no name of an instance type.", Remedy: "Write a name such as Standard_NC24ads_A100_v4; espalier skus lists them."},
 	{Code: OutOfRange, Severity: Error, Meaning: "A number or a list beyond its bounds.", Remedy: "Stay within the bounds that the message names."},
-	{Code: NotOneOf, Severity: Error, Meaning: "A value that is not in its list, or that excludes another.", Remedy: "Use one of the values that the message lists."},
+	{Code: NotOneOf, Severity: Either, Meaning: "A value that is not in its list, or that excludes another. A method in capitals is a warning in a document of kaito.sh.", Remedy: "Use one of the values that the message lists."},
 	{Code: PresetMissing, Severity: Error, Meaning: "No model.", Remedy: "Name one; espalier presets lists them."},
 	{Code: PresetInvalid, Severity: Error, Meaning: "No short name and no repository id of a model.", Remedy: "Write phi-4-mini-instruct or microsoft/Phi-4-mini-instruct; espalier presets lists them."},
 	{Code: ModelAmbiguous, Severity: Error, Meaning: "Both a preset and a model with a lock file.", Remedy: "Keep one."},

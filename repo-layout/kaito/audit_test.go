@@ -102,7 +102,7 @@ var audit = map[string]row{
 	"TuningPreset":         {"tuning", "tuning.preset.name", `"phi-3-mini-128k-instruct"`, nil, `spec.tuning.preset="phi-3-mini-128k-instruct"`, nil},
 	"TuningPresetMissing":  {"tuning", "tuning.preset", `null`, []string{"!PresetMissing"}, "", nil},
 	"Method":               {"tuning", "tuning.method", `"lora"`, nil, `spec.tuning.method="lora"`, nil},
-	"MethodCapitals":       {"tuning", "tuning.method", `"QLoRA"`, nil, `spec.tuning.method="qlora"`, nil},
+	"MethodCapitals":       {"tuning", "tuning.method", `"QLoRA"`, []string{"NotOneOf"}, `spec.tuning.method="qlora"`, nil},
 	"MethodUnknown":        {"tuning", "tuning.method", `"full"`, []string{"!NotOneOf"}, "", nil},
 	"MethodMissing":        {"tuning", "tuning.method", `null`, []string{"!NotOneOf"}, "", nil},
 	"TuningConfig":         {"tuning", "tuning.config", `"training"`, nil, `spec.tuning.config="training"`, nil},

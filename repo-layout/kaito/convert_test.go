@@ -158,7 +158,7 @@ inference:
 		"MethodInCapitals": {
 			reason: "KAITO accepts it and then misrenders; here it means what it says.",
 			doc:    document(strings.Replace(tuned, "qlora", "QLoRA", 1) + "  input: {urls: ['https://data.example.com/a']}\n" + output),
-			want:   nil,
+			want:   []string{"7 warning NotOneOf"},
 		},
 		"InputMissing": {
 			reason: "Without data there is nothing to train on.",

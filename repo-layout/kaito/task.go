@@ -159,8 +159,11 @@ func (c *converter) tuning(in Tuning) *v1alpha1.TuningSpec {
 // that QLoRA is accepted there and then not run as QLoRA.
 func (c *converter) method(method string) v1alpha1.TuningMethod {
 	m := v1alpha1.TuningMethod(strings.ToLower(method))
-	if m != v1alpha1.LoRA && m != v1alpha1.QLoRA {
+	switch {
+	case m != v1alpha1.LoRA && m != v1alpha1.QLoRA:
 		c.refuse(finding.NotOneOf, "tuning.method", "want %s or %s", v1alpha1.QLoRA, v1alpha1.LoRA)
+	case string(m) != method:
+		c.warn(finding.NotOneOf, "tuning.method", "read as %s, and better written so: KAITO accepts %s and then runs something else", m, method)
 	}
 	return m
 }
