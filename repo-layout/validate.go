@@ -105,7 +105,7 @@ func (v *validator) labels(path string, labels map[string]string) {
 		if len(validation.IsQualifiedName(key)) > 0 {
 			v.refuse(finding.LabelInvalid, field, "a label's name has at most 63 letters, digits, '-', '_' and '.', and may begin with a domain and '/'")
 		}
-		if len(validation.IsValidLabelValue(labels[key])) > 0 {
+		if len(validation.IsValidLabelValue(labels[key])) > 0 && !v.placeholder(field, labels[key]) {
 			v.refuse(finding.LabelInvalid, field, "a label's value has at most 63 letters, digits, '-', '_' and '.', and begins and ends with a letter or digit")
 		}
 	}
@@ -297,6 +297,6 @@ func (v *validator) placeholder(field, value string) bool {
 	if strings.HasPrefix(found, "$") {
 		remedy = "write the value itself: no variable is substituted here; replacements of Kustomize do what variables would"
 	}
-	v.refuse(finding.Placeholder, field, "%s is a placeholder: %s", strings.TrimLeft(found, "/ :"), remedy)
+	v.refuse(finding.Placeholder, field, "%s is a placeholder: %s", strings.TrimLeft(found, "/ :[(\"'"), remedy)
 	return true
 }

@@ -361,11 +361,12 @@ func TestValidateWorkspace(t *testing.T) {
 		},
 		"Placeholders": {
 			reason: "An example's placeholder and a variable that nobody substitutes have different remedies.",
-			text: header + "  resource: {instanceType: '${SIZE}'}\n" + "  tuning:\n    preset: <MODEL>\n    method: lora\n" +
-				"    input: {urls: ['https://{{ host }}/a']}\n    output: {image: 'YOUR_REGISTRY/model:1', pushSecret: your-registry-secret}\n",
+			text: header + "  resource: {instanceType: '${SIZE}', labelSelector: {matchLabels: {app: <APP>}}}\n" + "  tuning:\n    preset: <MODEL>\n    method: lora\n" +
+				"    input: {urls: ['https://{{ host }}/a']}\n    output: {image: 'YOUR_REGISTRY/model:1', pushSecret: '[your-registry-secret]'}\n",
 			want: []string{
 				"5: error: spec.resource.instanceType: ${SIZE} is a placeholder: write the value itself: no variable is substituted here; " +
 					"replacements of Kustomize do what variables would (Placeholder)",
+				"5: error: spec.resource.labelSelector.matchLabels.app: <APP> is a placeholder: fill it in (Placeholder)",
 				"7: error: spec.tuning.preset: <MODEL> is a placeholder: fill it in (Placeholder)",
 				"9: error: spec.tuning.input.urls[0]: {{ host }} is a placeholder: fill it in (Placeholder)",
 				"10: error: spec.tuning.output.image: YOUR_REGISTRY is a placeholder: fill it in (Placeholder)",
