@@ -76,9 +76,10 @@ type EvaluationTask struct {
 // EvaluationStatus is what an evaluation has measured.
 type EvaluationStatus struct {
 	// LossBefore is the mean loss of the base model on the held-out rows, in nats a
-	// token, and LossAfter that of the adapter.
+	// token.
 	LossBefore string `json:"lossBefore,omitempty"`
-	LossAfter  string `json:"lossAfter,omitempty"`
+	// LossAfter is that of the adapter.
+	LossAfter string `json:"lossAfter,omitempty"`
 	// Tasks are the scores, in the order of the spec.
 	Tasks []TaskScore `json:"tasks,omitempty"`
 	// Withheld says that the adapter was not published for these numbers. It is with
@@ -88,10 +89,12 @@ type EvaluationStatus struct {
 
 // TaskScore is what a task of the lm-eval harness gave.
 type TaskScore struct {
-	// Name of the task and the metric that counts, with its filter where it has one.
-	Name   string `json:"name"`
+	// Name of the task.
+	Name string `json:"name"`
+	// Metric that counts, with its filter where it has one.
 	Metric string `json:"metric"`
-	// Before is the score of the base model, After that of the adapter.
+	// Before is the score of the base model.
 	Before string `json:"before"`
-	After  string `json:"after"`
+	// After is the score of the adapter.
+	After string `json:"after"`
 }

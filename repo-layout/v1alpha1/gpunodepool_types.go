@@ -325,9 +325,10 @@ type PhaseTime struct {
 type CandidateStatus struct {
 	// Index in spec.candidates at the time of the attempt.
 	Index int32 `json:"index"`
-	// InstanceType and Priority of the candidate.
-	InstanceType string   `json:"instanceType"`
-	Priority     Priority `json:"priority,omitempty"`
+	// InstanceType of the candidate.
+	InstanceType string `json:"instanceType"`
+	// Priority of the candidate.
+	Priority Priority `json:"priority,omitempty"`
 	// Zones of the candidate.
 	Zones []string `json:"zones,omitempty"`
 	// OfferedZones are those of Zones that the attempt was made in, where the cloud
@@ -344,9 +345,10 @@ type CandidateStatus struct {
 
 // SkippedCandidate is a candidate that could not be had.
 type SkippedCandidate struct {
-	// InstanceType and Priority of the candidate.
-	InstanceType string   `json:"instanceType"`
-	Priority     Priority `json:"priority,omitempty"`
+	// InstanceType of the candidate.
+	InstanceType string `json:"instanceType"`
+	// Priority of the candidate.
+	Priority Priority `json:"priority,omitempty"`
 	// Zones of the candidate.
 	Zones []string `json:"zones,omitempty"`
 	// Class of the failure, for example FamilyQuota.
@@ -359,8 +361,9 @@ type SkippedCandidate struct {
 
 // GPUCount counts GPUs.
 type GPUCount struct {
-	// Expected by the instance type, and Allocatable as the nodes report.
-	Expected    int32 `json:"expected"`
+	// Expected by the instance type.
+	Expected int32 `json:"expected"`
+	// Allocatable as the nodes report.
 	Allocatable int32 `json:"allocatable"`
 }
 

@@ -319,11 +319,11 @@ type RepoSyncStatus struct {
 	// +listType=map
 	// +listMapKey=type
 	Conditions []metav1.Condition `json:"conditions,omitempty"`
-	// LastAttemptedRevision is the newest commit that was looked at, and
-	// LastAppliedRevision the newest that was applied whole; with mode ReportOnly,
-	// that Flux has applied as far as its Kustomizations say.
+	// LastAttemptedRevision is the newest commit that was looked at.
 	LastAttemptedRevision string `json:"lastAttemptedRevision,omitempty"`
-	LastAppliedRevision   string `json:"lastAppliedRevision,omitempty"`
+	// LastAppliedRevision is the newest that was applied whole; with mode ReportOnly,
+	// that Flux has applied as far as its Kustomizations say.
+	LastAppliedRevision string `json:"lastAppliedRevision,omitempty"`
 	// Content is Git's hash of the files of LastAttemptedRevision without the reports
 	// among them, where report.commit.path is set: a commit of the same content is no
 	// new revision.
@@ -358,10 +358,10 @@ type Finding struct {
 	Severity string `json:"severity"`
 	// Code is stable and CamelCase, for example UnknownInstanceType.
 	Code string `json:"code"`
-	// File, relative to the root of the repository, and the line in it, 0 when
-	// not known.
+	// File, relative to the root of the repository.
 	File string `json:"file,omitempty"`
-	Line int    `json:"line,omitempty"`
+	// Line in the file, from 1; 0 when not known.
+	Line int `json:"line,omitempty"`
 	// Object is kind/namespace/name where the finding is about one.
 	Object string `json:"object,omitempty"`
 	// Message says what is wrong and what to do.
@@ -370,8 +370,9 @@ type Finding struct {
 
 // ReportStatus is the last write to Git.
 type ReportStatus struct {
-	// Branch and the Commit that was written to it.
+	// Branch that was written to.
 	Branch string `json:"branch,omitempty"`
+	// Commit that was written.
 	Commit string `json:"commit,omitempty"`
 	// WrittenAt is when.
 	WrittenAt *metav1.Time `json:"writtenAt,omitempty"`

@@ -224,8 +224,9 @@ type TuningStatus struct {
 	Digest string `json:"digest,omitempty"`
 	// Attempts counts the pods that were started for it.
 	Attempts int32 `json:"attempts,omitempty"`
-	// StartedAt and FinishedAt bound the run.
-	StartedAt  *metav1.Time `json:"startedAt,omitempty"`
+	// StartedAt is when the run began.
+	StartedAt *metav1.Time `json:"startedAt,omitempty"`
+	// FinishedAt is when it ended, well or not.
 	FinishedAt *metav1.Time `json:"finishedAt,omitempty"`
 	// Adapter is the pushed adapter, by digest once the push reported one.
 	Adapter string `json:"adapter,omitempty"`

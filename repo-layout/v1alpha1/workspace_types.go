@@ -312,9 +312,10 @@ type SizingStatus struct {
 	Nodes int32 `json:"nodes,omitempty"`
 	// USDPerHour is the list price of those nodes while they run.
 	USDPerHour string `json:"usdPerHour,omitempty"`
-	// MaxNodes and MaxUSDPerHour are the same for the most copies of a service
-	// that scales by itself.
-	MaxNodes      int32  `json:"maxNodes,omitempty"`
+	// MaxNodes is the number of nodes for the most copies of a service that scales
+	// by itself.
+	MaxNodes int32 `json:"maxNodes,omitempty"`
+	// MaxUSDPerHour is the list price of those.
 	MaxUSDPerHour string `json:"maxUSDPerHour,omitempty"`
 	// PriceDate is the day the list price was read.
 	PriceDate string `json:"priceDate,omitempty"`
@@ -327,8 +328,9 @@ type Resolved struct {
 	// Generation of the Workspace that was last rendered from this. What was
 	// rendered once is left alone even where a newer catalogue would refuse it.
 	Generation int64 `json:"generation,omitempty"`
-	// Runtime and its version.
+	// Runtime is what runs the task: vllm, axolotl or kaito.
 	Runtime string `json:"runtime"`
+	// Version of the runtime.
 	Version string `json:"version"`
 	// Image is the runtime's image by digest.
 	Image string `json:"image"`
@@ -340,13 +342,15 @@ type Resolved struct {
 	ModelRevision string `json:"modelRevision,omitempty"`
 	// Preset is the repository id of the model.
 	Preset string `json:"preset"`
-	// InstanceType that the pods were rendered for, the GPUs that one of them
-	// takes, and the nodes of one copy of the model: a later release with other
-	// estimates leaves them, while spec.resource (by its digest) is the same.
+	// InstanceType that the pods were rendered for. A later release with other
+	// estimates leaves it, and the two numbers below, while spec.resource is the same.
 	InstanceType string `json:"instanceType,omitempty"`
-	GPUsPerPod   int32  `json:"gpusPerPod,omitempty"`
-	NodesPerCopy int32  `json:"nodesPerCopy,omitempty"`
-	Resource     string `json:"resource,omitempty"`
+	// GPUsPerPod is how many GPUs a pod takes.
+	GPUsPerPod int32 `json:"gpusPerPod,omitempty"`
+	// NodesPerCopy is how many nodes a copy of the model takes.
+	NodesPerCopy int32 `json:"nodesPerCopy,omitempty"`
+	// Resource is the digest of the spec.resource that these are for.
+	Resource string `json:"resource,omitempty"`
 }
 
 // InferenceStatus is how to reach a served model.

@@ -198,3 +198,16 @@ func constants(t *testing.T, file string, prefixes ...string) map[string]string 
 	})
 	return found
 }
+
+var undescribed = regexp.MustCompile("(?m)^\\| \\*{0,2}`([^`]+)`\\*{0,2} \\|[^|]*\\|[^|]*\\|\\s*\\|$")
+
+// TestFieldsDescribed: every field of our kinds, of status too, says what it is.
+func TestFieldsDescribed(t *testing.T) {
+	page := pages(t)["docs/fields.md"]
+	if !strings.Contains(page, "| `inference.preset` |") {
+		t.Fatal("docs/fields.md has no row for inference.preset")
+	}
+	for _, m := range undescribed.FindAllStringSubmatch(page, -1) {
+		t.Errorf("docs/fields.md: %s has no description: give it a comment of its own in repo-layout/v1alpha1, then make generate", m[1])
+	}
+}
