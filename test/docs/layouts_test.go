@@ -31,7 +31,8 @@ var layoutNames = map[string]string{
 	"BranchDefault": repolayout.BranchDefault,
 	"StatusBranch":  repolayout.StatusBranch("<cluster>", "<namespace>", "<reposync>"),
 	"StatusReadme":  repolayout.StatusReadme, "StatusOwnerFile": repolayout.StatusOwnerFile,
-	"StatusFile": repolayout.StatusFile("<namespace>", "<workspace>"), "StatusBadge": repolayout.StatusBadge("<namespace>", "<workspace>"),
+	"PromotionBranch": repolayout.PromotionBranch("<cluster>", "<namespace>", "<workspace>", "<12 digits>"),
+	"StatusFile":      repolayout.StatusFile("<namespace>", "<workspace>"), "StatusBadge": repolayout.StatusBadge("<namespace>", "<workspace>"),
 }
 
 var layoutRow = regexp.MustCompile("(?m)^\\| `(\\w+)` \\| `([^`]+)` \\|")
@@ -47,6 +48,9 @@ func TestLayoutTable(t *testing.T) {
 		t.Errorf("the table of docs/layouts.md differs from repo-layout/layout.go (-code +page):\n%s", diff)
 	}
 	for _, name := range layoutDefinitions(t) {
+		if name == "PromotionBranches" { // how they begin
+			continue
+		}
 		if _, ok := layoutNames[name]; !ok {
 			t.Errorf("repo-layout/layout.go defines %s: add it to layoutNames, and to the table of docs/layouts.md", name)
 		}
@@ -63,7 +67,7 @@ func layoutDefinitions(t *testing.T) []string {
 	}
 	var names []string
 	add := func(name string) {
-		for _, prefix := range []string{"Path", "File", "Branch", "Status", "Ref", "LockFile"} {
+		for _, prefix := range []string{"Path", "File", "Branch", "Status", "Promotion", "Ref", "LockFile"} {
 			if strings.HasPrefix(name, prefix) {
 				names = append(names, name)
 			}
