@@ -11,6 +11,7 @@ import (
 	"github.com/espalier-dev/espalier/reconciler/fault"
 	"github.com/espalier-dev/espalier/render"
 	"github.com/espalier-dev/espalier/render/check"
+	"github.com/espalier-dev/espalier/render/desired"
 	repolayout "github.com/espalier-dev/espalier/repo-layout"
 	"github.com/espalier-dev/espalier/repo-layout/finding"
 	"github.com/espalier-dev/espalier/repo-layout/v1alpha1"
@@ -83,16 +84,19 @@ func (p *pass) obtained(usable []check.Candidate) (check.Candidate, bool) {
 	return usable[0], false
 }
 
-// refusal joins the error findings into one message.
+// refusal joins the error findings into one message, each with its code, as
+// `espalier validate` and the plan say them.
 func refusal(a check.Assessment) string {
 	var parts []string
 	for _, f := range a.Findings {
 		if f.Severity == finding.Error {
-			parts = append(parts, f.Message)
+			parts = append(parts, coded(f.Message, f.Code))
 		}
 	}
 	return strings.Join(parts, "; ")
 }
+
+func coded(message, code string) string { return message + " (" + code + ")" }
 
 // sourceOf locates findings at the line of the repository that the Workspace
 // came from.
@@ -120,7 +124,7 @@ func (r *Reconciler) render(_ context.Context, p *pass) error {
 		Versions: p.versions, Options: r.Render, Copies: p.counted(), Provider: p.providerKept(),
 	})
 	if err != nil {
-		return fault.Stop(v1alpha1.ReasonRefused, err)
+		return fault.Stop(v1alpha1.ReasonRefused, errors.New(coded(err.Error(), desired.RenderRefused)))
 	}
 	p.out = out
 	resolved := out.Resolved
