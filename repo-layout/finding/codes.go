@@ -36,7 +36,7 @@ const (
 	RuntimeUnsupported  = "RuntimeUnsupported"  // the transformers runtime
 	VolumeUnsupported   = "VolumeUnsupported"   // a volume that is no PersistentVolumeClaim
 	HostAccess          = "HostAccess"          // a path of the node
-	PartitionGPU        = "PartitionGPU"        // MIG slices and shared GPUs
+	PartitionGPU        = "PartitionGPU"        // MIG slices, which belong to a pool, and shared GPUs
 	ModelStreaming      = "ModelStreaming"      // weights from a blob container or a mirror
 	WeightsClaim        = "WeightsClaim"        // weights from a claim of the user's
 	AdapterSource       = "AdapterSource"       // an adapter that is no image

@@ -62,7 +62,7 @@ func (c *converter) annotation(key, value, field string, tunes bool) {
 			ignored("the node image is chosen with the instance type")
 		}
 	case "kaito.sh/node-class-name":
-		ignored("node pools are made from the instance type and have no node class")
+		ignored("a node class is spec.karpenter.nodeClassRef of a GPUNodePool, which an espalier.dev/v1alpha1 Workspace (espalier convert) shares by spec.resource.nodePool; else the controller's own is used")
 	case "kaito.sh/performance-mode":
 		if c.oneOf(value, field, "balanced", "interactivity", "throughput") {
 			ignored("put performance-mode under vllm in the inference_config.yaml of the ConfigMap that inference.config names, where the runtime's version knows it")
@@ -110,7 +110,7 @@ func (c *converter) loadBalancer(value, field string, tunes bool) {
 		c.warn(finding.AnnotationIgnored, field, `ignored: only the value "True" has a meaning`)
 	default:
 		c.warn(finding.ExposedService, field, "the Service becomes a load balancer: the model answers whoever reaches its address, and asks for no key; "+
-			"use a gateway in front of the cluster-internal Service where that is not meant")
+			"where that is not meant, remove the annotation; spec.inference.route of an espalier.dev/v1alpha1 Workspace (espalier convert) publishes it through a Gateway")
 		c.out.Spec.Patches = append(c.out.Spec.Patches, v1alpha1.Patch{
 			Target: &v1alpha1.PatchTarget{Kind: "Service"},
 			Patch:  "- op: add\n  path: /spec/type\n  value: LoadBalancer\n",

@@ -199,7 +199,7 @@ func (c *converter) resource(r Resource, tunes bool) {
 	c.out.Spec.Resource.LabelSelector = c.selector(r.LabelSelector, path+"labelSelector")
 	c.dead(len(r.PreferredNodes) > 0, path+"preferredNodes", "to use nodes that exist, declare a GPUNodePool with provider existing")
 	if c.since(r.Partition != nil, path+"partition") {
-		c.partition(path + "partition")
+		c.partition(r.Partition, path+"partition")
 	}
 	c.count(r.Count, path+"count", tunes)
 }
@@ -231,8 +231,15 @@ func (c *converter) instanceType(name, field string, hasDefault bool) {
 	}
 }
 
-func (c *converter) partition(field string) {
-	c.refuse(finding.PartitionGPU, field, "Espalier gives a task whole GPUs, no MIG slices and no shared ones: "+
+// partition: slices are a matter of the pool here, which is priced and sized for
+// them, and no two tasks share the memory of a GPU.
+func (c *converter) partition(p map[string]any, field string) {
+	if p["mode"] == "mig" {
+		c.refuse(finding.PartitionGPU, field, "slices belong to a node pool here: remove partition and name a smaller instance type (espalier skus lists them), or write an "+
+			"espalier.dev/v1alpha1 Workspace (espalier convert) with spec.resource.nodePool, and a GPUNodePool with spec.aks.mig")
+		return
+	}
+	c.refuse(finding.PartitionGPU, field, "no two tasks share a GPU, whose memory they would share as well: "+
 		"remove partition and name a smaller instance type (espalier skus lists them)")
 }
 
@@ -288,7 +295,7 @@ func (c *converter) inferenceSet(tree map[string]any) {
 	c.instanceType(t.Resource.InstanceType, "spec.template.resource.instanceType", false)
 	c.out.Spec.Resource.LabelSelector = c.selector(in.Spec.LabelSelector, "spec.labelSelector")
 	if c.since(t.Resource.Partition != nil, "spec.template.resource.partition") {
-		c.partition("spec.template.resource.partition")
+		c.partition(t.Resource.Partition, "spec.template.resource.partition")
 	}
 	c.dead(in.Spec.NodeCountLimit != 0, "spec.nodeCountLimit", "bound the cost with spec.budget.maxUSDPerHour of an espalier.dev/v1alpha1 Workspace")
 	c.dead(in.Spec.UpdateStrategy != nil, "spec.updateStrategy", "remove it")

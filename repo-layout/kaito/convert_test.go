@@ -135,7 +135,7 @@ inference:
 			want:   []string{"4 error SelectorUnsupported"},
 		},
 		"PartitionWhileProvisioning": {
-			reason: "KAITO refuses partitions while provisioning is on, and here a task has whole GPUs.",
+			reason: "KAITO refuses partitions while provisioning is on, and here slices belong to a pool.",
 			doc:    strings.Replace(document(serving), "resource: {", "resource: {partition: {mode: accelerator, count: 2}, ", 1),
 			want:   []string{"4 error PartitionGPU"},
 		},

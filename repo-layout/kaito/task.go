@@ -83,7 +83,8 @@ func (c *converter) preset(p Preset, path string) v1alpha1.ModelRef {
 		if o.ModelWeightsPVC == "" {
 			field = options + "modelWeightsSubPath"
 		}
-		c.refuse(finding.WeightsClaim, field, "Espalier downloads the weights from the model's repository: remove it")
+		c.refuse(finding.WeightsClaim, field, "Espalier downloads the weights from the model's repository: remove it; "+
+			"spec.inference.cache of an espalier.dev/v1alpha1 Workspace (espalier convert) keeps what was downloaded on a claim")
 	}
 	if c.kind == workspaceKind && !c.since(o.ModelAccessSecret != "", options+"modelAccessSecret") {
 		o.ModelAccessSecret = ""

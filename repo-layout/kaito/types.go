@@ -38,8 +38,8 @@ type Resource struct {
 	LabelSelector *metav1.LabelSelector `json:"labelSelector"`
 	// PreferredNodes is never read, by KAITO or by Espalier.
 	PreferredNodes []string `json:"preferredNodes" jsonschema_extras:"deprecated=true"`
-	// Partition asks for MIG slices or shared GPUs. Espalier refuses it: a task
-	// has whole GPUs.
+	// Partition asks for MIG slices or shared GPUs. Espalier refuses it: slices
+	// belong to a GPUNodePool, and no two tasks share a GPU.
 	Partition map[string]any `json:"partition" since:"v1beta1"`
 }
 
