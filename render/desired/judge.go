@@ -16,6 +16,7 @@ import (
 	"github.com/espalier-dev/espalier/render/check"
 	repolayout "github.com/espalier-dev/espalier/repo-layout"
 	"github.com/espalier-dev/espalier/repo-layout/finding"
+	"github.com/espalier-dev/espalier/repo-layout/kaito"
 	"github.com/espalier-dev/espalier/repo-layout/v1alpha1"
 )
 
@@ -352,6 +353,6 @@ func (w Workspace) findings() []v1alpha1.Finding {
 	if w.Workspace.Spec.Tuning != nil {
 		field = "spec.tuning.config"
 	}
-	p := finding.Warningf(InputNotInGit, field, "ConfigMap %s is not in this tree: judged with the defaults", name)
+	p := finding.Warningf(InputNotInGit, kaito.Spelling(w.Workspace, field), "ConfigMap %s is not in this tree: judged with the defaults", name)
 	return append(slices.Clone(findings), p.At(w.Position, v1alpha1.WorkspaceKind+"/"+w.Workspace.Namespace+"/"+w.Workspace.Name))
 }
