@@ -184,6 +184,14 @@ var scenarios = map[string]scenario{
 		base:   twoServices,
 		head:   twoServices.with(files{"a/workspace.yaml": service("a", "replicas: 1", "replicas: 1\n    route: {parentRefs: [{name: public, namespace: gateways}], hostnames: [models.example.com], path: /a}")}),
 	},
+	"Cache": {
+		reason: "Where the weights are kept is said: a new class makes other pods.",
+		base:   twoServices.with(files{"b/workspace.yaml": service("b", "replicas: 1", "replicas: 1\n    cache: {size: 100Gi}")}),
+		head: twoServices.with(files{
+			"a/workspace.yaml": service("a", "replicas: 1", "replicas: 1\n    cache: {claim: weights}"),
+			"b/workspace.yaml": service("b", "replicas: 1", "replicas: 1\n    cache: {size: 100Gi, storageClass: fast}"),
+		}),
+	},
 	"RunOverNodes": {
 		reason: "All nodes are priced, and what becomes of the checkpoints is said.",
 		base:   files{"a/workspace.yaml": run("a"), "b/workspace.yaml": run("b", "T4_v3", "T4_v3\n    count: 2")},

@@ -124,7 +124,21 @@ func (w *words) inference(a, b *v1alpha1.InferenceSpec) {
 	w.change("context", tokens(a.ContextLength), tokens(b.ContextLength))
 	w.adapters(a.Adapters, b.Adapters)
 	w.change("route", routeOf(a.Route), routeOf(b.Route))
-	w.others(a, b, "template", "preset", "model", "revision", "accessSecret", "config", "replicas", "autoscale", "contextLength", "adapters", "route")
+	w.change("weights kept", cacheOf(a.Cache), cacheOf(b.Cache))
+	w.others(a, b, "template", "preset", "model", "revision", "accessSecret", "config", "replicas", "autoscale", "contextLength", "adapters", "route", "cache")
+}
+
+// cacheOf is where weights are kept.
+func cacheOf(c *v1alpha1.WeightCache) string {
+	switch {
+	case c == nil:
+		return "on the node"
+	case c.Claim != "":
+		return "on claim " + c.Claim
+	case c.StorageClass != "":
+		return c.Size + " a pod of class " + c.StorageClass
+	}
+	return c.Size + " a pod of the cluster's class"
 }
 
 // routeOf is where a service is published.
