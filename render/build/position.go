@@ -40,10 +40,10 @@ func (w *written) At(field string) (string, int) {
 		return file, line
 	}
 	want := w.value(built.Content[0], field)
-	if want == nil || want.Kind != yaml.ScalarNode || w.says(own.list, line, field, want.Value) {
+	if want == nil || w.says(own.list, line, field, want) {
 		return file, line
 	}
-	if other, at := w.elsewhere(file, field, want.Value); other != "" {
+	if other, at := w.elsewhere(file, field, want); other != "" {
 		return other, at
 	}
 	return file, line
@@ -107,15 +107,15 @@ func entryOf(configMap *yaml.Node, key string) *yaml.Node {
 }
 
 // elsewhere finds the value in another file of the unit: a patch.
-func (w *written) elsewhere(file, field, value string) (string, int) {
+func (w *written) elsewhere(file, field string, want *yaml.Node) (string, int) {
 	targets := w.targets()
 	for _, other := range w.texts.names() {
 		for _, p := range w.patchesIn(other, targets) {
 			if other == file && !p.inline {
 				continue
 			}
-			if v := p.value(w, field); v != nil && v.Value == value {
-				return other, p.line(v)
+			if v := p.value(w, field); v != nil && alike(v, want) {
+				return other, p.lineOf(field, v)
 			}
 		}
 	}
@@ -123,11 +123,20 @@ func (w *written) elsewhere(file, field, value string) (string, int) {
 }
 
 // says whether a document has the value at the field and line.
-func (w *written) says(docs []*yaml.Node, line int, field, value string) bool {
+func (w *written) says(docs []*yaml.Node, line int, field string, want *yaml.Node) bool {
 	return slices.ContainsFunc(docs, func(d *yaml.Node) bool {
 		v := w.value(d, field)
-		return v != nil && v.Value == value && (v.Line == line || w.same(d))
+		return v != nil && alike(v, want) && (v.Line == line || w.same(d))
 	})
+}
+
+// alike says whether two values may be one: texts by what they say. Lists and
+// mappings only by what they are, since a patch may have changed them within.
+func alike(v, want *yaml.Node) bool {
+	if want.Kind == yaml.ScalarNode {
+		return v.Value == want.Value
+	}
+	return v.Kind == want.Kind
 }
 
 // same says whether a document may be a patch of the object: of its kind, and

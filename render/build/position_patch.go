@@ -10,6 +10,7 @@ import (
 	"sigs.k8s.io/kustomize/api/konfig"
 
 	"github.com/espalier-dev/espalier/render/internal/yamltext"
+	repolayout "github.com/espalier-dev/espalier/repo-layout"
 	"github.com/espalier-dev/espalier/repo-layout/kaito"
 )
 
@@ -32,6 +33,16 @@ func (p patch) line(n *yaml.Node) int {
 		return p.fixed
 	}
 	return n.Line + p.shift
+}
+
+// lineOf is the line of a value: that of its key, where it begins on a later one.
+func (p patch) lineOf(field string, v *yaml.Node) int {
+	if v.Kind != yaml.ScalarNode && p.fixed == 0 && p.node.Kind != yaml.SequenceNode {
+		if line := repolayout.Line(p.node, field); line > 0 {
+			return line + p.shift
+		}
+	}
+	return p.line(v)
 }
 
 // inlineFields of a kustomization hold patches as text, with the key of the

@@ -31,6 +31,7 @@ spec:
 func TestTargetedPatch(t *testing.T) {
 	for name, tc := range map[string]struct {
 		reason, files string
+		field         string // ""; spec.resource.instanceType
 		want          string
 	}{
 		"InlineInAComponent": {
@@ -99,6 +100,58 @@ metadata: {name: tune}
 `,
 			want: "root/b.yaml:3",
 		},
+		"List": {
+			reason: "what is no text and the base does not have is where a patch says it, at its key",
+			files: `
+-- root/kustomization.yaml --
+resources: [../models/chat]
+patches:
+- target: {kind: Workspace}
+  patch: |
+    kind: Workspace
+    metadata: {name: any}
+    spec:
+      resource:
+        candidats:
+        - instanceType: Large
+`,
+			field: "spec.resource.candidats",
+			want:  "root/kustomization.yaml:9",
+		},
+		"ListOfOperations": {
+			reason: "likewise in an operation, at the value",
+			files: `
+-- root/kustomization.yaml --
+resources: [../models/chat]
+patches:
+- path: a.yaml
+  target: {kind: Workspace}
+-- root/a.yaml --
+- op: add
+  path: /spec/resource
+  value:
+    candidats:
+    - instanceType: Large
+`,
+			field: "spec.resource.candidats",
+			want:  "root/a.yaml:5",
+		},
+		"BothHaveIt": {
+			reason: "a mapping that a patch adds to stays where it is",
+			files: `
+-- root/kustomization.yaml --
+resources: [../models/chat]
+patches:
+- target: {kind: Workspace}
+  patch: |
+    kind: Workspace
+    metadata: {name: any}
+    spec:
+      resource: {count: 2}
+`,
+			field: "spec.resource",
+			want:  "models/chat/workspace.yaml:6",
+		},
 		"OtherGroup": {
 			reason: "a target of another group selects none of ours",
 			files: `
@@ -124,7 +177,11 @@ patches:
 					if o.String() != "Workspace/chat" {
 						continue
 					}
-					file, line := o.At("spec.resource.instanceType")
+					field := "spec.resource.instanceType"
+					if tc.field != "" {
+						field = tc.field
+					}
+					file, line := o.At(field)
 					if got := fmt.Sprintf("%s:%d", file, line); got != tc.want {
 						t.Errorf("%s: found at %s, want %s", tc.reason, got, tc.want)
 					}
