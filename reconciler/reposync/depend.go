@@ -51,7 +51,7 @@ func (r *Reconciler) depend(ctx context.Context, p *pass) error {
 		case err != nil:
 			return fmt.Errorf("reading RepoSync %s, which this one depends on: %w", key, err)
 		default:
-			if why := notReady(p.sync, on, p.kept.built.revision); why != "" {
+			if why := p.notReady(on); why != "" {
 				waiting = append(waiting, why)
 			}
 		}
@@ -78,8 +78,9 @@ func (r *Reconciler) mayRefer(s *v1alpha1.RepoSync) error {
 
 // notReady says why a dependency holds up a revision, "" when it does not. Ready
 // counts for what the dependency is now, and of one that follows the same source for
-// the same revision: else a commit that changes both would be applied out of order.
-func notReady(s, on *v1alpha1.RepoSync, revision string) string {
+// the same files: else a commit that changes both would be applied out of order.
+// Reports are none of them: the two may have seen another number of those.
+func (p *pass) notReady(on *v1alpha1.RepoSync) string {
 	name := on.Namespace + "/" + on.Name
 	is := condition.Get(on, v1alpha1.ConditionReady)
 	switch {
@@ -89,10 +90,17 @@ func notReady(s, on *v1alpha1.RepoSync, revision string) string {
 		return fmt.Sprintf("RepoSync %s has not been looked at yet", name)
 	case !condition.Is(on, v1alpha1.ConditionReady):
 		return fmt.Sprintf("RepoSync %s is not Ready (%s)", name, is.Reason)
-	case sameSource(s, on) && on.Status.LastAppliedRevision != revision:
+	case sameSource(p.sync, on) && on.Status.LastAppliedRevision != p.kept.built.revision && !p.sameContent(on):
 		return fmt.Sprintf("RepoSync %s is at %s of the same source", name, on.Status.LastAppliedRevision)
 	}
 	return ""
+}
+
+// sameContent says that what another has applied is, beside reports, what is about to
+// be applied.
+func (p *pass) sameContent(on *v1alpha1.RepoSync) bool {
+	k, is := p.kept, &on.Status
+	return k.judged != nil && k.judged.content != "" && k.judged.content == is.Content && is.LastAppliedRevision == is.LastAttemptedRevision
 }
 
 // sameSource says that two RepoSyncs follow the same commits.
@@ -170,17 +178,26 @@ func dependencyNames(o client.Object) []string {
 // dependents maps a RepoSync to those that wait for it. They look at their source
 // again: the one they wait for may have seen a newer commit of the same.
 func (r *Reconciler) dependents(ctx context.Context, o client.Object) []reconcile.Request {
+	var requests []reconcile.Request
+	for _, s := range r.waiting(ctx, o) {
+		r.asked.Store(s.UID, true)
+		requests = append(requests, reconcile.Request{NamespacedName: client.ObjectKeyFromObject(&s)})
+	}
+	return requests
+}
+
+// waiting are the RepoSyncs that wait for one.
+func (r *Reconciler) waiting(ctx context.Context, o client.Object) []v1alpha1.RepoSync {
 	list := &v1alpha1.RepoSyncList{}
 	if err := r.Client.List(ctx, list, client.MatchingFields{indexDependency: client.ObjectKeyFromObject(o).String()}); err != nil {
 		ctrl.LoggerFrom(ctx).Error(err, "listing the RepoSyncs that depend on another", "name", o.GetName())
-		return nil
 	}
-	var requests []reconcile.Request
-	for i := range list.Items {
-		r.asked.Store(list.Items[i].UID, true)
-		requests = append(requests, reconcile.Request{NamespacedName: client.ObjectKeyFromObject(&list.Items[i])})
-	}
-	return requests
+	return list.Items
+}
+
+// isOrdered says that a RepoSync waits for others, or others for it.
+func (r *Reconciler) isOrdered(ctx context.Context, s *v1alpha1.RepoSync) bool {
+	return len(s.Spec.DependsOn) > 0 || len(r.waiting(ctx, s)) > 0
 }
 
 // matters passes what dependents can notice of a RepoSync.
@@ -191,7 +208,7 @@ var matters = predicate.Funcs{UpdateFunc: func(e event.UpdateEvent) bool {
 		return true
 	}
 	return was.Generation != is.Generation || was.Status.ObservedGeneration != is.Status.ObservedGeneration ||
-		was.Status.LastAppliedRevision != is.Status.LastAppliedRevision ||
+		was.Status.LastAppliedRevision != is.Status.LastAppliedRevision || was.Status.Content != is.Status.Content ||
 		condition.Is(was, v1alpha1.ConditionReady) != condition.Is(is, v1alpha1.ConditionReady) ||
 		!equality.Semantic.DeepEqual(was.DeletionTimestamp, is.DeletionTimestamp)
 }}

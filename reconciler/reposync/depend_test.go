@@ -101,6 +101,39 @@ func TestDepend(t *testing.T) {
 	}
 }
 
+// TestDependReports: reports on the branch that both follow make no order of commits,
+// whichever of the two has seen more of them.
+func TestDependReports(t *testing.T) {
+	const mine, same, other = "main@sha1:" + testHash, "a tree", "another tree"
+	on := func(content, attempted string) *v1alpha1.RepoSync {
+		s := readyAt(depending("pools"), "main@sha1:0000")
+		s.Status.Content, s.Status.LastAttemptedRevision = content, attempted
+		return s
+	}
+	for name, c := range map[string]struct {
+		reason  string
+		on      *v1alpha1.RepoSync
+		content string
+		waits   bool
+	}{
+		"SameContent":  {"A report between the two commits changes nothing that is applied.", on(same, "main@sha1:0000"), same, false},
+		"OtherContent": {"A person has pushed in between.", on(other, "main@sha1:0000"), same, true},
+		"NotYet":       {"It has seen the commit and not applied it.", on(same, mine), same, true},
+		"NoContent":    {"Two sources that say none are not alike by that.", on("", "main@sha1:0000"), "", true},
+	} {
+		t.Run(name, func(t *testing.T) {
+			s := depending("team", "pools")
+			r := newReconciler(t, interceptor.Funcs{}, c.on, s)
+			p := passOf(s, built{revision: mine})
+			p.kept.judged = &judgement{revision: mine, content: c.content}
+			err := r.depend(t.Context(), p)
+			if _, waits := fault.AsWaiting(err); waits != c.waits || (err == nil) == c.waits {
+				t.Errorf("%s Got %v", c.reason, err)
+			}
+		})
+	}
+}
+
 // TestDependents: what others can notice wakes exactly those that wait, and lets them
 // look at their source.
 func TestDependents(t *testing.T) {
@@ -121,6 +154,7 @@ func TestDependents(t *testing.T) {
 		"Counting":   {"How many Workspaces are ready is no affair of theirs.", func(s *v1alpha1.RepoSync) { s.Status.Workspaces = "1/2" }, false},
 		"Unready":    {"It is waited for again.", func(s *v1alpha1.RepoSync) { condition.Stalled(s, "X", "y") }, true},
 		"Applied":    {"The revision that they wait for may be there.", func(s *v1alpha1.RepoSync) { s.Status.LastAppliedRevision = "main@sha1:2" }, true},
+		"Content":    {"It may be what they are about to apply, for all that its revision is another.", func(s *v1alpha1.RepoSync) { s.Status.Content = "a tree" }, true},
 		"Generation": {"It is not Ready as it is.", func(s *v1alpha1.RepoSync) { s.Generation++ }, true},
 	} {
 		t.Run(name, func(t *testing.T) {

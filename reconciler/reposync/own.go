@@ -21,11 +21,12 @@ import (
 // which anybody can write: all that lies in folders of reports is left out of the
 // tree, and a commit that is otherwise the same is no new revision.
 
-// withoutReports is a commit without the reports in it, and the hash of what is left;
-// "" where the RepoSync does not report into its source.
-func withoutReports(s *v1alpha1.RepoSync, commit *source.Commit) (*source.Commit, string, error) {
+// withoutReports is a commit as the RepoSync sees it, and the hash of what it holds
+// beside reports; "" where nobody asks for that. Only one that reports into its source
+// sees none of them: what others sync is theirs to say.
+func (r *Reconciler) withoutReports(ctx context.Context, s *v1alpha1.RepoSync, commit *source.Commit) (*source.Commit, string, error) {
 	tree, isGit := commit.Tree.(*git.Tree)
-	if !s.ReportsIntoSource() || !isGit {
+	if !isGit || !s.ReportsIntoSource() && !r.isOrdered(ctx, s) {
 		return commit, "", nil
 	}
 	// That of every RepoSync: two that report into one branch would wake each other.
@@ -36,6 +37,9 @@ func withoutReports(s *v1alpha1.RepoSync, commit *source.Commit) (*source.Commit
 	content, err := rest.Hash(".")
 	if err != nil {
 		return nil, "", fmt.Errorf("reading %s: %w", commit.Revision, err)
+	}
+	if !s.ReportsIntoSource() {
+		return commit, content, nil
 	}
 	without := *commit // it is shared
 	without.Tree = rest
@@ -62,10 +66,12 @@ func (r *Reconciler) inTurn(ctx context.Context, t report.Target) (done func(), 
 }
 
 // isOwn says whether a commit that is new brings nothing but reports. What was kept
-// holds on then, and nothing is asked of the cluster for it.
+// holds on then, and nothing is asked of the cluster for it. A commit that was read
+// once more is not new, though it may be a copy.
 func (p *pass) isOwn(raw *source.Commit, content string) bool {
 	k := p.kept
-	return content != "" && k.judged != nil && k.judged.content == content && k.raw != raw && k.generation == p.sync.Generation
+	return p.sync.ReportsIntoSource() && content != "" && k.judged != nil && k.judged.content == content && k.raw.Hash != raw.Hash &&
+		k.generation == p.sync.Generation
 }
 
 // sameAsBefore gives a commit the revision that it brings nothing new to: after a
@@ -73,7 +79,7 @@ func (p *pass) isOwn(raw *source.Commit, content string) bool {
 func (p *pass) sameAsBefore(commit *source.Commit, judged *judgement) {
 	last := &p.sync.Status
 	branch, hash, found := strings.Cut(last.LastAttemptedRevision, "@sha1:")
-	if judged.content == "" || judged.content != last.Content || !found || branch != p.sync.Spec.Source.Git.Ref.Branch {
+	if !p.sync.ReportsIntoSource() || judged.content == "" || judged.content != last.Content || !found || branch != p.sync.Spec.Source.Git.Ref.Branch {
 		return
 	}
 	commit.Revision, commit.Hash, judged.revision = last.LastAttemptedRevision, hash, last.LastAttemptedRevision

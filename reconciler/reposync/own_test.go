@@ -166,6 +166,46 @@ func TestOwnCommitsWakeNobody(t *testing.T) {
 	}
 }
 
+// TestContentInOrder: one that reports elsewhere, and is waited for, says its content
+// too, and goes with the branch as before.
+func TestContentInOrder(t *testing.T) {
+	s, files := newOwn(t, modes["Branch"])
+	s.woken()
+	if c := s.pass.sync.Status.Content; c != "" {
+		t.Errorf("all trees are read, and nobody asks for %q", c)
+	}
+	s.pass.sync.Spec.DependsOn = []v1alpha1.Dependency{{Name: "pools"}}
+	s.woken()
+	first := s.pass.sync.Status
+	files["status/other/"+repolayout.StatusOwnerFile] = "format: 1\ninstallation: other\n"
+	s.push(files, "another's report")
+	s.woken()
+	second := s.pass.sync.Status
+	if first.Content == "" || second.Content != first.Content || second.LastAttemptedRevision == first.LastAttemptedRevision {
+		t.Errorf("got %s of %q, then %s of %q", first.LastAttemptedRevision, first.Content, second.LastAttemptedRevision, second.Content)
+	}
+}
+
+// TestOwnCommitAgain: a report that was read before is a look like any other when it is
+// read again, also where the source has let go of it: else one look would follow
+// another without end.
+func TestOwnCommitAgain(t *testing.T) {
+	s, files := newOwn(t, modes["Folder"])
+	s.woken()
+	files["status/other/"+repolayout.StatusOwnerFile] = "format: 1\ninstallation: other\n"
+	s.push(files, "another's report")
+	s.now = s.now.Add(interval(s.pass.sync))
+	for range 2 {
+		s.Source = source.NewStore(source.Options{})
+		if err := s.source(t.Context(), s.pass); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if s.pass.mustLook(s.now) {
+		t.Error("it looks again at once, for as long as the commit is read anew")
+	}
+}
+
 // TestOwnCommitsOfOthers: two RepoSyncs that report into one branch would otherwise
 // wake each other without end.
 func TestOwnCommitsOfOthers(t *testing.T) {

@@ -50,7 +50,7 @@ func (r *Reconciler) look(ctx context.Context, p *pass) error {
 	if err != nil {
 		return err
 	}
-	commit, content, err := withoutReports(p.sync, raw)
+	commit, content, err := r.withoutReports(ctx, p.sync, raw)
 	if err != nil {
 		return err
 	}

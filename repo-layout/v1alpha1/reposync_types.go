@@ -113,7 +113,7 @@ type RepoSyncSpec struct {
 	Suspend bool `json:"suspend,omitempty"`
 	// DependsOn names RepoSyncs that must be Ready before this one applies anything:
 	// as they are, and where they follow the same source, at the revision that this
-	// one is about to apply. Until then what runs, runs on.
+	// one is about to apply, reports in it left out. Until then what runs, runs on.
 	// +kubebuilder:validation:MaxItems=16
 	DependsOn []Dependency `json:"dependsOn,omitempty"`
 	// ServiceAccountName is the ServiceAccount of the RepoSync's namespace with whose
@@ -325,8 +325,8 @@ type RepoSyncStatus struct {
 	// that Flux has applied as far as its Kustomizations say.
 	LastAppliedRevision string `json:"lastAppliedRevision,omitempty"`
 	// Content is Git's hash of the files of LastAttemptedRevision without the reports
-	// among them, where report.commit.path is set: a commit of the same content is no
-	// new revision.
+	// among them: where report.commit.path is set, a commit of the same content is no
+	// new revision, and for dependsOn it is the same one. Empty where neither is used.
 	Content string `json:"content,omitempty"`
 	// LastHandledReconcileAt echoes the annotation reconcile.fluxcd.io/requestedAt.
 	LastHandledReconcileAt string `json:"lastHandledReconcileAt,omitempty"`
