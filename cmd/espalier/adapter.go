@@ -96,26 +96,17 @@ func pushAdapter(c *cobra.Command, o adapter.Options, dockerConfig string) (stri
 	return adapter.Push(c.Context(), o)
 }
 
-// maxWhy bounds an error in a termination message, of which Kubernetes keeps 4096
-// bytes.
-const maxWhy = 2048
-
-// left is the termination message of a container of a run.
-type left struct {
-	Adapter    string                     `json:"adapter,omitempty"`
-	Evaluation *v1alpha1.EvaluationStatus `json:"evaluation,omitempty"`
-	// Why it failed or was refused, for people.
-	Why string `json:"why,omitempty"`
-}
+// maxWhy bounds an error in a termination message, in bytes: see repolayout.Left.
+const maxWhy = 768
 
 // publish pushes an adapter whose numbers meet what is demanded of them.
-func publish(c *cobra.Command, o adapter.Options, e adapter.Evaluation, dockerConfig string) (left, error) {
-	var l left
+func publish(c *cobra.Command, o adapter.Options, e adapter.Evaluation, dockerConfig string) (repolayout.Left, error) {
+	var l repolayout.Left
 	if e.Spec != "" {
 		var missed []string
 		var err error
 		if l.Evaluation, missed, err = measure(c, e); err != nil {
-			return left{}, err
+			return repolayout.Left{}, err
 		}
 		if len(missed) > 0 {
 			fmt.Fprintln(c.ErrOrStderr(), "espalier: the adapter is not published, and stays with the checkpoints of the run")
@@ -124,13 +115,13 @@ func publish(c *cobra.Command, o adapter.Options, e adapter.Evaluation, dockerCo
 		}
 		numbers, err := json.Marshal(l.Evaluation)
 		if err != nil {
-			return left{}, fmt.Errorf("encoding what was measured: %w", err)
+			return repolayout.Left{}, fmt.Errorf("encoding what was measured: %w", err)
 		}
 		o.Annotations[repolayout.AnnotationEvaluation] = string(numbers)
 	}
 	pushed, err := pushAdapter(c, o, dockerConfig)
 	if err != nil {
-		return left{}, err
+		return repolayout.Left{}, err
 	}
 	fmt.Fprintln(c.OutOrStdout(), pushed)
 	l.Adapter = pushed
@@ -160,28 +151,28 @@ type messageFile struct {
 }
 
 // conclude tells the controller how it went.
-func (m messageFile) conclude(c *cobra.Command, l left, err error) error {
+func (m messageFile) conclude(c *cobra.Command, l repolayout.Left, err error) error {
 	var refused *adapter.RefusedError
 	if errors.As(err, &refused) {
 		fmt.Fprintf(c.ErrOrStderr(), "espalier: %v\n", err)
-		return errors.Join(errRefused, m.leave(left{Why: refused.Message}))
+		return errors.Join(errRefused, m.leave(repolayout.Left{Why: refused.Message}))
 	}
 	if err != nil {
-		return errors.Join(err, m.leave(left{Why: err.Error()}))
+		return errors.Join(err, m.leave(repolayout.Left{Why: err.Error()}))
 	}
 	return m.leave(l)
 }
 
-func (m messageFile) leave(l left) error {
+func (m messageFile) leave(l repolayout.Left) error {
 	if _, err := os.Stat(m.path); err != nil && !m.asked {
 		return nil
 	}
 	if len(l.Why) > maxWhy {
 		l.Why = strings.ToValidUTF8(l.Why[:maxWhy], "") + "…"
 	}
-	message, err := json.Marshal(l)
+	message, err := l.Message()
 	if err != nil {
-		return fmt.Errorf("encoding the termination message: %w", err)
+		return err
 	}
 	if err := os.WriteFile(m.path, message, 0o644); err != nil {
 		return fmt.Errorf("writing the termination message: %w", err)

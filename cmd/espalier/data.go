@@ -10,6 +10,7 @@ import (
 	"k8s.io/apimachinery/pkg/api/resource"
 
 	"github.com/espalier-dev/espalier/cmd/espalier/data"
+	repolayout "github.com/espalier-dev/espalier/repo-layout"
 )
 
 func newDataCommand() *cobra.Command {
@@ -39,7 +40,7 @@ func newDataFetchCommand() *cobra.Command {
 			o.Progress = c.ErrOrStderr()
 			files, err := data.Fetch(c.Context(), urls, o)
 			if err != nil {
-				err = errors.Join(err, messageFile{path: termination}.leave(left{Why: err.Error()}))
+				err = errors.Join(err, messageFile{path: termination}.leave(repolayout.Left{Why: err.Error()}))
 			}
 			var refused *data.RefusedError
 			if errors.As(err, &refused) {

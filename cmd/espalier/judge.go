@@ -8,6 +8,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/espalier-dev/espalier/cmd/espalier/adapter"
+	repolayout "github.com/espalier-dev/espalier/repo-layout"
 )
 
 func newAdapterJudgeCommand() *cobra.Command {
@@ -29,10 +30,10 @@ func newAdapterJudgeCommand() *cobra.Command {
 			}
 			m := messageFile{termination, c.Flags().Changed("termination-log")}
 			if before {
-				return m.conclude(c, left{}, adapter.Known(e))
+				return m.conclude(c, repolayout.Left{}, adapter.Known(e))
 			}
 			got, _, err := measure(c, e)
-			return m.conclude(c, left{Evaluation: got}, err)
+			return m.conclude(c, repolayout.Left{Evaluation: got}, err)
 		},
 	}
 	fs := command.Flags()

@@ -4,13 +4,14 @@ package workspace
 
 import (
 	"context"
-	"encoding/json"
 	"fmt"
 	"slices"
 	"strings"
 
 	batchv1 "k8s.io/api/batch/v1"
 	corev1 "k8s.io/api/core/v1"
+
+	repolayout "github.com/espalier-dev/espalier/repo-layout"
 )
 
 // reasonOOM is what a kubelet says of a container that the kernel ended for memory.
@@ -53,15 +54,14 @@ func endAmong(pods []corev1.Pod) string {
 
 // endOf is one sentence on a container that failed.
 func endOf(pod *corev1.Pod, name string, t *corev1.ContainerStateTerminated) string {
-	var one left
-	limit := limited(pod, name)
-	switch err := json.Unmarshal([]byte(t.Message), &one); {
+	one, ours := repolayout.ReadLeft(t.Message)
+	switch limit := limited(pod, name); {
 	case t.Reason == reasonOOM && limit != "":
 		return fmt.Sprintf("container %s needed more than its limit of %s of memory (OOMKilled). That is RAM, not memory of the GPU: raise the limit that a patch has set", name, limit)
 	case t.Reason == reasonOOM:
 		return fmt.Sprintf("container %s was killed because the node had no memory left (OOMKilled). That is RAM, not memory of the GPU: "+
 			"choose an instance type with more of it", name)
-	case err == nil && one.Why != "":
+	case ours && one.Why != "" && name != trainer:
 		return one.Why
 	}
 	return fmt.Sprintf("container %s ended with exit code %d, and kubectl logs -n %s %s -c %s has its last words", name, t.ExitCode, pod.Namespace, pod.Name, name)

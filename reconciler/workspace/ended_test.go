@@ -49,6 +49,10 @@ func TestEndAmong(t *testing.T) {
 			"What the trainer prints may be anything, its data too.",
 			[]corev1.Pod{failed(1, "train", corev1.ContainerStateTerminated{ExitCode: 1, Message: "ValueError: my secret row"})}, "container train ended with exit code 1",
 		},
+		"TrainerLike": {
+			"It may print what a helper would leave.",
+			[]corev1.Pod{failed(1, "train", corev1.ContainerStateTerminated{ExitCode: 1, Message: `{"why":"my secret row"}`})}, "container train ended with exit code 1",
+		},
 		"Evicted": {"A full disk is said by the kubelet.", []corev1.Pod{evicted}, "Evicted: The node was low on resource: ephemeral-storage."},
 		"Newest": {
 			"Each attempt may end in another way; the last one counts.",

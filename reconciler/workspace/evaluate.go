@@ -82,11 +82,14 @@ func (p *pass) missedMessage(missed []string) string {
 	return fmt.Sprintf("The evaluation of run %s missed what Git demands: %s. %s. %s", t.Run, strings.Join(missed, "; "), where, remedy)
 }
 
+// maxMeasured is the longest annotation of an image that is read, in bytes.
+const maxMeasured = 4096
+
 // measuredBefore is what the annotations of a published image say of its run; nil
 // where they say nothing.
 func measuredBefore(annotations map[string]string) *v1alpha1.EvaluationStatus {
 	text := annotations[repolayout.AnnotationEvaluation]
-	if text == "" || len(text) > maxLeft {
+	if text == "" || len(text) > maxMeasured {
 		return nil
 	}
 	got := &v1alpha1.EvaluationStatus{}

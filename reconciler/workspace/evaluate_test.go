@@ -113,16 +113,21 @@ func TestThresholdsChange(t *testing.T) {
 	}
 }
 
-// TestLeftBy: a container that failed says why, the newest pod first.
+// TestLeftBy: the newest pod counts, and of each only what a helper says: the trainer
+// runs code of others, and could name any image to be proposed for serving.
 func TestLeftBy(t *testing.T) {
 	r, p := endedRun(t, "no JSON", nil)
-	old := &corev1.Pod{ObjectMeta: metav1.ObjectMeta{Namespace: "n", Name: "old", Labels: map[string]string{batchv1.JobNameLabel: p.job().Name}, CreationTimestamp: metav1.Unix(1, 0)}}
-	old.Status.InitContainerStatuses = []corev1.ContainerStatus{{State: corev1.ContainerState{Terminated: &corev1.ContainerStateTerminated{Message: `{"why": "it was the old"}`}}}}
-	newer := old.DeepCopy()
-	newer.Name, newer.CreationTimestamp = "newer", metav1.Unix(2, 0)
-	newer.Status.InitContainerStatuses[0].State.Terminated.Message = `{"why": "it is the new"}`
-	r.Reader = kubefake.NewClientBuilder().WithScheme(clientgoscheme.Scheme).WithObjects(old, newer).Build()
-	if got, err := r.leftBy(t.Context(), p.job()); err != nil || got.Why != "it is the new" {
+	pod := func(name string, second int64, adapter string) *corev1.Pod {
+		pod := &corev1.Pod{ObjectMeta: metav1.ObjectMeta{Namespace: "n", Name: name, Labels: map[string]string{batchv1.JobNameLabel: p.job().Name}, CreationTimestamp: metav1.Unix(second, 0)}}
+		says := func(container, message string) []corev1.ContainerStatus {
+			return []corev1.ContainerStatus{{Name: container, State: corev1.ContainerState{Terminated: &corev1.ContainerStateTerminated{Message: message}}}}
+		}
+		pod.Status.InitContainerStatuses = says("train", `{"adapter": "registry.example.com/of/somebody@sha256:0", "evaluation": {"lossAfter": "0.0001"}}`)
+		pod.Status.ContainerStatuses = says("publish", `{"adapter": "`+adapter+`"}`)
+		return pod
+	}
+	r.Reader = kubefake.NewClientBuilder().WithScheme(clientgoscheme.Scheme).WithObjects(pod("old", 1, "old"), pod("newer", 2, "newer")).Build()
+	if got, err := r.leftBy(t.Context(), p.job()); err != nil || got.Adapter != "newer" || got.Evaluation != nil {
 		t.Errorf("got %+v, %v", got, err)
 	}
 }

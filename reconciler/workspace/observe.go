@@ -217,7 +217,7 @@ func (r *Reconciler) concludeJob(ctx context.Context, p *pass, job *batchv1.Job)
 		if err != nil {
 			return err
 		}
-		left.record(ws.Status.Tuning)
+		record(ws.Status.Tuning, left)
 		ws.Status.Tuning.FinishedAt = job.Status.CompletionTime
 		if ws.Status.Tuning.FinishedAt == nil {
 			ws.Status.Tuning.FinishedAt = &complete.LastTransitionTime
