@@ -168,6 +168,7 @@ func addControllers(ctx context.Context, mgr ctrl.Manager, o controllerOptions, 
 func addWorkspaces(ctx context.Context, mgr ctrl.Manager, o controllerOptions, deps workspace.Deps) error {
 	deps.Client, deps.Reader, deps.Events = mgr.GetClient(), mgr.GetAPIReader(), mgr.GetEventRecorder("workspace")
 	deps.Render, deps.Region, deps.StartLimit, deps.Clock = o.render(), o.Region, o.StartLimit, time.Now
+	deps.NamesWithin = o.NoCrossNamespaceRefs
 	if o.AskRegistries {
 		deps.Registry = registry.Client{Transport: data.Transport()}
 	}
@@ -212,6 +213,7 @@ func addPools(mgr ctrl.Manager, o controllerOptions, installation string) error 
 	poolDeps := nodepool.Deps{
 		Metrics: pools, Events: mgr.GetEventRecorder("gpunodepool"),
 		Providers: providers, Installation: installation, Region: o.Region, PollInterval: o.PoolPollInterval, Clock: time.Now,
+		NamesWithin: o.NoCrossNamespaceRefs,
 	}
 	if err := nodepool.SetupWithManager(mgr, poolDeps); err != nil {
 		return fmt.Errorf("setting up the GPUNodePool controller: %w", err)

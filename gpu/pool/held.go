@@ -10,9 +10,11 @@ import (
 )
 
 // Holding counts the GPUs of a node that pods hold, without those that are users of the
-// pool, and names the holders: the scheduler gives to others only what is left.
-func Holding(pods []corev1.Pod, users func(*corev1.Pod) bool) (gpus int32, holders string) {
+// pool, and names the holders: the scheduler gives to others only what is left. Within
+// a namespace only its own are named; "" is all.
+func Holding(pods []corev1.Pod, users func(*corev1.Pod) bool, within string) (gpus int32, holders string) {
 	var names []string
+	var unnamed int32
 	for i := range pods {
 		p := &pods[i]
 		n := requested(p)
@@ -20,7 +22,14 @@ func Holding(pods []corev1.Pod, users func(*corev1.Pod) bool) (gpus int32, holde
 			continue
 		}
 		gpus += n
+		if within != "" && p.Namespace != within {
+			unnamed += n
+			continue
+		}
 		names = append(names, fmt.Sprintf("%s/%s (%d)", p.Namespace, p.Name, n))
+	}
+	if unnamed > 0 {
+		names = append(names, fmt.Sprintf("pods of other namespaces (%d)", unnamed))
 	}
 	if len(names) == 0 {
 		return 0, ""

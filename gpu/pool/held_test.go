@@ -52,11 +52,22 @@ func TestHolding(t *testing.T) {
 		"Sidecar":  {"A sidecar stays beside the others.", []corev1.Pod{holding("a", "x", 1, begins(sidecar))}, 2, "a/x (2)"},
 	} {
 		t.Run(name, func(t *testing.T) {
-			gpus, who := Holding(c.pods, func(p *corev1.Pod) bool { return p.Namespace == "team-a" })
+			gpus, who := Holding(c.pods, func(p *corev1.Pod) bool { return p.Namespace == "team-a" }, "")
 			if gpus != c.gpus || who != c.who {
 				t.Errorf("%s\n%d by %q, want %d by %q", c.reason, gpus, who, c.gpus, c.who)
 			}
 		})
+	}
+}
+
+// TestHoldingWithin: where teams are kept apart, one is told how much others hold, and
+// not what they run.
+func TestHoldingWithin(t *testing.T) {
+	pods := []corev1.Pod{holding("b", "y", 1), holding("team-a", "x", 2), holding("c", "z", 4)}
+	nobody := func(*corev1.Pod) bool { return false }
+	const want = "pods of other namespaces (5), team-a/x (2)"
+	if gpus, who := Holding(pods, nobody, "team-a"); gpus != 7 || who != want {
+		t.Errorf("%d by %q, want 7 by %q", gpus, who, want)
 	}
 }
 

@@ -70,6 +70,15 @@ func TestExistingOccupied(t *testing.T) {
 		t.Errorf("looks again in %s: no node tells when a pod goes", res.RequeueAfter)
 	}
 	w.want(v1alpha1.ConditionReady, metav1.ConditionFalse, pool.ReasonGPUsNotReady, "the others are held by team-a/one (1), team-a/seven (7)")
+	stranger := seven.DeepCopy()
+	stranger.Namespace, stranger.ResourceVersion = "team-b", ""
+	w.create(stranger)
+	r.Deps.NamesWithin = true
+	w.once(r, "p")
+	w.want(v1alpha1.ConditionReady, metav1.ConditionFalse, pool.ReasonGPUsNotReady, "the others are held by pods of other namespaces (7), team-a/one (1), team-a/seven (7)")
+	if err := w.kube.Delete(w.ctx, stranger); err != nil {
+		t.Fatal(err)
+	}
 	if err := w.kube.Delete(w.ctx, one); err != nil {
 		t.Fatal(err)
 	}

@@ -26,7 +26,10 @@ func (r *Reconciler) whoHolds(ctx context.Context, p *pass) error {
 	if err != nil {
 		return err
 	}
-	explained := false
+	explained, within := false, ""
+	if r.Deps.NamesWithin {
+		within = p.pool.Namespace
+	}
 	for i := range p.facts.Nodes {
 		n := &p.facts.Nodes[i]
 		if !n.Ready || n.Offered == 0 && explained {
@@ -40,7 +43,7 @@ func (r *Reconciler) whoHolds(ctx context.Context, p *pass) error {
 			n.Plugin, explained = pool.PluginOf(pods.Items), true
 			continue
 		}
-		n.Held, n.Holders = pool.Holding(pods.Items, users)
+		n.Held, n.Holders = pool.Holding(pods.Items, users, within)
 	}
 	return nil
 }

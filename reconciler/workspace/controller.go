@@ -58,6 +58,8 @@ type Deps struct {
 	// StartLimit is how long nodes bought for a Workspace may wait for work that
 	// does not start before they are given back; 0: for ever.
 	StartLimit time.Duration
+	// NamesWithin lets messages name no pods of other namespaces that hold GPUs.
+	NamesWithin bool
 	// Shard is the part of the Workspaces to act on; nil: all.
 	Shard *shard.Shard
 	// Accounts are as whom the children are written; nil: as the controller.

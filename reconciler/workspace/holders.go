@@ -35,13 +35,17 @@ func (r *Reconciler) holders(ctx context.Context, p *pass) (string, error) {
 		return pod.Namespace == p.ws.Namespace && pod.Labels[repolayout.LabelWorkspace] == p.ws.Name
 	}
 	var held []pool.Node
+	within := ""
+	if r.NamesWithin {
+		within = p.ws.Namespace
+	}
 	for i := range nodes.Items[:min(len(nodes.Items), mostNodes)] {
 		n := pool.NodeOf(&nodes.Items[i])
 		var pods corev1.PodList
 		if err := r.Reader.List(ctx, &pods, client.MatchingFields{fieldNodeName: n.Name}); err != nil {
 			return "", fmt.Errorf("listing the pods of node %s: %w", n.Name, err)
 		}
-		n.Held, n.Holders = pool.Holding(pods.Items, ours)
+		n.Held, n.Holders = pool.Holding(pods.Items, ours, within)
 		held = append(held, n)
 	}
 	if said := pool.HoldersOf(held); said != "" {
