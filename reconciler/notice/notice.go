@@ -13,6 +13,7 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"net/http"
@@ -60,7 +61,7 @@ type Sender struct {
 func New(address string, scheme *runtime.Scheme) (*Sender, error) {
 	u, err := url.Parse(address)
 	if err != nil || u.Host == "" || (u.Scheme != "http" && u.Scheme != "https") {
-		return nil, fmt.Errorf("the address of events %q: want one like http://notification-controller.flux-system.svc.cluster.local./", address)
+		return nil, errors.New("no address to post events to: want one like http://notification-controller.flux-system.svc.cluster.local./")
 	}
 	instance, err := os.Hostname()
 	if err != nil {
@@ -116,6 +117,10 @@ func (s *Sender) post(ctx context.Context, body []byte) (again bool, err error) 
 	}
 	req.Header.Set("Content-Type", "application/json")
 	res, err := s.client.Do(req)
+	var of *url.Error
+	if errors.As(err, &of) {
+		err = of.Err // without the address, which may hold a token
+	}
 	if err != nil {
 		return true, fmt.Errorf("posting the event: %w", err)
 	}

@@ -162,6 +162,21 @@ func TestNobodyListens(t *testing.T) {
 	}
 }
 
+// TestErrorsHoldNoSecret: some receivers take a token in their address, and errors are
+// logged.
+func TestErrorsHoldNoSecret(t *testing.T) {
+	sender, err := New("http://127.0.0.1:1/?token=s3cret", scheme(t))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := sender.post(t.Context(), nil); err == nil || strings.Contains(err.Error(), "s3cret") || !strings.Contains(err.Error(), "refused") {
+		t.Errorf("got %v, want that the connection was refused, and not by what address", err)
+	}
+	if _, err := New("ftp://receiver.example.com/?token=s3cret", scheme(t)); err == nil || strings.Contains(err.Error(), "s3cret") {
+		t.Errorf("got %v", err)
+	}
+}
+
 func TestNew(t *testing.T) {
 	for _, bad := range []string{"", "notification-controller", "ftp://example.com", "http://"} {
 		if _, err := New(bad, scheme(t)); err == nil || !strings.Contains(err.Error(), "want one like http://") {
