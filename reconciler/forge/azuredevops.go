@@ -119,7 +119,7 @@ func (a *azureForge) Open(ctx context.Context, branch string) ([]PullRequest, er
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	for _, pr := range open {
-		a.heads[pr.Head] = pr.Number
+		remember(a.heads, pr.Head, pr.Number)
 	}
 	return open, err
 }
@@ -143,7 +143,7 @@ func (a *azureForge) Get(ctx context.Context, number int64) (PullRequest, error)
 		return pr, nil
 	}
 	a.mu.Lock()
-	a.heads[pr.Head] = pr.Number
+	remember(a.heads, pr.Head, pr.Number)
 	a.mu.Unlock()
 	bases, err := a.mergeBases(ctx, pr.Head, p.TargetHead.ID)
 	if len(bases) > 0 {

@@ -159,7 +159,7 @@ func (b *bitbucketForge) resolve(ctx context.Context, repository, short string) 
 	}
 	if err == nil && strings.HasPrefix(commit.Hash, short) {
 		b.mu.Lock()
-		b.whole[repository+" "+short] = commit.Hash
+		remember(b.whole, repository+" "+short, commit.Hash)
 		b.mu.Unlock()
 	}
 	return commit.Hash, err
@@ -203,7 +203,7 @@ func (b *bitbucketForge) Open(ctx context.Context, branch string) ([]PullRequest
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	for _, pr := range open {
-		b.branches[pr.Head] = pr.Branch
+		remember(b.branches, pr.Head, pr.Branch)
 	}
 	return open, err
 }

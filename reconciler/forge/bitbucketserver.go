@@ -122,7 +122,7 @@ func (d *datacenterForge) Open(ctx context.Context, branch string) ([]PullReques
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	for _, pr := range open {
-		d.branches[pr.Head] = pr.Branch
+		remember(d.branches, pr.Head, pr.Branch)
 	}
 	return open, err
 }

@@ -104,3 +104,15 @@ func withBearer(token string) func(*http.Request) {
 
 // value is what the Secret holds under a key.
 func (t *transport) value(key string) string { return strings.TrimSpace(string(t.auth[key])) }
+
+// mostSeen bounds what a forge remembers of commits, for as long as a controller runs.
+const mostSeen = 4096
+
+// remember keeps what was seen last; all else is forgotten where it becomes too much,
+// and is seen again with the next look.
+func remember[V any](seen map[string]V, key string, value V) {
+	if _, known := seen[key]; !known && len(seen) >= mostSeen {
+		clear(seen)
+	}
+	seen[key] = value
+}
