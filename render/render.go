@@ -38,6 +38,15 @@ type Options struct {
 	// that services get one; MonitorLabels are labels that it selects them by.
 	PodMonitors   bool
 	MonitorLabels map[string]string
+	// Progress is where trainers say how far they are; nil: nowhere.
+	Progress *Progress
+}
+
+// Progress is a server of Kubeflow's status protocol.
+type Progress struct {
+	// URL is called with a token for Audience; the server shows a certificate of
+	// Authority, in PEM.
+	URL, Audience, Authority string
 }
 
 // Input is what a Workspace is rendered from.

@@ -34,17 +34,12 @@ func (j job) tuning(l *layer) error {
 	if err := j.evaluated(files); err != nil {
 		return err
 	}
-	l.objects = append(l.objects, object{
-		"apiVersion": "v1", "kind": "ConfigMap",
-		"metadata": object{"name": j.name + "-config"},
-		"data":     files,
-	})
 	train := object{"name": "train", "image": j.image(), "resources": j.gpus()}
 	train["env"] = append(j.token(t.AccessSecret), object{"name": "RUN_OUTPUT", "value": j.outputFolder()})
-	volumes := []any{
+	volumes := append(j.Options.Progress.add(train, files),
 		object{"name": "config", "configMap": object{"name": j.name + "-config"}},
 		object{"name": "work", "persistentVolumeClaim": object{"claimName": repolayout.WorkClaimName(j.name)}},
-	}
+	)
 	data, volume, err := j.input()
 	if err != nil {
 		return err
@@ -54,6 +49,11 @@ func (j job) tuning(l *layer) error {
 	if err := j.result(l, pod, train); err != nil {
 		return err
 	}
+	l.objects = append(l.objects, object{
+		"apiVersion": "v1", "kind": "ConfigMap",
+		"metadata": object{"name": j.name + "-config"},
+		"data":     files,
+	})
 	run := j.run(pod)
 	if j.trainers() {
 		if err := j.together(l, &run); err != nil {
@@ -69,7 +69,8 @@ func (j job) result(l *layer, pod, train object) error {
 	init, volumes := pod["initContainers"].([]any), pod["volumes"].([]any)
 	claim := j.spec.Tuning.Output.Claim
 	if claim != "" {
-		train["volumeMounts"] = []any{object{"name": "output", "mountPath": outputPath}}
+		mounts, _ := train["volumeMounts"].([]any)
+		train["volumeMounts"] = append(mounts, object{"name": "output", "mountPath": outputPath})
 		volumes = append(volumes, object{"name": "output", "persistentVolumeClaim": object{"claimName": claim}})
 	}
 	switch {

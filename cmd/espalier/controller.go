@@ -169,6 +169,10 @@ func addWorkspaces(ctx context.Context, mgr ctrl.Manager, o controllerOptions, d
 	deps.Client, deps.Reader, deps.Events = mgr.GetClient(), mgr.GetAPIReader(), mgr.GetEventRecorder("workspace")
 	deps.Render, deps.Region, deps.StartLimit, deps.Clock = o.render(), o.Region, o.StartLimit, time.Now
 	deps.NamesWithin = o.NoCrossNamespaceRefs
+	var err error
+	if deps.Progress, err = o.Progress.serve(ctx, mgr, &deps.Render); err != nil {
+		return err
+	}
 	if o.AskRegistries {
 		deps.Registry = registry.Client{Transport: data.Transport()}
 	}

@@ -47,6 +47,7 @@ type controllerOptions struct {
 	Review           reviewOptions
 	AskRegistries    bool
 	QuotaConfigMap   string
+	Progress         progressOptions
 
 	Azure     aks.Options
 	Karpenter karpenter.Options
@@ -84,6 +85,7 @@ func (o *controllerOptions) BindFlags(fs *pflag.FlagSet) {
 	o.Review.BindFlags(fs)
 	fs.BoolVar(&o.AskRegistries, "ask-registries", true, "Ask the registry of a tuning run's output, before a node is requested, whether the adapter of the same inputs is published already")
 
+	o.Progress.BindFlags(fs)
 	fs.StringVar(&o.QuotaConfigMap, "quota-config-map", "", "ConfigMap NAMESPACE/NAME that the main controller publishes Azure's quotas in, and that plans of pull requests read; empty: neither")
 	o.Azure.BindFlags(fs)
 	o.Karpenter.BindFlags(fs)
@@ -100,7 +102,7 @@ func (o *controllerOptions) Validate() error {
 	default:
 		problems = append(problems, fmt.Errorf("--controllers %q: %s or %s", o.Controllers, mainControllers, reviewController))
 	}
-	_, err := configMapName(o.QuotaConfigMap)
+	_, err := objectName(quotaFlag, o.QuotaConfigMap)
 	problems = append(problems, checkProvider(o.Provider), err)
 	if _, err := shard.Parse(o.WatchLabelSelector); err != nil {
 		problems = append(problems, fmt.Errorf("--watch-label-selector %w", err))
@@ -141,6 +143,7 @@ func (o *controllerOptions) validateMain() error {
 	if o.StartLimit < 0 {
 		problems = append(problems, fmt.Errorf("--start-limit %s: at least 0, which waits for ever", o.StartLimit))
 	}
+	problems = append(problems, o.Progress.Validate())
 	return errors.Join(problems...)
 }
 

@@ -118,11 +118,13 @@ func readQuota(file string) (*quota.Snapshot, error) {
 	return listed, nil
 }
 
-// configMapName reads NAMESPACE/NAME; empty for empty.
-func configMapName(s string) (types.NamespacedName, error) {
+const quotaFlag = "--quota-config-map"
+
+// objectName reads the NAMESPACE/NAME that a flag gives; empty for empty.
+func objectName(flag, s string) (types.NamespacedName, error) {
 	namespace, name, ok := strings.Cut(s, "/")
 	if s != "" && (!ok || namespace == "" || name == "" || strings.Contains(name, "/")) {
-		return types.NamespacedName{}, fmt.Errorf("--quota-config-map %q: NAMESPACE/NAME", s)
+		return types.NamespacedName{}, fmt.Errorf("%s %q: NAMESPACE/NAME", flag, s)
 	}
 	return types.NamespacedName{Namespace: namespace, Name: name}, nil
 }
@@ -130,7 +132,7 @@ func configMapName(s string) (types.NamespacedName, error) {
 // addPublisher publishes the quotas of the cloud where there is one to ask.
 func addPublisher(mgr ctrl.Manager, o controllerOptions, from pool.Provider) error {
 	source, ok := from.(nodepool.Forecaster)
-	name, err := configMapName(o.QuotaConfigMap)
+	name, err := objectName(quotaFlag, o.QuotaConfigMap)
 	if err != nil || !ok || name.Name == "" {
 		return err
 	}

@@ -63,7 +63,7 @@ func addReview(mgr ctrl.Manager, o controllerOptions) error {
 	if program.Render.HelperImage == "" {
 		program.Render.HelperImage = defaultRender().HelperImage
 	}
-	quotas, err := configMapName(o.QuotaConfigMap)
+	quotas, err := objectName(quotaFlag, o.QuotaConfigMap)
 	if err != nil {
 		return err
 	}

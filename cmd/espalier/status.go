@@ -4,6 +4,7 @@ package main
 
 import (
 	"fmt"
+	"strings"
 	"text/tabwriter"
 	"time"
 
@@ -13,6 +14,7 @@ import (
 
 	"github.com/espalier-dev/espalier/gpu/price"
 	"github.com/espalier-dev/espalier/reconciler/condition"
+	"github.com/espalier-dev/espalier/reconciler/report"
 	"github.com/espalier-dev/espalier/repo-layout/v1alpha1"
 )
 
@@ -55,16 +57,38 @@ func printStatus(command *cobra.Command, reader client.Reader, o statusOptions) 
 		return nil
 	}
 	table := tabwriter.NewWriter(command.OutOrStdout(), 0, 4, 3, ' ', 0)
-	fmt.Fprintln(table, "NAMESPACE\tNAME\tINSTANCE\tSPENT\tREADY\tREASON\tMESSAGE")
+	fmt.Fprintln(table, "NAMESPACE\tNAME\tINSTANCE\tPROGRESS\tSPENT\tREADY\tREASON\tMESSAGE")
 	for i := range list.Items {
 		w := &list.Items[i]
 		ready, reason, message := "–", "–", "–"
 		if c := condition.Get(w, v1alpha1.ConditionReady); c != nil {
 			ready, reason, message = string(c.Status), c.Reason, c.Message
 		}
-		fmt.Fprintf(table, "%s\t%s\t%s\t%s\t%s\t%s\t%s\n", w.Namespace, w.Name, orDash(w.Status.Instance), spent(w, o.now), ready, reason, message)
+		fmt.Fprintf(table, "%s\t%s\t%s\t%s\t%s\t%s\t%s\t%s\n",
+			w.Namespace, w.Name, orDash(w.Status.Instance), orDash(progressOf(w)), spent(w, o.now), ready, reason, message)
 	}
 	return table.Flush()
+}
+
+// progressWidth is the number of columns of a run that is done.
+const progressWidth = 10
+
+// progressOf is how far a tuning run is, while it trains.
+func progressOf(w *v1alpha1.Workspace) string {
+	t := w.Status.Tuning
+	if t == nil || t.Progress == nil || t.FinishedAt != nil {
+		return ""
+	}
+	p := t.Progress
+	done := int(p.Percent) * progressWidth / 100
+	text := fmt.Sprintf("%s%s %d%%", strings.Repeat("█", done), strings.Repeat("░", progressWidth-done), p.Percent)
+	if p.Loss != "" {
+		text += " loss " + p.Loss
+	}
+	if left := report.Remaining(p); left != "" {
+		text += ", " + left + " left"
+	}
+	return text
 }
 
 // spent is what a tuning run has cost so far.

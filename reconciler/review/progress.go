@@ -207,12 +207,29 @@ func resultOf(w *v1alpha1.Workspace) string {
 		return ""
 	case t.Adapter != "" || t.Evaluation != nil:
 		return strings.TrimSpace(cell(t.Adapter) + " " + cell(strings.Join(repolayout.Measured(t.Evaluation), "; ")))
+	case t.Progress != nil && t.FinishedAt == nil:
+		return trained(t)
 	case t.StartedAt != nil && t.Attempts > 1:
 		return fmt.Sprintf("since %s, pod %d", t.StartedAt.UTC().Format("2006-01-02 15:04 UTC"), t.Attempts)
 	case t.StartedAt != nil:
 		return "since " + t.StartedAt.UTC().Format("2006-01-02 15:04 UTC")
 	}
 	return ""
+}
+
+// trained is how far a run is, in steps so coarse that the comment is edited some
+// ten times in a run.
+func trained(t *v1alpha1.TuningStatus) string {
+	const step = 10
+	p := t.Progress
+	text := fmt.Sprintf("%d %% trained", p.Percent/step*step)
+	if left := report.Remaining(p); left != "" && p.Percent >= step {
+		text += ", " + left + " left"
+	}
+	if t.Attempts > 1 {
+		text += fmt.Sprintf(", pod %d", t.Attempts)
+	}
+	return text
 }
 
 func hourlyCost(w *v1alpha1.Workspace) string {

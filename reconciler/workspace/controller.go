@@ -31,9 +31,11 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/manager"
 	"sigs.k8s.io/controller-runtime/pkg/predicate"
 	"sigs.k8s.io/controller-runtime/pkg/reconcile"
+	"sigs.k8s.io/controller-runtime/pkg/source"
 
 	"github.com/espalier-dev/espalier/reconciler/account"
 	"github.com/espalier-dev/espalier/reconciler/fault"
+	"github.com/espalier-dev/espalier/reconciler/progress"
 	"github.com/espalier-dev/espalier/reconciler/shard"
 	"github.com/espalier-dev/espalier/render"
 	"github.com/espalier-dev/espalier/repo-layout/v1alpha1"
@@ -64,6 +66,8 @@ type Deps struct {
 	Shard *shard.Shard
 	// Accounts are as whom the children are written; nil: as the controller.
 	Accounts *account.Clients
+	// Progress is what trainers say while they train; nil: nobody listens.
+	Progress *progress.Store
 	// Registry is asked whether an adapter is published already; nil: nobody is.
 	Registry Registry
 	Clock    func() time.Time
@@ -91,7 +95,7 @@ func (r *Reconciler) SetupWithManager(ctx context.Context, mgr ctrl.Manager) err
 		}
 	}
 	asked := predicate.Or(predicate.GenerationChangedPredicate{}, predicate.AnnotationChangedPredicate{})
-	return ctrl.NewControllerManagedBy(mgr).
+	b := ctrl.NewControllerManagedBy(mgr).
 		Named("workspace").
 		For(&v1alpha1.Workspace{}, builder.WithPredicates(r.Shard.Predicate(asked))).
 		Owns(&v1alpha1.GPUNodePool{}).
@@ -106,8 +110,11 @@ func (r *Reconciler) SetupWithManager(ctx context.Context, mgr ctrl.Manager) err
 		WithOptions(controller.Options{
 			MaxConcurrentReconciles: 8,
 			RateLimiter:             workqueue.NewTypedItemExponentialFailureRateLimiter[reconcile.Request](retryFirst, retryMost),
-		}).
-		Complete(r)
+		})
+	if r.Progress != nil {
+		b = b.WatchesRawSource(source.TypedChannel(r.Progress.Wakes(), &handler.TypedEnqueueRequestForObject[*v1alpha1.Workspace]{}))
+	}
+	return b.Complete(r)
 }
 
 // +kubebuilder:rbac:groups=espalier.dev,resources=workspaces,verbs=get;list;watch;update;patch

@@ -4,6 +4,7 @@ package workspace
 
 import (
 	"context"
+	"strconv"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -24,16 +25,30 @@ type Metrics struct {
 	read  client.Reader
 	clock func() time.Time
 	spent *prometheus.Desc
+
+	percent, loss, remaining *prometheus.Desc
 }
 
 // NewMetrics returns metrics over the Workspaces that a reader, a cache, has.
 func NewMetrics(read client.Reader, clock func() time.Time) *Metrics {
-	return &Metrics{read: read, clock: clock, spent: prometheus.NewDesc("espalier_tuning_spent_usd",
-		"What a tuning run has cost by list prices, in USD, over all of its pods.", []string{"namespace", "name", "run"}, nil)}
+	of := func(name, help string) *prometheus.Desc {
+		return prometheus.NewDesc(name, help, []string{"namespace", "name", "run"}, nil)
+	}
+	return &Metrics{
+		read: read, clock: clock,
+		spent:     of("espalier_tuning_spent_usd", "What a tuning run has cost by list prices, in USD, over all of its pods."),
+		percent:   of("espalier_tuning_progress_percent", "Steps of a tuning run that are done, 0 to 100, while it trains."),
+		loss:      of("espalier_tuning_loss", "Loss that the trainer of a tuning run logged last, while it trains."),
+		remaining: of("espalier_tuning_remaining_seconds", "How long the steps that are left of a tuning run take, while it trains."),
+	}
 }
 
 // Describe implements prometheus.Collector.
-func (m *Metrics) Describe(out chan<- *prometheus.Desc) { out <- m.spent }
+func (m *Metrics) Describe(out chan<- *prometheus.Desc) {
+	for _, d := range []*prometheus.Desc{m.spent, m.percent, m.loss, m.remaining} {
+		out <- d
+	}
+}
 
 // Collect implements prometheus.Collector.
 func (m *Metrics) Collect(out chan<- prometheus.Metric) {
@@ -46,5 +61,23 @@ func (m *Metrics) Collect(out chan<- prometheus.Metric) {
 		if s := w.Status.Spending; s != nil && m.Of.Has(w) {
 			out <- prometheus.MustNewConstMetric(m.spent, prometheus.GaugeValue, price.Spent(s, m.clock()), w.Namespace, w.Name, s.Run)
 		}
+		if t := w.Status.Tuning; t != nil && t.Progress != nil && t.FinishedAt == nil {
+			m.progress(out, w)
+		}
+	}
+}
+
+// progress tells of a run that trains.
+func (m *Metrics) progress(out chan<- prometheus.Metric, w *v1alpha1.Workspace) {
+	t := w.Status.Tuning
+	say := func(d *prometheus.Desc, value float64) {
+		out <- prometheus.MustNewConstMetric(d, prometheus.GaugeValue, value, w.Namespace, w.Name, t.Run)
+	}
+	say(m.percent, float64(t.Progress.Percent))
+	if loss, err := strconv.ParseFloat(t.Progress.Loss, 64); err == nil {
+		say(m.loss, loss)
+	}
+	if left := t.Progress.Remaining; left != nil {
+		say(m.remaining, left.Seconds())
 	}
 }

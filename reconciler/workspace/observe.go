@@ -155,6 +155,9 @@ func (r *Reconciler) observeTuning(ctx context.Context, p *pass) error {
 		return nil
 	}
 	ws.Status.Tuning = tuningStatus(p, job)
+	if said := r.Progress.Of(job.UID); said != nil {
+		ws.Status.Tuning.Progress = said
+	}
 	if p.awaits() {
 		reason, message := p.before("The pod is being placed")
 		condition.False(ws, v1alpha1.ConditionJobStarted, reason, message)
@@ -189,7 +192,7 @@ func tuningStatus(p *pass, job *batchv1.Job) *v1alpha1.TuningStatus {
 		Attempts: attempts(job),
 	}
 	if was := p.ws.Status.Tuning; was != nil && was.UID == string(job.UID) {
-		t.Adapter, t.Evaluation = was.Adapter, was.Evaluation
+		t.Adapter, t.Evaluation, t.Progress = was.Adapter, was.Evaluation, was.Progress
 		// Between the end of a pod and its being counted, the Job counts it nowhere.
 		t.Attempts = max(t.Attempts, was.Attempts)
 		if t.Digest == "" {

@@ -228,6 +228,9 @@ type TuningStatus struct {
 	StartedAt *metav1.Time `json:"startedAt,omitempty"`
 	// FinishedAt is when it ended, well or not.
 	FinishedAt *metav1.Time `json:"finishedAt,omitempty"`
+	// Progress is how far it is, as its trainer said last; nothing, where a trainer
+	// does not say.
+	Progress *TuningProgress `json:"progress,omitempty"`
 	// Adapter is the pushed adapter, by digest once the push reported one.
 	Adapter string `json:"adapter,omitempty"`
 	// Evaluation is what was measured; nil where nothing was, or is not yet.
@@ -235,4 +238,21 @@ type TuningStatus struct {
 	// SpentUSD is what the run has cost in US dollars by list prices, up to
 	// status.spending.at: all of it, once its nodes are gone.
 	SpentUSD string `json:"spentUSD,omitempty"`
+}
+
+// TuningProgress is what a trainer says of a run while it trains.
+type TuningProgress struct {
+	// Percent of the steps that are done, 0 to 100. Those of an earlier pod, up to the
+	// checkpoint that was gone on from, count.
+	Percent int32 `json:"percent"`
+	// Step of the optimizer that was done last, of Steps in all.
+	Step  int64 `json:"step,omitempty"`
+	Steps int64 `json:"steps,omitempty"`
+	// Loss of the training as it was logged last: a decimal number, or NaN or Inf
+	// where the training has broken down.
+	Loss string `json:"loss,omitempty"`
+	// Remaining is how long the steps that are left take at the pace of this pod.
+	Remaining *metav1.Duration `json:"remaining,omitempty"`
+	// At is when the trainer said so.
+	At metav1.Time `json:"at"`
 }

@@ -19,6 +19,7 @@ import (
 // +kubebuilder:printcolumn:name="JobStarted",type=string,JSONPath=`.status.conditions[?(@.type=="JobStarted")].status`,priority=1
 // +kubebuilder:printcolumn:name="Tuned",type=string,JSONPath=`.status.conditions[?(@.type=="TuningSucceeded")].status`,priority=1
 // +kubebuilder:printcolumn:name="WorkspaceReady",type=string,JSONPath=`.status.conditions[?(@.type=="WorkspaceReady")].status`
+// +kubebuilder:printcolumn:name="Progress",type=integer,JSONPath=`.status.tuning.progress.percent`,priority=1
 // +kubebuilder:printcolumn:name="USD/h",type=string,JSONPath=`.status.sizing.usdPerHour`,priority=1
 // +kubebuilder:printcolumn:name="Revision",type=string,JSONPath=`.status.revision`,priority=1
 // +kubebuilder:printcolumn:name="Message",type=string,JSONPath=`.status.conditions[?(@.type=="Ready")].message`,priority=1
