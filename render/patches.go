@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"maps"
 	"reflect"
+	"slices"
 	"strings"
 
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
@@ -245,5 +246,18 @@ func permittedPod(own, out object) error {
 	if v := outNodes[repolayout.LabelPool]; v != ownNodes[repolayout.LabelPool] {
 		return fmt.Errorf("nodeSelector %s chooses nodes of another pool", repolayout.LabelPool)
 	}
+	outSpec["volumes"] = foreign(outSpec["volumes"], ownSpec["volumes"])
 	return confined(outSpec)
+}
+
+// foreign are the volumes that a patch has brought or changed: one of ours projects
+// the token of a trainer, as it stands.
+func foreign(volumes, own any) []any {
+	var changed []any
+	for _, v := range objects(volumes) {
+		if !slices.ContainsFunc(objects(own), func(o object) bool { return reflect.DeepEqual(o, v) }) {
+			changed = append(changed, v)
+		}
+	}
+	return changed
 }

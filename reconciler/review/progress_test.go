@@ -94,12 +94,15 @@ func TestProgress(t *testing.T) {
 		"phases": {
 			reason: "Each step has one word, however often the message changes.",
 			touched: []Touched{
-				{"team", "a-nodes", false}, {"team", "b-pods", false}, {"team", "c-training", false}, {"team", "d-new", false}, {"team", "e-input", false},
+				{"team", "a-nodes", false}, {"team", "b-pods", false}, {"team", "c-said", false}, {"team", "c-training", false}, {"team", "d-new", false}, {"team", "e-input", false},
 				{"team", "f-older", false}, {"team", "g-dropped", true},
 			},
 			workspaces: []*v1alpha1.Workspace{
 				workspaceOf("a-nodes", waiting(v1alpha1.ReasonWaitingForNodes)), workspaceOf("b-pods", waiting(v1alpha1.ReasonWaitingForPods)),
-				workspaceOf("c-training", training), workspaceOf("e-input", waiting(v1alpha1.ReasonInputMissing)),
+				workspaceOf("c-training", training), workspaceOf("c-said", func(w *v1alpha1.Workspace) {
+					training(w)
+					w.Status.Tuning.Progress = &v1alpha1.TuningProgress{Percent: 37, Loss: "0.8", Remaining: &metav1.Duration{Duration: 170 * time.Minute}}
+				}), workspaceOf("e-input", waiting(v1alpha1.ReasonInputMissing)),
 				workspaceOf("f-older", func(w *v1alpha1.Workspace) {
 					answering(w)
 					condition.Get(w, v1alpha1.ConditionReady).ObservedGeneration = 1

@@ -76,6 +76,7 @@ type Stand struct {
 	binary     string
 	armFlags   []string
 	kubeconfig string // the controller's
+	progress   string // address that trainers call; "": none
 	poll       time.Duration
 	limit      time.Duration
 	provider   []string
@@ -118,6 +119,9 @@ func (s *Stand) start(ctx context.Context, o Options) error {
 	s.kubeconfig = s.Cluster.Kubeconfig
 	if o.Kubeconfig == "" { // somebody's cluster is not changed for this
 		if err := s.useAccount(ctx, o.Roles); err != nil {
+			return err
+		}
+		if s.progress, err = freeAddress(); err != nil {
 			return err
 		}
 	}
@@ -194,6 +198,9 @@ func (s *Stand) controllerArgs() []string {
 		"--cluster-name", ClusterName, "--region", Region,
 		"--ask-registries=false", // that of the sample does not exist
 		"--helper-image", "registry.example.com/espalier@sha256:e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855",
+	}
+	if s.progress != "" {
+		args = append(args, "--progress-url", "https://"+s.progress, "--progress-addr", s.progress)
 	}
 	if s.poll > 0 {
 		args = append(args, "--pool-poll-interval", s.poll.String())
