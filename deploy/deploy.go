@@ -21,7 +21,7 @@ import (
 
 // files are the manifests. Of crd, the file named Kustomization is none.
 //
-//go:embed base/namespace.yaml base/deployment.yaml base/network-policy.yaml crd/*.yaml rbac review
+//go:embed base/namespace.yaml base/deployment.yaml base/network-policy.yaml base/service.yaml crd/*.yaml rbac review
 var files embed.FS
 
 // Namespace is where the manifests install to.
@@ -74,7 +74,7 @@ func (o Options) objects() ([]*unstructured.Unstructured, error) {
 	if o.Provider == Karpenter {
 		patterns = append(patterns, "rbac/karpenter/*.yaml")
 	}
-	patterns = append(patterns, "base/network-policy.yaml", "base/deployment.yaml")
+	patterns = append(patterns, "base/network-policy.yaml", "base/service.yaml", "base/deployment.yaml")
 	if o.Review {
 		patterns = append(patterns, "review/*.yaml")
 	}

@@ -15,7 +15,7 @@ import (
 const chartFiles = "deploy/chart/espalier/files"
 
 var charted = []string{
-	"base/namespace.yaml", "base/deployment.yaml", "base/network-policy.yaml", "crd/*.yaml", "rbac/*.yaml", "rbac/karpenter/*.yaml",
+	"base/namespace.yaml", "base/deployment.yaml", "base/network-policy.yaml", "base/service.yaml", "crd/*.yaml", "rbac/*.yaml", "rbac/karpenter/*.yaml",
 	"review/rbac.yaml", "review/deployment.yaml", "review/service.yaml",
 }
 
