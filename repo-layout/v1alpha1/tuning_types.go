@@ -245,8 +245,9 @@ type TuningProgress struct {
 	// Percent of the steps that are done, 0 to 100. Those of an earlier pod, up to the
 	// checkpoint that was gone on from, count.
 	Percent int32 `json:"percent"`
-	// Step of the optimizer that was done last, of Steps in all.
-	Step  int64 `json:"step,omitempty"`
+	// Step of the optimizer that was done last.
+	Step int64 `json:"step,omitempty"`
+	// Steps is how many there are in all.
 	Steps int64 `json:"steps,omitempty"`
 	// Loss of the training as it was logged last: a decimal number, or NaN or Inf
 	// where the training has broken down.
