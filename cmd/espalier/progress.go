@@ -76,4 +76,3 @@ func (o *progressOptions) serve(ctx context.Context, mgr ctrl.Manager, to *rende
 	to.Progress = &render.Progress{URL: u.JoinPath(progress.Path).String(), Audience: progress.Audience, Authority: string(identity.Authority)}
 	return store, nil
 }
-
