@@ -254,17 +254,27 @@ func (p *Provider) ensure(ctx context.Context, t pool.Target) (pool.Step, error)
 	if now != pool.StateSucceeded && now != pool.StateFailed {
 		return pool.StepNone, nil
 	}
-	switch has := deref(props.Count); {
-	case deref(props.EnableAutoScaling), autoscale(t) != nil && (!t.Shrink || has <= t.Replicas):
-		return p.tune(ctx, t, found) // the count is AKS's, or is about to be
-	case has > t.Replicas && !t.Shrink:
+	return p.adjust(ctx, t, found)
+}
+
+// adjust changes the number of nodes, or else what can be changed in place.
+func (p *Provider) adjust(ctx context.Context, t pool.Target, found *armcontainerservice.AgentPool) (pool.Step, error) {
+	a, has, want := autoscale(t), deref(properties(found).Count), t.Replicas
+	switch {
+	case deref(properties(found).EnableAutoScaling):
+		return p.tune(ctx, t, found) // the count is AKS's
+	case a != nil && has < a.Min:
+		want = a.Min // first, and by itself
+	case a != nil && (!t.Shrink || has <= want):
+		return p.tune(ctx, t, found) // the count is about to be AKS's
+	case has > want && !t.Shrink:
 		return pool.StepNone, nil // more came since it was decided: nobody has looked at what runs on them
-	case has > t.Replicas:
+	case has > want:
 		return p.shrink(ctx, t, found)
-	case has == t.Replicas && !t.Mend:
+	case has == want && !t.Mend:
 		return p.tune(ctx, t, found)
 	}
-	err = p.put(ctx, t.PoolName, scaled(found, t.Replicas), &armcontainerservice.AgentPoolsClientBeginCreateOrUpdateOptions{IfMatch: props.ETag})
+	err := p.put(ctx, t.PoolName, scaled(found, want), &armcontainerservice.AgentPoolsClientBeginCreateOrUpdateOptions{IfMatch: properties(found).ETag})
 	if err != nil {
 		return pool.StepNone, fmt.Errorf("scaling agent pool %s: %w", t.PoolName, err)
 	}

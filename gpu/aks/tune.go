@@ -49,11 +49,11 @@ func (p *Provider) tune(ctx context.Context, t pool.Target, found *armcontainers
 		return pool.StepNone, nil
 	}
 	next := written(found)
-	if deref(next.EnableAutoScaling) {
-		next.Count = nil // the autoscaler's
-	}
 	for _, s := range all {
 		s.set(next)
+	}
+	if deref(properties(found).EnableAutoScaling) && deref(next.EnableAutoScaling) {
+		next.Count = nil // the autoscaler's; whoever takes it back says it, for 1 is what AKS documents of a write without
 	}
 	err := p.put(ctx, t.PoolName, armcontainerservice.AgentPool{Properties: next}, &armcontainerservice.AgentPoolsClientBeginCreateOrUpdateOptions{IfMatch: properties(found).ETag})
 	if err != nil {
@@ -69,9 +69,10 @@ func autoscale(t pool.Target) *v1alpha1.AKSAutoscale {
 	return t.AKS.Autoscale
 }
 
-// counting is who counts the nodes, and within which bounds. An autoscaler that is
-// turned on finds a count within them; one that is turned off leaves the count as
-// it is, which is ours from then on.
+// counting is who counts the nodes, and within which bounds. The count stays as it
+// is: AKS refuses a write that changes it and turns the autoscaler on
+// (https://github.com/Azure/AKS/issues/1248), and one that is turned off leaves a
+// count that is ours from then on.
 func counting(p *profile, t pool.Target) []setting {
 	a, on := autoscale(t), deref(p.EnableAutoScaling)
 	has := fmt.Sprintf("%d to %d", deref(p.MinCount), deref(p.MaxCount))
@@ -86,11 +87,6 @@ func counting(p *profile, t pool.Target) []setting {
 		has = "none"
 	}
 	return []setting{{fmt.Sprintf("aks.autoscale %d to %d (is %s)", a.Min, a.Max, has), func(p *profile) {
-		if deref(p.EnableAutoScaling) || deref(p.Count) >= a.Min {
-			p.Count = nil
-		} else {
-			p.Count = to.Ptr(a.Min)
-		}
 		p.EnableAutoScaling, p.MinCount, p.MaxCount = to.Ptr(true), to.Ptr(a.Min), to.Ptr(a.Max)
 	}}}
 }

@@ -67,12 +67,6 @@ func TestTune(t *testing.T) {
 			behind: "aks.autoscale 0 to 4 (is none)",
 			props:  map[string]any{"enableAutoScaling": true, "minCount": 0.0, "maxCount": 4.0, "count": 1.0},
 		},
-		"AutoscaleOnFromBelow": {
-			reason: "Too few nodes are made in the same write: the count is ours until then.",
-			want:   func(t *pool.Target) { t.AKS, t.Replicas = bounded(2, 4), 2 },
-			behind: "aks.autoscale 2 to 4 (is none)",
-			props:  map[string]any{"enableAutoScaling": true, "minCount": 2.0, "maxCount": 4.0, "count": 2.0},
-		},
 		"AutoscaleBounds": {
 			reason: "Other bounds are written without the count, which is not ours.",
 			was:    func(t *pool.Target) { t.AKS, t.Replicas = bounded(1, 2), 1 },
@@ -197,6 +191,49 @@ func TestAutoscalerIsLeftAlone(t *testing.T) {
 	seen := must[pool.Observation](t)(p.Observe(t.Context(), tgt))
 	if !seen.Autoscaled || seen.Count != 3 || len(arm.Pools()[0].Machines) != 3 {
 		t.Errorf("seen %+v", seen)
+	}
+}
+
+// TestAutoscaleFromBelow: AKS refuses to turn its autoscaler on in a write that
+// changes the count too, so missing nodes are made by a write of their own.
+func TestAutoscaleFromBelow(t *testing.T) {
+	arm, p := start(t)
+	tgt := targetOf("a", 1)
+	must[pool.Step](t)(p.Ensure(t.Context(), tgt))
+	arm.Advance(time.Hour)
+	tgt.AKS, tgt.Replicas = &v1alpha1.AKSSpec{Autoscale: &v1alpha1.AKSAutoscale{Min: 2, Max: 4}}, 2
+	for _, want := range []struct {
+		step  pool.Step
+		count int
+		on    any
+	}{{pool.StepScaled, 2, nil}, {pool.StepUpdated, 2, true}, {pool.StepNone, 2, true}} {
+		if step := must[pool.Step](t)(p.Ensure(t.Context(), tgt)); step != want.step {
+			t.Errorf("step %q, want %q", step, want.step)
+		}
+		arm.Advance(time.Hour)
+		if got := arm.Pools()[0]; got.Count != want.count || got.Props["enableAutoScaling"] != want.on {
+			t.Errorf("after %q %d nodes, autoscaler %v", want.step, got.Count, got.Props["enableAutoScaling"])
+		}
+	}
+}
+
+// TestAutoscaleOffSaysTheCount: the write that takes the number of nodes back says
+// it: what AKS makes of a count that is left out is its default of 1.
+func TestAutoscaleOffSaysTheCount(t *testing.T) {
+	arm, p := start(t)
+	tgt := targetOf("a", 1)
+	tgt.AKS, tgt.Replicas = &v1alpha1.AKSSpec{Autoscale: &v1alpha1.AKSAutoscale{Max: 4}}, 0
+	must[pool.Step](t)(p.Ensure(t.Context(), tgt))
+	arm.Advance(time.Hour)
+	if err := arm.Autoscale(tgt.PoolName, 3); err != nil {
+		t.Fatal(err)
+	}
+	arm.Advance(time.Hour)
+	tgt.AKS, tgt.Replicas = nil, 1
+	must[pool.Step](t)(p.Ensure(t.Context(), tgt))
+	arm.Advance(time.Hour)
+	if got := arm.Pools()[0]; got.Count != 3 || len(got.Machines) != 3 || got.Props["enableAutoScaling"] != false {
+		t.Errorf("%d of 3 machines stay, autoscaler %v", len(got.Machines), got.Props["enableAutoScaling"])
 	}
 }
 

@@ -27,15 +27,16 @@ func (f Facts) autoscale() *v1alpha1.AKSAutoscale { return f.Pool.Spec.Autoscale
 
 // bounds are the numbers of nodes that are left as they are. An autoscaler that is
 // on counts alone; one that is to be turned off is, before anything is counted; one
-// that is to be turned on gets a number within its bounds from us, because which
-// node goes is nothing to leave to a cloud that knows nothing of pods.
+// that is to be turned on gets a number within its bounds from us beforehand: which
+// node goes is nothing to leave to a cloud that knows nothing of pods, and AKS turns
+// none on in a write that changes the number too.
 func (f Facts) bounds() (fewest, most int32) {
 	a := f.autoscale()
 	switch {
 	case f.Seen.Autoscaled:
 		return 0, f.Seen.Count
 	case a != nil && !f.idling():
-		return 0, a.Max // too few are made as it is turned on
+		return a.Min, a.Max
 	}
 	return f.wanted(), f.wanted()
 }
@@ -45,10 +46,11 @@ func (f Facts) bounds() (fewest, most int32) {
 func (f Facts) wantsPool() bool { return f.wanted() > 0 || f.autoscale() != nil }
 
 // mayTune says whether settings may be changed in place now: of nodes that were
-// usable once, between operations of the cloud.
+// usable once, or that nobody orders until an autoscaler is off, between operations
+// of the cloud.
 func (f Facts) mayTune() bool {
 	settled := f.Seen.State == StateSucceeded || f.mayRetry()
-	used := f.wasReady() || f.Pool.Status.Phase == v1alpha1.PhaseIdle
+	used := f.wasReady() || f.Pool.Status.Phase == v1alpha1.PhaseIdle || f.Seen.Autoscaled && f.autoscale() == nil
 	pause := tuneAfter
 	if f.saidNo() != "" {
 		pause = mendAfter

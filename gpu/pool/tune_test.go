@@ -160,6 +160,28 @@ func TestAutoscaleFromAbove(t *testing.T) {
 	}
 }
 
+// TestAutoscaleFromBelow: too few nodes are made before the autoscaler is turned on,
+// in a write of its own.
+func TestAutoscaleFromBelow(t *testing.T) {
+	seen := ours(StateSucceeded)
+	seen.Count, seen.Behind = 1, []string{"aks.autoscale 2 to 4 (is none)"}
+	d := Decide(facts(v1alpha1.PhaseReady, seen, autoscales(2, 4)))
+	if d.Do != ActionEnsure || d.Shrinks || d.Tunes || d.Count.Wanted != 2 {
+		t.Errorf("decision %+v", d)
+	}
+}
+
+// TestAutoscaleOffBeforeReady: a pool that Git takes back while AKS makes it, empty,
+// would wait for nodes that nobody orders.
+func TestAutoscaleOffBeforeReady(t *testing.T) {
+	seen := ours(StateSucceeded)
+	seen.Count, seen.Autoscaled, seen.Behind = 0, true, []string{"aks.autoscale none (is 0 to 4)"}
+	d := Decide(facts(v1alpha1.PhaseCreating, seen, replicas(2)))
+	if d.Do != ActionEnsure || !d.Tunes || d.Shrinks {
+		t.Errorf("decision %+v", d)
+	}
+}
+
 // TestTune: what can be changed in place is, in its time.
 func TestTune(t *testing.T) {
 	good := Node{Name: "n1", Ready: true, GPUs: 1, Offered: 1}

@@ -388,7 +388,12 @@ func (w *world) describe(names []string) string {
 	for _, n := range names {
 		if p := w.get(n); p != nil {
 			c := meta.FindStatusCondition(p.Status.Conditions, v1alpha1.ConditionReady)
-			fmt.Fprintf(&b, "%s %s %+v; ", n, p.Status.Phase, c)
+			fmt.Fprintf(&b, "%s %s %+v; removing %v; ", n, p.Status.Phase, c, p.Status.Removing)
+			for _, a := range w.arm.Pools() {
+				if a.Name == p.Status.PoolName {
+					fmt.Fprintf(&b, "agent pool %s of %d: %v; ", a.State, a.Count, a.Props)
+				}
+			}
 		}
 	}
 	return b.String()

@@ -205,6 +205,9 @@ func (s *Server) update(a *answer, p *agentPool, props map[string]any) {
 		s.fights = append(s.fights, fmt.Sprintf("the count of %s was written while the autoscaler has it", p.name))
 	}
 	maps.Copy(p.props, props)
+	if !p.autoscales() && !counts { // the documented default; whether AKS keeps to it in an update is not
+		p.props["count"], counts = 1.0, true
+	}
 	if !p.autoscales() {
 		delete(p.props, "minCount")
 		delete(p.props, "maxCount")
@@ -259,6 +262,8 @@ func illFormed(p *agentPool, props map[string]any) *Fault {
 	switch turnsOn := p == nil || !p.autoscales(); {
 	case !next.autoscales():
 		return nil
+	case p != nil && turnsOn && next.count() != p.count(): // https://github.com/Azure/AKS/issues/1248
+		return invalid("InvalidParameter", fmt.Sprintf("Cannot manually scale and enable cluster autoscaler in the same update operation on VMSS Agentpool '%s'.", p.name))
 	case most < 1 || least > most:
 		return invalid("InvalidParameter", fmt.Sprintf("minCount %d and maxCount %d are no range.", least, most))
 	case turnsOn && (next.count() < least || next.count() > most): // whether AKS is as strict is not documented
