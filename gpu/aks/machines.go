@@ -18,27 +18,40 @@ import (
 // choice to the scale set, which knows nothing of pods; only where every node
 // goes is there nothing to choose, and the pool's ETag guards the change.
 func (p *Provider) shrink(ctx context.Context, t pool.Target, found *armcontainerservice.AgentPool) (pool.Step, error) {
-	props := properties(found)
-	count := deref(props.Count)
+	count := deref(properties(found).Count)
 	if t.Replicas == 0 && !slices.ContainsFunc(t.Registered, func(n string) bool { return !slices.Contains(t.Remove, n) }) {
 		// Every node that ever joined may go, and what never joined runs nothing: an
 		// evicted machine is in the count and in no list.
-		err := p.put(ctx, t.PoolName, scaled(found, 0), &armcontainerservice.AgentPoolsClientBeginCreateOrUpdateOptions{IfMatch: props.ETag})
-		if err != nil {
-			return pool.StepNone, fmt.Errorf("scaling agent pool %s to 0: %w", t.PoolName, err)
-		}
-		return pool.StepScaled, nil
+		return p.scale(ctx, t, found, 0)
 	}
-	absent, err := p.absent(ctx, t, count)
+	absent, machines, err := p.absent(ctx, t, count)
 	if err != nil {
 		return pool.StepNone, err
 	}
 	going := append(absent, t.Remove...)
-	if len(going) == 0 {
+	least := t.Replicas
+	if a := autoscale(t); a != nil {
+		least = a.Min
+	}
+	switch {
+	case len(going) == 0 && int(machines) == len(t.Registered) && machines < count:
+		// Evicted machines have no name to remove them by. AKS and the cluster agree on
+		// those that are there, so the scale set has none to choose from.
+		return p.scale(ctx, t, found, max(least, machines))
+	case len(going) == 0:
 		return pool.StepNone, &pool.Failure{Class: pool.ClassTransient, Text: "no machine of node pool " + t.PoolName + " is known to be empty", RetryAfter: time.Minute}
 	}
 	going = going[:min(len(going), int(count-t.Replicas))]
 	return p.remove(ctx, t.PoolName, going)
+}
+
+// scale writes another number of nodes, and nothing else.
+func (p *Provider) scale(ctx context.Context, t pool.Target, found *armcontainerservice.AgentPool, count int32) (pool.Step, error) {
+	err := p.put(ctx, t.PoolName, scaled(found, count), &armcontainerservice.AgentPoolsClientBeginCreateOrUpdateOptions{IfMatch: properties(found).ETag})
+	if err != nil {
+		return pool.StepNone, fmt.Errorf("scaling agent pool %s to %d: %w", t.PoolName, count, err)
+	}
+	return pool.StepScaled, nil
 }
 
 // remove begins to delete machines. AKS neither cordons nor drains them: that
@@ -58,29 +71,29 @@ func (p *Provider) remove(ctx context.Context, name string, machines []string) (
 }
 
 // absent names the machines of a pool that never joined the cluster, so that
-// nothing can run on them. AKS is asked only where there must be some.
-func (p *Provider) absent(ctx context.Context, t pool.Target, count int32) ([]string, error) {
+// nothing can run on them, and counts all of them. AKS is asked only where there must
+// be some: without that there are as many as the count says.
+func (p *Provider) absent(ctx context.Context, t pool.Target, count int32) (names []string, machines int32, err error) {
 	if int(count) <= len(t.Registered) {
-		return nil, nil
+		return nil, count, nil
 	}
 	ctx, cancel := context.WithTimeout(ctx, callTimeout)
 	defer cancel()
-	machines, names := 0, []string(nil)
 	for pages := p.machines.NewListPager(p.cfg.ResourceGroup, p.cfg.ClusterName, t.PoolName, nil); pages.More(); {
 		page, err := pages.NextPage(ctx)
 		if err != nil {
-			return nil, fmt.Errorf("listing machines of agent pool %s: %w", t.PoolName, Classify(err, p.cfg.Clock()))
+			return nil, 0, fmt.Errorf("listing machines of agent pool %s: %w", t.PoolName, Classify(err, p.cfg.Clock()))
 		}
-		machines += len(page.Value)
 		for _, m := range page.Value {
+			machines++
 			if name := deref(m.Name); name != "" && !slices.Contains(t.Registered, name) {
 				names = append(names, name)
 			}
 		}
 	}
-	if len(names) != machines-len(t.Registered) {
-		return nil, nil // names of machines and nodes differ: nothing is concluded from that
+	if len(names) != int(machines)-len(t.Registered) {
+		return nil, count, nil // names of machines and nodes differ: nothing is concluded from that
 	}
 	slices.Sort(names)
-	return names, nil
+	return names, machines, nil
 }

@@ -274,11 +274,7 @@ func (p *Provider) adjust(ctx context.Context, t pool.Target, found *armcontaine
 	case has == want && !t.Mend:
 		return p.tune(ctx, t, found)
 	}
-	err := p.put(ctx, t.PoolName, scaled(found, want), &armcontainerservice.AgentPoolsClientBeginCreateOrUpdateOptions{IfMatch: properties(found).ETag})
-	if err != nil {
-		return pool.StepNone, fmt.Errorf("scaling agent pool %s: %w", t.PoolName, err)
-	}
-	return pool.StepScaled, nil
+	return p.scale(ctx, t, found, want)
 }
 
 // create orders a pool, where the cluster has room for one more.

@@ -237,6 +237,48 @@ func TestAutoscaleOffSaysTheCount(t *testing.T) {
 	}
 }
 
+// TestShrinkEvicted: machines that were evicted are in the count and in no list, so
+// none can be removed by name; the count itself is brought down to those there are.
+func TestShrinkEvicted(t *testing.T) {
+	for name, c := range map[string]struct {
+		reason     string
+		target     func(*pool.Target)
+		registered int // nodes of the cluster
+		step       pool.Step
+		count      int
+	}{
+		"Autoscale": {"As many as there must be, and the autoscaler is turned on next.", func(t *pool.Target) {
+			t.AKS, t.Replicas = &v1alpha1.AKSSpec{Autoscale: &v1alpha1.AKSAutoscale{Max: 1}}, 1
+		}, 0, pool.StepScaled, 0},
+		"Fewer":   {"As many as are wanted.", func(t *pool.Target) { t.Replicas = 2 }, 0, pool.StepScaled, 2},
+		"Unclear": {"Nodes of no machine that AKS knows: nothing is concluded from that.", func(t *pool.Target) { t.Replicas = 2 }, 1, "", 4},
+	} {
+		t.Run(name, func(t *testing.T) {
+			arm, p := start(t)
+			tgt := targetOf("a", 1)
+			tgt.Replicas = 4
+			must[pool.Step](t)(p.Ensure(t.Context(), tgt))
+			arm.Advance(time.Hour)
+			for len(arm.Pools()[0].Machines) > 0 {
+				arm.Evict(tgt.PoolName)
+			}
+			c.target(&tgt)
+			tgt.Shrink = true
+			for range c.registered {
+				tgt.Registered = append(tgt.Registered, "n")
+			}
+			step, err := p.Ensure(t.Context(), tgt)
+			if step != c.step || (err == nil) != (c.step != "") {
+				t.Errorf("%s\nstep %q, want %q: %v", c.reason, step, c.step, err)
+			}
+			arm.Advance(time.Hour)
+			if got := arm.Pools()[0]; got.Count != c.count {
+				t.Errorf("%s\n%d nodes, want %d", c.reason, got.Count, c.count)
+			}
+		})
+	}
+}
+
 // TestTuneTakesNoNode: nodes that came after the decision are not taken away by a
 // change of settings, though none is wanted.
 func TestTuneTakesNoNode(t *testing.T) {

@@ -142,5 +142,8 @@ func readyAutoscaled(f Facts, d Decision) Decision {
 	if n := bounded(int64(len(f.Nodes))); n > 0 {
 		there = fmt.Sprintf("%d %s there, with %s", n, are(n), plural(d.Count.Allocatable, "GPU"))
 	}
+	if !f.Seen.Autoscaled {
+		return d.say(v1alpha1.ReasonSucceeded, fmt.Sprintf("The cluster autoscaler of AKS is yet to be turned on for %s: %s", f.nodes(Candidate(d.Candidate)), there))
+	}
 	return d.say(v1alpha1.ReasonSucceeded, fmt.Sprintf("The cluster autoscaler of AKS keeps %s, as pods need them: %s", f.nodes(Candidate(d.Candidate)), there))
 }

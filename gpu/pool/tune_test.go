@@ -104,6 +104,7 @@ func TestAutoscaled(t *testing.T) {
 			reason: "Within the bounds it is turned on at once.",
 			in:     facts(v1alpha1.PhaseReady, has(1, off), autoscales(0, 4), nodes(good)),
 			want:   verdict{Do: ActionEnsure, Phase: v1alpha1.PhaseReady, Reason: v1alpha1.ReasonSucceeded, Attempt: 1, Wait: poll},
+			says:   "is yet to be turned on for 0 to 4",
 		},
 		"TurnedOff": {
 			reason: "First it is turned off, then the nodes are counted: never two at one number.",
