@@ -37,6 +37,9 @@ LONGEST := ./test/loop ./reconciler/nodepool
 .PHONY: test
 test: control-plane bin/helm ## Run every test, on a real control plane
 	$(GO) test -timeout 20m $(LONGEST) ./...
+	@for kit in gitea=forge karpenter=karpenter source-controller=flux kubelet=node; do \
+		test -e "bin/$${kit%=*}" || echo "Skipped test/$${kit#*=}: 'make e2e-$${kit#*=}' builds what it needs."; \
+	done
 
 .PHONY: race
 race: control-plane bin/helm ## Run every test with the race detector; needs a C compiler

@@ -7,6 +7,7 @@ import (
 
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
+	repolayout "github.com/espalier-dev/espalier/repo-layout"
 	"github.com/espalier-dev/espalier/repo-layout/v1alpha1"
 )
 
@@ -64,5 +65,20 @@ func (w *walk) fewer() {
 		}
 		w.change(name, scaledTo(next))
 		return
+	}
+}
+
+// approve says that every deletion is meant: when objects were deleted is by the
+// real clock, to which all of the walk is one moment.
+func (w *walk) approve() {
+	for _, name := range w.names {
+		p := w.get(name)
+		if p == nil || p.DeletionTimestamp == nil {
+			continue
+		}
+		metav1.SetMetaDataAnnotation(&p.ObjectMeta, repolayout.AnnotationApproveDeletion, p.DeletionTimestamp.UTC().Format(time.RFC3339))
+		if err := w.kube.Update(w.ctx, p); err != nil {
+			w.t.Fatal(err)
+		}
 	}
 }

@@ -179,6 +179,7 @@ func (w *walk) calm() {
 	for name, uid := range w.stolen {
 		w.arm.SetTag(name, aks.TagOwner, uid)
 	}
+	w.approve()
 	var pods corev1.PodList
 	if err := w.kube.List(w.ctx, &pods); err != nil {
 		w.t.Fatal(err)
