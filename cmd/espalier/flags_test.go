@@ -44,34 +44,39 @@ func TestFlagsPage(t *testing.T) {
 	}
 }
 
+// described writes a command with its flags.
+func described(page *bytes.Buffer, c *cobra.Command) {
+	fmt.Fprintf(page, "\n## %s\n\n%s.\n", c.CommandPath(), c.Short)
+	if c.Use != c.Name() {
+		fmt.Fprintf(page, "\n    %s\n", c.UseLine())
+	}
+	rows := 0
+	c.LocalFlags().VisitAll(func(f *pflag.Flag) {
+		if f.Hidden || f.Name == "help" {
+			return
+		}
+		if rows++; rows == 1 {
+			page.WriteString("\n| flag | default | |\n|---|---|---|\n")
+		}
+		name := "--" + f.Name
+		if f.Shorthand != "" {
+			name = "-" + f.Shorthand + ", " + name
+		}
+		value := ""
+		if f.DefValue != "" && f.DefValue != "[]" {
+			value = "`" + f.DefValue + "`"
+		}
+		fmt.Fprintf(page, "| `%s` | %s | %s |\n", name, value, strings.ReplaceAll(f.Usage, "|", `\|`))
+	})
+}
+
 // documented writes a command and those below it.
 func documented(page *bytes.Buffer, c *cobra.Command) {
 	if c.Hidden || c.Name() == "help" || c.Name() == "completion" {
 		return
 	}
 	if c.Runnable() {
-		fmt.Fprintf(page, "\n## %s\n\n%s.\n", c.CommandPath(), c.Short)
-		if c.Use != c.Name() {
-			fmt.Fprintf(page, "\n    %s\n", c.UseLine())
-		}
-		rows := 0
-		c.LocalFlags().VisitAll(func(f *pflag.Flag) {
-			if f.Hidden || f.Name == "help" {
-				return
-			}
-			if rows++; rows == 1 {
-				page.WriteString("\n| flag | default | |\n|---|---|---|\n")
-			}
-			name := "--" + f.Name
-			if f.Shorthand != "" {
-				name = "-" + f.Shorthand + ", " + name
-			}
-			value := ""
-			if f.DefValue != "" && f.DefValue != "[]" {
-				value = "`" + f.DefValue + "`"
-			}
-			fmt.Fprintf(page, "| `%s` | %s | %s |\n", name, value, strings.ReplaceAll(f.Usage, "|", `\|`))
-		})
+		described(page, c)
 	}
 	for _, below := range c.Commands() {
 		documented(page, below)

@@ -180,7 +180,7 @@ func entries(t *testing.T, img v1.Image) map[string]entry {
 	found := map[string]entry{}
 	for r := tar.NewReader(content); ; {
 		h, err := r.Next()
-		if err == io.EOF {
+		if errors.Is(err, io.EOF) {
 			return found
 		}
 		if err != nil {

@@ -131,10 +131,7 @@ func count(f Facts) Count {
 	if instance == "" && len(f.Pool.Spec.Candidates) > 0 {
 		instance = f.Pool.Spec.Candidates[0].InstanceType
 	}
-	one := promised(instance, f.Catalog)
-	if size, ok := f.Catalog(instance); ok && !f.Seen.External && f.Pool.Spec.Slices() != "" {
-		one = max(bounded(int64(size.Slices[f.Pool.Spec.Slices()])), 1)
-	}
+	one := f.each(instance)
 	c.Expected = c.Wanted * one
 	if f.autoscale() != nil {
 		c.Expected = max(c.Wanted, bounded(int64(len(f.Nodes)))) * one
@@ -159,6 +156,14 @@ func count(f Facts) Count {
 		}
 	}
 	return c
+}
+
+// each is how many GPUs, or slices of them, a node of a size has.
+func (f Facts) each(instance string) int32 {
+	if size, ok := f.Catalog(instance); ok && !f.Seen.External && f.Pool.Spec.Slices() != "" {
+		return max(bounded(int64(size.Slices[f.Pool.Spec.Slices()])), 1)
+	}
+	return promised(instance, f.Catalog)
 }
 
 // promised is the number of GPUs of a size; a size that the catalogue does not

@@ -43,18 +43,23 @@ func (r *Reconciler) act(ctx context.Context, p *pass) error {
 			return err
 		}
 	}
+	p.mutate(ctx, t)
+	return nil
+}
+
+// mutate asks the provider for the one change, and settles what came of it.
+func (p *pass) mutate(ctx context.Context, t pool.Target) {
 	do := p.provider.Ensure
-	if d.Do == pool.ActionDelete {
+	if p.decision.Do == pool.ActionDelete {
 		do = p.provider.Delete
 	}
 	done, err := do(ctx, t)
 	if err != nil {
 		p.retry = err
-		p.settleFailure(d, understand(err))
-		return nil
+		p.settleFailure(p.decision, understand(err))
+		return
 	}
-	p.decision = pool.Acted(p.facts, d, done)
-	return nil
+	p.decision = pool.Acted(p.facts, p.decision, done)
 }
 
 // subjectSelector selects the nodes of the pool that the decision is about.

@@ -44,11 +44,13 @@ type Report struct {
 // wire is the body of a call. Fields that are not read may be there: the protocol
 // may grow.
 type wire struct {
-	Status *struct {
-		Percent   *int32   `json:"progressPercentage"`
-		Remaining *int64   `json:"estimatedRemainingSeconds"`
-		Metrics   []metric `json:"metrics"`
-	} `json:"trainerStatus"`
+	Status *trainerStatus `json:"trainerStatus"`
+}
+
+type trainerStatus struct {
+	Percent   *int32   `json:"progressPercentage"`
+	Remaining *int64   `json:"estimatedRemainingSeconds"`
+	Metrics   []metric `json:"metrics"`
 }
 
 type metric struct{ Name, Value string }
@@ -59,15 +61,11 @@ func Decode(body []byte) (Report, error) {
 	if err := json.Unmarshal(body, &w); err != nil {
 		return Report{}, fmt.Errorf("reading the body as JSON: %w", err)
 	}
-	switch s := w.Status; {
-	case s == nil:
+	if w.Status == nil {
 		return Report{}, errors.New("trainerStatus is missing")
-	case s.Percent != nil && (*s.Percent < 0 || *s.Percent > 100):
-		return Report{}, fmt.Errorf("trainerStatus.progressPercentage is %d: from 0 to 100", *s.Percent)
-	case s.Remaining != nil && (*s.Remaining < 0 || *s.Remaining > remainingLimit):
-		return Report{}, fmt.Errorf("trainerStatus.estimatedRemainingSeconds is %d: from 0 to %d", *s.Remaining, remainingLimit)
-	case len(s.Metrics) > metricLimit:
-		return Report{}, fmt.Errorf("trainerStatus.metrics has %d entries: at most %d", len(s.Metrics), metricLimit)
+	}
+	if err := w.Status.check(); err != nil {
+		return Report{}, err
 	}
 	r := Report{Percent: w.Status.Percent}
 	if s := w.Status.Remaining; s != nil {
@@ -78,10 +76,23 @@ func Decode(body []byte) (Report, error) {
 		r.take(m)
 	}
 	if r.Percent == nil && r.Step != nil && r.Steps != nil {
-		percent := int32(min(99, *r.Step*100 / *r.Steps)) // as KubeflowCallback: 100 only when it has ended
+		percent := int32(min(99, max(0, *r.Step*100 / *r.Steps))) // as KubeflowCallback: 100 only when it has ended
 		r.Percent = &percent
 	}
 	return r, nil
+}
+
+// check refuses what no trainer can mean.
+func (s *trainerStatus) check() error {
+	switch {
+	case s.Percent != nil && (*s.Percent < 0 || *s.Percent > 100):
+		return fmt.Errorf("trainerStatus.progressPercentage is %d: from 0 to 100", *s.Percent)
+	case s.Remaining != nil && (*s.Remaining < 0 || *s.Remaining > remainingLimit):
+		return fmt.Errorf("trainerStatus.estimatedRemainingSeconds is %d: from 0 to %d", *s.Remaining, remainingLimit)
+	case len(s.Metrics) > metricLimit:
+		return fmt.Errorf("trainerStatus.metrics has %d entries: at most %d", len(s.Metrics), metricLimit)
+	}
+	return nil
 }
 
 // take reads a metric by the names that KubeflowCallback gives. One that is no

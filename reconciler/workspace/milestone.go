@@ -30,6 +30,15 @@ func milestone(before, after *v1alpha1.TuningStatus) string {
 	if is.Percent/quarter <= was.Percent/quarter && !broken {
 		return ""
 	}
+	text := howFar(is)
+	if broken {
+		text += ": the training has broken down, and its adapter will not be published; suspend the Workspace, then lower the learning rate"
+	}
+	return text
+}
+
+// howFar is what the trainer said, in words.
+func howFar(is *v1alpha1.TuningProgress) string {
 	text := fmt.Sprintf("%d %% trained", is.Percent)
 	if is.Steps > 0 {
 		text += fmt.Sprintf(", step %d of %d", is.Step, is.Steps)
@@ -39,9 +48,6 @@ func milestone(before, after *v1alpha1.TuningStatus) string {
 	}
 	if left := report.Remaining(is); left != "" {
 		text += ", " + left + " left"
-	}
-	if broken {
-		text += ": the training has broken down, and its adapter will not be published; suspend the Workspace, then lower the learning rate"
 	}
 	return text
 }

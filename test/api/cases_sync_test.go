@@ -6,6 +6,120 @@ import "maps"
 
 // syncCases are of RepoSyncs: what others apply, and what comes first.
 var syncCases = map[string]written{
+	"ShortInterval": {
+		reason: "An interval of nothing would be a loop without rest.",
+		base:   sync, set: `spec: {interval: 500ms}`,
+		want: "interval: at least 1s",
+	},
+	"ActsAs": {
+		reason: "An account of the namespace, whose rights everything is written with.",
+		base:   sync, set: `spec: {serviceAccountName: models}`,
+	},
+	"ActsAsElsewhere": {
+		reason: "An account is named, and never one of another namespace.",
+		base:   sync, set: `spec: {serviceAccountName: "flux-system:admin"}`,
+		want: "spec.serviceAccountName",
+	},
+	"Verified": {
+		reason: "The mode is the commit's signature where none is named.",
+		base:   sync, set: `spec: {source: {git: {verify: {secretRef: {name: keys}}}}}`,
+	},
+	"VerifiedTag": {
+		reason: "A tag can be demanded to be signed where one is followed.",
+		base:   sync, set: `spec: {source: {git: {ref: {tag: v1}, verify: {mode: TagAndHEAD, secretRef: {name: keys}}}}}`,
+	},
+	"VerifiedTagOfABranch": {
+		reason: "A branch has no tag whose signature could be looked at.",
+		base:   sync, set: `spec: {source: {git: {verify: {mode: Tag, secretRef: {name: keys}}}}}`,
+		want: "verify.mode Tag and TagAndHEAD need ref.tag",
+	},
+	"VerifiedTagOfACommit": {
+		reason: "A pinned commit is read by its hash, whatever the tag is.",
+		base:   sync, set: `spec: {source: {git: {ref: {tag: v1, commit: "4f5c2a9c0d3b1e6f7a8b9c0d1e2f3a4b5c6d7e8f"}, verify: {mode: Tag, secretRef: {name: keys}}}}}`,
+		want: "verify.mode Tag and TagAndHEAD need ref.tag, without ref.commit",
+	},
+	"Reviewed": {
+		reason: "Pull requests are answered, and the commit that is synced gets a status.",
+		base:   sync, set: `spec: {review: {provider: Gitea, secretRef: {name: forge}, commands: true}, report: {statuses: true, pullRequest: true}}`,
+	},
+	"ReviewedByAnotherForge": {
+		reason: "A forge that nobody talks to is refused rather than ignored.",
+		base:   sync, set: `spec: {review: {provider: Gerrit, secretRef: {name: forge}}}`,
+		want: "spec.review.provider: Unsupported value",
+	},
+	"ReviewedWithoutBranch": {
+		reason: "Nobody asks to merge into a tag.",
+		base:   sync, set: `spec: {source: {git: {ref: {tag: v1}}}, review: {provider: Gitea, secretRef: {name: forge}}}`,
+		want: "review needs source.git with a branch",
+	},
+	"StatusesWithoutForge": {
+		reason: "Without a token nobody could set one.",
+		base:   sync, set: `spec: {report: {statuses: true}}`,
+		want: "report.statuses needs review",
+	},
+	"ProgressOfOthers": {
+		reason: "What Flux applies may be a commit behind what was read.",
+		base:   sync, set: `spec: {mode: ReportOnly, workspaceSelector: {matchLabels: {a: b}}, review: {provider: Gitea, secretRef: {name: forge}}, report: {pullRequest: true}}`,
+		want: "report.pullRequest follows what the RepoSync applies",
+	},
+	"ProgressWithoutForge": {
+		reason: "There is no comment to say it in.",
+		base:   sync, set: `spec: {report: {pullRequest: true}}`,
+		want: "report.pullRequest needs review",
+	},
+	"ReportBeside": {
+		reason: "A report in a folder of the synced branch, beside what is synced.",
+		base:   sync, set: `spec: {path: clusters/prod, report: {commit: {branch: main, path: status/prod}}}`,
+	},
+	"ReportInFolderSigned": {
+		reason: "Where commits must be signed, reports are.",
+		base:   sync, set: `spec: {path: clusters/prod, source: {git: {verify: {secretRef: {name: keys}}}}, report: {commit: {branch: main, path: status, signing: {secretRef: {name: key}}}}}`,
+	},
+	"ReportInFolderUnsigned": {
+		reason: "The newest commit of the branch would be unsigned.",
+		base:   sync, set: `spec: {path: clusters/prod, source: {git: {verify: {secretRef: {name: keys}}}}, report: {commit: {branch: main, path: status}}}`,
+		want: "report.commit.path with source.git.verify needs report.commit.signing",
+	},
+	"ReportInFolderOfNoBranch": {
+		reason: "Whoever writes a path alone may think that the synced branch is meant.",
+		base:   sync, set: `spec: {path: clusters/prod, report: {commit: {path: status}}}`,
+		want: "report.commit.path is a folder of the branch that is synced",
+	},
+	"ReportInFolderOfOtherBranch": {
+		reason: "A branch of its own needs no folder.",
+		base:   sync, set: `spec: {path: clusters/prod, report: {commit: {branch: status, path: status}}}`,
+		want: "report.commit.path is a folder of the branch that is synced",
+	},
+	"ReportInFolderOfArtifact": {
+		reason: "An artifact has no branch that could be told.",
+		base:   sync, set: `spec: {path: clusters/prod, source: {git: null, ref: {kind: GitRepository, name: models}}, report: {commit: {url: "https://git.example.com/models.git", branch: main, path: status}}}`,
+		want: "report.commit.path is a folder of the branch that is synced",
+	},
+	"ReportInWhatIsSynced": {
+		reason: "A unit could read what is said of it.",
+		base:   sync, set: `spec: {path: clusters, report: {commit: {branch: main, path: clusters/status}}}`,
+		want: "must lie beside each other",
+	},
+	"ReportAroundWhatIsSynced": {
+		reason: "The whole of it would be left out.",
+		base:   sync, set: `spec: {path: clusters/prod, report: {commit: {branch: main, path: clusters}}}`,
+		want: "must lie beside each other",
+	},
+	"ReportInWholeRepository": {
+		reason: "Everything lies in it.",
+		base:   sync, set: `spec: {report: {commit: {branch: main, path: status}}}`,
+		want: "must lie beside each other",
+	},
+	"ReportInFolderForFlux": {
+		reason: "Flux cannot be kept from being woken.",
+		base:   sync, set: `spec: {path: clusters/prod, mode: ReportOnly, workspaceSelector: {matchLabels: {a: b}}, report: {commit: {branch: main, path: status}}}`,
+		want: "report.commit.path is not for mode ReportOnly",
+	},
+	"ReportOutside": {
+		reason: "Nothing leads out of the branch.",
+		base:   sync, set: `spec: {path: clusters/prod, report: {commit: {branch: main, path: status/../clusters}}}`,
+		want: "path: a folder of the branch",
+	},
 	"ReportsOnly": {
 		reason: "Flux applies the Workspaces; the RepoSync reports on those of a label.",
 		base:   sync, set: `spec: {mode: ReportOnly, workspaceSelector: {matchLabels: {team: a}}}`,

@@ -258,10 +258,16 @@ func illFormed(p *agentPool, props map[string]any) *Fault {
 	if u, ok := next.props["upgradeSettings"].(map[string]any); ok && some(u["maxSurge"]) && some(u["maxUnavailable"]) {
 		return invalid("InvalidParameter", "maxSurge and maxUnavailable cannot both be set.")
 	}
+	if !next.autoscales() {
+		return nil
+	}
+	return noRange(p, next)
+}
+
+// noRange is what is wrong with the bounds of an autoscaler.
+func noRange(p *agentPool, next agentPool) *Fault {
 	least, most := next.number("minCount"), next.number("maxCount")
 	switch turnsOn := p == nil || !p.autoscales(); {
-	case !next.autoscales():
-		return nil
 	case p != nil && turnsOn && next.count() != p.count(): // https://github.com/Azure/AKS/issues/1248
 		return invalid("InvalidParameter", fmt.Sprintf("Cannot manually scale and enable cluster autoscaler in the same update operation on VMSS Agentpool '%s'.", p.name))
 	case most < 1 || least > most:

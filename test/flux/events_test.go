@@ -176,7 +176,7 @@ func (p *project) hooked() {
 	p.t.Helper()
 	r := p.until("Receiver", "models", "Ready", func(s state) bool { return s.is("Ready", "True") })
 	before := p.until("RepoSync", "models", "there", func(state) bool { return true }).at("status", "lastHandledReconcileAt")
-	req, err := http.NewRequestWithContext(p.t.Context(), http.MethodPost, p.world.flux.HookURL+r.at("status", "webhookPath"), strings.NewReader("{}"))
+	req, err := http.NewRequestWithContext(p.t.Context(), http.MethodPost, p.flux.HookURL+r.at("status", "webhookPath"), strings.NewReader("{}"))
 	must(p.t, err)
 	res, err := http.DefaultClient.Do(req)
 	must(p.t, err)

@@ -86,7 +86,7 @@ func (p *project) tampered(files map[string]string) {
 	repository := p.until("GitRepository", "models", "fetched", func(s state) bool {
 		return strings.HasSuffix(s.at("status", "artifact", "revision"), third)
 	})
-	file := filepath.Join(p.world.flux.Artifacts, repository.at("status", "artifact", "path"))
+	file := filepath.Join(p.flux.Artifacts, repository.at("status", "artifact", "path"))
 	content, err := os.ReadFile(file)
 	must(p.t, err)
 	must(p.t, os.WriteFile(file, append(content, 0), 0o600))

@@ -193,7 +193,7 @@ func (r *Repo) cloudEdit(w http.ResponseWriter, req *http.Request) {
 func (r *Repo) cloudCommit(w http.ResponseWriter, req *http.Request) {
 	for _, p := range r.pulls {
 		for _, hash := range []string{p.Head, p.Result, p.MergeBase} {
-			if hash != "" && strings.HasPrefix(hash, req.PathValue("commit")) && !(p.Fork && hash == p.Head) {
+			if hash != "" && strings.HasPrefix(hash, req.PathValue("commit")) && (!p.Fork || hash != p.Head) {
 				answer(w, 200, object{"hash": hash})
 				return
 			}

@@ -118,10 +118,7 @@ func (s *Stand) start(ctx context.Context, o Options) error {
 	}
 	s.kubeconfig = s.Cluster.Kubeconfig
 	if o.Kubeconfig == "" { // somebody's cluster is not changed for this
-		if err := s.useAccount(ctx, o.Roles); err != nil {
-			return err
-		}
-		if s.progress, err = freeAddress(); err != nil {
+		if err := s.install(ctx, o.Roles); err != nil {
 			return err
 		}
 	}
@@ -143,6 +140,16 @@ func (s *Stand) start(ctx context.Context, o Options) error {
 		return fmt.Errorf("connecting to the local cluster: %w", err)
 	}
 	return nil
+}
+
+// install gives the controller its account, and an address for what trainers say.
+func (s *Stand) install(ctx context.Context, roles []string) error {
+	if err := s.useAccount(ctx, roles); err != nil {
+		return err
+	}
+	var err error
+	s.progress, err = freeAddress()
+	return err
 }
 
 func (s *Stand) startARM(o Options) error {

@@ -208,17 +208,14 @@ func reported(t *testing.T, team *harness.Team, workspace string) string {
 		} `json:"tuning"`
 	}
 	var text string
+	var unread error // of the last look: nothing may be written yet
 	err := wait.PollUntilContextCancel(patient(t), 200*time.Millisecond, true, func(context.Context) (bool, error) {
-		var err error
-		text, err = team.Git.ReadFile(team.Repo, team.StatusBranch(), repolayout.StatusFile(team.Namespace, workspace))
-		if err != nil {
-			return false, nil // not written yet
-		}
-		err = yaml.Unmarshal([]byte(text), &status)
-		return strings.Contains(status.Tuning.Adapter, "@sha256:"), err
+		text, unread = team.Git.ReadFile(team.Repo, team.StatusBranch(), repolayout.StatusFile(team.Namespace, workspace))
+		err := yaml.Unmarshal([]byte(text), &status)
+		return unread == nil && strings.Contains(status.Tuning.Adapter, "@sha256:"), err
 	})
 	if err != nil {
-		t.Fatalf("waiting for the digest in Git: %v; last seen:\n%s", err, text)
+		t.Fatalf("waiting for the digest in Git: %v (%v); last seen:\n%s", err, unread, text)
 	}
 	return status.Tuning.Adapter
 }

@@ -128,7 +128,7 @@ func (w *world) stop() error {
 		err = errors.Join(err, w.node.Stop())
 	}
 	if w.Stand != nil {
-		err = errors.Join(err, w.Stand.Stop())
+		err = errors.Join(err, w.Stop())
 	}
 	return err
 }
