@@ -59,13 +59,25 @@ func (c *Controller) HookURL(path, namespace, name string) string {
 // ready. It runs without leader election: the one after a SIGKILL is to act at
 // once, not when a Lease has run out.
 func (s *Stand) StartController(ctx context.Context) error {
-	c, err := s.StartReplica(ctx, "--leader-elect=false")
+	c, err := s.startReplica(ctx, s.progress, "--leader-elect=false")
 	s.controller = c
 	return err
 }
 
 // StartReplica starts a controller with further flags.
 func (s *Stand) StartReplica(ctx context.Context, flags ...string) (*Controller, error) {
+	progress, err := freeAddress() // leaders of several shards listen at once
+	if err != nil {
+		return nil, err
+	}
+	return s.startReplica(ctx, progress, flags...)
+}
+
+// startReplica starts a controller that takes progress at an address.
+func (s *Stand) startReplica(ctx context.Context, progress string, flags ...string) (*Controller, error) {
+	if progress != "" {
+		flags = append(flags, "--progress-url", "https://"+progress, "--progress-addr", progress)
+	}
 	return s.startProcess(ctx, s.ControllerLog(), append(s.ARM.Env(), "KUBECONFIG="+s.kubeconfig), append(s.controllerArgs(), flags...))
 }
 

@@ -206,9 +206,6 @@ func (s *Stand) controllerArgs() []string {
 		"--ask-registries=false", // that of the sample does not exist
 		"--helper-image", "registry.example.com/espalier@sha256:e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855",
 	}
-	if s.progress != "" {
-		args = append(args, "--progress-url", "https://"+s.progress, "--progress-addr", s.progress)
-	}
 	if s.poll > 0 {
 		args = append(args, "--pool-poll-interval", s.poll.String())
 	}
