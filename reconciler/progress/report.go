@@ -76,7 +76,7 @@ func Decode(body []byte) (Report, error) {
 		r.take(m)
 	}
 	if r.Percent == nil && r.Step != nil && r.Steps != nil {
-		percent := int32(min(99, max(0, *r.Step*100 / *r.Steps))) // as KubeflowCallback: 100 only when it has ended
+		percent := int32(min(99, 100*float64(*r.Step)/float64(*r.Steps))) // as KubeflowCallback: 100 only when it has ended
 		r.Percent = &percent
 	}
 	return r, nil
