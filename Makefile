@@ -103,7 +103,7 @@ nightly: ## Run each fuzz target for a minute, the long random walk, a kill a ru
 presubmit: verify lint test ## What a pull request must pass
 
 .PHONY: generate
-generate: bin/controller-gen ## Generate CRDs, RBAC, deep copies, JSON schemas, the chart's manifests and docs/findings.md
+generate: bin/controller-gen ## Generate CRDs, RBAC, deep copies, JSON schemas, the chart's manifests and docs of findings, fields and flags
 	bin/controller-gen object crd paths=./repo-layout/v1alpha1/... output:crd:dir=deploy/crd
 	bin/controller-gen rbac:roleName=espalier paths=./reconciler/... output:rbac:dir=deploy/rbac
 	bin/controller-gen rbac:roleName=espalier-karpenter paths=./gpu/karpenter/... output:rbac:dir=deploy/rbac/karpenter
