@@ -81,6 +81,11 @@ accuracy: ## Compare the memory estimates with measured runs
 bench: ## Run the benchmarks
 	$(GO) test -run '^$$' -bench . -benchmem ./...
 
+.PHONY: bench-scale
+bench-scale: control-plane ## Measure pushes on a real API server, beside Flux (docs/performance.md; ARGS="-n 1000": more Workspaces)
+	@$(GO) run ./test/cluster/build --flux
+	@$(GO) run ./test/scale/bench $(ARGS)
+
 .PHONY: fuzz
 fuzz: ## Run each fuzz target for FUZZTIME (10s)
 	@for file in $$(git grep -l '^func Fuzz' -- '*_test.go'); do \

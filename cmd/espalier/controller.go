@@ -67,6 +67,7 @@ func runController(ctx context.Context, o controllerOptions) error {
 		Scheme:                  newScheme(),
 		Metrics:                 server.Options{BindAddress: o.MetricsAddr},
 		HealthProbeBindAddress:  o.HealthAddr,
+		PprofBindAddress:        o.PprofAddr,
 		GracefulShutdownTimeout: &o.GracefulStop,
 		// The priority queue of controller-runtime 0.24.1 can deadlock when it is
 		// shut down while an item is handed out: SIGTERM then takes all of

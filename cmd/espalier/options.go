@@ -27,11 +27,11 @@ type controllerOptions struct {
 	Provider    string
 	Region      string
 
-	MetricsAddr, HealthAddr, HookAddr, EventsAddr string
-	Leader                                        leaderOptions
-	GracefulStop                                  time.Duration
-	KubeAPIQPS                                    float32
-	KubeAPIBurst                                  int
+	MetricsAddr, HealthAddr, HookAddr, EventsAddr, PprofAddr string
+	Leader                                                   leaderOptions
+	GracefulStop                                             time.Duration
+	KubeAPIQPS                                               float32
+	KubeAPIBurst                                             int
 
 	TargetNamespaces     []string
 	DefaultAccount       string
@@ -64,6 +64,7 @@ func (o *controllerOptions) BindFlags(fs *pflag.FlagSet) {
 	fs.StringVar(&o.HealthAddr, "health-addr", ":9440", "Address of the probes /healthz and /readyz")
 	fs.StringVar(&o.HookAddr, "hook-addr", "", "Address of webhooks, /hook/<namespace>/<reposync> for pushes, with --controllers=review /review/<namespace>/<reposync>; empty turns it off")
 	fs.StringVar(&o.EventsAddr, "events-addr", "", "Address that events are posted to, of Flux's notification-controller or another that takes its event API; empty: events go to Kubernetes alone")
+	fs.StringVar(&o.PprofAddr, "pprof-addr", "", "Address of Go's profiles, /debug/pprof, which show what is in memory to whoever reaches it, so best 127.0.0.1:6060 and kubectl port-forward; empty turns it off")
 	o.Leader.BindFlags(fs)
 	fs.DurationVar(&o.GracefulStop, "graceful-stop", 20*time.Second, "How long running passes may take to end after SIGTERM")
 	fs.Float32Var(&o.KubeAPIQPS, "kube-api-qps", 50, "Requests per second to the API server")

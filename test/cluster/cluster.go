@@ -65,6 +65,8 @@ type Options struct {
 	// Existing is the kubeconfig of a cluster to use instead of starting one.
 	// With Parts Everything, kwok runs beside it and plays only annotated nodes.
 	Existing string
+	// Audit makes the API server note every request, for Cluster.Audit.
+	Audit bool
 }
 
 // Cluster is a control plane to work with.
@@ -159,6 +161,17 @@ func (c *Cluster) installCRDs(ctx context.Context) error {
 		return nil
 	}
 	return InstallCRDs(ctx, c.Config, c.options.CRDs)
+}
+
+// PID is the process of a component, by the name of its log file; 0 where there is
+// none.
+func (c *Cluster) PID(name string) int {
+	for _, p := range c.processes {
+		if p.name == name && !p.ending.Load() {
+			return p.cmd.Process.Pid
+		}
+	}
+	return 0
 }
 
 // Died delivers an error for each component that ended without being asked to.

@@ -39,7 +39,11 @@ func (c *Cluster) startControlPlane(ctx context.Context) error {
 	if err := c.run(etcd.name, "etcd", etcdArgs()); err != nil {
 		return err
 	}
-	if err := c.run(kubernetes.name, "kube-apiserver", c.apiServerArgs(port)); err != nil {
+	audit, err := c.auditArgs()
+	if err != nil {
+		return err
+	}
+	if err := c.run(kubernetes.name, "kube-apiserver", append(c.apiServerArgs(port), audit...)); err != nil {
 		return err
 	}
 	if err := c.waitForFile(ctx, servingCertificate); err != nil {

@@ -10,6 +10,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 )
@@ -73,8 +74,14 @@ type fluxPorts struct {
 }
 
 // StartFlux installs the kinds of Flux and starts its controllers, which watch all
-// namespaces as administrators, and returns when they are ready.
+// namespaces as administrators, and returns when they are ready. For tests a
+// Kustomization asks every second for what it depends on.
 func (c *Cluster) StartFlux(ctx context.Context) (*Flux, error) {
+	return c.StartFluxWith(ctx, "--requeue-dependency=1s")
+}
+
+// StartFluxWith is StartFlux with flags of kustomize-controller.
+func (c *Cluster) StartFluxWith(ctx context.Context, flags ...string) (*Flux, error) {
 	if err := c.installFlux(ctx); err != nil {
 		return nil, err
 	}
@@ -93,7 +100,7 @@ func (c *Cluster) StartFlux(ctx context.Context) (*Flux, error) {
 	env := []string{"KUBECONFIG=" + kubeconfig, "RUNTIME_NAMESPACE=" + FluxNamespace}
 	for i, args := range [][]string{
 		{"--events-addr=" + f.EventsAddr, "--storage-path=" + f.Artifacts, "--storage-addr=" + ports.storage, "--storage-adv-addr=" + ports.storage},
-		{"--events-addr=" + f.EventsAddr, "--requeue-dependency=1s"},
+		append([]string{"--events-addr=" + f.EventsAddr}, flags...),
 		{"--events-addr=" + ports.events, "--receiverAddr=" + ports.hook},
 	} {
 		name := fluxPrograms[i].name
@@ -103,6 +110,17 @@ func (c *Cluster) StartFlux(ctx context.Context) (*Flux, error) {
 		}
 	}
 	return f, c.waitFlux(ctx, ports)
+}
+
+// StopFlux ends the controllers of Flux, so that they can be started anew.
+func (c *Cluster) StopFlux() {
+	c.processes = slices.DeleteFunc(c.processes, func(p *process) bool {
+		flux := slices.ContainsFunc(fluxPrograms, func(f program) bool { return f.name == p.name })
+		if flux {
+			p.stop()
+		}
+		return flux
+	})
 }
 
 // installFlux applies the kinds of Flux out of the modules it is built from.

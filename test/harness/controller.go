@@ -55,6 +55,9 @@ func (c *Controller) HookURL(path, namespace, name string) string {
 	return fmt.Sprintf("http://%s%s/%s/%s", c.hook, path, namespace, name)
 }
 
+// PID is the process of the controller.
+func (c *Controller) PID() int { return c.cmd.Process.Pid }
+
 // StartController starts the controller of the Stand and returns when it is
 // ready. It runs without leader election: the one after a SIGKILL is to act at
 // once, not when a Lease has run out.

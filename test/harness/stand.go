@@ -61,6 +61,9 @@ type Options struct {
 	Provider []string
 	// Roles are folders of deploy/ to install for the controller beside rbac.
 	Roles []string
+	// Parts of the cluster to start, and whether it notes every request.
+	Parts cluster.Parts
+	Audit bool
 	// Out gets the output of builds; nil: nowhere.
 	Out io.Writer
 }
@@ -112,6 +115,7 @@ func (s *Stand) start(ctx context.Context, o Options) error {
 	}
 	s.Cluster, err = cluster.Start(ctx, cluster.Options{
 		CRDs: filepath.Join(root, "deploy", "crd"), Existing: o.Kubeconfig, PodStart: o.PodStart, JobDuration: o.JobDuration,
+		Parts: o.Parts, Audit: o.Audit,
 	})
 	if err != nil {
 		return fmt.Errorf("starting the local cluster: %w", err)
