@@ -247,6 +247,9 @@ func permittedPod(own, out object) error {
 		return fmt.Errorf("nodeSelector %s chooses nodes of another pool", repolayout.LabelPool)
 	}
 	outSpec["volumes"] = foreign(outSpec["volumes"], ownSpec["volumes"])
+	if account := ownSpec["serviceAccountName"]; account != nil && outSpec["serviceAccountName"] == account {
+		delete(outSpec, "serviceAccountName") // ours, which the controller allows
+	}
 	return confined(outSpec)
 }
 

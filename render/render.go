@@ -38,6 +38,12 @@ type Options struct {
 	// that services get one; MonitorLabels are labels that it selects them by.
 	PodMonitors   bool
 	MonitorLabels map[string]string
+	// LocalWeights is the directory of the nodes that holds weights, which whoever runs
+	// the controller vouches for; "": there is none.
+	LocalWeights string
+	// WeightsAccounts are the ServiceAccounts that pods may have to read weights of an
+	// object store; AnyAccount is all.
+	WeightsAccounts []string
 	// Progress is where trainers say how far they are; nil: nowhere.
 	Progress *Progress
 }
@@ -120,6 +126,9 @@ const patience = 30 * time.Second
 func Render(in Input) (Output, error) {
 	if !in.Candidate.Usable() {
 		return Output{}, errors.New("rendering a Workspace without a candidate that it fits")
+	}
+	if err := in.installed(); err != nil {
+		return Output{}, err
 	}
 	j := in.job()
 	l, err := j.layer()

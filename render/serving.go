@@ -49,10 +49,11 @@ func (j job) serving(l *layer) error {
 }
 
 func (j job) template(pod object) object {
-	return object{
-		"metadata": object{"annotations": object{repolayout.AnnotationInputDigest: j.digest}},
-		"spec":     pod,
+	metadata := object{"annotations": object{repolayout.AnnotationInputDigest: j.digest}}
+	if labels := j.identityLabels(); labels != nil {
+		metadata["labels"] = labels
 	}
+	return object{"metadata": metadata, "spec": pod}
 }
 
 func (j job) budget() patch {
@@ -87,10 +88,11 @@ func (j job) server() (object, error) {
 	}
 	if volume := j.weights(pod); volume != nil {
 		volumes = append(volumes, volume)
-		mounts = append(mounts, object{"name": "weights", "mountPath": "/cache/huggingface"})
+		mounts = append(mounts, j.cacheMount())
 	}
 	set(container, "volumeMounts", mounts)
 	set(pod, "volumes", volumes)
+	j.placed(pod, container)
 	set(pod, "imagePullSecrets", pullSecrets(secrets))
 	return pod, nil
 }
@@ -113,6 +115,20 @@ func (j job) weights(pod object) object {
 		claim["storageClassName"] = c.StorageClass
 	}
 	return object{"name": "weights", "ephemeral": object{"volumeClaimTemplate": object{"spec": claim}}}
+}
+
+// cacheMount is where the volume of the cache is mounted: as the home of the hub's
+// program, or a folder of a claim as what that keeps its models in.
+func (j job) cacheMount() object {
+	at := object{"name": "weights", "mountPath": "/cache/huggingface"}
+	switch folder := j.spec.Inference.Cache.Path; folder {
+	case "":
+	case ".":
+		at["mountPath"] = "/cache/huggingface/hub"
+	default:
+		at["mountPath"], at["subPath"] = "/cache/huggingface/hub", folder
+	}
+	return at
 }
 
 // copies of the service that the spec asks for, or that its autoscaler does.
@@ -185,6 +201,10 @@ func (j job) chosen() map[string]string {
 			chosen[name] = value
 		}
 	}
+	j.weightsArguments(chosen)
+	if spec.PerformanceMode != "" {
+		chosen["performance-mode"] = string(spec.PerformanceMode)
+	}
 	if preset.ToolParser != "" {
 		chosen["enable-auto-tool-choice"] = ""
 	}
@@ -206,7 +226,7 @@ func (j job) chosen() map[string]string {
 // names. The user's configuration wins over what is chosen here; it cannot hold
 // what has a field of its own (render/settings).
 func (j job) arguments() ([]string, error) {
-	preset, s, chosen := j.Assessment.Preset, j.Assessment.Serving, j.chosen()
+	s, chosen := j.Assessment.Serving, j.chosen()
 	modules, err := j.adapterModules()
 	if err != nil {
 		return nil, err
@@ -219,9 +239,9 @@ func (j job) arguments() ([]string, error) {
 		delete(chosen, name)
 	}
 	// The positional form: --model is deprecated for `vllm serve`.
-	args := []string{preset.ID}
+	args := []string{j.located()}
 	if j.kaito() {
-		args = []string{"--model=" + preset.ID}
+		args = []string{"--model=" + j.located()}
 	}
 	for _, name := range slices.Sorted(maps.Keys(chosen)) {
 		if chosen[name] == "" {

@@ -37,12 +37,17 @@ var bases = map[string]map[string]string{
 		"spec.inference.autoscale.keda":              header + onA100 + scalesWithKEDA,
 		"spec.inference.autoscale.keda.schedules[0]": header + onA100 + scalesWithKEDA,
 
+		"spec.inference.weights": header + onA100 + weighs("{claim: a}"),
+
 		"spec.inference.model": header + onA100 + servesLocked,
 		"spec.tuning.model":    header + onA100 + tunesLocked + fromURL + intoClaim,
 	},
 	"reposyncs":    {"": following, "spec.source.ref": fluxed, "spec.review": following + reviewed, "spec.workspaceSelector": reporting, "spec.source.git.verify": verified, "spec.report": signing},
 	"gpunodepools": {"": pooled, "spec.idle": pooled + "  idle: {after: 30m}\n", "spec.aks": pooled + "  aks: {}\n", "spec.aks.upgrade": pooled + "  aks: {upgrade: {}}\n", "spec.aks.autoscale": pooled + "  aks: {autoscale: {max: 1000}}\n"},
 }
+
+// weighs serves a model whose weights are somewhere.
+func weighs(where string) string { return "  inference: {preset: phi-4, weights: " + where + "}\n" }
 
 const evaluated = "    evaluation: {split: 5%}\n"
 
@@ -98,6 +103,17 @@ var celCases = map[string]string{
 	"provider existing takes the nodes that labelSelector.matchLabels selects: name at least one label":               header + "  resource: {instanceType: A100, provider: existing}\n" + serves,
 	"exactly one of preset and model is required":                                                                     header + onA100 + strings.Replace(tunes, "phi-4", "phi-4\n    model: {id: a/b, lock: c}", 1) + fromURL + intoClaim,
 	"a cache is a claim, or a volume of its own for each pod: exactly one of claim and size is required":              header + onA100 + "  inference: {preset: phi-4, cache: {}}\n",
+	"path is a folder of a claim: the volume of each pod has none":                                                    header + onA100 + "  inference: {preset: phi-4, cache: {size: 9Gi, path: a}}\n",
+	"path stays within the claim: no . or .. in it":                                                                   header + onA100 + "  inference: {preset: phi-4, cache: {claim: b, path: a/../c}}\n",
+	"exactly one of claim, url and local is required":                                                                 header + onA100 + weighs("{claim: a, local: b}"),
+	"path is a folder of a claim: a url has its own":                                                                  header + onA100 + weighs("{url: 's3://a', path: b}"),
+	"storageAccount is the account of an az:// url, which needs one":                                                  header + onA100 + weighs("{url: 'az://a'}"),
+	"endpoint is where an s3:// url is answered that is not Amazon's":                                                 header + onA100 + weighs("{url: 'gs://a', endpoint: 'https://b'}"),
+	"secret and serviceAccountName sign in to an object store: a claim and a folder of the node ask for nothing":      header + onA100 + weighs("{claim: a, secret: b}"),
+	"one of secret and serviceAccountName signs in: remove the other":                                                 header + onA100 + weighs("{url: 's3://a', secret: b, serviceAccountName: c}"),
+	"weights at a url are always streamed: remove stream":                                                             header + onA100 + weighs("{url: 's3://a', stream: true}"),
+	"cache, revision and accessSecret are about a download, and nothing is downloaded beside weights: remove them":    header + onA100 + "  inference: {preset: phi-4, accessSecret: b, weights: {claim: a}}\n",
+	"trustRemoteCode runs code of a pinned commit, and what lies at weights is pinned by nothing: remove one of them": header + onA100 + "  inference: {preset: phi-4, trustRemoteCode: true, weights: {claim: a}}\n",
 	"storageClass is of the volume of each pod, which has a size: a claim has a class of its own":                     header + onA100 + "  inference: {preset: phi-4, cache: {claim: a, storageClass: b}}\n",
 	"exactly one of urls, claim and image is required":                                                                header + onA100 + tunes + "    input: {}\n" + intoClaim,
 	"promote needs output.image: an adapter on a claim has no digest":                                                 header + onA100 + tunes + "    promote: {to: b}\n" + fromURL + intoClaim,

@@ -30,6 +30,7 @@ func (v *validator) inference(s v1alpha1.InferenceSpec) {
 		v.refuse(finding.OutOfRange, path+".contextLength", "want 0 or more tokens; leave it out for the longest that fits")
 	}
 	v.cache(path+".cache", s.Cache)
+	v.weights(path, s)
 	v.route(path+".route", s.Route)
 	v.atMost(path+".adapters", len(s.Adapters), maxAdapters)
 	first := map[string]int{}
@@ -61,8 +62,19 @@ func (v *validator) cache(path string, c *v1alpha1.WeightCache) {
 	case c.Claim == "" && !cacheSize.MatchString(c.Size):
 		v.refuse(finding.CacheInvalid, path+".size", "want the size of the volume of each pod, with room for the weights, such as 200Gi")
 	}
+	v.cacheFolder(path+".path", *c)
 	v.reference(path+".claim", "PersistentVolumeClaim", c.Claim)
 	v.reference(path+".storageClass", "StorageClass", c.StorageClass)
+}
+
+func (v *validator) cacheFolder(field string, c v1alpha1.WeightCache) {
+	switch {
+	case c.Path == "":
+	case c.Claim == "":
+		v.refuse(finding.CacheInvalid, field, "is a folder of a claim, and the volume of each pod begins empty: remove it")
+	case c.Path != "." && !folder(c.Path):
+		v.refuse(finding.CacheInvalid, field, "want a folder of the claim, such as models/hub, or . for its root; without .. in it")
+	}
 }
 
 func (v *validator) adapter(path string, a v1alpha1.Adapter) {

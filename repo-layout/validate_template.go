@@ -47,7 +47,7 @@ func (v *validator) besideTemplate(path string, s v1alpha1.InferenceSpec) {
 	}{
 		{"preset", s.Preset != ""}, {"model", s.Model != nil}, {"revision", s.Revision != ""}, {"accessSecret", s.AccessSecret != ""},
 		{"config", s.Config != ""}, {"adapters", len(s.Adapters) > 0}, {"contextLength", s.ContextLength != 0},
-		{"trustRemoteCode", s.TrustRemoteCode}, {"cache", s.Cache != nil},
+		{"trustRemoteCode", s.TrustRemoteCode}, {"cache", s.Cache != nil}, {"weights", s.Weights != nil}, {"performanceMode", s.PerformanceMode != ""},
 	} {
 		if f.set {
 			v.refuse(finding.TemplateInvalid, path+"."+f.name, "template is set as well, and this belongs to a model that Espalier runs: remove it, or the template")

@@ -41,6 +41,7 @@ type controllerOptions struct {
 
 	HelperImage      string
 	StorageClass     string
+	Weights          weightsOptions
 	Monitors         monitorOptions
 	PoolPollInterval time.Duration
 	StartLimit       time.Duration
@@ -79,6 +80,7 @@ func (o *controllerOptions) BindFlags(fs *pflag.FlagSet) {
 
 	fs.StringVar(&o.HelperImage, "helper-image", "", "Image of Espalier itself, by digest, for data and adapter helpers in tuning pods")
 	fs.StringVar(&o.StorageClass, "storage-class", "", "StorageClass of the claims for checkpoints; empty: the cluster's default")
+	o.Weights.BindFlags(fs)
 	o.Monitors.BindFlags(fs)
 	fs.DurationVar(&o.PoolPollInterval, "pool-poll-interval", 15*time.Second, "How often to ask the cloud while a node pool is being created or deleted; less than 5s also shortens the look back at cordoned nodes before they are deleted")
 	fs.DurationVar(&o.StartLimit, "start-limit", 30*time.Minute, "How long nodes bought for a Workspace may wait for work that does not start before it is stopped and they are given back; 0 waits for ever")
@@ -144,12 +146,13 @@ func (o *controllerOptions) validateMain() error {
 	if o.StartLimit < 0 {
 		problems = append(problems, fmt.Errorf("--start-limit %s: at least 0, which waits for ever", o.StartLimit))
 	}
-	problems = append(problems, o.Progress.Validate())
+	problems = append(problems, o.Progress.Validate(), o.Weights.Validate())
 	return errors.Join(problems...)
 }
 
 func (o *controllerOptions) render() render.Options {
 	r := render.Options{Provider: v1alpha1.Provider(o.Provider), HelperImage: o.HelperImage, StorageClass: o.StorageClass}
+	o.Weights.set(&r)
 	o.Monitors.set(&r)
 	return r
 }

@@ -63,6 +63,10 @@ func addReview(mgr ctrl.Manager, o controllerOptions) error {
 	if program.Render.HelperImage == "" {
 		program.Render.HelperImage = defaultRender().HelperImage
 	}
+	if program.Render.LocalWeights == "" && len(program.Render.WeightsAccounts) == 0 {
+		// Nobody told this process what the main controller allows.
+		program.Render.LocalWeights, program.Render.WeightsAccounts = defaultRender().LocalWeights, defaultRender().WeightsAccounts
+	}
 	quotas, err := objectName(quotaFlag, o.QuotaConfigMap)
 	if err != nil {
 		return err

@@ -37,9 +37,13 @@ type loadOptions struct {
 }
 
 // defaultRender are the settings of an installation that nobody described. The
-// name of the helper image is a placeholder.
+// name of the helper image is a placeholder, and what the controller has to allow is
+// taken to be allowed.
 func defaultRender() render.Options {
-	return render.Options{Provider: v1alpha1.ProviderAKS, HelperImage: "espalier"}
+	return render.Options{
+		Provider: v1alpha1.ProviderAKS, HelperImage: "espalier",
+		LocalWeights: "/opt/kaito/models", WeightsAccounts: []string{render.AnyAccount},
+	}
 }
 
 // target is what is judged together: a folder with its kustomizations, or files.

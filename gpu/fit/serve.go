@@ -23,6 +23,8 @@ type Serving struct {
 	// BatchTokens and Sequences are max_num_batched_tokens and max_num_seqs; 0:
 	// vLLM's own defaults for the GPU.
 	BatchTokens, Sequences int
+	// Throughput is vLLM's performance mode of that name, which doubles both defaults.
+	Throughput bool
 	// KVElementBytes is the size of a cache element: 0 as the model says, 2 for
 	// 16 bit, 1 for fp8.
 	KVElementBytes int
@@ -102,6 +104,9 @@ func (s Serving) defaults(m Model, i sku.Instance) Serving {
 	tokens, sequences := 2048, 256
 	if i.MemoryBytes() >= largeGPU && i.Chip() != "A100" {
 		tokens, sequences = 8192, 1024
+	}
+	if s.Throughput { // vLLM 0.26.0, EngineArgs: both defaults are doubled
+		tokens, sequences = 2*tokens, 2*sequences
 	}
 	if s.BatchTokens <= 0 {
 		s.BatchTokens = tokens

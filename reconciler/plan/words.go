@@ -125,20 +125,9 @@ func (w *words) inference(a, b *v1alpha1.InferenceSpec) {
 	w.adapters(a.Adapters, b.Adapters)
 	w.change("route", routeOf(a.Route), routeOf(b.Route))
 	w.change("weights kept", cacheOf(a.Cache), cacheOf(b.Cache))
-	w.others(a, b, "template", "preset", "model", "revision", "accessSecret", "config", "replicas", "autoscale", "contextLength", "adapters", "route", "cache")
-}
-
-// cacheOf is where weights are kept.
-func cacheOf(c *v1alpha1.WeightCache) string {
-	switch {
-	case c == nil:
-		return "on the node"
-	case c.Claim != "":
-		return "on claim " + c.Claim
-	case c.StorageClass != "":
-		return c.Size + " a pod of class " + c.StorageClass
-	}
-	return c.Size + " a pod of the cluster's class"
+	w.change("weights", weightsOf(a.Weights), weightsOf(b.Weights))
+	w.change("performance mode", string(a.PerformanceMode), string(b.PerformanceMode))
+	w.others(a, b, "template", "preset", "model", "revision", "accessSecret", "config", "replicas", "autoscale", "contextLength", "adapters", "route", "cache", "weights", "performanceMode")
 }
 
 // routeOf is where a service is published.
@@ -384,6 +373,12 @@ func introduce(w desired.Workspace) []string {
 		if n := copiesOf(s); n != "1" {
 			number, scaled := strings.CutSuffix(n, byLoad)
 			out.add("%s copies%s", number, map[bool]string{true: byLoad}[scaled])
+		}
+		if s.Weights != nil {
+			out.add("weights %s", weightsOf(s.Weights))
+		}
+		if s.PerformanceMode != "" {
+			out.add("performance mode %s", s.PerformanceMode)
 		}
 		for _, a := range s.Adapters {
 			out.add("adapter %s", a.Name)

@@ -37,15 +37,22 @@ func (r *Reconciler) checkpoints(ctx context.Context, p *pass) error {
 		return err
 	}
 	p.claim = claim
+	p.claimZones, err = r.zonesOfClaim(ctx, claim)
+	return err
+}
+
+// zonesOfClaim are the zones whose nodes can mount a claim; nil: all, or it has no
+// volume yet.
+func (r *Reconciler) zonesOfClaim(ctx context.Context, claim *corev1.PersistentVolumeClaim) ([]string, error) {
 	if claim.Spec.VolumeName == "" {
-		return nil
+		return nil, nil
 	}
 	volume := &corev1.PersistentVolume{}
-	if found, err = r.findLive(ctx, client.ObjectKey{Name: claim.Spec.VolumeName}, volume); err != nil || !found {
-		return err
+	found, err := r.findLive(ctx, client.ObjectKey{Name: claim.Spec.VolumeName}, volume)
+	if err != nil || !found {
+		return nil, err
 	}
-	p.claimZones = zonesOfVolume(volume)
-	return nil
+	return zonesOfVolume(volume), nil
 }
 
 // zonesOfVolume are the zones whose nodes can mount a volume, as candidates name
@@ -114,8 +121,8 @@ func (p *pass) allMayMount() error {
 		p.ws.Namespace, p.claim.Name, p.podsWanted(), p.ws.Namespace, p.claim.Name)
 }
 
-// keepInZones narrows what is asked for to zones where the checkpoints can be
-// mounted. A pool that is there is left as it is: it would give its nodes back
+// keepInZones narrows what is asked for to zones where the checkpoints, or the claim
+// of the weights, can be mounted. A pool that is there is left as it is: it would give its nodes back
 // for a change of zones, and those may be the right ones.
 func (p *pass) keepInZones(pool *unstructured.Unstructured) error {
 	if p.claimZones == nil {

@@ -144,6 +144,14 @@ func (r *Reconciler) claims(ctx context.Context, p *pass) error {
 		for _, mode := range claim.Spec.AccessModes {
 			p.claimModes[name] = append(p.claimModes[name], string(mode))
 		}
+		if name != p.ws.Spec.WeightsClaim() {
+			continue
+		}
+		zones, err := r.zonesOfClaim(ctx, claim)
+		if err != nil {
+			return err
+		}
+		p.claimZones = zones
 	}
 	var names []string
 	if s := p.ws.Spec.Inference; s != nil {

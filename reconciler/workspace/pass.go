@@ -36,7 +36,7 @@ type pass struct {
 
 	configMaps map[string]map[string]string  // data of the ConfigMaps the spec names, by name
 	claimModes map[string][]string           // of the claims that several pods may mount, by name
-	claimZones []string                      // whose nodes can mount the checkpoints; nil: all, or there are none
+	claimZones []string                      // whose nodes can mount the checkpoints, or the claim of the weights; nil: all, or there are none
 	bound      []corev1.Pod                  // of the Jobs, that hold GPUs of a shared pool
 	claim      *corev1.PersistentVolumeClaim // that keeps the checkpoints; nil: there is none
 	claimGone  bool                          // it was looked for, and is not there or on its way out

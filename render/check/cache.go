@@ -67,16 +67,22 @@ const (
 )
 
 func (c *checker) writers(out Candidate) writers {
+	return c.mounting(out, c.workspace.Spec.CacheClaim(), corev1.ReadWriteMany)
+}
+
+// mounting says whether all pods can mount a claim, which those on several nodes can
+// by the access modes that are shared.
+func (c *checker) mounting(out Candidate, claim string, shared ...corev1.PersistentVolumeAccessMode) writers {
 	pods := c.copies() * out.CopyNodes
 	apart := out.Nodes > 1 || pods > 1 && c.workspace.Spec.Resource.NodePool != ""
 	alone := pods == 1 && out.Instance.GPUs <= out.PodGPUs // no GPU for the next version beside it
-	modes := c.facts.ClaimModes[c.workspace.Spec.CacheClaim()]
+	modes := c.facts.ClaimModes[claim]
 	can := func(mode corev1.PersistentVolumeAccessMode) bool {
 		return slices.Contains(modes, string(mode))
 	}
 	once := can(corev1.ReadWriteOnce)
 	switch {
-	case can(corev1.ReadWriteMany), once && !apart, can(corev1.ReadWriteOncePod) && alone:
+	case slices.ContainsFunc(shared, can), once && !apart, can(corev1.ReadWriteOncePod) && alone:
 		return writersFit
 	case modes == nil && !apart:
 		return writersFit

@@ -156,6 +156,7 @@ func (c *checker) candidate(candidate v1alpha1.Candidate, field string) Candidat
 	}
 	c.mountable(out.Candidate, field, add)
 	c.cacheModes(out, add)
+	c.weightsModes(out, add)
 	c.trainers(out, add)
 	c.buy(&out, field, add)
 	return out
@@ -219,7 +220,7 @@ func (c *checker) servingOn(several bool) fit.Serving {
 	out := fit.Serving{
 		Context: max(int(spec.ContextLength), s.Context), Utilization: s.Utilization, Nodes: nodes,
 		BatchTokens: s.BatchTokens, Sequences: s.Sequences, KVElementBytes: s.KVElementBytes,
-		TensorParallel: s.TensorParallel, Image: c.out.Runtime.Requires,
+		TensorParallel: s.TensorParallel, Image: c.out.Runtime.Requires, Throughput: c.throughput(),
 	}
 	if len(spec.Adapters) > 0 {
 		out.Adapters, out.AdapterRank = len(spec.Adapters), c.out.AdapterRank()

@@ -54,6 +54,8 @@ const (
 	ZoneLocked            = "ZoneLocked"          // checkpoints that nodes of other zones cannot mount; a warning while they are not there
 	ZoneUnknown           = "ZoneUnknown"         // warning: nobody here knows whether they can
 	CacheShared           = "CacheShared"         // a claim that pods on several nodes cannot write; a warning where its modes are not known
+	WeightsShared         = "WeightsShared"       // a claim of weights that pods on several nodes cannot all mount; a warning where its modes are not known
+	WeightsUnpinned       = "WeightsUnpinned"     // warning: nothing says which version of the weights is served
 	RemoteCode            = "RemoteCode"          // warning: code of the model repository runs; an error where it is not pinned
 	ConfigInvalid         = settings.ConfigInvalid
 	ConfigIgnored         = settings.ConfigIgnored // warning
@@ -83,7 +85,8 @@ type Facts struct {
 	// cluster's default.
 	StorageClass string
 	// ClaimZones are the zones whose nodes can mount the checkpoints that are
-	// there, "" standing for nodes without a zone; nil: all, or nothing is there.
+	// there, or the claim of the weights, "" standing for nodes without a zone; nil:
+	// all, or nothing is there.
 	ClaimZones []string
 	// Provider of the nodes of Workspaces that name none, of the installation.
 	Provider v1alpha1.Provider
@@ -215,6 +218,8 @@ func Workspace(w *v1alpha1.Workspace, f Facts, pos repolayout.Position) Assessme
 		c.revision()
 		c.remoteCode()
 		c.cacheSize()
+		c.weightsPlace()
+		c.performanceMode()
 		c.adapters()
 		c.data()
 		c.checkpoints()

@@ -118,9 +118,17 @@ func reachOf(class string) (code, why string) {
 }
 
 // mountable rules out a candidate whose nodes cannot mount the checkpoints that
-// are there.
+// are there, or the claim of the weights.
 func (c *checker) mountable(candidate v1alpha1.Candidate, field string, add func(finding.Problem)) {
-	if c.workspace.Spec.Tuning == nil || c.facts.ClaimZones == nil || len(InZones(candidate, c.facts.ClaimZones)) > 0 {
+	if c.facts.ClaimZones == nil || len(InZones(candidate, c.facts.ClaimZones)) > 0 {
+		return
+	}
+	if claim := c.workspace.Spec.WeightsClaim(); claim != "" {
+		add(finding.Errorf(ZoneLocked, field, "nodes in %s cannot mount claim %q with the weights, which is in %s: add a candidate there, or keep the weights on a share or in an object store, which every zone reaches",
+			spoken(zonesOf(candidate)), claim, spoken(c.facts.ClaimZones)))
+		return
+	}
+	if c.workspace.Spec.Tuning == nil {
 		return
 	}
 	add(finding.Errorf(ZoneLocked, field, "nodes in %s cannot mount the checkpoints of the run, which are in %s: add a candidate there, or, once nothing on them is wanted: kubectl delete pvc -n %s %s",

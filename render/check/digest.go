@@ -56,6 +56,9 @@ func asked(w *v1alpha1.Workspace) *v1alpha1.WorkspaceSpec {
 	}
 	if s := spec.Inference; s != nil {
 		s.Replicas, s.Autoscale, s.Route = nil, nil, nil
+		if s.Weights != nil {
+			s.Weights.Secret = ""
+		}
 		for i := range s.Adapters {
 			s.Adapters[i].PullSecrets = nil
 		}

@@ -30,7 +30,7 @@ func (c *checker) model() {
 	if !c.known {
 		return
 	}
-	if c.out.Preset.Gated && m.AccessSecret == "" {
+	if c.out.Preset.Gated && m.AccessSecret == "" && c.weights() == nil {
 		c.refuse(ModelGated, c.task()+".accessSecret", "%s is gated: name a Secret whose key HF_TOKEN holds the token of an account that has accepted its licence (%s)", c.out.Preset.ID, c.out.Preset.License)
 	}
 	if t := c.workspace.Spec.Tuning; t != nil && !c.out.Preset.Tunable {
@@ -206,6 +206,10 @@ func (c *checker) setRuntime(r runtimes.Runtime) {
 func (c *checker) revision() {
 	m := c.workspace.Spec.Model()
 	kept := c.facts.Resolved
+	if w := c.weights(); w != nil {
+		c.out.Resolved.ModelRevision = commitIn(w)
+		return
+	}
 	switch {
 	case m.Revision != "":
 		c.out.Resolved.ModelRevision = m.Revision

@@ -253,7 +253,7 @@ func (j *Judge) versions(spec *v1alpha1.WorkspaceSpec, known inputs) map[string]
 
 // named lists the inputs that a Workspace names, as kind/name.
 func named(spec *v1alpha1.WorkspaceSpec) []string {
-	named := []string{"PersistentVolumeClaim/" + spec.CacheClaim()}
+	named := []string{"PersistentVolumeClaim/" + spec.CacheClaim(), "PersistentVolumeClaim/" + spec.WeightsClaim()}
 	for _, c := range spec.ConfigMaps() {
 		named = append(named, "ConfigMap/"+c)
 	}
@@ -314,11 +314,18 @@ func (j *Judge) judge(v *verdict, w Workspace, pool *v1alpha1.GPUNodePoolSpec) {
 		in.Candidate, in.Provider = usable[0], kept
 		return render.Render(in)
 	}
-	if (len(judged.Spec.Patches) > 0 || a.Pod != nil) && !a.Refused() {
+	if (len(judged.Spec.Patches) > 0 || a.Pod != nil || elsewhere(judged)) && !a.Refused() {
 		if _, err := v.render(""); err != nil {
 			v.assessment.Findings = append(v.assessment.Findings, refusal(judged, err))
 		}
 	}
+}
+
+// elsewhere says that weights come from where the installation has to agree, which
+// shows where they are rendered.
+func elsewhere(w *v1alpha1.Workspace) bool {
+	s := w.Spec.Inference
+	return s != nil && s.Weights != nil && (s.Weights.Local != "" || s.Weights.ServiceAccountName != "")
 }
 
 // refusal is the finding on a Workspace that cannot be rendered. The error names

@@ -37,8 +37,8 @@ const (
 	VolumeUnsupported   = "VolumeUnsupported"   // a volume that is no PersistentVolumeClaim
 	HostAccess          = "HostAccess"          // a path of the node
 	PartitionGPU        = "PartitionGPU"        // MIG slices, which belong to a pool, and shared GPUs
-	ModelStreaming      = "ModelStreaming"      // weights from a blob container or a mirror
-	WeightsClaim        = "WeightsClaim"        // weights from a claim of the user's
+	ModelStreaming      = "ModelStreaming"      // weights from a container that only a service knows
+	WeightsClaim        = "WeightsClaim"        // a claim of weights that KAITO refuses as well
 	AdapterSource       = "AdapterSource"       // an adapter that is no image
 	AdapterStrength     = "AdapterStrength"     // a strength, which vLLM does not have
 	NotConverted        = "NotConverted"        // warning of convert: a comment or name without a place in the native form
@@ -66,6 +66,7 @@ const (
 	ReferenceInvalid    = "ReferenceInvalid"    // a name of a Secret, ConfigMap, claim or pool that cannot exist
 	RouteInvalid        = "RouteInvalid"        // a route without a Gateway, or with a name or path that no route has
 	CacheInvalid        = "CacheInvalid"        // a cache for weights without a place, with two, or without a size
+	WeightsInvalid      = "WeightsInvalid"      // weights in no place, in two, or in one that cannot be reached or is about a download
 	TemplateInvalid     = "TemplateInvalid"     // a pod template that cannot be run, or a field that it has no use for
 	ProbeMissing        = "ProbeMissing"        // warning: a pod template that is ready before it answers
 	AutoscaleInvalid    = "AutoscaleInvalid"    // bounds, triggers or addresses that no autoscaler can work with

@@ -30,6 +30,7 @@ func reserved(key string) bool {
 // answered, in the order of their keys.
 func (c *converter) annotations(all map[string]string, path string, tunes bool) map[string]string {
 	var kept map[string]string
+	c.streams(all, path)
 	for _, key := range slices.Sorted(maps.Keys(all)) {
 		if !reserved(key) {
 			if kept == nil {
@@ -64,13 +65,10 @@ func (c *converter) annotation(key, value, field string, tunes bool) {
 	case "kaito.sh/node-class-name":
 		ignored("a node class is spec.karpenter.nodeClassRef of a GPUNodePool, which an espalier.dev/v1alpha1 Workspace (espalier convert) shares by spec.resource.nodePool; else the controller's own is used")
 	case "kaito.sh/performance-mode":
-		if c.oneOf(value, field, "balanced", "interactivity", "throughput") {
-			ignored("put performance-mode under vllm in the inference_config.yaml of the ConfigMap that inference.config names, where the runtime's version knows it")
-		}
+		c.performanceMode(value, field, tunes)
 	case "kaito.sh/use-local-weights":
-		c.localWeights(value, field)
-	case "kaito.sh/model-streaming":
-		c.streaming(value, field)
+		c.localWeights(value, field, tunes)
+	case streaming, mirrorClass, streamAccount: // streams
 	default:
 		c.otherAnnotation(key, field)
 	}
@@ -82,11 +80,7 @@ func (c *converter) otherAnnotation(key, field string) {
 		c.warn(finding.ServerField, field, "ignored: KAITO's controller writes it; remove it from Git")
 	case strings.HasPrefix(key, "scaledobject.kaito.sh/"):
 		c.warn(finding.AnnotationIgnored, field, "ignored: scaling needs a greatest number of copies, which KAITO's annotations do not have; write spec.inference.autoscale of an espalier.dev/v1alpha1 Workspace (espalier convert), or set spec.replicas to what is needed")
-	case strings.HasPrefix(key, "inference.kaito.sh/"):
-		c.refuse(finding.ModelStreaming, field, "weights from a blob container or a static mirror are not possible: remove the annotation and the weights "+
-			"are downloaded from the model's repository")
-	case key == "kaito.sh/model-mirror-storage-class" || key == "kaito.sh/streaming-service-account":
-		c.warn(finding.AnnotationIgnored, field, "ignored: weights are downloaded from the model's repository, not from a mirror")
+	case strings.HasPrefix(key, streamingDomain): // streams
 	default:
 		c.warn(finding.AnnotationIgnored, field, "ignored: no annotation of KAITO's that Espalier knows; remove it")
 	}
@@ -133,24 +127,6 @@ func (c *converter) runtime(value, field string) {
 func (c *converter) benchmark(key, value, field string) {
 	if key == "kaito.sh/run-benchmark" && value == "true" {
 		c.warn(finding.AnnotationIgnored, field, "ignored: Espalier runs no benchmark before a model is ready")
-	}
-}
-
-// streaming: nothing is streamed here, so that disabled is what Espalier does.
-func (c *converter) streaming(value, field string) {
-	if value != "disabled" {
-		c.warn(finding.AnnotationIgnored, field, "ignored: only disabled has a meaning")
-	}
-}
-
-func (c *converter) localWeights(value, field string) {
-	switch value {
-	case "false":
-	case "true":
-		c.refuse(finding.HostAccess, field, "a path of the node is out of a tenant's reach, and empty on a node that was just provisioned: "+
-			"remove the annotation and the weights are downloaded from the model's repository")
-	default:
-		c.oneOf(value, field, "true", "false")
 	}
 }
 

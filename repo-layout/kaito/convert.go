@@ -91,6 +91,10 @@ type converter struct {
 	version, kind string
 	out           v1alpha1.Workspace
 	problems      []finding.Problem
+	// What annotations say of an inference: the field of kaito.sh/use-local-weights
+	// where it is on, and the mode.
+	local string
+	mode  v1alpha1.PerformanceMode
 }
 
 func (c *converter) refuse(code, field, format string, args ...any) {

@@ -25,6 +25,7 @@ func (c *converter) inference(in Inference, path string) *v1alpha1.InferenceSpec
 		c.refuse(finding.PresetMissing, path, "name the model in %s.preset.name; espalier presets lists them; or bring a pod of your own in %s.template", path, path)
 	default:
 		out.ModelRef = c.preset(*in.Preset, path+".preset")
+		c.weights(out, in.Preset.Options, path+".preset.presetOptions.")
 	}
 	for i, a := range in.Adapters {
 		if converted, ok := c.adapter(a, finding.Index(path+".adapters", i)); ok {
@@ -78,14 +79,6 @@ func (c *converter) preset(p Preset, path string) v1alpha1.ModelRef {
 	c.dead(p.AccessMode != "", path+".accessMode", "weights are always downloaded from the model's repository")
 	c.dead(o.Image != "", options+"image", "weights are always downloaded from the model's repository")
 	c.dead(len(o.ImagePullSecrets) > 0, options+"imagePullSecrets", "remove it")
-	if o.ModelWeightsPVC != "" || o.ModelWeightsSubPath != "" {
-		field := options + "modelWeightsPVC"
-		if o.ModelWeightsPVC == "" {
-			field = options + "modelWeightsSubPath"
-		}
-		c.refuse(finding.WeightsClaim, field, "Espalier downloads the weights from the model's repository: remove it; "+
-			"spec.inference.cache of an espalier.dev/v1alpha1 Workspace (espalier convert) keeps what was downloaded on a claim")
-	}
 	if c.kind == workspaceKind && !c.since(o.ModelAccessSecret != "", options+"modelAccessSecret") {
 		o.ModelAccessSecret = ""
 	}
@@ -141,6 +134,9 @@ func (c *converter) tuning(in Tuning) *v1alpha1.TuningSpec {
 		c.refuse(finding.PresetMissing, "tuning", "name the model in tuning.preset.name; espalier presets lists them")
 	} else {
 		out.ModelRef = c.preset(*in.Preset, "tuning.preset")
+		if o := in.Preset.Options; o.ModelWeightsPVC != "" || o.ModelWeightsSubPath != "" {
+			c.refuse(finding.WeightsClaim, "tuning.preset.presetOptions.modelWeightsPVC", "is for inference alone, and KAITO refuses it in a tuning as well: remove it; the weights are kept with the checkpoints of the run")
+		}
 	}
 	out.Method = c.method(in.Method)
 	if in.Input == nil {

@@ -63,11 +63,10 @@ type PresetOptions struct {
 	// ModelAccessSecret names a Secret whose key HF_TOKEN is used to download
 	// the weights.
 	ModelAccessSecret string `json:"modelAccessSecret" since:"v1beta1"`
-	// ModelWeightsPVC is a claim with the weights. Espalier refuses it: weights
-	// are downloaded from the model's repository.
+	// ModelWeightsPVC is the claim that weights are downloaded into, and found in by
+	// the next pod; it may be filled before.
 	ModelWeightsPVC string `json:"modelWeightsPVC"`
 	// ModelWeightsSubPath is the folder within the claim of the weights.
-	// Espalier refuses it with the claim.
 	ModelWeightsSubPath string `json:"modelWeightsSubPath"`
 }
 

@@ -10,6 +10,8 @@ import (
 // with a pod of the user's own.
 //
 // +kubebuilder:validation:XValidation:rule="[has(self.preset), has(self.model), has(self.template)].filter(x, x).size() == 1",message="exactly one of preset, model and template is required"
+// +kubebuilder:validation:XValidation:rule="!has(self.weights) || !(has(self.cache) || has(self.revision) || has(self.accessSecret))",message="cache, revision and accessSecret are about a download, and nothing is downloaded beside weights: remove them"
+// +kubebuilder:validation:XValidation:rule="!has(self.weights) || !has(self.trustRemoteCode) || !self.trustRemoteCode",message="trustRemoteCode runs code of a pinned commit, and what lies at weights is pinned by nothing: remove one of them"
 // +kubebuilder:validation:XValidation:rule="!has(self.autoscale) || !has(self.replicas) || self.replicas == 1",message="autoscale decides the number of copies: remove replicas, or autoscale"
 type InferenceSpec struct {
 	ModelRef `json:",inline"`
@@ -46,6 +48,12 @@ type InferenceSpec struct {
 	// Cache keeps the downloaded weights on a volume. Absent: on the disk of the
 	// node, for as long as the pod lives.
 	Cache *WeightCache `json:"cache,omitempty"`
+	// Weights says where the weights are, where that is not the repository that the
+	// model is named after. Absent: they are downloaded from it.
+	Weights *Weights `json:"weights,omitempty"`
+	// PerformanceMode is vLLM's own setting of that name, which balances the number
+	// of requests against the time of each. Empty: vLLM's default.
+	PerformanceMode PerformanceMode `json:"performanceMode,omitempty"`
 	// Route publishes the service through a Gateway of Gateway API. Absent: it is
 	// reached within the cluster.
 	Route *Route `json:"route,omitempty"`
@@ -54,12 +62,20 @@ type InferenceSpec struct {
 // WeightCache is where the weights of a model are kept.
 //
 // +kubebuilder:validation:XValidation:rule="has(self.claim) != has(self.size)",message="a cache is a claim, or a volume of its own for each pod: exactly one of claim and size is required"
+// +kubebuilder:validation:XValidation:rule="!has(self.path) || has(self.claim)",message="path is a folder of a claim: the volume of each pod has none"
+// +kubebuilder:validation:XValidation:rule="!has(self.path) || self.path == '.' || !self.path.split('/').exists(s, s == '..' || s == '.')",message="path stays within the claim: no . or .. in it"
 // +kubebuilder:validation:XValidation:rule="!has(self.storageClass) || has(self.size)",message="storageClass is of the volume of each pod, which has a size: a claim has a class of its own"
 type WeightCache struct {
 	// Claim names a PersistentVolumeClaim of the namespace. Pods find there what
 	// an earlier one has downloaded; pods on several nodes need a claim that can
 	// be written from all of them (ReadWriteMany).
 	Claim string `json:"claim,omitempty"`
+	// Path is the folder of the claim that holds models as `hf download --cache-dir`
+	// and vLLM's --download-dir write them, models--OWNER--NAME; . is its root. What
+	// is missing there is downloaded into it. Empty: hub.
+	// +kubebuilder:validation:MaxLength=512
+	// +kubebuilder:validation:Pattern=`^[A-Za-z0-9._-]+(/[A-Za-z0-9._-]+)*$`
+	Path string `json:"path,omitempty"`
 	// StorageClass of the volume of each pod, of a disk of the node that is faster
 	// or larger than the kubelet's, for example. Empty: spec.defaults.storageClass of
 	// the RepoSync, else the cluster's default.

@@ -74,6 +74,9 @@ func (s *WorkspaceSpec) Secrets() []string {
 		for _, a := range s.Inference.Adapters {
 			add(a.PullSecrets...)
 		}
+		if w := s.Inference.Weights; w != nil {
+			add(w.Secret)
+		}
 		add(s.Inference.named().secrets...)
 	}
 	if s.Tuning != nil {
@@ -100,10 +103,19 @@ func (s *WorkspaceSpec) CacheClaim() string {
 	return s.Inference.Cache.Claim
 }
 
+// WeightsClaim returns the name of the claim that holds a model's weights, "" when
+// they are elsewhere.
+func (s *WorkspaceSpec) WeightsClaim() string {
+	if s.Inference == nil || s.Inference.Weights == nil {
+		return ""
+	}
+	return s.Inference.Weights.Claim
+}
+
 // SharedClaims returns the names of the claims of the user's that pods on several
 // nodes mount, where the work takes several, each once.
 func (s *WorkspaceSpec) SharedClaims() []string {
-	all := []string{s.CacheClaim()}
+	all := []string{s.CacheClaim(), s.WeightsClaim()}
 	if t := s.Tuning; t != nil {
 		all = append(all, t.Input.Claim, t.Output.Claim)
 	}

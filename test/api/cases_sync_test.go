@@ -174,5 +174,6 @@ var syncCases = map[string]written{
 func all() map[string]written {
 	every := maps.Clone(cases)
 	maps.Copy(every, syncCases)
+	maps.Copy(every, weightsCases)
 	return every
 }

@@ -32,6 +32,9 @@ metadata:
 
 // level is what presets/runtimes says of its pods.
 func level(name string) string {
+	if name == "inference-weights-local" { // a folder of the node, which the controller has to allow
+		return "privileged"
+	}
 	if strings.HasPrefix(name, "inference-") && name != "inference-template" && name != "inference-kaito" { // which say of themselves what they may do
 		return "restricted"
 	}

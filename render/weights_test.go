@@ -1,0 +1,42 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package render_test
+
+import (
+	"strings"
+	"testing"
+
+	"github.com/espalier-dev/espalier/render"
+	"github.com/espalier-dev/espalier/render/check"
+)
+
+// TestWeightsAllowed: a folder of the node and an account of the cloud are the
+// controller's to give (design rule 11).
+func TestWeightsAllowed(t *testing.T) {
+	const local = "{local: phi-4}"
+	const account = "{url: 'az://a/b', storageAccount: team, serviceAccountName: reader}"
+	for name, tc := range map[string]struct {
+		reason, weights string
+		options         render.Options
+		want            string
+	}{
+		"LocalNot":     {"nobody vouches for a directory", local, render.Options{}, "spec.inference.weights.local: "},
+		"Local":        {"whoever runs the controller does", local, render.Options{LocalWeights: "/models"}, ""},
+		"AccountNot":   {"a pod has the cloud's rights of its account", account, render.Options{}, "spec.inference.weights.serviceAccountName: the controller allows none"},
+		"AccountOther": {"those of another are not meant", account, render.Options{WeightsAccounts: []string{"other"}}, "allows other"},
+		"Account":      {"it is on the list", account, render.Options{WeightsAccounts: []string{"other", "reader"}}, ""},
+		"AnyAccount":   {"all are", account, render.Options{WeightsAccounts: []string{render.AnyAccount}}, ""},
+		"Claim":        {"a claim is of the namespace", "{claim: a}", render.Options{}, ""},
+	} {
+		t.Run(name, func(t *testing.T) {
+			w := workspace(t, "apiVersion: espalier.dev/v1alpha1\nkind: Workspace\nmetadata: {name: w, namespace: n}\nspec:\n"+
+				"  resource: {instanceType: Standard_NC24ads_A100_v4}\n  inference: {preset: phi-4-mini-instruct, weights: "+tc.weights+"}\n")
+			in := render.Input{Workspace: w, Options: tc.options}
+			assess(t, &in, check.Facts{})
+			_, err := render.Render(in)
+			if tc.want == "" && err != nil || tc.want != "" && (err == nil || !strings.Contains(err.Error(), tc.want)) {
+				t.Errorf("%s: %v, want %q", tc.reason, err, tc.want)
+			}
+		})
+	}
+}

@@ -1,0 +1,93 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package api
+
+// weightsCases are of where weights come from.
+var weightsCases = map[string]written{
+	"CacheFolder": {
+		reason: "A claim that something else has filled keeps its models where that has put them.",
+		base:   serving, set: `spec: {inference: {cache: {claim: a, path: .}}}`,
+	},
+	"CacheFolderOfPod": {
+		reason: "The volume of each pod begins empty.",
+		base:   serving, set: `spec: {inference: {cache: {size: 200Gi, path: a}}}`,
+		want: "path is a folder of a claim: the volume of each pod has none",
+	},
+	"CacheFolderOutside": {
+		reason: "A folder leaves its claim by no way.",
+		base:   serving, set: `spec: {inference: {cache: {claim: a, path: b/../c}}}`,
+		want: "path stays within the claim: no . or .. in it",
+	},
+	"WeightsClaim": {
+		reason: "Weights lie in a folder of a claim.",
+		base:   serving, set: `spec: {inference: {weights: {claim: a, path: b/c, stream: true}}}`,
+	},
+	"WeightsAzure": {
+		reason: "Weights are streamed from a container, as a workload identity.",
+		base:   serving, set: `spec: {inference: {weights: {url: "az://a/b", storageAccount: team, serviceAccountName: reader}}}`,
+	},
+	"WeightsLocal": {
+		reason: "Weights lie in a folder of the node, whose directory the controller names.",
+		base:   serving, set: `spec: {inference: {weights: {local: phi-4}}}`,
+	},
+	"WeightsLocalOutside": {
+		reason: "No tenant names a path of the node.",
+		base:   serving, set: `spec: {inference: {weights: {local: ../etc}}}`,
+		want: "spec.inference.weights.local",
+	},
+	"WeightsTwice": {
+		reason: "Weights are in one place.",
+		base:   serving, set: `spec: {inference: {weights: {claim: a, local: b}}}`,
+		want: "exactly one of claim, url and local is required",
+	},
+	"WeightsPathOfURL": {
+		reason: "A url says its folder itself.",
+		base:   serving, set: `spec: {inference: {weights: {url: "s3://a", path: b}}}`,
+		want: "path is a folder of a claim: a url has its own",
+	},
+	"WeightsOutside": {
+		reason: "A folder leaves its claim by no way.",
+		base:   serving, set: `spec: {inference: {weights: {claim: a, path: ../b}}}`,
+		want: "path stays within the claim",
+	},
+	"WeightsAccountMissing": {
+		reason: "A container of Azure is found by its account.",
+		base:   serving, set: `spec: {inference: {weights: {url: "az://a"}}}`,
+		want: "storageAccount is the account of an az:// url, which needs one",
+	},
+	"WeightsEndpoint": {
+		reason: "Only stores that speak S3 are somewhere else.",
+		base:   serving, set: `spec: {inference: {weights: {url: "gs://a", endpoint: "https://b"}}}`,
+		want: "endpoint is where an s3:// url is answered that is not Amazon's",
+	},
+	"WeightsSecretOfClaim": {
+		reason: "A claim asks for nothing.",
+		base:   serving, set: `spec: {inference: {weights: {claim: a, secret: b}}}`,
+		want: "secret and serviceAccountName sign in to an object store",
+	},
+	"WeightsTwoWays": {
+		reason: "One of the two would be ignored.",
+		base:   serving, set: `spec: {inference: {weights: {url: "s3://a", secret: b, serviceAccountName: c}}}`,
+		want: "one of secret and serviceAccountName signs in: remove the other",
+	},
+	"WeightsStreamOfURL": {
+		reason: "There is no other way.",
+		base:   serving, set: `spec: {inference: {weights: {url: "s3://a", stream: true}}}`,
+		want: "weights at a url are always streamed: remove stream",
+	},
+	"WeightsAndCache": {
+		reason: "Nothing is downloaded that could be kept.",
+		base:   serving, set: `spec: {inference: {weights: {claim: a}, cache: {claim: b}}}`,
+		want: "cache, revision and accessSecret are about a download",
+	},
+	"WeightsAndCode": {
+		reason: "Code that runs was reviewed.",
+		base:   serving, set: `spec: {inference: {weights: {claim: a}, trustRemoteCode: true}}`,
+		want: "trustRemoteCode runs code of a pinned commit",
+	},
+	"ModeUnknown": {
+		reason: "vLLM has three.",
+		base:   serving, set: `spec: {inference: {performanceMode: fast}}`,
+		want: "spec.inference.performanceMode",
+	},
+}
