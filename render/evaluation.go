@@ -87,7 +87,8 @@ func (j job) measured(container object) object {
 	container["args"] = append(container["args"].([]any), texts([]string{
 		"--evaluation", path.Join(configPath, repolayout.EvaluationFile), "--measured", j.measuredFolder(),
 	})...)
-	container["volumeMounts"] = []any{object{"name": "config", "mountPath": configPath, "readOnly": true}}
+	mounts, _ := container["volumeMounts"].([]any)
+	container["volumeMounts"] = append(mounts, object{"name": "config", "mountPath": configPath, "readOnly": true})
 	return container
 }
 

@@ -21,6 +21,8 @@ const (
 	workPath   = "/work"
 	dataPath   = "/data"
 	outputPath = "/output"
+	// signingPath is where the publisher finds the key of cosign.
+	signingPath = "/signing"
 )
 
 // tuning patches the base of Axolotl.
@@ -86,12 +88,12 @@ func (j job) result(l *layer, pod, train object) error {
 		l.components = append(l.components, "judge")
 		init, pod["containers"] = append(init, j.scored(l, train)...), []any{judge}
 	default:
-		publish, volume, err := j.publish()
+		publish, mounted, err := j.publish()
 		if err != nil {
 			return err
 		}
 		init, pod["containers"] = append(init, j.scored(l, train)...), []any{publish}
-		volumes = append(volumes, volume)
+		volumes = append(volumes, mounted...)
 	}
 	pod["initContainers"], pod["volumes"] = init, volumes
 	return nil
@@ -164,25 +166,34 @@ func (j job) input() (container, volume object, err error) {
 		object{"name": "data", "emptyDir": object{}}, nil
 }
 
-// publish is the patch of the container that pushes the adapter, and the volume
-// with the credential in the form that every registry client reads.
-func (j job) publish() (container, volume object, err error) {
+// publish is the patch of the container that pushes the adapter, and the volumes
+// with the credential in the form that every registry client reads, and with the
+// key that signs.
+func (j job) publish() (container object, volumes []any, err error) {
 	if err := j.needHelper("pushing the adapter"); err != nil {
 		return nil, nil, err
 	}
 	out := j.spec.Tuning.Output
-	return j.measured(object{
-			"name": "publish", "image": j.Options.HelperImage,
-			// The digest tells a later look at the registry that this run is published.
-			"args": texts([]string{
-				"--from", j.outputFolder(), "--to", out.Image,
-				"--annotation", repolayout.AnnotationInputDigest + "=" + j.digest,
-			}),
-		}), object{"name": "docker", "secret": object{
-			"secretName":  out.PushSecret,
-			"defaultMode": 0o400,
-			"items":       []any{object{"key": ".dockerconfigjson", "path": "config.json"}},
-		}}, nil
+	args := []string{
+		"--from", j.outputFolder(), "--to", out.Image,
+		// The digest tells a later look at the registry that this run is published.
+		"--annotation", repolayout.AnnotationInputDigest + "=" + j.digest,
+	}
+	container = object{"name": "publish", "image": j.Options.HelperImage}
+	volumes = []any{object{"name": "docker", "secret": object{
+		"secretName":  out.PushSecret,
+		"defaultMode": 0o400,
+		"items":       []any{object{"key": ".dockerconfigjson", "path": "config.json"}},
+	}}}
+	if out.SigningSecret != "" {
+		args = append(args, "--key", signingPath)
+		container["volumeMounts"] = []any{object{"name": "signing", "mountPath": signingPath, "readOnly": true}}
+		volumes = append(volumes, object{"name": "signing", "secret": object{
+			"secretName": out.SigningSecret, "defaultMode": 0o400,
+		}})
+	}
+	container["args"] = texts(args)
+	return j.measured(container), volumes, nil
 }
 
 // runFolder keeps runs of other inputs on the same claim apart: one must not go

@@ -125,6 +125,7 @@ var celCases = map[string]string{
 	"prompt belongs to type Instruction":                                                                              header + onA100 + tunes + "    input: {urls: ['https://data.example.com/a'], format: {type: Text, prompt: '{instruction}'}}\n" + intoClaim,
 	"exactly one of image and claim is required":                                                                      header + onA100 + tunes + fromURL + "    output: {}\n",
 	"output.image needs output.pushSecret: a Secret of type kubernetes.io/dockerconfigjson that may push there":       header + onA100 + tunes + fromURL + "    output: {image: 'registry.example.com/a/b:1'}\n",
+	"output.signingSecret signs an image: name output.image":                                                          header + onA100 + tunes + fromURL + "    output: {claim: a, signingSecret: key}\n",
 	"metadata.name: at most 48 lower-case letters, digits and dashes, because Service and Job names are made from it": strings.Replace(header, "{name: a}", "{name: A}", 1) + onA100 + serves,
 	"provider existing selects nodes by nodeLabels: name at least one":                                                strings.Replace(pooled, "aks", "existing", 1),
 	"karpenter belongs to provider karpenter":                                                                         pooled + "  karpenter: {}\n",

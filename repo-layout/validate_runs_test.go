@@ -56,6 +56,11 @@ func TestValidateRuns(t *testing.T) {
 			want: []string{"10: error: spec.tuning.output: image needs pushSecret: a Secret of type kubernetes.io/dockerconfigjson " +
 				"that may push there (PushSecretMissing)"},
 		},
+		"SignedClaim": {
+			reason: "cosign signs images.",
+			text:   header + onA100 + tunes + fromURL + "    output: {claim: a, signingSecret: key}\n",
+			want:   []string{"10: error: spec.tuning.output.signingSecret: a signature is of an image: name image, or remove signingSecret (SigningImpossible)"},
+		},
 		"HeldOutBesideClaim": {
 			reason: "A claim is mounted, and nothing is downloaded beside it.",
 			text:   header + onA100 + tunes + "    input: {claim: data}\n" + intoClaim + "    evaluation: {urls: ['https://data.example.com/b.jsonl']}\n",

@@ -232,7 +232,11 @@ func (v *validator) output(path string, out v1alpha1.DataDestination) {
 			v.refuse(finding.PushSecretMissing, path, "image needs %s: a Secret of type kubernetes.io/dockerconfigjson that may push there", v.name(path+".pushSecret"))
 		}
 	}
+	if out.SigningSecret != "" && out.Image == "" {
+		v.refuse(finding.SigningImpossible, path+".signingSecret", "a signature is of an image: name %s, or remove signingSecret", v.name(path+".image"))
+	}
 	v.reference(path+".pushSecret", "Secret", out.PushSecret)
+	v.reference(path+".signingSecret", "Secret", out.SigningSecret)
 	v.reference(path+".claim", "PersistentVolumeClaim", out.Claim)
 }
 

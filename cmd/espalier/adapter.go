@@ -32,7 +32,8 @@ func newAdapterCommand() *cobra.Command {
 func newAdapterPushCommand() *cobra.Command {
 	var o adapter.Options
 	var e adapter.Evaluation
-	var dockerConfig, termination string
+	var credentials secretFolders
+	var termination string
 	var annotations []string // no StringToString: it splits values at commas
 	var index int
 	command := &cobra.Command{
@@ -42,7 +43,8 @@ func newAdapterPushCommand() *cobra.Command {
 			"linux/arm64. The same bytes and annotations give the same digest. A damaged adapter is refused.\n" +
 			"Prints IMAGE@sha256:…, and leaves it as {\"adapter\":\"…\"} in the termination message of the container.\n" +
 			"With --evaluation the numbers of the run are annotations of the image, and an adapter whose numbers miss a\n" +
-			"threshold is not pushed: that is no failure, and the message says so.",
+			"threshold is not pushed: that is no failure, and the message says so.\n" +
+			"With --key the image is signed before it gets its tag: cosign verify --key cosign.pub --insecure-ignore-tlog=true IMAGE.",
 		Args: cobra.NoArgs,
 		RunE: func(c *cobra.Command, _ []string) error {
 			if index > 0 {
@@ -55,7 +57,7 @@ func newAdapterPushCommand() *cobra.Command {
 			}
 			e.From = o.From
 			m := messageFile{termination, c.Flags().Changed("termination-log")}
-			left, err := publish(c, o, e, dockerConfig)
+			left, err := publish(c, o, e, credentials)
 			return m.conclude(c, left, err)
 		},
 	}
@@ -63,7 +65,8 @@ func newAdapterPushCommand() *cobra.Command {
 	fs.StringVar(&o.From, "from", "", "Folder that the trainer wrote the adapter to (required)")
 	fs.StringVar(&o.To, "to", "", "Image reference with a tag to push to (required)")
 	fs.StringArrayVar(&annotations, "annotation", nil, "Annotation KEY=VALUE of the image; may be given several times")
-	fs.StringVar(&dockerConfig, "docker-config", "", "Folder with config.json or .dockerconfigjson; empty: that of DOCKER_CONFIG, else Docker's default")
+	fs.StringVar(&credentials.docker, "docker-config", "", "Folder with config.json or .dockerconfigjson; empty: that of DOCKER_CONFIG, else Docker's default")
+	fs.StringVar(&credentials.key, "key", "", "Folder with cosign.key and cosign.password to sign the image with; empty: it is not signed")
 	fs.StringVar(&e.Spec, "evaluation", "", "File with spec.tuning.evaluation as JSON; empty: nothing was measured")
 	fs.StringVar(&e.Measured, "measured", "", "Folder that the tasks of the evaluation left their results in")
 	fs.IntVar(&index, "index", 0, "Index of this pod among those of the run: only 0 pushes")
@@ -87,10 +90,18 @@ func keyValues(args []string) (map[string]string, error) {
 	return pairs, nil
 }
 
-func pushAdapter(c *cobra.Command, o adapter.Options, dockerConfig string) (string, error) {
+// secretFolders are where Secrets are mounted.
+type secretFolders struct{ docker, key string }
+
+func pushAdapter(c *cobra.Command, o adapter.Options, from secretFolders) (string, error) {
 	var err error
-	if o.Keychain, err = adapter.DockerConfig(dockerConfig); err != nil {
+	if o.Keychain, err = adapter.DockerConfig(from.docker); err != nil {
 		return "", err
+	}
+	if from.key != "" {
+		if o.Key, err = adapter.LoadKey(from.key); err != nil {
+			return "", err
+		}
 	}
 	o.Progress = c.ErrOrStderr()
 	return adapter.Push(c.Context(), o)
@@ -100,7 +111,7 @@ func pushAdapter(c *cobra.Command, o adapter.Options, dockerConfig string) (stri
 const maxWhy = 768
 
 // publish pushes an adapter whose numbers meet what is demanded of them.
-func publish(c *cobra.Command, o adapter.Options, e adapter.Evaluation, dockerConfig string) (repolayout.Left, error) {
+func publish(c *cobra.Command, o adapter.Options, e adapter.Evaluation, from secretFolders) (repolayout.Left, error) {
 	var l repolayout.Left
 	if e.Spec != "" {
 		var missed []string
@@ -119,7 +130,7 @@ func publish(c *cobra.Command, o adapter.Options, e adapter.Evaluation, dockerCo
 		}
 		o.Annotations[repolayout.AnnotationEvaluation] = string(numbers)
 	}
-	pushed, err := pushAdapter(c, o, dockerConfig)
+	pushed, err := pushAdapter(c, o, from)
 	if err != nil {
 		return repolayout.Left{}, err
 	}

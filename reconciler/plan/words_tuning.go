@@ -20,6 +20,7 @@ func (w *words) tuning(a, b *v1alpha1.TuningSpec) {
 	w.change("data", dataOf(a.Input), dataOf(b.Input))
 	w.change("output", a.Output.Image+claimOf(a.Output.Claim), b.Output.Image+claimOf(b.Output.Claim))
 	w.change("push secret", a.Output.PushSecret, b.Output.PushSecret)
+	w.change("signing secret", a.Output.SigningSecret, b.Output.SigningSecret)
 	w.others(a, b, "preset", "model", "revision", "accessSecret", "config", "method", "input", "output", "checkpoints", "timeout", "retries", "promote", "evaluation")
 	w.evaluation(a.Evaluation, b.Evaluation)
 	w.change("promoted to", promotedTo(a), promotedTo(b))

@@ -64,7 +64,7 @@ func asked(w *v1alpha1.Workspace) *v1alpha1.WorkspaceSpec {
 		}
 	}
 	if t := spec.Tuning; t != nil {
-		t.Input.PullSecrets, t.Output.PushSecret = nil, ""
+		t.Input.PullSecrets, t.Output.PushSecret, t.Output.SigningSecret = nil, "", ""
 		t.Checkpoints, t.Timeout, t.Retries, t.Promote = nil, nil, nil, nil
 		t.Evaluation = t.Evaluation.WithoutThresholds()
 	}

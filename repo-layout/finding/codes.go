@@ -80,6 +80,7 @@ const (
 	FormatInvalid       = "FormatInvalid"       // a column or text that rows of this type do not have
 	OutputMissing       = "OutputMissing"       // no place for the adapter
 	OutputAmbiguous     = "OutputAmbiguous"     // more than one
+	SigningImpossible   = "SigningImpossible"   // a signing key and no image to sign
 	PushSecretMissing   = "PushSecretMissing"   // an image to push to and no credential
 	URLInvalid          = "URLInvalid"          // no http or https address
 	URLForbidden        = "URLForbidden"        // an address within the machine or the network

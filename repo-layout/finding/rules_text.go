@@ -75,6 +75,7 @@ var contentRules = []Rule{
 	{Code: OutputMissing, Severity: Error, Meaning: "No place for the adapter.", Remedy: "Write an image with a push secret, or a claim."},
 	{Code: OutputAmbiguous, Severity: Error, Meaning: "An image and a claim.", Remedy: "Keep one."},
 	{Code: ProviderMismatch, Severity: Either, Meaning: "A GPUNodePool says what its provider, or its node class, does not read or cannot make.", Remedy: "Remove the field, or choose the provider or node class that has it: docs/karpenter.md compares them."},
+	{Code: SigningImpossible, Severity: Error, Meaning: "A key to sign the adapter with, and the adapter goes to a claim.", Remedy: "Let it go to an image, or remove `signingSecret`."},
 	{Code: PushSecretMissing, Severity: Error, Meaning: "An image to push to and no credential.", Remedy: "Name a Secret of type kubernetes.io/dockerconfigjson."},
 	{Code: URLInvalid, Severity: Error, Meaning: "No address of a scheme that is read.", Remedy: "Begin it with https:// or http://, a repository's also with ssh://."},
 	{Code: URLForbidden, Severity: Error, Meaning: "An address within the machine or the network of the node.", Remedy: "Serve the data from a public address, or bring it as an image or on a claim."},

@@ -204,11 +204,16 @@ type DataColumns struct {
 //
 // +kubebuilder:validation:XValidation:rule="has(self.image) != has(self.claim)",message="exactly one of image and claim is required"
 // +kubebuilder:validation:XValidation:rule="!has(self.image) || has(self.pushSecret)",message="output.image needs output.pushSecret: a Secret of type kubernetes.io/dockerconfigjson that may push there"
+// +kubebuilder:validation:XValidation:rule="!has(self.signingSecret) || has(self.image)",message="output.signingSecret signs an image: name output.image"
 type DataDestination struct {
 	// Image is the OCI reference the adapter is pushed to.
 	Image string `json:"image,omitempty"`
 	// PushSecret names a Secret of type kubernetes.io/dockerconfigjson.
 	PushSecret string `json:"pushSecret,omitempty"`
+	// SigningSecret names a Secret with the keys cosign.key and cosign.password,
+	// as `cosign generate-key-pair k8s://NAMESPACE/NAME` makes it. The image is
+	// signed with it before it gets its tag; without it the image is not signed.
+	SigningSecret string `json:"signingSecret,omitempty"`
 	// Claim names a PersistentVolumeClaim of the namespace the adapter is
 	// written to.
 	Claim string `json:"claim,omitempty"`

@@ -81,7 +81,7 @@ func (s *WorkspaceSpec) Secrets() []string {
 	}
 	if s.Tuning != nil {
 		add(s.Tuning.Input.PullSecrets...)
-		add(s.Tuning.Output.PushSecret)
+		add(s.Tuning.Output.PushSecret, s.Tuning.Output.SigningSecret)
 	}
 	return names
 }

@@ -297,6 +297,11 @@ var cases = map[string]written{
 		base:   tuning, set: `spec: {tuning: {output: {pushSecret: null}}}`,
 		want: "output.image needs output.pushSecret: a Secret of type kubernetes.io/dockerconfigjson that may push there",
 	},
+	"SignedClaim": {
+		reason: "cosign signs images.",
+		base:   tuning, set: `spec: {tuning: {output: {image: null, pushSecret: null, claim: out, signingSecret: key}}}`,
+		want: "output.signingSecret signs an image: name output.image",
+	},
 	"LongName": {
 		reason: "Names of Services and Jobs are made from it.",
 		base:   serving, set: `metadata: {name: ` + strings.Repeat("x", 49) + `}`,

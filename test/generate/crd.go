@@ -106,6 +106,11 @@ func cel(s object, rule string) {
 		s["oneOf"] = choices
 	case needs.MatchString(rule):
 		m := needs.FindStringSubmatch(rule)
-		s["dependencies"] = object{m[1]: []string{m[2]}}
+		dependencies, ok := s["dependencies"].(object)
+		if !ok {
+			dependencies = object{}
+			s["dependencies"] = dependencies
+		}
+		dependencies[m[1]] = []string{m[2]}
 	}
 }

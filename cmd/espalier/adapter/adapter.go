@@ -20,6 +20,7 @@ import (
 
 	"github.com/google/go-containerregistry/pkg/authn"
 	"github.com/google/go-containerregistry/pkg/name"
+	v1 "github.com/google/go-containerregistry/pkg/v1"
 	"github.com/google/go-containerregistry/pkg/v1/remote"
 	"github.com/google/go-containerregistry/pkg/v1/remote/transport"
 )
@@ -41,6 +42,8 @@ type Options struct {
 	Annotations map[string]string
 	// Keychain holds the registry's credentials. Nil: none.
 	Keychain authn.Keychain
+	// Key signs the image; nil: it is not signed.
+	Key *Key
 	// Attempts is how often the whole push is tried; what the registry has is
 	// not sent again.
 	Attempts int
@@ -79,13 +82,33 @@ func Push(ctx context.Context, o Options) (string, error) {
 	}
 	say(o.Progress, "pushing %s, %d bytes of weights, as %s to %s", files.base(), files.weights.size, digest, ref)
 	err = retry(ctx, o, func(ctx context.Context) error {
-		return remote.WriteIndex(ref, index, remote.WithContext(ctx), remote.WithAuthFromKeychain(keychain(o)),
-			remote.WithUserAgent("espalier"), remote.WithRetryBackoff(remote.Backoff{Duration: o.Backoff, Steps: 1}))
+		return write(ctx, o, ref, ref.Context().Digest(digest.String()), index)
 	})
 	if err != nil {
 		return "", fmt.Errorf("pushing to %s: %w", ref, err)
 	}
 	return ref.Context().Digest(digest.String()).String(), nil
+}
+
+// write is one attempt. What is to be signed gets its tag last: whoever sees the
+// tag, a later run among them, sees a signed adapter.
+func write(ctx context.Context, o Options, ref name.Tag, digest name.Digest, index v1.ImageIndex) error {
+	with := []remote.Option{
+		remote.WithAuthFromKeychain(keychain(o)), remote.WithUserAgent("espalier"),
+		remote.WithRetryBackoff(remote.Backoff{Duration: o.Backoff, Steps: 1}),
+	}
+	if o.Key == nil {
+		return remote.WriteIndex(ref, index, append(with, remote.WithContext(ctx))...)
+	}
+	if err := remote.WriteIndex(digest, index, append(with, remote.WithContext(ctx))...); err != nil {
+		return err
+	}
+	signatures, err := o.Key.sign(ctx, digest, with...)
+	if err != nil {
+		return fmt.Errorf("signing it: %w", err)
+	}
+	say(o.Progress, "signed: %s", signatures)
+	return remote.Tag(ref, index, append(with, remote.WithContext(ctx))...)
 }
 
 func keychain(o Options) authn.Keychain {
