@@ -47,7 +47,7 @@ func (r *Reconciler) applyAll(ctx context.Context, p *pass) error {
 
 // inOrder has the inputs before what names them.
 func inOrder(all []wanted) []wanted {
-	ours := func(w wanted) bool { return w.object.GroupVersionKind().Group == v1alpha1.Group }
+	ours := func(w wanted) bool { return isOurs(w.object) }
 	inputs := slices.DeleteFunc(slices.Clone(all), ours)
 	return append(inputs, slices.DeleteFunc(slices.Clone(all), func(w wanted) bool { return !ours(w) })...)
 }
@@ -64,7 +64,7 @@ func (r *Reconciler) applyOne(ctx context.Context, p *pass, w wanted) error {
 	}
 	desired := w.object.DeepCopy()
 	setAnnotations(desired, map[string]string{repolayout.AnnotationRevision: p.kept.built.revision})
-	if live != nil && live.GetAnnotations()[repolayout.AnnotationDigest] == desired.GetAnnotations()[repolayout.AnnotationDigest] {
+	if live != nil && digestOf(live) == digestOf(desired) {
 		// Unchanged since an earlier commit: the revision is the one that last changed it.
 		keepAnnotation(desired, live, repolayout.AnnotationRevision)
 		keepAnnotation(desired, live, repolayout.AnnotationSource)
@@ -73,7 +73,7 @@ func (r *Reconciler) applyOne(ctx context.Context, p *pass, w wanted) error {
 	if err != nil {
 		return p.unapplied(ctx, w, err)
 	}
-	p.kept.applied[w.entry.ID] = applied.GetGeneration()
+	p.kept.applied[w.entry.ID] = apply.MarkOf(digestOf(w.object), applied)
 	return nil
 }
 
@@ -104,29 +104,31 @@ func (r *Reconciler) leave(ctx context.Context, p *pass, w wanted, live client.O
 		p.conflicts = append(p.conflicts, fmt.Sprintf("%s (%s): RepoSync %s applies it as well: drop it from one of the two, or give it another name",
 			apply.Describe(w.object), finding.Location(w.file, w.line), other))
 	}
-	return other != "" || p.upToDate(w, live), nil
+	if other != "" || p.upToDate(w, live) {
+		return true, nil
+	}
+	return r.adopt(ctx, p, w, live)
 }
 
-// live returns what the cluster holds, nil when it holds nothing. Our kinds come
-// from the cache; of an input only the metadata is read, and only when the
-// source was looked at, because inputs are not cached.
+// live returns what the cluster holds, nil when it holds nothing. All comes from the
+// cache, of an input its metadata; of claims, which are not cached, only when the
+// source was looked at. What the cache does not have and was never applied is looked
+// for past it: it may be another's.
 func (r *Reconciler) live(ctx context.Context, p *pass, w wanted) (client.Object, error) {
-	var live client.Object
-	reader := client.Reader(r.Client)
-	switch w.object.GetKind() {
-	case v1alpha1.WorkspaceKind:
-		live = &v1alpha1.Workspace{}
-	case v1alpha1.GPUNodePoolKind:
-		live = &v1alpha1.GPUNodePool{}
-	default:
-		if _, done := p.kept.applied[w.entry.ID]; done && !p.looked {
+	_, done := p.kept.applied[w.entry.ID]
+	live := kindOf(w)
+	var err error
+	if w.object.GetKind() == "PersistentVolumeClaim" {
+		if done && !p.looked {
 			return w.object, nil
 		}
-		metadata := &metav1.PartialObjectMetadata{}
-		metadata.SetGroupVersionKind(w.object.GroupVersionKind())
-		live, reader = metadata, r.Reader
+		err = r.Reader.Get(ctx, client.ObjectKeyFromObject(w.object), live)
+	} else {
+		err = r.Client.Get(ctx, client.ObjectKeyFromObject(w.object), live)
+		if apierrors.IsNotFound(err) && !done && !isOurs(w.object) {
+			err = r.Reader.Get(ctx, client.ObjectKeyFromObject(w.object), live)
+		}
 	}
-	err := reader.Get(ctx, client.ObjectKeyFromObject(w.object), live)
 	if apierrors.IsNotFound(err) {
 		delete(p.kept.applied, w.entry.ID)
 		return nil, nil
@@ -137,16 +139,58 @@ func (r *Reconciler) live(ctx context.Context, p *pass, w wanted) (client.Object
 	return live, nil
 }
 
+// kindOf is an empty object to read what is wanted into: whole where the kind is
+// ours, else its metadata.
+func kindOf(w wanted) client.Object {
+	switch w.object.GetKind() {
+	case v1alpha1.WorkspaceKind:
+		return &v1alpha1.Workspace{}
+	case v1alpha1.GPUNodePoolKind:
+		return &v1alpha1.GPUNodePool{}
+	}
+	metadata := &metav1.PartialObjectMetadata{}
+	metadata.SetGroupVersionKind(w.object.GroupVersionKind())
+	return metadata
+}
+
+func isOurs(o *unstructured.Unstructured) bool { return o.GroupVersionKind().Group == v1alpha1.Group }
+
 // upToDate says that we applied exactly this, and that nobody has changed the
 // object since: an unchanged object costs no call.
 func (p *pass) upToDate(w wanted, live client.Object) bool {
-	generation, ok := p.kept.applied[w.entry.ID]
-	if w.object.GroupVersionKind().Group != v1alpha1.Group && p.looked {
-		return false // no generation tells whether an input was changed by hand
+	m, ok := p.kept.applied[w.entry.ID]
+	if !ok || m.Digest != digestOf(w.object) {
+		return false
 	}
-	return ok && generation == live.GetGeneration() &&
-		live.GetAnnotations()[repolayout.AnnotationDigest] == w.object.GetAnnotations()[repolayout.AnnotationDigest]
+	return live == client.Object(w.object) || m.Before(live) || m.Still(w.object, live)
 }
+
+// adopt takes an object that an earlier life of the controller applied for what this
+// one would apply, where it is: a start writes nothing that is there.
+func (r *Reconciler) adopt(ctx context.Context, p *pass, w wanted, live client.Object) (bool, error) {
+	if _, known := p.kept.applied[w.entry.ID]; known || digestOf(live) != digestOf(w.object) {
+		return false, nil
+	}
+	var whole *unstructured.Unstructured
+	switch o := live.(type) {
+	case *v1alpha1.Workspace, *v1alpha1.GPUNodePool:
+		whole = toUnstructured(o, w.object.GetKind())
+	default:
+		whole = &unstructured.Unstructured{}
+		whole.SetGroupVersionKind(w.object.GroupVersionKind())
+		if err := r.Reader.Get(ctx, client.ObjectKeyFromObject(live), whole); err != nil {
+			return false, client.IgnoreNotFound(err) // it has gone since: it is applied
+		}
+	}
+	if !apply.Holds(whole, w.object) {
+		return false, nil
+	}
+	p.kept.applied[w.entry.ID] = apply.MarkOf(digestOf(w.object), whole)
+	return true, nil
+}
+
+// digestOf is the digest of an object as Git says it, which is noted on it.
+func digestOf(o client.Object) string { return o.GetAnnotations()[repolayout.AnnotationDigest] }
 
 func keepAnnotation(desired *unstructured.Unstructured, live client.Object, key string) {
 	if value := live.GetAnnotations()[key]; value != "" {

@@ -4,9 +4,6 @@ package reposync
 
 import (
 	"context"
-	"crypto/sha256"
-	"encoding/hex"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"slices"
@@ -125,7 +122,7 @@ func prepare(s *v1alpha1.RepoSync, d desired.Document) wanted {
 	}
 	file, line := d.Position.At("")
 	setAnnotations(o, map[string]string{
-		repolayout.AnnotationDigest: digestOf(o),
+		repolayout.AnnotationDigest: apply.Digest(o),
 		repolayout.AnnotationSource: finding.Location(file, line),
 	})
 	return wanted{object: o, entry: inventory.Entry(o, d.Unit), workspace: d.Workspace, file: file, line: line}
@@ -164,14 +161,4 @@ func setAnnotations(o *unstructured.Unstructured, more map[string]string) {
 		annotations[k] = v
 	}
 	o.SetAnnotations(annotations)
-}
-
-// digestOf is the digest of an object's content; JSON sorts its maps.
-func digestOf(o *unstructured.Unstructured) string {
-	content, err := json.Marshal(o.Object)
-	if err != nil {
-		panic(fmt.Sprintf("marshalling %s: %v", apply.Describe(o), err))
-	}
-	sum := sha256.Sum256(content)
-	return "sha256:" + hex.EncodeToString(sum[:])
 }

@@ -32,6 +32,7 @@ import (
 	crsource "sigs.k8s.io/controller-runtime/pkg/source"
 
 	"github.com/espalier-dev/espalier/reconciler/account"
+	"github.com/espalier-dev/espalier/reconciler/apply"
 	"github.com/espalier-dev/espalier/reconciler/condition"
 	"github.com/espalier-dev/espalier/reconciler/fault"
 	"github.com/espalier-dev/espalier/reconciler/shard"
@@ -98,12 +99,12 @@ type kept struct {
 	judged     *judgement // of the commit that was read last
 	built      built
 	assembled  assembled
-	applied    map[string]int64 // inventory ID → generation as of our last apply
-	allowed    permission       // that was found in order, and is not asked for again
-	going      []types.UID      // of what Git dropped, until it is gone
-	denied     []string         // IDs of strays that may not be deleted, said once
-	reported   string           // digest of the files last written, and where
-	pace       pace             // of the commits that are made of them
+	applied    map[string]apply.Mark // by inventory ID, as of our last apply
+	allowed    permission            // that was found in order, and is not asked for again
+	going      []types.UID           // of what Git dropped, until it is gone
+	denied     []string              // IDs of strays that may not be deleted, said once
+	reported   string                // digest of the files last written, and where
+	pace       pace                  // of the commits that are made of them
 }
 
 // New returns a Reconciler.
@@ -124,6 +125,8 @@ func (r *Reconciler) SetupWithManager(ctx context.Context, mgr ctrl.Manager) err
 		Watches(&v1alpha1.Workspace{}, handler.EnqueueRequestsFromMapFunc(r.reportedBy)).
 		Watches(&v1alpha1.RepoSync{}, handler.EnqueueRequestsFromMapFunc(r.dependents), builder.WithPredicates(matters)).
 		Watches(&v1alpha1.GPUNodePool{}, handler.EnqueueRequestsFromMapFunc(syncOf)).
+		WatchesMetadata(&corev1.ConfigMap{}, handler.EnqueueRequestsFromMapFunc(syncOf), builder.WithPredicates(drift)).
+		WatchesMetadata(&corev1.Secret{}, handler.EnqueueRequestsFromMapFunc(syncOf), builder.WithPredicates(drift)).
 		WatchesMetadata(&corev1.Secret{}, handler.EnqueueRequestsFromMapFunc(r.naming), builder.WithPredicates(predicate.ResourceVersionChangedPredicate{})).
 		WatchesRawSource(crsource.Channel(r.hook, &handler.EnqueueRequestForObject{})).
 		WithOptions(controller.Options{
@@ -134,6 +137,15 @@ func (r *Reconciler) SetupWithManager(ctx context.Context, mgr ctrl.Manager) err
 		return err
 	}
 	return b.Complete(r)
+}
+
+// drift lets through what may be a change by hand of an input that was applied: its
+// first sight is none.
+var drift = predicate.Funcs{
+	CreateFunc: func(event.CreateEvent) bool { return false },
+	UpdateFunc: func(e event.UpdateEvent) bool {
+		return e.ObjectOld.GetResourceVersion() != e.ObjectNew.GetResourceVersion()
+	},
 }
 
 // syncOf maps an applied object to its RepoSync.
@@ -235,7 +247,7 @@ func (r *Reconciler) run(ctx context.Context, p *pass) error {
 }
 
 func (r *Reconciler) recall(obj *v1alpha1.RepoSync) *kept {
-	k, _ := r.kept.LoadOrStore(obj.UID, &kept{applied: map[string]int64{}})
+	k, _ := r.kept.LoadOrStore(obj.UID, &kept{applied: map[string]apply.Mark{}})
 	return k.(*kept)
 }
 

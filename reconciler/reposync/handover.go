@@ -12,6 +12,7 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
+	"github.com/espalier-dev/espalier/reconciler/apply"
 	"github.com/espalier-dev/espalier/reconciler/inventory"
 	repolayout "github.com/espalier-dev/espalier/repo-layout"
 	"github.com/espalier-dev/espalier/repo-layout/v1alpha1"
@@ -45,7 +46,7 @@ func (r *Reconciler) handOver(ctx context.Context, p *pass) error {
 		return err
 	}
 	s.Status.Inventory = nil
-	p.kept.applied, p.kept.built, p.kept.assembled = map[string]int64{}, built{}, assembled{}
+	p.kept.applied, p.kept.built, p.kept.assembled = map[string]apply.Mark{}, built{}, assembled{}
 	if n > 0 {
 		r.Events.Eventf(s, nil, corev1.EventTypeNormal, "HandedOver", "Release",
 			"%d objects that were applied before are nobody's now: what applies the Workspaces takes them over", n)

@@ -14,6 +14,7 @@ import (
 	"k8s.io/apimachinery/pkg/types"
 	"sigs.k8s.io/controller-runtime/pkg/client/interceptor"
 
+	"github.com/espalier-dev/espalier/reconciler/apply"
 	"github.com/espalier-dev/espalier/reconciler/condition"
 	"github.com/espalier-dev/espalier/reconciler/fault"
 	"github.com/espalier-dev/espalier/reconciler/report"
@@ -40,7 +41,7 @@ func newOwn(t *testing.T, m mode) (*storm, map[string]string) {
 	t.Helper()
 	s := newStorm(t, 2)
 	s.Source, s.Builds = source.NewStore(source.Options{}), build.NewCache(build.CacheLimits{})
-	s.pass.kept = &kept{applied: map[string]int64{}}
+	s.pass.kept = &kept{applied: map[string]apply.Mark{}}
 	spec := &s.pass.sync.Spec
 	spec.Path = "clusters/prod"
 	if m.folder != "" {
@@ -137,7 +138,7 @@ func TestOwnCommitsWakeNobody(t *testing.T) {
 			}
 
 			// A restart keeps nothing; the newest commit may be a report.
-			s.pass.kept = &kept{applied: map[string]int64{}}
+			s.pass.kept = &kept{applied: map[string]apply.Mark{}}
 			for range 3 {
 				s.woken()
 			}
@@ -158,7 +159,7 @@ func TestOwnCommitsWakeNobody(t *testing.T) {
 			// And one that came while the controller was away.
 			files["README.md"] = "and more"
 			human = s.push(files, "while nobody looked")
-			s.pass.kept = &kept{applied: map[string]int64{}}
+			s.pass.kept = &kept{applied: map[string]apply.Mark{}}
 			if s.woken(); s.pass.sync.Status.LastAttemptedRevision != "main@sha1:"+human {
 				t.Errorf("%s, want %s", s.pass.sync.Status.LastAttemptedRevision, human)
 			}
@@ -302,7 +303,7 @@ func TestOwnCommitsVerified(t *testing.T) {
 	if s.pass.sync.Status.LastAttemptedRevision != first || !condition.Is(s.pass.sync, v1alpha1.ConditionVerified) {
 		t.Errorf("the same content is what was verified: %s", s.pass.sync.Status.LastAttemptedRevision)
 	}
-	s.pass.kept = &kept{applied: map[string]int64{}}
+	s.pass.kept = &kept{applied: map[string]apply.Mark{}}
 	s.asked.Store(s.pass.sync.UID, true)
 	if err := s.source(t.Context(), s.pass); err == nil || fault.Reason(err, "") != v1alpha1.ReasonInvalidCommitSignature {
 		t.Errorf("after a restart an unsigned newest commit is refused: %v", err)
@@ -337,7 +338,7 @@ func TestInTurn(t *testing.T) {
 		other := s.pass.sync.DeepCopy()
 		other.Name, other.UID = fmt.Sprint("team-", i), types.UID(fmt.Sprint("uid-", i))
 		other.Spec.Report.Commit.Path = fmt.Sprint("status/", i)
-		p := &pass{sync: other, kept: &kept{applied: map[string]int64{}}}
+		p := &pass{sync: other, kept: &kept{applied: map[string]apply.Mark{}}}
 		writers.Go(func() {
 			if err := s.observeAndReport(t.Context(), p); err != nil {
 				t.Error(err)

@@ -93,7 +93,7 @@ func passOf(s *v1alpha1.RepoSync, b built) *pass {
 	b.revision = "main@sha1:" + testHash
 	s.Status.LastAttemptedRevision = b.revision
 	return &pass{sync: s, kept: &kept{
-		commit: &source.Commit{Revision: b.revision, Hash: testHash}, built: b, applied: map[string]int64{},
+		commit: &source.Commit{Revision: b.revision, Hash: testHash}, built: b, applied: map[string]apply.Mark{},
 	}}
 }
 

@@ -1,0 +1,143 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package apply
+
+import (
+	"crypto/sha256"
+	"encoding/hex"
+	"encoding/json"
+	"fmt"
+	"reflect"
+	"strconv"
+
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+	"k8s.io/apimachinery/pkg/types"
+
+	repolayout "github.com/espalier-dev/espalier/repo-layout"
+)
+
+// Mark is what the cluster held after an object was applied, or was seen to be as
+// it would be. What has it still need not be applied again.
+type Mark struct {
+	// Digest of what was applied.
+	Digest     string
+	uid        types.UID
+	generation int64  // 0: the kind has none
+	version    uint64 // 0: not known
+}
+
+// Digest is the digest of an object's content; JSON sorts its maps.
+func Digest(o *unstructured.Unstructured) string {
+	content, err := json.Marshal(o.Object)
+	if err != nil {
+		panic(fmt.Sprintf("marshalling %s: %v", Describe(o), err)) // it was read from JSON
+	}
+	sum := sha256.Sum256(content)
+	return "sha256:" + hex.EncodeToString(sum[:])
+}
+
+// MarkOf is the Mark of an object as the API server returned it.
+func MarkOf(digest string, applied metav1.Object) Mark {
+	return Mark{Digest: digest, uid: applied.GetUID(), generation: applied.GetGeneration(), version: versionOf(applied)}
+}
+
+// Still says that nobody has changed what desired says of an object since it was
+// applied: not its spec, by the generation, nor labels and annotations. A kind
+// without generations has it only as long as nobody wrote it at all.
+func (m Mark) Still(desired, live metav1.Object) bool {
+	if m.Digest == "" || m.uid != live.GetUID() || !holds(asAny(live.GetLabels()), asAny(desired.GetLabels())) ||
+		!holds(asAny(live.GetAnnotations()), withoutPlace(desired.GetAnnotations())) {
+		return false
+	}
+	if m.generation > 0 {
+		return m.generation == live.GetGeneration()
+	}
+	return m.version > 0 && m.version == versionOf(live)
+}
+
+// Before says that an object was seen before it was applied: a cache has not heard
+// of that yet.
+func (m Mark) Before(live metav1.Object) bool {
+	version := versionOf(live)
+	return m.Digest != "" && m.uid == live.GetUID() && version > 0 && version < m.version
+}
+
+// Holds says that an object is as desired, whatever else it has: applying it would
+// change nothing. Both are as JSON has them. A field that an earlier desired state
+// had, and this one has not, is not seen: who asks knows by the digest.
+func Holds(live, desired *unstructured.Unstructured) bool {
+	want := desired.DeepCopy()
+	want.SetAnnotations(nil)
+	return holds(asAny(live.GetAnnotations()), withoutPlace(desired.GetAnnotations())) && holds(live.Object, want.Object)
+}
+
+// withoutPlace leaves out where Git says an object: a line that moves changes nothing.
+func withoutPlace(annotations map[string]string) any {
+	rest := asAny(annotations)
+	delete(rest, repolayout.AnnotationSource)
+	delete(rest, repolayout.AnnotationRevision)
+	return rest
+}
+
+func asAny(texts map[string]string) map[string]any {
+	all := make(map[string]any, len(texts))
+	for k, v := range texts {
+		all[k] = v
+	}
+	return all
+}
+
+// holds compares as JSON does: maps may have more, lists may not.
+func holds(live, desired any) bool {
+	switch want := desired.(type) {
+	case map[string]any:
+		has, ok := live.(map[string]any)
+		if !ok {
+			return len(want) == 0 && live == nil
+		}
+		for k, v := range want {
+			if !holds(has[k], v) {
+				return false
+			}
+		}
+		return true
+	case []any:
+		has, ok := live.([]any)
+		if !ok || len(has) != len(want) {
+			return len(want) == 0 && live == nil
+		}
+		for i := range want {
+			if !holds(has[i], want[i]) {
+				return false
+			}
+		}
+		return true
+	}
+	return reflect.DeepEqual(number(live), number(desired))
+}
+
+// number makes whole numbers one type: of YAML they are int64, of JSON int64 or float64.
+func number(v any) any {
+	switch n := v.(type) {
+	case int:
+		return int64(n)
+	case int32:
+		return int64(n)
+	case float64:
+		if n == float64(int64(n)) {
+			return int64(n)
+		}
+	}
+	return v
+}
+
+// versionOf is the resourceVersion as a number, which grows with each write; 0 where
+// it is none.
+func versionOf(o metav1.Object) uint64 {
+	n, err := strconv.ParseUint(o.GetResourceVersion(), 10, 64)
+	if err != nil {
+		return 0
+	}
+	return n
+}
