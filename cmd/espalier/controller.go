@@ -10,12 +10,19 @@ import (
 	sourcev1 "github.com/fluxcd/source-controller/api/v1"
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/spf13/cobra"
+	appsv1 "k8s.io/api/apps/v1"
+	batchv1 "k8s.io/api/batch/v1"
 	corev1 "k8s.io/api/core/v1"
+	networkingv1 "k8s.io/api/networking/v1"
+	policyv1 "k8s.io/api/policy/v1"
+	"k8s.io/apimachinery/pkg/labels"
 	"k8s.io/apimachinery/pkg/runtime"
+	"k8s.io/apimachinery/pkg/selection"
 	"k8s.io/apimachinery/pkg/types"
 	clientgoscheme "k8s.io/client-go/kubernetes/scheme"
 	"k8s.io/utils/ptr"
 	ctrl "sigs.k8s.io/controller-runtime"
+	"sigs.k8s.io/controller-runtime/pkg/cache"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	ctrlconfig "sigs.k8s.io/controller-runtime/pkg/config"
 	"sigs.k8s.io/controller-runtime/pkg/healthz"
@@ -34,6 +41,7 @@ import (
 	"github.com/espalier-dev/espalier/reconciler/source"
 	"github.com/espalier-dev/espalier/reconciler/workspace"
 	"github.com/espalier-dev/espalier/render/build"
+	repolayout "github.com/espalier-dev/espalier/repo-layout"
 	"github.com/espalier-dev/espalier/repo-layout/v1alpha1"
 )
 
@@ -74,6 +82,7 @@ func runController(ctx context.Context, o controllerOptions) error {
 		// --graceful-stop and ends with an error (controller-runtime#3538, mended
 		// by #3540). The plain queue does not.
 		Controller: ctrlconfig.Controller{UsePriorityQueue: ptr.To(false)},
+		Cache:      cached(),
 	}
 	part, err := shard.Parse(o.WatchLabelSelector)
 	if err != nil {
@@ -102,6 +111,23 @@ func runController(ctx context.Context, o controllerOptions) error {
 		return fmt.Errorf("running the controllers: %w", err)
 	}
 	return nil
+}
+
+// cached is what the caches hold: of what a Workspace is made of, only what carries
+// its label, and of nothing who has set which field, which is read past them.
+func cached() cache.Options {
+	ours, err := labels.NewRequirement(repolayout.LabelWorkspace, selection.Exists, nil)
+	if err != nil {
+		panic(err) // the label is a constant
+	}
+	only := cache.ByObject{Label: labels.NewSelector().Add(*ours)}
+	return cache.Options{
+		DefaultTransform: cache.TransformStripManagedFields(),
+		ByObject: map[client.Object]cache.ByObject{
+			&corev1.Service{}: only, &policyv1.PodDisruptionBudget{}: only, &networkingv1.NetworkPolicy{}: only,
+			&appsv1.Deployment{}: only, &appsv1.StatefulSet{}: only, &batchv1.Job{}: only,
+		},
+	}
 }
 
 func newScheme() *runtime.Scheme {

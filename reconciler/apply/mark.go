@@ -8,6 +8,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"reflect"
+	"slices"
 	"strconv"
 
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -46,7 +47,7 @@ func MarkOf(digest string, applied metav1.Object) Mark {
 // applied: not its spec, by the generation, nor labels and annotations. A kind
 // without generations has it only as long as nobody wrote it at all.
 func (m Mark) Still(desired, live metav1.Object) bool {
-	if m.Digest == "" || m.uid != live.GetUID() || !holds(asAny(live.GetLabels()), asAny(desired.GetLabels())) ||
+	if m.Digest == "" || m.uid != live.GetUID() || !owned(live, desired) || !holds(asAny(live.GetLabels()), asAny(desired.GetLabels())) ||
 		!holds(asAny(live.GetAnnotations()), withoutPlace(desired.GetAnnotations())) {
 		return false
 	}
@@ -54,6 +55,17 @@ func (m Mark) Still(desired, live metav1.Object) bool {
 		return m.generation == live.GetGeneration()
 	}
 	return m.version > 0 && m.version == versionOf(live)
+}
+
+// owned says that an object still has the owners that it was applied with.
+func owned(live, desired metav1.Object) bool {
+	has := live.GetOwnerReferences()
+	for _, want := range desired.GetOwnerReferences() {
+		if !slices.ContainsFunc(has, func(o metav1.OwnerReference) bool { return o.UID == want.UID }) {
+			return false
+		}
+	}
+	return true
 }
 
 // Before says that an object was seen before it was applied: a cache has not heard

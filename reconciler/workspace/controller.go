@@ -79,6 +79,9 @@ type Reconciler struct {
 	// answered is the digest of the inputs that the registry has answered for, by
 	// the UID of the Workspace. It only saves questions.
 	answered sync.Map
+	// applied are the marks of what was applied for each Workspace, by its key. They
+	// only save writes.
+	applied sync.Map
 }
 
 // New returns a Reconciler.
@@ -111,6 +114,9 @@ func (r *Reconciler) SetupWithManager(ctx context.Context, mgr ctrl.Manager) err
 			MaxConcurrentReconciles: 8,
 			RateLimiter:             workqueue.NewTypedItemExponentialFailureRateLimiter[reconcile.Request](retryFirst, retryMost),
 		})
+	for _, child := range watchedByName {
+		b = b.Owns(child, builder.OnlyMetadata, builder.WithPredicates(drift))
+	}
 	if r.Progress != nil {
 		b = b.WatchesRawSource(source.TypedChannel(r.Progress.Wakes(), &handler.TypedEnqueueRequestForObject[*v1alpha1.Workspace]{}))
 	}
@@ -141,9 +147,11 @@ func (r *Reconciler) SetupWithManager(ctx context.Context, mgr ctrl.Manager) err
 func (r *Reconciler) Reconcile(ctx context.Context, req ctrl.Request) (ctrl.Result, error) {
 	ws := &v1alpha1.Workspace{}
 	if err := r.Client.Get(ctx, req.NamespacedName, ws); err != nil {
+		r.applied.Delete(req.NamespacedName)
 		return ctrl.Result{}, client.IgnoreNotFound(err)
 	}
 	if !r.Shard.Has(ws) {
+		r.applied.Delete(req.NamespacedName)
 		return ctrl.Result{}, nil
 	}
 	ctx, as, err := r.act(ctx, ws)

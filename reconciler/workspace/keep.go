@@ -17,6 +17,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/controller/controllerutil"
 
 	"github.com/espalier-dev/espalier/reconciler/account"
+	"github.com/espalier-dev/espalier/reconciler/apply"
 	repolayout "github.com/espalier-dev/espalier/repo-layout"
 )
 
@@ -27,9 +28,15 @@ func (r *Reconciler) keep(ctx context.Context, p *pass) error {
 	if p.settled || p.ws.Spec.Inference == nil {
 		return nil
 	}
+	known := r.marksOf(p.ws)
 	for _, workload := range p.workloads() {
 		kept := &appsv1.ControllerRevision{}
 		key := client.ObjectKey{Namespace: p.ws.Namespace, Name: repolayout.RevisionName(workload.GetName(), p.out.Pods)}
+		rendered := apply.Digest(workload)
+		if known[revisionMark(key)].Digest == rendered {
+			p.kept[workload.GetName()] = true
+			continue
+		}
 		err := r.Reader.Get(ctx, key, kept)
 		switch {
 		case apierrors.IsNotFound(err):
@@ -45,9 +52,16 @@ func (r *Reconciler) keep(ctx context.Context, p *pass) error {
 		}
 		p.kept[workload.GetName()] = true
 		maps.Copy(workload.Object["spec"].(map[string]any), spec)
+		if apply.Digest(workload) == rendered {
+			known[revisionMark(key)] = apply.Mark{Digest: rendered} // it says what is rendered anyhow: it is not read again
+		}
 	}
 	return nil
 }
+
+// revisionMark is where the marks of a Workspace have what a ControllerRevision was
+// found to say.
+func revisionMark(key client.ObjectKey) string { return "ControllerRevision/" + key.Name }
 
 // workloads of a service, as they are rendered.
 func (p *pass) workloads() []*unstructured.Unstructured {
@@ -96,7 +110,7 @@ func (r *Reconciler) revision(p *pass, workload *unstructured.Unstructured) (*ap
 
 // forget deletes what the pods of the Workspace were before.
 func (r *Reconciler) forget(ctx context.Context, p *pass) error {
-	current := map[string]bool{}
+	current, known := map[string]bool{}, r.marksOf(p.ws)
 	for _, workload := range p.workloads() {
 		current[repolayout.RevisionName(workload.GetName(), p.out.Pods)] = true
 	}
@@ -112,6 +126,7 @@ func (r *Reconciler) forget(ctx context.Context, p *pass) error {
 		if err := r.remove(ctx, old); client.IgnoreNotFound(err) != nil {
 			return fmt.Errorf("deleting ControllerRevision %s/%s: %w", old.Namespace, old.Name, err)
 		}
+		delete(known, revisionMark(client.ObjectKeyFromObject(old)))
 	}
 	return nil
 }

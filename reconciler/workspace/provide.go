@@ -8,16 +8,12 @@ import (
 
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
-	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/runtime"
 	"sigs.k8s.io/controller-runtime/pkg/client"
-	"sigs.k8s.io/controller-runtime/pkg/controller/controllerutil"
 
-	"github.com/espalier-dev/espalier/reconciler/account"
 	"github.com/espalier-dev/espalier/reconciler/apply"
 	"github.com/espalier-dev/espalier/reconciler/condition"
 	"github.com/espalier-dev/espalier/reconciler/fault"
-	repolayout "github.com/espalier-dev/espalier/repo-layout"
 	"github.com/espalier-dev/espalier/repo-layout/v1alpha1"
 )
 
@@ -103,41 +99,4 @@ func (r *Reconciler) deletePool(ctx context.Context, pool *v1alpha1.GPUNodePool)
 		return fmt.Errorf("giving back node pool %s/%s: %w", pool.Namespace, pool.Name, err)
 	}
 	return nil
-}
-
-// applyChild applies a child with the Workspace as its controller owner. What
-// is there under its name and is not the Workspace's is never taken over.
-func (r *Reconciler) applyChild(ctx context.Context, ws *v1alpha1.Workspace, child *unstructured.Unstructured) (*unstructured.Unstructured, error) {
-	return r.applyChildBy(ctx, ws, child, apply.Object)
-}
-
-// applier is one of the ways that package apply has to write an object.
-type applier func(ctx context.Context, c client.Client, desired *unstructured.Unstructured, live client.Object) (*unstructured.Unstructured, error)
-
-func (r *Reconciler) applyChildBy(ctx context.Context, ws *v1alpha1.Workspace, child *unstructured.Unstructured, write applier) (*unstructured.Unstructured, error) {
-	child.SetNamespace(ws.Namespace)
-	owned := child.GetKind() != "PersistentVolumeClaim" // a claim's end is the finalizer's to decide, not the garbage collector's
-	if owned {
-		if err := controllerutil.SetControllerReference(ws, child, r.Client.Scheme()); err != nil {
-			return nil, fmt.Errorf("owning %s: %w", apply.Describe(child), err)
-		}
-	}
-	live := &metav1.PartialObjectMetadata{}
-	live.SetGroupVersionKind(child.GroupVersionKind())
-	err := r.Reader.Get(ctx, client.ObjectKeyFromObject(child), live)
-	switch {
-	case client.IgnoreNotFound(err) != nil:
-		return nil, fmt.Errorf("reading %s: %w", apply.Describe(child), err)
-	case err == nil && owned && !metav1.IsControlledBy(live, ws), err == nil && !owned && live.Labels[repolayout.LabelWorkspace] != ws.Name:
-		return nil, fault.Stopf(v1alpha1.ReasonNameTaken,
-			"%s exists and is not this Workspace's: rename it, or the Workspace", apply.Describe(child))
-	}
-	applied, err := write(ctx, account.Writer(ctx, r.Client), child, live)
-	if conflict, ok := apply.AsConflict(err); ok {
-		return nil, fault.Stop(v1alpha1.ReasonFieldConflict, conflict)
-	}
-	if apierrors.IsInvalid(err) {
-		return nil, fault.Stop(v1alpha1.ReasonApplyFailed, err)
-	}
-	return applied, account.Explain(ctx, err)
 }

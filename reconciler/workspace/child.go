@@ -1,0 +1,198 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package workspace
+
+import (
+	"context"
+	"fmt"
+	"maps"
+
+	appsv1 "k8s.io/api/apps/v1"
+	corev1 "k8s.io/api/core/v1"
+	networkingv1 "k8s.io/api/networking/v1"
+	policyv1 "k8s.io/api/policy/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+	"k8s.io/apimachinery/pkg/runtime"
+	"k8s.io/apimachinery/pkg/runtime/schema"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+	"sigs.k8s.io/controller-runtime/pkg/controller/controllerutil"
+	"sigs.k8s.io/controller-runtime/pkg/event"
+	"sigs.k8s.io/controller-runtime/pkg/predicate"
+
+	"github.com/espalier-dev/espalier/reconciler/account"
+	"github.com/espalier-dev/espalier/reconciler/apply"
+	"github.com/espalier-dev/espalier/reconciler/fault"
+	repolayout "github.com/espalier-dev/espalier/repo-layout"
+	"github.com/espalier-dev/espalier/repo-layout/v1alpha1"
+)
+
+// Children that are watched, and so need not be written again while they are as they
+// were applied: those whose state matters whole, of the others the metadata.
+var (
+	watchedWhole = map[schema.GroupVersionKind]func() client.Object{
+		appsv1.SchemeGroupVersion.WithKind("Deployment"):         func() client.Object { return &appsv1.Deployment{} },
+		appsv1.SchemeGroupVersion.WithKind("StatefulSet"):        func() client.Object { return &appsv1.StatefulSet{} },
+		v1alpha1.GroupVersion.WithKind(v1alpha1.GPUNodePoolKind): func() client.Object { return &v1alpha1.GPUNodePool{} },
+	}
+	watchedByName = map[schema.GroupVersionKind]client.Object{
+		corev1.SchemeGroupVersion.WithKind("Service"):               &corev1.Service{},
+		policyv1.SchemeGroupVersion.WithKind("PodDisruptionBudget"): &policyv1.PodDisruptionBudget{},
+		networkingv1.SchemeGroupVersion.WithKind("NetworkPolicy"):   &networkingv1.NetworkPolicy{},
+	}
+)
+
+// drift lets through what may be a change by hand of a child whose metadata is
+// watched: neither its first sight nor its status.
+var drift = predicate.Funcs{
+	CreateFunc: func(event.CreateEvent) bool { return false },
+	UpdateFunc: func(e event.UpdateEvent) bool {
+		was, is := e.ObjectOld, e.ObjectNew
+		if is.GetGeneration() == 0 {
+			return was.GetResourceVersion() != is.GetResourceVersion()
+		}
+		return was.GetGeneration() != is.GetGeneration() || !maps.Equal(was.GetLabels(), is.GetLabels()) || !maps.Equal(was.GetAnnotations(), is.GetAnnotations())
+	},
+}
+
+// marks are those of the children of a Workspace, by kind and name. It belongs to
+// the pass over the Workspace, of which there is one at a time.
+type marks map[string]apply.Mark
+
+func (r *Reconciler) marksOf(ws *v1alpha1.Workspace) marks {
+	m, _ := r.applied.LoadOrStore(client.ObjectKeyFromObject(ws), marks{})
+	return m.(marks)
+}
+
+// applyChild applies a child with the Workspace as its controller owner. What
+// is there under its name and is not the Workspace's is never taken over.
+func (r *Reconciler) applyChild(ctx context.Context, ws *v1alpha1.Workspace, child *unstructured.Unstructured) (*unstructured.Unstructured, error) {
+	return r.applyChildBy(ctx, ws, child, apply.Object)
+}
+
+// applier is one of the ways that package apply has to write an object.
+type applier func(ctx context.Context, c client.Client, desired *unstructured.Unstructured, live client.Object) (*unstructured.Unstructured, error)
+
+// applyChildBy applies a child unless it is as it would be applied.
+func (r *Reconciler) applyChildBy(ctx context.Context, ws *v1alpha1.Workspace, child *unstructured.Unstructured, write applier) (*unstructured.Unstructured, error) {
+	child.SetNamespace(ws.Namespace)
+	owned := child.GetKind() != "PersistentVolumeClaim" // a claim's end is the finalizer's to decide, not the garbage collector's
+	if owned {
+		if err := controllerutil.SetControllerReference(ws, child, r.Client.Scheme()); err != nil {
+			return nil, fmt.Errorf("owning %s: %w", apply.Describe(child), err)
+		}
+	}
+	digest, marks, key := note(child), r.marksOf(ws), child.GetKind()+"/"+child.GetName()
+	if there, err := r.asApplied(ctx, child, marks[key], digest); err != nil || there != nil {
+		if there != nil {
+			marks[key] = apply.MarkOf(digest, there)
+		}
+		return there, err
+	}
+	live := &metav1.PartialObjectMetadata{}
+	live.SetGroupVersionKind(child.GroupVersionKind())
+	err := r.Reader.Get(ctx, client.ObjectKeyFromObject(child), live)
+	switch {
+	case client.IgnoreNotFound(err) != nil:
+		return nil, fmt.Errorf("reading %s: %w", apply.Describe(child), err)
+	case err == nil && owned && !metav1.IsControlledBy(live, ws), err == nil && !owned && live.Labels[repolayout.LabelWorkspace] != ws.Name:
+		return nil, fault.Stopf(v1alpha1.ReasonNameTaken,
+			"%s exists and is not this Workspace's: rename it, or the Workspace", apply.Describe(child))
+	}
+	applied, err := write(ctx, account.Writer(ctx, r.Client), child, live)
+	if conflict, ok := apply.AsConflict(err); ok {
+		return nil, fault.Stop(v1alpha1.ReasonFieldConflict, conflict)
+	}
+	if apierrors.IsInvalid(err) {
+		return nil, fault.Stop(v1alpha1.ReasonApplyFailed, err)
+	}
+	if err == nil {
+		marks[key] = apply.MarkOf(digest, applied)
+	}
+	return applied, account.Explain(ctx, err)
+}
+
+// note notes the digest of a child on it, so that a start of the controller knows
+// what the last one applied, and returns it.
+func note(child *unstructured.Unstructured) string {
+	digest := apply.Digest(child)
+	annotations := child.GetAnnotations()
+	if annotations == nil {
+		annotations = map[string]string{}
+	}
+	annotations[repolayout.AnnotationDigest] = digest
+	child.SetAnnotations(annotations)
+	return digest
+}
+
+// asApplied is a child that need not be written, as the cluster has it: it is as it
+// was applied, by this controller or the one before it. nil: it is to be written.
+func (r *Reconciler) asApplied(ctx context.Context, child *unstructured.Unstructured, was apply.Mark, digest string) (*unstructured.Unstructured, error) {
+	kind := child.GroupVersionKind()
+	if of, ok := watchedWhole[kind]; ok {
+		live := of()
+		if err := r.Client.Get(ctx, client.ObjectKeyFromObject(child), live); err != nil {
+			return nil, missing(child, err)
+		}
+		whole, err := asUnstructured(live, kind)
+		if err != nil || !isAsApplied(whole, child, was, digest) {
+			return nil, err
+		}
+		return whole, nil
+	}
+	if _, ok := watchedByName[kind]; !ok {
+		return nil, nil
+	}
+	live := &metav1.PartialObjectMetadata{}
+	live.SetGroupVersionKind(kind)
+	if err := r.Client.Get(ctx, client.ObjectKeyFromObject(child), live); err != nil {
+		return nil, missing(child, err)
+	}
+	switch {
+	case was.Digest == digest && (was.Still(child, live) || was.Before(live)):
+		there := child.DeepCopy()
+		there.SetUID(live.UID)
+		there.SetGeneration(live.Generation)
+		there.SetResourceVersion(live.ResourceVersion)
+		return there, nil
+	case was.Digest != "" || live.Annotations[repolayout.AnnotationDigest] != digest:
+		return nil, nil
+	}
+	whole := &unstructured.Unstructured{}
+	whole.SetGroupVersionKind(kind)
+	if err := r.Reader.Get(ctx, client.ObjectKeyFromObject(child), whole); err != nil {
+		return nil, missing(child, err)
+	}
+	if !apply.Holds(whole, child) {
+		return nil, nil
+	}
+	return whole, nil
+}
+
+// isAsApplied says that nobody has changed a child since it was applied; where that
+// was by another process, that it holds what it would be applied with. One that the
+// cache has from before is not: its status is not of what was applied.
+func isAsApplied(live, child *unstructured.Unstructured, was apply.Mark, digest string) bool {
+	if was.Digest != "" {
+		return was.Digest == digest && !was.Before(live) && was.Still(child, live)
+	}
+	return live.GetAnnotations()[repolayout.AnnotationDigest] == digest && apply.Holds(live, child)
+}
+
+func missing(child *unstructured.Unstructured, err error) error {
+	if apierrors.IsNotFound(err) {
+		return nil
+	}
+	return fmt.Errorf("reading %s: %w", apply.Describe(child), err)
+}
+
+func asUnstructured(o client.Object, kind schema.GroupVersionKind) (*unstructured.Unstructured, error) {
+	content, err := runtime.DefaultUnstructuredConverter.ToUnstructured(o)
+	if err != nil {
+		return nil, fmt.Errorf("reading %s %s/%s: %w", kind.Kind, o.GetNamespace(), o.GetName(), err)
+	}
+	u := &unstructured.Unstructured{Object: content}
+	u.SetGroupVersionKind(kind)
+	return u, nil
+}
