@@ -46,11 +46,12 @@ func (r *Reconciler) serve(ctx context.Context, p *pass) error {
 	if err := r.retire(ctx, p); err != nil {
 		return err
 	}
-	was := p.deployment
+	was, sets := p.deployment, p.sets
 	p.deployment, p.sets = nil, nil
 	for _, child := range p.workloads() {
 		applied, err := r.applyServing(ctx, p.ws, was, child.DeepCopy(), p.out.Autoscaler)
 		if err != nil {
+			p.deployment, p.sets = was, sets // what is there is wound down where nothing may be written
 			return err
 		}
 		if err := p.readBack(applied); err != nil {

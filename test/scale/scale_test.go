@@ -116,6 +116,39 @@ func BenchmarkPush(b *testing.B) {
 	}
 }
 
+// BenchmarkTouch measures pushes alone, one after another, each of which touches one
+// Workspace of a repository that is known.
+func BenchmarkTouch(b *testing.B) {
+	for _, n := range []int{100, 10_000} {
+		b.Run(strconv.Itoa(n), func(b *testing.B) {
+			server, err := gitserver.Start(gitserver.Options{})
+			if err != nil {
+				b.Fatal(err)
+			}
+			defer func() { _ = server.Close() }()
+			if err := server.Create(repo); err != nil {
+				b.Fatal(err)
+			}
+			files := Fleet(n)
+			trees := []*git.Tree{push(b, server, files)}
+			files["workspaces/w00000/inference_config.yaml"] = "vllm:\n  max-num-seqs: 7\n"
+			trees = append(trees, push(b, server, files))
+			p, have := newPipeline(), map[string]string{}
+			p.run(b, trees[0], have)
+			used := processor(b)
+			b.ResetTimer()
+			i := 0
+			for b.Loop() {
+				i++
+				if got := p.run(b, trees[i%2], have); got != 1 {
+					b.Fatalf("%d Workspaces were rendered after a push that changes 1", got)
+				}
+			}
+			b.ReportMetric((processor(b)-used).Seconds()*1000/float64(i), "cpu-ms/op")
+		})
+	}
+}
+
 func measure(b *testing.B, n int, first, second *git.Tree) {
 	b.Helper()
 	debug.FreeOSMemory()
