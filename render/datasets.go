@@ -12,10 +12,13 @@ import (
 )
 
 // datasets names the files by type where their names say it; a folder from a
-// claim or an image is loaded as the data set library finds it.
+// claim, an image or a Secret is loaded as the data set library finds it.
 func (j job) datasets() []any {
 	rows := rowsOf(j.Assessment.Format())
 	sets := filesOf(rows, j.spec.Tuning.Input.URLs)
+	if len(sets) == 0 {
+		sets = named(rows, j.Assessment.DataFiles)
+	}
 	if len(sets) == 0 {
 		rows["path"] = dataPath
 		sets = append(sets, rows)
@@ -25,9 +28,17 @@ func (j job) datasets() []any {
 
 // filesOf are downloaded files, whose rows are alike.
 func filesOf(rows object, addresses []string) []any {
-	var sets []any
+	var names []string
 	for _, address := range addresses {
-		name := check.FileName(address)
+		names = append(names, check.FileName(address))
+	}
+	return named(rows, names)
+}
+
+// named are files of the data folder, whose rows are alike.
+func named(rows object, files []string) []any {
+	var sets []any
+	for _, name := range files {
 		set := maps.Clone(rows)
 		set["path"], set["ds_type"] = path.Join(dataPath, name), check.DataType(name)
 		sets = append(sets, set)

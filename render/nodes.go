@@ -19,12 +19,12 @@ const memberPort = 8470
 // spread says whether one copy takes several nodes.
 func (j job) spread() bool { return j.spec.Inference != nil && j.Candidate.CopyNodes > 1 }
 
-// keepHelper notes the image of Espalier that pods of several nodes take a
-// program from. The first one stays, so that an upgrade moves no pod.
+// keepHelper notes the image of Espalier that the pods of a service run a program
+// of. The first one stays, so that an upgrade moves no pod.
 func (j *job) keepHelper() {
 	r := &j.Assessment.Resolved
 	switch {
-	case !j.spread():
+	case !j.spread() && !j.fetches():
 		r.HelperImage = ""
 	case r.HelperImage == "":
 		r.HelperImage = j.Options.HelperImage
@@ -94,7 +94,8 @@ func (j job) copyLabels(n int) object {
 // member turns the pod of a single node into a member of a copy.
 func (j job) member(pod object, name string) object {
 	out := clone(pod)
-	out["initContainers"] = []any{object{"name": "helper", "image": j.Assessment.Resolved.HelperImage}}
+	init, _ := out["initContainers"].([]any)
+	out["initContainers"] = append([]any{object{"name": "helper", "image": j.Assessment.Resolved.HelperImage}}, init...)
 	container := out["containers"].([]any)[0].(object)
 	env, _ := container["env"].([]any)
 	container["env"] = append([]any{object{"name": "COPY", "value": name}}, env...)

@@ -66,6 +66,11 @@ func (g goldenCase) input(t *testing.T) render.Input {
 		}
 		facts.ConfigMaps[spec.ConfigName()] = config
 	}
+	if text := g.text("files.yaml"); text != nil { // ConfigMaps with training data, by name
+		if err := yaml.UnmarshalStrict(text, &facts.ConfigMaps); err != nil {
+			t.Fatal(err)
+		}
+	}
 	if text := g.text(repolayout.LockFile); text != nil {
 		facts.ConfigMaps[spec.LockName()] = map[string]string{repolayout.LockFile: string(text)}
 	}

@@ -3,8 +3,6 @@
 package render
 
 import (
-	"encoding/json"
-	"fmt"
 	"maps"
 	"slices"
 	"strconv"
@@ -78,14 +76,11 @@ func (j job) server() (object, error) {
 	}
 	set(container, "env", j.token(s.AccessSecret))
 	pod := object{"nodeSelector": j.nodeSelector(), "containers": []any{container}}
-	var volumes, mounts []any
-	var secrets []string
-	for _, a := range s.Adapters {
-		volume := repolayout.ShortName(63, "adapter-"+a.Name)
-		volumes = append(volumes, imageVolume(volume, a.Image))
-		mounts = append(mounts, mount(volume, j.adapterPath(a.Name)))
-		secrets = append(secrets, a.PullSecrets...)
+	adapters, err := j.adapters()
+	if err != nil {
+		return nil, err
 	}
+	volumes, mounts := adapters.volumes, adapters.mounts
 	if volume := j.weights(pod); volume != nil {
 		volumes = append(volumes, volume)
 		mounts = append(mounts, j.cacheMount())
@@ -93,9 +88,13 @@ func (j job) server() (object, error) {
 	set(container, "volumeMounts", mounts)
 	set(pod, "volumes", volumes)
 	j.placed(pod, container)
-	set(pod, "imagePullSecrets", pullSecrets(secrets))
+	set(pod, "imagePullSecrets", pullSecrets(adapters.secrets))
+	set(pod, "initContainers", adapters.init)
 	return pod, nil
 }
+
+// weightsVolume is the volume of the cache of weights.
+const weightsVolume = "weights"
 
 // weights is the volume that keeps what is downloaded, nil where that is the
 // node's disk. Only the weights: compiled code of one Workspace is nothing for
@@ -108,13 +107,13 @@ func (j job) weights(pod object) object {
 	// The group of the user that vLLM runs as, so that it can write.
 	pod["securityContext"] = object{"fsGroup": 2000, "fsGroupChangePolicy": "OnRootMismatch"}
 	if c.Claim != "" {
-		return object{"name": "weights", "persistentVolumeClaim": object{"claimName": c.Claim}}
+		return object{"name": weightsVolume, "persistentVolumeClaim": object{"claimName": c.Claim}}
 	}
 	claim := object{"accessModes": []any{"ReadWriteOnce"}, "resources": object{"requests": object{"storage": c.Size}}}
 	if c.StorageClass != "" { // "" would mean a volume that an administrator has made by hand
 		claim["storageClassName"] = c.StorageClass
 	}
-	return object{"name": "weights", "ephemeral": object{"volumeClaimTemplate": object{"spec": claim}}}
+	return object{"name": weightsVolume, "ephemeral": object{"volumeClaimTemplate": object{"spec": claim}}}
 }
 
 // cacheMount is where the volume of the cache is mounted: as the home of the hub's
@@ -157,14 +156,6 @@ func (j job) rollout() object {
 // drain is how long running requests may take to end, in seconds: part of the
 // grace period of the base.
 const drain = 120
-
-// adapterPath is where vLLM is told to look, or KAITO's program looks.
-func (j job) adapterPath(name string) string {
-	if j.kaito() {
-		return "/mnt/adapter/" + name
-	}
-	return "/adapters/" + name
-}
 
 // kaito says that KAITO's program starts vLLM.
 func (j job) kaito() bool { return j.Assessment.Runtime.Name == runtimes.KAITO }
@@ -257,22 +248,4 @@ func (j job) arguments() ([]string, error) {
 		args = append(append(args, "--lora-modules"), modules...)
 	}
 	return args, nil
-}
-
-// adapterModules are the values of --lora-modules, in the order of the spec.
-func (j job) adapterModules() ([]string, error) {
-	if j.kaito() {
-		return nil, nil // it serves every folder of /mnt/adapter, by its name
-	}
-	var modules []string
-	for _, a := range j.spec.Inference.Adapters {
-		text, err := json.Marshal(map[string]string{
-			"name": a.Name, "path": j.adapterPath(a.Name), "base_model_name": j.Assessment.Preset.Name(),
-		})
-		if err != nil {
-			return nil, fmt.Errorf("naming adapter %s: %w", a.Name, err)
-		}
-		modules = append(modules, string(text))
-	}
-	return modules, nil
 }

@@ -154,6 +154,8 @@ func (j job) input() (container, volume object, err error) {
 		return none, object{"name": "data", "persistentVolumeClaim": object{"claimName": in.Claim, "readOnly": true}}, nil
 	case in.Image != "":
 		return none, imageVolume("data", in.Image), nil
+	case len(in.Files) > 0:
+		return none, files("data", in.Files), nil
 	}
 	if err := j.needHelper("fetching the data"); err != nil {
 		return nil, nil, err

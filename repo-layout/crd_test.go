@@ -33,6 +33,12 @@ var bases = map[string]map[string]string{
 		"spec.tuning.evaluation.urls":     header + onA100 + tunes + fromURL + intoClaim + "    evaluation: {urls: []}\n",
 		"spec.tuning.evaluation.tasks[0]": header + onA100 + tunes + fromURL + intoClaim + "    evaluation: {tasks: [{name: gsm8k, metric: acc}]}\n",
 
+		"spec.inference.adapters[0].claim": header + onA100 + "  inference: {preset: phi-4, adapters: [{name: a, claim: adapters}]}\n",
+		"spec.inference.adapters[0].path":  header + onA100 + "  inference: {preset: phi-4, adapters: [{name: a, claim: adapters}]}\n",
+		"spec.inference.adapters[0].urls":  header + onA100 + adapterByURL,
+		"spec.tuning.input.files":          header + onA100 + tunes + "    input: {files: [{configMap: a}]}\n" + intoClaim,
+		"spec.tuning.input.files[0].items": header + onA100 + tunes + "    input: {files: [{configMap: a, items: [{key: a, path: a.json}]}]}\n" + intoClaim,
+
 		"spec.inference.autoscale":                   header + onA100 + scales,
 		"spec.inference.autoscale.keda":              header + onA100 + scalesWithKEDA,
 		"spec.inference.autoscale.keda.schedules[0]": header + onA100 + scalesWithKEDA,
@@ -48,6 +54,8 @@ var bases = map[string]map[string]string{
 
 // weighs serves a model whose weights are somewhere.
 func weighs(where string) string { return "  inference: {preset: phi-4, weights: " + where + "}\n" }
+
+const adapterByURL = "  inference: {preset: phi-4, adapters: [{name: a, urls: ['https://models.example.com/adapter_config.json', 'https://models.example.com/adapter_model.safetensors']}]}\n"
 
 const evaluated = "    evaluation: {split: 5%}\n"
 
@@ -77,6 +85,9 @@ var items = map[string]string{
 	"spec.inference.route.parentRefs":                        `{"name": "gateway-%d"}`,
 	"spec.inference.route.hostnames":                         `"host-%d.example.com"`,
 	"spec.inference.adapters":                                `{"name":"a%d","image":"registry.example.com/models/a:1"}`,
+	"spec.inference.adapters[0].urls":                        `"https://models.example.com/%d.json"`,
+	"spec.tuning.input.files":                                `{"configMap":"a%d"}`,
+	"spec.tuning.input.files[0].items":                       `{"key":"a%d","path":"a%d.json"}`,
 	"spec.inference.autoscale.keda.schedules":                `{"start":"%d 8 * * 1-5","end":"0 18 * * 1-5","timeZone":"Europe/Berlin","replicas":1}`,
 	"spec.patches":                                           `{"target":{"kind":"Service"},"patch":"spec: {a: %d}"}`,
 	"spec.candidates":                                        `{"instanceType":"A%d"}`,
@@ -115,7 +126,11 @@ var celCases = map[string]string{
 	"cache, revision and accessSecret are about a download, and nothing is downloaded beside weights: remove them":    header + onA100 + "  inference: {preset: phi-4, accessSecret: b, weights: {claim: a}}\n",
 	"trustRemoteCode runs code of a pinned commit, and what lies at weights is pinned by nothing: remove one of them": header + onA100 + "  inference: {preset: phi-4, trustRemoteCode: true, weights: {claim: a}}\n",
 	"storageClass is of the volume of each pod, which has a size: a claim has a class of its own":                     header + onA100 + "  inference: {preset: phi-4, cache: {claim: a, storageClass: b}}\n",
-	"exactly one of urls, claim and image is required":                                                                header + onA100 + tunes + "    input: {}\n" + intoClaim,
+	"exactly one of configMap and secret is required":                                                                 header + onA100 + tunes + "    input: {files: [{}]}\n" + intoClaim,
+	"exactly one of image, claim and urls is required":                                                                header + onA100 + "  inference: {preset: phi-4, adapters: [{name: a}]}\n",
+	"path is a folder of the claim: name the claim, or remove path":                                                   header + onA100 + "  inference: {preset: phi-4, adapters: [{name: a, image: 'registry.example.com/a/b:1', path: a}]}\n",
+	"pullSecrets are for the registry of image":                                                                       header + onA100 + "  inference: {preset: phi-4, adapters: [{name: a, claim: a, pullSecrets: [b]}]}\n",
+	"exactly one of urls, claim, image and files is required":                                                         header + onA100 + tunes + "    input: {}\n" + intoClaim,
 	"promote needs output.image: an adapter on a claim has no digest":                                                 header + onA100 + tunes + "    promote: {to: b}\n" + fromURL + intoClaim,
 	"evaluation measures nothing: name split, urls or tasks":                                                          header + onA100 + tunes + fromURL + intoClaim + "    evaluation: {}\n",
 	"split and urls are two ways to the held-out rows: keep one":                                                      header + onA100 + tunes + fromURL + intoClaim + "    evaluation: {split: 5%, urls: ['https://data.example.com/b']}\n",

@@ -64,7 +64,7 @@ func (v *validator) heldOutFiles(path string, t v1alpha1.TuningSpec) {
 	}
 	v.atMost(path, len(urls), maxHeldOutURLs)
 	for i, u := range urls {
-		v.url(finding.Index(path, i), u)
+		v.url(finding.Index(path, i), u, v.data())
 	}
 }
 

@@ -28,12 +28,12 @@ func TestValidateRuns(t *testing.T) {
 		"NoInput": {
 			reason: "There is nothing to train on.",
 			text:   header + onA100 + tunes + "    input: {pullSecrets: [a]}\n" + intoClaim,
-			want:   []string{"9: error: spec.tuning.input: name the training data: exactly one of urls, claim and image is required (InputMissing)"},
+			want:   []string{"9: error: spec.tuning.input: name the training data: exactly one of urls, claim, image and files is required (InputMissing)"},
 		},
 		"TwoInputs": {
 			reason: "Exactly one, as the CRD has it.",
 			text:   header + onA100 + tunes + "    input: {claim: a, image: 'registry.example.com/a/b:1'}\n" + intoClaim,
-			want:   []string{"9: error: spec.tuning.input: exactly one of urls, claim and image is possible: keep one (InputAmbiguous)"},
+			want:   []string{"9: error: spec.tuning.input: exactly one of urls, claim, image and files is possible: keep one (InputAmbiguous)"},
 		},
 		"ManyURLs": {
 			reason: "A bound on what one run downloads.",

@@ -32,17 +32,7 @@ func (v *validator) inference(s v1alpha1.InferenceSpec) {
 	v.cache(path+".cache", s.Cache)
 	v.weights(path, s)
 	v.route(path+".route", s.Route)
-	v.atMost(path+".adapters", len(s.Adapters), maxAdapters)
-	first := map[string]int{}
-	for i, a := range s.Adapters {
-		at := finding.Index(path+".adapters", i)
-		v.adapter(at, a)
-		if other, twice := first[a.Name]; twice && a.Name != "" {
-			v.refuse(finding.AdapterDuplicate, at+".name", "adapter %d has this name as well, and requests could not tell them apart: rename one", other)
-			continue
-		}
-		first[a.Name] = i
-	}
+	v.adapters(path+".adapters", s.Adapters)
 }
 
 // cacheSize is a number with a unit that a disk is sold in.
@@ -75,14 +65,6 @@ func (v *validator) cacheFolder(field string, c v1alpha1.WeightCache) {
 	case c.Path != "." && !folder(c.Path):
 		v.refuse(finding.CacheInvalid, field, "want a folder of the claim, such as models/hub, or . for its root; without .. in it")
 	}
-}
-
-func (v *validator) adapter(path string, a v1alpha1.Adapter) {
-	if !v.placeholder(path+".name", a.Name) && (!plainName.MatchString(a.Name) || len(a.Name) > 63) {
-		v.refuse(finding.AdapterInvalid, path+".name", "want at most 63 lower-case letters, digits and dashes: requests use the name as the model")
-	}
-	v.image(path+".image", a.Image, imageRead)
-	v.references(path+".pullSecrets", "Secret", a.PullSecrets)
 }
 
 var (
@@ -196,26 +178,27 @@ func methodRemedy(method v1alpha1.TuningMethod) string {
 
 func (v *validator) input(path string, in v1alpha1.DataSource) {
 	set := 0
-	for _, one := range []bool{len(in.URLs) > 0, in.Claim != "", in.Image != ""} {
+	for _, one := range []bool{len(in.URLs) > 0, in.Claim != "", in.Image != "", len(in.Files) > 0} {
 		if one {
 			set++
 		}
 	}
 	switch {
 	case set == 0:
-		v.refuse(finding.InputMissing, path, "name the training data: exactly one of urls, claim and image is required")
+		v.refuse(finding.InputMissing, path, "name the training data: exactly one of urls, claim, image and files is required")
 	case set > 1:
-		v.refuse(finding.InputAmbiguous, path, "exactly one of urls, claim and image is possible: keep one")
+		v.refuse(finding.InputAmbiguous, path, "exactly one of urls, claim, image and files is possible: keep one")
 	}
 	v.atMost(path+".urls", len(in.URLs), maxURLs)
 	for i, u := range in.URLs {
-		v.url(finding.Index(path+".urls", i), u)
+		v.url(finding.Index(path+".urls", i), u, v.data())
 	}
 	v.reference(path+".claim", "PersistentVolumeClaim", in.Claim)
 	if in.Image != "" {
 		v.image(path+".image", in.Image, imageRead)
 	}
 	v.references(path+".pullSecrets", "Secret", in.PullSecrets)
+	v.files(path+".files", in.Files)
 	v.format(path+".format", in.Format)
 }
 

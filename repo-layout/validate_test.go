@@ -298,7 +298,34 @@ func TestValidateWorkspace(t *testing.T) {
 				"10: error: spec.inference.adapters[1].pullSecrets[0]: name the Secret (ReferenceInvalid)",
 				"11: error: spec.inference.adapters[2].name: adapter 1 has this name as well, and requests could not tell them apart: rename one (AdapterDuplicate)",
 				"11: warning: spec.inference.adapters[2].image: without a version what runs can change while Git does not: write a tag or, better, a digest (ImageNotPinned)",
-				"12: error: spec.inference.adapters[3].image: name the image (ImageInvalid)",
+				"12: error: spec.inference.adapters[3]: say where the adapter comes from: exactly one of image, claim and urls is required (AdapterSource)",
+			},
+		},
+		"AdapterSources": {
+			reason: "An adapter comes from one place, which holds it whole and runs nothing.",
+			text: header + onA100 + `  inference:
+    preset: phi-4
+    adapters:
+    - {name: two, image: "registry.example.com/a/b:1", claim: c}
+    - {name: up, claim: c, path: a/../../b}
+    - {name: lost, path: a, image: "registry.example.com/a/b:1"}
+    - {name: zip, urls: ["https://models.example.com/a.zip", "https://models.example.com/adapter_config.json"]}
+    - {name: bin, urls: ["https://models.example.com/adapter_config.json", "https://models.example.com/adapter_model.bin"]}
+    - {name: meta, urls: ["http://169.254.169.254/adapter_config.json", "http://10.0.0.1/adapter_model.safetensors"]}
+`,
+			want: []string{
+				"9: error: spec.inference.adapters[0]: exactly one of image, claim and urls is possible: keep one (AdapterSource)",
+				"10: error: spec.inference.adapters[1].path: want a folder of the claim such as support/v3: letters, digits, '-', '_' and '.', without / at the ends and without .. (AdapterSource)",
+				"11: error: spec.inference.adapters[2].path: is a folder of a claim: name the claim, or remove path (AdapterSource)",
+				"12: error: spec.inference.adapters[3].urls: an adapter is adapter_config.json and adapter_model.safetensors: name each by its address (AdapterSource)",
+				"12: error: spec.inference.adapters[3].urls[0]: a.zip is an archive, which nobody unpacks here: name the files themselves, adapter_config.json and adapter_model.safetensors (AdapterSource)",
+				"12: warning: spec.inference.adapters[3].urls: a pod that starts later may load other files: end each address with #sha256= and the checksum of its file (sha256sum), or push the adapter as an image and name its digest (AdapterNotPinned)",
+				"13: error: spec.inference.adapters[4].urls: an adapter is adapter_config.json and adapter_model.safetensors: name each by its address (AdapterSource)",
+				"13: error: spec.inference.adapters[4].urls[1]: adapter_model.bin can hold code that runs when it is read: save the adapter as adapter_model.safetensors (AdapterSource)",
+				"13: warning: spec.inference.adapters[4].urls: a pod that starts later may load other files: end each address with #sha256= and the checksum of its file (sha256sum), or push the adapter as an image and name its digest (AdapterNotPinned)",
+				"14: error: spec.inference.adapters[5].urls[0]: this is a link-local address, such as the cloud's metadata service has: an adapter comes from a public address, an image or a claim (URLForbidden)",
+				"14: error: spec.inference.adapters[5].urls[1]: this is a private address: an adapter comes from a public address, an image or a claim (URLForbidden)",
+				"14: warning: spec.inference.adapters[5].urls: a pod that starts later may load other files: end each address with #sha256= and the checksum of its file (sha256sum), or push the adapter as an image and name its digest (AdapterNotPinned)",
 			},
 		},
 		"ManyAdapters": {

@@ -12,9 +12,18 @@ import (
 	"github.com/espalier-dev/espalier/repo-layout/finding"
 )
 
-// url checks an address that training data is downloaded from. A message never
-// repeats the address: it may hold a credential.
-func (v *validator) url(field, address string) {
+// fetched is what is downloaded from an address, for sentences: what it is, and how
+// else it can be brought, and what fails without it.
+type fetched struct{ what, instead, fails string }
+
+// data is what a run trains on, or is measured on.
+func (v *validator) data() fetched {
+	return fetched{"training data comes", "the data as an image with " + v.name("spec.tuning.input.pullSecrets"), "the run fails"}
+}
+
+// url checks an address that a pod downloads from. A message never repeats the
+// address: it may hold a credential.
+func (v *validator) url(field, address string, f fetched) {
 	if v.placeholder(field, address) {
 		return
 	}
@@ -28,14 +37,13 @@ func (v *validator) url(field, address string) {
 		return
 	}
 	if why := forbiddenHost(u.Hostname()); why != "" {
-		v.refuse(finding.URLForbidden, field, "%s: training data comes from a public address, an image or a claim", why)
+		v.refuse(finding.URLForbidden, field, "%s: %s from a public address, an image or a claim", why, f.what)
 	}
 	if u.User != nil {
-		v.refuse(finding.URLCredentials, field, "the address holds credentials, which Git would show to every reader: "+
-			"withdraw them, and bring the data as an image with %s or on a claim", v.name("spec.tuning.input.pullSecrets"))
+		v.refuse(finding.URLCredentials, field, "the address holds credentials, which Git would show to every reader: withdraw them, and bring %s or on a claim", f.instead)
 	}
 	if signed(u) {
-		v.warn(finding.URLCredentials, field, "the address is signed: whoever can read the repository can use the signature until it ends, and the run fails after")
+		v.warn(finding.URLCredentials, field, "the address is signed: whoever can read the repository can use the signature until it ends, and %s after", f.fails)
 	}
 }
 

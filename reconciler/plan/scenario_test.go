@@ -76,6 +76,9 @@ spec:
 `)
 }
 
+// dataURL is what run says of its data.
+const dataURL = `urls: ["https://data.example.com/dolly.parquet?token=hidden"]`
+
 const sharedPool = `apiVersion: espalier.dev/v1alpha1
 kind: GPUNodePool
 metadata:
@@ -281,6 +284,21 @@ var scenarios = map[string]scenario{
 			"t.yaml":      run("t") + "    config: rows\n",
 			"u.yaml":      run("u", "    output:", "      format: {type: Instruction, columns: {input: context}, prompt: \"{instruction}\\n{input}\"}\n    output:"),
 		},
+	},
+	"DataFiles": {
+		reason: "Training data in Git is an input like others: another content is another run, and the plan names it.",
+		base:   files{"data.yaml": configMap("chats", "train.jsonl", "{}"), "t.yaml": run("t", dataURL, "files: [{configMap: chats}]"), "u.yaml": run("u")},
+		head: files{
+			"data.yaml": configMap("chats", "train.jsonl", "{\"messages\": []}"),
+			"t.yaml":    run("t", dataURL, "files: [{configMap: chats}]"),
+			"u.yaml":    run("u", dataURL, "files: [{configMap: chats, items: [{key: train.jsonl, path: chats.jsonl}]}, {secret: more, items: [{key: a, path: more.csv}]}]"),
+		},
+	},
+	"Adapters": {
+		reason: "Where an adapter comes from is said, an address without what may be a credential.",
+		base:   files{"a.yaml": service("a") + "    adapters:\n    - {name: dolly, image: 'registry.example.com/models/dolly:1'}\n    - {name: tone, claim: adapters, path: tone/v1}\n"},
+		head: files{"a.yaml": service("a") + "    adapters:\n    - {name: dolly, claim: adapters, path: dolly}\n    - {name: tone, claim: adapters, path: tone/v2}\n" +
+			"    - {name: legal, urls: ['https://models.example.com/legal/adapter_config.json?token=hidden', 'https://models.example.com/legal/adapter_model.safetensors#sha256=" + strings.Repeat("5e", 32) + "']}\n"},
 	},
 	"Checkpoints": {
 		reason: "Where checkpoints are and how many is no other run; a disk of one zone is said where nodes may be in two.",

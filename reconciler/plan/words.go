@@ -50,6 +50,7 @@ func describe(was, is desired.Workspace) []string {
 	}
 	if a.Tuning != nil && b.Tuning != nil {
 		w.tuning(a.Tuning, b.Tuning)
+		w.trainedOn(was, is)
 		w.change("rows", rowsOf(was.Assessment.Format()), rowsOf(is.Assessment.Format()))
 	}
 	w.config(was, is)
@@ -178,20 +179,6 @@ func tokens(n int32) string {
 		return "the longest that fits"
 	}
 	return fit.Thousands(int64(n))
-}
-
-func (w *words) adapters(a, b []v1alpha1.Adapter) {
-	byName := func(list []v1alpha1.Adapter) map[string]string {
-		m := map[string]string{}
-		for _, x := range list {
-			m[x.Name] = x.Image
-		}
-		return m
-	}
-	before, after := byName(a), byName(b)
-	for _, name := range union(before, after) {
-		w.keyed("adapter", name, before, after)
-	}
 }
 
 // keyed says what became of one entry of a map.

@@ -12,6 +12,7 @@ import (
 
 	"k8s.io/utils/ptr"
 
+	"github.com/espalier-dev/espalier/render/desired"
 	"github.com/espalier-dev/espalier/repo-layout/v1alpha1"
 )
 
@@ -44,29 +45,70 @@ func claimOf(name string) string {
 	return "claim " + name
 }
 
-// dataOf names training data without the query of an address, which may be a
-// credential.
+// dataOf names training data.
 func dataOf(in v1alpha1.DataSource) string {
-	var files []string
-	for _, address := range in.URLs {
+	data := shownURLs(in.URLs)
+	if in.Claim != "" {
+		data = append(data, claimOf(in.Claim))
+	}
+	if in.Image != "" {
+		data = append(data, in.Image)
+	}
+	for _, f := range in.Files {
+		source := "ConfigMap " + f.ConfigMap
+		if f.Secret != "" {
+			source = "Secret " + f.Secret
+		}
+		if len(f.Items) > 0 {
+			source += " (" + joined(pathsOf(f.Items)) + ")"
+		}
+		data = append(data, source)
+	}
+	return joined(data)
+}
+
+// trainedOn names the ConfigMaps of training data whose content differs under one
+// name.
+func (w *words) trainedOn(was, is desired.Workspace) {
+	before := map[string]bool{}
+	for _, f := range was.Workspace.Spec.Tuning.Input.Files {
+		before[f.ConfigMap] = true
+	}
+	for _, f := range is.Workspace.Spec.Tuning.Input.Files {
+		if name := f.ConfigMap; name != "" && before[name] && !maps.Equal(was.ConfigMaps[name], is.ConfigMaps[name]) {
+			w.add("content of ConfigMap %s", name)
+		}
+	}
+}
+
+func pathsOf(items []v1alpha1.FileItem) []string {
+	var paths []string
+	for _, i := range items {
+		paths = append(paths, i.Path)
+	}
+	return paths
+}
+
+// shownURLs names addresses without their query, which may be a credential; of the
+// checksum the beginning.
+func shownURLs(addresses []string) []string {
+	var shown []string
+	for _, address := range addresses {
 		u, err := url.Parse(address)
 		if err != nil {
-			files = append(files, "an address")
+			shown = append(shown, "an address")
 			continue
 		}
 		name := u.Host + "/…/" + path.Base(u.Path)
 		if u.RawQuery != "" {
 			name += "?…"
 		}
-		files = append(files, name)
+		if sum, ok := strings.CutPrefix(strings.ToLower(u.Fragment), "sha256="); ok {
+			name += "#" + short(sum)
+		}
+		shown = append(shown, name)
 	}
-	if in.Claim != "" {
-		files = append(files, claimOf(in.Claim))
-	}
-	if in.Image != "" {
-		files = append(files, in.Image)
-	}
-	return joined(files)
+	return shown
 }
 
 // checkpointsOf is what the spec says of the volume of a run.

@@ -25,7 +25,7 @@ func (r *Reconciler) adapters(ctx context.Context, p *pass) error {
 	if s == nil || p.ws.Spec.Suspend || p.settled || p.deployment != nil || len(p.sets) > 0 {
 		return nil
 	}
-	if !slices.ContainsFunc(s.Adapters, func(a v1alpha1.Adapter) bool { return !repolayout.Pinned(a.Image) }) {
+	if !slices.ContainsFunc(s.Adapters, func(a v1alpha1.Adapter) bool { return a.Image != "" && !repolayout.Pinned(a.Image) }) {
 		return nil
 	}
 	list := &v1alpha1.WorkspaceList{}

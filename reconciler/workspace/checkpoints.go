@@ -5,6 +5,7 @@ package workspace
 import (
 	"context"
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
 
@@ -53,6 +54,20 @@ func (r *Reconciler) zonesOfClaim(ctx context.Context, claim *corev1.PersistentV
 		return nil, err
 	}
 	return zonesOfVolume(volume), nil
+}
+
+// mountZones are the zones whose nodes can mount all that the pods mount, nil where
+// all can.
+func (p *pass) mountZones() []string {
+	zones := p.claimZones
+	for _, name := range slices.Sorted(maps.Keys(p.volumeZones)) {
+		if here := p.volumeZones[name]; zones == nil {
+			zones = slices.Clone(here)
+		} else {
+			zones = slices.DeleteFunc(slices.Clone(zones), func(z string) bool { return !slices.Contains(here, z) })
+		}
+	}
+	return zones
 }
 
 // zonesOfVolume are the zones whose nodes can mount a volume, as candidates name
@@ -121,18 +136,19 @@ func (p *pass) allMayMount() error {
 		p.ws.Namespace, p.claim.Name, p.podsWanted(), p.ws.Namespace, p.claim.Name)
 }
 
-// keepInZones narrows what is asked for to zones where the checkpoints, or the claim
-// of the weights, can be mounted. A pool that is there is left as it is: it would give its nodes back
+// keepInZones narrows what is asked for to zones where all that the pods mount is. A
+// pool that is there is left as it is: it would give its nodes back
 // for a change of zones, and those may be the right ones.
 func (p *pass) keepInZones(pool *unstructured.Unstructured) error {
-	if p.claimZones == nil {
+	zones := p.mountZones()
+	if zones == nil {
 		return nil
 	}
 	wanted := &v1alpha1.GPUNodePool{}
 	if err := runtime.DefaultUnstructuredConverter.FromUnstructured(pool.Object, wanted); err != nil {
 		return fmt.Errorf("reading the candidates of pool %s: %w", pool.GetName(), err)
 	}
-	narrowed := narrow(wanted.Spec.Candidates, p.claimZones, p.pool)
+	narrowed := narrow(wanted.Spec.Candidates, zones, p.pool)
 	list := make([]any, 0, len(narrowed))
 	for _, c := range narrowed {
 		o, err := runtime.DefaultUnstructuredConverter.ToUnstructured(&c)

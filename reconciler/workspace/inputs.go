@@ -5,6 +5,7 @@ package workspace
 import (
 	"context"
 	"fmt"
+	"slices"
 	"time"
 
 	appsv1 "k8s.io/api/apps/v1"
@@ -134,7 +135,7 @@ func (r *Reconciler) inputs(ctx context.Context, p *pass) error {
 
 // claims sees that the claims that the pods mount are there.
 func (r *Reconciler) claims(ctx context.Context, p *pass) error {
-	p.claimModes = map[string][]string{}
+	p.claimModes, p.volumeZones = map[string][]string{}, map[string][]string{}
 	for _, name := range p.ws.Spec.SharedClaims() {
 		claim := &corev1.PersistentVolumeClaim{}
 		if err := r.input(ctx, p.ws, "PersistentVolumeClaim", name, claim); err != nil {
@@ -144,14 +145,20 @@ func (r *Reconciler) claims(ctx context.Context, p *pass) error {
 		for _, mode := range claim.Spec.AccessModes {
 			p.claimModes[name] = append(p.claimModes[name], string(mode))
 		}
-		if name != p.ws.Spec.WeightsClaim() {
+		weights, adapter := name == p.ws.Spec.WeightsClaim(), slices.Contains(p.ws.Spec.AdapterClaims(), name)
+		if !weights && !adapter {
 			continue
 		}
 		zones, err := r.zonesOfClaim(ctx, claim)
 		if err != nil {
 			return err
 		}
-		p.claimZones = zones
+		if weights {
+			p.claimZones = zones
+		}
+		if adapter && zones != nil {
+			p.volumeZones[name] = zones
+		}
 	}
 	var names []string
 	if s := p.ws.Spec.Inference; s != nil {

@@ -34,13 +34,14 @@ type pass struct {
 	sets       []appsv1.StatefulSet  // of copies over several nodes
 	jobs       []batchv1.Job         // of this run and of earlier ones
 
-	configMaps map[string]map[string]string  // data of the ConfigMaps the spec names, by name
-	claimModes map[string][]string           // of the claims that several pods may mount, by name
-	claimZones []string                      // whose nodes can mount the checkpoints, or the claim of the weights; nil: all, or there are none
-	bound      []corev1.Pod                  // of the Jobs, that hold GPUs of a shared pool
-	claim      *corev1.PersistentVolumeClaim // that keeps the checkpoints; nil: there is none
-	claimGone  bool                          // it was looked for, and is not there or on its way out
-	versions   map[string]string             // "Secret/name" → resourceVersion
+	configMaps  map[string]map[string]string  // data of the ConfigMaps the spec names, by name
+	claimModes  map[string][]string           // of the claims that several pods may mount, by name
+	claimZones  []string                      // whose nodes can mount the checkpoints, or the claim of the weights; nil: all, or there are none
+	volumeZones map[string][]string           // whose nodes can mount the claims that adapters come from, by name; absent: all
+	bound       []corev1.Pod                  // of the Jobs, that hold GPUs of a shared pool
+	claim       *corev1.PersistentVolumeClaim // that keeps the checkpoints; nil: there is none
+	claimGone   bool                          // it was looked for, and is not there or on its way out
+	versions    map[string]string             // "Secret/name" → resourceVersion
 
 	assessment check.Assessment
 	candidate  check.Candidate // obtained, else the first that works

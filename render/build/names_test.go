@@ -41,7 +41,7 @@ func TestSample(t *testing.T) {
 }
 
 // lists are the fields on the way to a reference that hold lists.
-var lists = map[string]bool{"adapters": true, "pullSecrets": true, "imagePullSecrets": true}
+var lists = map[string]bool{"adapters": true, "files": true, "sources": true, "pullSecrets": true, "imagePullSecrets": true}
 
 // TestEveryReference: each reference of names.yaml is followed, in each version of
 // the kind, with a namePrefix on the object that it names.

@@ -157,6 +157,7 @@ func (c *checker) candidate(candidate v1alpha1.Candidate, field string) Candidat
 	c.mountable(out.Candidate, field, add)
 	c.cacheModes(out, add)
 	c.weightsModes(out, add)
+	c.adapterClaims(out, field, add)
 	c.trainers(out, add)
 	c.buy(&out, field, add)
 	return out

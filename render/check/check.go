@@ -41,7 +41,7 @@ const (
 	FitTight              = "FitTight"     // warning: it fits within the margin of the estimate
 	NotTunable            = "NotTunable"
 	NodesUnsupported      = "NodesUnsupported" // fewer nodes than the copies take, or than a run is spread over
-	ClaimNotShared        = "ClaimNotShared"   // a claim that pods of a run on several nodes cannot all mount; a warning where that is not known
+	ClaimNotShared        = "ClaimNotShared"   // a claim that pods on several nodes cannot all mount; a warning where that is not known
 	BudgetExceeded        = "BudgetExceeded"
 	BudgetTooSmall        = "BudgetTooSmall" // warning: the timeout would let a run cost more than it may
 	PriceUnknown          = "PriceUnknown"
@@ -51,7 +51,7 @@ const (
 	ModelGated            = "ModelGated"
 	CacheTooSmall         = "CacheTooSmall"       // a volume that has no room for the weights
 	CheckpointsTooSmall   = "CheckpointsTooSmall" // a volume that has no room for the run
-	ZoneLocked            = "ZoneLocked"          // checkpoints that nodes of other zones cannot mount; a warning while they are not there
+	ZoneLocked            = "ZoneLocked"          // a volume that nodes of other zones cannot mount; a warning while it is not there
 	ZoneUnknown           = "ZoneUnknown"         // warning: nobody here knows whether they can
 	CacheShared           = "CacheShared"         // a claim that pods on several nodes cannot write; a warning where its modes are not known
 	WeightsShared         = "WeightsShared"       // a claim of weights that pods on several nodes cannot all mount; a warning where its modes are not known
@@ -88,6 +88,10 @@ type Facts struct {
 	// there, or the claim of the weights, "" standing for nodes without a zone; nil:
 	// all, or nothing is there.
 	ClaimZones []string
+	// VolumeZones are the zones whose nodes can mount the claims of the user's that
+	// are there, by name, "" standing for nodes without a zone; absent: all, or not
+	// known.
+	VolumeZones map[string][]string
 	// Provider of the nodes of Workspaces that name none, of the installation.
 	Provider v1alpha1.Provider
 	// Pool is the spec of the GPUNodePool that spec.resource.nodePool names;
@@ -136,6 +140,9 @@ type Assessment struct {
 	// Serving and Training are the configuration, with defaults; one is set.
 	Serving  settings.Serving
 	Training settings.Training
+	// DataFiles are the files of training data from ConfigMaps and Secrets, by the
+	// names that they get; nil where not all of them are known.
+	DataFiles []string
 	// scales says that the number of copies follows the load.
 	scales bool
 	// Pod is the template of a pod of the user's own; nil where the task runs a model.

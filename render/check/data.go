@@ -3,9 +3,11 @@
 package check
 
 import (
+	"maps"
 	"net/url"
 	"path"
 	"regexp"
+	"slices"
 	"strings"
 
 	"github.com/espalier-dev/espalier/repo-layout/v1alpha1"
@@ -47,6 +49,7 @@ func (c *checker) data() {
 		return
 	}
 	seen := map[string]bool{}
+	c.keyFiles("spec.tuning.input.files", t.Input.Files)
 	c.files("spec.tuning.input.urls", t.Input.URLs, seen)
 	if t.Evaluation != nil {
 		c.files("spec.tuning.evaluation.urls", t.Evaluation.URLs, seen)
@@ -61,10 +64,7 @@ func (c *checker) files(list string, addresses []string, seen map[string]bool) {
 		switch {
 		case name == "":
 			c.refuse(InputInvalid, field, "the address names no file")
-		case DataType(name) == "":
-			c.refuse(InputInvalid, field, "%s: the end of the name does not say what it holds; known are %s", name, strings.Join(extensions(), ", "))
-		case DataType(name) == textType && !c.plainText():
-			c.refuse(InputInvalid, field, "%s: each line of it is a row with the one column text: spec.tuning.input.format.type: %s reads that", name, v1alpha1.RowsText)
+		case c.refusedFile(field, name):
 		case seen[name]:
 			c.refuse(InputInvalid, field, "another address names a file %s too", name)
 		case !checksum.MatchString(address):
@@ -72,6 +72,65 @@ func (c *checker) files(list string, addresses []string, seen map[string]bool) {
 		}
 		seen[name] = true
 	}
+}
+
+// refusedFile refuses a file whose name does not say that it holds rows.
+func (c *checker) refusedFile(field, name string) bool {
+	switch DataType(name) {
+	case "":
+		c.refuse(InputInvalid, field, "%s: the end of the name does not say what it holds; known are %s", name, strings.Join(extensions(), ", "))
+	case textType:
+		if c.plainText() {
+			return false
+		}
+		c.refuse(InputInvalid, field, "%s: each line of it is a row with the one column text: spec.tuning.input.format.type: %s reads that", name, v1alpha1.RowsText)
+	default:
+		return false
+	}
+	return true
+}
+
+// keyFiles checks the files that keys of ConfigMaps and Secrets become, as far as
+// the keys are known.
+func (c *checker) keyFiles(list string, sources []v1alpha1.FileSource) {
+	var all []string
+	known := true
+	for i, source := range sources {
+		field := indexed(list, i)
+		names, ok := c.keysOf(source, field)
+		known = known && ok
+		for _, name := range names {
+			switch {
+			case c.refusedFile(field, name):
+			case slices.Contains(all, name):
+				c.refuse(InputInvalid, field, "another key becomes a file %s too", name)
+			}
+			all = append(all, name)
+		}
+	}
+	if known {
+		c.out.DataFiles = all
+	}
+}
+
+// keysOf are the files that one ConfigMap or Secret brings; false where they are not
+// known.
+func (c *checker) keysOf(source v1alpha1.FileSource, field string) ([]string, bool) {
+	data, held := c.facts.ConfigMaps[source.ConfigMap]
+	var names []string
+	for _, item := range source.Items {
+		if _, has := data[item.Key]; held && !has {
+			c.refuse(InputMissing, field+".items", "ConfigMap %q has no key %s", source.ConfigMap, item.Key)
+		}
+		names = append(names, item.Path)
+	}
+	if len(source.Items) > 0 || !held || source.ConfigMap == "" {
+		return names, len(source.Items) > 0
+	}
+	if len(data) == 0 {
+		c.refuse(InputMissing, field, "ConfigMap %q holds nothing", source.ConfigMap)
+	}
+	return slices.Sorted(maps.Keys(data)), true
 }
 
 // checksum matches an address without a fragment, or with one that `espalier

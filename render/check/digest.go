@@ -34,11 +34,32 @@ func Digest(w *v1alpha1.Workspace, configMaps map[string]map[string]string) stri
 	if spec.Tuning != nil && config != nil {
 		spec.Tuning.Config = ""
 	}
-	if lock == nil {
-		return Sum(spec, config)
+	values := []any{spec, config}
+	if lock != nil {
+		spec.Model().Model.Lock = ""
+		values = append(values, saidBy(lock[repolayout.LockFile]))
 	}
-	spec.Model().Model.Lock = ""
-	return Sum(spec, config, saidBy(lock[repolayout.LockFile]))
+	if data := trainedOn(spec, configMaps); data != nil {
+		values = append(values, data)
+	}
+	return Sum(values...)
+}
+
+// trainedOn are the contents of the ConfigMaps that hold training data, whose names
+// it takes out of the spec.
+func trainedOn(spec *v1alpha1.WorkspaceSpec, configMaps map[string]map[string]string) []map[string]string {
+	if spec.Tuning == nil {
+		return nil
+	}
+	var contents []map[string]string
+	for i, f := range spec.Tuning.Input.Files {
+		content, held := configMaps[f.ConfigMap]
+		if held && f.ConfigMap != "" {
+			spec.Tuning.Input.Files[i].ConfigMap = "content"
+		}
+		contents = append(contents, content)
+	}
+	return contents
 }
 
 // asked is the spec without what is no part of the digest.

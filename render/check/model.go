@@ -245,16 +245,3 @@ func (c *checker) remoteCode() {
 	}
 	c.warn(RemoteCode, field, "Python code of %s at commit %s runs in the pod, beside the model token where there is one: read it before this is merged", c.out.Preset.ID, commit)
 }
-
-// adapters must not take the name of the model.
-func (c *checker) adapters() {
-	s := c.workspace.Spec.Inference
-	if s == nil {
-		return
-	}
-	for i, a := range s.Adapters {
-		if a.Name == c.out.Preset.Name() {
-			c.refuse(NameTaken, indexed("spec.inference.adapters", i)+".name", "%s is the name that requests use for the model itself", a.Name)
-		}
-	}
-}

@@ -254,6 +254,9 @@ func (j *Judge) versions(spec *v1alpha1.WorkspaceSpec, known inputs) map[string]
 // named lists the inputs that a Workspace names, as kind/name.
 func named(spec *v1alpha1.WorkspaceSpec) []string {
 	named := []string{"PersistentVolumeClaim/" + spec.CacheClaim(), "PersistentVolumeClaim/" + spec.WeightsClaim()}
+	for _, c := range spec.AdapterClaims() {
+		named = append(named, "PersistentVolumeClaim/"+c)
+	}
 	for _, c := range spec.ConfigMaps() {
 		named = append(named, "ConfigMap/"+c)
 	}

@@ -34,12 +34,12 @@ const (
 	AnnotationInvalid   = "AnnotationInvalid"   // a value that KAITO refuses as well
 	ExposedService      = "ExposedService"      // warning: the model answers whoever reaches its address
 	RuntimeUnsupported  = "RuntimeUnsupported"  // the transformers runtime
-	VolumeUnsupported   = "VolumeUnsupported"   // a volume that is no PersistentVolumeClaim
+	VolumeUnsupported   = "VolumeUnsupported"   // a volume that holds nothing, keeps nothing, or that the node would mount for a tenant
 	HostAccess          = "HostAccess"          // a path of the node
 	PartitionGPU        = "PartitionGPU"        // MIG slices, which belong to a pool, and shared GPUs
 	ModelStreaming      = "ModelStreaming"      // weights from a container that only a service knows
 	WeightsClaim        = "WeightsClaim"        // a claim of weights that KAITO refuses as well
-	AdapterSource       = "AdapterSource"       // an adapter that is no image
+	AdapterSource       = "AdapterSource"       // an adapter from nowhere, from two places, or from what holds none; a warning for addresses in KAITO
 	AdapterStrength     = "AdapterStrength"     // a strength, which vLLM does not have
 	NotConverted        = "NotConverted"        // warning of convert: a comment or name without a place in the native form
 	UpgradePolicy       = "UpgradePolicy"       // warning: autoUpgrade; versions are pinned in Git here
@@ -72,6 +72,7 @@ const (
 	AutoscaleInvalid    = "AutoscaleInvalid"    // bounds, triggers or addresses that no autoscaler can work with
 	AdapterInvalid      = "AdapterInvalid"      // an adapter without a usable name
 	AdapterDuplicate    = "AdapterDuplicate"    // two adapters of one name
+	AdapterNotPinned    = "AdapterNotPinned"    // warning: addresses of an adapter without a checksum
 	ImageInvalid        = "ImageInvalid"        // no image reference
 	ImageNotPinned      = "ImageNotPinned"      // warning: no tag, or latest: what Git says is not what runs
 	InputMissing        = "InputMissing"        // no training data

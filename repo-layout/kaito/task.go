@@ -7,7 +7,6 @@ import (
 	"strconv"
 	"strings"
 
-	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/runtime"
 
 	"github.com/espalier-dev/espalier/repo-layout/finding"
@@ -94,28 +93,22 @@ func (c *converter) adapter(a Adapter, path string) (v1alpha1.Adapter, bool) {
 	}
 	s := a.Source
 	if s == nil {
-		c.refuse(finding.AdapterSource, path, "an adapter needs source.name and source.image")
+		c.refuse(finding.AdapterSource, path, "an adapter needs source.name, and source.image or source.volumeSource")
 		return v1alpha1.Adapter{}, false
 	}
 	path += ".source"
-	ok := true
-	if len(s.URLs) > 0 {
-		c.refuse(finding.AdapterSource, path+".urls", "adapters are images, here and in KAITO, which notices it only on update: push the adapter and name it in source.image")
-		ok = false
-	}
-	if s.Volume != nil {
-		c.refuse(finding.AdapterSource, path+".volumeSource", "Espalier serves adapters from images, which can be pinned by digest: push the adapter and name it in source.image")
-		ok = false
-	}
 	if s.Name == "" {
 		c.refuse(finding.AdapterInvalid, path+".name", "name the adapter: requests use the name as the model")
-		ok = false
+		return v1alpha1.Adapter{}, false
 	}
-	if s.Image == "" && ok {
-		c.refuse(finding.AdapterSource, path, "an adapter needs source.image")
-		ok = false
+	out := v1alpha1.Adapter{Name: s.Name, Image: s.Image, PullSecrets: s.ImagePullSecrets, URLs: s.URLs}
+	if s.Volume != nil {
+		c.adapterVolume(s.Volume, path+".volumeSource", &out)
 	}
-	return v1alpha1.Adapter{Name: s.Name, Image: s.Image, PullSecrets: s.ImagePullSecrets}, ok
+	if len(s.URLs) > 0 {
+		c.warn(finding.AdapterSource, path+".urls", "KAITO accepts addresses of an adapter and downloads none: its pod pulls an image without a name. Here they are downloaded before the model starts")
+	}
+	return out, s.Volume == nil || out.Claim != "" || out.Image != ""
 }
 
 // strength belongs to KAITO's transformers runtime. 1 is what vLLM does.
@@ -170,7 +163,7 @@ func (c *converter) input(s DataSource) v1alpha1.DataSource {
 	c.exactlyOne(len(s.URLs) > 0, s.Volume != nil, s.Image != "", path)
 	out := v1alpha1.DataSource{URLs: s.URLs, Image: s.Image, PullSecrets: s.ImagePullSecrets}
 	if s.Volume != nil {
-		out.Claim = c.claim(s.Volume, path+".volumeSource")
+		c.inputVolume(s.Volume, path+".volumeSource", &out)
 	}
 	return out
 }
@@ -200,28 +193,7 @@ func (c *converter) output(d DataDestination) v1alpha1.DataDestination {
 	}
 	out := v1alpha1.DataDestination{Image: d.Image, PushSecret: d.ImagePushSecret}
 	if d.Volume != nil {
-		out.Claim = c.claim(d.Volume, path+".volumeSource")
-		if p := d.Volume.PersistentVolumeClaim; p != nil && p.ReadOnly {
-			c.refuse(finding.VolumeUnsupported, path+".volumeSource.persistentVolumeClaim.readOnly", "the adapter is written there: remove readOnly")
-		}
+		out.Claim = c.outputVolume(d.Volume, path+".volumeSource")
 	}
 	return out
-}
-
-// claim is the name of the PersistentVolumeClaim that a volume source stands
-// for; every other kind of volume is refused.
-func (c *converter) claim(v *corev1.VolumeSource, path string) string {
-	if v.HostPath != nil {
-		c.refuse(finding.HostAccess, path+".hostPath", "a path of the node is out of a tenant's reach, and empty on a node that was just provisioned: "+
-			"use persistentVolumeClaim")
-		return ""
-	}
-	if v.PersistentVolumeClaim == nil || *v != (corev1.VolumeSource{PersistentVolumeClaim: v.PersistentVolumeClaim}) {
-		c.refuse(finding.VolumeUnsupported, path, "only a persistentVolumeClaim is possible: declare the claim in the same folder and name it in persistentVolumeClaim.claimName")
-		return ""
-	}
-	if v.PersistentVolumeClaim.ClaimName == "" {
-		c.refuse(finding.ReferenceInvalid, path+".persistentVolumeClaim.claimName", "name the PersistentVolumeClaim")
-	}
-	return v.PersistentVolumeClaim.ClaimName
 }

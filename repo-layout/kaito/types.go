@@ -85,7 +85,8 @@ type Inference struct {
 
 // Adapter is a LoRA adapter.
 type Adapter struct {
-	// Source is where the adapter comes from: source.name and source.image.
+	// Source is where the adapter comes from: source.name, and source.image or
+	// source.volumeSource.
 	Source *DataSource `json:"source" jsonschema:"required"`
 	// Strength belongs to KAITO's transformers runtime; vLLM has none.
 	Strength *string `json:"strength" jsonschema_extras:"deprecated=true"`
@@ -96,9 +97,12 @@ type Adapter struct {
 type DataSource struct {
 	// Name of an adapter, which requests use as the model.
 	Name string `json:"name"`
-	// URLs are downloaded over HTTP(S). Not for adapters.
+	// URLs are downloaded over HTTP(S). KAITO accepts those of an adapter and
+	// downloads none; Espalier does.
 	URLs []string `json:"urls" jsonschema:"minItems=1,maxItems=64"`
-	// Volume with the data; Espalier takes a persistentVolumeClaim.
+	// Volume with the data or the adapter: Espalier takes a persistentVolumeClaim
+	// and an image, and for data a configMap, a secret and a projected volume of
+	// those.
 	Volume *corev1.VolumeSource `json:"volumeSource"`
 	// Image holds the data or the adapter.
 	Image string `json:"image"`

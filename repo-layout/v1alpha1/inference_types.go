@@ -86,7 +86,12 @@ type WeightCache struct {
 	Size string `json:"size,omitempty"`
 }
 
-// Adapter is a LoRA adapter served beside the base model.
+// Adapter is a LoRA adapter served beside the base model: adapter_config.json and
+// adapter_model.safetensors from an image, a claim or a list of addresses.
+//
+// +kubebuilder:validation:XValidation:rule="[has(self.image), has(self.claim), has(self.urls)].filter(x, x).size() == 1",message="exactly one of image, claim and urls is required"
+// +kubebuilder:validation:XValidation:rule="!has(self.path) || has(self.claim)",message="path is a folder of the claim: name the claim, or remove path"
+// +kubebuilder:validation:XValidation:rule="!has(self.pullSecrets) || has(self.image)",message="pullSecrets are for the registry of image"
 type Adapter struct {
 	// Name is the model name that requests use.
 	// +kubebuilder:validation:Pattern=`^[a-z0-9]([-a-z0-9]*[a-z0-9])?$`
@@ -95,7 +100,22 @@ type Adapter struct {
 	// Image is the OCI image that holds adapter_config.json and
 	// adapter_model.safetensors, by digest where Git should say what runs.
 	// +kubebuilder:validation:MinLength=1
-	Image string `json:"image"`
+	Image string `json:"image,omitempty"`
 	// PullSecrets are Secrets of the namespace for the image's registry.
 	PullSecrets []string `json:"pullSecrets,omitempty"`
+	// Claim names a PersistentVolumeClaim of the namespace that holds the adapter. It
+	// is mounted for reading; pods on several nodes need one that can be mounted from
+	// all of them (ReadOnlyMany or ReadWriteMany). What is on it is no part of what
+	// Git says: a pod reads it when it starts.
+	Claim string `json:"claim,omitempty"`
+	// Path is the folder of the claim that holds the adapter. Empty: its root.
+	// +kubebuilder:validation:MaxLength=512
+	// +kubebuilder:validation:Pattern=`^[A-Za-z0-9_][A-Za-z0-9._-]*(/[A-Za-z0-9_][A-Za-z0-9._-]*)*$`
+	Path string `json:"path,omitempty"`
+	// URLs are the files of the adapter, downloaded over HTTP(S) before the model
+	// starts; #sha256= and 64 hex digits at the end demand the content of the file.
+	// +kubebuilder:validation:MinItems=2
+	// +kubebuilder:validation:MaxItems=16
+	// +kubebuilder:validation:items:MaxLength=2048
+	URLs []string `json:"urls,omitempty"`
 }

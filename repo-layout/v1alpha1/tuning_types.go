@@ -111,7 +111,7 @@ type Checkpoints struct {
 
 // DataSource is where training data comes from.
 //
-// +kubebuilder:validation:XValidation:rule="[has(self.urls), has(self.claim), has(self.image)].filter(x, x).size() == 1",message="exactly one of urls, claim and image is required"
+// +kubebuilder:validation:XValidation:rule="[has(self.urls), has(self.claim), has(self.image), has(self.files)].filter(x, x).size() == 1",message="exactly one of urls, claim, image and files is required"
 type DataSource struct {
 	// URLs are downloaded over HTTP(S). #sha256= and 64 hex digits at the end
 	// demand the content of the file.
@@ -122,11 +122,44 @@ type DataSource struct {
 	Claim string `json:"claim,omitempty"`
 	// Image is an OCI image whose files are the data.
 	Image string `json:"image,omitempty"`
+	// Files are ConfigMaps and Secrets of the namespace whose keys are the files of
+	// the data: small data, which Git itself may hold.
+	// +kubebuilder:validation:MinItems=1
+	// +kubebuilder:validation:MaxItems=16
+	Files []FileSource `json:"files,omitempty"`
 	// PullSecrets are Secrets of the namespace for the image's registry.
 	PullSecrets []string `json:"pullSecrets,omitempty"`
 	// Format says what a row of the data is. Empty: a conversation in the column
 	// messages.
 	Format *DataFormat `json:"format,omitempty"`
+}
+
+// FileSource is a ConfigMap or a Secret whose keys are files.
+//
+// +kubebuilder:validation:XValidation:rule="has(self.configMap) != has(self.secret)",message="exactly one of configMap and secret is required"
+type FileSource struct {
+	// ConfigMap of the namespace. What it holds is part of the run: another content
+	// is another run.
+	ConfigMap string `json:"configMap,omitempty"`
+	// Secret of the namespace. Like that of a claim, its content makes no other run.
+	Secret string `json:"secret,omitempty"`
+	// Items are the keys that are taken. Empty: all, each as a file of its name.
+	// +kubebuilder:validation:MaxItems=64
+	Items []FileItem `json:"items,omitempty"`
+}
+
+// FileItem is a key of a ConfigMap or Secret, and the file that it becomes.
+type FileItem struct {
+	// Key of the ConfigMap or Secret.
+	// +kubebuilder:validation:MinLength=1
+	// +kubebuilder:validation:MaxLength=253
+	// +kubebuilder:validation:Pattern=`^[-._a-zA-Z0-9]+$`
+	Key string `json:"key"`
+	// Path of the file, without folders above it.
+	// +kubebuilder:validation:MinLength=1
+	// +kubebuilder:validation:MaxLength=253
+	// +kubebuilder:validation:Pattern=`^[A-Za-z0-9_][A-Za-z0-9._-]*(/[A-Za-z0-9_][A-Za-z0-9._-]*)*$`
+	Path string `json:"path"`
 }
 
 // RowType is what a row of training data is.

@@ -80,6 +80,9 @@ func (s *WorkspaceSpec) Secrets() []string {
 		add(s.Inference.named().secrets...)
 	}
 	if s.Tuning != nil {
+		for _, f := range s.Tuning.Input.Files {
+			add(f.Secret)
+		}
 		add(s.Tuning.Input.PullSecrets...)
 		add(s.Tuning.Output.PushSecret, s.Tuning.Output.SigningSecret)
 	}
@@ -112,10 +115,24 @@ func (s *WorkspaceSpec) WeightsClaim() string {
 	return s.Inference.Weights.Claim
 }
 
+// AdapterClaims returns the names of the claims that adapters come from.
+func (s *WorkspaceSpec) AdapterClaims() []string {
+	if s.Inference == nil {
+		return nil
+	}
+	var names []string
+	for _, a := range s.Inference.Adapters {
+		if a.Claim != "" && !slices.Contains(names, a.Claim) {
+			names = append(names, a.Claim)
+		}
+	}
+	return names
+}
+
 // SharedClaims returns the names of the claims of the user's that pods on several
 // nodes mount, where the work takes several, each once.
 func (s *WorkspaceSpec) SharedClaims() []string {
-	all := []string{s.CacheClaim(), s.WeightsClaim()}
+	all := append([]string{s.CacheClaim(), s.WeightsClaim()}, s.AdapterClaims()...)
 	if t := s.Tuning; t != nil {
 		all = append(all, t.Input.Claim, t.Output.Claim)
 	}
@@ -129,10 +146,15 @@ func (s *WorkspaceSpec) SharedClaims() []string {
 }
 
 // ConfigMaps returns the names of the ConfigMaps the spec refers to, each once:
-// that of the configuration, that of the model's lock file, and those that a pod
-// template cannot do without.
+// that of the configuration, that of the model's lock file, those that hold
+// training data, and those that a pod template cannot do without.
 func (s *WorkspaceSpec) ConfigMaps() []string {
 	all := []string{s.ConfigName(), s.LockName()}
+	if s.Tuning != nil {
+		for _, f := range s.Tuning.Input.Files {
+			all = append(all, f.ConfigMap)
+		}
+	}
 	if s.Inference != nil {
 		all = append(all, s.Inference.named().configMaps...)
 	}

@@ -246,7 +246,40 @@ var cases = map[string]written{
 	"TwoInputs": {
 		reason: "Which of two data sources is meant cannot be guessed.",
 		base:   tuning, set: `spec: {tuning: {input: {claim: data}}}`,
-		want: "exactly one of urls, claim and image is required",
+		want: "exactly one of urls, claim, image and files is required",
+	},
+	"FileOfNothing": {
+		reason: "A file comes from a ConfigMap or a Secret.",
+		base:   tuning, set: `spec: {tuning: {input: {urls: null, files: [{configMap: a, secret: b}]}}}`,
+		want: "exactly one of configMap and secret is required",
+	},
+	"Files": {
+		reason: "Small training data is held by Git itself.",
+		base:   tuning, set: `spec: {tuning: {input: {urls: null, files: [{configMap: a}, {secret: b, items: [{key: c, path: d/e.json}]}]}}}`,
+	},
+	"AdapterFromNowhere": {
+		reason: "An adapter comes from one place.",
+		base:   serving, set: `spec: {inference: {adapters: [{name: a}]}}`,
+		want: "exactly one of image, claim and urls is required",
+	},
+	"AdapterOfAClaim": {
+		reason: "A claim may hold several adapters, each in a folder of its own.",
+		base:   serving, set: `spec: {inference: {adapters: [{name: a, claim: adapters, path: a/v1}, {name: b, claim: adapters, path: b}]}}`,
+	},
+	"AdapterAboveItsClaim": {
+		reason: "A path leads nowhere above the claim.",
+		base:   serving, set: `spec: {inference: {adapters: [{name: a, claim: adapters, path: ../x}]}}`,
+		want: "spec.inference.adapters[0].path",
+	},
+	"AdapterPathOfAnImage": {
+		reason: "An image holds the adapter at its root.",
+		base:   serving, set: `spec: {inference: {adapters: [{name: a, image: registry.example.com/a, path: b}]}}`,
+		want: "path is a folder of the claim",
+	},
+	"AdapterSecretOfAClaim": {
+		reason: "A claim is pulled from no registry.",
+		base:   serving, set: `spec: {inference: {adapters: [{name: a, claim: b, pullSecrets: [c]}]}}`,
+		want: "pullSecrets are for the registry of image",
 	},
 	"NoOutput": {
 		reason: "A run whose adapter goes nowhere is money lost.",

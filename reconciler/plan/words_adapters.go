@@ -1,0 +1,55 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package plan
+
+import (
+	"crypto/sha256"
+	"encoding/hex"
+	"fmt"
+	"net/url"
+
+	"github.com/espalier-dev/espalier/repo-layout/v1alpha1"
+)
+
+func (w *words) adapters(a, b []v1alpha1.Adapter) {
+	byName := func(list []v1alpha1.Adapter) map[string]string {
+		m := map[string]string{}
+		for _, x := range list {
+			m[x.Name] = adapterFrom(x)
+		}
+		return m
+	}
+	before, after := byName(a), byName(b)
+	for _, name := range union(before, after) {
+		w.keyed("adapter", name, before, after)
+	}
+}
+
+// adapterFrom says where an adapter comes from.
+func adapterFrom(a v1alpha1.Adapter) string {
+	switch {
+	case a.Claim != "" && a.Path != "":
+		return claimOf(a.Claim) + "/" + a.Path
+	case a.Claim != "":
+		return claimOf(a.Claim)
+	case len(a.URLs) > 0:
+		return filesFrom(a.URLs)
+	}
+	return a.Image
+}
+
+// filesFrom names files by their host, and by a digest of their addresses, which tells
+// two lists apart. A query may be a credential, and is no part of either.
+func filesFrom(addresses []string) string {
+	host, sum := "", sha256.New()
+	for _, address := range addresses {
+		u, err := url.Parse(address)
+		if err != nil {
+			continue
+		}
+		u.RawQuery, u.User = "", nil
+		host = u.Host
+		fmt.Fprintln(sum, u)
+	}
+	return fmt.Sprintf("%d files of %s (%s)", len(addresses), host, short(hex.EncodeToString(sum.Sum(nil))))
+}
