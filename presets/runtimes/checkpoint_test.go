@@ -73,6 +73,62 @@ func TestIncompleteCheckpoint(t *testing.T) {
 	}
 }
 
+// cudaError is how a run on one GPU ends that lacks memory: PyTorch's message is
+// above the traceback of the launcher.
+const cudaError = `#!/bin/sh
+echo "torch.OutOfMemoryError: CUDA out of memory. Tried to allocate 2.50 GiB. GPU 0 has a total capacity of 15.77 GiB of which 1.20 GiB is free. Of the allocated memory 13 GiB is allocated by PyTorch" >&2
+echo "subprocess.CalledProcessError: Command returned non-zero exit status 1." >&2
+exit 1
+`
+
+// TestOutOfMemory sees that numbers are left for the condition, and that no try is
+// paid for which cannot get further.
+func TestOutOfMemory(t *testing.T) {
+	const left = "CUDA out of memory. Tried to allocate 2.50 GiB. GPU 0 has a total capacity of 15.77 GiB\n"
+	for name, tc := range map[string]struct {
+		reason, trainer, checkpoint string
+		code                        int
+		left                        string
+	}{
+		"AtOnce":          {"The same again would end the same.", cudaError, "", 78, left},
+		"AfterCheckpoint": {"From a checkpoint a run may get further.", cudaError, "checkpoint-10/trainer_state.json", 1, left},
+		"Otherwise":       {"Any other end has the code of the trainer, and leaves nothing.", "#!/bin/sh\necho my row\nexit 3\n", "", 3, ""},
+	} {
+		for _, file := range []string{"axolotl/0.19.0/job.yaml", "axolotl/0.19.0/nodes/job.yaml"} {
+			t.Run(name+"/"+filepath.Base(filepath.Dir(file)), func(t *testing.T) {
+				args := scriptIn(t, file)
+				out, programs := t.TempDir(), t.TempDir()
+				message := filepath.Join(programs, "termination-log")
+				write(t, filepath.Join(programs, "axolotl"), tc.trainer)
+				if tc.checkpoint != "" {
+					write(t, filepath.Join(out, tc.checkpoint), "{}")
+				}
+				script := strings.ReplaceAll(args[len(args)-1], "/dev/termination-log", message)
+				cmd := exec.CommandContext(t.Context(), args[0], args[1], script)
+				cmd.Env = []string{"RUN_OUTPUT=" + out, "JOB_COMPLETION_INDEX=0", "TMPDIR=" + t.TempDir(), "PATH=" + programs + ":" + os.Getenv("PATH")}
+				said, err := cmd.CombinedOutput()
+				if code := cmd.ProcessState.ExitCode(); code != tc.code {
+					t.Errorf("%s\nended with %d (%v), want %d:\n%s", tc.reason, code, err, tc.code, said)
+				}
+				if text, err := os.ReadFile(message); err != nil || string(text) != tc.left {
+					t.Errorf("%s\nleft %q (%v), want %q", tc.reason, text, err, tc.left)
+				}
+			})
+		}
+	}
+}
+
+// write makes a file that can be run, and its folder.
+func write(t *testing.T, path, text string) {
+	t.Helper()
+	if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(path, []byte(text), 0o755); err != nil {
+		t.Fatal(err)
+	}
+}
+
 // fakeTrainer does what Axolotl does when it finds the file: it takes the file
 // away and writes a checkpoint, trainer_state.json last; and it goes on training.
 const fakeTrainer = `#!/bin/sh

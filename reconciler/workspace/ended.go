@@ -5,17 +5,23 @@ package workspace
 import (
 	"context"
 	"fmt"
+	"regexp"
 	"slices"
 	"strings"
 
 	batchv1 "k8s.io/api/batch/v1"
 	corev1 "k8s.io/api/core/v1"
 
+	"github.com/espalier-dev/espalier/gpu/fit"
 	repolayout "github.com/espalier-dev/espalier/repo-layout"
 )
 
 // reasonOOM is what a kubelet says of a container that the kernel ended for memory.
 const reasonOOM = "OOMKilled"
+
+// lacked is what the script around the trainer keeps of PyTorch's message, which
+// is all numbers: what was asked for, and the memory of the GPU.
+var lacked = regexp.MustCompile(`^CUDA out of memory\. Tried to allocate ([0-9.]{1,12} [KMG]iB)\. GPU [0-9]{1,3} has a total capacity of ([0-9.]{1,12} GiB)$`)
 
 // lastEnd says why the newest attempt of a Job that failed did so, "" where none has.
 func (r *Reconciler) lastEnd(ctx context.Context, p *pass, job *batchv1.Job) (string, error) {
@@ -24,13 +30,14 @@ func (r *Reconciler) lastEnd(ctx context.Context, p *pass, job *batchv1.Job) (st
 	}
 	pods, err := r.allPods(ctx, p)
 	pods = slices.DeleteFunc(pods, func(pod corev1.Pod) bool { return pod.Labels[batchv1.JobNameLabel] != job.Name })
-	return endAmong(pods), err
+	return endAmong(pods, p.candidate.Fit), err
 }
 
 // endAmong is why the newest pod that has failed did so, "" where none has: pods may
-// have been cleaned away. It repeats nothing that the trainer printed, and of the
-// helpers what they left for just that.
-func endAmong(pods []corev1.Pod) string {
+// have been cleaned away. It repeats nothing that the trainer printed but
+// numbers, and of the helpers what they left for just that. The sum is what was
+// counted for a GPU.
+func endAmong(pods []corev1.Pod, sum fit.Report) string {
 	var newest *corev1.Pod
 	for i := range pods {
 		p := &pods[i]
@@ -43,7 +50,7 @@ func endAmong(pods []corev1.Pod) string {
 	}
 	for _, c := range containersOf(newest) {
 		if t := c.State.Terminated; t != nil && t.ExitCode != 0 {
-			return endOf(newest, c.Name, t)
+			return endOf(newest, c.Name, t, sum)
 		}
 	}
 	if newest.Status.Reason != "" { // Evicted, for the disk or the memory of the node
@@ -53,7 +60,7 @@ func endAmong(pods []corev1.Pod) string {
 }
 
 // endOf is one sentence on a container that failed.
-func endOf(pod *corev1.Pod, name string, t *corev1.ContainerStateTerminated) string {
+func endOf(pod *corev1.Pod, name string, t *corev1.ContainerStateTerminated, sum fit.Report) string {
 	one, ours := repolayout.ReadLeft(t.Message)
 	switch limit := limited(pod, name); {
 	case t.Reason == reasonOOM && limit != "":
@@ -63,8 +70,26 @@ func endOf(pod *corev1.Pod, name string, t *corev1.ContainerStateTerminated) str
 			"choose an instance type with more of it", name)
 	case ours && one.Why != "" && name != trainer:
 		return one.Why
+	case name == trainer && lacked.MatchString(strings.TrimSpace(t.Message)):
+		said := lacked.FindStringSubmatch(strings.TrimSpace(t.Message))
+		return exceeded(said[1], said[2], sum)
 	}
 	return fmt.Sprintf("container %s ended with exit code %d, and kubectl logs -n %s %s -c %s has its last words", name, t.ExitCode, pod.Namespace, pod.Name, name)
+}
+
+// exceeded says which part of the sum was too small: of the parts, weights, adapter
+// and optimizer are known from the shape of the model, activations and logits are
+// estimated from the tokens of a batch.
+func exceeded(asked, capacity string, sum fit.Report) string {
+	text := fmt.Sprintf("the GPU ran out of memory: %s more were asked of one that has %s (CUDA out of memory). ", asked, capacity)
+	if s := sum.Sum(); s != "" {
+		part := "activations"
+		if sum.PerGPU.Logits > sum.PerGPU.Activation {
+			part = "logits"
+		}
+		text += fmt.Sprintf("The sum was %s; what was exceeded is %s, the part that grows with the tokens of a batch. ", s, part)
+	}
+	return text + "Lower sequence_len or micro_batch_size in the ConfigMap of spec.tuning.config, or choose an instance type with a larger GPU"
 }
 
 // limited is the limit of memory that a container has, "" for none.

@@ -10,6 +10,8 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/api/resource"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	"github.com/espalier-dev/espalier/gpu/fit"
 )
 
 // failed is a pod that has failed in a container.
@@ -31,6 +33,8 @@ func TestEndAmong(t *testing.T) {
 	evicted.Status.Reason, evicted.Status.Message = "Evicted", "The node was low on resource: ephemeral-storage."
 	running := failed(5, "train", killed)
 	running.Status.Phase = corev1.PodRunning
+	sum := fit.Report{PerGPU: fit.Memory{Budget: 15 << 30, Weights: 5 << 30, Activation: 2 << 30, Logits: 3 << 30, Total: 10 << 30}}
+	short := "CUDA out of memory. Tried to allocate 2.50 GiB. GPU 0 has a total capacity of 15.77 GiB"
 	for name, tc := range map[string]struct {
 		reason string
 		pods   []corev1.Pod
@@ -53,6 +57,15 @@ func TestEndAmong(t *testing.T) {
 			"It may print what a helper would leave.",
 			[]corev1.Pod{failed(1, "train", corev1.ContainerStateTerminated{ExitCode: 1, Message: `{"why":"my secret row"}`})}, "container train ended with exit code 1",
 		},
+		"OutOfGPUMemory": {
+			"The numbers of PyTorch are repeated, and the part of the sum that they exceed.",
+			[]corev1.Pod{failed(1, "train", corev1.ContainerStateTerminated{ExitCode: 78, Message: short + "\n"})},
+			"2.50 GiB more were asked of one that has 15.77 GiB (CUDA out of memory). The sum was weights 5.0 + activations 2.0 + logits 3.0 = 10.0 of 15.0 GiB; what was exceeded is logits",
+		},
+		"OutOfGPUMemoryAndMore": {
+			"Who prints the message can print more than numbers.",
+			[]corev1.Pod{failed(1, "train", corev1.ContainerStateTerminated{ExitCode: 78, Message: short + " secret"})}, "container train ended with exit code 78",
+		},
 		"Evicted": {"A full disk is said by the kubelet.", []corev1.Pod{evicted}, "Evicted: The node was low on resource: ephemeral-storage."},
 		"Newest": {
 			"Each attempt may end in another way; the last one counts.",
@@ -60,7 +73,7 @@ func TestEndAmong(t *testing.T) {
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
-			got := endAmong(tc.pods)
+			got := endAmong(tc.pods, sum)
 			if !strings.Contains(got, tc.want) || (got == "") != (tc.want == "") || strings.Contains(got, "secret") {
 				t.Errorf("%s\ngot %q, want %q in it", tc.reason, got, tc.want)
 			}

@@ -39,6 +39,21 @@ const littleMemory = noRetry + `  patches:
         value: 48Mi
 `
 
+// littleDisk is a patch that gives the data less room than they need.
+const littleDisk = noRetry + `  patches:
+  - target: {kind: Job}
+    patch: |
+      apiVersion: batch/v1
+      kind: Job
+      metadata: {name: any}
+      spec:
+        template:
+          spec:
+            volumes:
+            - name: data
+              emptyDir: {medium: Memory, sizeLimit: 1Mi}
+`
+
 // TestFailures: what goes wrong in a pod ends in a sentence of the condition, and
 // nothing bad is published; what a retry cures is cured.
 func TestFailures(t *testing.T) {
@@ -59,6 +74,15 @@ func TestFailures(t *testing.T) {
 		"OutOfMemory": {
 			reason: "Which memory, of whom, and what to do.",
 			rows:   chats(600_000), more: littleMemory, want: "container train needed more than its limit of 48Mi of memory (OOMKilled)",
+		},
+		"OutOfGPUMemory": {
+			reason: "No other try is paid for, and the condition has the numbers.",
+			rows:   `{"messages":[{"role":"user","content":"` + strings.Repeat("long ", 4000) + `"}]}` + "\n",
+			want:   "2.50 GiB more were asked of one that has 15.77 GiB (CUDA out of memory)",
+		},
+		"FullDisk": {
+			reason: "What was cut short is not trained on.",
+			rows:   chats(30_000), more: littleDisk, want: "no space left on device",
 		},
 		"RowsThatAreNone": {
 			reason: "The trainer's own words stay in its log.",

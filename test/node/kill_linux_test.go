@@ -245,12 +245,13 @@ func (s *workshop) attempt(ctx context.Context, name string, kill func(cmd *exec
 	defer cancel()
 	dir := filepath.Join(s.dir, name)
 	output := filepath.Join(dir, "out")
-	train := []string{"sh", "-c", strings.ReplaceAll(s.script, "/config/axolotl.yaml", filepath.Join(dir, "axolotl.yaml"))}
+	train := []string{"sh", "-c", strings.NewReplacer("/config/axolotl.yaml", filepath.Join(dir, "axolotl.yaml"),
+		"/dev/termination-log", filepath.Join(dir, "termination-log")).Replace(s.script)}
 	push := []string{s.espalier, "adapter", "push", "--from", output, "--to", s.tag(name)}
 	var said bytes.Buffer
 	for i, args := range [][]string{train, push} {
 		cmd := exec.CommandContext(ctx, args[0], args[1:]...)
-		cmd.Env = []string{"RUN_OUTPUT=" + output, "PATH=" + s.dir + ":" + os.Getenv("PATH"), "HOME=" + dir}
+		cmd.Env = []string{"RUN_OUTPUT=" + output, "PATH=" + s.dir + ":" + os.Getenv("PATH"), "HOME=" + dir, "TMPDIR=" + dir}
 		cmd.Stdout, cmd.Stderr = &said, &said
 		cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
 		cmd.WaitDelay = time.Second

@@ -23,6 +23,12 @@ import (
 	"sigs.k8s.io/yaml"
 )
 
+// longest is the row of most bytes that the GPU of the stand-in has memory for.
+const longest = 8 << 10
+
+// errMemory is what PyTorch says of a longer one.
+var errMemory = errors.New("torch.OutOfMemoryError: CUDA out of memory. Tried to allocate 2.50 GiB. GPU 0 has a total capacity of 15.77 GiB of which 1.20 GiB is free")
+
 // stepTime is long enough to be interrupted, and short for a test.
 const stepTime = 100 * time.Millisecond
 
@@ -98,6 +104,9 @@ func train(c *config, rows [][]byte) error {
 		seen.Write(rows[(step-1)%len(rows)])
 		if step <= done {
 			continue // the optimizer's state, which a real trainer reads back
+		}
+		if len(rows[(step-1)%len(rows)]) > longest {
+			return errMemory
 		}
 		<-time.After(stepTime)
 		fmt.Printf("step %d of %d\n", step, steps)
