@@ -7,6 +7,7 @@ import (
 	"slices"
 	"strings"
 	"time"
+	"unicode/utf8"
 
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/util/validation"
@@ -140,6 +141,7 @@ func syncProblems(s *v1alpha1.RepoSync) []finding.Problem {
 	v.dependsOn("spec.dependsOn", s)
 	v.reference("spec.serviceAccountName", "ServiceAccount", s.Spec.ServiceAccountName)
 	v.substitutions("spec.substitutions", s.Spec.Substitutions)
+	v.variables("spec.postBuild", s.Spec.PostBuild)
 	v.defaults("spec.defaults", s.Spec.Defaults)
 	if h := s.Spec.Hook; h != nil {
 		v.secretRef("spec.hook.secretRef", &h.SecretRef)
@@ -170,6 +172,9 @@ func (v *validator) mode(s v1alpha1.RepoSyncSpec) {
 	const applies = "changes what is applied, and mode ReportOnly applies nothing: remove it"
 	if len(s.Substitutions) > 0 {
 		v.refuse(finding.NotOneOf, "spec.substitutions", applies)
+	}
+	if s.PostBuild != nil {
+		v.refuse(finding.NotOneOf, "spec.postBuild", applies)
 	}
 	if s.Defaults != nil {
 		v.refuse(finding.NotOneOf, "spec.defaults", applies)
@@ -305,6 +310,32 @@ func (v *validator) substitutions(path string, table map[string]string) {
 		v.instanceType(at, table[from], true)
 		if _, chained := table[table[from]]; chained {
 			v.refuse(finding.NotOneOf, at, "what it becomes is substituted itself, and only one step is taken: write the last instance type")
+		}
+	}
+}
+
+// variable is how the name of one is written.
+var variable = regexp.MustCompile(`^[_a-zA-Z][_a-zA-Z0-9]{0,62}$`)
+
+// maxVariable bounds the value of a variable, in characters.
+const maxVariable = 1024
+
+func (v *validator) variables(path string, p *v1alpha1.PostBuild) {
+	if p == nil {
+		return
+	}
+	path += ".substitute"
+	if len(p.Substitute) == 0 {
+		v.refuse(finding.MissingField, path, "give a variable a value, or remove postBuild")
+	}
+	v.atMost(path, len(p.Substitute), maxSubstitutions)
+	for _, name := range sortedKeys(p.Substitute) {
+		at := finding.Key(path, name)
+		if !variable.MatchString(name) {
+			v.refuse(finding.NotOneOf, at, "the name of a variable has letters, digits and underscores, 63 at most, and begins with no digit")
+		}
+		if utf8.RuneCountInString(string(p.Substitute[name])) > maxVariable {
+			v.refuse(finding.OutOfRange, at, "at most %d characters", maxVariable)
 		}
 	}
 }

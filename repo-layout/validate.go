@@ -295,7 +295,7 @@ func (v *validator) placeholder(field, value string) bool {
 	}
 	remedy := "fill it in"
 	if strings.HasPrefix(found, "$") {
-		remedy = "write the value itself: no variable is substituted here; replacements of Kustomize do what variables would"
+		remedy = "write the value itself, or set the variable in spec.postBuild.substitute of the RepoSync"
 	}
 	v.refuse(finding.Placeholder, field, "%s is a placeholder: %s", strings.TrimLeft(found, "/ :[(\"'"), remedy)
 	return true

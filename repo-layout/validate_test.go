@@ -391,8 +391,8 @@ func TestValidateWorkspace(t *testing.T) {
 			text: header + "  resource: {instanceType: '${SIZE}', labelSelector: {matchLabels: {app: <APP>}}}\n" + "  tuning:\n    preset: <MODEL>\n    method: lora\n" +
 				"    input: {urls: ['https://{{ host }}/a']}\n    output: {image: 'YOUR_REGISTRY/model:1', pushSecret: '[your-registry-secret]'}\n",
 			want: []string{
-				"5: error: spec.resource.instanceType: ${SIZE} is a placeholder: write the value itself: no variable is substituted here; " +
-					"replacements of Kustomize do what variables would (Placeholder)",
+				"5: error: spec.resource.instanceType: ${SIZE} is a placeholder: write the value itself, " +
+					"or set the variable in spec.postBuild.substitute of the RepoSync (Placeholder)",
 				"5: error: spec.resource.labelSelector.matchLabels.app: <APP> is a placeholder: fill it in (Placeholder)",
 				"7: error: spec.tuning.preset: <MODEL> is a placeholder: fill it in (Placeholder)",
 				"9: error: spec.tuning.input.urls[0]: {{ host }} is a placeholder: fill it in (Placeholder)",

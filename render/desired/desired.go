@@ -79,13 +79,22 @@ func Assemble(sync *v1alpha1.RepoSync, texts []Text) ([]Document, []v1alpha1.Fin
 	}
 	results := make([]result, len(texts))
 	eachBeside(len(texts), func(i int) {
-		results[i].decoded, results[i].problems = repolayout.Decode(texts[i].YAML, texts[i].Position)
+		results[i].decoded, results[i].problems = decode(texts[i], variablesOf(sync))
 	})
 	var all assembly
 	for i, t := range texts {
 		all.add(sync, Document{Decoded: results[i].decoded, Position: t.Position, Unit: t.Unit, Name: t.Name}, results[i].problems)
 	}
 	return all.documents, append(append(all.findings, repolayout.Collisions(all.entries)...), repolayout.Promotions(all.entries)...)
+}
+
+// decode reads a document with its variables in place.
+func decode(t Text, variables map[string]v1alpha1.VariableValue) (repolayout.Decoded, []v1alpha1.Finding) {
+	text, problems := withVariables(t.YAML, variables, t.Position)
+	if len(problems) > 0 {
+		return repolayout.Decoded{}, problems
+	}
+	return repolayout.Decode(text, t.Position)
 }
 
 // eachBeside does something for each of n, on all processors.

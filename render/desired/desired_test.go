@@ -102,6 +102,20 @@ func TestState(t *testing.T) {
 			tree:       fstest.MapFS{"old.yaml": file(retired)},
 			workspaces: []string{"models/old"},
 		},
+		"Substituted": {
+			reason: "A variable of the RepoSync stands in a base, below an overlay; one that is not set is found there.",
+			sync: team(func(s *v1alpha1.RepoSync) {
+				s.Spec.PostBuild = &v1alpha1.PostBuild{Substitute: map[string]v1alpha1.VariableValue{"SIZE": "Standard_NC24ads_A100_v4"}}
+			}),
+			tree: fstest.MapFS{
+				"kustomization.yaml":      file("namePrefix: eu-\nresources: [base]\n"),
+				"base/kustomization.yaml": file("resources: [a.yaml, b.yaml]\n"),
+				"base/a.yaml":             file(strings.NewReplacer("NAME", "a", "Standard_NC24ads_A100_v4", "${SIZE}").Replace(serving)),
+				"base/b.yaml":             file(strings.NewReplacer("NAME", "b", "Standard_NC24ads_A100_v4", "${REGION}").Replace(serving)),
+			},
+			workspaces: []string{"models/eu-a"},
+			findings:   []string{"VariableUnset base/b.yaml:7"},
+		},
 		"Retired": {
 			reason:     "A finding stands at the line of its own file although the verdict may be shared.",
 			tree:       fstest.MapFS{"old.yaml": file(retired)},

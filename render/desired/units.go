@@ -3,6 +3,7 @@
 package desired
 
 import (
+	"bytes"
 	"strconv"
 
 	"github.com/espalier-dev/espalier/render/build"
@@ -58,13 +59,14 @@ func settling(sync *v1alpha1.RepoSync) string {
 	if sync == nil {
 		return "-/"
 	}
-	return check.Sum(sync.Namespace, sync.Name, Target(sync), sync.Spec.Substitutions, sync.Spec.Defaults) + "/"
+	return check.Sum(sync.Namespace, sync.Name, Target(sync), sync.Spec.Substitutions, sync.Spec.Defaults, sync.Spec.PostBuild) + "/"
 }
 
 func assembleUnit(sync *v1alpha1.RepoSync, u build.Unit, settled string) assembly {
 	var a assembly
+	variables := variablesOf(sync)
 	for i, o := range u.Objects {
-		decoded, problems := o.Decode()
+		decoded, problems := decodeObject(o, variables)
 		d := Document{Decoded: copyOf(decoded), Position: o, Unit: u.Path, Name: o.String()}
 		if u.Key != "" {
 			d.Key = settled + u.Key + "/" + strconv.Itoa(i)
@@ -77,4 +79,13 @@ func assembleUnit(sync *v1alpha1.RepoSync, u build.Unit, settled string) assembl
 // copyOf a document, which is others' too: settling changes it.
 func copyOf(d repolayout.Decoded) repolayout.Decoded {
 	return repolayout.Decoded{Workspace: d.Workspace.DeepCopy(), Pool: d.Pool.DeepCopy(), Input: d.Input.DeepCopy()}
+}
+
+// decodeObject decodes what a unit has built: what no variable changes is decoded
+// once for all who build the same.
+func decodeObject(o build.Object, variables map[string]v1alpha1.VariableValue) (repolayout.Decoded, []v1alpha1.Finding) {
+	if variables == nil || !bytes.Contains(o.YAML, []byte("$")) {
+		return o.Decode()
+	}
+	return decode(Text{YAML: o.YAML, Position: o}, variables)
 }

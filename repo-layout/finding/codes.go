@@ -81,6 +81,8 @@ const (
 	FormatInvalid       = "FormatInvalid"       // a column or text that rows of this type do not have
 	OutputMissing       = "OutputMissing"       // no place for the adapter
 	OutputAmbiguous     = "OutputAmbiguous"     // more than one
+	VariableUnset       = "VariableUnset"       // ${NAME} without a value and a default
+	VariableInvalid     = "VariableInvalid"     // a $ that begins no variable
 	SigningImpossible   = "SigningImpossible"   // a signing key and no image to sign
 	PushSecretMissing   = "PushSecretMissing"   // an image to push to and no credential
 	URLInvalid          = "URLInvalid"          // no http or https address

@@ -76,6 +76,8 @@ var contentRules = []Rule{
 	{Code: OutputMissing, Severity: Error, Meaning: "No place for the adapter.", Remedy: "Write an image with a push secret, or a claim."},
 	{Code: OutputAmbiguous, Severity: Error, Meaning: "An image and a claim.", Remedy: "Keep one."},
 	{Code: ProviderMismatch, Severity: Either, Meaning: "A GPUNodePool says what its provider, or its node class, does not read or cannot make.", Remedy: "Remove the field, or choose the provider or node class that has it: docs/karpenter.md compares them."},
+	{Code: VariableUnset, Severity: Error, Meaning: "A variable, `${NAME}`, that the RepoSync gives no value and the document no default.", Remedy: "Add it to `spec.postBuild.substitute` of the RepoSync."},
+	{Code: VariableInvalid, Severity: Error, Meaning: "A `$` that begins no variable, in a RepoSync with `spec.postBuild`; or values that make an object too large.", Remedy: "Write `$$` for the sign itself, or annotate the object with `kustomize.toolkit.fluxcd.io/substitute: disabled`."},
 	{Code: SigningImpossible, Severity: Error, Meaning: "A key to sign the adapter with, and the adapter goes to a claim.", Remedy: "Let it go to an image, or remove `signingSecret`."},
 	{Code: PushSecretMissing, Severity: Error, Meaning: "An image to push to and no credential.", Remedy: "Name a Secret of type kubernetes.io/dockerconfigjson."},
 	{Code: URLInvalid, Severity: Error, Meaning: "No address of a scheme that is read.", Remedy: "Begin it with https:// or http://, a repository's also with ssh://."},
@@ -89,5 +91,5 @@ var contentRules = []Rule{
 	{Code: QueueUnsupported, Severity: Error, Meaning: "A service with a queue: only tuning runs wait in one.", Remedy: "Remove spec.queue; docs/queues.md says why."},
 	{Code: PatchInvalid, Severity: Error, Meaning: "No YAML, no patch, or a target that selects nothing.", Remedy: "Write a strategic merge patch, or a JSON 6902 patch with a target."},
 	{Code: DurationInvalid, Severity: Error, Meaning: "No duration, or one below its minimum.", Remedy: "Write 90s, 20m or 1h30m."},
-	{Code: Placeholder, Severity: Error, Meaning: "An example's placeholder that nobody filled in.", Remedy: "Fill it in. No variable is substituted; replacements of Kustomize do what variables would."},
+	{Code: Placeholder, Severity: Error, Meaning: "An example's placeholder that nobody filled in.", Remedy: "Fill it in, or give the variable a value in `spec.postBuild.substitute` of the RepoSync."},
 }

@@ -69,7 +69,7 @@ const (
 // +kubebuilder:validation:XValidation:rule="(has(self.mode) && self.mode == 'ReportOnly') == has(self.workspaceSelector)",message="mode ReportOnly and workspaceSelector belong together: the selector says which Workspaces are reported on"
 // +kubebuilder:validation:XValidation:rule="!has(self.mode) || self.mode != 'ReportOnly' || !has(self.serviceAccountName)",message="serviceAccountName is as whom a RepoSync applies, and mode ReportOnly applies nothing: remove it"
 // +kubebuilder:validation:XValidation:rule="!has(self.mode) || self.mode != 'ReportOnly' || !has(self.dependsOn)",message="dependsOn orders what is applied, and mode ReportOnly applies nothing: remove it"
-// +kubebuilder:validation:XValidation:rule="!has(self.mode) || self.mode != 'ReportOnly' || !(has(self.substitutions) || has(self.defaults))",message="substitutions and defaults change what is applied, and mode ReportOnly applies nothing: remove them"
+// +kubebuilder:validation:XValidation:rule="!has(self.mode) || self.mode != 'ReportOnly' || !(has(self.substitutions) || has(self.defaults) || has(self.postBuild))",message="substitutions, postBuild and defaults change what is applied, and mode ReportOnly applies nothing: remove them"
 // +kubebuilder:validation:XValidation:rule="!has(self.report) || !has(self.report.commit) || !has(self.report.commit.path) || (has(self.source.git) && has(self.source.git.ref.branch) && has(self.report.commit.branch) && self.report.commit.branch == self.source.git.ref.branch && (!has(self.report.commit.url) || self.report.commit.url == self.source.git.url))",message="report.commit.path is a folder of the branch that is synced: set report.commit.branch to source.git.ref.branch, of the same repository; a branch of its own needs no path"
 // +kubebuilder:validation:XValidation:rule="!has(self.report) || !has(self.report.commit) || !has(self.report.commit.path) || (has(self.path) && size(self.path) > 0 && self.path != '.' && !(self.path + '/').startsWith(self.report.commit.path + '/') && !(self.report.commit.path + '/').startsWith(self.path + '/'))",message="report.commit.path and path must lie beside each other, neither in the other: what is reported is not to be synced"
 // +kubebuilder:validation:XValidation:rule="!has(self.report) || !has(self.report.commit) || !has(self.report.commit.path) || !has(self.source.git) || !has(self.source.git.verify) || has(self.report.commit.signing)",message="report.commit.path with source.git.verify needs report.commit.signing: a report would be an unsigned commit on the branch whose commits must be signed"
@@ -129,6 +129,8 @@ type RepoSyncSpec struct {
 	// a retired size is moved fleet-wide in one reviewed line.
 	// +kubebuilder:validation:MaxProperties=64
 	Substitutions map[string]string `json:"substitutions,omitempty"`
+	// PostBuild changes what the kustomizations have built, before it is read.
+	PostBuild *PostBuild `json:"postBuild,omitempty"`
 	// Defaults fill in what a Workspace leaves open.
 	Defaults *SyncDefaults `json:"defaults,omitempty"`
 	// Hook lets the forge say that something was pushed, so that nobody waits for
@@ -141,6 +143,24 @@ type RepoSyncSpec struct {
 	// --controllers=review`, a Deployment of its own.
 	Review *Review `json:"review,omitempty"`
 }
+
+// PostBuild changes what the kustomizations have built, before it is read.
+type PostBuild struct {
+	// Substitute has the values of variables, ${NAME} in the documents, by name: as
+	// Flux has them, functions and defaults included, but a variable that is not set
+	// and has no default is an error. Objects with the label or annotation
+	// kustomize.toolkit.fluxcd.io/substitute: disabled keep their text.
+	// +required
+	// +kubebuilder:validation:MinProperties=1
+	// +kubebuilder:validation:MaxProperties=64
+	// +kubebuilder:validation:XValidation:rule="self.all(name, name.matches('^[_a-zA-Z][_a-zA-Z0-9]{0,62}$'))",message="names of variables have letters, digits and underscores, 63 at most, and begin with no digit"
+	Substitute map[string]VariableValue `json:"substitute,omitempty"`
+}
+
+// VariableValue is what stands in the place of a variable.
+//
+// +kubebuilder:validation:MaxLength=1024
+type VariableValue string
 
 // Dependency names a RepoSync that another waits for.
 type Dependency struct {

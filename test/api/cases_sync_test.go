@@ -137,7 +137,17 @@ var syncCases = map[string]written{
 	"DefaultsOfWhatOthersApply": {
 		reason: "Nothing would honour them.",
 		base:   sync, set: `spec: {mode: ReportOnly, workspaceSelector: {matchLabels: {team: a}}, defaults: {budget: {maxUSDPerHour: "1"}}}`,
-		want: "substitutions and defaults change what is applied",
+		want: "substitutions, postBuild and defaults change what is applied",
+	},
+	"VariableWithoutName": {
+		reason: "A document could not name it.",
+		base:   sync, set: `spec: {postBuild: {substitute: {1a: b}}}`,
+		want: "names of variables have letters, digits and underscores",
+	},
+	"NoVariables": {
+		reason: "It would turn every $ of the documents into an error, for nothing.",
+		base:   sync, set: `spec: {postBuild: {}}`,
+		want: "spec.postBuild.substitute: Required value",
 	},
 	"ActsAsAndOnlyReports": {
 		reason: "Nobody acts where nothing is applied.",
