@@ -84,6 +84,7 @@ func (j job) podOf(own corev1.PodTemplateSpec) (object, error) {
 		}
 		entry(spec, "nodeSelector")[key] = value
 	}
+	j.keepOff(spec)
 	tolerations, _ := spec["tolerations"].([]any)
 	spec["tolerations"] = append(tolerations, j.tolerations()...)
 	spec["automountServiceAccountToken"] = false

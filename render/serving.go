@@ -76,6 +76,7 @@ func (j job) server() (object, error) {
 	}
 	set(container, "env", j.token(s.AccessSecret))
 	pod := object{"nodeSelector": j.nodeSelector(), "containers": []any{container}}
+	j.keepOff(pod)
 	adapters, err := j.adapters()
 	if err != nil {
 		return nil, err

@@ -47,6 +47,7 @@ func (j job) tuning(l *layer) error {
 		return err
 	}
 	pod := object{"nodeSelector": j.nodeSelector(), "initContainers": []any{data}, "volumes": append(volumes, volume)}
+	j.keepOff(pod)
 	set(pod, "imagePullSecrets", pullSecrets(t.Input.PullSecrets))
 	if err := j.result(l, pod, train); err != nil {
 		return err

@@ -189,9 +189,17 @@ var celCases = map[string]string{
 	"dependsOn orders what is applied, and mode ReportOnly applies nothing: remove it":                                                                                          reporting + "  dependsOn: [{name: pools}]\n",
 	"spec.dependsOn: a RepoSync cannot wait for itself":                                                                                                                         following + "  dependsOn: [{name: a}]\n",
 	// Of two generations, which a single document does not have: the API server's and the plan's.
-	"a Workspace cannot turn from inference into tuning or back: give the new task a Workspace of its own": "",
-	"provider is immutable: delete the pool and declare another":                                           "",
+	"a Workspace cannot turn from inference into tuning or back: give the new task a Workspace of its own":                     "",
+	"provider is immutable: delete the pool and declare another":                                                               "",
+	"karpenter.mode is immutable: declare a pool of another name, and move the Workspaces to it":                               "",
+	"with karpenter.mode NodePools Karpenter decides the number of nodes: remove replicas, and bound it by karpenter.maxNodes": filledPool + "  replicas: 2\n",
+	"maxNodes and mode NodePools belong together: it is the most nodes that are paid for":                                      strings.Replace(filledPool, ", maxNodes: 4", "", 1),
+	"consolidateAfter belongs to mode NodePools: with NodeClaims nodes go when their work is done":                             strings.Replace(filledPool, "mode: NodePools, maxNodes: 4", "consolidateAfter: 5m", 1),
+	"gpu-provisioner knows no NodePools: remove mode, or name a node class of Karpenter":                                       strings.Replace(filledPool, "maxNodes: 4", "maxNodes: 4, nodeClassRef: {group: kaito.sh, kind: KaitoNodeClass, name: default}", 1),
 }
+
+// filledPool is a pool that Karpenter fills.
+const filledPool = "apiVersion: espalier.dev/v1alpha1\nkind: GPUNodePool\nmetadata: {name: a}\nspec:\n  provider: karpenter\n  candidates: [{instanceType: A}]\n  karpenter: {mode: NodePools, maxNodes: 4}\n"
 
 // What the CRD refuses, Decode refuses, and says at which field: otherwise the
 // reader would learn it from the API server, without file and line. What the

@@ -98,7 +98,7 @@ func (v *validator) aks(s v1alpha1.GPUNodePoolSpec) {
 
 // autoscaled judges a pool whose nodes the cluster autoscaler of AKS counts.
 func (v *validator) autoscaled(s v1alpha1.GPUNodePoolSpec) {
-	a := s.Autoscale()
+	a := s.AKS.Autoscale
 	if a == nil {
 		return
 	}
@@ -201,6 +201,36 @@ func (v *validator) karpenter(s v1alpha1.GPUNodePoolSpec) {
 	if ref := s.Karpenter.NodeClassRef; ref != nil {
 		v.nodeClass("spec.karpenter.nodeClassRef", *ref)
 		v.classCandidates(*ref, s)
+	}
+	v.karpenterMode(s)
+}
+
+// karpenterMode judges who orders the nodes, and how many.
+func (v *validator) karpenterMode(s v1alpha1.GPUNodePoolSpec) {
+	k := s.Karpenter
+	switch k.Mode {
+	case v1alpha1.KarpenterNodePools:
+	case "", v1alpha1.KarpenterNodeClaims:
+		if k.MaxNodes != 0 {
+			v.refuse(finding.ProviderMismatch, "spec.karpenter.maxNodes", "only mode %s reads it: remove it and set spec.replicas, or set the mode", v1alpha1.KarpenterNodePools)
+		}
+		if k.ConsolidateAfter != nil {
+			v.refuse(finding.ProviderMismatch, "spec.karpenter.consolidateAfter", "only mode %s reads it: remove it, or set the mode", v1alpha1.KarpenterNodePools)
+		}
+		return
+	default:
+		v.refuse(finding.NotOneOf, "spec.karpenter.mode", "want %s or %s", v1alpha1.KarpenterNodeClaims, v1alpha1.KarpenterNodePools)
+		return
+	}
+	v.between("spec.karpenter.maxNodes", int(k.MaxNodes), 1, maxCount, "it is the most nodes that are paid for")
+	if s.Replicas != nil && *s.Replicas != defaultReplicas {
+		v.refuse(finding.ProviderMismatch, "spec.replicas", "Karpenter decides the number of nodes: remove replicas, karpenter.maxNodes bounds it")
+	}
+	if k.NodeClassRef != nil && k.NodeClassRef.Group == groupKAITO {
+		v.refuse(finding.ProviderMismatch, "spec.karpenter.mode", "gpu-provisioner, whose node class this is, knows no NodePools: remove the mode, or name a node class of Karpenter")
+	}
+	if k.ConsolidateAfter != nil && (k.ConsolidateAfter.Duration < 0 || k.ConsolidateAfter.Duration%time.Second != 0) {
+		v.refuse(finding.DurationInvalid, "spec.karpenter.consolidateAfter", "want a duration of whole seconds such as 10m")
 	}
 }
 

@@ -83,6 +83,33 @@ func TestValidatePool(t *testing.T) {
 			want:   []string{"7: error: spec.aks.upgrade: AKS takes only one of maxSurge and maxUnavailable: leave the other out (OutOfRange)"},
 		},
 		"Autoscale": {reason: "The autoscaler counts the nodes.", text: pool + "  provider: aks\n  candidates: [{instanceType: A}]\n  aks: {autoscale: {max: 4}}\n"},
+		"Filled": {
+			reason: "Karpenter counts the nodes; nobody's pods may bring any to a pool that nobody uses.",
+			text:   pool + "  provider: karpenter\n  candidates: [{instanceType: A}]\n  karpenter: {mode: NodePools, maxNodes: 4, consolidateAfter: 10m}\n  idle: {after: 1h, action: Delete}\n",
+		},
+		"FilledWrong": {
+			reason: "What is paid for at most is said once, and gpu-provisioner has no NodePools.",
+			text:   pool + "  provider: karpenter\n  candidates: [{instanceType: A}]\n  replicas: 2\n  karpenter:\n    mode: NodePools\n    consolidateAfter: 100ms\n    nodeClassRef: {group: kaito.sh, kind: KaitoNodeClass, name: default}\n",
+			want: []string{
+				"7: error: spec.replicas: Karpenter decides the number of nodes: remove replicas, karpenter.maxNodes bounds it (ProviderMismatch)",
+				"8: error: spec.karpenter.maxNodes: want 1 to 1000; it is the most nodes that are paid for (OutOfRange)",
+				"9: error: spec.karpenter.mode: gpu-provisioner, whose node class this is, knows no NodePools: remove the mode, or name a node class of Karpenter (ProviderMismatch)",
+				"10: error: spec.karpenter.consolidateAfter: want a duration of whole seconds such as 10m (DurationInvalid)",
+			},
+		},
+		"FilledByClaims": {
+			reason: "What nothing reads is refused, and a misspelt mode is not the default.",
+			text:   pool + "  provider: karpenter\n  candidates: [{instanceType: A}]\n  karpenter:\n    maxNodes: 4\n    consolidateAfter: 10m\n",
+			want: []string{
+				"8: error: spec.karpenter.maxNodes: only mode NodePools reads it: remove it and set spec.replicas, or set the mode (ProviderMismatch)",
+				"9: error: spec.karpenter.consolidateAfter: only mode NodePools reads it: remove it, or set the mode (ProviderMismatch)",
+			},
+		},
+		"FilledHow": {
+			reason: "Likewise.",
+			text:   pool + "  provider: karpenter\n  candidates: [{instanceType: A}]\n  karpenter: {mode: Nodepools}\n",
+			want:   []string{"7: error: spec.karpenter.mode: want NodeClaims or NodePools (NotOneOf)"},
+		},
 		"AutoscaleWrong": {
 			reason: "Two that decide one number would undo each other's work, and a range must have an inside.",
 			text:   pool + "  provider: aks\n  candidates: [{instanceType: A}]\n  replicas: 2\n  idle: {after: 30m}\n  aks:\n    autoscale:\n      min: 5\n      max: 4\n",

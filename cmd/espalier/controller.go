@@ -5,6 +5,8 @@ package main
 import (
 	"context"
 	"fmt"
+	"maps"
+	"slices"
 	"time"
 
 	sourcev1 "github.com/fluxcd/source-controller/api/v1"
@@ -255,11 +257,16 @@ func addPools(mgr ctrl.Manager, o controllerOptions, installation string) error 
 // watchOrphans looks for node pools that nothing answers for, where a provider can
 // list what carries our marks.
 func watchOrphans(mgr ctrl.Manager, deps nodepool.Deps) error {
-	cloud, ok := deps.Providers[v1alpha1.ProviderAKS].(nodepool.Marker)
-	if !ok {
+	var clouds nodepool.Markers
+	for _, name := range slices.Sorted(maps.Keys(deps.Providers)) {
+		if cloud, ok := deps.Providers[name].(nodepool.Marker); ok {
+			clouds = append(clouds, cloud)
+		}
+	}
+	if len(clouds) == 0 {
 		return nil
 	}
-	if err := mgr.Add(nodepool.NewOrphanWatch(cloud, mgr.GetClient(), deps)); err != nil {
+	if err := mgr.Add(nodepool.NewOrphanWatch(clouds, mgr.GetClient(), deps)); err != nil {
 		return fmt.Errorf("adding the watch for orphans: %w", err)
 	}
 	return nil

@@ -10,13 +10,16 @@ import (
 	"text/tabwriter"
 
 	"github.com/spf13/cobra"
+	"k8s.io/apimachinery/pkg/api/meta"
 	ctrl "sigs.k8s.io/controller-runtime"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/espalier-dev/espalier/gpu/aks"
+	"github.com/espalier-dev/espalier/gpu/karpenter"
 	"github.com/espalier-dev/espalier/gpu/pool"
 	"github.com/espalier-dev/espalier/gpu/price"
 	"github.com/espalier-dev/espalier/gpu/sku"
+	"github.com/espalier-dev/espalier/reconciler/nodepool"
 	"github.com/espalier-dev/espalier/repo-layout/v1alpha1"
 )
 
@@ -40,9 +43,10 @@ func newOrphansCommand() *cobra.Command {
 	command := &cobra.Command{
 		Use:   "orphans",
 		Short: "List node pools of this cluster's Espalier that no GPUNodePool answers for",
-		Long: "Lists the AKS agent pools that carry the tags of this installation, the UID of the cluster's namespace kube-system, and\n" +
-			"whose GPUNodePool is not in the cluster: NoObject where none of its name is, Reattach where one is under another UID,\n" +
-			"as after restoring a backup. It deletes nothing and changes nothing.",
+		Long: "Lists the AKS agent pools, where the cluster is named, and the NodePools and NodeClaims of Karpenter, where it has any, that\n" +
+			"carry the marks of this installation, the UID of the cluster's namespace kube-system, and whose GPUNodePool is not in the\n" +
+			"cluster: NoObject where none of its name is, Reattach where one is under another UID, as after restoring a backup. It\n" +
+			"deletes nothing and changes nothing.",
 		Args: cobra.NoArgs,
 		RunE: func(c *cobra.Command, _ []string) error { return runOrphans(c, o) },
 	}
@@ -70,9 +74,8 @@ func askAzure(o aks.Options, output string) (*aks.Provider, error) {
 }
 
 func runOrphans(c *cobra.Command, o orphanOptions) error {
-	cloud, err := askAzure(o.azure, o.output)
-	if err != nil {
-		return err
+	if o.output != "text" && o.output != "json" {
+		return fmt.Errorf("--output %q: text or json", o.output)
 	}
 	if err := unknownRegion(o.region); err != nil {
 		return err
@@ -85,7 +88,11 @@ func runOrphans(c *cobra.Command, o orphanOptions) error {
 	if err != nil {
 		return fmt.Errorf("connecting to the cluster: %w", err)
 	}
-	found, err := findOrphans(c.Context(), cloud, reader)
+	clouds, err := orphanClouds(o.azure, reader)
+	if err != nil {
+		return err
+	}
+	found, err := findOrphans(c.Context(), clouds, reader)
 	if err != nil {
 		return err
 	}
@@ -99,9 +106,35 @@ func runOrphans(c *cobra.Command, o orphanOptions) error {
 	return printOrphans(c.OutOrStdout(), found, o.region)
 }
 
+// orphanClouds are those that are looked through: Karpenter's objects, and AKS where
+// its cluster is named.
+func orphanClouds(o aks.Options, cluster client.Client) (nodepool.Markers, error) {
+	nodes, err := karpenter.New(karpenter.Config{Client: cluster, Live: cluster, Sizes: nodepool.Sizes})
+	if err != nil {
+		return nil, err
+	}
+	clouds := nodepool.Markers{nodes}
+	if !o.Enabled() {
+		_, err := cluster.RESTMapper().RESTMapping(karpenter.NodeClaim)
+		if meta.IsNoMatchError(err) {
+			return nil, errors.New("the cluster has no NodeClaims of Karpenter; for AKS, name the cluster: --azure-subscription-id, --azure-resource-group and --azure-cluster-name")
+		}
+		return clouds, nil
+	}
+	config, err := o.Config()
+	if err != nil {
+		return nil, err
+	}
+	agents, err := aks.New(config)
+	if err != nil {
+		return nil, err
+	}
+	return append(clouds, agents), nil
+}
+
 // findOrphans lists the cloud first, so that a pool that is made meanwhile has
 // its object.
-func findOrphans(ctx context.Context, cloud *aks.Provider, reader client.Reader) ([]pool.Orphan, error) {
+func findOrphans(ctx context.Context, cloud nodepool.Marker, reader client.Reader) ([]pool.Orphan, error) {
 	installation, err := installationID(ctx, reader)
 	if err != nil {
 		return nil, err

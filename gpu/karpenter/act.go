@@ -48,10 +48,7 @@ func cause(events []corev1.Event) string {
 	var text string
 	var at time.Time
 	for _, e := range events {
-		when := e.LastTimestamp.Time
-		if when.IsZero() {
-			when = e.EventTime.Time
-		}
+		when := happened(e)
 		if e.Type == corev1.EventTypeWarning && slices.Contains(telling, e.Reason) && !when.Before(at) {
 			text, at = e.Reason+": "+e.Message, when
 		}
@@ -60,7 +57,7 @@ func cause(events []corev1.Event) string {
 }
 
 // telling are the reasons of Events with which Karpenter gives a NodeClaim up.
-var telling = []string{"InsufficientCapacityError", "NodeClassNotReady", "FailedLaunch", "LaunchFailed", "NodeClaimLaunchFailed"}
+var telling = []string{"InsufficientCapacityError", "NodeClassNotReady", "FailedLaunch", "LaunchFailed", "NodeClaimLaunchFailed", "NoCompatibleInstanceTypes"}
 
 // work is one mutation in the making: what there is, live, and what is wanted.
 type work struct {
@@ -82,6 +79,13 @@ func (p *Provider) Ensure(ctx context.Context, t pool.Target) (pool.Step, error)
 		return pool.StepNone, err
 	}
 	w.plain = w.class.Group == groupKAITO
+	if t.ByPods {
+		if w.all, err = p.gather(ctx, p.cfg.Live, t); err != nil {
+			return pool.StepNone, err
+		}
+		w.mine = w.all.of(t.Attempt)
+		return w.ensureLanes(ctx)
+	}
 	if why := refusal(t, w.plain, p.cfg.Region); why != "" {
 		return pool.StepNone, &pool.Failure{Class: pool.ClassCandidate, Text: why}
 	}
@@ -100,11 +104,7 @@ func (p *Provider) Ensure(ctx context.Context, t pool.Target) (pool.Step, error)
 func (w work) ensure(ctx context.Context) (pool.Step, error) {
 	p, t := w.Provider, w.t
 	if w.own && len(w.mine.classes) == 0 {
-		version, err := p.version(AKSNodeClass)
-		if err != nil {
-			return pool.StepNone, err
-		}
-		return pool.StepPartial, p.create(ctx, aksNodeClass(t, version), t)
+		return w.makeClass(ctx)
 	}
 	if !w.plain && len(w.mine.pools) == 0 {
 		version, err := p.version(NodePool)

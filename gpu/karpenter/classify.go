@@ -30,7 +30,7 @@ var words = []struct {
 	{pool.ClassZonalCapacity, []string{"ZonalAllocationFailed", "OverconstrainedZonalAllocationRequest"}},
 	{pool.ClassPrerequisite, []string{"NodeClassNotReady", "resolving node class", "resolving nodeclass", "nodeclass not found"}},
 	{pool.ClassCandidate, []string{"no instance type", "instance type not found", "unable to find instance type", "incompatible requirements"}},
-	{pool.ClassCapacity, []string{"InsufficientInstanceCapacity", "InsufficientHostCapacity", "InsufficientReservedInstanceCapacity", "UnfulfillableCapacity", "AllocationFailed", "OverconstrainedAllocationRequest", "InsufficientCapacity", "insufficient capacity", "instance types were unavailable"}},
+	{pool.ClassCapacity, []string{"InsufficientInstanceCapacity", "InsufficientHostCapacity", "InsufficientReservedInstanceCapacity", "UnfulfillableCapacity", "AllocationFailed", "OverconstrainedAllocationRequest", "InsufficientCapacity", "NoCompatibleInstanceTypes", "insufficient capacity", "instance types were unavailable"}},
 }
 
 // Classify understands what is said of a NodeClaim that was not launched.

@@ -3,7 +3,8 @@
 // Package karpenter provides GPU nodes by NodeClaims, of which Karpenter (AKS
 // node auto-provisioning, EKS, any other that follows its core API) or
 // gpu-provisioner makes nodes. It orders one NodeClaim a node, in a NodePool that
-// Karpenter itself adds nothing to, and reads back from NodePools, NodeClaims and
+// Karpenter itself adds nothing to, or writes a NodePool for each candidate that
+// Karpenter fills as pods wait, and reads back from NodePools, NodeClaims and
 // Events how far they are and why one was given up.
 //
 // It never writes to an object that does not carry our marks, never mutates
@@ -35,7 +36,7 @@ import (
 // deploy/rbac/karpenter/role.yaml is generated from these lines.
 //
 // +kubebuilder:rbac:groups=karpenter.sh,resources=nodepools;nodeclaims,verbs=get;list;watch;create;delete
-// +kubebuilder:rbac:groups=karpenter.sh,resources=nodeclaims,verbs=patch
+// +kubebuilder:rbac:groups=karpenter.sh,resources=nodepools;nodeclaims,verbs=patch
 // +kubebuilder:rbac:groups=karpenter.azure.com,resources=aksnodeclasses,verbs=get;list;watch;create;delete
 // +kubebuilder:rbac:groups="",resources=events,verbs=list
 
@@ -196,6 +197,11 @@ func (p *Provider) Observe(ctx context.Context, t pool.Target) (pool.Observation
 	}
 	o.NodeSelector = selector(t.UID, t.Attempt)
 	mine := all.of(t.Attempt)
+	if t.ByPods {
+		o.Exists = !mine.empty()
+		o.Owned = o.Exists
+		return o, p.judgeLanes(ctx, &o, t, mine)
+	}
 	if foreign, err := p.taken(ctx, from, mine, t); err != nil || foreign != "" {
 		o.Exists, o.NotOwned = foreign != "", foreign
 		return o, err

@@ -93,7 +93,7 @@ func marked(kind schema.GroupKind, version, name string, t pool.Target) *unstruc
 	o.SetGroupVersionKind(kind.WithVersion(version))
 	o.SetName(name)
 	o.SetLabels(marks(t))
-	o.SetAnnotations(map[string]string{"espalier.dev/pool": t.Namespace + "/" + t.Name, annotationCandidate: written(t.Candidate)})
+	o.SetAnnotations(map[string]string{annotationPool: t.Namespace + "/" + t.Name, annotationCandidate: written(t.Candidate)})
 	return o
 }
 
@@ -229,6 +229,9 @@ func texts(m map[string]string) object {
 	}
 	return out
 }
+
+// annotationPool is the GPUNodePool that an object was made for, as namespace/name.
+const annotationPool = "espalier.dev/pool"
 
 // annotationCandidate is what an object was made for, as a spec writes it.
 const annotationCandidate = "espalier.dev/candidate"

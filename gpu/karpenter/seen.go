@@ -35,6 +35,7 @@ type claim struct {
 	deleted    time.Time // zero: it is not being deleted
 	held       bool      // by our finalizer
 	waits      bool      // for finalizers of others
+	created    time.Time
 	launched   condition
 	registered condition
 	drained    condition
@@ -48,6 +49,7 @@ type nodePoolSeen struct {
 	candidate     string
 	deleting      bool
 	ready         condition
+	whole         *unstructured.Unstructured
 }
 
 // condition is one of a NodeClaim or NodePool; the zero value: not there yet.
@@ -72,7 +74,7 @@ func (c condition) says() string {
 func readClaim(o *unstructured.Unstructured) claim {
 	c := claim{
 		identity: identify(o), name: o.GetName(), labels: o.GetLabels(), candidate: o.GetAnnotations()[annotationCandidate],
-		launched: conditionOf(o, "Launched"), registered: conditionOf(o, "Registered"), drained: conditionOf(o, "Drained"),
+		created: o.GetCreationTimestamp().Time, launched: conditionOf(o, "Launched"), registered: conditionOf(o, "Registered"), drained: conditionOf(o, "Drained"),
 	}
 	if at := o.GetDeletionTimestamp(); at != nil {
 		c.deleted = at.Time
@@ -90,7 +92,7 @@ func readClaim(o *unstructured.Unstructured) claim {
 func readNodePool(o *unstructured.Unstructured) nodePoolSeen {
 	return nodePoolSeen{
 		identity: identify(o), candidate: o.GetAnnotations()[annotationCandidate], name: o.GetName(), version: o.GroupVersionKind().Version, attempt: o.GetLabels()[LabelAttempt],
-		deleting: o.GetDeletionTimestamp() != nil, ready: conditionOf(o, "Ready"),
+		deleting: o.GetDeletionTimestamp() != nil, ready: conditionOf(o, "Ready"), whole: o,
 	}
 }
 

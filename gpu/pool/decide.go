@@ -47,6 +47,8 @@ func decide(f Facts, d Decision) Decision {
 		return external(f, d)
 	case f.Seen.Exists && !f.Seen.Owned:
 		return lost(d, f.Seen.NotOwned)
+	case f.byPods():
+		return lanes(f, d)
 	case len(f.Seen.Leftovers) == 0:
 		return advance(f, d)
 	case d.Candidate == nil:

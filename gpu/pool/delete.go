@@ -30,6 +30,9 @@ func deleting(f Facts, d Decision) Decision {
 		return d.say(v1alpha1.ReasonDeleting, "The nodes are gone")
 	case !f.Seen.Exists:
 		return d.say(v1alpha1.ReasonDeleting, "Looking whether the nodes are gone")
+	case f.closeFirst():
+		d.Do = ActionEnsure
+		return d.say(v1alpha1.ReasonDeleting, "Karpenter is kept from adding nodes before those that are there go")
 	case f.Seen.State != StateDeleting:
 		d.Do, d.Shrinks = ActionDelete, true
 	}

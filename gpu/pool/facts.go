@@ -24,8 +24,10 @@ type Facts struct {
 	Offers *quota.Snapshot
 	// Users counts the Workspaces that need the nodes, where the spec has idle.
 	Users int
-	Poll  time.Duration // between looks while something is under way
-	Idle  time.Duration // between looks when nothing is
+	// Waiting says that a Workspace waits for nodes, where pods bring them.
+	Waiting bool
+	Poll    time.Duration // between looks while something is under way
+	Idle    time.Duration // between looks when nothing is
 }
 
 // Action is the one mutation that a decision asks for.
@@ -52,6 +54,7 @@ type Decision struct {
 	Fewer   int32  // nodes that Do removes of a pool that stays
 	Mends   bool   // Do asks for the same number of nodes once more
 	Tunes   bool   // Do changes settings of nodes that stay
+	Lanes   []Lane // as they are wanted, of a pool that has some
 	Lets    bool   // Do lets nodes go because nobody uses them: pods on any of them forbid it
 	// Removing names the nodes that Do removes, recorded before it is done.
 	Removing []string

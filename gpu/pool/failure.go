@@ -37,6 +37,7 @@ const (
 	ClassUnsupported      Class = "ProviderNotSupported" // this controller has no such provider
 	ClassCandidate        Class = "CandidateRefused"     // the provider cannot make nodes of this candidate
 	ClassPrerequisite     Class = "PrerequisiteMissing"  // something of the cluster that the provider needs is not there
+	ClassConflict         Class = "FieldConflict"        // another manager has set a field of what is ours
 )
 
 // Failure is an error of the cloud, understood. Text is the cloud's own words in
@@ -124,6 +125,7 @@ var rules = map[Class]rule{
 	ClassFailed:           {scope: scopeCandidate, skip: 10 * time.Minute, next: "it is tried again after a pause"},
 	ClassPrerequisite:     {scope: scopePool, skip: 2 * time.Minute, action: true, next: "it is looked for again"},
 	ClassCandidate:        {scope: scopeZones, skip: specSkip, action: true, next: "change the candidate, or add another"},
+	ClassConflict:         {skip: 2 * time.Minute, action: true, next: "take the change back there: nothing is taken over by force"},
 	ClassUnsupported:      {scope: scopePool, skip: specSkip, action: true, next: "start the controller with the provider's settings"},
 }
 

@@ -109,6 +109,9 @@ func NodeOf(n *corev1.Node) Node {
 // its limit.
 func bounded(n int64) int32 { return int32(min(n, math.MaxInt32)) } //nolint:gosec // bounded by min
 
+// Bounded is a number as a status holds it: the most there, where it is more.
+func Bounded(n int64) int32 { return bounded(n) }
+
 // gpuProblems are conditions that AKS's node problem detector sets on GPU nodes.
 var gpuProblems = []string{"GPUMissing", "XIDErrors", "NVLinkStatusInactive", "IBLinkFlapping", "GPUClockThrottling", "UnhealthyNvidiaDevicePlugin"}
 
@@ -133,14 +136,20 @@ func count(f Facts) Count {
 	}
 	one := f.each(instance)
 	c.Expected = c.Wanted * one
-	if f.autoscale() != nil {
+	switch {
+	case f.byPods():
+		c.Expected = f.expectedOn()
+	case f.autoscale() != nil:
 		c.Expected = max(c.Wanted, bounded(int64(len(f.Nodes)))) * one
 	}
 	nodes := slices.SortedFunc(slices.Values(f.Nodes), func(a, b Node) int { return strings.Compare(a.Name, b.Name) })
 	for _, n := range nodes {
 		problem := judge(n, one)
-		if f.Seen.External {
+		switch {
+		case f.Seen.External:
 			problem = judgeExisting(n, instance, f.Catalog)
+		case f.byPods():
+			problem = judge(n, promised(n.InstanceType, f.Catalog))
 		}
 		if n.Ready {
 			c.Joined++

@@ -43,15 +43,20 @@ type Target struct {
 	PoolName        string // in the cloud, see Name; empty: none was recorded yet
 	Attempt         int32
 	Candidate       v1alpha1.Candidate
+	Candidates      []v1alpha1.Candidate // of the spec, in order
 	Replicas        int32
 	NodeLabels      map[string]string // the spec's; the provider adds its own
 	NodeClass       *v1alpha1.NodeClassReference
 	OSDiskSizeGiB   int32
 	AKS             *v1alpha1.AKSSpec
-	Deleting        bool // the GPUNodePool is being deleted
-	Orphan          bool // Delete lets the nodes go and deletes none
-	Mend            bool // nodes are missing: order as many once more
-	Shrink          bool // there are more nodes than Replicas: some go
+	Karpenter       *v1alpha1.KarpenterSpec
+	ByPods          bool   // the provider makes nodes as pods wait for them
+	Lanes           []Lane // which of them may grow how far: those that are not named go
+	Waiting         bool   // pods wait for nodes: what is said of them is worth a request
+	Deleting        bool   // the GPUNodePool is being deleted
+	Orphan          bool   // Delete lets the nodes go and deletes none
+	Mend            bool   // nodes are missing: order as many once more
+	Shrink          bool   // there are more nodes than Replicas: some go
 	// Remove names the nodes that may go where Replicas is less than there are:
 	// nothing runs on them. Registered names every node that has joined, so that
 	// machines that never did are told from them.
@@ -95,6 +100,8 @@ type Observation struct {
 	Count int32
 	// Autoscaled says that the cloud's own autoscaler decides on Count.
 	Autoscaled bool
+	// Lanes are those that there are, of a pool whose nodes pods bring.
+	Lanes []Lane
 	// NodeSelector selects the pool's Kubernetes nodes.
 	NodeSelector map[string]string
 	// Drift names what differs from the target and cannot be changed in place, and

@@ -40,7 +40,7 @@ func Acted(f Facts, d Decision, step Step) Decision {
 func Failed(f Facts, d Decision, why *Failure) (_ Decision, retry bool) {
 	ensuring := d.Do == ActionEnsure
 	d.Do = ActionNone
-	if ensuring && (d.Phase == v1alpha1.PhaseClaiming || f.waking()) && !why.Class.KeepsCandidate() {
+	if ensuring && !f.byPods() && (d.Phase == v1alpha1.PhaseClaiming || f.waking()) && !why.Class.KeepsCandidate() {
 		return fail(f, d, why), false
 	}
 	if d.Tunes {
@@ -64,6 +64,9 @@ func pace(f Facts, d Decision, why *Failure, ensuring bool) (_ Decision, retry b
 	case ClassThrottled:
 		d.Wait = cmp.Or(why.RetryAfter, spread(string(f.Pool.UID), throttlePause))
 		return d, false
+	case ClassConflict:
+		d.Wait = rules[ClassConflict].skip
+		return d.drifted(string(ClassConflict), why.Sentence()), false
 	case ClassOwnership:
 		return lost(d, why.Text), false
 	case ClassTransient, ClassUnknown:

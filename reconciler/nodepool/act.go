@@ -34,7 +34,7 @@ func (r *Reconciler) act(ctx context.Context, p *pass) error {
 		return nil
 	}
 	t := target(p.pool, r.Deps.Installation, d.Subject, pool.Ordered(d.Candidate), d.Attempt)
-	t.Mend, t.Replicas = d.Mends, d.Count.Wanted
+	t.Mend, t.Replicas, t.Lanes = d.Mends, d.Count.Wanted, d.Lanes
 	if d.Shrinks && d.Do == pool.ActionEnsure {
 		t.Shrink, t.Replicas = true, p.facts.Seen.Count-d.Fewer
 	}

@@ -21,15 +21,24 @@ import (
 
 // countUsers counts the Workspaces that can use a pool, where that decides anything.
 func (r *Reconciler) countUsers(ctx context.Context, p *pass) error {
-	if p.pool.Spec.Idle == nil || p.pool.DeletionTimestamp != nil {
+	byPods := p.pool.Spec.ByKarpenter()
+	if p.pool.Spec.Idle == nil && !byPods || p.pool.DeletionTimestamp != nil {
 		return nil
 	}
 	var workspaces v1alpha1.WorkspaceList
 	if err := r.Client.List(ctx, &workspaces, client.InNamespace(p.pool.Namespace)); err != nil {
 		return fmt.Errorf("listing Workspaces: %w", err)
 	}
-	p.facts.Users = len(usersOf(p.pool, workspaces.Items, usesNone))
+	if p.pool.Spec.Idle != nil {
+		p.facts.Users = len(usersOf(p.pool, workspaces.Items, usesNone))
+	}
+	p.facts.Waiting = byPods && len(usersOf(p.pool, workspaces.Items, func(w *v1alpha1.Workspace) bool { return !waits(w) })) > 0
 	return nil
+}
+
+// waits says whether a pod of a Workspace has no node.
+func waits(w *v1alpha1.Workspace) bool {
+	return falseFor(w, v1alpha1.ConditionReady, v1alpha1.ReasonWaitingForNodes)
 }
 
 // wantedAgain says, live, that somebody uses a pool whose nodes the decision would
@@ -94,6 +103,6 @@ func useChanged() predicate.Predicate {
 		if !okBefore || !okAfter {
 			return true
 		}
-		return before.Generation != after.Generation || usesNone(before) != usesNone(after)
+		return before.Generation != after.Generation || usesNone(before) != usesNone(after) || waits(before) != waits(after)
 	}}
 }

@@ -15,6 +15,7 @@ import (
 	"k8s.io/apimachinery/pkg/api/resource"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/runtime/schema"
 	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/apimachinery/pkg/util/managedfields"
@@ -49,6 +50,8 @@ type orchard struct {
 	soldOut map[string]bool // by instance type: InsufficientCapacityError
 	refused map[string]string
 	foreign map[string]string // resource versions of what is not ours
+	pods    int               // that wait for, or have, a node each, of NodePools that Karpenter fills
+	made    int               // NodeClaims of Karpenter's own, so far
 }
 
 func newOrchard(t *testing.T, classes ...v1alpha1.NodeClassReference) *orchard {
@@ -68,6 +71,7 @@ func newOrchard(t *testing.T, classes ...v1alpha1.NodeClassReference) *orchard {
 	w.kube = kubefake.NewClientBuilder().WithScheme(small).WithRESTMapper(mapper).WithStatusSubresource(&v1alpha1.GPUNodePool{}).
 		WithTypeConverters(managedfields.NewDeducedTypeConverter()). // the default reads the schema of all of Kubernetes, each time
 		WithIndex(&corev1.Pod{}, FieldNodeName, func(o client.Object) []string { return []string{o.(*corev1.Pod).Spec.NodeName} }).
+		WithIndex(&corev1.Event{}, "type", func(o client.Object) []string { return []string{o.(*corev1.Event).Type} }).
 		WithIndex(&corev1.Event{}, "involvedObject.uid", func(o client.Object) []string {
 			return []string{string(o.(*corev1.Event).InvolvedObject.UID)}
 		}).Build()
@@ -111,8 +115,12 @@ func (w *orchard) live() []string {
 func (w *orchard) tick() {
 	w.t.Helper()
 	for _, n := range w.list(poolKind) {
+		if n.GetUID() == "" { // the fake gives none to what is applied
+			n.SetUID(types.UID("uid-" + n.GetName()))
+		}
 		w.say(&n, "Ready", "True", "Ready", "")
 	}
+	w.fill()
 	for _, c := range w.list(claimKind) {
 		if c.GetDeletionTimestamp() != nil {
 			w.terminate(&c)
@@ -138,7 +146,7 @@ func (w *orchard) launch(c *unstructured.Unstructured) {
 		w.must(w.kube.Update(w.t.Context(), c))
 	}
 	size := sizeOf(c)
-	if w.soldOut[size] {
+	if node, _, _ := unstructured.NestedString(c.Object, "status", "nodeName"); w.soldOut[size] && node == "" {
 		w.must(w.kube.Create(w.t.Context(), &corev1.Event{
 			ObjectMeta:     metav1.ObjectMeta{Namespace: "default", Name: string(c.GetUID())},
 			InvolvedObject: corev1.ObjectReference{Kind: "NodeClaim", Name: c.GetName(), UID: c.GetUID()},
@@ -209,6 +217,9 @@ func (w *orchard) controller(l *life) (*Reconciler, context.Context) {
 		Delete: func(ctx context.Context, c client.WithWatch, o client.Object, opts ...client.DeleteOption) error {
 			return l.call("delete", func() error { return c.Delete(ctx, o, opts...) })
 		},
+		Apply: func(ctx context.Context, c client.WithWatch, o runtime.ApplyConfiguration, opts ...client.ApplyOption) error {
+			return l.call("apply", func() error { return c.Apply(ctx, o, opts...) })
+		},
 		Patch: func(ctx context.Context, c client.WithWatch, o client.Object, p client.Patch, opts ...client.PatchOption) error {
 			return l.call("patch", func() error { return c.Patch(ctx, o, p, opts...) })
 		},
@@ -271,6 +282,7 @@ func (w *orchard) invariants() {
 	if n := len(w.live()); n > 3 {
 		w.t.Fatalf("%d NodeClaims at once", n)
 	}
+	w.bounded()
 }
 
 // get reads the subject; nil: it is gone.

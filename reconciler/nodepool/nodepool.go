@@ -173,7 +173,7 @@ func (r *Reconciler) observe(ctx context.Context, p *pass) error {
 func (r *Reconciler) look(ctx context.Context, p *pass) (pool.Observation, error) {
 	st := p.pool.Status
 	t := target(p.pool, r.Deps.Installation, st.PoolName, pool.Ordered(st.Candidate), attempt(st.Candidate))
-	t.MaxAge = r.Deps.PollInterval
+	t.MaxAge, t.Waiting = r.Deps.PollInterval, p.facts.Waiting
 	if st.Phase == v1alpha1.PhaseReady || st.Phase == v1alpha1.PhaseIdle {
 		t.MaxAge = r.Deps.IdleInterval
 	}
@@ -262,6 +262,7 @@ func target(p *v1alpha1.GPUNodePool, installation, name string, c v1alpha1.Candi
 		Namespace: p.Namespace, Name: p.Name, UID: string(p.UID), Installation: installation,
 		PoolName: name, Attempt: attempt, Candidate: c, Replicas: p.DesiredReplicas(),
 		NodeLabels: p.Spec.NodeLabels, NodeClass: nodeClass(p.Spec.Karpenter), OSDiskSizeGiB: p.Spec.OSDiskSizeGiB, AKS: p.Spec.AKS, Deleting: !p.DeletionTimestamp.IsZero(),
+		Candidates: p.Spec.Candidates, Karpenter: p.Spec.Karpenter, ByPods: p.Spec.ByKarpenter(),
 		Orphan: !p.DeletionTimestamp.IsZero() && p.Spec.DeletionPolicy == v1alpha1.Orphan,
 	}
 }

@@ -25,6 +25,22 @@ type Marker interface {
 	Marked(ctx context.Context, maxAge time.Duration) ([]pool.Marked, error)
 }
 
+// Markers are several: what each lists.
+type Markers []Marker
+
+// Marked lists what all of them do.
+func (m Markers) Marked(ctx context.Context, maxAge time.Duration) ([]pool.Marked, error) {
+	var all []pool.Marked
+	for _, one := range m {
+		marked, err := one.Marked(ctx, maxAge)
+		if err != nil {
+			return nil, err
+		}
+		all = append(all, marked...)
+	}
+	return all, nil
+}
+
 // OrphanWatch tells of node pools in the cloud that no GPUNodePool answers for:
 // they cost money and nobody sees them. It deletes nothing.
 type OrphanWatch struct {

@@ -14,6 +14,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/controller/controllerutil"
 
 	"github.com/espalier-dev/espalier/gpu/pool"
+	"github.com/espalier-dev/espalier/gpu/price"
 	repolayout "github.com/espalier-dev/espalier/repo-layout"
 	"github.com/espalier-dev/espalier/repo-layout/v1alpha1"
 )
@@ -87,7 +88,26 @@ func (r *Reconciler) price(p *pass) string {
 	if !seen.Exists || !seen.Owned || p.decision.Candidate == nil {
 		return ""
 	}
+	if p.pool.Spec.ByKarpenter() {
+		return r.priceLanes(seen.Lanes)
+	}
 	return r.Deps.HourlyUSD(pool.Candidate(p.decision.Candidate), int(seen.Count))
+}
+
+// priceLanes is what the nodes of all lanes cost; nothing where a price is not known.
+func (r *Reconciler) priceLanes(lanes []pool.Lane) string {
+	var sum float64
+	for _, l := range lanes {
+		if l.Nodes == 0 {
+			continue
+		}
+		usd, known := price.Amount(r.Deps.HourlyUSD(l.Candidate, int(l.Nodes)))
+		if !known {
+			return ""
+		}
+		sum += usd
+	}
+	return price.Plain(sum)
 }
 
 // alarms are the conditions that are there only while something is wrong.

@@ -85,7 +85,7 @@ func (r rendered) nodesWanted() string {
 	}
 	bought := are(r.pool.replicas) + " bought"
 	if r.pool.between != "" {
-		bought = "are bought, as pods need them: the cluster autoscaler of AKS decides"
+		bought = "are bought, as pods need them: " + r.pool.autoscaler + " decides"
 	}
 	return r.pool.nodes() + " of " + r.pool.candidates[0].String() + " " + bought
 }

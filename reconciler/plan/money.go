@@ -54,6 +54,9 @@ func poolAmount(p *v1alpha1.GPUNodePool, region string) *Amount {
 		return nil
 	}
 	first := p.Spec.Candidates[0]
+	if p.Spec.ByKarpenter() {
+		first = dearest(p.Spec.Candidates, region)
+	}
 	instance, ok := sku.Lookup(first.InstanceType)
 	if !ok {
 		return &Amount{Text: "no price known of " + first.InstanceType}
@@ -62,6 +65,9 @@ func poolAmount(p *v1alpha1.GPUNodePool, region string) *Amount {
 	if p.Spec.Autoscale() != nil && a.Known {
 		a.AtMost = true
 		a.Text = readSpec(&p.Spec).nodes() + "; " + a.Text
+		if p.Spec.ByKarpenter() && len(p.Spec.Candidates) > 1 {
+			a.Text += ", all of " + first.InstanceType + ", the dearest"
+		}
 	}
 	if p.Spec.Idle != nil && a.Known {
 		a.AtMost = true

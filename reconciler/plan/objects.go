@@ -40,6 +40,7 @@ type pool struct {
 	candidates []candidate
 	replicas   int64  // the most, where an autoscaler decides
 	between    string // "0 to 4", where an autoscaler decides
+	autoscaler string // who that is
 	labels     any
 }
 

@@ -72,7 +72,7 @@ func readSpec(s *v1alpha1.GPUNodePoolSpec) *pool {
 	least, most := s.Nodes()
 	p := &pool{provider: string(s.Provider), labels: s.NodeLabels, replicas: int64(most)}
 	if s.Autoscale() != nil {
-		p.between = fmt.Sprintf("%d to %d", least, most)
+		p.between, p.autoscaler = fmt.Sprintf("%d to %d", least, most), s.Autoscaler()
 	}
 	for _, c := range s.Candidates {
 		priority := c.Priority
@@ -163,6 +163,7 @@ func (c *comparer) poolChanged(ch *Change, from, to desired.Document) {
 		w.add("candidates %s → %s", candidatesOf(was), candidatesOf(is))
 	}
 	w.change("unused nodes", idleWords(from.Pool.Spec.Idle), idleWords(to.Pool.Spec.Idle))
+	w.change("empty nodes", emptyWords(from.Pool.Spec), emptyWords(to.Pool.Spec))
 	fixed := fixedOf(from.Pool.Spec, to.Pool.Spec)
 	if before, after := aksWords(from.Pool.Spec), aksWords(to.Pool.Spec); !slices.Equal(before, after) {
 		w.change("agent pools", orPlain(before), orPlain(after))
@@ -188,6 +189,12 @@ func (c *comparer) poolChanged(ch *Change, from, to desired.Document) {
 		ch.Effect = Effect{Kind: Refused, Message: "the API server refuses another provider: declare a pool of another name; the pool stays as it is"}
 		ch.Price.After = ch.Price.Before
 		c.immutable(to, "spec.provider", "the provider of GPUNodePool %s cannot be changed from %s to %s: the API server refuses it; declare a pool of another name, and move the Workspaces to it", ch.Name, was.provider, is.provider)
+	case modeOf(from.Pool.Spec) != modeOf(to.Pool.Spec):
+		ch.Effect = Effect{Kind: Refused, Message: "the API server refuses another karpenter.mode: declare a pool of another name; the pool stays as it is"}
+		ch.Price.After = ch.Price.Before
+		c.immutable(to, "spec.karpenter.mode", "the karpenter.mode of GPUNodePool %s cannot be changed from %s to %s: the API server refuses it; declare a pool of another name, and move the Workspaces to it", ch.Name, modeOf(from.Pool.Spec), modeOf(to.Pool.Spec))
+	case to.Pool.Spec.ByKarpenter() && !slices.Equal(was.candidates, is.candidates):
+		ch.Effect = Effect{Kind: Configured, Message: "Karpenter makes new nodes in the new order; nodes that exist stay while pods run on them" + affected}
 	case moved:
 		ch.Effect = Effect{Kind: Replaced, Downtime: services, Message: fmt.Sprintf("the nodes of %s are given back first, then %s is requested%s%s", old, now, affected, failing(services))}
 		c.warn(NodesReplaced, to, "spec.candidates", "GPUNodePool %s gets other nodes: the old ones go first%s", ch.Name, affected)
@@ -206,7 +213,7 @@ func (c *comparer) poolChanged(ch *Change, from, to desired.Document) {
 func counting(was, is *pool) string {
 	switch {
 	case is.between != "":
-		return ", as pods need them: the cluster autoscaler of AKS decides"
+		return ", as pods need them: " + is.autoscaler + " decides"
 	case was.between != "":
 		return ", from as many as there are: the autoscaler is turned off first"
 	}
@@ -247,7 +254,7 @@ func fixedOf(was, is v1alpha1.GPUNodePoolSpec) []string {
 	if !maps.Equal(was.NodeLabels, is.NodeLabels) && is.Provider != v1alpha1.ProviderAKS { // AKS changes them in place
 		names = append(names, "node labels")
 	}
-	if !reflect.DeepEqual(was.Karpenter, is.Karpenter) {
+	if !reflect.DeepEqual(classOf(was), classOf(is)) {
 		names = append(names, "node class")
 	}
 	return names

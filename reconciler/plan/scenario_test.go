@@ -90,6 +90,18 @@ spec:
   - instanceType: Standard_NC24ads_A100_v4
 `
 
+const filledPool = `apiVersion: espalier.dev/v1alpha1
+kind: GPUNodePool
+metadata:
+  name: filled
+spec:
+  provider: karpenter
+  karpenter: {mode: NodePools, maxNodes: 4}
+  candidates:
+  - instanceType: Standard_NC24ads_A100_v4
+  - instanceType: Standard_NC40ads_H100_v5
+`
+
 func configMap(name, key, text string) string {
 	return "apiVersion: v1\nkind: ConfigMap\nmetadata:\n  name: " + name + "\ndata:\n  " + key + ": |\n    " + strings.ReplaceAll(text, "\n", "\n    ") + "\n"
 }
@@ -414,6 +426,16 @@ var scenarios = map[string]scenario{
 			"pool.yaml": strings.Replace(sharedPool, "  replicas: 2\n", "", 1) + "  aks: {autoscale: {max: 8}, upgrade: {maxSurge: 33%}}\n",
 			"new.yaml":  strings.NewReplacer("name: shared", "name: new", "  replicas: 2\n", "").Replace(sharedPool) + "  aks: {autoscale: {min: 1, max: 4}}\n",
 			"back.yaml": strings.Replace(sharedPool, "name: shared", "name: back", 1),
+		},
+	},
+	"PoolFilled": {
+		reason: "A pool that Karpenter fills is priced at its most nodes of the dearest candidate; another order moves no node, and another mode is refused.",
+		base:   files{"pool.yaml": filledPool, "counted.yaml": strings.NewReplacer("name: filled", "name: counted", "{mode: NodePools, maxNodes: 4}", "{}").Replace(filledPool)},
+		head: files{
+			"pool.yaml":    strings.NewReplacer("NC24ads_A100_v4", "NC40ads_H100_v5", "NC40ads_H100_v5", "NC24ads_A100_v4", "maxNodes: 4", "maxNodes: 6, consolidateAfter: 10m").Replace(filledPool),
+			"counted.yaml": strings.Replace(filledPool, "name: filled", "name: counted", 1),
+			"new.yaml":     strings.Replace(filledPool, "name: filled", "name: new", 1),
+			"a.yaml":       service("a", "instanceType: Standard_NC24ads_A100_v4", "nodePool: new"),
 		},
 	},
 	"PoolProvider": {

@@ -12,6 +12,7 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
+	"github.com/espalier-dev/espalier/reconciler/condition"
 	repolayout "github.com/espalier-dev/espalier/repo-layout"
 	"github.com/espalier-dev/espalier/repo-layout/v1alpha1"
 )
@@ -55,13 +56,23 @@ func placing(pool *v1alpha1.GPUNodePool, message string) trouble {
 	if !waits || pool == nil || pool.Spec.Autoscale() == nil || pool.Status.Candidate == nil {
 		return trouble{v1alpha1.ReasonPodsCannotStart, message}
 	}
-	most, size := pool.Spec.Autoscale().Max, pool.Status.Candidate.InstanceType
+	most, size, who := pool.Spec.Autoscale().Max, pool.Status.Candidate.InstanceType, pool.Spec.Autoscaler()
 	if pool.Status.ReadyNodes >= most {
 		return trouble{v1alpha1.ReasonPodsCannotStart, fmt.Sprintf(
-			"A pod finds no place, and node pool %s has its most nodes already, %d of %s: raise its spec.aks.autoscale.max, or wait for another to go: %s", pool.Name, most, size, said)}
+			"A pod finds no place, and node pool %s has its most nodes already, %d of %s: raise its %s, or wait for another to go: %s", pool.Name, most, size, pool.Spec.MostField(), said)}
 	}
 	return trouble{v1alpha1.ReasonWaitingForNodes, fmt.Sprintf(
-		"A pod waits for a node: the cluster autoscaler of AKS adds %s to node pool %s, which has %d of at most %d: %s", size, pool.Name, pool.Status.ReadyNodes, most, said)}
+		"A pod waits for a node: %s adds %s to node pool %s, which has %d of at most %d%s: %s", who, size, pool.Name, pool.Status.ReadyNodes, most, passedOver(pool), said)}
+}
+
+// passedOver is what a pool of several sizes says of those that cannot be had; empty:
+// nothing.
+func passedOver(pool *v1alpha1.GPUNodePool) string {
+	c := condition.Get(pool, v1alpha1.ConditionCapacityNotFound)
+	if c == nil {
+		return ""
+	}
+	return ". " + c.Message
 }
 
 // podsOf lists the pods of a Workspace that have neither ended nor are about to,

@@ -70,6 +70,12 @@ func TestPlacing(t *testing.T) {
 		}
 		return p
 	}
+	filled := func() *v1alpha1.GPUNodePool {
+		p := pool(0, 0)
+		p.Spec.Provider, p.Spec.Karpenter = v1alpha1.ProviderKarpenter, &v1alpha1.KarpenterSpec{Mode: v1alpha1.KarpenterNodePools, MaxNodes: 2}
+		p.Status.Conditions = []metav1.Condition{{Type: v1alpha1.ConditionCapacityNotFound, Status: metav1.ConditionTrue, Message: "Passed over for now: A: sold out"}}
+		return p
+	}
 	const noPlace = cannotBePlaced + "0/2 nodes are available"
 	for name, c := range map[string]struct {
 		reason  string
@@ -84,6 +90,9 @@ func TestPlacing(t *testing.T) {
 		}},
 		"Most": {"Only a person raises the limit.", pool(4, 4), noPlace, trouble{
 			v1alpha1.ReasonPodsCannotStart, "A pod finds no place, and node pool shared has its most nodes already, 4 of Standard_NC4as_T4_v3: raise its spec.aks.autoscale.max, or wait for another to go: 0/2 nodes are available",
+		}},
+		"Filled": {"Karpenter makes it, and says of which size it cannot.", filled(), noPlace, trouble{
+			v1alpha1.ReasonWaitingForNodes, "A pod waits for a node: Karpenter adds Standard_NC4as_T4_v3 to node pool shared, which has 0 of at most 2. Passed over for now: A: sold out: 0/2 nodes are available",
 		}},
 		"Image": {"No node mends an image.", pool(1, 4), "Container a does not start", trouble{v1alpha1.ReasonPodsCannotStart, "Container a does not start"}},
 	} {

@@ -72,8 +72,8 @@ func (p *pass) sameAsResolved() bool {
 // obtained is the candidate that the node pool has got, else the first that
 // works. It says whether that is the one that the pool has, if it has one.
 func (p *pass) obtained(usable []check.Candidate) (check.Candidate, bool) {
-	if p.pool == nil || p.pool.Status.Candidate == nil {
-		return usable[0], true
+	if p.pool == nil || p.pool.Status.Candidate == nil || p.pool.Spec.ByKarpenter() {
+		return usable[0], true // there may be nodes of several, and the same pods run on all of them
 	}
 	has := p.pool.Status.Candidate
 	for _, c := range usable {

@@ -83,7 +83,11 @@ func (c *checker) candidates() {
 	if len(usable) == 0 {
 		return
 	}
-	c.sameNodes(usable[0], field)
+	if c.facts.Pool != nil && c.facts.Pool.ByKarpenter() {
+		c.samePods(usable[0], field)
+	} else {
+		c.sameNodes(usable[0], field)
+	}
 	c.sameGPUs(usable[0], field)
 	for _, candidate := range c.out.Candidates {
 		for n := range candidate.Findings {

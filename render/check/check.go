@@ -64,6 +64,7 @@ const (
 	NameTaken             = "NameTaken"            // an adapter with the name of the model
 	QueueGPUs             = "QueueGPUs"            // warning: a candidate with other GPUs than the run is queued for
 	NodesDiffer           = "NodesDiffer"          // warning: a candidate that needs another number of nodes
+	PodsDiffer            = "PodsDiffer"           // a candidate of a pool that Karpenter fills whose nodes take other pods; an error where it is the first
 	NodesIdle             = "NodesIdle"            // warning: more nodes than the task uses
 	AutoscaleUnsupported  = "AutoscaleUnsupported" // copies that no autoscaler can count
 )

@@ -59,6 +59,8 @@ const Providers = "aks, karpenter or existing"
 //
 // +kubebuilder:validation:XValidation:rule="self.provider == oldSelf.provider",message="provider is immutable: delete the pool and declare another"
 // +kubebuilder:validation:XValidation:rule="self.provider == 'karpenter' || !has(self.karpenter)",message="karpenter belongs to provider karpenter"
+// +kubebuilder:validation:XValidation:rule="(has(self.karpenter) && has(self.karpenter.mode) ? self.karpenter.mode : 'NodeClaims') == (has(oldSelf.karpenter) && has(oldSelf.karpenter.mode) ? oldSelf.karpenter.mode : 'NodeClaims')",message="karpenter.mode is immutable: declare a pool of another name, and move the Workspaces to it"
+// +kubebuilder:validation:XValidation:rule="!has(self.karpenter) || !has(self.karpenter.mode) || self.karpenter.mode != 'NodePools' || !has(self.replicas) || self.replicas == 1",message="with karpenter.mode NodePools Karpenter decides the number of nodes: remove replicas, and bound it by karpenter.maxNodes"
 // +kubebuilder:validation:XValidation:rule="self.provider == 'aks' || !has(self.aks)",message="aks belongs to provider aks"
 // +kubebuilder:validation:XValidation:rule="!has(self.aks) || !has(self.aks.capacityReservationGroup) || !self.candidates.exists(c, has(c.priority) && c.priority == 'Spot')",message="a capacity reservation holds no spot machines: remove the spot candidates, or aks.capacityReservationGroup"
 // +kubebuilder:validation:XValidation:rule="self.provider != 'existing' || (has(self.nodeLabels) && self.nodeLabels.size() > 0)",message="provider existing selects nodes by nodeLabels: name at least one"
@@ -76,7 +78,8 @@ type GPUNodePoolSpec struct {
 	// +kubebuilder:validation:MinItems=1
 	// +kubebuilder:validation:MaxItems=16
 	Candidates []Candidate `json:"candidates"`
-	// Replicas is the number of nodes. It is not read beside aks.autoscale.
+	// Replicas is the number of nodes. It is not read beside aks.autoscale, nor with
+	// karpenter.mode NodePools.
 	// +kubebuilder:default=1
 	// +kubebuilder:validation:Minimum=0
 	// +kubebuilder:validation:Maximum=1000
@@ -187,12 +190,42 @@ type MIGProfile string
 var MIGProfiles = []MIGProfile{"MIG1g", "MIG2g", "MIG3g", "MIG4g", "MIG7g"}
 
 // KarpenterSpec says of what provider karpenter makes the nodes.
+//
+// +kubebuilder:validation:XValidation:rule="(has(self.mode) && self.mode == 'NodePools') == has(self.maxNodes)",message="maxNodes and mode NodePools belong together: it is the most nodes that are paid for"
+// +kubebuilder:validation:XValidation:rule="!has(self.consolidateAfter) || has(self.mode) && self.mode == 'NodePools'",message="consolidateAfter belongs to mode NodePools: with NodeClaims nodes go when their work is done"
+// +kubebuilder:validation:XValidation:rule="!has(self.mode) || self.mode != 'NodePools' || !has(self.nodeClassRef) || self.nodeClassRef.group != 'kaito.sh'",message="gpu-provisioner knows no NodePools: remove mode, or name a node class of Karpenter"
 type KarpenterSpec struct {
+	// Mode NodePools makes a NodePool of Karpenter for each candidate, and leaves it
+	// to Karpenter to make nodes as pods wait for them, up to maxNodes, and to take
+	// away those that are empty. Empty: NodeClaims, with which Espalier orders as many
+	// nodes as replicas says and Karpenter moves none.
+	Mode KarpenterMode `json:"mode,omitempty"`
+	// MaxNodes is the most nodes over all candidates, which the price of a plan is
+	// of; required with mode NodePools.
+	// +kubebuilder:validation:Minimum=1
+	// +kubebuilder:validation:Maximum=1000
+	MaxNodes int32 `json:"maxNodes,omitempty"`
+	// ConsolidateAfter is how long a node of mode NodePools stands empty before
+	// Karpenter takes it away. Empty: 5m.
+	// +kubebuilder:validation:Type=string
+	// +kubebuilder:validation:Pattern=`^([0-9]+(s|m|h))+$`
+	ConsolidateAfter *metav1.Duration `json:"consolidateAfter,omitempty"`
 	// NodeClassRef names the node class: image, disk, network and identity of the
 	// nodes. It must be one that the controller allows. Empty: the controller's
 	// default, or an AKSNodeClass of the pool's own where it has none.
 	NodeClassRef *NodeClassReference `json:"nodeClassRef,omitempty"`
 }
+
+// KarpenterMode is who orders the nodes of provider karpenter.
+//
+// +kubebuilder:validation:Enum=NodeClaims;NodePools
+type KarpenterMode string
+
+// Values of KarpenterMode.
+const (
+	KarpenterNodeClaims KarpenterMode = "NodeClaims" // Espalier, one by one
+	KarpenterNodePools  KarpenterMode = "NodePools"  // Karpenter, as pods wait for them
+)
 
 // NodeClassReference names a node class, for example an AKSNodeClass
 // (karpenter.azure.com), an EC2NodeClass (karpenter.k8s.aws) or a KaitoNodeClass
@@ -281,7 +314,8 @@ type GPUNodePoolStatus struct {
 	// Phase is where the pool stands.
 	Phase PoolPhase `json:"phase,omitempty"`
 	// Candidate is the one being tried or used. It is written before the cloud
-	// is asked, so that a crash in between creates nothing twice.
+	// is asked, so that a crash in between creates nothing twice. With
+	// karpenter.mode NodePools it is the first that has nodes, or may be given some.
 	Candidate *CandidateStatus `json:"candidate,omitempty"`
 	// Skipped candidates and until when.
 	Skipped []SkippedCandidate `json:"skipped,omitempty"`
@@ -414,12 +448,38 @@ func (s *GPUNodePoolSpec) Reserved() bool {
 // OwnDriver says that nobody of the cloud's installs the driver of the nodes.
 func (s *GPUNodePoolSpec) OwnDriver() bool { return s.AKS != nil && s.AKS.GPUDriver == DriverNone }
 
-// Autoscale is how far the cloud's own autoscaler may go; nil: it decides nothing.
+// Autoscale is how far an autoscaler of the cloud's, or Karpenter, may go in making
+// nodes for pods that wait; nil: none decides anything.
 func (s *GPUNodePoolSpec) Autoscale() *AKSAutoscale {
-	if s.AKS == nil {
+	switch {
+	case s.ByKarpenter():
+		return &AKSAutoscale{Max: s.Karpenter.MaxNodes}
+	case s.AKS == nil:
 		return nil
 	}
 	return s.AKS.Autoscale
+}
+
+// ByKarpenter says that Karpenter decides on the number of nodes.
+func (s *GPUNodePoolSpec) ByKarpenter() bool {
+	return s.Provider == ProviderKarpenter && s.Karpenter != nil && s.Karpenter.Mode == KarpenterNodePools
+}
+
+// Autoscaler names whoever decides on the number of nodes where Autoscale says that
+// somebody does.
+func (s *GPUNodePoolSpec) Autoscaler() string {
+	if s.ByKarpenter() {
+		return "Karpenter"
+	}
+	return "the cluster autoscaler of AKS"
+}
+
+// MostField is the field that bounds the number of nodes where Autoscale does.
+func (s *GPUNodePoolSpec) MostField() string {
+	if s.ByKarpenter() {
+		return "spec.karpenter.maxNodes"
+	}
+	return "spec.aks.autoscale.max"
 }
 
 // Nodes are the fewest and the most nodes that a spec asks for, 1 where it is

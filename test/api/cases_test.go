@@ -403,6 +403,40 @@ var cases = map[string]written{
 		base:   pool, set: `spec: {karpenter: {nodeClassRef: {group: karpenter.azure.com, kind: AKSNodeClass, name: gpu}}}`,
 		want: "karpenter belongs to provider karpenter",
 	},
+	"KarpenterFills": {
+		reason: "Karpenter decides the number of nodes, within a bound.",
+		base:   pool, set: `spec: {provider: karpenter, karpenter: {mode: NodePools, maxNodes: 4, consolidateAfter: 10m}, idle: {after: 30m}}`,
+	},
+	"KarpenterFillsWithoutBound": {
+		reason: "What is paid for at most is said in Git.",
+		base:   pool, set: `spec: {provider: karpenter, karpenter: {mode: NodePools}}`,
+		want: "maxNodes and mode NodePools belong together",
+	},
+	"KarpenterBoundOfClaims": {
+		reason: "What nothing reads is refused.",
+		base:   pool, set: `spec: {provider: karpenter, karpenter: {maxNodes: 4}}`,
+		want: "maxNodes and mode NodePools belong together",
+	},
+	"KarpenterFillsReplicas": {
+		reason: "Two that decide one number would undo each other's work.",
+		base:   pool, set: `spec: {provider: karpenter, replicas: 2, karpenter: {mode: NodePools, maxNodes: 4}}`,
+		want: "with karpenter.mode NodePools Karpenter decides the number of nodes",
+	},
+	"KarpenterConsolidatesClaims": {
+		reason: "What nothing reads is refused.",
+		base:   pool, set: `spec: {provider: karpenter, karpenter: {consolidateAfter: 5m}}`,
+		want: "consolidateAfter belongs to mode NodePools",
+	},
+	"KAITOFills": {
+		reason: "gpu-provisioner has no NodePools.",
+		base:   pool, set: `spec: {provider: karpenter, karpenter: {mode: NodePools, maxNodes: 4, nodeClassRef: {group: kaito.sh, kind: KaitoNodeClass, name: default}}}`,
+		want: "gpu-provisioner knows no NodePools",
+	},
+	"KarpenterChangesMode": {
+		reason: "Nodes do not move from one who orders them to another.",
+		base:   pool, set: `spec: {provider: karpenter}`, update: `spec: {karpenter: {mode: NodePools, maxNodes: 4}}`,
+		want: "karpenter.mode is immutable",
+	},
 	"IdlePool": {reason: "A shared pool may let unused nodes go.", base: pool, set: `spec: {idle: {after: 30m}}`},
 	"IdleOfExisting": {
 		reason: "Nodes that exist are never given back.",

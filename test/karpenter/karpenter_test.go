@@ -31,10 +31,11 @@ import (
 // patience bounds every wait: it is only used up when something is broken.
 const patience = 2 * time.Minute
 
-// t4 is the one size that the simulated cloud has; a100 it does not.
+// t4 and h100 are the sizes that the simulated cloud has; a100 it does not.
 const (
 	t4   = "Standard_NC4as_T4_v3"
 	a100 = "Standard_NC24ads_A100_v4"
+	h100 = "Standard_NC40ads_H100_v5"
 )
 
 const class = "karpenter.kwok.sh/KWOKNodeClass/default"
@@ -96,7 +97,10 @@ func start(ctx context.Context) (*harness.Stand, error) {
 	if err != nil {
 		return nil, err
 	}
-	types := []cluster.InstanceType{{Name: t4, CPU: 4, MemoryGiB: 28, GPUs: 1, Zone: "westeurope-1", USD: 0.5}}
+	types := []cluster.InstanceType{
+		{Name: t4, CPU: 4, MemoryGiB: 28, GPUs: 1, Zone: "westeurope-1", USD: 0.5},
+		{Name: h100, CPU: 40, MemoryGiB: 320, GPUs: 1, Zone: "westeurope-1", USD: 7},
+	}
 	if err := s.Cluster.StartKarpenter(ctx, types); err != nil {
 		return s, err
 	}
