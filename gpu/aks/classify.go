@@ -8,6 +8,7 @@ import (
 	"net"
 	"net/http"
 	"net/url"
+	"os"
 	"regexp"
 	"slices"
 	"strconv"
@@ -208,7 +209,7 @@ func classifyTransport(err error) *pool.Failure {
 	var auth *azidentity.AuthenticationFailedError
 	var final interface{ NonRetriable() } // what azidentity's "no credential is available" implements
 	if !errors.As(err, &netErr) && (errors.As(err, &auth) || errors.As(err, &final)) {
-		f.Class = pool.ClassAuth
+		return refusedSignIn(err.Error(), os.Getenv)
 	}
 	return f
 }

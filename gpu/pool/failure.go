@@ -26,6 +26,7 @@ const (
 	ClassCapacity         Class = "Capacity"             // no machines in the region
 	ClassSubnet           Class = "SubnetFull"           // no addresses
 	ClassAuth             Class = "NotAuthorized"        // permission or policy
+	ClassSignIn           Class = "SignInFailed"         // no credential, or one that the cloud refuses
 	ClassPoolLimit        Class = "NodePoolLimit"        // the cluster has as many node pools as it can
 	ClassSpec             Class = "InvalidSpec"          // the cloud refuses what is asked
 	ClassTransient        Class = "Transient"            // the cloud's own trouble, or the network's
@@ -115,6 +116,7 @@ var rules = map[Class]rule{
 	ClassCapacity:         {scope: scopeCapacity, skip: time.Hour, next: "add a candidate of another size"},
 	ClassSubnet:           {scope: scopePool, skip: 10 * time.Minute, action: true, next: "free addresses of the subnet or enlarge it: another size does not help"},
 	ClassAuth:             {scope: scopePool, skip: 10 * time.Minute, action: true, next: "give the controller's identity the permission, or change the policy"},
+	ClassSignIn:           {scope: scopePool, skip: 2 * time.Minute, action: true, next: "it is tried again"},
 	ClassPoolLimit:        {scope: scopePool, skip: 10 * time.Minute, action: true, next: "delete a node pool that nothing needs, or let Workspaces share one by spec.resource.nodePool"},
 	ClassSpec:             {scope: scopePool, skip: specSkip, action: true, next: "change the spec"},
 	ClassTransient:        {next: "it is tried again"},

@@ -69,7 +69,7 @@ func TestSkip(t *testing.T) {
 func TestEveryClassHasARule(t *testing.T) {
 	for _, c := range []Class{ClassBusy, ClassPrecondition, ClassThrottled, ClassFamilyQuota, ClassRegionQuota, ClassSpotQuota, ClassSKU,
 		ClassSKUSubscription, ClassZonalCapacity, ClassCapacity, ClassSubnet, ClassAuth, ClassPoolLimit, ClassSpec, ClassTransient, ClassUnknown,
-		ClassOwnership, ClassProvisionTimeout, ClassGPUTimeout, ClassFailed, ClassCandidate, ClassPrerequisite, ClassUnsupported} {
+		ClassOwnership, ClassProvisionTimeout, ClassGPUTimeout, ClassFailed, ClassCandidate, ClassPrerequisite, ClassConflict, ClassSignIn, ClassUnsupported} {
 		if r, ok := rules[c]; !ok || r.next == "" {
 			t.Errorf("%s has no rule with a next action", c)
 		}
