@@ -98,7 +98,7 @@ fuzz: ## Run each fuzz target for FUZZTIME (10s)
 .PHONY: nightly
 nightly: ## Run each fuzz target for a minute, the long random walk, a kill a run, the benchmarks
 	$(MAKE) fuzz FUZZTIME=60s
-	$(GO) test ./reconciler/nodepool -run TestWalk -v -count=1 -timeout 30m -args -walk.steps=10000
+	$(GO) test ./reconciler/nodepool -run TestWalk -v -count=1 -timeout 30m -args -walk.steps=10000 -walk.seed=$$(date -u +%Y%m%d)
 	$(GO) test ./test/loop -run TestKillAtEveryPhase -v -count=1 -timeout 30m -args -kill.each
 	$(MAKE) bench
 

@@ -33,6 +33,8 @@ type loneManager struct {
 	ctrl.Manager
 	leader    leaderOptions
 	runnables []manager.Runnable
+	lease     func() (resourcelock.Interface, error)
+	lost      func(error) // ends the process
 }
 
 // newLone returns a manager for what one process among all shards does.
@@ -44,7 +46,11 @@ func newLone(mgr ctrl.Manager, leader leaderOptions) (*loneManager, error) {
 		}
 		leader.Namespace = strings.TrimSpace(string(text))
 	}
-	lone := &loneManager{Manager: mgr, leader: leader}
+	lone := &loneManager{Manager: mgr, leader: leader, lost: func(err error) {
+		ctrl.Log.Error(err, "ending")
+		os.Exit(1)
+	}}
+	lone.lease = lone.lock
 	if err := mgr.Add(manager.RunnableFunc(lone.run)); err != nil {
 		return nil, fmt.Errorf("adding the election for node pools: %w", err)
 	}
@@ -57,42 +63,47 @@ func (l *loneManager) Add(r manager.Runnable) error {
 	return nil
 }
 
-// run runs the runnables while the Lease is held. One that is lost ends the process,
-// as that of the manager does.
+// run runs the runnables while the Lease is held. One that is lost ends the process at
+// once, as that of the manager does: what a pass is about to do, another process may be
+// doing already. A process that is asked to end keeps the Lease until its passes are over.
 func (l *loneManager) run(ctx context.Context) error {
-	lock, err := l.lock()
+	lock, err := l.lease()
 	if err != nil {
 		return err
 	}
-	group, inner := errgroup.WithContext(ctx)
-	leading := make(chan context.Context, 1)
+	electing, release := context.WithCancel(context.WithoutCancel(ctx))
+	defer release()
+	leading, over := make(chan context.Context, 1), make(chan struct{})
 	elector, err := leaderelection.NewLeaderElector(leaderelection.LeaderElectionConfig{
 		Lock: lock, Name: poolsLease, ReleaseOnCancel: true,
 		LeaseDuration: l.leader.LeaseDuration, RenewDeadline: l.leader.RenewDeadline, RetryPeriod: l.leader.RetryPeriod,
 		Callbacks: leaderelection.LeaderCallbacks{
 			OnStartedLeading: func(held context.Context) { leading <- held },
-			OnStoppedLeading: func() {},
+			OnStoppedLeading: func() {
+				if electing.Err() == nil {
+					l.lost(fmt.Errorf("the Lease %s was lost", poolsLease))
+				}
+			},
 		},
 	})
 	if err != nil {
 		return fmt.Errorf("preparing the election for node pools: %w", err)
 	}
-	group.Go(func() error {
-		elector.Run(inner)
-		if inner.Err() == nil {
-			return fmt.Errorf("the Lease %s was lost", poolsLease)
-		}
-		return nil
-	})
-	group.Go(func() error {
-		select {
-		case held := <-leading:
-			return l.start(held)
-		case <-inner.Done():
-			return nil
-		}
-	})
-	if err := group.Wait(); err != nil && ctx.Err() == nil {
+	go func() {
+		defer close(over)
+		elector.Run(electing)
+	}()
+	select {
+	case held := <-leading:
+		working, stop := context.WithCancel(held)
+		defer context.AfterFunc(ctx, stop)()
+		err = l.start(working)
+		stop()
+	case <-ctx.Done():
+	}
+	release()
+	<-over
+	if err != nil && ctx.Err() == nil {
 		return fmt.Errorf("working on node pools: %w", err)
 	}
 	return nil

@@ -76,7 +76,7 @@ func (o *controllerOptions) BindFlags(fs *pflag.FlagSet) {
 
 	fs.StringVar(&o.WatchLabelSelector, "watch-label-selector", "", "Act on the RepoSyncs and Workspaces alone that this label selector selects, such as "+shard.Label+"=shard1; one among all shards works on node pools")
 	fs.IntVar(&o.IntervalJitter, "interval-jitter-percentage", 5, "By how many per cent the interval of a RepoSync is lengthened at most, at random, so that not all ask at once; 0 to 99")
-	fs.BoolVar(&o.NoCrossNamespaceRefs, "no-cross-namespace-refs", false, "Refuse RepoSyncs that name a RepoSync of another namespace in spec.dependsOn, and name no pods of other namespaces that hold GPUs; --allow-target-namespace is a matter of its own")
+	fs.BoolVar(&o.NoCrossNamespaceRefs, "no-cross-namespace-refs", false, "Refuse RepoSyncs that name a RepoSync of another namespace in spec.dependsOn, and name no pods of other namespaces in messages; --allow-target-namespace is a matter of its own")
 
 	fs.StringVar(&o.HelperImage, "helper-image", "", "Image of Espalier itself, by digest, for data and adapter helpers in tuning pods")
 	fs.StringVar(&o.StorageClass, "storage-class", "", "StorageClass of the claims for checkpoints; empty: the cluster's default")

@@ -70,6 +70,10 @@ func pace(f Facts, d Decision, why *Failure, ensuring bool) (_ Decision, retry b
 	case ClassOwnership:
 		return lost(d, why.Text), false
 	case ClassTransient, ClassUnknown:
+		if d.Tunes && why.Class == ClassUnknown { // said as Drifted, and paced like any refusal
+			d.Wait = max(why.RetryAfter, mendAfter)
+			return d, false
+		}
 		d.Wait = why.RetryAfter
 		return d, d.Wait == 0
 	}

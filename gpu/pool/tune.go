@@ -79,7 +79,7 @@ func (f Facts) tuned(d Decision) Decision {
 
 // refused says that settings could not be changed in place, and why.
 func refused(f Facts, d Decision, why *Failure) Decision {
-	if why.Class.KeepsCandidate() {
+	if why.Class.KeepsCandidate() && why.Class != ClassUnknown {
 		return d // waiting helps, and ClusterBusy and the like say so
 	}
 	return f.tuned(d).drifted(string(why.Class), notChanged+strings.Join(f.Seen.Behind, ", ")+": "+why.Sentence())

@@ -246,3 +246,18 @@ func TestTuneRefused(t *testing.T) {
 		t.Errorf("the next look %+v", again)
 	}
 }
+
+// TestTuneRefusedForUnknown: what is in no table is told and paced as a refusal; what
+// waiting mends is left to the queue.
+func TestTuneRefusedForUnknown(t *testing.T) {
+	seen := ours(StateSucceeded)
+	seen.Behind = []string{"aks.upgrade maxSurge 1"}
+	f := facts(v1alpha1.PhaseReady, seen, nodes(Node{Name: "n1", Ready: true, GPUs: 1, Offered: 1}))
+	d, retry := Failed(f, Decide(f), &Failure{Class: ClassUnknown, Code: "NewCode", Text: "new text"})
+	if retry || d.Wait != mendAfter || len(d.Alarms) != 1 || d.Alarms[0].Reason != string(ClassUnknown) || d.Phase != v1alpha1.PhaseReady {
+		t.Errorf("decision %+v, by backoff %t", d, retry)
+	}
+	if d, retry := Failed(f, Decide(f), &Failure{Class: ClassTransient, Text: "down"}); !retry || len(d.Alarms) > 0 {
+		t.Errorf("decision %+v, by backoff %t", d, retry)
+	}
+}

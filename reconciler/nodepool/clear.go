@@ -107,15 +107,26 @@ func (r *Reconciler) standing(ctx context.Context, p *pass, nodes []corev1.Node)
 		for k := range pods.Items {
 			pod := &pods.Items[k]
 			if pool.Works(pod) {
-				s.Pods = append(s.Pods, pod.Namespace+"/"+pod.Name)
+				s.Pods = append(s.Pods, r.named(p, pod))
 			}
 			if pool.Foreign(pod, p.pool.Namespace, workspaceOf(p.pool), repolayout.LabelWorkspace) {
-				s.Foreign = append(s.Foreign, pod.Namespace+"/"+pod.Name)
+				s.Foreign = append(s.Foreign, r.named(p, pod))
 			}
 		}
 		out[i] = s
 	}
 	return out, nil
+}
+
+// otherNamespaces stands for pods that a message may not name.
+const otherNamespaces = "pods of other namespaces"
+
+// named names a pod in a message of a pool's object, which its own namespace reads.
+func (r *Reconciler) named(p *pass, pod *corev1.Pod) string {
+	if r.Deps.NamesWithin && pod.Namespace != p.pool.Namespace {
+		return otherNamespaces
+	}
+	return pod.Namespace + "/" + pod.Name
 }
 
 func cordonedFor(n *corev1.Node, p *v1alpha1.GPUNodePool) bool {

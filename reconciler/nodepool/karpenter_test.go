@@ -7,6 +7,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/api/meta"
@@ -288,6 +289,31 @@ func TestKarpenterSays(t *testing.T) {
 				t.Errorf("%s\ngot  %s\nwant %s\nleft: %d NodeClaims", c.reason, got, c.want, len(w.list(claimKind)))
 			}
 		})
+	}
+}
+
+// TestForeignPodUnnamed: where names stay within a namespace, a pod of another team is
+// in the way without one.
+func TestForeignPodUnnamed(t *testing.T) {
+	w := newOrchard(t, ec2)
+	w.plant(nil, t4)
+	w.drive(&life{}, w.whole)
+	w.must(w.kube.Create(t.Context(), &corev1.Pod{
+		ObjectMeta: metav1.ObjectMeta{Namespace: "other", Name: "visitor"},
+		Spec:       corev1.PodSpec{NodeName: "node-" + w.live()[0]},
+	}))
+	w.must(w.kube.Delete(t.Context(), w.get()))
+	r, ctx := w.controller(&life{})
+	r.Deps.NamesWithin = true
+	for range 20 {
+		if _, err := r.Reconcile(ctx, requestOf(subject)); err != nil {
+			t.Fatal(err)
+		}
+		w.now = w.now.Add(time.Minute)
+	}
+	c := meta.FindStatusCondition(w.get().Status.Conditions, v1alpha1.ConditionDeletionBlocked)
+	if c == nil || !strings.Contains(c.Message, otherNamespaces) || strings.Contains(c.Message, "visitor") {
+		t.Errorf("told %+v", c)
 	}
 }
 

@@ -43,7 +43,8 @@ type Deps struct {
 	Workers   int                  // pools reconciled at a time; 0: 8
 	Events    events.EventRecorder // nil: none are emitted
 	Metrics   *Metrics             // nil: nothing is counted
-	// NamesWithin lets messages name no pods of other namespaces that hold GPUs.
+	// NamesWithin lets messages name no pods of other namespaces, that hold GPUs or
+	// are in the way of nodes that are to go.
 	NamesWithin bool
 }
 
