@@ -2,7 +2,8 @@
 
 // Package hook listens for the webhooks of forges. A call carries no content: one
 // that is verified makes a controller look by itself, so that a call which is
-// repeated, late, or meant for another repository can tell no lie.
+// repeated or late can tell no lie. One that is verified and of another repository
+// is refused, and told so.
 //
 // Whatever is not verified gets the same answer, so that nobody learns which
 // RepoSyncs there are.
@@ -93,6 +94,10 @@ func (s *Server) serve(w http.ResponseWriter, req *http.Request) {
 	key.Name = obj.Spec.Hook.SecretRef.Name
 	if err := s.Reader.Get(req.Context(), key, secret); err != nil || !verified(req.Header, body, secret.Data[tokenKey]) {
 		http.NotFound(w, req)
+		return
+	}
+	if elsewhere(about(body, req.Header.Get("Content-Type")), obj) {
+		http.Error(w, "this call is of another repository than the RepoSync's: correct its address in the webhook", http.StatusUnprocessableEntity)
 		return
 	}
 	s.Wake(obj)
