@@ -3,6 +3,7 @@
 package report
 
 import (
+	"bytes"
 	"fmt"
 	"maps"
 	"slices"
@@ -19,7 +20,7 @@ const maxLines = 20
 func (w *writer) message(old map[string][]byte) string {
 	var b strings.Builder
 	b.WriteString(markdown.Quiet(markdown.Clean(w.subject, 200)) + "\n\n")
-	lines := w.changes(parse(old), parse(w.files))
+	lines := w.changes(parse(unlike(old, w.files)), parse(unlike(w.files, old)))
 	if len(lines) == 0 {
 		lines = []string{"No Workspace changed."}
 	}
@@ -40,6 +41,18 @@ func (w *writer) message(old map[string][]byte) string {
 	trailer("Espalier-RepoSync", w.Namespace+"/"+w.Name)
 	trailer("Espalier-Revision", w.Revision)
 	return b.String()
+}
+
+// unlike are the files of which others say something else, or nothing: of a fleet few
+// have changed, and only they are read.
+func unlike(files, others map[string][]byte) map[string][]byte {
+	few := map[string][]byte{}
+	for path, content := range files {
+		if other, ok := others[path]; !ok || !bytes.Equal(content, other) {
+			few[path] = content
+		}
+	}
+	return few
 }
 
 // changes says in a line each what became of the Workspaces.

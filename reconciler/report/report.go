@@ -20,6 +20,7 @@ import (
 	"go.yaml.in/yaml/v3"
 	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/types"
 
 	"github.com/espalier-dev/espalier/reconciler/markdown"
 	repolayout "github.com/espalier-dev/espalier/repo-layout"
@@ -45,8 +46,27 @@ type Snapshot struct {
 	Approval string
 }
 
+// Memory keeps the files of Workspaces as they were rendered last. The zero value
+// remembers nothing yet. It belongs to one goroutine.
+type Memory struct {
+	files map[types.NamespacedName]remembered
+}
+
+// remembered are the files of a Workspace of a version.
+type remembered struct {
+	uid         types.UID
+	version     string
+	text, badge []byte
+}
+
 // Files renders a snapshot: the files of a status branch, path by content.
-func Files(s Snapshot) map[string][]byte {
+func Files(s Snapshot) map[string][]byte { return new(Memory).Files(s) }
+
+// Files is the function Files; it renders only Workspaces that have changed since the
+// last time. Nobody changes what it returns.
+func (m *Memory) Files(s Snapshot) map[string][]byte {
+	now := make(map[types.NamespacedName]remembered, len(s.Workspaces))
+	defer func() { m.files = now }()
 	s.Workspaces = slices.Clone(s.Workspaces)
 	slices.SortFunc(s.Workspaces, func(a, b v1alpha1.Workspace) int {
 		if c := strings.Compare(a.Namespace, b.Namespace); c != 0 {
@@ -57,8 +77,14 @@ func Files(s Snapshot) map[string][]byte {
 	files := map[string][]byte{}
 	for i := range s.Workspaces {
 		w := &s.Workspaces[i]
-		files[repolayout.StatusFile(w.Namespace, w.Name)] = encode(newDocument(w))
-		files[repolayout.StatusBadge(w.Namespace, w.Name)] = badge(w.Name, StateOf(w))
+		key := types.NamespacedName{Namespace: w.Namespace, Name: w.Name}
+		known := m.files[key]
+		if known.uid != w.UID || known.version != w.ResourceVersion || w.ResourceVersion == "" {
+			known = remembered{w.UID, w.ResourceVersion, encode(newDocument(w)), badge(w.Name, StateOf(w))}
+		}
+		now[key] = known
+		files[repolayout.StatusFile(w.Namespace, w.Name)] = known.text
+		files[repolayout.StatusBadge(w.Namespace, w.Name)] = known.badge
 	}
 	files[repolayout.StatusReadme] = readme(s)
 	return files

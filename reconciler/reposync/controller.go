@@ -35,6 +35,7 @@ import (
 	"github.com/espalier-dev/espalier/reconciler/apply"
 	"github.com/espalier-dev/espalier/reconciler/condition"
 	"github.com/espalier-dev/espalier/reconciler/fault"
+	"github.com/espalier-dev/espalier/reconciler/report"
 	"github.com/espalier-dev/espalier/reconciler/shard"
 	"github.com/espalier-dev/espalier/reconciler/source"
 	"github.com/espalier-dev/espalier/render/build"
@@ -103,6 +104,7 @@ type kept struct {
 	allowed    permission            // that was found in order, and is not asked for again
 	going      []types.UID           // of what Git dropped, until it is gone
 	denied     []string              // IDs of strays that may not be deleted, said once
+	files      report.Memory         // of the report
 	reported   string                // digest of the files last written, and where
 	pace       pace                  // of the commits that are made of them
 }

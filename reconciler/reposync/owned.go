@@ -104,19 +104,19 @@ func (r *Reconciler) strays(ctx context.Context, s *v1alpha1.RepoSync, wanted []
 	if err != nil {
 		return nil, err
 	}
-	known := inventory.Union(wanted, s.Status.Inventory)
-	var strays []v1alpha1.InventoryEntry
+	var labelled, strays []v1alpha1.InventoryEntry
 	for _, o := range all {
-		unknown := inventory.Stale([]v1alpha1.InventoryEntry{inventory.EntryOf(o)}, known)
-		if len(unknown) == 0 || o.GetAnnotations()[repolayout.AnnotationPrune] == "disabled" {
-			continue
+		if o.GetAnnotations()[repolayout.AnnotationPrune] != "disabled" {
+			labelled = append(labelled, inventory.EntryOf(o))
 		}
-		live, err := r.deletable(ctx, s, unknown[0])
+	}
+	for _, e := range inventory.Stale(inventory.Stale(labelled, wanted), s.Status.Inventory) {
+		live, err := r.deletable(ctx, s, e)
 		if err != nil {
 			return nil, err
 		}
 		if live != nil {
-			strays = append(strays, unknown[0])
+			strays = append(strays, e)
 		}
 	}
 	return strays, nil

@@ -47,7 +47,7 @@ func (r *Reconciler) observeAndReport(ctx context.Context, p *pass) error {
 		return fault.Stopf(v1alpha1.ReasonClusterNameMissing,
 			"readiness cannot be reported: the controller was started without --cluster-name, which names the status branch")
 	}
-	files := report.Files(r.snapshot(p, workspaces))
+	files := p.kept.files.Files(r.snapshot(p, workspaces))
 	return r.write(ctx, p, files)
 }
 
