@@ -96,9 +96,10 @@ fuzz: ## Run each fuzz target for FUZZTIME (10s)
 	done
 
 .PHONY: nightly
-nightly: ## Run each fuzz target for a minute, the long random walk, a kill a run, the benchmarks
+nightly: ## Run each fuzz target for a minute, the long random walks, a kill a run, the benchmarks
 	$(MAKE) fuzz FUZZTIME=60s
 	$(GO) test ./reconciler/nodepool -run TestWalk -v -count=1 -timeout 30m -args -walk.steps=10000 -walk.seed=$$(date -u +%Y%m%d)
+	$(GO) test ./test/loop -run 'TestWalk$$' -v -count=1 -timeout 60m -args -walk.steps=500
 	$(GO) test ./test/loop -run TestKillAtEveryPhase -v -count=1 -timeout 30m -args -kill.each
 	$(MAKE) bench
 

@@ -9,6 +9,7 @@ import (
 	"net"
 	"os"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"time"
 
@@ -84,6 +85,24 @@ func (c *Cluster) runWith(program, name string, env, args []string) error {
 	}
 	c.processes = append(c.processes, p)
 	return nil
+}
+
+// RestartAPIServer ends the API server and starts it again at the same address, as
+// an upgrade of a control plane does, and returns when it is ready.
+func (c *Cluster) RestartAPIServer(ctx context.Context) error {
+	const name = "kube-apiserver"
+	i := slices.IndexFunc(c.processes, func(p *process) bool { return p.name == name })
+	if i < 0 {
+		return errors.New("restarting the API server: it is not this cluster's")
+	}
+	old := c.processes[i]
+	old.stop()
+	again, err := startProcess(command{dir: c.Dir, program: old.cmd.Path, name: name, args: old.cmd.Args[1:]}, c.died)
+	if err != nil {
+		return err
+	}
+	c.processes[i] = again
+	return c.waitReady(ctx)
 }
 
 // etcdArgs: clients come through a socket in the cluster's folder, so that no
