@@ -222,6 +222,12 @@ func (v *validator) karpenterMode(s v1alpha1.GPUNodePoolSpec) {
 		v.refuse(finding.NotOneOf, "spec.karpenter.mode", "want %s or %s", v1alpha1.KarpenterNodeClaims, v1alpha1.KarpenterNodePools)
 		return
 	}
+	v.filled(s)
+}
+
+// filled judges a pool whose nodes Karpenter counts.
+func (v *validator) filled(s v1alpha1.GPUNodePoolSpec) {
+	k := s.Karpenter
 	v.between("spec.karpenter.maxNodes", int(k.MaxNodes), 1, maxCount, "it is the most nodes that are paid for")
 	if s.Replicas != nil && *s.Replicas != defaultReplicas {
 		v.refuse(finding.ProviderMismatch, "spec.replicas", "Karpenter decides the number of nodes: remove replicas, karpenter.maxNodes bounds it")

@@ -74,18 +74,14 @@ type work struct {
 // NodeClaim too many.
 func (p *Provider) Ensure(ctx context.Context, t pool.Target) (pool.Step, error) {
 	w := work{Provider: p, t: t}
+	if t.ByPods {
+		return w.lanesOf(ctx)
+	}
 	var err error
 	if w.class, w.own, err = p.class(t); err != nil {
 		return pool.StepNone, err
 	}
 	w.plain = w.class.Group == groupKAITO
-	if t.ByPods {
-		if w.all, err = p.gather(ctx, p.cfg.Live, t); err != nil {
-			return pool.StepNone, err
-		}
-		w.mine = w.all.of(t.Attempt)
-		return w.ensureLanes(ctx)
-	}
 	if why := refusal(t, w.plain, p.cfg.Region); why != "" {
 		return pool.StepNone, &pool.Failure{Class: pool.ClassCandidate, Text: why}
 	}

@@ -19,6 +19,7 @@ import (
 	"k8s.io/apimachinery/pkg/api/resource"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+	"k8s.io/apimachinery/pkg/runtime"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/espalier-dev/espalier/gpu/pool"
@@ -198,6 +199,24 @@ func (p *Provider) judgeLanes(ctx context.Context, o *pool.Observation, t pool.T
 	return nil
 }
 
+// lanesOf is Ensure for a pool of lanes.
+func (w work) lanesOf(ctx context.Context) (pool.Step, error) {
+	var err error
+	if w.all, err = w.Provider.gather(ctx, w.Provider.cfg.Live, w.t); err != nil {
+		return pool.StepNone, err
+	}
+	w.mine = w.all.of(w.t.Attempt)
+	w.class, w.own, err = w.Provider.class(w.t)
+	if has, found := w.mine.classSeen(); err != nil && found && len(w.t.Lanes) == 0 {
+		w.class, w.own, err = has, false, nil
+	}
+	if err != nil {
+		return pool.StepNone, err
+	}
+	w.plain = w.class.Group == groupKAITO
+	return w.ensureLanes(ctx)
+}
+
 // ensureLanes makes the one write that is due next: limits are lowered before others
 // are raised, so that together they never allow more nodes than the spec does.
 func (w work) ensureLanes(ctx context.Context) (pool.Step, error) {
@@ -213,19 +232,43 @@ func (w work) ensureLanes(ctx context.Context) (pool.Step, error) {
 		return w.makeClass(ctx)
 	}
 	there := p.lanes(w.mine, nil)
-	for _, l := range there {
-		at := slices.IndexFunc(t.Lanes, func(x pool.Lane) bool { return written(x.Candidate) == written(l.Candidate) })
-		switch {
-		case l.deleting:
-		case at >= 0 && t.Lanes[at].Limit < l.Limit:
-			return pool.StepPartial, w.applyLane(ctx, t.Lanes[at], &l)
-		case at < 0 && l.Limit > 0:
-			return pool.StepPartial, w.applyLane(ctx, pool.Lane{Candidate: l.Candidate}, &l)
-		case at < 0 && l.Nodes == 0:
-			return pool.StepPartial, p.remove(ctx, NodePool, l.name, l.identity)
-		}
+	if done, err := w.lowerLanes(ctx, there); done || err != nil {
+		return pool.StepPartial, err
 	}
 	return w.raiseLanes(ctx, there, version)
+}
+
+// lowerLanes lowers one limit, or deletes one NodePool that is no longer wanted and has
+// no node; false: there is none to lower.
+func (w work) lowerLanes(ctx context.Context, there []laneSeen) (bool, error) {
+	for i := range there {
+		l := &there[i]
+		want := pool.Lane{Candidate: l.Candidate}
+		at := slices.IndexFunc(w.t.Lanes, func(x pool.Lane) bool { return written(x.Candidate) == written(l.Candidate) })
+		if at >= 0 {
+			want = w.t.Lanes[at]
+		}
+		switch {
+		case l.deleting:
+		case want.Limit < l.Limit:
+			return true, w.applyLane(ctx, want, l)
+		case at < 0 && l.Nodes == 0:
+			return true, w.Provider.remove(ctx, NodePool, l.name, l.identity)
+		}
+	}
+	return false, nil
+}
+
+// classSeen is the node class that NodePools have, where the one that they should have
+// is not to be found out: what is closed and deleted needs no other.
+func (a things) classSeen() (ref v1alpha1.NodeClassReference, found bool) {
+	for _, n := range a.pools {
+		m, ok, _ := unstructured.NestedMap(n.whole.Object, "spec", "template", "spec", "nodeClassRef")
+		if ok && runtime.DefaultUnstructuredConverter.FromUnstructured(m, &ref) == nil {
+			return ref, true
+		}
+	}
+	return ref, false
 }
 
 // raiseLanes makes what is missing and what may grow.

@@ -64,7 +64,8 @@ func claimLanes(f Facts, d Decision) Decision {
 		attempt, found = max(attempt, l.Attempt), true
 	}
 	if f.idling() && !found {
-		return none(f, d)
+		d.Provisioned, d.PoolName = true, ""
+		return f.restingLanes(d)
 	}
 	c := f.Pool.Spec.Candidates[0]
 	d.Candidate = &v1alpha1.CandidateStatus{
@@ -224,6 +225,9 @@ func (f Facts) restingLanes(d Decision) Decision {
 		d.Phase = v1alpha1.PhaseIdle
 		if d.Do == ActionNone {
 			d.Wait = f.Idle
+		}
+		if !f.Seen.Exists {
+			d.PoolName = "" // nothing is looked for
 		}
 		return d.say(ReasonIdle, "Nobody uses the pool: Karpenter adds no node to it before a Workspace names it")
 	}

@@ -19,7 +19,7 @@ import (
 )
 
 // lanePoints is the least number of points that the enumeration must reach.
-const lanePoints = 124
+const lanePoints = 134
 
 // laneScenario is a story of one pool that Karpenter fills: prepare runs unharmed,
 // then the controller is killed at every write of the rest.
@@ -157,6 +157,18 @@ var laneScenarios = map[string]laneScenario{
 			w.drive(&life{}, w.grown)
 			w.leave()
 			w.pods = 2 // of somebody who tolerates the taints
+			w.must(w.kube.Delete(w.t.Context(), w.get()))
+		},
+		until: (*orchard).gone,
+	},
+	"DeleteWithoutClass": {
+		reason: "A node class that the installation no longer allows does not keep a pool from going.",
+		prepare: func(w *orchard) {
+			w.sow(1, nil, a100)
+			w.drive(&life{}, w.grown)
+			w.leave()
+			w.classes = []v1alpha1.NodeClassReference{{Group: ec2.Group, Kind: ec2.Kind, Name: "another"}}
+			w.edit(func(p *v1alpha1.GPUNodePool) { p.Spec.Karpenter.NodeClassRef = &ec2 })
 			w.must(w.kube.Delete(w.t.Context(), w.get()))
 		},
 		until: (*orchard).gone,

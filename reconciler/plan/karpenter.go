@@ -4,9 +4,11 @@ package plan
 
 import (
 	"cmp"
+	"slices"
 
 	"github.com/espalier-dev/espalier/gpu/price"
 	"github.com/espalier-dev/espalier/gpu/sku"
+	"github.com/espalier-dev/espalier/render/desired"
 	"github.com/espalier-dev/espalier/repo-layout/v1alpha1"
 )
 
@@ -24,6 +26,23 @@ func modeOf(s v1alpha1.GPUNodePoolSpec) v1alpha1.KarpenterMode {
 		return v1alpha1.KarpenterNodeClaims
 	}
 	return cmp.Or(s.Karpenter.Mode, v1alpha1.KarpenterNodeClaims)
+}
+
+// filled says what becomes of a pool that Karpenter fills, or is to fill; false: nothing
+// that is not said of others.
+func (c *comparer) filled(ch *Change, from, to desired.Document, affected string) bool {
+	was, is := modeOf(from.Pool.Spec), modeOf(to.Pool.Spec)
+	switch {
+	case was != is:
+		ch.Effect = Effect{Kind: Refused, Message: "the API server refuses another karpenter.mode: declare a pool of another name; the pool stays as it is"}
+		ch.Price.After = ch.Price.Before
+		c.immutable(to, "spec.karpenter.mode", "the karpenter.mode of GPUNodePool %s cannot be changed from %s to %s: the API server refuses it; declare a pool of another name, and move the Workspaces to it", ch.Name, was, is)
+	case is == v1alpha1.KarpenterNodePools && !slices.Equal(readSpec(&from.Pool.Spec).candidates, readSpec(&to.Pool.Spec).candidates):
+		ch.Effect = Effect{Kind: Configured, Message: "Karpenter makes new nodes in the new order; nodes that exist stay while pods run on them" + affected}
+	default:
+		return false
+	}
+	return true
 }
 
 // emptyWords says what becomes of nodes that no pod runs on.

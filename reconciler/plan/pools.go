@@ -189,12 +189,7 @@ func (c *comparer) poolChanged(ch *Change, from, to desired.Document) {
 		ch.Effect = Effect{Kind: Refused, Message: "the API server refuses another provider: declare a pool of another name; the pool stays as it is"}
 		ch.Price.After = ch.Price.Before
 		c.immutable(to, "spec.provider", "the provider of GPUNodePool %s cannot be changed from %s to %s: the API server refuses it; declare a pool of another name, and move the Workspaces to it", ch.Name, was.provider, is.provider)
-	case modeOf(from.Pool.Spec) != modeOf(to.Pool.Spec):
-		ch.Effect = Effect{Kind: Refused, Message: "the API server refuses another karpenter.mode: declare a pool of another name; the pool stays as it is"}
-		ch.Price.After = ch.Price.Before
-		c.immutable(to, "spec.karpenter.mode", "the karpenter.mode of GPUNodePool %s cannot be changed from %s to %s: the API server refuses it; declare a pool of another name, and move the Workspaces to it", ch.Name, modeOf(from.Pool.Spec), modeOf(to.Pool.Spec))
-	case to.Pool.Spec.ByKarpenter() && !slices.Equal(was.candidates, is.candidates):
-		ch.Effect = Effect{Kind: Configured, Message: "Karpenter makes new nodes in the new order; nodes that exist stay while pods run on them" + affected}
+	case c.filled(ch, from, to, affected):
 	case moved:
 		ch.Effect = Effect{Kind: Replaced, Downtime: services, Message: fmt.Sprintf("the nodes of %s are given back first, then %s is requested%s%s", old, now, affected, failing(services))}
 		c.warn(NodesReplaced, to, "spec.candidates", "GPUNodePool %s gets other nodes: the old ones go first%s", ch.Name, affected)
