@@ -107,7 +107,7 @@ func entry(o object, key string) object {
 // tolerations of the taints on the nodes of a pool, as in the bases.
 func (j job) tolerations() []any {
 	return []any{
-		object{"key": gpuResource, "operator": "Exists"},
+		object{"key": gpuTaint, "operator": "Exists"},
 		object{"key": "sku", "operator": "Equal", "value": "gpu", "effect": "NoSchedule"},
 		object{"key": "kubernetes.azure.com/scalesetpriority", "operator": "Equal", "value": "spot", "effect": "NoSchedule"},
 		j.tolerate()["value"],

@@ -142,7 +142,7 @@ func permitted(own, out *unstructured.Unstructured) error {
 
 // fixed are fields that decide what is paid for or who is reached, by kind.
 var fixed = map[string][]string{
-	v1alpha1.GPUNodePoolKind: {"spec.provider", "spec.karpenter", "spec.candidates", "spec.replicas", "spec.nodeLabels", "spec.deletionPolicy"},
+	v1alpha1.GPUNodePoolKind: {"spec.provider", "spec.karpenter", "spec.existing", "spec.candidates", "spec.replicas", "spec.nodeLabels", "spec.deletionPolicy"},
 	"Deployment":             {"spec.selector", "spec.replicas"},
 	"StatefulSet":            {"spec.selector", "spec.replicas", "spec.serviceName", "spec.podManagementPolicy"},
 	"NetworkPolicy":          {"spec.podSelector"},
@@ -161,6 +161,7 @@ const boundsOf = "set spec.inference.autoscale, which is what is sized and price
 var fixedBy = map[string]string{
 	"spec.provider":            "the installation chooses it",
 	"spec.karpenter":           "the installation chooses it; a GPUNodePool that Git declares can name a node class",
+	"spec.existing":            "set spec.resource.gpus or spec.resource.mig, which are what is sized",
 	"spec.candidates":          "set spec.resource, which is what is sized and priced",
 	"spec.replicas":            "set spec.inference.replicas or spec.resource.count, which are what is sized and priced",
 	"spec.nodeLabels":          "set spec.resource.labelSelector",

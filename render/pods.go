@@ -16,8 +16,16 @@ import (
 	repolayout "github.com/espalier-dev/espalier/repo-layout"
 )
 
-// gpuResource is what NVIDIA's device plugin calls a GPU.
-const gpuResource = "nvidia.com/gpu"
+// gpuTaint is the taint that nodes with GPUs may have.
+const gpuTaint = "nvidia.com/gpu"
+
+// gpuResource is what the device plugin of the nodes calls what a pod takes.
+func (j job) gpuResource() string {
+	if j.Assessment.Pool != nil {
+		return j.Assessment.Pool.GPUResource()
+	}
+	return v1alpha1.SliceResource(j.spec.Resource.MIG)
+}
 
 // labels of every child, by the Kubernetes recommendations.
 func (j job) labels() map[string]string {
@@ -99,10 +107,29 @@ func (j job) pool() object {
 	if l := j.matchLabels(); len(l) > 0 {
 		spec["nodeLabels"] = l
 	}
+	if part := j.part(); part != nil {
+		spec["existing"] = part
+	}
 	return object{
 		"apiVersion": v1alpha1.GroupVersion.String(), "kind": v1alpha1.GPUNodePoolKind,
 		"metadata": object{"name": j.name}, "spec": spec,
 	}
+}
+
+// part is what the pods take of nodes that exist, where the spec says it; nil: what
+// the candidate has.
+func (j job) part() object {
+	r := j.spec.Resource
+	if r.MIG == "" && r.GPUs == 0 || j.provider() != v1alpha1.ProviderExisting {
+		return nil
+	}
+	nodes := max(1, j.nodesWanted())
+	perNode := (max(1, j.copies())*j.Candidate.CopyNodes + nodes - 1) / nodes
+	part := object{"gpus": perNode * j.Candidate.PodGPUs}
+	if r.MIG != "" {
+		part["mig"] = r.MIG
+	}
+	return part
 }
 
 // nodesWanted is the number of nodes of the pool: they follow the copies of a
@@ -118,7 +145,8 @@ func (j job) nodesWanted() int {
 // extended resources equal their limits.
 func (j job) gpus() object {
 	n := strconv.Itoa(j.Candidate.PodGPUs)
-	return object{"limits": object{gpuResource: n}, "requests": object{gpuResource: n}}
+	resource := j.gpuResource()
+	return object{"limits": object{resource: n}, "requests": object{resource: n}}
 }
 
 // image of the runtime, from the mirror where there is one: the repository and the

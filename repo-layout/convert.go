@@ -33,7 +33,7 @@ func Convert(doc []byte, pos Position) ([]byte, []v1alpha1.Finding, error) {
 	if err := yaml.Unmarshal(plain, &to); err != nil {
 		return nil, findings, fmt.Errorf("reading the native form: %w", err)
 	}
-	c := commenter{from: from.Content[0]}
+	c := commenter{from: from.Content[0], to: d.Workspace}
 	if strings.HasPrefix(scalarAt(c.from, "apiVersion"), kaito.Group+"/") {
 		c.kind = scalarAt(c.from, "kind")
 	}
@@ -74,6 +74,9 @@ func (c commenter) left(from *yaml.Node, text []byte, pos Position, object strin
 			lose(line, "the comment is left out, since its field has no counterpart: %.100s", comment)
 		}
 	})
+	if w := c.to; w != nil && w.Spec.Resource.Provider == v1alpha1.ProviderExisting && w.Spec.Resource.NodePool == "" && len(w.Spec.Resource.CandidateList()) == 0 {
+		lose(0, "resource.instanceType is left to spec.defaults.instanceType of the RepoSync: add it where Flux or kubectl applies the file")
+	}
 	if c.kind != "" {
 		if k, _, whole := follow(c.from, "tuning.input.name"); whole {
 			lose(k.Line, "tuning.input.name is left out: it names a container in KAITO")
@@ -122,6 +125,7 @@ func write(n *yaml.Node) ([]byte, error) {
 type commenter struct {
 	from *yaml.Node
 	kind string // of the kaito.sh document, "" for our own
+	to   *v1alpha1.Workspace
 }
 
 // copy walks the native form n at path.

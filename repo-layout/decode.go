@@ -112,9 +112,13 @@ func decodeKind(version, kind string, tree map[string]any) (Decoded, []finding.P
 	group, _, hasGroup := strings.Cut(version, "/")
 	switch {
 	case group == kaito.Group:
-		w, problems := kaito.ConvertTree(tree)
-		if w != nil {
-			Default(w)
+		w, problems := kaito.Read(tree)
+		if w == nil {
+			return Decoded{}, problems
+		}
+		Default(w)
+		if finding.HasError(problems) {
+			return Decoded{}, append(problems, besides(w, problems)...)
 		}
 		return Decoded{Workspace: w}, problems
 	case group == v1alpha1.Group:

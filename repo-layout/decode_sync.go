@@ -348,6 +348,7 @@ func (v *validator) defaults(path string, d *v1alpha1.SyncDefaults) {
 	v.mirror(path+".registryMirror", d.RegistryMirror)
 	v.reference(path+".storageClass", "StorageClass", d.StorageClass)
 	v.provider(path+".provider", d.Provider, false)
+	v.instanceType(path+".instanceType", d.InstanceType, false)
 }
 
 func (v *validator) report(path string, s v1alpha1.RepoSyncSpec) {

@@ -28,6 +28,7 @@ const (
 	DefaultedClass    = "tuning.checkpoints.storageClass"
 	DefaultedCache    = "inference.cache.storageClass"
 	DefaultedProvider = "resource.provider"
+	DefaultedInstance = "resource.instanceType"
 )
 
 // Defaulted says that a field of a Workspace comes from its RepoSync's defaults.

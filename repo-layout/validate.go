@@ -22,6 +22,7 @@ const (
 	maxPatches    = 16
 	maxURLs       = 64
 	maxCount      = 1000
+	maxPodGPUs    = 64
 	minOSDiskGiB  = 64
 	maxOSDiskGiB  = 2048
 	maxSaveSteps  = 1_000_000
@@ -49,6 +50,7 @@ func workspaceProblems(w *v1alpha1.Workspace) []finding.Problem {
 	if b := w.Spec.Budget; b != nil && b.MaxUSD != "" && w.Spec.Tuning == nil && w.Spec.Inference != nil {
 		v.refuse(finding.BudgetInvalid, "spec.budget.maxUSD", "is for tuning runs, which end: a service that stopped when its money is spent would be an outage; bound it by budget.maxUSDPerHour, or stop it by spec.suspend")
 	}
+	v.share(w.Spec)
 	v.queue(w.Spec)
 	v.patches(w.Spec.Patches)
 	return v.problems
@@ -144,6 +146,8 @@ func (v *validator) resource(r v1alpha1.ResourceSpec) {
 		}
 	}
 	switch {
+	case set == 0 && r.Provider == v1alpha1.ProviderExisting:
+		// spec.defaults.instanceType of the RepoSync may say it: render/check knows.
 	case set == 0:
 		v.refuse(finding.ResourceMissing, path, "exactly one of instanceType, candidates and nodePool is required")
 	case set > 1:
@@ -155,6 +159,8 @@ func (v *validator) resource(r v1alpha1.ResourceSpec) {
 	v.reference(path+".nodePool", "GPUNodePool", r.NodePool)
 	v.selector(path+".labelSelector", r)
 	v.provider(path+".provider", r.Provider, false)
+	v.between(path+".gpus", int(r.GPUs), 0, maxPodGPUs, "leave it out for as few as the model fits")
+	v.slice(path+".mig", r.MIG)
 	switch {
 	case r.Provider != "" && r.NodePool != "":
 		v.refuse(finding.ProviderMismatch, path+".provider", "is for nodes of the Workspace's own, and GPUNodePool %s has its own provider: remove one of them", r.NodePool)

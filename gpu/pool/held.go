@@ -13,11 +13,16 @@ import (
 // pool, and names the holders: the scheduler gives to others only what is left. Within
 // a namespace only its own are named; "" is all.
 func Holding(pods []corev1.Pod, users func(*corev1.Pod) bool, within string) (gpus int32, holders string) {
+	return HoldingOf(ResourceGPU, pods, users, within)
+}
+
+// HoldingOf is Holding where the GPUs of a pool are another resource.
+func HoldingOf(resource corev1.ResourceName, pods []corev1.Pod, users func(*corev1.Pod) bool, within string) (gpus int32, holders string) {
 	var names []string
 	var unnamed int32
 	for i := range pods {
 		p := &pods[i]
-		n := requested(p)
+		n := requested(p, resource)
 		if n == 0 || p.Spec.NodeName == "" || p.Status.Phase == corev1.PodSucceeded || p.Status.Phase == corev1.PodFailed || users(p) {
 			continue
 		}
@@ -39,30 +44,29 @@ func Holding(pods []corev1.Pod, users func(*corev1.Pod) bool, within string) (gp
 
 // requested is how many GPUs a pod takes from the scheduler: what its containers
 // take together, or more where an init container takes more before them.
-func requested(p *corev1.Pod) int32 {
+func requested(p *corev1.Pod, resource corev1.ResourceName) int32 {
 	var together, most int64
 	for _, c := range p.Spec.InitContainers {
-		n := gpusOf(c)
+		n := gpusOf(c, resource)
 		if c.RestartPolicy != nil && *c.RestartPolicy == corev1.ContainerRestartPolicyAlways {
 			together += n // a sidecar, which stays
 		}
 		most = max(most, together, n)
 	}
 	for _, c := range p.Spec.Containers {
-		together += gpusOf(c)
+		together += gpusOf(c, resource)
 	}
 	return bounded(max(together, most))
 }
 
 // gpusOf is what a container takes: of such a resource request and limit are one.
-func gpusOf(c corev1.Container) int64 {
-	limit, request := c.Resources.Limits[ResourceGPU], c.Resources.Requests[ResourceGPU]
+func gpusOf(c corev1.Container, resource corev1.ResourceName) int64 {
+	limit, request := c.Resources.Limits[resource], c.Resources.Requests[resource]
 	return max(limit.Value(), request.Value())
 }
 
 // free says why a node that exists has too few GPUs left; empty: it has enough.
-func free(n Node, candidate string, catalog Catalog) string {
-	want := promised(candidate, catalog)
+func free(n Node, candidate string, want int32) string {
 	left := max(n.GPUs-n.Held, 0)
 	if n.Held == 0 || left >= want {
 		return ""

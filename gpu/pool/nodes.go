@@ -17,7 +17,7 @@ import (
 )
 
 // ResourceGPU is the extended resource that NVIDIA's device plugin offers.
-const ResourceGPU = corev1.ResourceName("nvidia.com/gpu")
+const ResourceGPU = corev1.ResourceName(v1alpha1.ResourceGPU)
 
 // Node is what matters of a Kubernetes node.
 type Node struct {
@@ -82,9 +82,13 @@ var closed = map[string]string{
 
 // NodeOf reduces a node. A node that is being deleted, or closed by whoever
 // makes nodes, is not Ready.
-func NodeOf(n *corev1.Node) Node {
+func NodeOf(n *corev1.Node) Node { return NodeWith(n, ResourceGPU) }
+
+// NodeWith is NodeOf where the GPUs of a pool are another resource: slices of a mixed
+// node.
+func NodeWith(n *corev1.Node, gpus corev1.ResourceName) Node {
 	out := Node{Name: n.Name, InstanceType: n.Labels[corev1.LabelInstanceTypeStable], Hardware: hardwareOf(n.Labels), Created: n.CreationTimestamp.UTC()}
-	allocatable, capacity := n.Status.Allocatable[ResourceGPU], n.Status.Capacity[ResourceGPU]
+	allocatable, capacity := n.Status.Allocatable[gpus], n.Status.Capacity[gpus]
 	out.GPUs, out.Offered = bounded(allocatable.Value()), bounded(capacity.Value())
 	for _, c := range n.Status.Conditions {
 		switch {
@@ -147,7 +151,7 @@ func count(f Facts) Count {
 		problem := judge(n, one)
 		switch {
 		case f.Seen.External:
-			problem = judgeExisting(n, instance, f.Catalog)
+			problem = f.judgeExisting(n, instance)
 		case f.byPods():
 			problem = judge(n, promised(n.InstanceType, f.Catalog))
 		}
@@ -169,8 +173,12 @@ func count(f Facts) Count {
 
 // each is how many GPUs, or slices of them, a node of a size has.
 func (f Facts) each(instance string) int32 {
-	if size, ok := f.Catalog(instance); ok && !f.Seen.External && f.Pool.Spec.Slices() != "" {
-		return max(bounded(int64(size.Slices[f.Pool.Spec.Slices()])), 1)
+	spec := f.Pool.Spec
+	if f.Seen.External && spec.GPUsLeft() > 0 {
+		return spec.GPUsLeft()
+	}
+	if size, ok := f.Catalog(instance); ok && spec.Slices() != "" && len(size.Slices) > 0 {
+		return max(bounded(int64(size.Slices[profileOf(spec.Slices())])), 1)
 	}
 	return promised(instance, f.Catalog)
 }
@@ -191,31 +199,84 @@ const memorySlack = 0.05
 // judgeExisting says why a node that exists cannot be used: beside its own
 // promise, by its size or by what GPU feature discovery counted, it has to be
 // what the candidate says, because the Workspace was sized for that.
-func judgeExisting(n Node, candidate string, catalog Catalog) string {
-	want, known := catalog(candidate)
-	own := promised(candidate, catalog)
-	switch _, listed := catalog(n.InstanceType); {
-	case listed:
-		own = promised(n.InstanceType, catalog)
-	case n.Hardware.Count > 0:
-		own = n.Hardware.Count * max(n.Hardware.Shares, 1)
+func (f Facts) judgeExisting(n Node, candidate string) string {
+	spec := &f.Pool.Spec
+	if spec.Mixed() {
+		return f.judgeMixed(n)
 	}
-	if problem := judge(n, own); problem != "" {
+	want, known := f.Catalog(candidate)
+	if problem := judge(n, f.ownOf(n, candidate)); problem != "" {
 		return problem
 	}
 	what := n.Hardware.Product
 	if what == "" {
 		what = "GPUs"
 	}
+	least := spec.GPUsLeft()
+	if least == 0 {
+		least = f.each(candidate)
+	}
 	switch {
 	case n.Hardware.Shares > 1:
 		return fmt.Sprintf("node %s lets %d pods share each GPU: the Workspace was sized for whole ones", n.Name, n.Hardware.Shares)
-	case known && want.MemoryMiB > 0 && n.Hardware.MemoryMiB > 0 && float64(n.Hardware.MemoryMiB) < float64(want.MemoryMiB)*(1-memorySlack):
+	case known && spec.Slices() == "" && n.Hardware.smaller(want.MemoryMiB):
 		return fmt.Sprintf("node %s has %s with %.1f GiB each, and %s, which the Workspace was sized for, has %.1f GiB", n.Name, what, gib(n.Hardware.MemoryMiB), candidate, gib(want.MemoryMiB))
-	case known && n.GPUs < bounded(int64(want.GPUs)):
-		return fmt.Sprintf("node %s has %d GPUs, and %s, which the Workspace was sized for, has %d", n.Name, n.GPUs, candidate, want.GPUs)
+	case known && n.GPUs < least:
+		return fmt.Sprintf("node %s has %d GPUs, and %s, which the Workspace was sized for, has %d", n.Name, n.GPUs, candidate, least)
 	}
-	return free(n, candidate, catalog)
+	return free(n, candidate, least)
+}
+
+// smaller says whether a GPU is known to have less memory than one of the catalogue, in
+// MiB; 0: what that has is not known.
+func (h Hardware) smaller(mib int64) bool {
+	return mib > 0 && h.MemoryMiB > 0 && float64(h.MemoryMiB) < float64(mib)*(1-memorySlack)
+}
+
+// ownOf is how many GPUs, or slices that are GPUs, a node that exists promises itself.
+func (f Facts) ownOf(n Node, candidate string) int32 {
+	size, listed := f.Catalog(n.InstanceType)
+	profile := f.Pool.Spec.Slices()
+	switch {
+	case profile != "" && n.Hardware.Count > 0:
+		return n.Hardware.Count // with slices that are GPUs, discovery counts those
+	case profile != "" && listed && size.Slices[profileOf(profile)] > 0:
+		return bounded(int64(size.Slices[profileOf(profile)]))
+	case profile != "":
+		return n.GPUs // nothing is known of it
+	case listed:
+		return promised(n.InstanceType, f.Catalog)
+	case n.Hardware.Count > 0:
+		return n.Hardware.Count * max(n.Hardware.Shares, 1)
+	}
+	return promised(candidate, f.Catalog)
+}
+
+// judgeMixed says why a node whose GPUs are cut into slices of several sizes cannot be
+// used: how many there are of one, only the node says.
+func (f Facts) judgeMixed(n Node) string {
+	spec := &f.Pool.Spec
+	switch least := spec.GPUsLeft(); {
+	case !n.Ready:
+		return judge(n, 0)
+	case n.Offered == 0:
+		return fmt.Sprintf("node %s offers no %s: its GPUs are whole, or cut into other slices; the label nvidia.com/mig.config of the GPU operator says into which", n.Name, spec.GPUResource())
+	case n.Offered > n.GPUs:
+		return fmt.Sprintf("node %s has %d slices of which the device plugin calls %d healthy", n.Name, n.Offered, n.GPUs)
+	case max(n.GPUs-n.Held, 0) < least && n.Held > 0:
+		return fmt.Sprintf("node %s has %d of its %s of %s free, and the Workspace takes %d: the others are held by %s", n.Name, max(n.GPUs-n.Held, 0), plural(n.GPUs, "slice"), spec.Slices(), least, n.Holders)
+	case n.GPUs < least:
+		return fmt.Sprintf("node %s has %s of %s, and the Workspace takes %d", n.Name, plural(n.GPUs, "slice"), spec.Slices(), least)
+	}
+	return ""
+}
+
+// profileOf is a MIG profile as the catalogue has it: 2g.24gb is MIG2g.
+func profileOf(profile string) string {
+	if short, _, long := strings.Cut(profile, "."); long {
+		return "MIG" + short
+	}
+	return profile
 }
 
 func gib(mib int64) float64 { return float64(mib) / 1024 }

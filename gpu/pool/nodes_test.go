@@ -3,6 +3,7 @@
 package pool
 
 import (
+	"fmt"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
@@ -52,7 +53,7 @@ func TestExistingIsJudgedByWhatItIs(t *testing.T) {
 		"BadLabels": {"A label that is no number says nothing.", discovered(1, map[string]string{labelMemory: "much", labelCount: "-1"}), "a100", ""},
 	} {
 		t.Run(name, func(t *testing.T) {
-			if diff := cmp.Diff(c.want, judgeExisting(NodeOf(c.node), c.candidate, memory)); diff != "" {
+			if diff := cmp.Diff(c.want, Facts{Pool: &v1alpha1.GPUNodePool{}, Catalog: memory, Seen: Observation{External: true}}.judgeExisting(NodeOf(c.node), c.candidate)); diff != "" {
 				t.Errorf("%s\n-want +got:\n%s", c.reason, diff)
 			}
 		})
@@ -124,6 +125,57 @@ func TestPluginOf(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			if diff := cmp.Diff(c.want, PluginOf(c.pods)); diff != "" {
+				t.Errorf("%s\n-want +got:\n%s", c.reason, diff)
+			}
+		})
+	}
+}
+
+// TestPartsOfExisting: of nodes that exist a Workspace may take a part, and holds them
+// to no more than that.
+func TestPartsOfExisting(t *testing.T) {
+	catalog := func(name string) (Size, bool) {
+		s, ok := map[string]Size{
+			"eight": {GPUs: 8, MemoryMiB: 81920, Slices: map[string]int{"MIG2g": 24}}, "one": {GPUs: 1, MemoryMiB: 81920, Slices: map[string]int{"MIG2g": 3}},
+		}[name]
+		return s, ok
+	}
+	mixed := func(slices, healthy int64) *corev1.Node {
+		n := discovered(0, nil)
+		quantity := func(n int64) corev1.ResourceList {
+			return corev1.ResourceList{"nvidia.com/mig-2g.24gb": *resource.NewQuantity(n, resource.DecimalSI), "nvidia.com/mig-1g.12gb": *resource.NewQuantity(4, resource.DecimalSI)}
+		}
+		n.Status.Allocatable, n.Status.Capacity = quantity(healthy), quantity(slices)
+		return n
+	}
+	two, sliced, single := &v1alpha1.ExistingSpec{GPUs: 2}, &v1alpha1.ExistingSpec{MIG: "2g.24gb", GPUs: 2}, &v1alpha1.ExistingSpec{MIG: "MIG2g"}
+	for name, c := range map[string]struct {
+		reason    string
+		part      *v1alpha1.ExistingSpec
+		node      *corev1.Node
+		held      int32
+		candidate string
+		want      string
+	}{
+		"TwoOfEight":    {"Others hold six, and two are left.", two, discovered(8, nil), 6, "eight", ""},
+		"OneOfEight":    {"One is left of the two that it takes.", two, discovered(8, nil), 7, "eight", "node n1 has 1 of its 8 GPUs free, and eight, which the Workspace was sized for, has 2: the others are held by b/x (7)"},
+		"Fewer":         {"The candidate stands for the GPU, and not for how many there are.", two, discovered(2, map[string]string{labelCount: "2"}), 0, "eight", ""},
+		"Mixed":         {"How many slices of a size there are, only the node says.", sliced, mixed(3, 3), 0, "one", ""},
+		"MixedHeld":     {"Others hold some of them.", sliced, mixed(3, 3), 2, "one", "node n1 has 1 of its 3 slices of 2g.24gb free, and the Workspace takes 2: the others are held by b/x (2)"},
+		"MixedFew":      {"There are too few.", sliced, mixed(1, 1), 0, "one", "node n1 has 1 slice of 2g.24gb, and the Workspace takes 2"},
+		"MixedBroken":   {"One of them is not healthy.", sliced, mixed(3, 2), 0, "one", "node n1 has 3 slices of which the device plugin calls 2 healthy"},
+		"NotCut":        {"The GPUs are whole, or cut otherwise.", sliced, discovered(1, nil), 0, "one", "node n1 offers no nvidia.com/mig-2g.24gb: its GPUs are whole, or cut into other slices; the label nvidia.com/mig.config of the GPU operator says into which"},
+		"Single":        {"Every slice is a GPU, and discovery counts those.", single, discovered(3, map[string]string{labelCount: "3", labelMemory: "22016"}), 0, "one", ""},
+		"SingleUnlike":  {"They are cut into fewer than was sized for.", single, discovered(2, map[string]string{labelCount: "2", labelMemory: "40192"}), 0, "one", "node n1 has 2 GPUs, and one, which the Workspace was sized for, has 3"},
+		"SingleUnknown": {"Without discovery the candidate is believed.", single, discovered(3, nil), 0, "one", ""},
+	} {
+		t.Run(name, func(t *testing.T) {
+			p := &v1alpha1.GPUNodePool{Spec: v1alpha1.GPUNodePoolSpec{Provider: v1alpha1.ProviderExisting, Existing: c.part}}
+			n := NodeWith(c.node, corev1.ResourceName(p.Spec.GPUResource()))
+			if n.Held = c.held; c.held > 0 {
+				n.Holders = fmt.Sprintf("b/x (%d)", c.held)
+			}
+			if diff := cmp.Diff(c.want, Facts{Pool: p, Catalog: catalog, Seen: Observation{External: true}}.judgeExisting(n, c.candidate)); diff != "" {
 				t.Errorf("%s\n-want +got:\n%s", c.reason, diff)
 			}
 		})

@@ -41,19 +41,27 @@ var sliceTable = sync.OnceValue(func() map[string]gpu {
 })
 
 // Slice returns the instance type as it looks when each of its GPUs is cut into
-// MIG slices of one profile: "3g", or AKS's spelling "MIG3g". A slice is a GPU
-// of its own: no two can work on one model.
+// MIG slices of one profile: "3g", "3g.40gb", or AKS's spelling "MIG3g". A slice is a
+// GPU of its own: no two can work on one model.
 func (i Instance) Slice(profile string) (Instance, error) {
 	p := strings.TrimPrefix(strings.ToLower(profile), "mig")
-	p, _, _ = strings.Cut(p, ".")
+	p, memory, named := strings.Cut(p, ".")
 	slices := sliceTable()[i.GPU].mig
 	s, ok := slices[p]
-	if !ok {
+	if !ok || named && !s.called(memory) {
 		return Instance{}, fmt.Errorf("%s has no MIG profile %q: %s", i.Chip(), profile, sliceNames(slices))
 	}
 	i.MIG, i.MemoryMiB, i.GPUs, i.NVLink = p, s.memoryMiB, i.GPUs*s.perGPU, false
 	i.TFLOPS = 0
 	return i, nil
+}
+
+// called says whether NVIDIA's name of a profile, such as 24gb, is that of the slice: it
+// rounds what a slice has up, by less than a sixth of it. 1g.20gb is another slice than
+// 1g.10gb, and how many of it a GPU has is not known here.
+func (s slice) called(memory string) bool {
+	gb, err := strconv.ParseInt(strings.TrimSuffix(memory, "gb"), 10, 64)
+	return err == nil && s.memoryMiB <= gb<<10 && s.memoryMiB*6 >= gb<<10*5
 }
 
 func sliceNames(slices map[string]slice) string {

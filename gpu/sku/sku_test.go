@@ -128,6 +128,11 @@ func TestSlice(t *testing.T) {
 			}
 		})
 	}
+	for _, other := range []string{"1g.5gb", "1g.20gb", "2g.x"} {
+		if _, err := lookup(t, "Standard_NC24ads_A100_v4").Slice(other); err == nil {
+			t.Errorf("%s is taken for a slice of another size", other)
+		}
+	}
 	if _, err := lookup(t, "Standard_NC24ads_A100_v4").Slice("5g"); err == nil || !strings.Contains(err.Error(), "1g, 2g, 3g, 4g, 7g") {
 		t.Errorf("a profile that does not exist: %v", err)
 	}

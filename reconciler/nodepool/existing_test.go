@@ -11,6 +11,7 @@ import (
 	"k8s.io/apimachinery/pkg/api/resource"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
+	"sigs.k8s.io/controller-runtime/pkg/event"
 	"sigs.k8s.io/controller-runtime/pkg/reconcile"
 
 	"github.com/espalier-dev/espalier/gpu/pool"
@@ -101,4 +102,34 @@ func TestExistingOccupied(t *testing.T) {
 	}
 	w.once(r, "p")
 	w.want(v1alpha1.ConditionReady, metav1.ConditionTrue, v1alpha1.ReasonSucceeded, "1 existing node")
+}
+
+// TestExistingSlices: of a node whose GPUs are cut into slices of several sizes, those
+// of the pool's size count, and a change of them is seen.
+func TestExistingSlices(t *testing.T) {
+	const slices = corev1.ResourceName("nvidia.com/mig-2g.24gb")
+	w := newWorld(t)
+	p := gpuPool("p", a100)
+	p.Spec.Provider, p.Spec.NodeLabels = v1alpha1.ProviderExisting, map[string]string{"gpu": "yes"}
+	p.Spec.Existing = &v1alpha1.ExistingSpec{MIG: "2g.24gb", GPUs: 2}
+	w.create(p)
+	n := &corev1.Node{ObjectMeta: metav1.ObjectMeta{Name: "n1", Labels: map[string]string{"gpu": "yes"}}}
+	n.Status.Conditions = []corev1.NodeCondition{{Type: corev1.NodeReady, Status: corev1.ConditionTrue}}
+	n.Status.Allocatable = corev1.ResourceList{slices: resource.MustParse("3"), "nvidia.com/mig-1g.12gb": resource.MustParse("1")}
+	n.Status.Capacity = n.Status.Allocatable.DeepCopy()
+	w.create(n)
+	r, _ := w.controller(&life{})
+	w.once(r, "p")
+	w.want(v1alpha1.ConditionReady, metav1.ConditionTrue, v1alpha1.ReasonSucceeded, "1 existing node")
+	pod := &corev1.Pod{ObjectMeta: metav1.ObjectMeta{Namespace: "team-b", Name: "x"}}
+	pod.Spec.NodeName, pod.Status.Phase = "n1", corev1.PodRunning
+	pod.Spec.Containers = []corev1.Container{{Resources: corev1.ResourceRequirements{Limits: corev1.ResourceList{slices: resource.MustParse("2")}}}}
+	w.create(pod)
+	w.once(r, "p")
+	w.want(v1alpha1.ConditionDegraded, metav1.ConditionTrue, pool.ReasonNodesMissing, "node n1 has 1 of its 3 slices of 2g.24gb free, and the Workspace takes 2: the others are held by team-b/x (2)")
+	cut := n.DeepCopy()
+	cut.Status.Allocatable[slices] = resource.MustParse("2")
+	if !nodeChanged().Update(event.UpdateEvent{ObjectOld: n, ObjectNew: cut}) {
+		t.Error("nobody sees that a slice is gone")
+	}
 }

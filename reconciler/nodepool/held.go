@@ -43,7 +43,7 @@ func (r *Reconciler) whoHolds(ctx context.Context, p *pass) error {
 			n.Plugin, explained = pool.PluginOf(pods.Items), true
 			continue
 		}
-		n.Held, n.Holders = pool.Holding(pods.Items, users, within)
+		n.Held, n.Holders = pool.HoldingOf(corev1.ResourceName(p.pool.Spec.GPUResource()), pods.Items, users, within)
 	}
 	return nil
 }

@@ -158,7 +158,7 @@ func (r *Reconciler) observe(ctx context.Context, p *pass) error {
 	nodes, err := list(ctx, r.Client, seen.NodeSelector)
 	p.nodes = nodes
 	for i := range nodes {
-		p.facts.Nodes = append(p.facts.Nodes, pool.NodeOf(&nodes[i]))
+		p.facts.Nodes = append(p.facts.Nodes, pool.NodeWith(&nodes[i], corev1.ResourceName(p.pool.Spec.GPUResource())))
 	}
 	if err != nil {
 		return err

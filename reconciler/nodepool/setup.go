@@ -162,6 +162,7 @@ func nodeChanged() predicate.Predicate {
 			return true
 		}
 		gone := (before.DeletionTimestamp == nil) != (after.DeletionTimestamp == nil)
-		return gone || pool.NodeOf(before) != pool.NodeOf(after) || !maps.Equal(before.Labels, after.Labels)
+		return gone || pool.NodeOf(before) != pool.NodeOf(after) || !maps.Equal(before.Labels, after.Labels) ||
+			pool.SlicesOf(before) != pool.SlicesOf(after)
 	}}
 }

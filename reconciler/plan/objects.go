@@ -148,9 +148,13 @@ func podGPUs(o *unstructured.Unstructured) int64 {
 		containers, _ := field(o, "spec", "template", "spec", list).([]any)
 		for _, c := range containers {
 			container, _ := c.(map[string]any)
-			v, _, _ := unstructured.NestedFieldNoCopy(container, "resources", "limits", "nvidia.com/gpu")
-			n, _ := number(v)
-			most = max(most, n)
+			limits, _, _ := unstructured.NestedMap(container, "resources", "limits")
+			for name, v := range limits {
+				if name == v1alpha1.ResourceGPU || strings.HasPrefix(name, "nvidia.com/mig-") {
+					n, _ := number(v)
+					most = max(most, n)
+				}
+			}
 		}
 	}
 	return most

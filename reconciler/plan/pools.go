@@ -168,6 +168,7 @@ func (c *comparer) poolChanged(ch *Change, from, to desired.Document) {
 	if before, after := aksWords(from.Pool.Spec), aksWords(to.Pool.Spec); !slices.Equal(before, after) {
 		w.change("agent pools", orPlain(before), orPlain(after))
 	}
+	w.change("GPUs of a node", partOf(from.Pool.Spec), partOf(to.Pool.Spec))
 	if is.provider == string(v1alpha1.ProviderAKS) && !maps.Equal(from.Pool.Spec.NodeLabels, to.Pool.Spec.NodeLabels) {
 		w.add("node labels")
 	}

@@ -96,6 +96,8 @@ func (w *words) resource(a, b v1alpha1.ResourceSpec) {
 	w.change("instance", instances(a), instances(b))
 	w.change("node pool", a.NodePool, b.NodePool)
 	w.change("provider", string(a.Provider), string(b.Provider))
+	w.change("GPUs a copy", fewest(a.GPUs), fewest(b.GPUs))
+	w.change("slices", a.MIG, b.MIG)
 	if a.Count != b.Count {
 		w.change("count", count(a.Count), count(b.Count))
 	}
@@ -355,6 +357,12 @@ func introduce(w desired.Workspace) []string {
 		out.add("on node pool %s", spec.Resource.NodePool)
 	default:
 		out.add("on %s", instances(spec.Resource))
+	}
+	if n := spec.Resource.GPUs; n > 0 {
+		out.add("%d GPUs a copy", n)
+	}
+	if spec.Resource.MIG != "" {
+		out.add("in slices of %s", spec.Resource.MIG)
 	}
 	if s := spec.Inference; s != nil {
 		if n := copiesOf(s); n != "1" {

@@ -3,6 +3,9 @@
 package plan
 
 import (
+	"fmt"
+	"strings"
+
 	"github.com/espalier-dev/espalier/repo-layout/v1alpha1"
 )
 
@@ -37,4 +40,27 @@ func cacheOf(c *v1alpha1.WeightCache) string {
 		return c.Size + " a pod of class " + c.StorageClass
 	}
 	return c.Size + " a pod of the cluster's class"
+}
+
+// fewest is a number of GPUs that the fit chooses where none is said.
+func fewest(n int32) string {
+	if n == 0 {
+		return "as few as it fits"
+	}
+	return fmt.Sprint(n)
+}
+
+// partOf is what of nodes that exist a pool uses.
+func partOf(s v1alpha1.GPUNodePoolSpec) string {
+	var w []string
+	if slices := s.Slices(); slices != "" && s.Existing != nil {
+		w = append(w, "slices of "+slices)
+	}
+	if s.Existing != nil && s.Existing.GPUs > 0 {
+		w = append(w, fmt.Sprintf("%d left", s.Existing.GPUs))
+	}
+	if len(w) == 0 {
+		return "all that the candidate has"
+	}
+	return strings.Join(w, ", ")
 }

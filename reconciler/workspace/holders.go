@@ -40,12 +40,13 @@ func (r *Reconciler) holders(ctx context.Context, p *pass) (string, error) {
 		within = p.ws.Namespace
 	}
 	for i := range nodes.Items[:min(len(nodes.Items), mostNodes)] {
-		n := pool.NodeOf(&nodes.Items[i])
+		gpus := corev1.ResourceName(p.pool.Spec.GPUResource())
+		n := pool.NodeWith(&nodes.Items[i], gpus)
 		var pods corev1.PodList
 		if err := r.Reader.List(ctx, &pods, client.MatchingFields{fieldNodeName: n.Name}); err != nil {
 			return "", fmt.Errorf("listing the pods of node %s: %w", n.Name, err)
 		}
-		n.Held, n.Holders = pool.Holding(pods.Items, ours, within)
+		n.Held, n.Holders = pool.HoldingOf(gpus, pods.Items, ours, within)
 		held = append(held, n)
 	}
 	if said := pool.HoldersOf(held); said != "" {

@@ -71,6 +71,9 @@ func (c *checker) driver() string {
 func (c *checker) candidates() {
 	r := c.workspace.Spec.Resource
 	list, field := c.listed()
+	if p := LikeNothing(c.workspace); p != nil {
+		c.out.Findings = append(c.out.Findings, c.place(*p))
+	}
 	if r.NodePool != "" && c.facts.Pool == nil {
 		c.refuse(InputMissing, "spec.resource.nodePool", "GPUNodePool %q is not there", r.NodePool)
 	}
@@ -112,18 +115,6 @@ func (c *checker) sameNodes(first Candidate, field func(int) string) {
 	}
 }
 
-// onPool is an instance type as the nodes of a shared pool are: its GPUs may be cut
-// into slices, and its driver somebody else's.
-func onPool(i sku.Instance, s *v1alpha1.GPUNodePoolSpec) (sku.Instance, error) {
-	if s.OwnDriver() {
-		i.Driver = ""
-	}
-	if s.Slices() == "" {
-		return i, nil
-	}
-	return i.Slice(s.Slices())
-}
-
 func (c *checker) candidate(candidate v1alpha1.Candidate, field string) Candidate {
 	out := Candidate{Candidate: candidate, Nodes: 1, LeastNodes: 1, CopyNodes: 1}
 	if out.Priority == "" {
@@ -137,16 +128,17 @@ func (c *checker) candidate(candidate v1alpha1.Candidate, field string) Candidat
 	}
 	// The catalogue's spelling: clouds compare names by letter.
 	out.Instance, out.InstanceType = instance, instance.Name
-	if c.facts.Pool != nil {
-		cut, err := onPool(instance, c.facts.Pool)
-		if err != nil {
-			add(finding.Errorf(finding.NotOneOf, field, "the pool's aks.mig: %v", err))
-			return out
-		}
-		instance, out.Instance = cut, cut
+	cut, err := c.cut(instance)
+	if err != nil {
+		add(finding.Errorf(finding.NotOneOf, c.sliced(field), "%v", err))
+		return out
 	}
+	instance, out.Instance = cut, cut
 	if c.out.Pod != nil {
 		c.fitPod(&out, field, add)
+		return out
+	}
+	if !c.hasGPUs(out, add) {
 		return out
 	}
 	out.Fit = c.judge(instance)
@@ -225,7 +217,7 @@ func (c *checker) servingOn(several bool) fit.Serving {
 	out := fit.Serving{
 		Context: max(int(spec.ContextLength), s.Context), Utilization: s.Utilization, Nodes: nodes,
 		BatchTokens: s.BatchTokens, Sequences: s.Sequences, KVElementBytes: s.KVElementBytes,
-		TensorParallel: s.TensorParallel, Image: c.out.Runtime.Requires, Throughput: c.throughput(),
+		TensorParallel: max(s.TensorParallel, int(c.workspace.Spec.Resource.GPUs)), Image: c.out.Runtime.Requires, Throughput: c.throughput(),
 	}
 	if len(spec.Adapters) > 0 {
 		out.Adapters, out.AdapterRank = len(spec.Adapters), c.out.AdapterRank()

@@ -316,10 +316,40 @@ func TestWorkspace(t *testing.T) {
 			facts:    check.Facts{Pool: &v1alpha1.GPUNodePoolSpec{Candidates: []v1alpha1.Candidate{{InstanceType: "Standard_NC24ads_A100_v4"}}, AKS: &v1alpha1.AKSSpec{MIG: "MIG1g"}}},
 			findings: []string{"error DoesNotFit"},
 		},
+		"SliceOfExisting": {
+			reason: "a slice of nodes that exist is sized by its memory", workspace: serving("Standard_NC40ads_H100_v5", sliced("2g.24gb")),
+			findings: nil,
+		},
+		"SliceTooSmall": {
+			reason: "a model that needs more than the slice is refused before a pod waits", workspace: serving("Standard_NC40ads_H100_v5", sliced("1g.12gb"), func(w *v1alpha1.Workspace) { w.Spec.Inference.Preset = "phi-4" }), refused: true,
+			findings: []string{"error DoesNotFit"},
+		},
+		"SliceUnknown": {
+			reason: "a slice of twice the memory is another one", workspace: serving("Standard_NC24ads_A100_v4", sliced("1g.20gb")), refused: true,
+			findings: []string{"error NotOneOf"}, says: []string{`A100 has no MIG profile "1g.20gb"`},
+		},
+		"SomeGPUs": {
+			reason: "a copy takes as many GPUs as it is told", workspace: serving("Standard_NC96ads_A100_v4", gpus(2), replicas(2)),
+		},
+		"TooManyGPUs": {
+			reason: "a pod that asks for four waits for ever", workspace: serving("Standard_NC48ads_A100_v4", gpus(4)), refused: true,
+			findings: []string{"error DoesNotFit"}, says: []string{"a copy asks for 4 GPUs, and Standard_NC48ads_A100_v4 has 2"},
+		},
+		"TwoNumbersOfGPUs": {
+			reason: "one of them would be ignored", workspace: serving("Standard_NC96ads_A100_v4", gpus(2), func(w *v1alpha1.Workspace) { w.Spec.Inference.Config = "c" }), refused: true,
+			facts:    check.Facts{ConfigMaps: map[string]map[string]string{"c": {"inference_config.yaml": "vllm: {tensor-parallel-size: 4}\n"}}},
+			findings: []string{"error ConfigInvalid"},
+		},
+		"ExistingLikeNothing": {
+			reason: "nobody knows what would be judged", workspace: serving("", func(w *v1alpha1.Workspace) {
+				w.Spec.Resource = v1alpha1.ResourceSpec{Provider: v1alpha1.ProviderExisting, LabelSelector: &metav1.LabelSelector{MatchLabels: map[string]string{"a": "b"}}}
+			}), refused: true,
+			findings: []string{"error ResourceMissing"}, says: []string{"spec.defaults.instanceType"},
+		},
 		"PoolWithoutSlices": {
 			reason: "what is not known of a GPU is not made up", workspace: serving("", func(w *v1alpha1.Workspace) { w.Spec.Resource.NodePool = "p" }), refused: true,
 			facts:    check.Facts{Pool: &v1alpha1.GPUNodePoolSpec{Candidates: []v1alpha1.Candidate{{InstanceType: "Standard_NC4as_T4_v3"}}, AKS: &v1alpha1.AKSSpec{MIG: "MIG3g"}}},
-			findings: []string{"error NotOneOf"}, says: []string{"aks.mig: T4 has no MIG profile"},
+			findings: []string{"error NotOneOf"}, says: []string{"the pool's slices: T4 has no MIG profile"},
 		},
 		"FusedTargets": {
 			reason: "KAITO's own example names matrices that Phi-3 does not have", workspace: tuning("Standard_NC4as_T4_v3", func(w *v1alpha1.Workspace) { w.Spec.Tuning.Config = "c" }),
@@ -416,4 +446,16 @@ func FuzzFileName(f *testing.F) {
 			t.Errorf("FileName(%q) = %q: no plain name", address, name)
 		}
 	})
+}
+
+// sliced puts a service on a slice of nodes that exist.
+func sliced(profile string) func(*v1alpha1.Workspace) {
+	return func(w *v1alpha1.Workspace) {
+		r := &w.Spec.Resource
+		r.Provider, r.MIG, r.LabelSelector = v1alpha1.ProviderExisting, profile, &metav1.LabelSelector{MatchLabels: map[string]string{"a": "b"}}
+	}
+}
+
+func gpus(n int32) func(*v1alpha1.Workspace) {
+	return func(w *v1alpha1.Workspace) { w.Spec.Resource.GPUs = n }
 }

@@ -17,6 +17,7 @@ import (
 	"sync/atomic"
 
 	"github.com/espalier-dev/espalier/render/build"
+	"github.com/espalier-dev/espalier/render/check"
 	repolayout "github.com/espalier-dev/espalier/repo-layout"
 	"github.com/espalier-dev/espalier/repo-layout/finding"
 	"github.com/espalier-dev/espalier/repo-layout/v1alpha1"
@@ -199,6 +200,10 @@ func (d Document) settle(sync *v1alpha1.RepoSync) *v1alpha1.Finding {
 	if d.Workspace != nil && !sync.ReportsOnly() {
 		Substitute(d.Workspace, sync.Spec.Substitutions)
 		FillIn(d.Workspace, sync.Spec.Defaults)
+		if p := check.LikeNothing(d.Workspace); p != nil { // the API server would not take it
+			refusal := p.At(d.Position, d.Name)
+			return &refusal
+		}
 	}
 	if refusal := checkNamespace(sync, d); refusal != nil {
 		return refusal

@@ -41,6 +41,7 @@ func FillIn(w *v1alpha1.Workspace, defaults *v1alpha1.SyncDefaults) {
 		{repolayout.DefaultedMirror, fillMirror},
 		{repolayout.DefaultedClass, fillClass},
 		{repolayout.DefaultedCache, fillCache},
+		{repolayout.DefaultedInstance, fillInstance}, // of those that say themselves that the nodes exist
 		{repolayout.DefaultedProvider, fillProvider},
 	} {
 		if f.fill(&w.Spec, *defaults) {
@@ -91,6 +92,16 @@ func fillProvider(spec *v1alpha1.WorkspaceSpec, defaults v1alpha1.SyncDefaults) 
 		return false
 	}
 	r.Provider = defaults.Provider
+	return true
+}
+
+// fillInstance says what nodes that exist are like.
+func fillInstance(spec *v1alpha1.WorkspaceSpec, defaults v1alpha1.SyncDefaults) bool {
+	r := &spec.Resource
+	if defaults.InstanceType == "" || r.Provider != v1alpha1.ProviderExisting || r.NodePool != "" || len(r.CandidateList()) > 0 {
+		return false
+	}
+	r.InstanceType = defaults.InstanceType
 	return true
 }
 

@@ -133,3 +133,27 @@ func TestFillInExisting(t *testing.T) {
 		})
 	}
 }
+
+// TestFillInInstance: nodes that exist are like what the RepoSync says, where a
+// Workspace says nothing.
+func TestFillInInstance(t *testing.T) {
+	defaults := &v1alpha1.SyncDefaults{InstanceType: "Standard_ND96isr_H100_v5"}
+	for name, c := range map[string]struct {
+		reason   string
+		resource v1alpha1.ResourceSpec
+		want     string
+	}{
+		"Existing": {"A Workspace of kaito.sh on nodes that exist names none.", v1alpha1.ResourceSpec{Provider: v1alpha1.ProviderExisting}, "Standard_ND96isr_H100_v5"},
+		"Said":     {"What the Workspace says counts.", v1alpha1.ResourceSpec{Provider: v1alpha1.ProviderExisting, InstanceType: "a"}, "a"},
+		"Bought":   {"Nobody buys a size that he did not name.", v1alpha1.ResourceSpec{}, ""},
+		"Shared":   {"A shared pool has candidates of its own.", v1alpha1.ResourceSpec{NodePool: "shared"}, ""},
+	} {
+		t.Run(name, func(t *testing.T) {
+			w := &v1alpha1.Workspace{Spec: v1alpha1.WorkspaceSpec{Resource: c.resource}}
+			desired.FillIn(w, defaults)
+			if got := w.Spec.Resource.InstanceType; got != c.want || (got != c.resource.InstanceType) != repolayout.Defaulted(w, repolayout.DefaultedInstance) {
+				t.Errorf("%s: %q, noted %q", c.reason, got, w.Annotations[repolayout.AnnotationDefaulted])
+			}
+		})
+	}
+}

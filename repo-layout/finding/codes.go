@@ -36,7 +36,7 @@ const (
 	RuntimeUnsupported  = "RuntimeUnsupported"  // the transformers runtime
 	VolumeUnsupported   = "VolumeUnsupported"   // a volume that holds nothing, keeps nothing, or that the node would mount for a tenant
 	HostAccess          = "HostAccess"          // a path of the node
-	PartitionGPU        = "PartitionGPU"        // MIG slices, which belong to a pool, and shared GPUs
+	PartitionGPU        = "PartitionGPU"        // a part of a node that cannot be asked for
 	ModelStreaming      = "ModelStreaming"      // weights from a container that only a service knows
 	WeightsClaim        = "WeightsClaim"        // a claim of weights that KAITO refuses as well
 	AdapterSource       = "AdapterSource"       // an adapter from nowhere, from two places, or from what holds none; a warning for addresses in KAITO

@@ -31,6 +31,7 @@ func reserved(key string) bool {
 func (c *converter) annotations(all map[string]string, path string, tunes bool) map[string]string {
 	var kept map[string]string
 	c.streams(all, path)
+	c.unscaled(all, path)
 	for _, key := range slices.Sorted(maps.Keys(all)) {
 		if !reserved(key) {
 			if kept == nil {
@@ -78,8 +79,7 @@ func (c *converter) otherAnnotation(key, field string) {
 	switch {
 	case slices.Contains(written, key):
 		c.warn(finding.ServerField, field, "ignored: KAITO's controller writes it; remove it from Git")
-	case strings.HasPrefix(key, "scaledobject.kaito.sh/"):
-		c.warn(finding.AnnotationIgnored, field, "ignored: scaling needs a greatest number of copies, which KAITO's annotations do not have; write spec.inference.autoscale of an espalier.dev/v1alpha1 Workspace (espalier convert), or set spec.replicas to what is needed")
+	case strings.HasPrefix(key, scaleDomain): // scale
 	case strings.HasPrefix(key, streamingDomain): // streams
 	default:
 		c.warn(finding.AnnotationIgnored, field, "ignored: no annotation of KAITO's that Espalier knows; remove it")

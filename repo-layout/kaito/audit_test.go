@@ -30,6 +30,10 @@ var bases = map[string]string{
   tuning: {preset: {name: phi-4}, method: qlora, input: {urls: ['https://data.example.com/a.json']}, output: {image: 'registry.example.com/m/a:1', imagePushSecret: push}}}`,
 	"set": `{apiVersion: kaito.sh/v1beta1, kind: InferenceSet, metadata: {name: ws},
   spec: {template: {resource: {instanceType: A100}, inference: {preset: {name: phi-4}}}}}`,
+	"limited": `{apiVersion: kaito.sh/v1beta1, kind: InferenceSet, metadata: {name: ws},
+  spec: {nodeCountLimit: 5, labelSelector: {matchLabels: {app: a}}, template: {resource: {instanceType: A100}, inference: {preset: {name: phi-4}}}}}`,
+	"sliced": `{apiVersion: kaito.sh/v1beta1, kind: InferenceSet, metadata: {name: ws},
+  spec: {labelSelector: {matchLabels: {app: a}}, template: {resource: {instanceType: A100}, inference: {preset: {name: phi-4}}}}}`,
 }
 
 // row is one field, annotation, label or rule of KAITO's API.
@@ -57,6 +61,7 @@ var audit = map[string]row{
 	"CountOfTuning":              {"tuning", "resource.count", `2`, []string{"!MultiNodeTuning"}, "", nil},
 	"InstanceType":               {"inference", "resource.instanceType", `"Standard_NC4as_T4_v3"`, nil, `spec.resource.instanceType="Standard_NC4as_T4_v3"`, nil},
 	"InstanceTypeDefault":        {"inference", "resource.instanceType", `null`, []string{"!ResourceMissing"}, "", []string{}},
+	"InstanceTypeExisting":       {"inference", "resource", `{"labelSelector":{"matchLabels":{"app":"a"}}}`, nil, "", nil},
 	"LabelSelector":              {"inference", "resource.labelSelector", `{"matchLabels":{"app":"a"}}`, nil, `spec.resource.labelSelector={"matchLabels":{"app":"a"}}`, nil},
 	"LabelSelectorIn":            {"inference", "resource.labelSelector", `{"matchExpressions":[{"key":"app","operator":"In","values":["a"]}]}`, nil, `spec.resource.labelSelector={"matchLabels":{"app":"a"}}`, nil},
 	"LabelSelectorNotIn":         {"inference", "resource.labelSelector", `{"matchExpressions":[{"key":"app","operator":"NotIn","values":["a"]}]}`, []string{"!SelectorUnsupported"}, "", nil},
@@ -64,8 +69,16 @@ var audit = map[string]row{
 	"LabelSelectorOwnKey":        {"inference", "resource.labelSelector", `{"matchLabels":{"kaito.sh/workspace":"a","app":"a"}}`, []string{"LabelReserved"}, `spec.resource.labelSelector={"matchLabels":{"app":"a"}}`, nil},
 	"LabelSelectorOwnExpression": {"inference", "resource.labelSelector", `{"matchExpressions":[{"key":"kaito.sh/workspace","operator":"In","values":["a"]}]}`, []string{"LabelReserved"}, `spec.resource.labelSelector=null`, nil},
 	"PreferredNodes":             {"inference", "resource.preferredNodes", `["node-1"]`, []string{"DeadField"}, "", nil},
-	"PartitionMIG":               {"inference", "resource.partition", `{"mode":"mig","profile":"1g.10gb"}`, []string{"!PartitionGPU"}, "", []string{"!OtherVersionField"}},
-	"PartitionAccelerator":       {"inference", "resource.partition", `{"mode":"accelerator","count":1}`, []string{"!PartitionGPU"}, "", []string{"!OtherVersionField"}},
+	"PartitionMIG":               {"inference", "resource", existing(`{"mode":"mig","profile":"1g.10gb"}`), nil, `spec.resource.mig="1g.10gb"`, []string{"!OtherVersionField"}},
+	"PartitionMIGAlone":          {"inference", "resource", existing(`{"mode":"mig"}`), []string{"!PartitionGPU"}, "", []string{"!OtherVersionField"}},
+	"PartitionMIGCount":          {"inference", "resource", existing(`{"mode":"mig","profile":"1g.10gb","count":1}`), []string{"!PartitionGPU"}, "", []string{"!OtherVersionField"}},
+	"PartitionMIGUnknown":        {"inference", "resource", existing(`{"mode":"mig","profile":"half"}`), []string{"!NotOneOf"}, "", []string{"!OtherVersionField"}},
+	"PartitionAccelerator":       {"inference", "resource", existing(`{"mode":"accelerator","count":2}`), nil, `spec.resource.gpus=2`, []string{"!OtherVersionField"}},
+	"PartitionAcceleratorAlone":  {"inference", "resource", existing(`{"mode":"accelerator"}`), []string{"!OutOfRange"}, "", []string{"!OtherVersionField"}},
+	"PartitionProfile":           {"inference", "resource", existing(`{"mode":"accelerator","count":2,"profile":"1g.10gb"}`), []string{"!PartitionGPU"}, "", []string{"!OtherVersionField"}},
+	"PartitionMode":              {"inference", "resource", existing(`{"mode":"share","count":2}`), []string{"!NotOneOf"}, "", []string{"!OtherVersionField"}},
+	"PartitionBought":            {"inference", "resource.partition", `{"mode":"accelerator","count":1}`, []string{"!PartitionGPU"}, "", []string{"!OtherVersionField"}},
+	"PartitionTuning":            {"tuning", "resource.partition", `{"mode":"accelerator","count":1}`, []string{"!PartitionGPU"}, "", []string{"!OtherVersionField"}},
 
 	"PresetShortName":          {"inference", "inference.preset.name", `"phi-4-mini-instruct"`, nil, `spec.inference.preset="phi-4-mini-instruct"`, nil},
 	"PresetRepository":         {"inference", "inference.preset.name", `"microsoft/phi-4"`, nil, `spec.inference.preset="microsoft/phi-4"`, nil},
@@ -86,7 +99,7 @@ var audit = map[string]row{
 	"TemplateTypo":             {"pod", "inference.template", `{"spec":{"container":[]}}`, []string{"!UnknownField"}, "", nil},
 	"TemplatePort":             {"pod", "inference.template", `{"spec":{"containers":[{"name":"a","image":"registry.example.com/own:1","resources":{"limits":{"nvidia.com/gpu":1}}}]}}`, []string{"ProbeMissing"}, `spec.inference.template={"spec":{"containers":[{"image":"registry.example.com/own:1","name":"a","ports":[{"containerPort":5000}],"resources":{"limits":{"nvidia.com/gpu":1}}}]}}`, nil},
 	"TemplateCount":            {"pod", "resource.count", `3`, []string{"ProbeMissing"}, `spec.inference.replicas=3`, nil},
-	"TemplateCountNone":        {"pod", "resource.count", `0`, []string{"!OutOfRange"}, "", nil},
+	"TemplateCountNone":        {"pod", "resource.count", `0`, []string{"!OutOfRange", "ProbeMissing"}, "", nil},
 	"TemplateWithPreset":       {"pod", "inference.preset", `{"name":"phi-4"}`, []string{"!TemplateInvalid"}, "", nil},
 	"TemplateWithConfig":       {"pod", "inference.config", `"serving"`, []string{"!TemplateInvalid", "ProbeMissing"}, "", nil},
 	"Config":                   {"inference", "inference.config", `"serving"`, nil, `spec.inference.config="serving"`, nil},
@@ -212,7 +225,13 @@ var audit = map[string]row{
 	"WrittenUpgrade":      annotation("kaito.sh/upgrade-start-time", "a", "ServerField"),
 	"UnknownAnnotation":   annotation("kaito.sh/no-such", "a", "AnnotationIgnored"),
 	"OtherAnnotation":     {"inference", "metadata.annotations", `{"team.example.com/a":"b"}`, nil, `metadata.annotations={"team.example.com/a":"b"}`, nil},
-	"KEDA":                {"set", "metadata.annotations", `{"scaledobject.kaito.sh/auto-provision":"true","scaledobject.kaito.sh/metricName":"a","scaledobject.kaito.sh/threshold":"1"}`, []string{"AnnotationIgnored", "AnnotationIgnored", "AnnotationIgnored"}, "", nil},
+	"KEDA":                scaled(`"10"`, "", nil, `spec.inference.autoscale={"cooldownSeconds":600,"maxReplicas":5,"minReplicas":1,"waitingRequests":10}`),
+	"KEDAMetric":          scaled(`"10"`, "vllm:num_requests_waiting", nil, `spec.inference.autoscale={"cooldownSeconds":600,"maxReplicas":5,"minReplicas":1,"waitingRequests":10}`),
+	"KEDAOtherMetric":     scaled(`"10"`, "vllm:num_requests_running", []string{"AnnotationIgnored", "DeadField"}, `spec.inference.autoscale=null`),
+	"KEDANoThreshold":     scaled(`""`, "", []string{"AnnotationIgnored", "DeadField"}, `spec.inference.autoscale=null`),
+	"KEDANoLimit":         {"set", "metadata.annotations", `{"scaledobject.kaito.sh/auto-provision":"true","scaledobject.kaito.sh/threshold":"1"}`, []string{"AnnotationIgnored"}, `spec.inference.autoscale=null`, nil},
+	"KEDAOff":             {"set", "metadata.annotations", `{"scaledobject.kaito.sh/threshold":"1"}`, []string{"AnnotationIgnored"}, `spec.inference.autoscale=null`, nil},
+	"KEDAWorkspace":       annotation("scaledobject.kaito.sh/auto-provision", "true", "AnnotationIgnored"),
 
 	"LabelWritten":      label("kaito.sh/workspace", "ServerField"),
 	"LabelNamespace":    label("kaito.sh/workspacenamespace", "ServerField"),
@@ -230,8 +249,8 @@ var audit = map[string]row{
 	"SetAutoUpgradeOff": {"set", "spec.autoUpgrade", `{"enabled":false}`, nil, "", []string{"!OtherVersionField"}},
 	"SetMetadata":       {"set", "spec.template.metadata", `{"labels":{"team":"a"}}`, nil, `metadata.labels={"team":"a"}`, nil},
 	"SetTemplateName":   {"set", "spec.template.metadata", `{"name":"a"}`, []string{"DeadField"}, "", nil},
-	"SetInstanceType":   {"set", "spec.template.resource.instanceType", `null`, []string{"!ResourceMissing"}, "", nil},
-	"SetPartition":      {"set", "spec.template.resource.partition", `{"mode":"mig"}`, []string{"!PartitionGPU"}, "", []string{"!OtherVersionField"}},
+	"SetInstanceType":   {"sliced", "spec.template.resource.instanceType", `null`, nil, `spec.resource.provider="existing"`, nil},
+	"SetPartition":      {"sliced", "spec.template.resource", `{"partition":{"mode":"mig","profile":"2g.24gb"}}`, nil, `spec.resource.mig="2g.24gb"`, []string{"!OtherVersionField"}},
 	"SetInference":      {"set", "spec.template.inference", `null`, []string{"!TaskMissing"}, "", nil},
 	"SetAccessSecret":   {"set", "spec.template.inference.preset.presetOptions", `{"modelAccessSecret":"hf"}`, nil, `spec.inference.accessSecret="hf"`, nil},
 	"SetWithoutSpec":    {"set", "spec", `null`, []string{"!SpecWrapper"}, "", nil},
@@ -239,6 +258,20 @@ var audit = map[string]row{
 
 func annotation(key, value string, codes ...string) row {
 	return row{base: "inference", field: "metadata.annotations", value: fmt.Sprintf("{%q:%q}", key, value), codes: codes}
+}
+
+// existing is a resource on nodes that exist, with a partition.
+func existing(partition string) string {
+	return `{"labelSelector":{"matchLabels":{"app":"a"}},"partition":` + partition + `}`
+}
+
+// scaled is an InferenceSet that keda-kaito-scaler scales, within five nodes.
+func scaled(threshold, metric string, codes []string, means string) row {
+	annotations := `{"scaledobject.kaito.sh/auto-provision":"true","scaledobject.kaito.sh/threshold":` + threshold
+	if metric != "" {
+		annotations += `,"scaledobject.kaito.sh/metricName":"` + metric + `"`
+	}
+	return row{base: "limited", field: "metadata.annotations", value: annotations + "}", codes: codes, means: means}
 }
 
 func label(key string, codes ...string) row {

@@ -54,6 +54,17 @@ func Convert(doc []byte) (*v1alpha1.Workspace, []finding.Problem) {
 // ConvertTree is Convert for a document that is parsed already. It does not
 // change tree.
 func ConvertTree(tree map[string]any) (*v1alpha1.Workspace, []finding.Problem) {
+	w, problems := Read(tree)
+	if finding.HasError(problems) {
+		return nil, problems
+	}
+	return w, problems
+}
+
+// Read is ConvertTree that gives what it has also where one of the problems is an
+// error: without the fields that the errors are about. It is for judging the rest of
+// the document, and nil where that could not be read at all.
+func Read(tree map[string]any) (*v1alpha1.Workspace, []finding.Problem) {
 	c := converter{}
 	c.version, _ = tree["apiVersion"].(string)
 	c.kind, _ = tree["kind"].(string)
@@ -71,7 +82,7 @@ func ConvertTree(tree map[string]any) (*v1alpha1.Workspace, []finding.Problem) {
 	default:
 		return nil, []finding.Problem{Unsupported(c.kind)}
 	}
-	if finding.HasError(c.problems) {
+	if c.out.Kind == "" { // it was not converted
 		return nil, c.problems
 	}
 	return &c.out, c.problems
@@ -199,11 +210,12 @@ func (c *converter) metadata(m metav1.ObjectMeta, path string, tunes bool) {
 
 func (c *converter) resource(r Resource, tunes bool) {
 	const path = "resource."
-	c.instanceType(r.InstanceType, path+"instanceType", c.version == v1alpha1Version)
+	c.nodes(r.InstanceType, c.version == v1alpha1Version)
 	c.out.Spec.Resource.LabelSelector = c.selector(r.LabelSelector, path+"labelSelector")
+	c.selected(path + "instanceType")
 	c.dead(len(r.PreferredNodes) > 0, path+"preferredNodes", "to use nodes that exist, declare a GPUNodePool with provider existing")
 	if c.since(r.Partition != nil, path+"partition") {
-		c.partition(r.Partition, path+"partition")
+		c.partition(*r.Partition, path+"partition", r.InstanceType, tunes)
 	}
 	c.count(r.Count, path+"count", tunes)
 }
@@ -221,30 +233,6 @@ func (c *converter) count(count *int, field string, tunes bool) {
 		c.warn(finding.DeadField, field, "with vLLM KAITO itself never reads count, and Espalier does not either: the number of nodes is computed from the model; "+
 			"to set it, write an espalier.dev/v1alpha1 Workspace (espalier convert) with spec.resource.count")
 	}
-}
-
-func (c *converter) instanceType(name, field string, hasDefault bool) {
-	switch {
-	case name != "":
-		c.out.Spec.Resource.InstanceType = name
-	case hasDefault:
-		c.out.Spec.Resource.InstanceType = DefaultInstanceType
-	default:
-		c.refuse(finding.ResourceMissing, field, "name the instance type to provision; for nodes that exist, write an "+
-			"espalier.dev/v1alpha1 Workspace with spec.resource.nodePool and a GPUNodePool with provider existing")
-	}
-}
-
-// partition: slices are a matter of the pool here, which is priced and sized for
-// them, and no two tasks share the memory of a GPU.
-func (c *converter) partition(p map[string]any, field string) {
-	if p["mode"] == "mig" {
-		c.refuse(finding.PartitionGPU, field, "slices belong to a node pool here: remove partition and name a smaller instance type (espalier skus lists them), or write an "+
-			"espalier.dev/v1alpha1 Workspace (espalier convert) with spec.resource.nodePool, and a GPUNodePool with spec.aks.mig")
-		return
-	}
-	c.refuse(finding.PartitionGPU, field, "no two tasks share a GPU, whose memory they would share as well: "+
-		"remove partition and name a smaller instance type (espalier skus lists them)")
 }
 
 // selector keeps matchLabels and expressions that say the same: a key In one
@@ -296,12 +284,14 @@ func (c *converter) inferenceSet(tree map[string]any) {
 	}
 	t := in.Spec.Template
 	c.templateMetadata(in.Metadata, t.Metadata)
-	c.instanceType(t.Resource.InstanceType, "spec.template.resource.instanceType", false)
+	c.nodes(t.Resource.InstanceType, false)
 	c.out.Spec.Resource.LabelSelector = c.selector(in.Spec.LabelSelector, "spec.labelSelector")
+	c.selected("spec.template.resource.instanceType")
 	if c.since(t.Resource.Partition != nil, "spec.template.resource.partition") {
-		c.partition(t.Resource.Partition, "spec.template.resource.partition")
+		c.partition(*t.Resource.Partition, "spec.template.resource.partition", t.Resource.InstanceType, false)
 	}
-	c.dead(in.Spec.NodeCountLimit != 0, "spec.nodeCountLimit", "bound the cost with spec.budget.maxUSDPerHour of an espalier.dev/v1alpha1 Workspace")
+	scaled := c.scale(in)
+	c.dead(in.Spec.NodeCountLimit != 0 && scaled == nil, "spec.nodeCountLimit", "bound the cost with spec.budget.maxUSDPerHour of an espalier.dev/v1alpha1 Workspace")
 	c.dead(in.Spec.UpdateStrategy != nil, "spec.updateStrategy", "remove it")
 	if c.since(in.Spec.AutoUpgrade != nil, "spec.autoUpgrade") && in.Spec.AutoUpgrade.Enabled {
 		c.warn(finding.UpgradePolicy, "spec.autoUpgrade", "ignored: an upgrade of Espalier moves no running model; a newer runtime is a commit that sets spec.runtime.version")
@@ -311,7 +301,10 @@ func (c *converter) inferenceSet(tree map[string]any) {
 		return
 	}
 	c.out.Spec.Inference = c.inference(*t.Inference, "spec.template.inference")
-	c.out.Spec.Inference.Replicas = in.Spec.Replicas
+	c.out.Spec.Inference.Replicas, c.out.Spec.Inference.Autoscale = in.Spec.Replicas, scaled
+	if scaled != nil {
+		c.out.Spec.Inference.Replicas = nil
+	}
 }
 
 // templateMetadata joins the set's own metadata with what its Workspaces would

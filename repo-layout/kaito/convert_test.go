@@ -64,9 +64,8 @@ func TestAdmissionRules(t *testing.T) {
 			want:   []string{"6 error TaskAmbiguous"},
 		},
 		"NoInstanceType": {
-			reason: "v1beta1 has no default and KAITO refuses it while provisioning is on.",
+			reason: "v1beta1 has no default: KAITO takes it where the nodes exist, and the RepoSync says what those are like.",
 			doc:    strings.Replace(document(serving), "instanceType: Standard_NC24ads_A100_v4, ", "", 1),
-			want:   []string{"4 error ResourceMissing"},
 		},
 		"ImageFamilyUnknown": {
 			reason: "KAITO has a value set for it and refuses others.",

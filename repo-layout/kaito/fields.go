@@ -16,6 +16,8 @@ var spelling = []struct {
 	kaito  string
 }{
 	{regexp.MustCompile(`^spec\.resource\.candidates(\[0\](\.instanceType)?)?$`), "resource.instanceType"},
+	{regexp.MustCompile(`^spec\.resource\.gpus$`), "resource.partition.count"},
+	{regexp.MustCompile(`^spec\.resource\.mig$`), "resource.partition.profile"},
 	{regexp.MustCompile(`^spec\.(inference|tuning)\.preset$`), "$1.preset.name"},
 	{regexp.MustCompile(`^spec\.(inference|tuning)\.revision$`), "$1.preset"},
 	{regexp.MustCompile(`^spec\.(inference|tuning)\.accessSecret$`), "$1.preset.presetOptions.modelAccessSecret"},
@@ -52,6 +54,10 @@ func Field(kind, native string) string {
 		switch {
 		case native == "spec.inference.replicas":
 			return "spec.replicas"
+		case native == "spec.inference.autoscale.maxReplicas":
+			return "spec.nodeCountLimit"
+		case strings.HasPrefix(native, "spec.inference.autoscale"):
+			return "metadata.annotations[" + scaleThreshold + "]"
 		case strings.HasPrefix(native, "spec.resource.labelSelector"):
 			return "spec.labelSelector" + strings.TrimPrefix(native, "spec.resource.labelSelector")
 		}

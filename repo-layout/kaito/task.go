@@ -75,8 +75,8 @@ func (c *converter) podTemplate(template map[string]any, field string) *runtime.
 // version, whose v1alpha1 CRD embeds the v1beta1 inference.
 func (c *converter) preset(p Preset, path string) v1alpha1.ModelRef {
 	o, options := p.Options, path+".presetOptions."
-	c.dead(p.AccessMode != "", path+".accessMode", "weights are always downloaded from the model's repository")
-	c.dead(o.Image != "", options+"image", "weights are always downloaded from the model's repository")
+	c.dead(p.AccessMode != "", path+".accessMode", "remove it: no image holds weights here")
+	c.dead(o.Image != "", options+"image", "remove it: no image holds weights here")
 	c.dead(len(o.ImagePullSecrets) > 0, options+"imagePullSecrets", "remove it")
 	if c.kind == workspaceKind && !c.since(o.ModelAccessSecret != "", options+"modelAccessSecret") {
 		o.ModelAccessSecret = ""

@@ -32,15 +32,26 @@ type Resource struct {
 	// Espalier does; tuning runs on one.
 	Count *int `json:"count" jsonschema:"minimum=1"`
 	// InstanceType is the instance type to provision, for example
-	// Standard_NC24ads_A100_v4, which v1alpha1 has as its default.
+	// Standard_NC24ads_A100_v4, which v1alpha1 has as its default. v1beta1 names none
+	// where the nodes exist.
 	InstanceType string `json:"instanceType"`
 	// LabelSelector's matchLabels become labels of the nodes.
 	LabelSelector *metav1.LabelSelector `json:"labelSelector"`
 	// PreferredNodes is never read, by KAITO or by Espalier.
 	PreferredNodes []string `json:"preferredNodes" jsonschema_extras:"deprecated=true"`
-	// Partition asks for MIG slices or shared GPUs. Espalier refuses it: slices
-	// belong to a GPUNodePool, and no two tasks share a GPU.
-	Partition map[string]any `json:"partition" since:"v1beta1"`
+	// Partition asks for a part of the GPUs of nodes that exist.
+	Partition *Partition `json:"partition" since:"v1beta1"`
+}
+
+// Partition is a part of the GPUs of nodes that exist: a MIG slice, or some of the whole
+// GPUs of a node.
+type Partition struct {
+	// Mode is mig or accelerator.
+	Mode string `json:"mode" jsonschema:"required,enum=mig,enum=accelerator"`
+	// Profile of the slice, of mode mig: 2g.24gb.
+	Profile string `json:"profile"`
+	// Count of whole GPUs, of mode accelerator.
+	Count *int `json:"count" jsonschema:"minimum=1"`
 }
 
 // Preset names a model.
@@ -193,8 +204,8 @@ type SetTemplate struct {
 
 // SetResource is the GPU need of a copy.
 type SetResource struct {
-	// InstanceType is the instance type to provision.
-	InstanceType string `json:"instanceType" jsonschema:"required"`
-	// Partition asks for MIG slices or shared GPUs. Espalier refuses it.
-	Partition map[string]any `json:"partition" since:"v1beta1"`
+	// InstanceType is the instance type to provision. Without one the nodes exist.
+	InstanceType string `json:"instanceType"`
+	// Partition asks for a part of the GPUs of nodes that exist.
+	Partition *Partition `json:"partition" since:"v1beta1"`
 }

@@ -62,6 +62,7 @@ const Providers = "aks, karpenter or existing"
 // +kubebuilder:validation:XValidation:rule="(has(self.karpenter) && has(self.karpenter.mode) ? self.karpenter.mode : 'NodeClaims') == (has(oldSelf.karpenter) && has(oldSelf.karpenter.mode) ? oldSelf.karpenter.mode : 'NodeClaims')",message="karpenter.mode is immutable: declare a pool of another name, and move the Workspaces to it"
 // +kubebuilder:validation:XValidation:rule="!has(self.karpenter) || !has(self.karpenter.mode) || self.karpenter.mode != 'NodePools' || !has(self.replicas) || self.replicas == 1",message="with karpenter.mode NodePools Karpenter decides the number of nodes: remove replicas, and bound it by karpenter.maxNodes"
 // +kubebuilder:validation:XValidation:rule="self.provider == 'aks' || !has(self.aks)",message="aks belongs to provider aks"
+// +kubebuilder:validation:XValidation:rule="self.provider == 'existing' || !has(self.existing)",message="existing belongs to provider existing"
 // +kubebuilder:validation:XValidation:rule="!has(self.aks) || !has(self.aks.capacityReservationGroup) || !self.candidates.exists(c, has(c.priority) && c.priority == 'Spot')",message="a capacity reservation holds no spot machines: remove the spot candidates, or aks.capacityReservationGroup"
 // +kubebuilder:validation:XValidation:rule="self.provider != 'existing' || (has(self.nodeLabels) && self.nodeLabels.size() > 0)",message="provider existing selects nodes by nodeLabels: name at least one"
 // +kubebuilder:validation:XValidation:rule="!has(self.aks) || !has(self.aks.autoscale) || !has(self.replicas) || self.replicas == 1",message="aks.autoscale decides the number of nodes: remove replicas, or aks.autoscale"
@@ -74,6 +75,8 @@ type GPUNodePoolSpec struct {
 	Karpenter *KarpenterSpec `json:"karpenter,omitempty"`
 	// AKS says what only AKS agent pools have.
 	AKS *AKSSpec `json:"aks,omitempty"`
+	// Existing says what of nodes that exist is used.
+	Existing *ExistingSpec `json:"existing,omitempty"`
 	// Candidates in order of preference: the first that can be had wins.
 	// +kubebuilder:validation:MinItems=1
 	// +kubebuilder:validation:MaxItems=16
@@ -406,15 +409,6 @@ func (p *GPUNodePool) GetConditions() []metav1.Condition { return p.Status.Condi
 
 // SetConditions replaces the conditions of the pool.
 func (p *GPUNodePool) SetConditions(c []metav1.Condition) { p.Status.Conditions = c }
-
-// Slices is the MIG profile that the GPUs of a pool are cut into; empty: they are
-// whole.
-func (s *GPUNodePoolSpec) Slices() string {
-	if s.AKS == nil {
-		return ""
-	}
-	return string(s.AKS.MIG)
-}
 
 // Settings are both settings with what is left out filled in; of none, the nil
 // AKSUpgrade, likewise.

@@ -256,6 +256,11 @@ type SyncDefaults struct {
 	// nodes of its own: aks, karpenter or existing. Nodes that are there stay with
 	// the provider that they come from.
 	Provider Provider `json:"provider,omitempty"`
+	// InstanceType is spec.resource.instanceType of each Workspace without one whose
+	// spec.resource.provider is existing: what the nodes of the cluster are like. A
+	// Workspace of kaito.sh on nodes that exist names none.
+	// +kubebuilder:validation:Pattern=`^[A-Za-z0-9][A-Za-z0-9._-]*$`
+	InstanceType string `json:"instanceType,omitempty"`
 }
 
 // Hook is a push webhook at /hook/<namespace>/<name> of the controller's hook

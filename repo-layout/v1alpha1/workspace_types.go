@@ -47,6 +47,7 @@ type WorkspaceList struct {
 //
 // +kubebuilder:validation:XValidation:rule="has(self.inference) != has(self.tuning)",message="exactly one of spec.inference and spec.tuning is required: a Workspace either serves a model or tunes one"
 // +kubebuilder:validation:XValidation:rule="!has(self.queue) || has(self.tuning)",message="queue is for tuning runs: a service is not queued"
+// +kubebuilder:validation:XValidation:rule="!(has(self.resource.gpus) || has(self.resource.mig)) || (has(self.inference) && !has(self.inference.template))",message="resource.gpus and resource.mig are of a served model: a tuning run takes whole nodes, and a pod of your own says itself what it takes"
 // +kubebuilder:validation:XValidation:rule="!has(self.budget) || !has(self.budget.maxUSD) || has(self.tuning)",message="budget.maxUSD is for tuning runs, which end: bound a service by budget.maxUSDPerHour"
 // +kubebuilder:validation:XValidation:rule="has(self.inference) == has(oldSelf.inference)",message="a Workspace cannot turn from inference into tuning or back: give the new task a Workspace of its own"
 type WorkspaceSpec struct {
@@ -79,6 +80,8 @@ type WorkspaceSpec struct {
 //
 // +kubebuilder:validation:XValidation:rule="[has(self.instanceType), has(self.candidates), has(self.nodePool)].filter(x, x).size() == 1",message="exactly one of instanceType, candidates and nodePool is required"
 // +kubebuilder:validation:XValidation:rule="!has(self.provider) || !has(self.nodePool)",message="provider is for nodes of the Workspace's own: a shared pool has its own"
+// +kubebuilder:validation:XValidation:rule="!has(self.mig) || (has(self.provider) && self.provider == 'existing')",message="mig is for nodes that exist, with provider existing: slices of nodes that are bought belong to a GPUNodePool (aks.mig)"
+// +kubebuilder:validation:XValidation:rule="!has(self.mig) || !has(self.gpus)",message="no two slices work on one model: remove gpus, or mig"
 // +kubebuilder:validation:XValidation:rule="!has(self.provider) || self.provider != 'existing' || (has(self.labelSelector) && has(self.labelSelector.matchLabels) && self.labelSelector.matchLabels.size() > 0)",message="provider existing takes the nodes that labelSelector.matchLabels selects: name at least one label"
 type ResourceSpec struct {
 	// InstanceType is the instance type to provision, on demand: shorthand for
@@ -96,6 +99,16 @@ type ResourceSpec struct {
 	// +kubebuilder:validation:Minimum=0
 	// +kubebuilder:validation:Maximum=1000
 	Count int32 `json:"count,omitempty"`
+	// GPUs is how many whole GPUs of a node each copy of a served model is spread
+	// over. 0 or absent: as few as it fits.
+	// +kubebuilder:validation:Minimum=0
+	// +kubebuilder:validation:Maximum=64
+	GPUs int32 `json:"gpus,omitempty"`
+	// MIG is the slice of a GPU that each copy of a served model has on nodes that
+	// exist: 2g.24gb where they offer nvidia.com/mig-2g.24gb, MIG2g where every slice is
+	// an nvidia.com/gpu.
+	// +kubebuilder:validation:Pattern=`^(MIG[1-7]g|[1-7]g\.[1-9][0-9]{0,2}gb)$`
+	MIG string `json:"mig,omitempty"`
 	// LabelSelector's matchLabels become labels of the provisioned nodes, and
 	// select the nodes the pods run on.
 	LabelSelector *metav1.LabelSelector `json:"labelSelector,omitempty"`

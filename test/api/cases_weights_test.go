@@ -2,7 +2,7 @@
 
 package api
 
-// weightsCases are of where weights come from.
+// weightsCases are of where weights come from, and of parts of nodes.
 var weightsCases = map[string]written{
 	"CacheFolder": {
 		reason: "A claim that something else has filled keeps its models where that has put them.",
@@ -89,5 +89,42 @@ var weightsCases = map[string]written{
 		reason: "vLLM has three.",
 		base:   serving, set: `spec: {inference: {performanceMode: fast}}`,
 		want: "spec.inference.performanceMode",
+	},
+	"SomeGPUs": {
+		reason: "A copy may take more GPUs than it needs.",
+		base:   serving, set: `spec: {resource: {gpus: 2}}`,
+	},
+	"GPUsOfTuning": {
+		reason: "A run takes whole nodes.",
+		base:   tuning, set: `spec: {resource: {gpus: 2}}`,
+		want: "resource.gpus and resource.mig are of a served model",
+	},
+	"Slice": {
+		reason: "A copy has a slice of nodes that exist.",
+		base:   serving, set: `spec: {resource: {provider: existing, mig: 2g.24gb, labelSelector: {matchLabels: {a: b}}}}`,
+	},
+	"SliceOfBought": {
+		reason: "Nodes that are bought are cut by their pool.",
+		base:   serving, set: `spec: {resource: {mig: MIG2g}}`,
+		want: "mig is for nodes that exist, with provider existing",
+	},
+	"SlicesTogether": {
+		reason: "Slices share nothing.",
+		base:   serving, set: `spec: {resource: {provider: existing, gpus: 2, mig: MIG2g, labelSelector: {matchLabels: {a: b}}}}`,
+		want: "no two slices work on one model",
+	},
+	"SliceUnknown": {
+		reason: "NVIDIA calls none so.",
+		base:   serving, set: `spec: {resource: {provider: existing, mig: half, labelSelector: {matchLabels: {a: b}}}}`,
+		want: "spec.resource.mig",
+	},
+	"PoolOfSlices": {
+		reason: "A pool of nodes that exist says how they are cut.",
+		base:   pool, set: `spec: {provider: existing, nodeLabels: {a: b}, existing: {mig: 2g.24gb, gpus: 2}}`,
+	},
+	"PoolOfBoughtSlices": {
+		reason: "AKS cuts by aks.mig.",
+		base:   pool, set: `spec: {existing: {mig: 2g.24gb}}`,
+		want: "existing belongs to provider existing",
 	},
 }

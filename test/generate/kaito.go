@@ -149,8 +149,8 @@ func kaitoAnnotations() object {
 		"kaito.sh/enablelb":          of("Makes the Service a load balancer; the model asks for no key.", "True"),
 		"kaito.sh/runtime":           of("Models are served by vLLM.", "vllm"),
 		"kaito.sh/node-image-family": of("Without effect in Espalier.", "ubuntu", "azurelinux"),
-		"kaito.sh/performance-mode":  of("Without effect in Espalier: set it in the ConfigMap.", "balanced", "interactivity", "throughput"),
-		"kaito.sh/use-local-weights": of("Weights are downloaded.", "false"),
+		"kaito.sh/performance-mode":  of("What vLLM is tuned for.", "balanced", "interactivity", "throughput"),
+		"kaito.sh/use-local-weights": of("Weights are read from a folder of the node, where the controller allows it.", "true", "false"),
 		"kaito.sh/model-streaming":   of("Nothing is streamed.", "disabled"),
 		"kaito.sh/disable-benchmark": of("No benchmark is run.", "true", "false"),
 	}
