@@ -11,10 +11,14 @@ import (
 
 	"github.com/spf13/pflag"
 	corev1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+	"k8s.io/apimachinery/pkg/runtime/schema"
 	kubefake "sigs.k8s.io/controller-runtime/pkg/client/fake"
 
 	"github.com/espalier-dev/espalier/gpu/aks"
+	"github.com/espalier-dev/espalier/gpu/karpenter"
 	"github.com/espalier-dev/espalier/repo-layout/v1alpha1"
 	"github.com/espalier-dev/espalier/test/fakearm"
 )
@@ -76,6 +80,49 @@ func TestOrphans(t *testing.T) {
 	}
 	if c := arm.Counts(); c["LIST"] != 1 || c["PUT"]+c["DELETE"]+c["REMOVE"] != 0 {
 		t.Errorf("requests %v", c)
+	}
+}
+
+// TestOrphanClouds: Karpenter's objects are looked through without a word, AKS where it
+// is named; without either it is said what to name.
+func TestOrphanClouds(t *testing.T) {
+	bare := kubefake.NewClientBuilder().WithScheme(newScheme()).Build()
+	if _, err := orphanClouds(aks.Options{}, bare); err == nil || !strings.Contains(err.Error(), "no NodeClaims of Karpenter; for AKS, name the cluster: --azure-subscription-id") {
+		t.Errorf("neither: %v", err)
+	}
+	kinds := meta.NewDefaultRESTMapper([]schema.GroupVersion{karpenter.NodeClaim.WithVersion("v1").GroupVersion()})
+	kinds.Add(v1alpha1.GroupVersion.WithKind(v1alpha1.GPUNodePoolKind), meta.RESTScopeNamespace)
+	kinds.Add(corev1.SchemeGroupVersion.WithKind("Namespace"), meta.RESTScopeRoot)
+	for _, kind := range []schema.GroupKind{karpenter.NodeClaim, karpenter.NodePool} {
+		kinds.Add(kind.WithVersion("v1"), meta.RESTScopeRoot)
+	}
+	of := func(kind schema.GroupKind, name, uid string) *unstructured.Unstructured {
+		o := &unstructured.Unstructured{Object: map[string]any{}}
+		o.SetGroupVersionKind(kind.WithVersion("v1"))
+		o.SetName(name)
+		o.SetLabels(map[string]string{karpenter.LabelInstallation: "cluster-1", karpenter.LabelOwner: uid, "karpenter.sh/nodepool": "glost"})
+		o.SetAnnotations(map[string]string{"espalier.dev/pool": "team-a/lost", "espalier.dev/candidate": "Standard_NC24ads_A100_v4 OnDemand"})
+		return o
+	}
+	cluster := kubefake.NewClientBuilder().WithScheme(newScheme()).WithRESTMapper(kinds).WithObjects(
+		of(karpenter.NodePool, "glost", "uid-2"), of(karpenter.NodeClaim, "glost-1", "uid-2"), of(karpenter.NodeClaim, "glost-2", "uid-2"),
+		&corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: "kube-system", UID: "cluster-1"}}).Build()
+	clouds, err := orphanClouds(aks.Options{}, cluster)
+	if err != nil {
+		t.Fatal(err)
+	}
+	found, err := findOrphans(t.Context(), clouds, cluster)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var out bytes.Buffer
+	if err := printOrphans(&out, found, ""); err != nil {
+		t.Fatal(err)
+	}
+	want := "POOL    OF            REASON     INSTANCE                   NODES   STATE       USD/H\n" +
+		"glost   team-a/lost   NoObject   Standard_NC24ads_A100_v4   2       Succeeded   7.346\n"
+	if out.String() != want {
+		t.Errorf("got\n%swant\n%s", out.String(), want)
 	}
 }
 

@@ -165,9 +165,7 @@ func (c *comparer) poolChanged(ch *Change, from, to desired.Document) {
 	w.change("unused nodes", idleWords(from.Pool.Spec.Idle), idleWords(to.Pool.Spec.Idle))
 	w.change("empty nodes", emptyWords(from.Pool.Spec), emptyWords(to.Pool.Spec))
 	fixed := fixedOf(from.Pool.Spec, to.Pool.Spec)
-	if before, after := aksWords(from.Pool.Spec), aksWords(to.Pool.Spec); !slices.Equal(before, after) {
-		w.change("agent pools", orPlain(before), orPlain(after))
-	}
+	w.change("agent pools", orPlain(aksWords(from.Pool.Spec)), orPlain(aksWords(to.Pool.Spec)))
 	w.change("GPUs of a node", partOf(from.Pool.Spec), partOf(to.Pool.Spec))
 	if is.provider == string(v1alpha1.ProviderAKS) && !maps.Equal(from.Pool.Spec.NodeLabels, to.Pool.Spec.NodeLabels) {
 		w.add("node labels")
