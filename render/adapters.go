@@ -5,6 +5,7 @@ package render
 import (
 	"encoding/json"
 	"fmt"
+	"slices"
 
 	"github.com/espalier-dev/espalier/repo-layout/v1alpha1"
 
@@ -43,12 +44,14 @@ func (j job) adapters() (loaded, error) {
 			if a.Path != "" {
 				at["subPath"] = a.Path
 			}
-		case len(a.URLs) > 0:
+		case len(a.URLs) > 0 || j.spec.CopiesImages():
 			if err := j.needHelper("downloading adapter " + a.Name); err != nil {
 				return loaded{}, err
 			}
 			l.volumes = append(l.volumes, object{"name": volume, "emptyDir": object{}})
-			l.init = append(l.init, j.fetch(a, volume))
+			init, secrets := j.fetch(a, volume)
+			l.init = append(l.init, init)
+			l.share(secrets)
 		default:
 			l.volumes = append(l.volumes, imageVolume(volume, a.Image))
 		}
@@ -58,21 +61,54 @@ func (j job) adapters() (loaded, error) {
 	return l, nil
 }
 
-// fetch is the init container that downloads an adapter. It is no user of the
-// model's and needs no more than the network and a folder.
-func (j job) fetch(a v1alpha1.Adapter, volume string) object {
+// share adds volumes that are not there yet.
+func (l *loaded) share(volumes []any) {
+	for _, v := range volumes {
+		if !slices.ContainsFunc(l.volumes, func(there any) bool { return there.(object)["name"] == v.(object)["name"] }) {
+			l.volumes = append(l.volumes, v)
+		}
+	}
+}
+
+// fetch is the init container that downloads an adapter, and the volumes of its
+// credentials. It is no user of the model's and needs no more than the network, a
+// folder and those.
+func (j job) fetch(a v1alpha1.Adapter, volume string) (container object, secrets []any) {
 	to := j.adapterPath(a.Name)
+	command, from := []any{"espalier", "data", "fetch"}, a.URLs
+	mounts := []any{object{"name": volume, "mountPath": to}}
+	if a.Image != "" {
+		var more []any
+		command, from = []any{"espalier", "adapter", "pull"}, []string{a.Image}
+		from, more, secrets = pullsWith(from, a.PullSecrets)
+		mounts = append(mounts, more...)
+	}
 	return object{
-		"name": volume, "image": j.Assessment.Resolved.HelperImage, "command": []any{"espalier", "data", "fetch"},
-		"args": texts(append([]string{"--to", to, "--max-size", maxAdapter}, a.URLs...)),
+		"name": volume, "image": j.Assessment.Resolved.HelperImage, "command": command,
+		"args": texts(append([]string{"--to", to, "--max-size", maxAdapter}, from...)),
 		"securityContext": object{
 			"runAsNonRoot": true, "runAsUser": 65532, "runAsGroup": 65532,
 			"readOnlyRootFilesystem": true, "allowPrivilegeEscalation": false,
 			"capabilities": object{"drop": []any{"ALL"}},
 		},
 		"resources":    object{"requests": object{"cpu": "100m", "memory": "256Mi"}},
-		"volumeMounts": []any{object{"name": volume, "mountPath": to}},
+		"volumeMounts": mounts,
+	}, secrets
+}
+
+// pullsWith lets a container that pulls use Secrets: more arguments, their mounts,
+// and their volumes, which containers that need the same ones share.
+func pullsWith(args, secrets []string) (more []string, mounts, volumes []any) {
+	for _, s := range secrets {
+		name := repolayout.ShortName(63, "pull-"+s)
+		args = append(args, "--docker-config", "/pull/"+s)
+		mounts = append(mounts, mount(name, "/pull/"+s))
+		volumes = append(volumes, object{"name": name, "secret": object{
+			"secretName": s, "defaultMode": 0o444,
+			"items": []any{object{"key": ".dockerconfigjson", "path": "config.json"}},
+		}})
 	}
+	return args, mounts, volumes
 }
 
 // fetches says that pods download adapters before they start.
@@ -81,7 +117,7 @@ func (j job) fetches() bool {
 		return false
 	}
 	for _, a := range j.spec.Inference.Adapters {
-		if len(a.URLs) > 0 {
+		if len(a.URLs) > 0 || a.Image != "" && j.spec.CopiesImages() {
 			return true
 		}
 	}

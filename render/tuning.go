@@ -42,11 +42,11 @@ func (j job) tuning(l *layer) error {
 		object{"name": "config", "configMap": object{"name": j.name + "-config"}},
 		object{"name": "work", "persistentVolumeClaim": object{"claimName": repolayout.WorkClaimName(j.name)}},
 	)
-	data, volume, err := j.input()
+	data, mounted, err := j.input()
 	if err != nil {
 		return err
 	}
-	pod := object{"nodeSelector": j.nodeSelector(), "initContainers": []any{data}, "volumes": append(volumes, volume)}
+	pod := object{"nodeSelector": j.nodeSelector(), "initContainers": []any{data}, "volumes": append(volumes, mounted...)}
 	j.keepOff(pod)
 	set(pod, "imagePullSecrets", pullSecrets(t.Input.PullSecrets))
 	if err := j.result(l, pod, train); err != nil {
@@ -145,28 +145,34 @@ func (j job) work() patch {
 	}}
 }
 
-// input is the patch of the container that fetches the data, and the volume
-// that it is in.
-func (j job) input() (container, volume object, err error) {
+// input is the patch of the container that fetches the data, and the volumes with
+// them and with the credentials for that.
+func (j job) input() (container object, volumes []any, err error) {
 	in := j.spec.Tuning.Input
 	none := object{"name": "data", "$patch": "delete"}
 	switch {
 	case in.Claim != "":
-		return none, object{"name": "data", "persistentVolumeClaim": object{"claimName": in.Claim, "readOnly": true}}, nil
-	case in.Image != "":
-		return none, imageVolume("data", in.Image), nil
+		return none, []any{object{"name": "data", "persistentVolumeClaim": object{"claimName": in.Claim, "readOnly": true}}}, nil
+	case in.Image != "" && !j.spec.CopiesImages():
+		return none, []any{imageVolume("data", in.Image)}, nil
 	case len(in.Files) > 0:
-		return none, files("data", in.Files), nil
+		return none, []any{files("data", in.Files)}, nil
 	}
 	if err := j.needHelper("fetching the data"); err != nil {
 		return nil, nil, err
+	}
+	empty := object{"name": "data", "emptyDir": object{}}
+	if in.Image != "" {
+		args, mounts, secrets := pullsWith([]string{in.Image, "--to", dataPath}, in.PullSecrets)
+		container = object{"name": "data", "image": j.Options.HelperImage, "command": []any{"espalier", "data", "pull"}, "args": texts(args)}
+		set(container, "volumeMounts", mounts)
+		return container, append(secrets, empty), nil
 	}
 	args := append([]string{"--to", dataPath}, in.URLs...)
 	if e := j.spec.Tuning.Evaluation; e != nil {
 		args = append(args, e.URLs...)
 	}
-	return object{"name": "data", "image": j.Options.HelperImage, "args": texts(args)},
-		object{"name": "data", "emptyDir": object{}}, nil
+	return object{"name": "data", "image": j.Options.HelperImage, "args": texts(args)}, []any{empty}, nil
 }
 
 // publish is the patch of the container that pushes the adapter, and the volumes

@@ -346,6 +346,7 @@ func (v *validator) defaults(path string, d *v1alpha1.SyncDefaults) {
 	}
 	v.budget(path+".budget", d.Budget)
 	v.mirror(path+".registryMirror", d.RegistryMirror)
+	v.imageVolumes(path+".imageVolumes", d.ImageVolumes)
 	v.reference(path+".storageClass", "StorageClass", d.StorageClass)
 	v.provider(path+".provider", d.Provider, false)
 	v.instanceType(path+".instanceType", d.InstanceType, false)

@@ -29,6 +29,7 @@ const (
 	DefaultedCache    = "inference.cache.storageClass"
 	DefaultedProvider = "resource.provider"
 	DefaultedInstance = "resource.instanceType"
+	DefaultedImages   = "runtime.imageVolumes"
 )
 
 // Defaulted says that a field of a Workspace comes from its RepoSync's defaults.

@@ -214,6 +214,7 @@ func (v *validator) runtime(s v1alpha1.WorkspaceSpec) {
 		return
 	}
 	v.mirror("spec.runtime.mirror", s.Runtime.Mirror)
+	v.imageVolumes("spec.runtime.imageVolumes", s.Runtime.ImageVolumes)
 	v.runtimeImage("spec.runtime", *s.Runtime)
 	if s.Runtime.Name == "" {
 		return

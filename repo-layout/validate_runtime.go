@@ -18,6 +18,14 @@ var (
 	byDigest    = regexp.MustCompile(`^[^\s@]+@sha256:[0-9a-f]{64}$`)
 )
 
+func (v *validator) imageVolumes(path string, i v1alpha1.ImageVolumes) {
+	switch i {
+	case "", v1alpha1.ImageVolumesEnabled, v1alpha1.ImageVolumesDisabled:
+	default:
+		v.refuse(finding.NotOneOf, path, "want Enabled, or Disabled where nodes mount no image: an init container copies it then")
+	}
+}
+
 // runtimeImage checks an image in the place of the pinned one: what runs is pinned
 // here too, and its CUDA says which drivers can run it.
 func (v *validator) runtimeImage(path string, r v1alpha1.RuntimeSpec) {

@@ -22,10 +22,10 @@ const terminationLog = "/dev/termination-log"
 func newAdapterCommand() *cobra.Command {
 	command := &cobra.Command{
 		Use:   "adapter",
-		Short: "Publish a trained adapter from a tuning pod",
-		Long:  "Helpers that run in the pod of a tuning Job, after the trainer.",
+		Short: "Publish a trained adapter, or bring one to a service",
+		Long:  "Helpers that run in pods: of a tuning Job after the trainer, and of a service before its runtime.",
 	}
-	command.AddCommand(newAdapterPushCommand(), newAdapterJudgeCommand())
+	command.AddCommand(newAdapterPushCommand(), newAdapterJudgeCommand(), newPullCommand("an adapter"))
 	return command
 }
 

@@ -19,7 +19,7 @@ func newDataCommand() *cobra.Command {
 		Short: "Bring training data into a tuning pod",
 		Long:  "Helpers that run in the pod of a tuning Job, before the trainer.",
 	}
-	command.AddCommand(newDataFetchCommand())
+	command.AddCommand(newDataFetchCommand(), newPullCommand("training data"))
 	return command
 }
 

@@ -268,6 +268,7 @@ func (w *words) rest(was, is desired.Workspace) {
 	a, b := &was.Workspace.Spec, &is.Workspace.Spec
 	w.change("budget", budget(a.Budget), budget(b.Budget))
 	w.change("images from", mirror(a.Runtime), mirror(b.Runtime))
+	w.change("image volumes", imageVolumes(a), imageVolumes(b))
 	w.change("queue", a.Queue, b.Queue)
 	if a.Suspend != b.Suspend {
 		w.change("suspend", fmt.Sprint(a.Suspend), fmt.Sprint(b.Suspend))
@@ -329,6 +330,13 @@ func mirror(r *v1alpha1.RuntimeSpec) string {
 		return ""
 	}
 	return r.Mirror
+}
+
+func imageVolumes(s *v1alpha1.WorkspaceSpec) string {
+	if s.CopiesImages() {
+		return "copied"
+	}
+	return "mounted"
 }
 
 func fileOf(d desired.Document) string {

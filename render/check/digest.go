@@ -68,7 +68,7 @@ func asked(w *v1alpha1.Workspace) *v1alpha1.WorkspaceSpec {
 	spec.Resource = v1alpha1.ResourceSpec{}
 	spec.Budget, spec.Queue, spec.Suspend = nil, "", false
 	if r := spec.Runtime; r != nil {
-		if r.Mirror = ""; *r == (v1alpha1.RuntimeSpec{}) {
+		if r.Mirror, r.ImageVolumes = "", ""; *r == (v1alpha1.RuntimeSpec{}) {
 			spec.Runtime = nil
 		}
 	}

@@ -43,6 +43,7 @@ func FillIn(w *v1alpha1.Workspace, defaults *v1alpha1.SyncDefaults) {
 		{repolayout.DefaultedCache, fillCache},
 		{repolayout.DefaultedInstance, fillInstance}, // of those that say themselves that the nodes exist
 		{repolayout.DefaultedProvider, fillProvider},
+		{repolayout.DefaultedImages, fillImages},
 	} {
 		if f.fill(&w.Spec, *defaults) {
 			filled = append(filled, f.name)
@@ -60,6 +61,18 @@ func fillMirror(spec *v1alpha1.WorkspaceSpec, defaults v1alpha1.SyncDefaults) bo
 		spec.Runtime = &v1alpha1.RuntimeSpec{}
 	}
 	spec.Runtime.Mirror = defaults.RegistryMirror
+	return true
+}
+
+// fillImages is for Workspaces that name an image which nodes would mount.
+func fillImages(spec *v1alpha1.WorkspaceSpec, defaults v1alpha1.SyncDefaults) bool {
+	if defaults.ImageVolumes == "" || spec.Runtime != nil && spec.Runtime.ImageVolumes != "" || !spec.NamesImages() {
+		return false
+	}
+	if spec.Runtime == nil {
+		spec.Runtime = &v1alpha1.RuntimeSpec{}
+	}
+	spec.Runtime.ImageVolumes = defaults.ImageVolumes
 	return true
 }
 

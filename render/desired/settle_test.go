@@ -13,7 +13,7 @@ import (
 )
 
 func TestFillIn(t *testing.T) {
-	defaults := &v1alpha1.SyncDefaults{Budget: &v1alpha1.Budget{MaxUSDPerHour: "16", MaxUSD: "40"}, RegistryMirror: "mirror.example.com", StorageClass: "zrs", Provider: v1alpha1.ProviderKarpenter}
+	defaults := &v1alpha1.SyncDefaults{Budget: &v1alpha1.Budget{MaxUSDPerHour: "16", MaxUSD: "40"}, RegistryMirror: "mirror.example.com", StorageClass: "zrs", Provider: v1alpha1.ProviderKarpenter, ImageVolumes: v1alpha1.ImageVolumesDisabled}
 	hourly := &v1alpha1.Budget{MaxUSDPerHour: "16"} // a service has no end
 	said := v1alpha1.WorkspaceSpec{
 		Budget: &v1alpha1.Budget{MaxUSDPerHour: "99", MaxUSD: "100"}, Runtime: &v1alpha1.RuntimeSpec{Mirror: "own.example.com"},
@@ -86,6 +86,19 @@ func TestFillIn(t *testing.T) {
 				Budget: said.Budget, Runtime: said.Runtime, Resource: v1alpha1.ResourceSpec{NodePool: "shared"},
 				Inference: &v1alpha1.InferenceSpec{Cache: &v1alpha1.WeightCache{Claim: "weights"}},
 			},
+		},
+		"MountsImages": {
+			reason: "only a Workspace with an image to mount is told how",
+			spec: v1alpha1.WorkspaceSpec{
+				Budget: said.Budget, Runtime: said.Runtime, Resource: v1alpha1.ResourceSpec{NodePool: "shared"},
+				Inference: &v1alpha1.InferenceSpec{Adapters: []v1alpha1.Adapter{{Name: "a", Image: "registry.example.com/a:1"}}},
+			},
+			want: v1alpha1.WorkspaceSpec{
+				Budget: said.Budget, Resource: v1alpha1.ResourceSpec{NodePool: "shared"},
+				Runtime:   &v1alpha1.RuntimeSpec{Mirror: said.Runtime.Mirror, ImageVolumes: v1alpha1.ImageVolumesDisabled},
+				Inference: &v1alpha1.InferenceSpec{Adapters: []v1alpha1.Adapter{{Name: "a", Image: "registry.example.com/a:1"}}},
+			},
+			note: "runtime.imageVolumes",
 		},
 		"Half": {
 			reason: "a pinned version says nothing of the registry",

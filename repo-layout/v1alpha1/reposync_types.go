@@ -246,6 +246,10 @@ type SyncDefaults struct {
 	// +kubebuilder:validation:MaxLength=255
 	// +kubebuilder:validation:Pattern=`^[a-z0-9]([a-z0-9.-]*[a-z0-9])?(:[0-9]{1,5})?(/[a-z0-9]+([._-]+[a-z0-9]+)*)*$`
 	RegistryMirror string `json:"registryMirror,omitempty"`
+	// ImageVolumes is spec.runtime.imageVolumes of each Workspace without one:
+	// Disabled for a cluster whose nodes mount no image.
+	// +kubebuilder:validation:Enum=Enabled;Disabled
+	ImageVolumes ImageVolumes `json:"imageVolumes,omitempty"`
 	// StorageClass is spec.tuning.checkpoints.storageClass of each tuning Workspace
 	// without one, and spec.inference.cache.storageClass of each service that keeps
 	// weights on a volume of each pod and says none. A claim that is there keeps its

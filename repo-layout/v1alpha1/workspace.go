@@ -57,6 +57,19 @@ func (s *WorkspaceSpec) MaxUSD() string {
 	return s.Budget.MaxUSD
 }
 
+// NamesImages says that there is an image of an adapter or of training data.
+func (s *WorkspaceSpec) NamesImages() bool {
+	if s.Tuning != nil {
+		return s.Tuning.Input.Image != ""
+	}
+	return s.Inference != nil && slices.ContainsFunc(s.Inference.Adapters, func(a Adapter) bool { return a.Image != "" })
+}
+
+// CopiesImages says that pods copy what images hold, and mount none.
+func (s *WorkspaceSpec) CopiesImages() bool {
+	return s.Runtime != nil && s.Runtime.ImageVolumes == ImageVolumesDisabled
+}
+
 // Secrets returns the names of the Secrets the spec refers to.
 func (s *WorkspaceSpec) Secrets() []string {
 	var names []string

@@ -179,6 +179,16 @@ type LockedModel struct {
 	Lock string `json:"lock"`
 }
 
+// ImageVolumes is whether image volumes are used: Enabled, or Disabled. Empty is
+// Enabled.
+type ImageVolumes string
+
+// Values of ImageVolumes.
+const (
+	ImageVolumesEnabled  ImageVolumes = "Enabled"
+	ImageVolumesDisabled ImageVolumes = "Disabled"
+)
+
 // RuntimeSpec pins the software that runs a task.
 //
 // +kubebuilder:validation:XValidation:rule="has(self.image) == has(self.cuda)",message="image and cuda belong together: which drivers run an image follows from the CUDA that it was built with"
@@ -207,6 +217,11 @@ type RuntimeSpec struct {
 	// +kubebuilder:validation:MaxLength=512
 	// +kubebuilder:validation:Pattern=`^[^\s@]+@sha256:[0-9a-f]{64}$`
 	Image string `json:"image,omitempty"`
+	// ImageVolumes says how pods come to what images of adapters and of training data
+	// hold. Enabled: the kubelet mounts the image, as Kubernetes does from 1.35 on.
+	// Disabled: an init container copies it to the disk of the node first.
+	// +kubebuilder:validation:Enum=Enabled;Disabled
+	ImageVolumes ImageVolumes `json:"imageVolumes,omitempty"`
 	// CUDA is the version that the image was built with, such as 12.9.
 	// +kubebuilder:validation:Pattern=`^1[23]\.[0-9]$`
 	CUDA string `json:"cuda,omitempty"`

@@ -7,7 +7,8 @@
 // adapter_model.safetensors, as PEFT writes them) and makes the same bytes into
 // the same digest, on any machine and in any run. It publishes nothing else of
 // the trainer's folder, and nothing at all when one of the two is damaged. It
-// never reads or changes weights.
+// never reads or changes weights. It also copies what an image holds into a folder,
+// where no image volume is to be had.
 package adapter
 
 import (
@@ -31,7 +32,34 @@ const (
 	DefaultBackoff  = 2 * time.Second
 )
 
-// Options say what to push where. Attempts and Backoff have defaults.
+// Tries at a registry, and as whom. All have defaults.
+type Tries struct {
+	// Keychain holds the registry's credentials. Nil: none.
+	Keychain authn.Keychain
+	// Attempts is how often the whole is tried; what is there already is not sent
+	// again.
+	Attempts int
+	// Backoff is the wait after the first failure; it doubles with each.
+	Backoff time.Duration
+	// Progress receives a line now and then; nil: none.
+	Progress io.Writer
+
+	verb string // push or pull: what the Secret is for
+}
+
+// remote are the options of the client.
+func (t Tries) remote() []remote.Option {
+	keys := t.Keychain
+	if keys == nil {
+		keys = authn.NewMultiKeychain()
+	}
+	return []remote.Option{
+		remote.WithAuthFromKeychain(keys), remote.WithUserAgent("espalier"),
+		remote.WithRetryBackoff(remote.Backoff{Duration: t.Backoff, Steps: 1}),
+	}
+}
+
+// Options say what to push where.
 type Options struct {
 	// From is the trainer's output folder.
 	From string
@@ -40,17 +68,9 @@ type Options struct {
 	// Annotations are put on the index and on both of its manifests, beside
 	// those of the adapter itself; see Annotations.
 	Annotations map[string]string
-	// Keychain holds the registry's credentials. Nil: none.
-	Keychain authn.Keychain
 	// Key signs the image; nil: it is not signed.
 	Key *Key
-	// Attempts is how often the whole push is tried; what the registry has is
-	// not sent again.
-	Attempts int
-	// Backoff is the wait after the first failure; it doubles with each.
-	Backoff time.Duration
-	// Progress receives a line now and then; nil: none.
-	Progress io.Writer
+	Tries
 }
 
 // RefusedError is a push that no retry can bring about: the adapter, the
@@ -81,7 +101,8 @@ func Push(ctx context.Context, o Options) (string, error) {
 		return "", fmt.Errorf("computing the digest of the image: %w", err)
 	}
 	say(o.Progress, "pushing %s, %d bytes of weights, as %s to %s", files.base(), files.weights.size, digest, ref)
-	err = retry(ctx, o, func(ctx context.Context) error {
+	o.verb = "push"
+	err = retry(ctx, o.Tries, func(ctx context.Context) error {
 		return write(ctx, o, ref, ref.Context().Digest(digest.String()), index)
 	})
 	if err != nil {
@@ -93,10 +114,7 @@ func Push(ctx context.Context, o Options) (string, error) {
 // write is one attempt. What is to be signed gets its tag last: whoever sees the
 // tag, a later run among them, sees a signed adapter.
 func write(ctx context.Context, o Options, ref name.Tag, digest name.Digest, index v1.ImageIndex) error {
-	with := []remote.Option{
-		remote.WithAuthFromKeychain(keychain(o)), remote.WithUserAgent("espalier"),
-		remote.WithRetryBackoff(remote.Backoff{Duration: o.Backoff, Steps: 1}),
-	}
+	with := o.remote()
 	if o.Key == nil {
 		return remote.WriteIndex(ref, index, append(with, remote.WithContext(ctx))...)
 	}
@@ -111,21 +129,14 @@ func write(ctx context.Context, o Options, ref name.Tag, digest name.Digest, ind
 	return remote.Tag(ref, index, append(with, remote.WithContext(ctx))...)
 }
 
-func keychain(o Options) authn.Keychain {
-	if o.Keychain == nil {
-		return authn.NewMultiKeychain()
-	}
-	return o.Keychain
-}
-
 func say(w io.Writer, format string, a ...any) {
 	if w != nil {
 		fmt.Fprintf(w, format+"\n", a...)
 	}
 }
 
-// retry calls push until it succeeds or fails in a way that time cannot cure.
-func retry(ctx context.Context, o Options, push func(context.Context) error) error {
+// retry calls do until it succeeds or fails in a way that time cannot cure.
+func retry(ctx context.Context, o Tries, do func(context.Context) error) error {
 	attempts, wait := o.Attempts, o.Backoff
 	if attempts <= 0 {
 		attempts = DefaultAttempts
@@ -134,7 +145,7 @@ func retry(ctx context.Context, o Options, push func(context.Context) error) err
 		wait = DefaultBackoff
 	}
 	for n := 1; ; n++ {
-		err := judge(push(ctx))
+		err := judge(do(ctx), o.verb)
 		var no *RefusedError
 		if err == nil || errors.As(err, &no) || ctx.Err() != nil {
 			return err
@@ -153,14 +164,14 @@ func retry(ctx context.Context, o Options, push func(context.Context) error) err
 }
 
 // judge makes a refusal of what the registry will answer again.
-func judge(err error) error {
+func judge(err error, verb string) error {
 	var answer *transport.Error
 	if !errors.As(err, &answer) {
 		return err
 	}
 	switch code := answer.StatusCode; {
 	case code == http.StatusUnauthorized, code == http.StatusForbidden:
-		return refused("the registry refuses the credential (%d): the push Secret needs the right to push there", code)
+		return refused("the registry refuses the credential (%d): the %s Secret needs the right to %[2]s there", code, verb)
 	case code >= 400 && code < 500 && !answer.Temporary():
 		return refused("%v", answer)
 	}

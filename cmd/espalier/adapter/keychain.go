@@ -13,6 +13,23 @@ import (
 	"github.com/espalier-dev/espalier/reconciler/registry"
 )
 
+// DockerConfigs joins the credentials of several folders; of none they are those of
+// DockerConfig("").
+func DockerConfigs(dirs []string) (authn.Keychain, error) {
+	if len(dirs) == 0 {
+		return DockerConfig("")
+	}
+	var all []authn.Keychain
+	for _, dir := range dirs {
+		one, err := DockerConfig(dir)
+		if err != nil {
+			return nil, err
+		}
+		all = append(all, one)
+	}
+	return authn.NewMultiKeychain(all...), nil
+}
+
 // DockerConfig reads the credentials of a folder: config.json as Docker names
 // the file, or .dockerconfigjson as a mounted Secret of Kubernetes does. An
 // empty dir is that of DOCKER_CONFIG, without which it is Docker's own default.

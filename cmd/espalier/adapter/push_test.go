@@ -82,7 +82,7 @@ func serve(t *testing.T, wrap func(http.Handler) http.Handler) string {
 }
 
 func options(dir, host string) Options {
-	return Options{From: dir, To: host + "/models/phi-3-dolly:0.0.1", Backoff: time.Millisecond,
+	return Options{From: dir, To: host + "/models/phi-3-dolly:0.0.1", Tries: Tries{Backoff: time.Millisecond},
 		Annotations: map[string]string{"espalier.dev/workspace": "ml/phi-3"}}
 }
 
