@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"maps"
 	"reflect"
+	"regexp"
 	"slices"
 	"strings"
 
@@ -83,6 +84,28 @@ func (l layer) permitted(ctx context.Context, own []*unstructured.Unstructured, 
 		}
 	}
 	return out, nil
+}
+
+// idle are the patches whose target selects none of the objects, by index. A patch
+// without a target that finds nothing is refused by Kustomize itself.
+func idle(objects []*unstructured.Unstructured, patches []v1alpha1.Patch) []int {
+	var list []int
+	for i, p := range patches {
+		if p.Target != nil && !slices.ContainsFunc(objects, func(o *unstructured.Unstructured) bool { return selects(*p.Target, o) }) {
+			list = append(list, i)
+		}
+	}
+	return list
+}
+
+// selects says what Kustomize does: a kind is compared as it is, and a name is a
+// regular expression for the whole of one.
+func selects(t v1alpha1.PatchTarget, o *unstructured.Unstructured) bool {
+	if t.Kind != "" && t.Kind != o.GetKind() {
+		return false
+	}
+	name, err := regexp.Compile("^(?:" + t.Name + ")$")
+	return err == nil && (t.Name == "" || name.MatchString(o.GetName()))
 }
 
 // identity is what tells children apart.

@@ -97,6 +97,9 @@ type Output struct {
 	Pods string
 	// Resolved is for status.resolved.
 	Resolved v1alpha1.Resolved
+	// Idle are the patches of the spec whose target selects none of the children, by
+	// index: Kustomize passes over them in silence.
+	Idle []int
 }
 
 // Objects lists every child in the order to apply them.
@@ -146,7 +149,9 @@ func Render(in Input) (Output, error) {
 			return Output{}, err
 		}
 	}
-	return j.output(objects)
+	out, err := j.output(objects)
+	out.Idle = idle(objects, j.spec.Patches)
+	return out, err
 }
 
 // job is one Workspace being rendered.

@@ -318,9 +318,11 @@ func (j *Judge) judge(v *verdict, w Workspace, pool *v1alpha1.GPUNodePoolSpec) {
 		return render.Render(in)
 	}
 	if (len(judged.Spec.Patches) > 0 || a.Pod != nil || elsewhere(judged)) && !a.Refused() {
-		if _, err := v.render(""); err != nil {
+		out, err := v.render("")
+		if err != nil {
 			v.assessment.Findings = append(v.assessment.Findings, refusal(judged, err))
 		}
+		v.assessment.Findings = append(v.assessment.Findings, idlePatches(judged, out)...)
 	}
 }
 
@@ -339,6 +341,21 @@ func refusal(w *v1alpha1.Workspace, err error) v1alpha1.Finding {
 		field, message = "", err.Error()
 	}
 	return finding.Errorf(RenderRefused, field, "%s", message).At(byField{}, v1alpha1.WorkspaceKind+"/"+w.Namespace+"/"+w.Name)
+}
+
+// idlePatches warns of patches that change nothing: a kind or a name that no child
+// has is mostly a mistake, and now and then a patch that several Workspaces share.
+func idlePatches(w *v1alpha1.Workspace, out render.Output) []v1alpha1.Finding {
+	var children []string
+	for _, o := range out.Objects() {
+		children = append(children, o.GetKind()+" "+o.GetName())
+	}
+	var findings []v1alpha1.Finding
+	for _, i := range out.Idle {
+		p := finding.Warningf(finding.PatchIdle, finding.Index("spec.patches", i)+".target", "selects none of the objects that are rendered, so that the patch changes nothing; they are %s", strings.Join(children, ", "))
+		findings = append(findings, p.At(byField{}, v1alpha1.WorkspaceKind+"/"+w.Namespace+"/"+w.Name))
+	}
+	return findings
 }
 
 func withoutConfig(w *v1alpha1.Workspace) *v1alpha1.Workspace {

@@ -95,6 +95,7 @@ const (
 	PromotionInvalid    = "PromotionInvalid"    // an adapter that could be promoted nowhere
 	EvaluationInvalid   = "EvaluationInvalid"   // an evaluation that measures nothing, or a threshold that is no number
 	PatchInvalid        = "PatchInvalid"        // no YAML, or no patch
+	PatchIdle           = "PatchIdle"           // warning: a patch whose target selects nothing
 	DurationInvalid     = "DurationInvalid"     // not a positive duration
 	Placeholder         = "Placeholder"         // an example's placeholder that nobody filled in
 )

@@ -89,7 +89,8 @@ var contentRules = []Rule{
 	{Code: EvaluationInvalid, Severity: Error, Meaning: "An evaluation that measures nothing, one that the configuration contradicts, or a threshold that is no number.", Remedy: "Do what the message says; docs/tuning.md has an example."},
 	{Code: PromotionInvalid, Severity: Either, Meaning: "An adapter that could be promoted nowhere: no such inference Workspace, another model, or no adapter of it from the repository that the run pushes to.", Remedy: "Do what the message says; docs/tuning.md has an example."},
 	{Code: QueueUnsupported, Severity: Error, Meaning: "A service with a queue: only tuning runs wait in one.", Remedy: "Remove spec.queue; docs/queues.md says why."},
-	{Code: PatchInvalid, Severity: Error, Meaning: "No YAML, no patch, or a target that selects nothing.", Remedy: "Write a strategic merge patch, or a JSON 6902 patch with a target."},
+	{Code: PatchInvalid, Severity: Error, Meaning: "No YAML, or no patch.", Remedy: "Write a strategic merge patch, or a JSON 6902 patch with a target."},
+	{Code: PatchIdle, Severity: Warning, Meaning: "The target of a patch selects none of the rendered objects: the patch changes nothing.", Remedy: "Name a kind and a name that the message lists, or remove the patch."},
 	{Code: DurationInvalid, Severity: Error, Meaning: "No duration, or one below its minimum.", Remedy: "Write 90s, 20m or 1h30m."},
 	{Code: Placeholder, Severity: Error, Meaning: "An example's placeholder that nobody filled in.", Remedy: "Fill it in, or give the variable a value in `spec.postBuild.substitute` of the RepoSync."},
 }
