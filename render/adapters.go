@@ -5,6 +5,7 @@ package render
 import (
 	"encoding/json"
 	"fmt"
+	"path"
 	"slices"
 
 	"github.com/espalier-dev/espalier/repo-layout/v1alpha1"
@@ -54,6 +55,9 @@ func (j job) adapters() (loaded, error) {
 			l.share(secrets)
 		default:
 			l.volumes = append(l.volumes, imageVolume(volume, a.Image))
+			if a.Path != "" && j.kaito() { // its program looks into no folder below
+				at["subPath"] = a.Path
+			}
 		}
 		l.mounts = append(l.mounts, at)
 		l.secrets = append(l.secrets, a.PullSecrets...)
@@ -139,8 +143,12 @@ func (j job) adapterModules() ([]string, error) {
 	}
 	var modules []string
 	for _, a := range j.spec.Inference.Adapters {
+		at := j.adapterPath(a.Name)
+		if a.Image != "" { // mounted as a whole: image volumes have no subPath before Kubernetes 1.33
+			at = path.Join(at, a.Path)
+		}
 		text, err := json.Marshal(map[string]string{
-			"name": a.Name, "path": j.adapterPath(a.Name), "base_model_name": j.Assessment.Preset.Name(),
+			"name": a.Name, "path": at, "base_model_name": j.Assessment.Preset.Name(),
 		})
 		if err != nil {
 			return nil, fmt.Errorf("naming adapter %s: %w", a.Name, err)

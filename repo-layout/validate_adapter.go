@@ -70,10 +70,10 @@ var visible = regexp.MustCompile(`^[A-Za-z0-9_][A-Za-z0-9._-]*(/[A-Za-z0-9_][A-Z
 func (v *validator) adapterPath(field string, a v1alpha1.Adapter) {
 	switch {
 	case a.Path == "" || v.placeholder(field, a.Path):
-	case a.Claim == "":
-		v.refuse(finding.AdapterSource, field, "is a folder of a claim: name the claim, or remove path")
+	case len(a.URLs) > 0:
+		v.refuse(finding.AdapterSource, field, "is a folder of an image or a claim, and urls name the files themselves: remove path")
 	case !visible.MatchString(a.Path) || len(a.Path) > maxFolder:
-		v.refuse(finding.AdapterSource, field, "want a folder of the claim such as support/v3: letters, digits, '-', '_' and '.', without / at the ends and without ..")
+		v.refuse(finding.AdapterSource, field, "want a folder of the image or the claim such as support/v3: letters, digits, '-', '_' and '.', without / at the ends and without ..")
 	}
 }
 

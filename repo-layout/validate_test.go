@@ -308,15 +308,15 @@ func TestValidateWorkspace(t *testing.T) {
     adapters:
     - {name: two, image: "registry.example.com/a/b:1", claim: c}
     - {name: up, claim: c, path: a/../../b}
-    - {name: lost, path: a, image: "registry.example.com/a/b:1"}
+    - {name: lost, path: a, urls: ["https://models.example.com/adapter_config.json#sha256=0000000000000000000000000000000000000000000000000000000000000000", "https://models.example.com/adapter_model.safetensors#sha256=0000000000000000000000000000000000000000000000000000000000000000"]}
     - {name: zip, urls: ["https://models.example.com/a.zip", "https://models.example.com/adapter_config.json"]}
     - {name: bin, urls: ["https://models.example.com/adapter_config.json", "https://models.example.com/adapter_model.bin"]}
     - {name: meta, urls: ["http://169.254.169.254/adapter_config.json", "http://10.0.0.1/adapter_model.safetensors"]}
 `,
 			want: []string{
 				"9: error: spec.inference.adapters[0]: exactly one of image, claim and urls is possible: keep one (AdapterSource)",
-				"10: error: spec.inference.adapters[1].path: want a folder of the claim such as support/v3: letters, digits, '-', '_' and '.', without / at the ends and without .. (AdapterSource)",
-				"11: error: spec.inference.adapters[2].path: is a folder of a claim: name the claim, or remove path (AdapterSource)",
+				"10: error: spec.inference.adapters[1].path: want a folder of the image or the claim such as support/v3: letters, digits, '-', '_' and '.', without / at the ends and without .. (AdapterSource)",
+				"11: error: spec.inference.adapters[2].path: is a folder of an image or a claim, and urls name the files themselves: remove path (AdapterSource)",
 				"12: error: spec.inference.adapters[3].urls: an adapter is adapter_config.json and adapter_model.safetensors: name each by its address (AdapterSource)",
 				"12: error: spec.inference.adapters[3].urls[0]: a.zip is an archive, which nobody unpacks here: name the files themselves, adapter_config.json and adapter_model.safetensors (AdapterSource)",
 				"12: warning: spec.inference.adapters[3].urls: a pod that starts later may load other files: end each address with #sha256= and the checksum of its file (sha256sum), or push the adapter as an image and name its digest (AdapterNotPinned)",

@@ -34,6 +34,8 @@ func adapterFrom(a v1alpha1.Adapter) string {
 		return claimOf(a.Claim)
 	case len(a.URLs) > 0:
 		return filesFrom(a.URLs)
+	case a.Path != "":
+		return a.Image + " (" + a.Path + ")"
 	}
 	return a.Image
 }

@@ -149,9 +149,9 @@ func TestState(t *testing.T) {
 		"PatchIdle": {
 			reason: "Kustomize passes over a target that selects nothing in silence: a misspelt kind, or a name that is not the whole of one.",
 			tree: fstest.MapFS{"a.yaml": file(strings.ReplaceAll(serving, "NAME", "a") + "  patches:\n" +
-				"  - target: {kind: Deployment}\n    patch: '[{op: add, path: /spec/minReadySeconds, value: 5}]'\n" +
-				"  - target: {kind: Deploymnt}\n    patch: '[{op: add, path: /spec/minReadySeconds, value: 5}]'\n" +
-				"  - target: {name: 'b?'}\n    patch: '[{op: add, path: /metadata/annotations, value: {a: b}}]'\n")},
+				"  - target: {kind: Deployment}\n    patch: '- {op: add, path: /spec/minReadySeconds, value: 5}'\n" +
+				"  - target: {kind: Deploymnt}\n    patch: '- {op: add, path: /spec/minReadySeconds, value: 5}'\n" +
+				"  - target: {name: 'b?'}\n    patch: '- {op: add, path: /metadata/annotations, value: {a: b}}'\n")},
 			workspaces: []string{"default/a"},
 			findings:   []string{"PatchIdle a.yaml:14", "PatchIdle a.yaml:16"},
 		},

@@ -40,6 +40,7 @@ const (
 	ModelStreaming      = "ModelStreaming"      // weights from a container that only a service knows
 	WeightsClaim        = "WeightsClaim"        // a claim of weights that KAITO refuses as well
 	AdapterSource       = "AdapterSource"       // an adapter from nowhere, from two places, or from what holds none; a warning for addresses in KAITO
+	AdapterLayout       = "AdapterLayout"       // warning: an image that KAITO may have pushed, whose adapter is in a folder
 	AdapterStrength     = "AdapterStrength"     // a strength, which vLLM does not have
 	NotConverted        = "NotConverted"        // warning of convert: a comment or name without a place in the native form
 	UpgradePolicy       = "UpgradePolicy"       // warning: autoUpgrade; versions are pinned in Git here

@@ -100,7 +100,7 @@ func TestAdmissionRules(t *testing.T) {
 		"StrengthWithVLLM": {
 			reason: "KAITO refuses strength under its default runtime.",
 			doc:    document(serving[:len(serving)-2] + ", adapters: [{source: {name: a, image: 'registry.example.com/a/b:1'}, strength: '0.5'}]}\n"),
-			want:   []string{"5 error AdapterStrength"},
+			want:   []string{"5 error AdapterStrength", "5 warning AdapterLayout"},
 		},
 		"AdapterNamesTwice": {
 			reason: "Requests name the adapter, so two of one name cannot be told apart.",
@@ -111,12 +111,12 @@ inference:
   - source: {name: a, image: "registry.example.com/a/b:1"}
   - source: {name: a, image: "registry.example.com/a/c:1"}
 `),
-			want: []string{"9 error AdapterDuplicate"},
+			want: []string{"8 warning AdapterLayout", "9 error AdapterDuplicate"},
 		},
 		"ElevenAdapters": {
 			reason: "KAITO stops at ten; vLLM does not, and the native form allows 32.",
 			doc:    document("inference:\n  preset: {name: phi-4}\n  adapters:\n" + adapters(11)),
-			want:   nil,
+			want:   []string{"8 warning AdapterLayout"},
 		},
 		"AdapterWithoutSource": {
 			reason: "KAITO's admission panics on it; here it is a sentence.",

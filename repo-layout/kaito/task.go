@@ -26,6 +26,7 @@ func (c *converter) inference(in Inference, path string) *v1alpha1.InferenceSpec
 		out.ModelRef = c.preset(*in.Preset, path+".preset")
 		c.weights(out, in.Preset.Options, path+".preset.presetOptions.")
 	}
+	c.layout(in.Adapters, path+".adapters")
 	for i, a := range in.Adapters {
 		if converted, ok := c.adapter(a, finding.Index(path+".adapters", i)); ok {
 			out.Adapters = append(out.Adapters, converted)
@@ -85,6 +86,17 @@ func (c *converter) preset(p Preset, path string) v1alpha1.ModelRef {
 		c.refuse(finding.PresetMissing, path+".name", "name the model; espalier presets lists them")
 	}
 	return v1alpha1.ModelRef{Preset: p.Name, AccessSecret: o.ModelAccessSecret}
+}
+
+// layout says once of all adapters from images where KAITO looks for them.
+func (c *converter) layout(adapters []Adapter, path string) {
+	for i, a := range adapters {
+		if a.Source != nil && a.Source.Image != "" {
+			c.warn(finding.AdapterLayout, finding.Index(path, i)+".source.image", "KAITO takes the folder /data of an image, and Espalier its root, where its own tuning puts an adapter: images that KAITO has pushed "+
+				"need path: data beside image in an espalier.dev/v1alpha1 Workspace (espalier convert), or the pod does not start")
+			return
+		}
+	}
 }
 
 func (c *converter) adapter(a Adapter, path string) (v1alpha1.Adapter, bool) {

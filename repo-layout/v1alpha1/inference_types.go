@@ -90,7 +90,7 @@ type WeightCache struct {
 // adapter_model.safetensors from an image, a claim or a list of addresses.
 //
 // +kubebuilder:validation:XValidation:rule="[has(self.image), has(self.claim), has(self.urls)].filter(x, x).size() == 1",message="exactly one of image, claim and urls is required"
-// +kubebuilder:validation:XValidation:rule="!has(self.path) || has(self.claim)",message="path is a folder of the claim: name the claim, or remove path"
+// +kubebuilder:validation:XValidation:rule="!has(self.path) || !has(self.urls)",message="path is a folder of the image or the claim: remove path"
 // +kubebuilder:validation:XValidation:rule="!has(self.pullSecrets) || has(self.image)",message="pullSecrets are for the registry of image"
 type Adapter struct {
 	// Name is the model name that requests use.
@@ -108,7 +108,8 @@ type Adapter struct {
 	// all of them (ReadOnlyMany or ReadWriteMany). What is on it is no part of what
 	// Git says: a pod reads it when it starts.
 	Claim string `json:"claim,omitempty"`
-	// Path is the folder of the claim that holds the adapter. Empty: its root.
+	// Path is the folder of the image or the claim that holds the adapter. Empty: its
+	// root. An image that KAITO has pushed holds it in data.
 	// +kubebuilder:validation:MaxLength=512
 	// +kubebuilder:validation:Pattern=`^[A-Za-z0-9_][A-Za-z0-9._-]*(/[A-Za-z0-9_][A-Za-z0-9._-]*)*$`
 	Path string `json:"path,omitempty"`

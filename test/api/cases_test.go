@@ -272,9 +272,13 @@ var cases = map[string]written{
 		want: "spec.inference.adapters[0].path",
 	},
 	"AdapterPathOfAnImage": {
-		reason: "An image holds the adapter at its root.",
-		base:   serving, set: `spec: {inference: {adapters: [{name: a, image: registry.example.com/a, path: b}]}}`,
-		want: "path is a folder of the claim",
+		reason: "An image that KAITO has pushed holds the adapter in a folder.",
+		base:   serving, set: `spec: {inference: {adapters: [{name: a, image: registry.example.com/a, path: data}]}}`,
+	},
+	"AdapterPathOfURLs": {
+		reason: "Addresses name the files themselves.",
+		base:   serving, set: `spec: {inference: {adapters: [{name: a, path: b, urls: ["https://example.com/adapter_config.json", "https://example.com/adapter_model.safetensors"]}]}}`,
+		want: "path is a folder of the image or the claim",
 	},
 	"AdapterSecretOfAClaim": {
 		reason: "A claim is pulled from no registry.",
