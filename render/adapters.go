@@ -55,9 +55,9 @@ func (j job) adapters() (loaded, error) {
 			l.share(secrets)
 		default:
 			l.volumes = append(l.volumes, imageVolume(volume, a.Image))
-			if a.Path != "" && j.kaito() { // its program looks into no folder below
-				at["subPath"] = a.Path
-			}
+		}
+		if a.Image != "" && a.Path != "" && j.kaito() { // its program looks into no folder below
+			at["subPath"] = a.Path
 		}
 		l.mounts = append(l.mounts, at)
 		l.secrets = append(l.secrets, a.PullSecrets...)

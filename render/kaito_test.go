@@ -60,6 +60,20 @@ func argumentsOf(t *testing.T, out render.Output) []string {
 	return args
 }
 
+// TestKaitoAdapterFolder: KAITO's program looks for an adapter right in its own folder,
+// wherever it is in an image, and however that gets there.
+func TestKaitoAdapterFolder(t *testing.T) {
+	for _, images := range []string{"", "imageVolumes: Disabled, "} {
+		in := render.Input{Options: options, Workspace: workspace(t, "apiVersion: espalier.dev/v1alpha1\nkind: Workspace\nmetadata: {name: w, namespace: n}\nspec:\n"+
+			"  resource: {instanceType: Standard_NC24ads_A100_v4}\n  inference: {preset: phi-4-mini-instruct, adapters: [{name: a, image: 'registry.example.com/a/b:1', path: data}]}\n"+
+			"  runtime: {name: kaito, "+images+"version: 0.5.0, cuda: '12.9', image: 'registry.example.com/kaito-base@sha256:"+strings.Repeat("0", 64)+"'}\n")}
+		assess(t, &in, check.Facts{})
+		if got := rendered(t, in); !strings.Contains(got, "- mountPath: /mnt/adapter/a\n          name: adapter-a\n          readOnly: true\n          subPath: data\n") {
+			t.Errorf("%q: the folder of the image is not what is mounted:\n%s", images, got)
+		}
+	}
+}
+
 // TestKaitoUpgrade: a service keeps the image that it was begun with, like others.
 func TestKaitoUpgrade(t *testing.T) {
 	w := workspace(t, strings.Replace(service, "  inference:", "  runtime: {name: kaito, version: 0.5.0, cuda: '12.9', image: 'registry.example.com/kaito-base@sha256:"+strings.Repeat("0", 64)+"'}\n  inference:", 1))
