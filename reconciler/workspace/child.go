@@ -84,21 +84,19 @@ func (r *Reconciler) applyChildBy(ctx context.Context, ws *v1alpha1.Workspace, c
 		}
 	}
 	digest, marks, key := note(child), r.marksOf(ws), child.GetKind()+"/"+child.GetName()
-	if there, err := r.asApplied(ctx, child, marks[key], digest); err != nil || there != nil {
-		if there != nil {
+	there, err := r.asApplied(ctx, child, marks[key], digest)
+	if err != nil {
+		return nil, err
+	}
+	if there != nil {
+		if marks[key].Digest == "" { // another process applied it
 			marks[key] = apply.MarkOf(digest, there)
 		}
-		return there, err
+		return there, nil
 	}
-	live := &metav1.PartialObjectMetadata{}
-	live.SetGroupVersionKind(child.GroupVersionKind())
-	err := r.Reader.Get(ctx, client.ObjectKeyFromObject(child), live)
-	switch {
-	case client.IgnoreNotFound(err) != nil:
-		return nil, fmt.Errorf("reading %s: %w", apply.Describe(child), err)
-	case err == nil && owned && !metav1.IsControlledBy(live, ws), err == nil && !owned && live.Labels[repolayout.LabelWorkspace] != ws.Name:
-		return nil, fault.Stopf(v1alpha1.ReasonNameTaken,
-			"%s exists and is not this Workspace's: rename it, or the Workspace", apply.Describe(child))
+	live, err := r.ours(ctx, ws, child, owned)
+	if err != nil {
+		return nil, err
 	}
 	applied, err := write(ctx, account.Writer(ctx, r.Client), child, live)
 	if conflict, ok := apply.AsConflict(err); ok {
@@ -111,6 +109,22 @@ func (r *Reconciler) applyChildBy(ctx context.Context, ws *v1alpha1.Workspace, c
 		marks[key] = apply.MarkOf(digest, applied)
 	}
 	return applied, account.Explain(ctx, err)
+}
+
+// ours is what is there under the name of a child, past the cache; somebody else's is
+// refused.
+func (r *Reconciler) ours(ctx context.Context, ws *v1alpha1.Workspace, child *unstructured.Unstructured, owned bool) (client.Object, error) {
+	live := &metav1.PartialObjectMetadata{}
+	live.SetGroupVersionKind(child.GroupVersionKind())
+	err := r.Reader.Get(ctx, client.ObjectKeyFromObject(child), live)
+	switch {
+	case client.IgnoreNotFound(err) != nil:
+		return nil, fmt.Errorf("reading %s: %w", apply.Describe(child), err)
+	case err == nil && owned && !metav1.IsControlledBy(live, ws), err == nil && !owned && live.Labels[repolayout.LabelWorkspace] != ws.Name:
+		return nil, fault.Stopf(v1alpha1.ReasonNameTaken,
+			"%s exists and is not this Workspace's: rename it, or the Workspace", apply.Describe(child))
+	}
+	return live, nil
 }
 
 // note notes the digest of a child on it, so that a start of the controller knows
@@ -141,11 +155,17 @@ func (r *Reconciler) asApplied(ctx context.Context, child *unstructured.Unstruct
 		}
 		return whole, nil
 	}
-	if _, ok := watchedByName[kind]; !ok {
-		return nil, nil
+	if _, ok := watchedByName[kind]; ok {
+		return r.asNamed(ctx, child, was, digest)
 	}
+	return nil, nil
+}
+
+// asNamed is asApplied for a child whose metadata is watched. What another process
+// has applied is read whole, once.
+func (r *Reconciler) asNamed(ctx context.Context, child *unstructured.Unstructured, was apply.Mark, digest string) (*unstructured.Unstructured, error) {
 	live := &metav1.PartialObjectMetadata{}
-	live.SetGroupVersionKind(kind)
+	live.SetGroupVersionKind(child.GroupVersionKind())
 	if err := r.Client.Get(ctx, client.ObjectKeyFromObject(child), live); err != nil {
 		return nil, missing(child, err)
 	}
@@ -160,7 +180,7 @@ func (r *Reconciler) asApplied(ctx context.Context, child *unstructured.Unstruct
 		return nil, nil
 	}
 	whole := &unstructured.Unstructured{}
-	whole.SetGroupVersionKind(kind)
+	whole.SetGroupVersionKind(child.GroupVersionKind())
 	if err := r.Reader.Get(ctx, client.ObjectKeyFromObject(child), whole); err != nil {
 		return nil, missing(child, err)
 	}

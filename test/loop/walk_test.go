@@ -47,10 +47,10 @@ type walk struct {
 func TestWalk(t *testing.T) {
 	seed := *walkSeed
 	if seed == 0 {
-		seed = uint64(time.Now().UnixNano()) //nolint:gosec // a seed
+		seed = uint64(time.Now().UnixNano())
 	}
 	t.Logf("-walk.seed=%d -walk.steps=%d", seed, *walkSteps)
-	w := &walk{Team: newTeam(t, "walk"), t: t, rand: rand.New(rand.NewPCG(seed, 0)), context: map[string]int{}, notes: map[string]int{}} //nolint:gosec // repeatable on purpose
+	w := &walk{Team: newTeam(t, "walk"), t: t, rand: rand.New(rand.NewPCG(seed, 0)), context: map[string]int{}, notes: map[string]int{}}
 	w.machine()
 	for range 4 {
 		w.add()

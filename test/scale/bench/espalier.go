@@ -243,7 +243,7 @@ func (e *espalier) touchAll(ctx context.Context, touches []int) error {
 		if k > 10 {
 			times = 1
 		}
-		what := fmt.Sprintf("%d pushes that touch %d of %d", times, k, e.o.n)
+		what := fmt.Sprintf("pushes that touch %d of %d, %d times", k, e.o.n, times)
 		err := e.measure(ctx, what, func(ctx context.Context, _ time.Time, r *row) error {
 			for range times {
 				if err := e.change(ctx, k, r); err != nil {
