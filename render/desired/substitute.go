@@ -4,10 +4,10 @@ package desired
 
 import (
 	"bytes"
+	"errors"
 	"fmt"
 	"strings"
 
-	"github.com/fluxcd/pkg/envsubst"
 	"go.yaml.in/yaml/v3"
 
 	repolayout "github.com/espalier-dev/espalier/repo-layout"
@@ -21,6 +21,10 @@ const keepsVariables = "kustomize.toolkit.fluxcd.io/substitute"
 
 // maxSubstituted bounds an object with its variables in place, in bytes.
 const maxSubstituted = 1 << 20
+
+// maxSigns bounds the dollar signs of an object: the library takes a time that grows
+// with their square.
+const maxSigns = 1 << 14
 
 // variablesOf are those of a RepoSync; nil: none, and text that looks like one
 // stays.
@@ -44,9 +48,6 @@ func withVariables(text []byte, variables map[string]v1alpha1.VariableValue, pos
 		return text, nil // what does not parse, decoding says
 	}
 	s := substitution{variables: variables, position: position}
-	for _, v := range variables {
-		s.longest = max(s.longest, len(v))
-	}
 	s.walk(document.Content[0], "")
 	if s.findings != nil || !s.changed {
 		return text, s.findings
@@ -77,8 +78,8 @@ type substitution struct {
 	variables map[string]v1alpha1.VariableValue
 	position  repolayout.Position
 	changed   bool
-	longest   int // bytes of the longest value
-	size      int
+	size      int // bytes of the values so far
+	signs     int // dollar signs in them
 	findings  []v1alpha1.Finding
 }
 
@@ -102,27 +103,22 @@ func (s *substitution) walk(n *yaml.Node, path string) {
 // scalar replaces one value. What was written without quotes may become a number
 // or a boolean, but for the maps of text.
 func (s *substitution) scalar(n *yaml.Node, path string) {
-	if s.size+strings.Count(n.Value, "$")*s.longest > maxSubstituted {
-		s.tooLarge(path)
+	if s.signs += strings.Count(n.Value, "$"); s.signs > maxSigns {
+		s.refuse(finding.VariableInvalid, path, "the object has more than %d dollar signs: annotate it with %s: disabled, or use fewer", maxSigns, keepsVariables)
 		return
 	}
-	var unset string
-	value, err := envsubst.Eval(n.Value, func(name string) (string, bool) {
-		v, ok := s.variables[name]
-		if !ok && unset == "" {
-			unset = name
-		}
-		return string(v), ok
-	})
+	value, unset, err := expand(n.Value, s.variables, maxSubstituted-s.size)
 	s.size += len(value)
 	switch {
+	case errors.Is(err, errTooLong):
+		s.tooLarge(path)
+	case errors.Is(err, errFunction):
+		s.refuse(finding.VariableInvalid, path, "%v: give it smaller numbers, or write the value itself", err)
 	case err != nil && unset != "":
 		s.refuse(finding.VariableUnset, path, "${%s} is not set: add %s to spec.postBuild.substitute of the RepoSync, give it a default with ${%s:=…}, or write $${%s} for the text itself",
 			unset, unset, unset, unset)
 	case err != nil:
 		s.refuse(finding.VariableInvalid, path, "what follows a $ is no variable: write $$ for the sign itself, or annotate the object with %s: disabled", keepsVariables)
-	case s.size > maxSubstituted:
-		s.tooLarge(path)
 	case value != n.Value:
 		s.changed, n.Value = true, value
 		if n.Style == 0 && !heldAsText(path) {

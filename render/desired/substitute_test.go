@@ -87,6 +87,21 @@ func TestVariables(t *testing.T) {
 			text:   head + "spec:\n  class: '" + strings.Repeat("${LONG}", 2000) + "'\n",
 			code:   finding.VariableInvalid, says: "more than 1048576 bytes", line: 4,
 		},
+		"Nested": {
+			reason: "Each replacement within one multiplies: it is counted before it is made.",
+			text:   head + "spec:\n  class: '" + strings.Repeat("${CLASS//${NONE:=}/", 40) + "x" + strings.Repeat("}", 40) + "'\n",
+			code:   finding.VariableInvalid, says: "more than 1048576 bytes", line: 4,
+		},
+		"Signs": {
+			reason: "Reading very many takes the library minutes.",
+			text:   head + "spec:\n  class: '" + strings.Repeat("$", 300_000) + "'\n",
+			code:   finding.VariableInvalid, says: "more than 16384 dollar signs", line: 4,
+		},
+		"Panic": {
+			reason: "The library adds position and length, which may overflow: one document must not end the process for all.",
+			text:   head + "spec:\n  class: ${CLASS:1:9223372036854775807}\n",
+			code:   finding.VariableInvalid, says: "a function fails on what it is given", line: 4,
+		},
 	} {
 		t.Run(name, func(t *testing.T) {
 			got, findings := withVariables([]byte(tc.text), map[string]v1alpha1.VariableValue{
@@ -118,6 +133,8 @@ func FuzzVariables(f *testing.F) {
 	f.Add("a: ${B}", "c")
 	f.Add("a: ${B:=${C}}\nb: ${B//x/y}", "xx")
 	f.Add("a: [${B}, $${B}, ${B:0:1}, ${#B}]", "1")
+	f.Add("a: ${B:1:9223372036854775807}", "abc")
+	f.Add("a: ${B//${C:=}/${B//${C:=}/${B//${C:=}/x}}}", "abcdefghijk")
 	f.Fuzz(func(t *testing.T, text, value string) {
 		got, findings := withVariables([]byte(text), map[string]v1alpha1.VariableValue{"B": v1alpha1.VariableValue(value)}, nil)
 		if len(findings) == 0 && len(got) > 8*(maxSubstituted+len(text)) {
