@@ -145,6 +145,17 @@ func TestTuneAndServe(t *testing.T) {
 	if got := served(t, team, "service"); got != weights {
 		t.Errorf("the service has mounted %s, want %s", got, weights)
 	}
+
+	workspaces["service"] = strings.Replace(workspaces["service"], `cuda: "13.0"`, `cuda: "13.0", imageVolumes: Disabled`, 1)
+	if _, err := team.Push(repository(workspaces), "models: copy what cannot be mounted"); err != nil {
+		t.Fatal(err)
+	}
+	until(t, team, "service", func(w *v1alpha1.Workspace) bool {
+		return w.Spec.CopiesImages() && w.Status.ObservedGeneration == w.Generation && isReady(w)
+	})
+	if got := served(t, team, "service"); got != weights {
+		t.Errorf("the service has copied %s, want %s", got, weights)
+	}
 }
 
 func isReady(w *v1alpha1.Workspace) bool { return condition.Is(w, v1alpha1.ConditionReady) }
