@@ -16,6 +16,9 @@ var forbiddenFields = []string{
 	"serviceAccountName", "serviceAccount", "nodeName", "schedulerName", "runtimeClassName", "priorityClassName",
 }
 
+// podContainers are the lists of containers that a pod has.
+var podContainers = []string{"initContainers", "containers", "ephemeralContainers"}
+
 // confined refuses a pod that reaches the host or the API server: Pod Security
 // level baseline (https://kubernetes.io/docs/concepts/security/pod-security-standards/),
 // and no service account but the namespace's default one, whose token is not
@@ -35,7 +38,7 @@ func confined(pod object) error {
 	if err := confinedVolumes(pod); err != nil {
 		return err
 	}
-	for _, list := range []string{"initContainers", "containers", "ephemeralContainers"} {
+	for _, list := range podContainers {
 		for _, c := range objects(pod[list]) {
 			if err := confinedContainer(c); err != nil {
 				return err
@@ -75,7 +78,7 @@ func confinedContainer(c object) error {
 			return fmt.Errorf("%s: hostPort is not allowed", name)
 		}
 	}
-	for _, handler := range []string{"livenessProbe", "readinessProbe", "startupProbe"} {
+	for _, handler := range []string{"livenessProbe", "readinessProbe", "startupProbe", "lifecycle.postStart", "lifecycle.preStop"} {
 		if err := confinedProbe(c, name, handler); err != nil {
 			return err
 		}
@@ -89,11 +92,11 @@ func confinedContainer(c object) error {
 	return confinedContext(c, name)
 }
 
-// confinedProbe keeps the kubelet's probes on the pod: a host in one makes the
-// node ask any address.
+// confinedProbe keeps what the kubelet asks, for probes and for the hooks of a
+// container, on the pod: a host in one makes the node ask any address.
 func confinedProbe(c object, name, handler string) error {
 	for _, kind := range []string{"httpGet", "tcpSocket"} {
-		if host, _, _ := unstructured.NestedString(c, handler, kind, "host"); host != "" {
+		if host, _, _ := unstructured.NestedString(c, append(strings.Split(handler, "."), kind, "host")...); host != "" {
 			return fmt.Errorf("%s: %s.%s.host is not allowed", name, handler, kind)
 		}
 	}

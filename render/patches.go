@@ -270,11 +270,33 @@ func permittedPod(own, out object) error {
 	if v := outNodes[repolayout.LabelPool]; v != ownNodes[repolayout.LabelPool] {
 		return fmt.Errorf("nodeSelector %s chooses nodes of another pool", repolayout.LabelPool)
 	}
+	if err := readsHost(ownSpec, outSpec); err != nil {
+		return err
+	}
 	outSpec["volumes"] = foreign(outSpec["volumes"], ownSpec["volumes"])
 	if account := ownSpec["serviceAccountName"]; account != nil && outSpec["serviceAccountName"] == account {
 		delete(outSpec, "serviceAccountName") // ours, which the controller allows
 	}
 	return confined(outSpec)
+}
+
+// readsHost sees that a folder of the node, which pods of others mount too, is
+// mounted for reading: a volume of that kind cannot say so itself.
+func readsHost(own, out object) error {
+	host := map[any]bool{}
+	for _, v := range objects(own["volumes"]) {
+		host[v["name"]] = v["hostPath"] != nil
+	}
+	for _, list := range podContainers {
+		for _, c := range objects(out[list]) {
+			for _, m := range objects(c["volumeMounts"]) {
+				if host[m["name"]] && m["readOnly"] != true {
+					return fmt.Errorf("container %v: volume %v is a folder of the node, which others read too: mount it for reading alone (readOnly: true)", c["name"], m["name"])
+				}
+			}
+		}
+	}
+	return nil
 }
 
 // foreign are the volumes that a patch has brought or changed: one of ours projects

@@ -70,6 +70,7 @@ func TestPatchesOfATenant(t *testing.T) {
 		"NodeName":          {"past the scheduler", pod("{nodeName: n1}"), "nodeName"},
 		"OtherPool":         {"another Workspace's nodes", pod("{nodeSelector: {espalier.dev/pool: other.x}}"), "nodeSelector"},
 		"ProbeElsewhere":    {"a probe that makes the node ask any address", pod("{containers: [{name: vllm, livenessProbe: {httpGet: {host: 169.254.169.254}}}]}"), "host"},
+		"HookElsewhere":     {"the kubelet asks for the hooks of a container too", pod("{containers: [{name: vllm, lifecycle: {postStart: {httpGet: {host: 169.254.169.254, port: 80}}}}]}"), "host"},
 		"NoSuchObject":      {"a patch that finds nothing is a mistake", v1alpha1.Patch{Patch: "apiVersion: apps/v1\nkind: Deployment\nmetadata: {name: other}\n"}, "other"},
 		"NoYAML":            {"text that is no patch", v1alpha1.Patch{Patch: "a: [", Target: &v1alpha1.PatchTarget{Kind: "Service"}}, "no YAML"},
 		"Bomb":              {"a patch that grows", v1alpha1.Patch{Target: &v1alpha1.PatchTarget{Kind: "Service"}, Patch: bomb()}, "aliases"},
@@ -87,6 +88,46 @@ func TestPatchesOfATenant(t *testing.T) {
 			}
 			if m := err.Error(); !strings.HasPrefix(m, "spec.patches[1]: ") || !strings.Contains(m, tc.want) || strings.Contains(m, "\n") {
 				t.Errorf("%s: the message is %q, want spec.patches[1] and %q", tc.reason, m, tc.want)
+			}
+		})
+	}
+}
+
+// TestWeightsOfTheNode: the folder of the node is everybody's, and a patch makes
+// nobody its writer.
+func TestWeightsOfTheNode(t *testing.T) {
+	beside := func(mount string) v1alpha1.Patch {
+		return pod("{initContainers: [{name: x, image: y, volumeMounts: [" + mount + "]}]}")
+	}
+	for name, tc := range map[string]struct {
+		reason string
+		patch  v1alpha1.Patch
+		want   string // part of the message; "" none
+	}{
+		"Writable": {"what is written there is served to others", json6902("Deployment", "- {op: replace, path: /spec/template/spec/containers/0/volumeMounts/0/readOnly, value: false}"), "for reading alone"},
+		"Unsaid":   {"a mount is for writing where it says nothing", beside("{name: weights, mountPath: /w}"), "for reading alone"},
+		"Quoted":   {"text is no true", beside("{name: weights, mountPath: /w, readOnly: 'true'}"), "for reading alone"},
+		"Reads":    {"a container beside may read", beside("{name: weights, mountPath: /w, readOnly: true}"), ""},
+		"Another":  {"a volume of the pod is its own affair", beside("{name: tmp, mountPath: /w}"), ""},
+		"Path":     {"another folder is not vouched for", json6902("Deployment", "- {op: replace, path: /spec/template/spec/volumes/0/hostPath/path, value: /etc}"), "hostPath"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			in := render.Input{Workspace: workspace(t, service), Options: options}
+			in.Options.LocalWeights = "/models"
+			in.Workspace.Spec.Inference.Weights = &v1alpha1.Weights{Local: "phi-4"}
+			in.Workspace.Spec.Inference.Revision = ""
+			in.Workspace.Spec.Inference.Adapters = nil
+			assess(t, &in, facts(`vllm: {}`))
+			for _, patches := range [][]v1alpha1.Patch{nil, {tc.patch}} {
+				in.Workspace.Spec.Patches = patches
+				_, err := render.Render(in)
+				if want := tc.want; patches != nil && want != "" {
+					if err == nil || !strings.Contains(err.Error(), want) {
+						t.Errorf("%s: %v, want %q", tc.reason, err, want)
+					}
+				} else if err != nil {
+					t.Errorf("%s: %v", tc.reason, err)
+				}
 			}
 		})
 	}
