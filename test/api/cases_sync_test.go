@@ -185,5 +185,6 @@ func all() map[string]written {
 	every := maps.Clone(cases)
 	maps.Copy(every, syncCases)
 	maps.Copy(every, weightsCases)
+	maps.Copy(every, poolCases)
 	return every
 }

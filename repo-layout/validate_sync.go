@@ -1,0 +1,60 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package repolayout
+
+import (
+	"regexp"
+	"unicode/utf8"
+
+	"github.com/espalier-dev/espalier/repo-layout/finding"
+	"github.com/espalier-dev/espalier/repo-layout/v1alpha1"
+)
+
+func (v *validator) substitutions(path string, table map[string]string) {
+	v.atMost(path, len(table), maxSubstitutions)
+	for _, from := range sortedKeys(table) {
+		at := finding.Key(path, from)
+		v.instanceType(at, table[from], true)
+		if _, chained := table[table[from]]; chained {
+			v.refuse(finding.NotOneOf, at, "what it becomes is substituted itself, and only one step is taken: write the last instance type")
+		}
+	}
+}
+
+// variable is how the name of one is written.
+var variable = regexp.MustCompile(`^[_a-zA-Z][_a-zA-Z0-9]{0,62}$`)
+
+// maxVariable bounds the value of a variable, in characters.
+const maxVariable = 1024
+
+func (v *validator) variables(path string, p *v1alpha1.PostBuild) {
+	if p == nil {
+		return
+	}
+	path += ".substitute"
+	if len(p.Substitute) == 0 {
+		v.refuse(finding.MissingField, path, "give a variable a value, or remove postBuild")
+	}
+	v.atMost(path, len(p.Substitute), maxSubstitutions)
+	for _, name := range sortedKeys(p.Substitute) {
+		at := finding.Key(path, name)
+		if !variable.MatchString(name) {
+			v.refuse(finding.NotOneOf, at, "the name of a variable has letters, digits and underscores, 63 at most, and begins with no digit")
+		}
+		if utf8.RuneCountInString(string(p.Substitute[name])) > maxVariable {
+			v.refuse(finding.OutOfRange, at, "at most %d characters", maxVariable)
+		}
+	}
+}
+
+func (v *validator) defaults(path string, d *v1alpha1.SyncDefaults) {
+	if d == nil {
+		return
+	}
+	v.budget(path+".budget", d.Budget)
+	v.mirror(path+".registryMirror", d.RegistryMirror)
+	v.imageVolumes(path+".imageVolumes", d.ImageVolumes)
+	v.reference(path+".storageClass", "StorageClass", d.StorageClass)
+	v.provider(path+".provider", d.Provider, false)
+	v.instanceType(path+".instanceType", d.InstanceType, false)
+}
