@@ -103,8 +103,11 @@ func (j job) fetch(a v1alpha1.Adapter, volume string) (container object, secrets
 // pullsWith lets a container that pulls use Secrets: more arguments, their mounts,
 // and their volumes, which containers that need the same ones share.
 func pullsWith(args, secrets []string) (more []string, mounts, volumes []any) {
-	for _, s := range secrets {
-		name := repolayout.ShortName(63, "pull-"+s)
+	for i, s := range secrets {
+		if slices.Contains(secrets[:i], s) {
+			continue
+		}
+		name := repolayout.VolumeName("pull-" + s)
 		args = append(args, "--docker-config", "/pull/"+s)
 		mounts = append(mounts, mount(name, "/pull/"+s))
 		volumes = append(volumes, object{"name": name, "secret": object{

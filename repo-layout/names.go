@@ -22,6 +22,20 @@ func ShortName(limit int, name string) string {
 	return head + "-" + hex.EncodeToString(sum[:])[:hashLength]
 }
 
+// VolumeName is a name of a volume that is made of the name of an object, which may be
+// longer, and may have dots where a volume has none.
+func VolumeName(name string) string {
+	plain := strings.ReplaceAll(name, ".", "-")
+	if plain == name {
+		return ShortName(volumeName, name)
+	}
+	sum := sha256.Sum256([]byte(name))
+	return ShortName(volumeName-hashLength-1, plain) + "-" + hex.EncodeToString(sum[:])[:hashLength]
+}
+
+// volumeName is how many bytes the name of a volume may have.
+const volumeName = 63
+
 // MembersName is the headless Service, and the NetworkPolicy, of the pods of a
 // model that takes several nodes.
 func MembersName(workspace string) string { return workspace + "-nodes" }

@@ -33,6 +33,14 @@ func TestNames(t *testing.T) {
 			}
 		})
 	}
+	volumes := map[string]bool{}
+	for _, of := range []string{"pull-registry", "pull-a.b", "pull-a-b", "pull-" + strings.Repeat("a.", 100), "pull-" + long} {
+		name := repolayout.VolumeName(of)
+		if errs := validation.IsDNS1123Label(name); len(errs) > 0 || volumes[name] {
+			t.Errorf("volume of %s is %q: twice, or %v", of, name, errs)
+		}
+		volumes[name] = true
+	}
 	if a, b := repolayout.ShortName(20, long+"a"), repolayout.ShortName(20, long+"b"); a == b || len(a) > 20 {
 		t.Errorf("two long names are cut to %q and %q", a, b)
 	}
