@@ -80,7 +80,8 @@ func TestUsers(t *testing.T) {
 				t.Errorf("%s\nholds the deletion: %t", tc.reason, held)
 			}
 			w.Spec.Suspend = false // a change of the spec is another generation
-			if tells := useChanged().Update(event.UpdateEvent{ObjectOld: &fresh, ObjectNew: &w}); tells == tc.uses && name != "Suspended" {
+			wants := !tc.uses && name != "Suspended" || waits(&w)
+			if tells := useChanged().Update(event.UpdateEvent{ObjectOld: &fresh, ObjectNew: &w}); tells != wants {
 				t.Errorf("%s\nthe pool is told: %t", tc.reason, tells)
 			}
 		})
