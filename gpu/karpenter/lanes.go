@@ -37,6 +37,10 @@ const topWeight = 100
 // emptyFor is how long a node stands empty where the spec names no time.
 const emptyFor = 5 * time.Minute
 
+// limitNodes bounds nodes, whatever they offer: Karpenter counts the GPUs of a node by
+// what its kubelet reports. Version 1.14 keeps it exactly, older ones may go over it.
+const limitNodes = "nodes"
+
 // laneName is the NodePool of a candidate. It follows from what the candidate is, not
 // from its place: another order of preference moves no node.
 func laneName(t pool.Target, c v1alpha1.Candidate) string {
@@ -65,7 +69,10 @@ func (p *Provider) laneObject(t pool.Target, l pool.Lane, class v1alpha1.NodeCla
 	}
 	o.Object["spec"] = object{
 		"weight": int64(weight),
-		"limits": object{string(pool.ResourceGPU): strconv.FormatInt(int64(l.Limit)*p.gpusOf(l.Candidate), 10)},
+		"limits": object{
+			string(pool.ResourceGPU): strconv.FormatInt(int64(l.Limit)*p.gpusOf(l.Candidate), 10),
+			limitNodes:               strconv.Itoa(int(l.Limit)), // nodes whose device plugin is gone offer no GPU, and are paid for
+		},
 		"template": object{
 			"metadata": object{
 				"labels":      texts(nodeLabels(t)),
@@ -101,7 +108,7 @@ func (p *Provider) lanes(mine things, said []corev1.Event) []laneSeen {
 	var out []laneSeen
 	for _, n := range mine.pools {
 		l := laneSeen{nodePoolSeen: n, whole: n.whole}
-		l.Lane = pool.Lane{Candidate: candidate(n.candidate), Limit: p.limitOf(n), Ready: n.ready.isTrue(), Detail: things{pools: []nodePoolSeen{n}}.detail()}
+		l.Lane = pool.Lane{Candidate: candidate(n.candidate), Limit: p.limitOf(n), Ready: n.ready.isTrue(), Detail: things{pools: []nodePoolSeen{n}}.detail(), Going: n.deleting}
 		var launched time.Time
 		for _, c := range mine.claims {
 			if c.labels[labelNodePool] != n.name {
@@ -123,8 +130,12 @@ func (p *Provider) lanes(mine things, said []corev1.Event) []laneSeen {
 	return out
 }
 
-// limitOf is how many nodes a NodePool may have.
+// limitOf is how many nodes a NodePool may have. Karpenter makes none of one that is
+// being deleted.
 func (p *Provider) limitOf(n nodePoolSeen) int32 {
+	if n.deleting {
+		return 0
+	}
 	text, _, _ := unstructured.NestedFieldNoCopy(n.whole.Object, "spec", "limits", string(pool.ResourceGPU))
 	q, err := resource.ParseQuantity(fmt.Sprint(text))
 	if err != nil {
@@ -190,7 +201,7 @@ func (p *Provider) judgeLanes(ctx context.Context, o *pool.Observation, t pool.T
 		if l.deleting {
 			o.State = pool.StateDeleting
 		}
-		if classErr == nil && !covers(l.whole.Object, p.laneObject(t, l.Lane, class, l.version).Object) {
+		if classErr == nil && !l.deleting && !covers(l.whole.Object, p.laneObject(t, l.Lane, class, l.version).Object) {
 			o.Behind = append(o.Behind, "NodePool "+l.name)
 		}
 	}

@@ -236,13 +236,13 @@ const annotationPool = "espalier.dev/pool"
 // annotationCandidate is what an object was made for, as a spec writes it.
 const annotationCandidate = "espalier.dev/candidate"
 
-// written is a candidate in one line.
+// written is a candidate in one line, whatever the order of its zones.
 func written(c v1alpha1.Candidate) string {
 	priority := c.Priority
 	if priority == "" {
 		priority = v1alpha1.OnDemand
 	}
-	return strings.Join(append([]string{c.InstanceType, string(priority)}, c.Zones...), " ")
+	return strings.Join(append([]string{c.InstanceType, string(priority)}, slices.Sorted(slices.Values(c.Zones))...), " ")
 }
 
 // candidate reads it back.

@@ -49,6 +49,10 @@ func (f Facts) deletingMessage(name string) string {
 
 // orphaning leaves the nodes to themselves, once nothing of them is held by us.
 func orphaning(f Facts, d Decision) Decision {
+	if f.closeFirst() {
+		d.Do = ActionEnsure
+		return d.say(ReasonOrphaned, "Karpenter is kept from adding nodes that nobody would answer for; those that are there stay while pods run on them")
+	}
 	if f.Seen.Held {
 		d.Do = ActionDelete // which deletes nothing with Target.Orphan
 		return d.say(ReasonOrphaned, "Letting the nodes go, which stay in the cloud as deletionPolicy says")

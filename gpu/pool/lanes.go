@@ -29,6 +29,9 @@ type Lane struct {
 	// none was tried lately.
 	Failure *Failure
 	Detail  string // what it waits for, in the provider's words
+	// Going says that somebody is deleting it: no node is made of it, and nothing of it
+	// can be changed until it is gone.
+	Going bool
 }
 
 // byPods says that the provider makes the nodes, as pods wait for them.
@@ -107,8 +110,9 @@ func (f Facts) seenLane(c v1alpha1.Candidate) (Lane, bool) {
 }
 
 // share gives every lane its limit: as many nodes as it has, and what is left of the
-// most that the spec allows to the one that is open. A lane that is not named is taken
-// away when it has no node. A pool that nobody uses lets none grow.
+// most that the spec allows to the one that is open. Where there are more nodes than
+// that, each has as much less, so that none of them comes back. A lane that is not
+// named is taken away when it has no node. A pool that nobody uses lets none grow.
 func (f Facts) share(skipped []v1alpha1.SkippedCandidate) []Lane {
 	if f.closing() {
 		if f.Pool.DeletionTimestamp != nil || f.Pool.Spec.Idle.Action == v1alpha1.IdleDelete {
@@ -122,11 +126,12 @@ func (f Facts) share(skipped []v1alpha1.SkippedCandidate) []Lane {
 		rest -= l.Nodes
 	}
 	for i := range out {
-		seen, _ := f.seenLane(out[i].Candidate)
-		out[i].Limit = seen.Nodes
+		more := min(rest, 0)
 		if i == f.open(skipped) {
-			out[i].Limit = max(seen.Nodes+rest, 0)
+			more = rest
 		}
+		seen, _ := f.seenLane(out[i].Candidate)
+		out[i].Limit = max(seen.Nodes+more, 0)
 	}
 	return out
 }
@@ -149,11 +154,14 @@ func (f Facts) closing() bool { return f.Pool.DeletionTimestamp != nil || f.idli
 func (f Facts) laneBehind(wanted []Lane) bool {
 	for _, w := range wanted {
 		seen, there := f.seenLane(w.Candidate)
-		if !there || seen.Limit != w.Limit {
+		if !there || !seen.Going && seen.Limit != w.Limit {
 			return true
 		}
 	}
 	for _, l := range f.Seen.Lanes {
+		if l.Going {
+			continue
+		}
 		kept := slices.ContainsFunc(wanted, func(w Lane) bool { return same(w.Candidate, l.Candidate) })
 		if !kept && (l.Limit > 0 || l.Nodes == 0) {
 			return true

@@ -52,8 +52,14 @@ func TestLanes(t *testing.T) {
 		},
 		"More":    {"More than are allowed now: none grows, and none is taken away.", filled(lane(a100, 4, 6), lane(t4, 0, 0)), map[string]int32{a100: 4, t4: 0}, ActionNone, v1alpha1.PhaseReady},
 		"Dropped": {"What is no longer listed counts while it is there.", filled(lane(a100, 4, 0), lane(t4, 0, 0), lane(h100, 0, 1)), map[string]int32{a100: 3, t4: 0}, ActionEnsure, v1alpha1.PhaseReady},
-		"Idle":    {"Nobody uses it.", unused(filled(lane(a100, 4, 1), lane(t4, 0, 0)), v1alpha1.IdleScaleToZero), map[string]int32{a100: 0, t4: 0}, ActionEnsure, v1alpha1.PhaseReady},
-		"Gone":    {"Likewise, and its NodePools go.", unused(filled(lane(a100, 0, 0), lane(t4, 0, 0)), v1alpha1.IdleDelete), nil, ActionEnsure, v1alpha1.PhaseIdle},
+		"Fewer": {
+			"More than are allowed since: of neither may one come.", filled(lane(a100, 2, 6), lane(t4, 0, 2)), map[string]int32{a100: 2, t4: 0}, ActionNone, v1alpha1.PhaseReady,
+		},
+		"Going": {
+			"What somebody deletes makes no node any more, and is made again when it is gone.", filled(going(lane(a100, 0, 1)), lane(t4, 0, 0)), map[string]int32{a100: 4, t4: 0}, ActionNone, v1alpha1.PhaseReady,
+		},
+		"Idle": {"Nobody uses it.", unused(filled(lane(a100, 4, 1), lane(t4, 0, 0)), v1alpha1.IdleScaleToZero), map[string]int32{a100: 0, t4: 0}, ActionEnsure, v1alpha1.PhaseReady},
+		"Gone": {"Likewise, and its NodePools go.", unused(filled(lane(a100, 0, 0), lane(t4, 0, 0)), v1alpha1.IdleDelete), nil, ActionEnsure, v1alpha1.PhaseIdle},
 	} {
 		t.Run(name, func(t *testing.T) {
 			d := Decide(c.facts)
@@ -73,6 +79,34 @@ func TestLanes(t *testing.T) {
 				t.Errorf("%s\nall together may have %d nodes", c.reason, sum)
 			}
 		})
+	}
+}
+
+func going(l Lane) Lane {
+	l.Going = true
+	return l
+}
+
+// TestLanesNothingToWrite: where the provider finds nothing to write, it is not asked
+// again at once, and again.
+func TestLanesNothingToWrite(t *testing.T) {
+	f := filled(lane(a100, 2, 1), lane(t4, 0, 0))
+	if d := Acted(f, Decide(f), StepNone); d.Wait != f.Poll {
+		t.Errorf("the next look is in %s, want %s", d.Wait, f.Poll)
+	}
+}
+
+// TestLanesOrphaned: what is left to itself makes no node that nobody answers for.
+func TestLanesOrphaned(t *testing.T) {
+	f := filled(lane(a100, 4, 1), lane(t4, 0, 0))
+	f.Pool.Spec.DeletionPolicy = v1alpha1.Orphan
+	f.Pool.DeletionTimestamp = &metav1.Time{Time: f.Now}
+	if d := Decide(f); d.Do != ActionEnsure || d.Gone || len(d.Lanes) > 0 {
+		t.Errorf("does %q, gone %t, lanes %v: want them closed", d.Do, d.Gone, d.Lanes)
+	}
+	f.Seen.Lanes[0].Limit = 0
+	if d := Decide(f); d.Do != ActionNone || !d.Gone {
+		t.Errorf("does %q, gone %t: want it let go", d.Do, d.Gone)
 	}
 }
 

@@ -30,6 +30,9 @@ func Acted(f Facts, d Decision, step Step) Decision {
 		now := metav1.NewTime(f.Now.Truncate(time.Second))
 		d.Candidate.Accepted = &now // the next try is paced from here
 	case StepNone, StepGone, StepPartial:
+		if step == StepNone && f.byPods() {
+			break // there is nothing to write: what is watched tells when there is
+		}
 		d.Wait = Soon // the world has moved on since it was observed
 	}
 	return d

@@ -4,6 +4,7 @@ package nodepool
 
 import (
 	"context"
+	"slices"
 	"testing"
 	"time"
 
@@ -62,5 +63,65 @@ func TestLanesQuiet(t *testing.T) {
 	look(1)
 	if requests != 1 {
 		t.Errorf("%d requests while somebody waits, want the list of Events", requests)
+	}
+}
+
+// TestLanesRest: whatever changes in Git or by hand, the limits come to rest, and no
+// NodePool is made in the place of one that is as wanted.
+func TestLanesRest(t *testing.T) {
+	for name, c := range map[string]struct {
+		reason string
+		change func(*orchard)
+		pools  int
+	}{
+		"Fewer": {
+			"More nodes are there than are allowed now.", func(w *orchard) {
+				w.soldOut[a100], w.pods = true, 3
+				w.drive(&life{}, w.grown)
+				w.edit(func(p *v1alpha1.GPUNodePool) { p.Spec.Karpenter.MaxNodes = 1 })
+			}, 2,
+		},
+		"ZonesTurned": {
+			"Another order of zones is the same candidate.", func(w *orchard) {
+				w.edit(func(p *v1alpha1.GPUNodePool) {
+					slices.Reverse(p.Spec.Candidates[0].Zones)
+					p.Spec.Karpenter.MaxNodes = 2
+				})
+			}, 2,
+		},
+		"Going": {
+			"Somebody deletes a NodePool, which stays while pods run on its nodes.", func(w *orchard) {
+				n := w.list(poolKind)[1]
+				if weight(&n) != 100 {
+					n = w.list(poolKind)[0]
+				}
+				n.SetFinalizers([]string{"karpenter.sh/termination"})
+				w.must(w.kube.Update(t.Context(), &n))
+				w.must(w.kube.Delete(t.Context(), &n))
+				w.edit(func(p *v1alpha1.GPUNodePool) { p.Spec.Karpenter.MaxNodes = 2 })
+			}, 2,
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			w := newOrchard(t, ec2)
+			w.sow(2, func(p *v1alpha1.GPUNodePool) { p.Spec.Candidates[0].Zones = []string{"1", "2"} }, a100, t4)
+			w.drive(&life{}, w.grown)
+			c.change(w)
+			r, ctx := w.controller(&life{})
+			hasty := 0
+			for at := range 40 {
+				res, err := r.Reconcile(ctx, requestOf(subject))
+				w.must(err)
+				w.now = w.now.Add(max(res.RequeueAfter, time.Second))
+				w.tick()
+				w.invariants()
+				if at >= 30 && res.RequeueAfter < time.Second {
+					hasty++
+				}
+			}
+			if hasty > 0 || len(w.list(poolKind)) != c.pools {
+				t.Errorf("%s\nafter 30 passes %d of ten ask for another at once, with %d NodePools, want %d", c.reason, hasty, len(w.list(poolKind)), c.pools)
+			}
+		})
 	}
 }

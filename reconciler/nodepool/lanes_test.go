@@ -174,13 +174,17 @@ var laneScenarios = map[string]laneScenario{
 		until: (*orchard).gone,
 	},
 	"Orphan": {
-		reason: "NodePools that are left to themselves stay as they are.",
+		reason: "Nodes that are left to themselves stay, and nobody's pod brings another.",
 		prepare: func(w *orchard) {
 			w.sow(1, func(p *v1alpha1.GPUNodePool) { p.Spec.DeletionPolicy = v1alpha1.Orphan }, a100, t4)
 			w.drive(&life{}, w.grown)
 			w.must(w.kube.Delete(w.t.Context(), w.get()))
 		},
-		until: (*orchard).gone, want: []string{a100}, pools: 2,
+		until: func(w *orchard) bool {
+			open := slices.ContainsFunc(w.list(poolKind), func(n unstructured.Unstructured) bool { return limit(&n) > 0 })
+			return w.gone() && !open
+		},
+		want: []string{a100}, pools: 1,
 	},
 }
 
@@ -247,7 +251,7 @@ func TestLaneOrders(t *testing.T) {
 	}
 	for what, c := range map[string]struct{ got, want string }{
 		"weights":       {text(first, "spec", "weight") + " " + text(second, "spec", "weight"), "100 99"},
-		"limits":        {text(first, "spec", "limits") + " " + text(second, "spec", "limits"), "map[nvidia.com/gpu:3] map[nvidia.com/gpu:0]"},
+		"limits":        {text(first, "spec", "limits") + " " + text(second, "spec", "limits"), "map[nodes:3 nvidia.com/gpu:3] map[nodes:0 nvidia.com/gpu:0]"},
 		"budgets":       {text(first, "spec", "disruption", "budgets"), "[map[nodes:0 reasons:[Drifted Underutilized]] map[nodes:100% reasons:[Empty]]]"},
 		"consolidation": {text(first, "spec", "disruption", "consolidationPolicy") + " " + text(first, "spec", "disruption", "consolidateAfter"), "WhenEmpty 600s"},
 		"expiry":        {text(first, "spec", "template", "spec", "expireAfter"), "Never"},
@@ -369,7 +373,7 @@ func TestKarpenterMarked(t *testing.T) {
 		got = append(got, fmt.Sprintf("%s %s %d of %s", o.Reason, o.Object, o.Count, o.Candidate.InstanceType))
 	}
 	slices.Sort(got)
-	want := []string{"NoObject team-a/" + subject + " 0 of " + t4, "NoObject team-a/" + subject + " 2 of " + a100}
+	want := []string{"NoObject team-a/" + subject + " 2 of " + a100} // the one without nodes went with the pool
 	if !slices.Equal(got, want) {
 		t.Errorf("got  %v\nwant %v", got, want)
 	}

@@ -136,8 +136,10 @@ func (w *orchard) bounded() {
 	}
 	sum, there := 0, 0
 	for _, n := range w.list(poolKind) {
-		sum += limit(&n)
 		there += w.of(n.GetName())
+		if n.GetDeletionTimestamp() == nil {
+			sum += limit(&n)
+		}
 	}
 	if most := int(p.Spec.Karpenter.MaxNodes); sum > max(most, there) {
 		w.t.Fatalf("the NodePools allow %d nodes, where at most %d are wanted", sum, most)
