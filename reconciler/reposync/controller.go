@@ -87,7 +87,7 @@ type Reconciler struct {
 	kept  sync.Map // types.UID → *kept
 	asked sync.Map // types.UID → true: somebody wants the source looked at
 	hook  chan event.GenericEvent
-	turns sync.Map // repository and branch → chan struct{} that who writes holds
+	turns turns // of those who write to a branch, by repository and branch
 }
 
 // kept is what a RepoSync's last pass learnt. It is a cache: without it, the

@@ -46,23 +46,18 @@ func (r *Reconciler) withoutReports(ctx context.Context, s *v1alpha1.RepoSync, c
 	return &without, content, nil
 }
 
-// inTurn waits until no other RepoSync of this controller writes to a branch that
-// several report into: they would push in each other's way. A branch of a RepoSync's
-// own has no other.
-func (r *Reconciler) inTurn(ctx context.Context, t report.Target) (done func(), err error) {
-	if t.Folder == "" {
-		return func() {}, nil
+// writeInTurn writes a report when no other RepoSync of this controller writes to a
+// branch that several report into: they would push in each other's way. A branch of a
+// RepoSync's own has no other.
+func (r *Reconciler) writeInTurn(ctx context.Context, t report.Target, files map[string][]byte, subject string) (report.Result, error) {
+	if t.Folder != "" {
+		done, err := r.turns.take(ctx, t.URL+" "+t.Branch, cmp.Or(t.Timeout, git.DefaultTimeout))
+		if err != nil {
+			return report.Result{}, fmt.Errorf("writing to %s: other reports are being written there, and take longer than spec.timeout; it is tried again", placeOf(t))
+		}
+		defer done()
 	}
-	turn, _ := r.turns.LoadOrStore(t.URL+" "+t.Branch, make(chan struct{}, 1))
-	held := turn.(chan struct{})
-	ctx, cancel := context.WithTimeout(ctx, cmp.Or(t.Timeout, git.DefaultTimeout))
-	defer cancel()
-	select {
-	case held <- struct{}{}:
-		return func() { <-held }, nil
-	case <-ctx.Done():
-		return nil, fault.Retry(v1alpha1.ReasonReportFailed, fmt.Errorf("writing to %s: other reports are being written there, and take longer than spec.timeout; it is tried again", placeOf(t)))
-	}
+	return report.Write(ctx, t, files, subject)
 }
 
 // isOwn says whether a commit that is new brings nothing but reports. What was kept

@@ -77,6 +77,7 @@ func (r *Reconciler) write(ctx context.Context, p *pass, files map[string][]byte
 	if digest == p.kept.reported {
 		return nil
 	}
+	p.kept.pace.pushed(r.Clock(), p.sync.Status.LastAttemptedRevision)
 	if due := p.kept.pace.due(r.Clock(), commit.MinInterval.Duration); due > 0 {
 		p.reportDue = due
 		return nil
@@ -85,19 +86,14 @@ func (r *Reconciler) write(ctx context.Context, p *pass, files map[string][]byte
 	if err != nil {
 		return err
 	}
-	done, err := r.inTurn(ctx, target)
-	if err != nil {
-		return err
-	}
-	result, err := report.Write(ctx, target, files, fmt.Sprintf("%s: %s ready at %s",
+	result, err := r.writeInTurn(ctx, target, files, fmt.Sprintf("%s: %s ready at %s",
 		p.sync.Name, p.sync.Status.Workspaces, shortRevision(p.sync.Status.LastAttemptedRevision)))
-	done()
 	var failure *report.Error
 	if errors.As(err, &failure) {
 		return fault.Retry(failure.Reason, namingSecret(err, failure.Reason, p.sync.Namespace, reportSecret(p.sync)))
 	}
 	if err != nil {
-		return fault.Retry(v1alpha1.ReasonReportFailed, err)
+		return fault.Retry(fault.Reason(err, v1alpha1.ReasonReportFailed), err)
 	}
 	p.kept.reported = digest
 	if result.Changed {
