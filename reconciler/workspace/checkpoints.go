@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"maps"
 	"slices"
-	"strings"
 
 	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
@@ -24,8 +23,8 @@ import (
 )
 
 // zoneKeys are the labels by which volumes name the zones whose nodes can mount
-// them: that of Azure's disks, and the common one.
-var zoneKeys = []string{"topology.disk.csi.azure.com/zone", corev1.LabelTopologyZone}
+// them: those of the disks of Azure, AWS and Google Cloud, and the common one.
+var zoneKeys = []string{"topology.disk.csi.azure.com/zone", "topology.ebs.csi.aws.com/zone", "topology.gke.io/zone", corev1.LabelTopologyZone}
 
 // checkpoints reads the volume of earlier pods: its class, and which nodes can
 // mount it.
@@ -72,7 +71,7 @@ func (p *pass) mountZones() []string {
 
 // zonesOfVolume are the zones whose nodes can mount a volume, as candidates name
 // them: Azure writes eastus-1 where a pool has 1, and nothing for nodes without a
-// zone. Nil: all can.
+// zone; others write what nodes are labelled with. Nil: all can.
 func zonesOfVolume(volume *corev1.PersistentVolume) []string {
 	if volume.Spec.NodeAffinity == nil || volume.Spec.NodeAffinity.Required == nil {
 		return nil
@@ -95,7 +94,7 @@ func zonesOfTerm(term corev1.NodeSelectorTerm) (zones []string, limited bool) {
 			continue
 		}
 		for _, value := range e.Values {
-			zones = append(zones, value[strings.LastIndexByte(value, '-')+1:])
+			zones = append(zones, check.ZoneName(value))
 		}
 		return zones, true
 	}
@@ -148,7 +147,7 @@ func (p *pass) keepInZones(pool *unstructured.Unstructured) error {
 	if err := runtime.DefaultUnstructuredConverter.FromUnstructured(pool.Object, wanted); err != nil {
 		return fmt.Errorf("reading the candidates of pool %s: %w", pool.GetName(), err)
 	}
-	narrowed := narrow(wanted.Spec.Candidates, zones, p.pool)
+	narrowed := narrow(wanted.Spec, zones, p.pool)
 	list := make([]any, 0, len(narrowed))
 	for _, c := range narrowed {
 		o, err := runtime.DefaultUnstructuredConverter.ToUnstructured(&c)
@@ -160,14 +159,18 @@ func (p *pass) keepInZones(pool *unstructured.Unstructured) error {
 	return unstructured.SetNestedSlice(pool.Object, list, "spec", "candidates")
 }
 
-func narrow(candidates []v1alpha1.Candidate, zones []string, live *v1alpha1.GPUNodePool) []v1alpha1.Candidate {
-	out := slices.Clone(candidates)
+func narrow(wanted v1alpha1.GPUNodePoolSpec, zones []string, live *v1alpha1.GPUNodePool) []v1alpha1.Candidate {
+	out := slices.Clone(wanted.Candidates)
 	for i, c := range out {
 		if live != nil && slices.ContainsFunc(live.Spec.Candidates, func(l v1alpha1.Candidate) bool { return sameCandidate(l, c) }) {
 			continue
 		}
-		if both := check.InZones(c, zones); len(c.Zones) > 0 && len(both) > 0 {
+		both := check.InZones(c, zones)
+		switch {
+		case len(c.Zones) > 0 && len(both) > 0:
 			out[i].Zones = both
+		case len(c.Zones) == 0 && wanted.Provider == v1alpha1.ProviderKarpenter && !slices.Contains(zones, ""):
+			out[i].Zones = slices.Clone(zones) // Karpenter would make them in any
 		}
 	}
 	return out

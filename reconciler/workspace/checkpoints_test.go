@@ -7,6 +7,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 	corev1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/utils/ptr"
 
 	"github.com/espalier-dev/espalier/reconciler/fault"
@@ -31,6 +32,8 @@ func TestZonesOfVolume(t *testing.T) {
 		"NoZone":    {"A disk of a region without zones, for nodes without one.", []corev1.NodeSelectorTerm{in(azure, "")}, []string{""}},
 		"Redundant": {"A zone-redundant disk lists every zone, each as an alternative.", []corev1.NodeSelectorTerm{in(azure, "eastus-1"), in(azure, "eastus-2"), in(azure, "eastus-3"), in(azure, "")}, []string{"", "1", "2", "3"}},
 		"Common":    {"Other drivers use the common label.", []corev1.NodeSelectorTerm{in(corev1.LabelTopologyZone, "eastus-2")}, []string{"2"}},
+		"AWS":       {"Zones of AWS are called as nodes are labelled.", []corev1.NodeSelectorTerm{in("topology.ebs.csi.aws.com/zone", "us-east-1a")}, []string{"us-east-1a"}},
+		"Google":    {"Likewise.", []corev1.NodeSelectorTerm{in("topology.gke.io/zone", "us-central1-a")}, []string{"us-central1-a"}},
 		"Elsewhere": {"An alternative that names no zone leaves them all.", []corev1.NodeSelectorTerm{in(azure, "eastus-1"), in("kubernetes.io/hostname", "a")}, nil},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -66,8 +69,51 @@ func TestNarrow(t *testing.T) {
 			if tc.live != nil {
 				live = &v1alpha1.GPUNodePool{Spec: v1alpha1.GPUNodePoolSpec{Candidates: tc.live}}
 			}
-			got := narrow([]v1alpha1.Candidate{tc.wanted}, []string{"1"}, live)
+			got := narrow(v1alpha1.GPUNodePoolSpec{Candidates: []v1alpha1.Candidate{tc.wanted}}, []string{"1"}, live)
 			if d := cmp.Diff([]v1alpha1.Candidate{tc.want}, got); d != "" {
+				t.Errorf("%s\n%s", tc.reason, d)
+			}
+		})
+	}
+}
+
+// TestKeepInZones: the pool that is applied has the zones of what the pods mount, and
+// what it has beside them.
+func TestKeepInZones(t *testing.T) {
+	for name, tc := range map[string]struct {
+		reason   string
+		provider v1alpha1.Provider
+		claim    []string
+		volumes  map[string][]string
+		zones    []string
+		want     []string
+	}{
+		"Nothing":    {"Nothing is mounted that is in a zone.", v1alpha1.ProviderAKS, nil, nil, []string{"1", "2"}, []string{"1", "2"}},
+		"Checkpoint": {"The checkpoints are in one of two.", v1alpha1.ProviderAKS, []string{"2"}, nil, []string{"1", "2"}, []string{"2"}},
+		"Both":       {"A claim of an adapter leaves fewer.", v1alpha1.ProviderAKS, []string{"1", "2"}, map[string][]string{"adapter": {"2", "3"}}, []string{"1", "2", "3"}, []string{"2"}},
+		"AKSAny":     {"Agent pools without zones have nodes without one: that is refused before.", v1alpha1.ProviderAKS, []string{"2"}, nil, nil, nil},
+		"Label":      {"Zones may be written as nodes are labelled.", v1alpha1.ProviderKarpenter, []string{"2"}, nil, []string{"eastus-1", "eastus-2"}, []string{"eastus-2"}},
+		"AWS":        {"As those of AWS always are.", v1alpha1.ProviderKarpenter, []string{"us-east-1a"}, nil, []string{"us-east-1a", "us-east-1b"}, []string{"us-east-1a"}},
+		"AWSAny":     {"Karpenter makes a node in any zone unless it is told.", v1alpha1.ProviderKarpenter, []string{"us-east-1a"}, nil, nil, []string{"us-east-1a"}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			pool := &v1alpha1.GPUNodePool{Spec: v1alpha1.GPUNodePoolSpec{
+				Provider: tc.provider, Candidates: []v1alpha1.Candidate{{InstanceType: "a", Priority: v1alpha1.Spot, Zones: tc.zones}}, OSDiskSizeGiB: 128,
+			}}
+			rendered, err := asUnstructured(pool, v1alpha1.GroupVersion.WithKind(v1alpha1.GPUNodePoolKind))
+			if err != nil {
+				t.Fatal(err)
+			}
+			p := &pass{claimZones: tc.claim, volumeZones: tc.volumes}
+			if err := p.keepInZones(rendered); err != nil {
+				t.Fatal(err)
+			}
+			got := &v1alpha1.GPUNodePool{}
+			if err := runtime.DefaultUnstructuredConverter.FromUnstructured(rendered.Object, got); err != nil {
+				t.Fatal(err)
+			}
+			pool.Spec.Candidates[0].Zones = tc.want
+			if d := cmp.Diff(pool.Spec, got.Spec); d != "" {
 				t.Errorf("%s\n%s", tc.reason, d)
 			}
 		})

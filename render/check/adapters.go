@@ -31,10 +31,7 @@ func (c *checker) adapterClaims(out Candidate, field string, add func(finding.Pr
 	if s == nil {
 		return
 	}
-	left := zonesOf(out.Candidate)
-	if c.facts.ClaimZones != nil {
-		left = InZones(out.Candidate, c.facts.ClaimZones)
-	}
+	left := c.mayBeIn(out.Candidate)
 	for i, a := range s.Adapters {
 		if a.Claim == "" {
 			continue
@@ -44,7 +41,10 @@ func (c *checker) adapterClaims(out Candidate, field string, add func(finding.Pr
 		if !limited {
 			continue
 		}
-		both := slices.DeleteFunc(slices.Clone(left), func(zone string) bool { return !slices.Contains(zones, zone) })
+		both := zones
+		if left != nil {
+			both = mounting(left, zones)
+		}
 		if len(both) == 0 {
 			add(finding.Errorf(ZoneLocked, field, "nodes in %s cannot mount claim %q, which adapter %s comes from and which is in %s: add a candidate there, or bring the adapter as an image",
 				spoken(left), a.Claim, a.Name, spoken(zones)))

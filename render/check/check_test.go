@@ -277,6 +277,11 @@ func TestWorkspace(t *testing.T) {
 		"ClassOfOperator":  {reason: "the controller's own class counts", workspace: tuning("", zoned("", "1", "2")), facts: check.Facts{StorageClass: "azurefile-csi"}},
 		"VolumeElsewhere":  {reason: "the nodes would be paid and the pod never placed", workspace: tuning("", zoned("", "1")), facts: check.Facts{ClaimZones: []string{"2"}}, refused: true, findings: []string{"error ZoneLocked"}, says: []string{"kubectl delete pvc -n n w-work"}},
 		"VolumeInOneOfTwo": {reason: "the controller buys them there", workspace: tuning("", zoned("managed-csi", "1", "2")), facts: check.Facts{ClaimZones: []string{"2"}}},
+		"VolumeByLabel":    {reason: "a candidate may be named as nodes are labelled", workspace: tuning("", zoned("managed-csi", "eastus-1", "eastus-2")), facts: check.Facts{ClaimZones: []string{"2"}}},
+		"VolumeOfAWS":      {reason: "zones of AWS are called so everywhere", workspace: tuning("", zoned("gp3", "us-east-1a")), facts: check.Facts{ClaimZones: []string{"us-east-1a"}}},
+		"VolumeAtHand":     {reason: "nodes that exist are where they are", workspace: tuning("", zoned("")), facts: check.Facts{ClaimZones: []string{"2"}, Provider: v1alpha1.ProviderExisting}},
+		"VolumeOrdered":    {reason: "Karpenter is told the zone", workspace: tuning("", zoned("")), facts: check.Facts{ClaimZones: []string{"2"}, Provider: v1alpha1.ProviderKarpenter}},
+		"VolumeOfZone":     {reason: "agent pools without zones have nodes without one", workspace: tuning("", zoned("")), facts: check.Facts{ClaimZones: []string{"2"}}, refused: true, findings: []string{"error ZoneLocked"}},
 		"VolumeTooSmall": {
 			reason: "the model alone is larger", workspace: tuning("Standard_NC4as_T4_v3", func(w *v1alpha1.Workspace) { w.Spec.Tuning.Checkpoints = &v1alpha1.Checkpoints{Size: "16Gi"} }), refused: true,
 			findings: []string{"error CheckpointsTooSmall"}, says: []string{"want 32Gi or more"},

@@ -3,8 +3,10 @@
 package check
 
 import (
+	"cmp"
 	"fmt"
 	"slices"
+	"strconv"
 	"strings"
 
 	"k8s.io/apimachinery/pkg/api/resource"
@@ -120,7 +122,7 @@ func reachOf(class string) (code, why string) {
 // mountable rules out a candidate whose nodes cannot mount the checkpoints that
 // are there, or the claim of the weights.
 func (c *checker) mountable(candidate v1alpha1.Candidate, field string, add func(finding.Problem)) {
-	if c.facts.ClaimZones == nil || len(InZones(candidate, c.facts.ClaimZones)) > 0 {
+	if left := c.mayBeIn(candidate); left == nil || len(left) > 0 {
 		return
 	}
 	if claim := c.workspace.Spec.WeightsClaim(); claim != "" {
@@ -135,14 +137,45 @@ func (c *checker) mountable(candidate v1alpha1.Candidate, field string, add func
 		spoken(zonesOf(candidate)), spoken(c.facts.ClaimZones), c.workspace.Namespace, repolayout.WorkClaimName(c.workspace.Name)))
 }
 
+// mayBeIn are the zones that nodes of a candidate may be in, which mount the claim that
+// is there; nil: all.
+func (c *checker) mayBeIn(candidate v1alpha1.Candidate) []string {
+	switch {
+	case len(candidate.Zones) == 0 && c.anywhere():
+		return c.facts.ClaimZones
+	case c.facts.ClaimZones != nil:
+		return InZones(candidate, c.facts.ClaimZones)
+	}
+	return zonesOf(candidate)
+}
+
+// anywhere says that nodes of candidates without zones may be in each: those that exist
+// are where they are, Karpenter brings those of a pool that it fills to the volume, and
+// a Workspace's own are ordered there. AKS gives such nodes no zone.
+func (c *checker) anywhere() bool {
+	if p := c.facts.Pool; p != nil {
+		return p.Provider == v1alpha1.ProviderExisting || p.ByKarpenter()
+	}
+	of := cmp.Or(c.workspace.Spec.Resource.Provider, c.facts.Provider)
+	return of == v1alpha1.ProviderExisting || of == v1alpha1.ProviderKarpenter
+}
+
+// ZoneName is a zone as candidates and volumes both have it: Azure labels eastus-1 what
+// its pools call 1, and others call a zone as they label it, such as us-east-1a.
+func ZoneName(zone string) string {
+	if _, err := strconv.Atoi(zone[strings.LastIndexByte(zone, '-')+1:]); err == nil {
+		return zone[strings.LastIndexByte(zone, '-')+1:]
+	}
+	return zone
+}
+
 // InZones are the zones of a candidate that a volume of certain zones can be
 // mounted in; "" stands for nodes without a zone.
 func InZones(candidate v1alpha1.Candidate, volume []string) []string {
-	var both []string
-	for _, zone := range zonesOf(candidate) {
-		if slices.Contains(volume, zone) {
-			both = append(both, zone)
-		}
-	}
-	return both
+	return mounting(zonesOf(candidate), volume)
+}
+
+// mounting are those of some zones that a volume can be mounted in.
+func mounting(zones, volume []string) []string {
+	return slices.DeleteFunc(slices.Clone(zones), func(zone string) bool { return !slices.Contains(volume, ZoneName(zone)) })
 }
