@@ -17,6 +17,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/espalier-dev/espalier/reconciler/fault"
+	"github.com/espalier-dev/espalier/render/check"
 	repolayout "github.com/espalier-dev/espalier/repo-layout"
 	"github.com/espalier-dev/espalier/repo-layout/v1alpha1"
 )
@@ -117,7 +118,10 @@ func (r *Reconciler) inputs(ctx context.Context, p *pass) error {
 			return err
 		}
 		p.configMaps[name] = cm.Data
-		if cm.Data == nil {
+		if p.ws.Spec.TrainsOn(name) {
+			p.configMaps[name] = check.WithBinary(cm.Data, cm.BinaryData)
+		}
+		if p.configMaps[name] == nil {
 			p.configMaps[name] = map[string]string{}
 		}
 	}

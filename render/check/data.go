@@ -3,6 +3,7 @@
 package check
 
 import (
+	"encoding/base64"
 	"maps"
 	"net/url"
 	"path"
@@ -72,6 +73,20 @@ func (c *checker) files(list string, addresses []string, seen map[string]bool) {
 		}
 		seen[name] = true
 	}
+}
+
+// WithBinary is the content of a ConfigMap with what is no text in it: that is base64,
+// behind a word that tells it from text. Keys are of one or the other.
+func WithBinary(data map[string]string, binary map[string][]byte) map[string]string {
+	if len(binary) == 0 {
+		return data
+	}
+	all := make(map[string]string, len(data)+len(binary))
+	maps.Copy(all, data)
+	for key, content := range binary {
+		all[key] = "base64 " + base64.StdEncoding.EncodeToString(content)
+	}
+	return all
 }
 
 // refusedFile refuses a file whose name does not say that it holds rows.

@@ -157,11 +157,17 @@ func inputsOf(documents []Document) inputs {
 	return i
 }
 
-func (i inputs) configMap(name string) map[string]string {
-	if d, ok := i["ConfigMap/"+name]; ok {
-		return dataOf(d.Input)
+// configMap is the text in a ConfigMap, and of one with training data all of it; nil:
+// Git does not hold it.
+func (i inputs) configMap(name string, trained bool) map[string]string {
+	d, ok := i["ConfigMap/"+name]
+	switch {
+	case !ok:
+		return nil
+	case trained:
+		return contentOf(d.Input)
 	}
-	return nil
+	return dataOf(d.Input)
 }
 
 func (i inputs) pool(name string) *v1alpha1.GPUNodePoolSpec {
@@ -203,7 +209,7 @@ func dataOf(configMap *unstructured.Unstructured) map[string]string {
 func (j *Judge) workspace(d Document, known inputs) Workspace {
 	w := Workspace{Document: d, ConfigMaps: map[string]map[string]string{}}
 	for _, name := range d.Workspace.Spec.ConfigMaps() {
-		if data := known.configMap(name); data != nil {
+		if data := known.configMap(name, d.Workspace.Spec.TrainsOn(name)); data != nil {
 			w.ConfigMaps[name] = data
 		}
 	}

@@ -158,6 +158,11 @@ func (s *WorkspaceSpec) SharedClaims() []string {
 	return names
 }
 
+// TrainsOn says whether a ConfigMap holds training data.
+func (s *WorkspaceSpec) TrainsOn(configMap string) bool {
+	return s.Tuning != nil && slices.ContainsFunc(s.Tuning.Input.Files, func(f FileSource) bool { return f.ConfigMap == configMap })
+}
+
 // ConfigMaps returns the names of the ConfigMaps the spec refers to, each once:
 // that of the configuration, that of the model's lock file, those that hold
 // training data, and those that a pod template cannot do without.
