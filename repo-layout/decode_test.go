@@ -86,7 +86,7 @@ kind: Workspace
 metadata: {name: phi, labels: {a: 1}}
 spec:
   resource: {count: many, candidates: {instanceType: a}}
-  inference: {preset: {name: phi-4}, contextLength: 1.5, replicas: 99999999999}
+  inference: {preset: {name: phi-4}, contextLength: 1.5, replicas: 99999999999, trustRemoteCode: "${TRUSTED}"}
   budget: {maxUSDPerHour: 16}
   suspend: "yes"
   patches: none
@@ -98,6 +98,7 @@ spec:
 				"6: error: spec.inference.contextLength: want a whole number, found a number (WrongType)",
 				"6: error: spec.inference.preset: want text, found a mapping; write the model itself: preset: phi-4-mini-instruct (WrongType)",
 				"6: error: spec.inference.replicas: want a whole number of at most 2147483647 (OutOfRange)",
+				"6: error: spec.inference.trustRemoteCode: ${TRUSTED} is a placeholder: write the value itself, or set the variable in spec.postBuild.substitute of the RepoSync (Placeholder)",
 				"7: error: spec.budget.maxUSDPerHour: want text, found a number; put it in quotes (WrongType)",
 				"8: error: spec.suspend: want true or false, found text (WrongType)",
 				"9: error: spec.patches: want a list, found text; begin the line with a dash (WrongType)",

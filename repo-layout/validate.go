@@ -10,6 +10,7 @@ import (
 	"k8s.io/apimachinery/pkg/util/validation"
 
 	"github.com/espalier-dev/espalier/repo-layout/finding"
+	"github.com/espalier-dev/espalier/repo-layout/internal/strict"
 	"github.com/espalier-dev/espalier/repo-layout/kaito"
 	"github.com/espalier-dev/espalier/repo-layout/v1alpha1"
 )
@@ -287,23 +288,13 @@ func (v *validator) atMost(field string, n, most int) {
 	}
 }
 
-// placeholders are what examples leave for the reader to fill in, and variables
-// that nobody substitutes.
-var placeholders = regexp.MustCompile(`<[^<>]*>|\$\{[^}]*\}|\$\([^)]*\)|\{\{.*\}\}|\{[A-Z][A-Z0-9_]*\}|\$[A-Z][A-Z0-9_]{2,}` +
-	`|(^|[^A-Za-z0-9])(?i:your[-_](acr|registry|image|model|secret|repo|repository|account|storage|token|org|name|namespace)\b)` +
-	`|(^|[^A-Za-z0-9])[A-Z0-9_]+_HERE\b|(^|[^A-Za-z0-9])(?i:your[a-z]*(registry|acr))\b`)
-
 // placeholder reports an unfilled placeholder and says whether there was one:
 // nothing else need be said of the value then.
 func (v *validator) placeholder(field, value string) bool {
-	found := placeholders.FindString(value)
-	if found == "" {
+	message := strict.Placeholder(value)
+	if message == "" {
 		return false
 	}
-	remedy := "fill it in"
-	if strings.HasPrefix(found, "$") {
-		remedy = "write the value itself, or set the variable in spec.postBuild.substitute of the RepoSync"
-	}
-	v.refuse(finding.Placeholder, field, "%s is a placeholder: %s", strings.TrimLeft(found, "/ :[(\"'"), remedy)
+	v.refuse(finding.Placeholder, field, "%s", message)
 	return true
 }

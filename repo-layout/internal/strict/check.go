@@ -174,6 +174,12 @@ func (c *checker) opaque(t reflect.Type, v any, path string) {
 }
 
 func (c *checker) wrong(path string, v any, want string) {
+	if text, ok := v.(string); ok {
+		if message := Placeholder(text); message != "" {
+			c.problems = append(c.problems, finding.Errorf(finding.Placeholder, path, "%s", message))
+			return
+		}
+	}
 	found := "text"
 	quote := false
 	switch v.(type) {
