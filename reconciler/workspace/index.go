@@ -5,6 +5,7 @@ package workspace
 import (
 	"context"
 	"fmt"
+	"slices"
 
 	"k8s.io/apimachinery/pkg/types"
 	ctrl "sigs.k8s.io/controller-runtime"
@@ -20,12 +21,14 @@ const (
 	indexConfigMap = "spec.configMaps"
 	indexSecret    = "spec.secrets"
 	indexNodePool  = "spec.resource.nodePool"
+	indexClaim     = "spec.claims"
 )
 
 func addIndexes(ctx context.Context, mgr ctrl.Manager) error {
 	for field, names := range map[string]func(*v1alpha1.WorkspaceSpec) []string{
 		indexConfigMap: (*v1alpha1.WorkspaceSpec).ConfigMaps,
 		indexSecret:    (*v1alpha1.WorkspaceSpec).Secrets,
+		indexClaim:     claimsOf,
 		indexNodePool:  func(s *v1alpha1.WorkspaceSpec) []string { return nonEmpty(s.Resource.NodePool) },
 	} {
 		err := mgr.GetFieldIndexer().IndexField(ctx, &v1alpha1.Workspace{}, field, func(o client.Object) []string {
@@ -36,6 +39,15 @@ func addIndexes(ctx context.Context, mgr ctrl.Manager) error {
 		}
 	}
 	return nil
+}
+
+// claimsOf are the claims that a spec names: those of Espalier's own are its children.
+func claimsOf(s *v1alpha1.WorkspaceSpec) []string {
+	names := s.SharedClaims()
+	if s.Inference != nil {
+		names = append(names, s.Inference.Claims()...)
+	}
+	return slices.DeleteFunc(names, func(name string) bool { return name == "" })
 }
 
 func nonEmpty(name string) []string {

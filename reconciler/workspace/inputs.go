@@ -22,8 +22,8 @@ import (
 	"github.com/espalier-dev/espalier/repo-layout/v1alpha1"
 )
 
-// lookAgain is how often to look for what no watch tells: claims and the pods
-// of a workload that does not become ready.
+// lookAgain is how often to look for what no watch tells: the pods of a workload that
+// does not become ready, among others.
 const lookAgain = 30 * time.Second
 
 // children reads what is there of the Workspace's pools and workload.
@@ -189,7 +189,7 @@ func (r *Reconciler) claims(ctx context.Context, p *pass) error {
 func (r *Reconciler) input(ctx context.Context, ws *v1alpha1.Workspace, kind, name string, into client.Object) error {
 	err := r.Reader.Get(ctx, types.NamespacedName{Namespace: ws.Namespace, Name: name}, into)
 	if apierrors.IsNotFound(err) {
-		return fault.Wait(v1alpha1.ReasonInputMissing, lookAgain,
+		return fault.Wait(v1alpha1.ReasonInputMissing, 0, // the watch tells
 			"%s %s/%s, which the Workspace names, does not exist: no node is requested before it does", kind, ws.Namespace, name)
 	}
 	if err != nil {
