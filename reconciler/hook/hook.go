@@ -97,7 +97,7 @@ func (s *Server) serve(w http.ResponseWriter, req *http.Request) {
 		return
 	}
 	if elsewhere(about(body, req.Header.Get("Content-Type")), obj) {
-		http.Error(w, "this call is of another repository than the RepoSync's: correct its address in the webhook", http.StatusUnprocessableEntity)
+		http.Error(w, "this call is of another repository than the RepoSync names: correct the address in the webhook, or, where the repository was renamed, spec.source.git.url of the RepoSync", http.StatusUnprocessableEntity)
 		return
 	}
 	s.Wake(obj)

@@ -3,7 +3,9 @@
 package hook
 
 import (
+	"cmp"
 	"encoding/json"
+	"net"
 	"net/url"
 	"slices"
 	"strings"
@@ -23,10 +25,17 @@ type project struct {
 type call struct {
 	Repository struct {
 		FullName string `json:"full_name"` // GitHub, Gitea, Forgejo, Bitbucket Cloud
+		HTMLURL  string `json:"html_url"`
+		Links    struct {
+			HTML struct {
+				Href string `json:"href"`
+			} `json:"html"`
+		} `json:"links"` // Bitbucket Cloud
 		project
 	} `json:"repository"`
 	Project struct {
-		Path string `json:"path_with_namespace"` // GitLab
+		Path   string `json:"path_with_namespace"` // GitLab
+		WebURL string `json:"web_url"`
 	} `json:"project"`
 	PullRequest struct {
 		ToRef struct {
@@ -40,9 +49,12 @@ type call struct {
 	} `json:"resource"`
 }
 
-// about is the path of the repository that a call is of, "" where it names none: a call
-// of one's own, such as a pipeline's, may be empty.
-func about(body []byte, contentType string) string {
+// named is the repository that a call is of: its path, and the host of its pages; ""
+// where the call says nothing of it. A call of one's own, such as a pipeline's, may.
+type named struct{ path, host string }
+
+// about is the repository that a call is of.
+func about(body []byte, contentType string) named {
 	if strings.HasPrefix(contentType, "application/x-www-form-urlencoded") { // as GitHub may be told to send it
 		if form, err := url.ParseQuery(string(body)); err == nil {
 			body = []byte(form.Get("payload"))
@@ -50,32 +62,36 @@ func about(body []byte, contentType string) string {
 	}
 	var c call
 	if json.Unmarshal(body, &c) != nil {
-		return ""
+		return named{}
 	}
 	to := c.PullRequest.ToRef.Repository
 	switch {
 	case c.Repository.FullName != "":
-		return c.Repository.FullName
+		return named{c.Repository.FullName, hostOf(cmp.Or(c.Repository.HTMLURL, c.Repository.Links.HTML.Href))}
 	case c.Project.Path != "":
-		return c.Project.Path
+		return named{c.Project.Path, hostOf(c.Project.WebURL)}
 	case to.Slug != "" && to.Project.Key != "":
-		return to.Project.Key + "/" + to.Slug
+		return named{path: to.Project.Key + "/" + to.Slug}
 	case c.Repository.Slug != "" && c.Repository.Project.Key != "":
-		return c.Repository.Project.Key + "/" + c.Repository.Slug
-	case c.Resource.Repository.RemoteURL != "":
-		return strings.Join(words(c.Resource.Repository.RemoteURL), "/")
+		return named{path: c.Repository.Project.Key + "/" + c.Repository.Slug}
+	case c.Resource.Repository.RemoteURL != "": // of which a forge has two hosts
+		return named{path: strings.Join(words(c.Resource.Repository.RemoteURL), "/")}
 	}
-	return ""
+	return named{}
 }
 
 // elsewhere says that a call is of a repository that a RepoSync has nothing to do with.
-// Where none of its addresses is known, as with an artifact of Flux, no call is.
-func elsewhere(path string, s *v1alpha1.RepoSync) bool {
+// Where none of its addresses is known, as with an artifact of Flux, or is of the forge
+// that calls, as with a mirror, no call is.
+func elsewhere(of named, s *v1alpha1.RepoSync) bool {
 	known := addresses(s)
-	if path == "" || len(known) == 0 {
+	if of.host != "" && !slices.ContainsFunc(known, func(address string) bool { return hostOf(address) == of.host }) {
 		return false
 	}
-	return !slices.ContainsFunc(known, func(address string) bool { return endsIn(words(address), words(path)) })
+	if of.path == "" || len(known) == 0 {
+		return false
+	}
+	return !slices.ContainsFunc(known, func(address string) bool { return endsIn(words(address), words(of.path)) })
 }
 
 // addresses are those that a RepoSync has of its repositories.
@@ -95,15 +111,34 @@ func addresses(s *v1alpha1.RepoSync) []string {
 
 // filler are parts of the path of an address that say where a forge keeps repositories,
 // and not which.
-var filler = []string{"_git", "scm", "projects", "repos", "v3"}
+var filler = []string{"_git", "scm", "projects", "repos", "v3", "defaultcollection"}
+
+// parted has the host of an address, with a user or a port where they are written, and
+// its path. What is a path alone has no host.
+func parted(address string) (host, path string) {
+	if _, rest, ok := strings.Cut(address, "://"); ok {
+		host, path, _ = strings.Cut(rest, "/")
+		return host, path
+	}
+	if host, path, ok := strings.Cut(address, ":"); ok && !strings.Contains(host, "/") { // git@host:path
+		return host, path
+	}
+	return "", address
+}
+
+// hostOf is the name of the host of an address.
+func hostOf(address string) string {
+	host, _ := parted(address)
+	host = host[strings.LastIndexByte(host, '@')+1:]
+	if name, _, err := net.SplitHostPort(host); err == nil {
+		host = name
+	}
+	return strings.ToLower(host)
+}
 
 // words are the parts of an address or a path that name a repository, without the host.
 func words(address string) []string {
-	if _, rest, ok := strings.Cut(address, "://"); ok {
-		_, address, _ = strings.Cut(rest, "/")
-	} else if host, rest, ok := strings.Cut(address, ":"); ok && !strings.Contains(host, "/") { // git@host:path
-		address = rest
-	}
+	_, address = parted(address)
 	address = strings.TrimSuffix(strings.Trim(address, "/"), ".git")
 	if plain, err := url.PathUnescape(address); err == nil {
 		address = plain

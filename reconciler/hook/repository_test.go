@@ -33,6 +33,12 @@ func TestElsewhere(t *testing.T) {
 		"Azure":         {"The address of the repository.", "https://dev.azure.com/org/project/_git/models", "", `{"resource": {"repository": {"remoteUrl": "https://org@dev.azure.com/org/project/_git/models"}}}`, "", false},
 		"AzureOther":    {"Another of the project.", "https://dev.azure.com/org/project/_git/models", "", `{"resource": {"repository": {"remoteUrl": "https://dev.azure.com/org/project/_git/other"}}}`, "", true},
 		"Review":        {"The clone comes from a mirror: the review knows the forge's own name.", "https://mirror.example.com/x.git", "https://github.com/team/models", `{"repository": {"full_name": "team/models"}}`, "", false},
+		"Mirror":        {"The clone comes from a mirror, whose name says nothing.", "https://mirror.example.com/x.git", "", `{"repository": {"full_name": "team/models", "html_url": "https://github.com/team/models"}}`, "", false},
+		"SameHost":      {"On one host names can be compared.", "git@github.com:team/models.git", "", `{"repository": {"full_name": "team/website", "html_url": "https://github.com/team/website"}}`, "", true},
+		"GitLabMirror":  {"Of GitLab too.", "https://git.example.com/models.git", "", `{"project": {"path_with_namespace": "a/website", "web_url": "https://gitlab.com/a/website"}}`, "", false},
+		"CloudMirror":   {"And of Bitbucket.", "https://git.example.com/models.git", "", `{"repository": {"full_name": "a/website", "links": {"html": {"href": "https://bitbucket.org/a/website"}}}}`, "", false},
+		"ServerLinks":   {"A list of links is no accusation, and hides none.", "https://bitbucket.example.com/scm/key/models.git", "", `{"repository": {"slug": "other", "project": {"key": "KEY"}, "links": {"self": [{"href": "https://bitbucket.example.com/projects/KEY/repos/other"}]}}}`, "", true},
+		"AzureOld":      {"Its old host, with the collection that nobody writes.", "https://dev.azure.com/org/project/_git/models", "", `{"resource": {"repository": {"remoteUrl": "https://org.visualstudio.com/DefaultCollection/project/_git/models"}}}`, "", false},
 		"Pipeline":      {"A call of one's own names nothing.", "https://github.com/team/models", "", `{}`, "", false},
 		"NoJSON":        {"Nor does what is no JSON.", "https://github.com/team/models", "", `hello`, "", false},
 		"Artifact":      {"Of an artifact no address is known.", "", "", `{"repository": {"full_name": "team/models"}}`, "", false},
@@ -47,7 +53,7 @@ func TestElsewhere(t *testing.T) {
 				s.Spec.Review = &v1alpha1.Review{URL: c.review}
 			}
 			if got := elsewhere(about([]byte(c.body), c.content), s); got != c.want {
-				t.Errorf("%s\ngot %t: %q against %q", c.reason, got, about([]byte(c.body), c.content), addresses(s))
+				t.Errorf("%s\ngot %t: %v against %q", c.reason, got, about([]byte(c.body), c.content), addresses(s))
 			}
 		})
 	}
