@@ -150,7 +150,8 @@ var ours = map[string]bool{v1alpha1.WorkspaceKind: true, v1alpha1.GPUNodePoolKin
 
 func decodeNative(version, kind string, tree map[string]any) (Decoded, []finding.Problem) {
 	if version != v1alpha1.GroupVersion.String() {
-		return Decoded{}, []finding.Problem{finding.Errorf(finding.VersionNotKnown, "apiVersion", "this version is not known: write apiVersion: %s", v1alpha1.GroupVersion)}
+		p := finding.Errorf(finding.VersionNotKnown, "apiVersion", "this version is not known: write apiVersion: %s", v1alpha1.GroupVersion)
+		return Decoded{}, []finding.Problem{p.Instead(version, v1alpha1.GroupVersion.String())}
 	}
 	switch kind {
 	case v1alpha1.WorkspaceKind, v1alpha1.GPUNodePoolKind:

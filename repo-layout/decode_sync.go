@@ -135,6 +135,7 @@ func syncProblems(s *v1alpha1.RepoSync) []finding.Problem {
 	v.timeout("spec.timeout", s.Spec.Timeout.Duration)
 	if p := s.Spec.DeletionPolicy; p != v1alpha1.Delete && p != v1alpha1.Orphan {
 		v.refuse(finding.NotOneOf, "spec.deletionPolicy", "want %s or %s", v1alpha1.Delete, v1alpha1.Orphan)
+		meant(&v, p, v1alpha1.Delete, v1alpha1.Orphan)
 	}
 	v.mode(s.Spec)
 	v.dependsOn("spec.dependsOn", s)
@@ -161,6 +162,7 @@ func (v *validator) mode(s v1alpha1.RepoSyncSpec) {
 	case v1alpha1.ModeReportOnly:
 	default:
 		v.refuse(finding.NotOneOf, "spec.mode", "want %s or %s", v1alpha1.ModeSync, v1alpha1.ModeReportOnly)
+		meant(v, s.Mode, v1alpha1.ModeSync, v1alpha1.ModeReportOnly)
 		return
 	}
 	if s.WorkspaceSelector == nil {
@@ -242,6 +244,7 @@ var forges = []v1alpha1.ForgeProvider{v1alpha1.Gitea, v1alpha1.GitHub, v1alpha1.
 func (v *validator) forge(path string, r v1alpha1.Review) {
 	if !slices.Contains(forges, r.Provider) {
 		v.refuse(finding.NotOneOf, path+".provider", "want Gitea, which is for Forgejo too, GitHub, GitLab, AzureDevOps, Bitbucket, which is Bitbucket Cloud, or BitbucketServer: no other forge is supported; espalier plan runs in the pipelines of all of them")
+		meant(v, r.Provider, forges...)
 	}
 	if r.URL != "" {
 		v.cloneAddress(path+".url", r.URL)
@@ -252,6 +255,7 @@ func (v *validator) forge(path string, r v1alpha1.Review) {
 	v.secretRef(path+".secretRef", &r.SecretRef)
 	if r.Forks != v1alpha1.IgnoreForks && r.Forks != v1alpha1.PlanForks {
 		v.refuse(finding.NotOneOf, path+".forks", "want %s or %s", v1alpha1.IgnoreForks, v1alpha1.PlanForks)
+		meant(v, r.Forks, v1alpha1.IgnoreForks, v1alpha1.PlanForks)
 	}
 	if !statusName.MatchString(r.StatusPrefix) || len(r.StatusPrefix) > maxStatusPrefix {
 		v.refuse(finding.NameInvalid, path+".statusPrefix", "want the beginning of a status's name, such as espalier/production, of at most %d characters", maxStatusPrefix)
@@ -274,6 +278,7 @@ func (v *validator) source(s v1alpha1.Source) {
 	kinds := []v1alpha1.SourceKind{v1alpha1.GitRepositoryKind, v1alpha1.OCIRepositoryKind, v1alpha1.BucketKind, v1alpha1.ExternalArtifactKind}
 	if !slices.Contains(kinds, s.Ref.Kind) {
 		v.refuse(finding.NotOneOf, path+".ref.kind", "want GitRepository, OCIRepository, Bucket or ExternalArtifact")
+		meant(v, s.Ref.Kind, kinds...)
 	}
 	if s.Ref.Name == "" {
 		v.refuse(finding.MissingField, path+".ref.name", "name the source")
@@ -293,6 +298,7 @@ func (v *validator) verification(path string, g v1alpha1.GitSource) {
 		}
 	default:
 		v.refuse(finding.NotOneOf, path+".mode", "want %s, %s or %s", v1alpha1.VerifyHEAD, v1alpha1.VerifyTag, v1alpha1.VerifyTagAndHEAD)
+		meant(v, g.Verify.Mode, v1alpha1.VerifyHEAD, v1alpha1.VerifyTag, v1alpha1.VerifyTagAndHEAD)
 	}
 }
 

@@ -12,6 +12,7 @@ import (
 
 	"github.com/espalier-dev/espalier/repo-layout/finding"
 	"github.com/espalier-dev/espalier/repo-layout/kaito"
+	"github.com/espalier-dev/espalier/repo-layout/v1alpha1"
 )
 
 // Position maps a field path of a decoded document ("spec.resource.instanceType",
@@ -126,6 +127,18 @@ func (d *Document) At(field string) (string, int) {
 		return d.file, d.DocumentLine(n)
 	}
 	return d.file, d.DocumentLine(d.lead + 1)
+}
+
+// Fix is of the line of a document. It implements finding.Fixer.
+func (d *Document) Fix(_ string, line int, word v1alpha1.Fix) v1alpha1.Fix {
+	n := d.first
+	for text := range bytes.Lines(d.Text) {
+		if n == line {
+			return finding.InLine(string(text), word)
+		}
+		n++
+	}
+	return v1alpha1.Fix{}
 }
 
 // Entry returns where a place in an entry of a ConfigMap is; false where the

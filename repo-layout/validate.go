@@ -179,6 +179,7 @@ func (v *validator) candidates(path string, list []v1alpha1.Candidate) {
 		case "", v1alpha1.OnDemand, v1alpha1.Spot:
 		default:
 			v.refuse(finding.NotOneOf, at+".priority", "want %s or %s", v1alpha1.OnDemand, v1alpha1.Spot)
+			meant(v, c.Priority, v1alpha1.OnDemand, v1alpha1.Spot)
 		}
 	}
 }
@@ -224,6 +225,7 @@ func (v *validator) runtime(s v1alpha1.WorkspaceSpec) {
 	switch {
 	case !known:
 		v.refuse(finding.NotOneOf, "spec.runtime.name", "want vllm or kaito, which serve, or axolotl, which tunes")
+		meant(v, s.Runtime.Name, sortedKeys(runtimes)...)
 	case task == "inference" && s.Inference == nil && s.Tuning != nil:
 		v.refuse(finding.NotOneOf, "spec.runtime.name", "%s serves and does not tune: write axolotl or leave it out", s.Runtime.Name)
 	case task == "tuning" && s.Tuning == nil && s.Inference != nil:
@@ -297,4 +299,17 @@ func (v *validator) placeholder(field, value string) bool {
 	}
 	v.refuse(finding.Placeholder, field, "%s", message)
 	return true
+}
+
+// meant gives the last problem the value of a list that was meant, where that is
+// certain.
+func meant[T ~string](v *validator, written T, known ...T) {
+	names := make([]string, len(known))
+	for i, k := range known {
+		names[i] = string(k)
+	}
+	last := &v.problems[len(v.problems)-1]
+	if near := strict.Meant(string(written), names); near != "" {
+		*last = last.Instead(string(written), near)
+	}
 }

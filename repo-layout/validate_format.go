@@ -34,6 +34,7 @@ func (v *validator) format(path string, f *v1alpha1.DataFormat) {
 	v.shorter(path+".prompt", f.Prompt, maxPrompt)
 	if !f.Type.Known() {
 		v.refuse(finding.NotOneOf, path+".type", "%s", rowRemedy(string(f.Type)))
+		meant(v, f.Type, v1alpha1.RowTypes()...)
 		return
 	}
 	v.columns(path+".columns", f)

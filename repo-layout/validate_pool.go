@@ -46,6 +46,7 @@ func poolProblems(p *v1alpha1.GPUNodePool) []finding.Problem {
 	case "", v1alpha1.Delete, v1alpha1.Orphan:
 	default:
 		v.refuse(finding.NotOneOf, "spec.deletionPolicy", "want %s or %s", v1alpha1.Delete, v1alpha1.Orphan)
+		meant(&v, s.DeletionPolicy, v1alpha1.Delete, v1alpha1.Orphan)
 	}
 	return v.problems
 }
@@ -60,6 +61,7 @@ func (v *validator) provider(field string, p v1alpha1.Provider, required bool) {
 		}
 	}
 	v.refuse(finding.NotOneOf, field, "want %s", v1alpha1.Providers)
+	meant(v, p, v1alpha1.ProviderAKS, v1alpha1.ProviderKarpenter, v1alpha1.ProviderExisting)
 }
 
 var (
@@ -81,6 +83,7 @@ func (v *validator) aks(s v1alpha1.GPUNodePoolSpec) {
 	}
 	if a.OSDiskType != "" && a.OSDiskType != v1alpha1.DiskEphemeral && a.OSDiskType != v1alpha1.DiskManaged {
 		v.refuse(finding.NotOneOf, "spec.aks.osDiskType", "want %s or %s", v1alpha1.DiskEphemeral, v1alpha1.DiskManaged)
+		meant(v, a.OSDiskType, v1alpha1.DiskEphemeral, v1alpha1.DiskManaged)
 	}
 	switch a.GPUDriver {
 	case "", v1alpha1.DriverInstall:
@@ -88,9 +91,11 @@ func (v *validator) aks(s v1alpha1.GPUNodePoolSpec) {
 		v.warn(finding.ProviderMismatch, "spec.aks.gpuDriver", "AKS installs no driver: the NVIDIA GPU operator must, or the nodes offer no GPU and are given up after timeouts.gpuReady")
 	default:
 		v.refuse(finding.NotOneOf, "spec.aks.gpuDriver", "want %s or %s", v1alpha1.DriverInstall, v1alpha1.DriverNone)
+		meant(v, a.GPUDriver, v1alpha1.DriverInstall, v1alpha1.DriverNone)
 	}
 	if a.MIG != "" && !slices.Contains(v1alpha1.MIGProfiles, a.MIG) {
 		v.refuse(finding.NotOneOf, "spec.aks.mig", "want one of %v", v1alpha1.MIGProfiles)
+		meant(v, a.MIG, v1alpha1.MIGProfiles...)
 	}
 	v.reservation(s)
 	v.autoscaled(s)
@@ -170,6 +175,7 @@ func (v *validator) idle(s v1alpha1.GPUNodePoolSpec) {
 	case "", v1alpha1.IdleScaleToZero, v1alpha1.IdleDelete:
 	default:
 		v.refuse(finding.NotOneOf, "spec.idle.action", "want %s or %s", v1alpha1.IdleScaleToZero, v1alpha1.IdleDelete)
+		meant(v, s.Idle.Action, v1alpha1.IdleScaleToZero, v1alpha1.IdleDelete)
 	}
 }
 
@@ -221,6 +227,7 @@ func (v *validator) karpenterMode(s v1alpha1.GPUNodePoolSpec) {
 		return
 	default:
 		v.refuse(finding.NotOneOf, "spec.karpenter.mode", "want %s or %s", v1alpha1.KarpenterNodeClaims, v1alpha1.KarpenterNodePools)
+		meant(v, k.Mode, v1alpha1.KarpenterNodeClaims, v1alpha1.KarpenterNodePools)
 		return
 	}
 	v.filled(s)

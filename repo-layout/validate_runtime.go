@@ -23,6 +23,7 @@ func (v *validator) imageVolumes(path string, i v1alpha1.ImageVolumes) {
 	case "", v1alpha1.ImageVolumesEnabled, v1alpha1.ImageVolumesDisabled:
 	default:
 		v.refuse(finding.NotOneOf, path, "want Enabled, or Disabled where nodes mount no image: an init container copies it then")
+		meant(v, i, v1alpha1.ImageVolumesEnabled, v1alpha1.ImageVolumesDisabled)
 	}
 }
 

@@ -112,6 +112,7 @@ func (v *validator) tuning(s v1alpha1.TuningSpec) {
 	v.reference(path+".config", "ConfigMap", s.Config)
 	if s.Method != v1alpha1.QLoRA && s.Method != v1alpha1.LoRA {
 		v.refuse(finding.NotOneOf, path+".method", "%s", methodRemedy(s.Method))
+		meant(v, s.Method, v1alpha1.QLoRA, v1alpha1.LoRA)
 	}
 	v.input(path+".input", s.Input)
 	v.output(path+".output", s.Output)
@@ -166,6 +167,7 @@ func (v *validator) checkpoints(path string, c v1alpha1.Checkpoints) {
 	case "", v1alpha1.RetainUntilDeleted, v1alpha1.RetainUntilPublished, v1alpha1.RetainAlways:
 	default:
 		v.refuse(finding.NotOneOf, path+".retain", "want %s, %s or %s", v1alpha1.RetainUntilDeleted, v1alpha1.RetainUntilPublished, v1alpha1.RetainAlways)
+		meant(v, c.Retain, v1alpha1.RetainUntilDeleted, v1alpha1.RetainUntilPublished, v1alpha1.RetainAlways)
 	}
 }
 
@@ -242,6 +244,10 @@ func (v *validator) image(field, ref string, use imageUse) {
 	parsed, err := name.ParseReference(ref, name.WithDefaultTag(""))
 	if err != nil || strings.Contains(ref, "://") {
 		v.refuse(finding.ImageInvalid, field, "%s", imageRemedy(ref))
+		if lower := lowerName(ref); lower != ref && validImage(lower) {
+			last := &v.problems[len(v.problems)-1]
+			*last = last.Instead(ref, lower)
+		}
 		return
 	}
 	if !namesRegistry(ref) {
@@ -270,17 +276,34 @@ func pinRemedy(use imageUse) string {
 	return "without a version what runs can change while Git does not: write a tag or, better, a digest"
 }
 
+// validImage says whether a reference names its registry and parses.
+func validImage(ref string) bool {
+	_, err := name.ParseReference(ref, name.WithDefaultTag(""))
+	return err == nil && namesRegistry(ref) && !strings.Contains(ref, "://")
+}
+
+// repositoryOf is a reference without its tag.
+func repositoryOf(ref string) string {
+	if i := strings.LastIndexByte(ref, ':'); i > strings.LastIndexByte(ref, '/') {
+		return ref[:i]
+	}
+	return ref
+}
+
+// lowerName is a reference with its name in lower case: a tag keeps its letters.
+func lowerName(ref string) string {
+	repository := repositoryOf(ref)
+	return strings.ToLower(repository) + ref[len(repository):]
+}
+
 // imageRemedy says what is wrong with a reference that does not parse.
 func imageRemedy(ref string) string {
-	repository := ref
-	if i := strings.LastIndexByte(ref, ':'); i > strings.LastIndexByte(ref, '/') {
-		repository = ref[:i]
-	}
+	repository := repositoryOf(ref)
 	switch {
 	case strings.Contains(ref, "://"):
 		return "this is a URL: an image is written without https://, as registry/repository:tag"
 	case strings.ContainsFunc(repository, unicode.IsUpper):
-		return "the name of a repository is in lower case: write " + strings.ToLower(repository) + ref[len(repository):]
+		return "the name of a repository is in lower case: write " + lowerName(ref)
 	case len(repository)-strings.IndexByte(repository, '/') == 2:
 		return "the name of a repository has at least two characters"
 	}

@@ -64,6 +64,7 @@ func (v *validator) performance(field string, mode v1alpha1.PerformanceMode) {
 	case "", v1alpha1.ModeBalanced, v1alpha1.ModeInteractivity, v1alpha1.ModeThroughput:
 	default:
 		v.refuse(finding.NotOneOf, field, "want %s, %s or %s", v1alpha1.ModeBalanced, v1alpha1.ModeInteractivity, v1alpha1.ModeThroughput)
+		meant(v, mode, v1alpha1.ModeBalanced, v1alpha1.ModeInteractivity, v1alpha1.ModeThroughput)
 	}
 }
 

@@ -61,7 +61,7 @@ func (r *Reconciler) build(ctx context.Context, p *pass) error {
 		}
 		k.built = k.assembled.assemble(s, k.commit.Revision, units)
 	}
-	s.Status.Findings = k.built.findings[:min(len(k.built.findings), maxFindings)]
+	s.Status.Findings = inStatus(k.built.findings[:min(len(k.built.findings), maxFindings)])
 	return nil
 }
 
@@ -93,6 +93,16 @@ func (a *assembled) assemble(s *v1alpha1.RepoSync, revision string, units []buil
 	b.findings = findings
 	errorsFirst(b.findings)
 	return b
+}
+
+// inStatus are findings as a status has them, without what mends them: a status that
+// is read back is to be the same.
+func inStatus(findings []v1alpha1.Finding) []v1alpha1.Finding {
+	kept := slices.Clone(findings)
+	for i := range kept {
+		kept[i].Fix = v1alpha1.Fix{}
+	}
+	return kept
 }
 
 // errorsFirst keeps the order otherwise: what is cut off a status must not be

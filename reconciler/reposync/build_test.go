@@ -167,3 +167,14 @@ func TestAssembleKeepsUnits(t *testing.T) {
 		}
 	}
 }
+
+// A status that is read back is the same: what mends a finding is not in it.
+func TestInStatus(t *testing.T) {
+	with := []v1alpha1.Finding{{Code: "A", Fix: v1alpha1.Fix{Old: "a", New: "b"}}, {Code: "B"}}
+	if diff := cmp.Diff([]v1alpha1.Finding{{Code: "A"}, {Code: "B"}}, inStatus(with)); diff != "" {
+		t.Errorf("-want +got:\n%s", diff)
+	}
+	if with[0].Fix.None() {
+		t.Error("the finding itself lost its fix")
+	}
+}

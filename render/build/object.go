@@ -66,6 +66,14 @@ func (o Object) Entry(e finding.Entry) (file string, line int, ok bool) {
 	return "", 0, false
 }
 
+// Fix is of the line of a file of the unit. It implements finding.Fixer.
+func (o Object) Fix(file string, line int, word v1alpha1.Fix) v1alpha1.Fix {
+	if p, reads := o.position.(finding.Fixer); reads {
+		return p.Fix(file, line, word)
+	}
+	return v1alpha1.Fix{}
+}
+
 type entryPosition interface {
 	Entry(e finding.Entry) (file string, line int, ok bool)
 }

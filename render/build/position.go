@@ -12,6 +12,7 @@ import (
 	repolayout "github.com/espalier-dev/espalier/repo-layout"
 	"github.com/espalier-dev/espalier/repo-layout/finding"
 	"github.com/espalier-dev/espalier/repo-layout/kaito"
+	"github.com/espalier-dev/espalier/repo-layout/v1alpha1"
 )
 
 // written looks fields up in the document of an object, and in patches.
@@ -47,6 +48,15 @@ func (w *written) At(field string) (string, int) {
 		return other, at
 	}
 	return file, line
+}
+
+// Fix is of a line of the unit's files.
+func (w *written) Fix(file string, line int, word v1alpha1.Fix) v1alpha1.Fix {
+	known, ok := w.texts[file]
+	if !ok {
+		return v1alpha1.Fix{}
+	}
+	return finding.InLine(known.line(line), word)
 }
 
 // Entry finds a place in an entry of a ConfigMap: in its document, or in the patch

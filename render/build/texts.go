@@ -3,6 +3,7 @@
 package build
 
 import (
+	"bytes"
 	"maps"
 	"math"
 	"slices"
@@ -27,6 +28,28 @@ type text struct {
 
 	mu     sync.Mutex
 	parsed weak.Pointer[documents]
+
+	index sync.Once
+	ends  []int // of the lines of content, once somebody has asked for one
+}
+
+// line is a line of the file, from 1; "" for one that is not there.
+func (t *text) line(n int) string {
+	t.index.Do(func() {
+		for line := range bytes.Lines(t.content) {
+			t.ends = append(t.ends, len(line))
+			if last := len(t.ends) - 1; last > 0 {
+				t.ends[last] += t.ends[last-1]
+			}
+		}
+	})
+	switch {
+	case n < 1 || n > len(t.ends):
+		return ""
+	case n == 1:
+		return string(t.content[:t.ends[0]])
+	}
+	return string(t.content[t.ends[n-2]:t.ends[n-1]])
 }
 
 // documents of a file. They are not changed once made.

@@ -123,7 +123,7 @@ func (c *checker) candidate(candidate v1alpha1.Candidate, field string) Candidat
 	add := func(p finding.Problem) { out.Findings = append(out.Findings, c.place(p)) }
 	instance, ok := sku.Lookup(candidate.InstanceType)
 	if !ok {
-		add(finding.Errorf(UnknownInstanceType, field, "%.100q is not in the catalogue: check the spelling, `espalier skus` lists the sizes%s", candidate.InstanceType, c.advice(sku.Azure)))
+		add(c.unknown(candidate.InstanceType, field))
 		return out
 	}
 	// The catalogue's spelling: clouds compare names by letter.
@@ -145,7 +145,11 @@ func (c *checker) candidate(candidate v1alpha1.Candidate, field string) Candidat
 	c.size(&out)
 	switch {
 	case !out.Fit.Works():
-		add(c.refusal(out, field))
+		refusal := c.refusal(out, field)
+		if refusal.Code == InstanceTypeRetired {
+			refusal = c.withSize(refusal, candidate.InstanceType, c.sizeFor(instance.Cloud))
+		}
+		add(refusal)
 		return out
 	case out.Fit.Verdict == v1alpha1.Tight:
 		add(finding.Warningf(FitTight, field, "%s fits %s only just: %s", c.out.Preset.Name(), instance.Name, reasons(out.Fit)))

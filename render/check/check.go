@@ -211,7 +211,12 @@ func firstMessage(findings []v1alpha1.Finding) string {
 // Workspace checks a Workspace. pos says where its fields were written; nil:
 // findings carry no line.
 func Workspace(w *v1alpha1.Workspace, f Facts, pos repolayout.Position) Assessment {
-	c := &checker{workspace: w, facts: f, pos: pos, out: Assessment{Pool: f.Pool, scales: w.Spec.Inference != nil && w.Spec.Inference.Autoscale != nil}}
+	return assess(&checker{workspace: w, facts: f, pos: pos})
+}
+
+func assess(c *checker) Assessment {
+	spec := c.workspace.Spec
+	c.out = Assessment{Pool: c.facts.Pool, scales: spec.Inference != nil && spec.Inference.Autoscale != nil}
 	c.ownPod()
 	c.model()
 	c.runtime()
@@ -248,6 +253,7 @@ type checker struct {
 	facts     Facts
 	pos       repolayout.Position
 	known     bool // the model is in the catalogue, or its lock file is whole
+	trial     bool // it is asked whether another size would do
 	out       Assessment
 }
 

@@ -25,7 +25,8 @@ func (c *checker) model() {
 		field = c.task() + ".model.lock"
 		c.out.Preset, c.known = c.locked(*m.Model, field)
 	} else if c.out.Preset, c.known = presets.Lookup(m.Preset); !c.known {
-		c.refuse(UnknownModel, field, "%s%s", presets.Unknown(m.Preset), c.convertFirst())
+		p := finding.Errorf(UnknownModel, field, "%s%s", presets.Unknown(m.Preset), c.convertFirst())
+		c.out.Findings = append(c.out.Findings, c.place(c.withModel(p, m.Preset)))
 	}
 	if !c.known {
 		return

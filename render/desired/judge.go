@@ -83,9 +83,11 @@ type State struct {
 	Provider v1alpha1.Provider
 }
 
-// All are all findings on the state, in the order of the files.
+// All are all findings on the state, in the order of the files. Only what they agree
+// on is fixed: a base may be of several Workspaces.
 func (s State) All() []v1alpha1.Finding {
 	all := slices.Concat(s.Findings, s.Verdicts)
+	finding.Agree(all)
 	finding.Sort(all)
 	return all
 }

@@ -24,6 +24,9 @@ func (byField) AtEntry(field string, e finding.Entry) (string, int, bool) {
 	return field + entryMark + e.Key, e.Line, true
 }
 
+// Fix stays one of a word: which line it is, is found out for each document.
+func (byField) Fix(_ string, _ int, word v1alpha1.Fix) v1alpha1.Fix { return word }
+
 // entryMark stands between a field and the key of the ConfigMap that it names.
 const entryMark = "\x00"
 
@@ -44,6 +47,20 @@ func (w writtenIn) AtEntry(_ string, e finding.Entry) (string, int, bool) {
 		return "", 0, false
 	}
 	return w.config.Entry(e)
+}
+
+// Fix is of a line of the document or its configuration.
+func (w writtenIn) Fix(file string, line int, word v1alpha1.Fix) v1alpha1.Fix {
+	for _, p := range []any{w.Position, w.config} {
+		at, reads := p.(finding.Fixer)
+		if !reads {
+			continue
+		}
+		if f := at.Fix(file, line, word); !f.None() {
+			return f
+		}
+	}
+	return v1alpha1.Fix{}
 }
 
 // configPosition is where the ConfigMap with the configuration of a Workspace
@@ -83,15 +100,16 @@ func (w writtenIn) place(f v1alpha1.Finding) v1alpha1.Finding {
 	switch {
 	case inEntry:
 		message := strings.TrimPrefix(f.Message, fmt.Sprintf("%s of %s: ", key, f.Object))
-		p := finding.Problem{Severity: f.Severity, Code: f.Code, Field: field, Message: message}.In(finding.Entry{Key: key, Line: f.Line})
+		p := finding.Problem{Severity: f.Severity, Code: f.Code, Field: field, Message: message, Fix: f.Fix}.In(finding.Entry{Key: key, Line: f.Line})
 		if w.Position == nil {
 			return p.At(nil, f.Object)
 		}
 		return p.At(w, f.Object)
 	case w.Position == nil:
-		f.File = ""
+		f.File, f.Fix = "", v1alpha1.Fix{}
 	default:
 		f.File, f.Line = w.At(field)
+		f.Fix = finding.FixAt(w, f, f.Fix)
 	}
 	return f
 }

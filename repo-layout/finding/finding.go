@@ -44,6 +44,9 @@ type Problem struct {
 	// Entry of the ConfigMap that Field names, where the mistake is in there.
 	Entry   Entry
 	Message string
+	// Fix is the word that was written, and the one that was meant; empty where that
+	// is not certain.
+	Fix v1alpha1.Fix
 }
 
 // Entry is a place in a text that a ConfigMap holds.
@@ -96,6 +99,7 @@ func (p Problem) At(pos Position, object string) v1alpha1.Finding {
 	if p.Entry.Key != "" && knows {
 		if file, line, ok := entries.AtEntry(p.Field, p.Entry); ok {
 			f.File, f.Line = file, line
+			f.Fix = FixAt(pos, f, p.Fix)
 			f.Message = shorten(p.Entry.Key+" of "+object+": "+p.Message, maxMessage)
 			return f
 		}
@@ -114,6 +118,7 @@ func (p Problem) At(pos Position, object string) v1alpha1.Finding {
 			f.Line = d.DocumentLine(p.Line)
 		}
 	}
+	f.Fix = FixAt(pos, f, p.Fix)
 	return f
 }
 

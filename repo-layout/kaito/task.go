@@ -166,6 +166,8 @@ func (c *converter) method(method string) v1alpha1.TuningMethod {
 		c.refuse(finding.NotOneOf, "tuning.method", "want %s or %s", v1alpha1.QLoRA, v1alpha1.LoRA)
 	case string(m) != method:
 		c.warn(finding.NotOneOf, "tuning.method", "read as %s, and better written so: KAITO accepts %s and then runs something else", m, method)
+		last := &c.problems[len(c.problems)-1]
+		*last = last.Instead(method, string(m))
 	}
 	return m
 }

@@ -333,6 +333,9 @@ type Finding struct {
 	Object string `json:"object,omitempty"`
 	// Message says what is wrong and what to do.
 	Message string `json:"message"`
+	// Fix mends it by one line. It is no part of the status: a command and the plan
+	// write it beside the finding.
+	Fix Fix `json:"-"`
 }
 
 // ReportStatus is the last write to Git.

@@ -84,9 +84,24 @@ func (c *checker) object(t reflect.Type, m map[string]any, path string) {
 			c.value(ft, m[k], finding.Key(path, k))
 			continue
 		}
-		c.problems = append(c.problems, finding.Errorf(finding.UnknownField, finding.Key(path, k),
-			"no such field; %s", Advice(k, slices.Collect(maps.Keys(fields)))))
+		names := slices.Collect(maps.Keys(fields))
+		p := finding.Errorf(finding.UnknownField, finding.Key(path, k), "no such field; %s", Advice(k, names))
+		if meant := Meant(k, names); meant != "" && takes(fields[meant], m, k, meant) {
+			p = p.Renamed(k, meant)
+		}
+		c.problems = append(c.problems, p)
 	}
+}
+
+// takes says whether a field that is not there yet can have what is written under
+// another name.
+func takes(t reflect.Type, m map[string]any, written, meant string) bool {
+	if _, there := m[meant]; there {
+		return false
+	}
+	trial := checker{}
+	trial.value(t, m[written], "")
+	return len(trial.problems) == 0
 }
 
 // collect lists the JSON fields of a struct, embedded ones included.

@@ -52,6 +52,47 @@ func Nearest(name string, known []string) string {
 	return contained
 }
 
+// Meant returns the known name that was certainly meant: the same but for case, or
+// one slip of the keyboard away (a letter changed, missing, too many, or two swapped)
+// and no other name as near. "" where that is not certain.
+func Meant(name string, known []string) string {
+	lower, meant := strings.ToLower(name), ""
+	for _, k := range known {
+		l := strings.ToLower(k)
+		if l == lower {
+			return k
+		}
+		if len(name) < leastMeant || !slip(lower, l) {
+			continue
+		}
+		if meant != "" {
+			return ""
+		}
+		meant = k
+	}
+	return meant
+}
+
+// leastMeant is the length from which a slip leaves a name what it is: of three
+// letters it makes another word.
+const leastMeant = 4
+
+// slip says whether one letter changed, added or dropped, or two that were swapped,
+// make one name of another.
+func slip(a, b string) bool {
+	if distance(a, b, 2) < 2 {
+		return true
+	}
+	if len(a) != len(b) {
+		return false
+	}
+	i := 0
+	for a[i] == b[i] {
+		i++
+	}
+	return i+1 < len(a) && a[i] == b[i+1] && a[i+1] == b[i] && a[i+2:] == b[i+2:]
+}
+
 // shares says whether one name, of four letters or more, is part of the other:
 // volume of volumeSource, pushSecret of imagePushSecret.
 func shares(a, b string) bool {

@@ -49,3 +49,31 @@ func TestAdvice(t *testing.T) {
 		}
 	}
 }
+
+func TestMeant(t *testing.T) {
+	for name, c := range map[string]struct {
+		reason string
+		name   string
+		known  []string
+		want   string
+	}{
+		"Case":      {"the same but for case, however short", "QLoRA", []string{"lora", "qlora"}, "qlora"},
+		"Swapped":   {"two letters the other way round", "cuont", []string{"config", "count"}, "count"},
+		"Missing":   {"a letter short", "instancType", []string{"instanceType"}, "instanceType"},
+		"TooMany":   {"a letter too many", "replicass", []string{"replicas"}, "replicas"},
+		"Changed":   {"another letter", "inferense", []string{"inference"}, "inference"},
+		"Two":       {"two slips may be another word", "cuomt", []string{"count"}, ""},
+		"Both":      {"two names are as near", "mode", []string{"model", "code"}, ""},
+		"Part":      {"a part of a name is advice, and not certain", "volume", []string{"volumeSource"}, ""},
+		"Short":     {"a slip of three letters is another word", "mib", []string{"mig"}, ""},
+		"SwappedAt": {"the last two letters", "countre", []string{"counter"}, "counter"},
+		"Nothing":   {"nothing is known", "count", nil, ""},
+		"Empty":     {"an empty key", "", []string{"count"}, ""},
+	} {
+		t.Run(name, func(t *testing.T) {
+			if got := Meant(c.name, c.known); got != c.want {
+				t.Errorf("%s: got %q, want %q", c.reason, got, c.want)
+			}
+		})
+	}
+}

@@ -1,0 +1,108 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package check
+
+import (
+	"slices"
+	"strings"
+
+	"github.com/espalier-dev/espalier/gpu/sku"
+	"github.com/espalier-dev/espalier/presets"
+	"github.com/espalier-dev/espalier/repo-layout/finding"
+	"github.com/espalier-dev/espalier/repo-layout/v1alpha1"
+)
+
+// slips is how many letters may be wrong for a name to be certainly another one: two
+// swapped letters are two changes.
+const slips = 2
+
+// leastSlipped is the length from which that many make no other word.
+const leastSlipped = 8
+
+// withModel adds the one model of the catalogue whose name was misspelt.
+func (c *checker) withModel(p finding.Problem, written string) finding.Problem {
+	if near := misspelt(written, presets.Suggest(written)); near != "" {
+		return p.Instead(written, near)
+	}
+	return p
+}
+
+// unknown is the finding on a size that the catalogue does not have.
+func (c *checker) unknown(written, field string) finding.Problem {
+	near, spelling := misspelt(written, sku.Suggest(written)), "check the spelling,"
+	if near != "" {
+		spelling = "did you mean " + near + "?"
+	}
+	p := finding.Errorf(UnknownInstanceType, field, "%.100q is not in the catalogue: %s `espalier skus` lists the sizes%s", written, spelling, c.advice(sku.Azure))
+	switch {
+	case near != "":
+		return c.withSize(p, written, near)
+	case c.providerOf() == v1alpha1.ProviderAKS: // Karpenter may be on another cloud
+		return c.withSize(p, written, c.sizeFor(sku.Azure))
+	}
+	return p
+}
+
+// misspelt is the one name of a list, the nearest first, that is that near; "" for none,
+// or several.
+func misspelt(written string, near []string) string {
+	distance := func(i int) int { return sku.Distance(strings.ToLower(written), strings.ToLower(near[i])) }
+	if len(near) == 0 || len(written) < leastSlipped || distance(0) > slips || len(near) > 1 && distance(1) <= distance(0) {
+		return ""
+	}
+	return near[0]
+}
+
+// sizeFor is the cheapest size that a message names; "" where there is none, or where
+// it takes several.
+func (c *checker) sizeFor(cloud string) string {
+	if c.trial || c.ownsPod() {
+		return ""
+	}
+	best, ok := c.cheapest(cloud)
+	if !ok || best.Report.Nodes > 1 {
+		return ""
+	}
+	return best.Instance.Name
+}
+
+// withSize adds the size to write in the place of one that cannot be had at all, where
+// the Workspace is accepted with it. A size that is too small gets none: whether to pay
+// for a larger one, or to ask for less, is not for a program to say.
+func (c *checker) withSize(p finding.Problem, written, instead string) finding.Problem {
+	if instead == "" || c.trial || c.workspace.Spec.Resource.NodePool != "" || c.providerOf() == v1alpha1.ProviderExisting || !c.accepted(written, instead) {
+		return p
+	}
+	return p.Instead(written, instead)
+}
+
+// providerOf is where the nodes come from.
+func (c *checker) providerOf() v1alpha1.Provider {
+	if p := c.workspace.Spec.Resource.Provider; p != "" {
+		return p
+	}
+	return c.facts.Provider
+}
+
+// accepted says whether the Workspace has no error on a size once it is written in the
+// place of another.
+func (c *checker) accepted(written, instead string) bool {
+	w := c.workspace.DeepCopy()
+	r := &w.Spec.Resource
+	if r.InstanceType == written {
+		r.InstanceType = instead
+	}
+	for i, candidate := range r.Candidates {
+		switch candidate.InstanceType {
+		case instead:
+			return false // it is a candidate already
+		case written:
+			r.Candidates[i].InstanceType = instead
+		}
+	}
+	facts := c.facts
+	facts.Resolved = nil
+	a := assess(&checker{workspace: w, facts: facts, trial: true})
+	at := slices.IndexFunc(a.Candidates, func(k Candidate) bool { return k.InstanceType == instead })
+	return at >= 0 && a.Candidates[at].Usable()
+}
