@@ -18,12 +18,14 @@ type section struct {
 	name    string
 	before  string
 	entries []string
-	left    int // entries that were left out
+	after   string // where there are entries
+	left    int    // entries that were left out
 }
 
 // cuts are the sections in the order they are cut, and what the reader is told.
 var cuts = []struct{ name, one, many string }{
 	{"diffs", "rendered difference", "rendered differences"},
+	{"fixes", "mended line", "mended lines"},
 	{"warnings", "warning", "warnings"},
 	{"rows", "changed object", "changed objects"},
 	{"notes", "note", "notes"},
@@ -49,7 +51,7 @@ func (c *comment) fit(limit int) {
 				size += leftOutLine
 			}
 			if last == 0 {
-				size -= len(s.before)
+				size -= len(s.before) + len(s.after)
 			}
 			s.entries, s.left = s.entries[:last], s.left+1
 		}
@@ -69,7 +71,7 @@ func (c *comment) size() int {
 	size := len(c.lead)
 	for _, s := range c.sections {
 		if len(s.entries) > 0 {
-			size += len(s.before)
+			size += len(s.before) + len(s.after)
 		}
 		for _, e := range s.entries {
 			size += len(e)
@@ -88,6 +90,9 @@ func (c *comment) String() string {
 		}
 		for _, e := range s.entries {
 			b.WriteString(e)
+		}
+		if len(s.entries) > 0 {
+			b.WriteString(s.after)
 		}
 		if s.left > 0 {
 			b.WriteString(s.said())

@@ -27,7 +27,7 @@ func large(changes, findings int) plan.Plan {
 	}
 	for i := range findings {
 		for _, severity := range []string{"error", "warning"} {
-			p.Findings = append(p.Findings, plan.Finding{Finding: v1alpha1.Finding{
+			p.Findings = append(p.Findings, plan.Finding{Fix: &v1alpha1.Fix{Old: "a: b", New: "a: c"}, Finding: v1alpha1.Finding{
 				Severity: severity, Code: "Code", File: "w.yaml", Line: i, Message: fmt.Sprintf("%s number %d of many", severity, i),
 			}})
 		}
@@ -49,6 +49,11 @@ func TestCut(t *testing.T) {
 		"DiffsFirst": {
 			reason: "Rendered objects are missed least.", changes: 40, findings: 10, limit: 20_000,
 			has:   []string{"w00039", "warning number 9 ", "error number 9 ", "rendered differences left out", "no credentials"},
+			lacks: []string{"warnings left out"},
+		},
+		"FixesNext": {
+			reason: "Then the lines that mend what is said anyway.", changes: 40, findings: 80, limit: 14_500,
+			has:   []string{"w00039", "error number 79 ", "40 rendered differences left out", "mended lines left out", "warning number 79 "},
 			lacks: []string{"warnings left out"},
 		},
 		"WarningsNext": {

@@ -26,10 +26,10 @@ func (c *comparer) findings() {
 		if in {
 			known[id]--
 		}
-		c.plan.Findings = append(c.plan.Findings, Finding{f, in})
+		c.plan.Findings = append(c.plan.Findings, found(f, in))
 	}
 	for _, f := range c.dangers {
-		c.plan.Findings = append(c.plan.Findings, Finding{f, false})
+		c.plan.Findings = append(c.plan.Findings, found(f, false))
 	}
 	s := &c.plan.Summary
 	for _, left := range known {
@@ -48,6 +48,14 @@ func (c *comparer) findings() {
 		}
 	}
 	c.plan.Refused = s.Errors > 0
+}
+
+// found is a finding with what mends it.
+func found(f v1alpha1.Finding, inBase bool) Finding {
+	if f.Fix.None() {
+		return Finding{Finding: f, InBase: inBase}
+	}
+	return Finding{f, inBase, &f.Fix}
 }
 
 // compareFindings puts errors first, new ones before old ones, then by place.

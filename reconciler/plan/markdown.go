@@ -27,7 +27,7 @@ const maxWords = 12
 
 // Markdown is the plan as a comment of at most limit bytes; 0 is no limit. What
 // is too much is left out in the order of what is missed least (rendered objects,
-// warnings, rows of the table, notes, errors), with a line that says how much of
+// mended lines, warnings, rows of the table, notes, errors), with a line that says how much of
 // it; the summary is always there.
 func (p Plan) Markdown(limit int) string {
 	c := comment{
@@ -36,6 +36,7 @@ func (p Plan) Markdown(limit int) string {
 			{name: "rows", before: "\n" + tableHead, entries: p.rows()},
 			{name: "errors", before: "\n### Errors\n\n", entries: p.bullets(finding.Error)},
 			{name: "warnings", before: "\n### Warnings\n\n", entries: p.bullets(finding.Warning)},
+			p.mended(),
 			{name: "diffs", before: "\n", entries: p.diffs()},
 			{name: "notes", before: "\n### Not checked\n\n", entries: p.notes()},
 		},

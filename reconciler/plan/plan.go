@@ -224,6 +224,8 @@ type Finding struct {
 	v1alpha1.Finding `json:",inline"`
 	// InBase says that base has it too.
 	InBase bool `json:"inBase"`
+	// Fix is the line that mends it, where one alone does, for certain.
+	Fix *v1alpha1.Fix `json:"fix,omitempty"`
 }
 
 // Note is something the plan does not know.
