@@ -56,14 +56,22 @@ func writeText(w io.Writer, findings []shownFinding) error {
 }
 
 func writeJSON(w io.Writer, findings []shownFinding) error {
-	plain := make([]v1alpha1.Finding, 0, len(findings))
+	type plain struct {
+		v1alpha1.Finding
+		Fix *v1alpha1.Fix `json:"fix,omitempty"`
+	}
+	list := make([]plain, 0, len(findings))
 	for _, f := range findings {
-		plain = append(plain, f.Finding)
+		p := plain{Finding: f.Finding}
+		if !f.Fix.None() {
+			p.Fix = &f.Fix
+		}
+		list = append(list, p)
 	}
 	encoder := json.NewEncoder(w)
 	encoder.SetEscapeHTML(false)
 	encoder.SetIndent("", "  ")
-	return encoder.Encode(plain)
+	return encoder.Encode(list)
 }
 
 // sayErrors prints the findings that refuse something, and says whether there are any.

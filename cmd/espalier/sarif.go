@@ -58,6 +58,21 @@ type (
 		Message      sarifText         `json:"message"`
 		Locations    []sarifLocation   `json:"locations,omitempty"`
 		Fingerprints map[string]string `json:"partialFingerprints"`
+		Fixes        []sarifFix        `json:"fixes,omitempty"`
+	}
+	sarifFix struct {
+		Description sarifText     `json:"description"`
+		Changes     []sarifChange `json:"artifactChanges"`
+	}
+	sarifChange struct {
+		Artifact     sarifArtifact      `json:"artifactLocation"`
+		Replacements []sarifReplacement `json:"replacements"`
+	}
+	// sarifReplacement is of a whole line: a region without columns is one, without
+	// its end.
+	sarifReplacement struct {
+		Deleted  sarifRegion `json:"deletedRegion"`
+		Inserted sarifText   `json:"insertedContent"`
 	}
 	sarifLocation struct {
 		Physical sarifPhysical  `json:"physicalLocation"`
@@ -103,6 +118,7 @@ func writeSARIF(w io.Writer, findings []shownFinding) error {
 		r := sarifResult{RuleID: f.Code, RuleIndex: index, Level: f.Severity, Message: sarifText{Text: f.Message}}
 		if f.File != "" {
 			r.Locations = []sarifLocation{locationOf(f)}
+			r.Fixes = fixesOf(f, r.Locations[0].Physical)
 		}
 		same := subject(f)
 		seen[same]++
@@ -150,6 +166,20 @@ func locationOf(f shownFinding) sarifLocation {
 		l.Logical = []sarifLogical{{FullyQualifiedName: f.Object, Kind: "object"}}
 	}
 	return l
+}
+
+// fixesOf is the line that mends a finding; nil where none does.
+func fixesOf(f shownFinding, at sarifPhysical) []sarifFix {
+	if f.Fix.None() || at.Region == nil {
+		return nil
+	}
+	return []sarifFix{{
+		Description: sarifText{Text: "Write " + strings.TrimSpace(f.Fix.New)},
+		Changes: []sarifChange{{
+			Artifact:     at.Artifact,
+			Replacements: []sarifReplacement{{Deleted: *at.Region, Inserted: sarifText{Text: f.Fix.New}}},
+		}},
+	}}
 }
 
 // leadingField is the field that a message begins with.

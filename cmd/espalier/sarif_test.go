@@ -5,6 +5,7 @@ package main
 import (
 	"bytes"
 	"encoding/json"
+	"fmt"
 	"os"
 	"path/filepath"
 	"strings"
@@ -12,6 +13,8 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 	"github.com/santhosh-tekuri/jsonschema/v6"
+
+	"github.com/espalier-dev/espalier/repo-layout/v1alpha1"
 )
 
 const refusedText = `apiVersion: espalier.dev/v1alpha1
@@ -124,6 +127,45 @@ func TestSARIF(t *testing.T) {
 	}
 	if line := run.Results[0].Locations[0].Physical.Region.StartLine; line != 8 {
 		t.Errorf("the first result is at line %d, want 8", line)
+	}
+}
+
+// The line that mends a finding is a fix of it, in the place of the whole line.
+func TestSARIFFixes(t *testing.T) {
+	var got []string
+	for _, r := range sarifOf(t, refusedText).Runs[0].Results {
+		for _, f := range r.Fixes {
+			change := f.Changes[0]
+			replaced := change.Replacements[0]
+			got = append(got, fmt.Sprintf("%s:%d:%s", change.Artifact.URI, replaced.Deleted.StartLine, replaced.Inserted.Text))
+		}
+	}
+	want := []string{
+		"models/my%20team/a.yaml:8:    count: 2",
+		"models/my%20team/a.yaml:18:    instanceType: Standard_NC4as_T4_v3",
+	}
+	if diff := cmp.Diff(want, got); diff != "" {
+		t.Errorf("-want +got:\n%s", diff)
+	}
+}
+
+// TestJSONFixes: the same for scripts.
+func TestJSONFixes(t *testing.T) {
+	var out bytes.Buffer
+	fix := v1alpha1.Fix{Old: "a: <b>", New: "a: c"}
+	if err := writeJSON(&out, []shownFinding{{Finding: v1alpha1.Finding{Code: "A", Fix: fix}}, {Finding: v1alpha1.Finding{Code: "B"}}}); err != nil {
+		t.Fatal(err)
+	}
+	want := []map[string]any{
+		{"severity": "", "code": "A", "message": "", "fix": map[string]any{"old": "a: <b>", "new": "a: c"}},
+		{"severity": "", "code": "B", "message": ""},
+	}
+	var got []map[string]any
+	if err := json.Unmarshal(out.Bytes(), &got); err != nil {
+		t.Fatal(err)
+	}
+	if diff := cmp.Diff(want, got); diff != "" {
+		t.Errorf("-want +got:\n%s", diff)
 	}
 }
 
