@@ -4,6 +4,7 @@ package git
 
 import (
 	"bytes"
+	"encoding/hex"
 	"errors"
 	"fmt"
 	"io"
@@ -83,7 +84,14 @@ func (t *Tree) Hash(name string) (string, error) {
 // Has says whether the content of a file with this hash came with the commit: a
 // tree may name what its server never sent.
 func (t *Tree) Has(hash string) bool {
-	return t.objects.HasEncodedObject(plumbing.NewHash(hash)) == nil
+	var text [2 * len(plumbing.Hash{})]byte // asked for every file of every commit: nothing is allocated
+	var of plumbing.Hash
+	if len(hash) != len(text) {
+		return false
+	}
+	copy(text[:], hash)
+	_, err := hex.Decode(of[:], text[:])
+	return err == nil && t.objects.HasEncodedObject(of) == nil
 }
 
 // Open opens a file or a folder.

@@ -74,6 +74,7 @@ type entry struct {
 	folder string // hash of the unit's file or folder, "" when not known
 	// within are the reads below that, outside all others.
 	within, outside []read
+	beside          [sha256.Size]byte // digest of outside, where the folder's hash is known
 	files           []sized
 	from            place
 	unit            Unit
@@ -134,7 +135,7 @@ func (c *Cache) find(s *source, p plan) (Unit, bool) {
 	at := placeOf(p, s.limits)
 	folder := s.folderHash(p.path)
 	e := c.candidate(folderKey{p.path, folder})
-	if e != nil && (e.place != at || !e.at(p.from) || !s.allStill(e.outside) || !s.holds(e.within)) {
+	if e != nil && (e.place != at || !e.at(p.from) || !s.besideStill(e) || !s.holds(e.within)) {
 		e = nil
 	}
 	if e == nil {
@@ -146,6 +147,20 @@ func (c *Cache) find(s *source, p plan) (Unit, bool) {
 	}
 	c.used(e, folder)
 	return e.unit, true
+}
+
+// besideStill is allStill of what a result has read outside of its folder: units that
+// share a base have read the same, which is looked at once.
+func (s *source) besideStill(e *entry) bool {
+	if len(e.outside) == 0 {
+		return true
+	}
+	still, known := s.stills[e.beside]
+	if !known {
+		still = s.allStill(e.outside)
+		s.stills[e.beside] = still
+	}
+	return still
 }
 
 // at says whether a result is good for a unit that is listed elsewhere: only
@@ -217,7 +232,11 @@ func (c *Cache) used(e *entry, folder string) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.stats.Hits++
-	if _, kept := c.units.Get(e.key); !kept || folder == "" || folder == e.folder {
+	same := folder == "" || folder == e.folder
+	if same && c.units.Len() < c.limits.Units/2 && c.bytes < c.limits.Bytes/2 {
+		return // nothing goes soon: who was used last need not be known
+	}
+	if _, kept := c.units.Get(e.key); !kept || same {
 		return
 	}
 	again := *e
@@ -239,6 +258,9 @@ func (c *Cache) keep(t *task, u *Unit) {
 		} else {
 			e.outside = append(e.outside, r)
 		}
+	}
+	if e.folder != "" {
+		e.beside = digest(unitPlace{}, e.outside)
 	}
 	for name := range t.docs {
 		e.bytes += int64(len(t.files[name]))
@@ -303,6 +325,9 @@ func (c *Cache) plan(s *source, root string) ([]plan, error) {
 	c.mu.Lock()
 	kept, _ := c.plans.Get(key)
 	c.mu.Unlock()
+	if kept != nil {
+		s.expect(len(kept.plans))
+	}
 	if kept != nil && s.allStill(kept.reads) && s.charge(kept.files...) == nil {
 		return kept.plans, nil
 	}

@@ -3,10 +3,12 @@
 package build
 
 import (
+	"crypto/sha256"
 	"errors"
 	"fmt"
 	"io"
 	"io/fs"
+	"maps"
 	"path"
 	"slices"
 
@@ -45,6 +47,13 @@ type source struct {
 	docs    map[string][]*yaml.Node
 	charged map[string]bool // files that count against the limits
 	bytes   int64           // of those
+	// Until the sum of all that was asked for may be over the limits, files are only
+	// added up, those that several read more than once: which are the same is asked then.
+	exact bool
+	rough [][]sized
+	count int // files in rough, whose bytes are in bytes
+
+	stills map[[sha256.Size]byte]bool // what allStill says of the reads of such a digest
 }
 
 func newSource(tree fs.FS, limits Limits, hashing bool) *source {
@@ -56,7 +65,15 @@ func newSource(tree fs.FS, limits Limits, hashing bool) *source {
 		texts:   map[string][]byte{},
 		docs:    map[string][]*yaml.Node{},
 		charged: map[string]bool{},
+		stills:  map[[sha256.Size]byte]bool{},
 	}
+}
+
+// expect makes room for so many units.
+func (s *source) expect(units int) {
+	looks := make(map[string]state, len(s.looks)+units)
+	maps.Copy(looks, s.looks)
+	s.looks = looks
 }
 
 // list returns the entries of a folder by name.
@@ -126,6 +143,9 @@ func (s *source) lookUp(p string) (state, error) {
 // charge counts files against the limits of the Build, each once: all of them,
 // or none when they are too many.
 func (s *source) charge(files ...sized) error {
+	if s.addUp(files) {
+		return nil
+	}
 	count, bytes := len(s.charged), s.bytes
 	for _, f := range files {
 		if !s.charged[f.path] {
@@ -146,6 +166,51 @@ func (s *source) charge(files ...sized) error {
 	return nil
 }
 
+// addUp counts files without asking which of them were counted before, as long as
+// even so they are within the limits. After that each is counted once.
+func (s *source) addUp(files []sized) bool {
+	if s.exact {
+		return false
+	}
+	count, bytes := s.count+len(files), s.bytes
+	for _, f := range files {
+		bytes += f.bytes
+	}
+	if count > s.limits.Files || bytes > s.limits.TreeBytes {
+		s.countExactly()
+		return false
+	}
+	s.rough = append(s.rough, files)
+	s.count, s.bytes = count, bytes
+	return true
+}
+
+// countExactly goes on with each file counted once.
+func (s *source) countExactly() {
+	if s.exact {
+		return
+	}
+	s.exact, s.bytes = true, 0
+	for _, files := range s.rough {
+		for _, f := range files {
+			if !s.charged[f.path] {
+				s.charged[f.path] = true
+				s.bytes += f.bytes
+			}
+		}
+	}
+	s.rough = nil
+}
+
+// full says that there is no room for one more file.
+func (s *source) full(p string) bool {
+	if !s.exact && s.count < s.limits.Files {
+		return false
+	}
+	s.countExactly()
+	return len(s.charged) >= s.limits.Files && !s.charged[p]
+}
+
 // sized is a file and its size in bytes.
 type sized struct {
 	path  string
@@ -160,7 +225,7 @@ func (s *source) text(p string) ([]byte, error) {
 	if text, ok := s.texts[p]; ok {
 		return text, nil
 	}
-	if len(s.charged) >= s.limits.Files && !s.charged[p] {
+	if s.full(p) {
 		return nil, errors.Join(s.charge(sized{p, 0}), errBudget)
 	}
 	text, err := s.read(p)

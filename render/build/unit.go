@@ -137,13 +137,12 @@ func (s *scan) notKubernetes(file string) bool {
 // collisions reports objects that two units build: each alone is fine, a build
 // of the whole would refuse them, and the two would overwrite each other.
 func collisions(units []Unit) {
-	first := make(map[id]int, len(units))
+	first := firsts{names: make(map[string]owned, 2*len(units)), more: map[id]int{}}
 	for i := range units {
 		u := &units[i]
 		for _, o := range u.Objects {
-			other, taken := first[o.id]
-			if !taken || other == i {
-				first[o.id] = i
+			other := first.of(o.id, i)
+			if other == i {
 				continue
 			}
 			file, line := o.At("metadata.name")
@@ -154,6 +153,35 @@ func collisions(units []Unit) {
 		}
 		u.drop()
 	}
+}
+
+// firsts are the units that have an object first. Most names are there once, and are
+// compared alone.
+type firsts struct {
+	names map[string]owned
+	more  map[id]int // of names that several objects have, beside the first of each
+}
+
+type owned struct {
+	id
+	unit int
+}
+
+// of is the unit that has an object first, when a unit has it.
+func (f firsts) of(object id, unit int) int {
+	first, taken := f.names[object.name]
+	switch {
+	case !taken:
+		f.names[object.name] = owned{object, unit}
+		return unit
+	case first.id == object:
+		return first.unit
+	}
+	if other, taken := f.more[object]; taken {
+		return other
+	}
+	f.more[object] = unit
+	return unit
 }
 
 // add adds a finding to a unit, whose own list may be shared with others.

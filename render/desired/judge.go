@@ -103,7 +103,7 @@ type Judge struct {
 	known   map[string]*verdict // of this State, by Key
 	before  map[string]*verdict // of the State before
 	secrets map[string][]string // digests of the contents that were seen, by name
-	last    map[string]*judged  // what the last State came to, by what it rests on
+	last    []*judged           // what the last State came to
 }
 
 // verdict is what is known of one key.
@@ -126,17 +126,13 @@ func (j *Judge) State(documents []Document, findings []v1alpha1.Finding) State {
 		}
 	}
 	results := make([]*judged, len(workspaces))
-	eachBeside(len(workspaces), func(i int) { results[i] = j.recall(documents[workspaces[i]], known, last) })
+	eachBeside(len(workspaces), func(i int) { results[i] = j.recall(i, documents[workspaces[i]], known, last) })
 	s.Workspaces = make([]Workspace, 0, len(workspaces))
-	now := make(map[string]*judged, len(workspaces))
 	for _, w := range results {
 		s.Verdicts = append(s.Verdicts, w.findings...)
 		s.Workspaces = append(s.Workspaces, w.Workspace)
-		if w.restsOn != "" {
-			now[w.restsOn] = w
-		}
 	}
-	j.remember(now)
+	j.remember(results)
 	for _, d := range documents {
 		if d.Pool != nil {
 			s.Verdicts = append(s.Verdicts, check.Pool(d.Pool, d.Position)...)

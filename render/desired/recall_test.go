@@ -32,6 +32,19 @@ func telling(s desired.State) string {
 	return b.String()
 }
 
+const tuning = `apiVersion: espalier.dev/v1alpha1
+kind: Workspace
+metadata: {name: tune}
+spec:
+  resource: {instanceType: Standard_NC24ads_A100_v4}
+  tuning:
+    preset: phi-4-mini-instruct
+    method: qlora
+    input: {urls: ["https://example.com/data.parquet"]}
+    output: {image: "registry.example.com/tune:1", pushSecret: registry}
+    promote: {to: TO}
+`
+
 // TestRemembering: over a random history a Memory and a Judge that remember the
 // revision before say what new ones say, also when what a Workspace names changes
 // and the Workspace does not, and when the RepoSync does.
@@ -40,8 +53,8 @@ func TestRemembering(t *testing.T) {
 	pick := func(from ...string) string { return from[random.IntN(len(from))] }
 	tree, cache, judge := fstest.MapFS{}, build.NewCache(build.CacheLimits{}), newJudge()
 	var memory desired.Memory
-	for step := range 60 {
-		switch random.IntN(6) {
+	for step := range 120 {
+		switch random.IntN(8) {
 		case 0:
 			text := strings.ReplaceAll(serving, "NAME", pick("a", "b"))
 			tree[pick("a.yaml", "b.yaml")] = file(strings.Replace(text, "preset:", "config: "+pick("one", "two")+"\n    preset:", 1))
@@ -56,6 +69,11 @@ func TestRemembering(t *testing.T) {
 		case 4:
 			tree["old.yaml"] = file(retired)
 		case 5:
+			tree["tune.yaml"] = file(strings.ReplaceAll(tuning, "TO", pick("a", "b", "c")))
+		case 6:
+			tree[pick("0.yaml", "m.yaml", "z.yaml")] = tree[pick("a.yaml", "b.yaml", "other.yaml")]
+			maps.DeleteFunc(tree, func(_ string, f *fstest.MapFile) bool { return f == nil })
+		case 7:
 			for name := range maps.Keys(maps.Clone(tree)) {
 				if random.IntN(4) == 0 {
 					delete(tree, name)

@@ -4,6 +4,7 @@ package desired
 
 import (
 	"bytes"
+	"slices"
 	"strconv"
 
 	"github.com/espalier-dev/espalier/render/build"
@@ -16,8 +17,16 @@ import (
 // as it is, is not assembled again. The zero value remembers nothing yet. It
 // belongs to one goroutine.
 type Memory struct {
-	settled string              // what the RepoSync makes of documents
-	units   map[string]assembly // by key of the unit
+	settled   string  // what the RepoSync makes of documents
+	units     []*made // in the order of the last revision
+	documents int     // of that
+	names     names   // of those; nil: they have to be compared with each other again
+}
+
+// made is what a unit was assembled to.
+type made struct {
+	path, key string
+	assembly
 }
 
 // Units assembles what units of a build want. The findings are those of the
@@ -27,26 +36,84 @@ func (m *Memory) Units(sync *v1alpha1.RepoSync, units []build.Unit) ([]Document,
 	if settled := settling(sync); settled != m.settled {
 		*m = Memory{settled: settled}
 	}
-	all := assembly{documents: make([]Document, 0, len(units)), entries: make([]repolayout.Entry, 0, len(units))}
-	var findings []v1alpha1.Finding
-	now := make(map[string]assembly, len(units))
-	for _, u := range units {
-		a, known := m.units[u.Key]
-		if !known || u.Key == "" {
-			a = assembleUnit(sync, u, m.settled)
-		}
-		if u.Key != "" {
-			now[u.Key] = a
-		}
+	now, fresh := m.recall(sync, units)
+	documents := make([]Document, 0, max(m.documents, len(units))+16)
+	var findings, own []v1alpha1.Finding
+	for i, u := range units {
 		findings = append(findings, u.Findings...)
-		all.documents = append(all.documents, a.documents...)
-		all.findings = append(all.findings, a.findings...)
-		all.entries = append(all.entries, a.entries...)
+		own = append(own, now[i].findings...)
+		documents = append(documents, now[i].documents...)
 	}
-	m.units = now
-	findings = append(append(append(findings, all.findings...), repolayout.Collisions(all.entries)...), repolayout.Promotions(all.entries)...)
-	markCollisions(all.documents, findings)
-	return all.documents, findings
+	findings = append(findings, own...)
+	if m.names != nil && !m.names.exchange(left(m.units, now), fresh) {
+		m.names = nil
+	}
+	if m.names == nil {
+		var compared []v1alpha1.Finding
+		compared, m.names = compare(now)
+		findings = append(findings, compared...)
+	}
+	m.units, m.documents = now, len(documents)
+	markCollisions(documents, findings)
+	return documents, findings
+}
+
+// recall takes what is remembered of units, and assembles the others: the fresh ones.
+func (m *Memory) recall(sync *v1alpha1.RepoSync, units []build.Unit) (now, fresh []*made) {
+	now = make([]*made, len(units))
+	var byKey map[string]*made // where units stand in another place
+	for i, u := range units {
+		var before *made // in its place
+		if i < len(m.units) {
+			before = m.units[i]
+		}
+		if before != nil && before.key == u.Key && u.Key != "" {
+			now[i] = before
+			continue
+		}
+		if before == nil || before.path != u.Path {
+			if byKey == nil {
+				byKey = m.byKey()
+			}
+			now[i] = byKey[u.Key]
+		}
+		if now[i] == nil {
+			now[i] = &made{u.Path, u.Key, assembleUnit(sync, u, m.settled)}
+			fresh = append(fresh, now[i])
+		}
+	}
+	return now, fresh
+}
+
+func (m *Memory) byKey() map[string]*made {
+	all := make(map[string]*made, len(m.units))
+	for _, u := range m.units {
+		if u.key != "" {
+			all[u.key] = u
+		}
+	}
+	return all
+}
+
+// left are the units of before that are none of now.
+func left(before, now []*made) []*made {
+	var apart []*made // that stand elsewhere, or are gone
+	for i, u := range before {
+		if i < len(now) && now[i] == u {
+			continue
+		}
+		apart = append(apart, u)
+	}
+	if len(apart) == 0 {
+		return nil
+	}
+	here := make(map[*made]bool, len(apart))
+	for i, u := range now {
+		if i >= len(before) || before[i] != u {
+			here[u] = true
+		}
+	}
+	return slices.DeleteFunc(apart, func(u *made) bool { return here[u] })
 }
 
 // Units assembles what units of a build want, with no memory.
