@@ -5,6 +5,7 @@ package render
 import (
 	"fmt"
 	"io/fs"
+	"maps"
 	"strconv"
 	"time"
 
@@ -73,7 +74,9 @@ func (j job) nodes(l *layer, pod object) error {
 		l.objects = append(l.objects, set)
 		labels := j.copyLabels(n)
 		template := j.template(j.member(pod, name))
-		template["metadata"].(object)["labels"] = labels
+		all := clone(labels)
+		maps.Copy(all, j.identityLabels())
+		template["metadata"].(object)["labels"] = all
 		l.patches = append(l.patches, patch{kind: "StatefulSet", name: name, body: object{
 			"metadata": object{"name": name, "labels": object{repolayout.LabelCopy: name}},
 			"spec": object{

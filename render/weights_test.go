@@ -6,6 +6,8 @@ import (
 	"strings"
 	"testing"
 
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+
 	"github.com/espalier-dev/espalier/render"
 	"github.com/espalier-dev/espalier/render/check"
 )
@@ -36,6 +38,32 @@ func TestWeightsAllowed(t *testing.T) {
 			_, err := render.Render(in)
 			if tc.want == "" && err != nil || tc.want != "" && (err == nil || !strings.Contains(err.Error(), tc.want)) {
 				t.Errorf("%s: %v, want %q", tc.reason, err, tc.want)
+			}
+		})
+	}
+}
+
+// TestIdentity: Azure's webhook gives a pod the identity of its account by a label,
+// which the pods of a copy over several nodes have beside their own.
+func TestIdentity(t *testing.T) {
+	for name, tc := range map[string]struct{ reason, preset, instance string }{
+		"OneNode": {"a Deployment", "phi-4-mini-instruct", "Standard_NC24ads_A100_v4"},
+		"Nodes":   {"a StatefulSet of each copy", "deepseek-ai/DeepSeek-R1-0528", "Standard_ND96isr_H100_v5"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			w := workspace(t, "apiVersion: espalier.dev/v1alpha1\nkind: Workspace\nmetadata: {name: w, namespace: n}\nspec:\n"+
+				"  resource: {instanceType: "+tc.instance+"}\n  inference: {preset: "+tc.preset+", weights: {url: 'az://a/b', storageAccount: team, serviceAccountName: reader}}\n")
+			in := render.Input{Workspace: w, Options: options}
+			in.Options.WeightsAccounts = []string{"reader"}
+			assess(t, &in, check.Facts{})
+			out, err := render.Render(in)
+			if err != nil {
+				t.Fatal(err)
+			}
+			labels, _, _ := unstructured.NestedStringMap(out.Workload.Object, "spec", "template", "metadata", "labels")
+			account, _, _ := unstructured.NestedString(out.Workload.Object, "spec", "template", "spec", "serviceAccountName")
+			if labels["azure.workload.identity/use"] != "true" || account != "reader" {
+				t.Errorf("%s of account %q has labels %v", tc.reason, account, labels)
 			}
 		})
 	}

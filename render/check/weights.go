@@ -54,6 +54,9 @@ func (c *checker) weightsPlace() {
 	if known, ok := c.out.Runtime.Arguments()["load-format"]; ok && !slices.Contains(known.Choices, streamer) {
 		c.refuse(UnknownRuntime, field, "%s %s has no streamer: keep the weights on a claim, without stream", c.out.Runtime.Name, c.out.Runtime.Version)
 	}
+	if said := c.out.Serving.Args["load-format"]; said != "" && said != streamer && said != streamer+"_sharded" {
+		c.refuse(ConfigInvalid, c.task()+".config", "load-format is %s there, which does not read %s as %s asks: remove it", said, w.Place(), field)
+	}
 	if c.out.Preset.Args["load-format"] == "mistral" {
 		c.warn(finding.WeightsInvalid, field, "%s is read in Mistral's own format, of which only consolidated*.safetensors are, and the streamer reads every *.safetensors of the folder: keep no others in it", c.out.Preset.Name())
 	}

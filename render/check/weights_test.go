@@ -63,6 +63,35 @@ func modes(list ...string) check.Facts {
 	return check.Facts{ClaimModes: map[string][]string{"models": list}}
 }
 
+// TestStreamedBy: what reads an object store is no matter of the configuration, by
+// which the pod would look for the address on its disk.
+func TestStreamedBy(t *testing.T) {
+	claim, url := v1alpha1.Weights{Claim: "models", Path: hash}, v1alpha1.Weights{URL: "s3://models/" + hash}
+	streamed := claim
+	streamed.Stream = true
+	for name, tc := range map[string]struct {
+		reason, format string
+		weights        v1alpha1.Weights
+		refused        bool
+	}{
+		"Other":    {"safetensors are read from a disk", "safetensors", url, true},
+		"Contrary": {"the field asks for the streamer", "auto", streamed, true},
+		"Same":     {"it says what the field does", "runai_streamer", url, false},
+		"Shards":   {"the streamer of weights saved in shards", "runai_streamer_sharded", url, false},
+		"Disk":     {"a claim is a disk", "safetensors", claim, false},
+	} {
+		t.Run(name, func(t *testing.T) {
+			w := serving("Standard_NC24ads_A100_v4", func(w *v1alpha1.Workspace) {
+				w.Spec.Inference.Weights, w.Spec.Inference.Revision, w.Spec.Inference.Config = &tc.weights, "", "settings"
+			})
+			a := check.Workspace(w, check.Facts{ConfigMaps: map[string]map[string]string{"settings": {"inference_config.yaml": "vllm: {load-format: " + tc.format + "}\n"}}}, nil)
+			if a.Refused() != tc.refused || tc.refused && a.Findings[0].Code != check.ConfigInvalid {
+				t.Errorf("%s: %v", tc.reason, a.Findings)
+			}
+		})
+	}
+}
+
 // TestPerformanceMode: vLLM's batch is twice as large for throughput, and so is what
 // the fit keeps for it.
 func TestPerformanceMode(t *testing.T) {
