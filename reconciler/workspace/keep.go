@@ -7,6 +7,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"maps"
+	"time"
 
 	appsv1 "k8s.io/api/apps/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
@@ -21,6 +22,10 @@ import (
 	repolayout "github.com/espalier-dev/espalier/repo-layout"
 )
 
+// believedKept is how long what a ControllerRevision says is not read again: they are
+// not watched, and one that somebody deleted is to be recorded again.
+const believedKept = time.Hour
+
 // keep lets the pods of a service be what they were first rendered to: a later
 // release of Espalier, whose bases and catalogue may say something else, restarts
 // none of them until the spec or an input changes (docs/design/0020).
@@ -28,12 +33,12 @@ func (r *Reconciler) keep(ctx context.Context, p *pass) error {
 	if p.settled || p.ws.Spec.Inference == nil {
 		return nil
 	}
-	known := r.marksOf(p.ws)
+	known, hour := r.marksOf(p.ws), fmt.Sprint(r.Clock().Truncate(believedKept).Unix())
 	for _, workload := range p.workloads() {
 		kept := &appsv1.ControllerRevision{}
 		key := client.ObjectKey{Namespace: p.ws.Namespace, Name: repolayout.RevisionName(workload.GetName(), p.out.Pods)}
 		rendered := apply.Digest(workload)
-		if known[revisionMark(key)].Digest == rendered {
+		if known[revisionMark(key)].Digest == rendered+hour {
 			p.kept[workload.GetName()] = true
 			continue
 		}
@@ -53,7 +58,7 @@ func (r *Reconciler) keep(ctx context.Context, p *pass) error {
 		p.kept[workload.GetName()] = true
 		maps.Copy(workload.Object["spec"].(map[string]any), spec)
 		if apply.Digest(workload) == rendered {
-			known[revisionMark(key)] = apply.Mark{Digest: rendered} // it says what is rendered anyhow: it is not read again
+			known[revisionMark(key)] = apply.Mark{Digest: rendered + hour} // it says what is rendered anyhow
 		}
 	}
 	return nil
