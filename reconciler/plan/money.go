@@ -121,7 +121,7 @@ func estimate(w *desired.Workspace) (text string, known bool) {
 	if !ok {
 		return "how long it takes is not known", false
 	}
-	tokens, bounded := tokensOf(w.Assessment, c)
+	tokens, bounded := tokensOf(*w.Assessment, c)
 	run := price.Training(c.Instance, c.Price.Region, c.Nodes, c.Priority, tokens, speed)
 	if !run.Known { // a spot node without a spot price
 		run = price.Training(c.Instance, c.Price.Region, c.Nodes, v1alpha1.OnDemand, tokens, speed)

@@ -42,6 +42,7 @@ type source struct {
 	hashing bool // somebody will ask what a result depends on
 	folders map[string]map[string]fs.DirEntry
 	looks   map[string]state
+	beside  string // the folder that was looked into last
 	hashes  map[string]string
 	texts   map[string][]byte
 	docs    map[string][]*yaml.Node
@@ -110,7 +111,8 @@ func (s *source) look(p string) (state, error) {
 }
 
 func (s *source) lookUp(p string) (state, error) {
-	if parent := path.Dir(p); parent != "." {
+	parent := path.Dir(p)
+	if parent != "." && parent != s.beside {
 		above, err := s.look(parent)
 		switch {
 		case err != nil || above.kind == refused:
@@ -119,13 +121,14 @@ func (s *source) lookUp(p string) (state, error) {
 			return state{}, nil
 		}
 	}
-	entries, err := s.list(path.Dir(p))
+	entries, err := s.list(parent)
 	if errors.Is(err, fs.ErrNotExist) {
 		return state{}, nil
 	}
 	if err != nil {
 		return state{}, err
 	}
+	s.beside = parent
 	e, ok := entries[path.Base(p)]
 	switch {
 	case !ok:

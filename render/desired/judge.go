@@ -35,7 +35,8 @@ type Workspace struct {
 	// ConfigMaps is the data of the ConfigMaps that the spec names, by name; one
 	// that Git does not hold is absent.
 	ConfigMaps map[string]map[string]string
-	Assessment check.Assessment
+	// Assessment is never nil. It is shared with other States: treat it as read-only.
+	Assessment *check.Assessment
 	// Missing lists the inputs that the spec names and Git does not hold, as
 	// "Secret/name": where Git does not hold them on purpose, the cluster must.
 	Missing []string
@@ -217,7 +218,8 @@ func (j *Judge) workspace(d Document, known inputs) Workspace {
 	w.claimModes = known.accessModes(d.Workspace.Spec.SharedClaims())
 	w.Key = check.Sum(d.Workspace.Namespace, d.Workspace.Name, d.Workspace.Spec, w.ConfigMaps, pool, w.Versions, w.claimModes, j.Region, j.Render, d.Workspace.Annotations[repolayout.AnnotationDefaulted])
 	v := j.verdict(w, pool)
-	w.Assessment, w.render = place(v.assessment, d, known.configPosition(d.Workspace)), v.render
+	placed := place(v.assessment, d, known.configPosition(d.Workspace))
+	w.Assessment, w.render = &placed, v.render
 	return w
 }
 
