@@ -14,8 +14,8 @@ import (
 // weightsPath is where weights are mounted.
 const weightsPath = "/weights"
 
-// credentialsPath is where the key file of a Secret is mounted.
-const credentialsPath = "/var/run/secrets/weights"
+// keyPath is where the key file of a Secret is mounted.
+const keyPath = "/var/run/secrets/weights"
 
 // AnyAccount in Options.WeightsAccounts allows every ServiceAccount.
 const AnyAccount = "*"
@@ -81,7 +81,7 @@ func (j job) placed(pod, container object) {
 			add(pod, "volumes", object{"name": "weights-key", "secret": object{
 				"secretName": w.Secret, "items": []any{object{"key": googleKey, "path": googleKey}},
 			}})
-			add(container, "volumeMounts", mount("weights-key", credentialsPath))
+			add(container, "volumeMounts", mount("weights-key", keyPath))
 		}
 		return
 	}
@@ -126,7 +126,7 @@ func (j job) store(w v1alpha1.Weights) []any {
 		return env
 	}
 	if w.Store() == "gs" {
-		return append(env, variable("GOOGLE_APPLICATION_CREDENTIALS", path.Join(credentialsPath, googleKey)))
+		return append(env, variable("GOOGLE_APPLICATION_CREDENTIALS", path.Join(keyPath, googleKey)))
 	}
 	for _, key := range credentials[w.Store()] {
 		env = append(env, object{"name": key, "valueFrom": object{

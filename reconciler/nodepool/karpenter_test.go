@@ -306,7 +306,7 @@ func TestForeignPodUnnamed(t *testing.T) {
 	r, ctx := w.controller(&life{})
 	r.Deps.NamesWithin = true
 	for range 20 {
-		if _, err := r.Reconcile(ctx, requestOf(subject)); err != nil {
+		if _, err := r.Reconcile(ctx, theRequest()); err != nil {
 			t.Fatal(err)
 		}
 		w.now = w.now.Add(time.Minute)

@@ -44,7 +44,7 @@ func TestLanesQuiet(t *testing.T) {
 	w.must(err)
 	look := func(times int) (spent time.Duration) {
 		for range times {
-			res, err := r.Reconcile(t.Context(), requestOf(subject))
+			res, err := r.Reconcile(t.Context(), theRequest())
 			w.must(err)
 			w.now = w.now.Add(res.RequeueAfter)
 			spent += res.RequeueAfter
@@ -110,7 +110,7 @@ func TestLanesRest(t *testing.T) {
 			r, ctx := w.controller(&life{})
 			hasty := 0
 			for at := range 40 {
-				res, err := r.Reconcile(ctx, requestOf(subject))
+				res, err := r.Reconcile(ctx, theRequest())
 				w.must(err)
 				w.now = w.now.Add(max(res.RequeueAfter, time.Second))
 				w.tick()

@@ -315,7 +315,7 @@ func TestLanesSay(t *testing.T) {
 			got := ""
 			r, ctx := w.controller(&life{})
 			for range 200 {
-				res, _ := r.Reconcile(ctx, requestOf(subject))
+				res, _ := r.Reconcile(ctx, theRequest())
 				w.now = w.now.Add(max(res.RequeueAfter, time.Second))
 				w.tick()
 				w.invariants()

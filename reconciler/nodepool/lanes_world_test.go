@@ -187,6 +187,6 @@ func (w *orchard) settled() bool {
 	return open <= 1 && len(w.list(poolKind)) >= len(w.get().Spec.Candidates) && sum == int(w.get().Spec.Karpenter.MaxNodes)
 }
 
-func requestOf(name string) reconcile.Request {
-	return reconcile.Request{NamespacedName: types.NamespacedName{Namespace: "team-a", Name: name}}
+func theRequest() reconcile.Request {
+	return reconcile.Request{NamespacedName: types.NamespacedName{Namespace: "team-a", Name: subject}}
 }

@@ -141,47 +141,53 @@ func (r *Reconciler) inputs(ctx context.Context, p *pass) error {
 func (r *Reconciler) claims(ctx context.Context, p *pass) error {
 	p.claimModes, p.volumeZones = map[string][]string{}, map[string][]string{}
 	for _, name := range p.ws.Spec.SharedClaims() {
-		claim := &corev1.PersistentVolumeClaim{}
-		if err := r.input(ctx, p.ws, "PersistentVolumeClaim", name, claim); err != nil {
+		if err := r.sharedClaim(ctx, p, name); err != nil {
 			return err
 		}
-		p.claimModes[name] = []string{}
-		for _, mode := range claim.Spec.AccessModes {
-			p.claimModes[name] = append(p.claimModes[name], string(mode))
-		}
-		weights, adapter := name == p.ws.Spec.WeightsClaim(), slices.Contains(p.ws.Spec.AdapterClaims(), name)
-		if !weights && !adapter {
-			continue
-		}
-		zones, err := r.zonesOfClaim(ctx, claim)
-		if err != nil {
-			return err
-		}
-		if weights {
-			p.claimZones = zones
-		}
-		if adapter && zones != nil {
-			p.volumeZones[name] = zones
-		}
-	}
-	var names []string
-	if s := p.ws.Spec.Inference; s != nil {
-		names = s.Claims()
 	}
 	if p.ws.Spec.Tuning != nil {
-		if err := r.checkpoints(ctx, p); err != nil {
-			return err
-		}
+		return r.checkpoints(ctx, p)
 	}
-	for _, name := range names {
-		claim := &metav1.PartialObjectMetadata{}
-		claim.SetGroupVersionKind(corev1.SchemeGroupVersion.WithKind("PersistentVolumeClaim"))
+	if p.ws.Spec.Inference == nil {
+		return nil
+	}
+	for _, name := range p.ws.Spec.Inference.Claims() {
 		if name == "" {
 			continue
 		}
+		claim := &metav1.PartialObjectMetadata{}
+		claim.SetGroupVersionKind(corev1.SchemeGroupVersion.WithKind("PersistentVolumeClaim"))
 		if err := r.input(ctx, p.ws, "PersistentVolumeClaim", name, claim); err != nil {
 			return err
 		}
+	}
+	return nil
+}
+
+// sharedClaim reads how many pods may mount a claim, and of weights and adapters the
+// zones whose nodes can.
+func (r *Reconciler) sharedClaim(ctx context.Context, p *pass, name string) error {
+	claim := &corev1.PersistentVolumeClaim{}
+	if err := r.input(ctx, p.ws, "PersistentVolumeClaim", name, claim); err != nil {
+		return err
+	}
+	p.claimModes[name] = []string{}
+	for _, mode := range claim.Spec.AccessModes {
+		p.claimModes[name] = append(p.claimModes[name], string(mode))
+	}
+	weights, adapter := name == p.ws.Spec.WeightsClaim(), slices.Contains(p.ws.Spec.AdapterClaims(), name)
+	if !weights && !adapter {
+		return nil
+	}
+	zones, err := r.zonesOfClaim(ctx, claim)
+	if err != nil {
+		return err
+	}
+	if weights {
+		p.claimZones = zones
+	}
+	if adapter && zones != nil {
+		p.volumeZones[name] = zones
 	}
 	return nil
 }
