@@ -243,11 +243,7 @@ func (v *validator) image(field, ref string, use imageUse) {
 	}
 	parsed, err := name.ParseReference(ref, name.WithDefaultTag(""))
 	if err != nil || strings.Contains(ref, "://") {
-		v.refuse(finding.ImageInvalid, field, "%s", imageRemedy(ref))
-		if lower := lowerName(ref); lower != ref && validImage(lower) {
-			last := &v.problems[len(v.problems)-1]
-			*last = last.Instead(ref, lower)
-		}
+		v.noImage(field, ref)
 		return
 	}
 	if !namesRegistry(ref) {
@@ -259,6 +255,15 @@ func (v *validator) image(field, ref string, use imageUse) {
 		v.refuse(finding.ImageInvalid, field, "nothing can be pushed to a digest: write a tag, such as :0.0.1")
 	case !byDigest && (parsed.Identifier() == "" || parsed.Identifier() == "latest"):
 		v.warn(finding.ImageNotPinned, field, "%s", pinRemedy(use))
+	}
+}
+
+// noImage refuses what is no reference, with the one in lower case where that is one.
+func (v *validator) noImage(field, ref string) {
+	v.refuse(finding.ImageInvalid, field, "%s", imageRemedy(ref))
+	if lower := lowerName(ref); lower != ref && validImage(lower) {
+		last := &v.problems[len(v.problems)-1]
+		*last = last.Instead(ref, lower)
 	}
 }
 
