@@ -192,10 +192,19 @@ func (r *Reconciler) sharedClaim(ctx context.Context, p *pass, name string) erro
 	return nil
 }
 
+// lookFor is when to look for a missing object again; 0: its watch tells. Queues are
+// Kueue's, whose kinds a cluster may lack, and have no watch.
+func lookFor(kind string) time.Duration {
+	if kind == kindQueue {
+		return lookAgain
+	}
+	return 0
+}
+
 func (r *Reconciler) input(ctx context.Context, ws *v1alpha1.Workspace, kind, name string, into client.Object) error {
 	err := r.Reader.Get(ctx, types.NamespacedName{Namespace: ws.Namespace, Name: name}, into)
 	if apierrors.IsNotFound(err) {
-		return fault.Wait(v1alpha1.ReasonInputMissing, 0, // the watch tells
+		return fault.Wait(v1alpha1.ReasonInputMissing, lookFor(kind),
 			"%s %s/%s, which the Workspace names, does not exist: no node is requested before it does", kind, ws.Namespace, name)
 	}
 	if err != nil {
