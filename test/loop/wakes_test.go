@@ -64,19 +64,26 @@ func (r *reported) look() *v1alpha1.RepoSync {
 	return s
 }
 
+// rests is for how long a report must not have grown to be at rest: several times
+// what may lie between two commits of a push.
+const rests = 5 * time.Second
+
 // settled waits until the report tells of a commit and of a Workspace that is ready,
 // and nothing more is written.
 func (r *reported) settled(commit string) int {
 	r.t.Helper()
 	deadline := time.Now().Add(patience)
-	for before := -1; ; {
+	for before, since := -1, time.Now(); ; {
 		text, err := r.Git.ReadFile(r.Repo, r.branch, path.Join(r.folder, repolayout.StatusReadme))
 		r.look()
 		n := r.reports()
-		if err == nil && n == before && strings.Contains(text, "✅ Ready") && strings.Contains(text, commit[:7]) {
+		if n != before {
+			before, since = n, time.Now()
+		}
+		if err == nil && time.Since(since) > rests && strings.Contains(text, "✅ Ready") && strings.Contains(text, commit[:7]) {
 			return n
 		}
-		if before = n; time.Now().After(deadline) {
+		if time.Now().After(deadline) {
 			r.t.Fatalf("the report does not come to rest: %d commits, %v\n%s", n, err, text)
 		}
 	}
