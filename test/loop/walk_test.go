@@ -26,8 +26,13 @@ import (
 	"github.com/espalier-dev/espalier/test/harness"
 )
 
+// shortWalk is that of every run. Longer ones have the cluster to themselves, and only
+// they restart its API server: one that starts forbids for a moment what it will allow,
+// which TestMain would take for a missing right.
+const shortWalk = 12
+
 var (
-	walkSteps = flag.Int("walk.steps", 12, "steps of the random walk over a fleet")
+	walkSteps = flag.Int("walk.steps", shortWalk, "steps of the random walk over a fleet")
 	walkSeed  = flag.Uint64("walk.seed", 0, "seed of the random walk; 0: another each time")
 )
 
@@ -58,7 +63,10 @@ func TestWalk(t *testing.T) {
 	w.push("models: a fleet")
 	apply(t, w.Team, w.RepoSync(nil))
 	w.converge("the first push")
-	steps := []func() string{w.push1, w.push1, w.push1, w.drift, w.drift, w.drift, w.kill, w.restart}
+	steps := []func() string{w.push1, w.push1, w.push1, w.drift, w.drift, w.drift, w.kill}
+	if *walkSteps > shortWalk {
+		steps = append(steps, w.restart)
+	}
 	var done []string
 	for range *walkSteps {
 		done = append(done, steps[w.rand.IntN(len(steps))]())
