@@ -197,6 +197,7 @@ func (r *Reconciler) run(ctx context.Context, p *pass) error {
 		r.keep,      // pods that run for the same inputs stay as they are
 		r.resume,    // leave alone what did not start, until something changes
 		r.published, // run nothing whose adapter the registry holds
+		r.signable,  // and nothing whose adapter could not be signed
 		r.adapters,  // wait for what another Workspace trains
 		r.enqueue,   // let a queue decide when the nodes are bought
 		r.provide,   // ask for the GPU nodes
