@@ -41,9 +41,10 @@ func TestFolder(t *testing.T) {
 	p.told(first)
 	p.badge()
 	tuning := path.Join(folder, repolayout.StatusFile(p.name, harness.TuningName))
-	p.until("the end of the tuning run", func() bool { // whose nodes go after it
+	p.until("the end of the tuning run", func() bool { // whose nodes go after it, and are paid for then
 		p.git(p.folder, "fetch", "--quiet", "origin", "main")
-		return strings.Contains(p.git(p.folder, "show", "FETCH_HEAD:"+tuning), "reason: Released")
+		text := p.git(p.folder, "show", "FETCH_HEAD:"+tuning)
+		return strings.Contains(text, "reason: Released") && !strings.Contains(text, `spentUSD: "0"`)
 	}, func() string { return p.git(p.folder, "show", "FETCH_HEAD:"+tuning) })
 	quiet := p.own()
 	p.branch("longer")
@@ -52,7 +53,7 @@ func TestFolder(t *testing.T) {
 	number := p.open(p.dev, "longer", "A shorter context")
 	p.answered(number, head)
 	if now := p.own(); !slices.Equal(now, quiet) {
-		t.Errorf("%d reports, were %d: its own commits wake it", len(now), len(quiet))
+		t.Errorf("%d reports, were %d: its own commits wake it:\n%s", len(now), len(quiet), p.git(p.folder, "show", "--stat", "--patch", now[0]))
 	}
 	merged := p.merge(number, sdk.MergeStyleMerge)
 	p.status(merged, ready, sdk.StatusSuccess)
