@@ -68,6 +68,7 @@ func (s *Server) serveRemove(a *answer) {
 		return
 	}
 	s.begin(a, s.removeMachines(p, in.MachineNames))
+	s.settle() // once the operation is the pool's: its steps ask for that
 	a.json(http.StatusAccepted, nil)
 }
 
@@ -86,6 +87,5 @@ func (s *Server) removeMachines(p *agentPool, names []string) *operation {
 		s.finish(p, op)
 		return nil
 	})
-	s.settle()
 	return op
 }
