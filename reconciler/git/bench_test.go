@@ -38,14 +38,14 @@ func BenchmarkClone(b *testing.B) {
 	}
 	r := Remote{URL: server.URL(repo)}
 	ctx := context.Background()
-	snapshot, err := r.Clone(ctx, v1alpha1.GitRef{}, "")
+	snapshot, err := r.Clone(ctx, v1alpha1.GitRef{})
 	if err != nil {
 		b.Fatal(err)
 	}
 	b.Run("Clone", func(b *testing.B) {
 		b.ReportAllocs()
 		for b.Loop() {
-			if _, err := r.Clone(ctx, v1alpha1.GitRef{}, ""); err != nil {
+			if _, err := r.Clone(ctx, v1alpha1.GitRef{}); err != nil {
 				b.Fatal(err)
 			}
 		}
@@ -53,7 +53,7 @@ func BenchmarkClone(b *testing.B) {
 	b.Run("Unchanged", func(b *testing.B) {
 		b.ReportAllocs()
 		for b.Loop() {
-			if _, err := r.Clone(ctx, v1alpha1.GitRef{}, snapshot.Revision); !errors.Is(err, ErrUnchanged) {
+			if _, err := r.Fetch(ctx, v1alpha1.GitRef{}, NewStock(), snapshot); !errors.Is(err, ErrUnchanged) {
 				b.Fatal(err)
 			}
 		}

@@ -14,6 +14,7 @@ import (
 	"strings"
 	"time"
 
+	fluxgogit "github.com/fluxcd/pkg/git/gogit"
 	"github.com/fluxcd/pkg/git/repository"
 	gogit "github.com/go-git/go-git/v5"
 	"github.com/go-git/go-git/v5/plumbing"
@@ -37,7 +38,7 @@ type Branch struct {
 	remote  Remote
 	ref     plumbing.ReferenceName
 	objects *objects
-	pusher  pusher
+	pusher  *fluxgogit.Client
 }
 
 // Branch reads the head of a branch, which need not be there.
@@ -46,30 +47,41 @@ func (r Remote) Branch(ctx context.Context, name string) (*Branch, error) {
 	if err := ref.Validate(); err != nil || strings.HasPrefix(name, "-") {
 		return nil, r.Errorf(v1alpha1.ReasonReportFailed, "%q is no name of a branch", name)
 	}
-	parent := ctx
-	ctx, cancel := context.WithTimeout(ctx, r.timeout())
-	defer cancel()
-	snapshot, push, err := r.clone(ctx, v1alpha1.GitRef{Branch: name}, "")
-	if err == nil {
-		return &Branch{
-			Hash: snapshot.Hash, Tree: snapshot.Tree,
-			remote: r, ref: ref, objects: snapshot.objects, pusher: push,
-		}, nil
-	}
-	err = r.explain(cause(parent, ctx), err, "branch "+name, r.timeout())
-	var failure *Error
-	if !errors.As(err, &failure) || failure.Reason != v1alpha1.ReasonRefNotFound {
-		return nil, err
-	}
 	into := newObjects(r.maxBytes())
-	client, err := r.client(ctx, into)
-	if err != nil {
+	b := &Branch{remote: r, ref: ref, objects: into}
+	snapshot, err := r.Clone(ctx, v1alpha1.GitRef{Branch: name})
+	var failure *Error
+	switch {
+	case err == nil:
+		b.Hash, b.Tree, into.under = snapshot.Hash, snapshot.Tree, snapshot.view
+	case !errors.As(err, &failure) || failure.Reason != v1alpha1.ReasonRefNotFound:
 		return nil, err
 	}
-	if err := client.Init(ctx, r.URL, name); err != nil {
-		return nil, fmt.Errorf("preparing branch %s: %w", name, err)
+	if b.Hash != "" && into.under == nil {
+		return nil, r.Errorf(v1alpha1.ReasonReportFailed, "The server of %s left out some files of branch %s: nothing can be put on top of it", r.Address(), name)
 	}
-	return &Branch{remote: r, ref: ref, objects: into, pusher: client}, nil
+	if b.pusher, err = r.client(ctx, into); err != nil {
+		return nil, err
+	}
+	return b, b.begin(ctx, name)
+}
+
+// begin makes the objects a repository that is at the head of the branch.
+func (b *Branch) begin(ctx context.Context, name string) error {
+	if err := b.pusher.Init(ctx, b.remote.URL, name); err != nil {
+		return fmt.Errorf("preparing branch %s: %w", name, err)
+	}
+	if b.Hash == "" {
+		return nil
+	}
+	head := plumbing.NewHash(b.Hash)
+	if err := b.objects.SetShallow([]plumbing.Hash{head}); err != nil {
+		return fmt.Errorf("preparing branch %s: %w", name, err)
+	}
+	if err := b.objects.SetReference(plumbing.NewHashReference(b.ref, head)); err != nil {
+		return fmt.Errorf("preparing branch %s: %w", name, err)
+	}
+	return nil
 }
 
 // As is the same head under another name: what is committed to it and pushed makes

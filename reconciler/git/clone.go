@@ -9,23 +9,17 @@ import (
 	"strings"
 	"time"
 
-	fluxgit "github.com/fluxcd/pkg/git"
-	"github.com/fluxcd/pkg/git/repository"
-	gogit "github.com/go-git/go-git/v5"
 	"github.com/go-git/go-git/v5/plumbing"
 	"github.com/go-git/go-git/v5/plumbing/object"
+	"github.com/go-git/go-git/v5/plumbing/storer"
 
 	repolayout "github.com/espalier-dev/espalier/repo-layout"
 	"github.com/espalier-dev/espalier/repo-layout/v1alpha1"
 )
 
-// ErrUnchanged is what Clone returns when the remote is still at the revision
-// the caller has.
+// ErrUnchanged is what Fetch returns when the remote is still where the caller has
+// been.
 var ErrUnchanged = errors.New("the remote is unchanged")
-
-// noFolder makes gogit check out nothing: no folder of a Git tree has this name,
-// and the files are read from the objects anyway.
-var noFolder = []string{"\x00"}
 
 // Snapshot is one commit, held in memory.
 type Snapshot struct {
@@ -42,23 +36,39 @@ type Snapshot struct {
 	Tag    *Signed
 	// Tree is the commit's files.
 	Tree *Tree
-	// Bytes is the memory that the objects take, about.
+	// Bytes is the memory that the objects take, about, where the stock cannot hold them
+	// because some did not come; else 0: it holds them.
 	Bytes int64
 
-	objects *objects
+	at     plumbing.Hash // what the reference pointed to: an annotated tag's own object
+	commit *object.Commit
+	view   *view // nil where not all of it came
 }
 
 // Clone reads a commit: the newest of a branch or a tag, with no history, or a
-// pinned one. Where observed is the revision the remote still has, it returns
-// ErrUnchanged after one look at the references. A pinned commit cannot change:
-// do not ask twice.
+// pinned one.
 //
 // Errors are *Error, or context.Canceled when ctx was.
-func (r Remote) Clone(ctx context.Context, ref v1alpha1.GitRef, observed string) (*Snapshot, error) {
+func (r Remote) Clone(ctx context.Context, ref v1alpha1.GitRef) (*Snapshot, error) {
+	return r.Fetch(ctx, ref, NewStock(), nil)
+}
+
+// Fetch reads a commit as Clone does, and asks only for what is not in stock; whoever
+// wants to build on the commit has the stock Keep it. Where last is what the remote
+// still has, it returns ErrUnchanged after one look at the references. A pinned commit
+// cannot change: do not ask twice.
+//
+// A server that cannot build on what is held is asked for the whole commit.
+//
+// Errors are *Error, or context.Canceled when ctx was.
+func (r Remote) Fetch(ctx context.Context, ref v1alpha1.GitRef, from *Stock, last *Snapshot) (*Snapshot, error) {
 	parent := ctx
 	ctx, cancel := context.WithTimeout(ctx, r.timeout())
 	defer cancel()
-	snapshot, _, err := r.clone(ctx, ref, observed)
+	if ref.Branch == "" && ref.Tag == "" && ref.Commit == "" {
+		ref.Branch = repolayout.BranchDefault
+	}
+	snapshot, err := r.fetch(ctx, ref, from, last)
 	if err != nil && !errors.Is(err, ErrUnchanged) {
 		return nil, r.explain(cause(parent, ctx), err, Describe(ref), r.timeout())
 	}
@@ -74,113 +84,165 @@ func cause(parent, ctx context.Context) context.Context {
 	return ctx
 }
 
-func (r Remote) clone(ctx context.Context, ref v1alpha1.GitRef, observed string) (s *Snapshot, p pusher, err error) {
-	// go-git has panicked on malformed packs before, and a server can send any.
-	defer func() {
-		if v := recover(); v != nil {
-			s, err = nil, fmt.Errorf("go-git panicked: %v", v)
-		}
-	}()
-	into := newObjects(r.maxBytes())
-	client, err := r.client(ctx, into)
+func (r Remote) fetch(ctx context.Context, ref v1alpha1.GitRef, from *Stock, last *Snapshot) (*Snapshot, error) {
+	on, have := from.held()
+	s, err := r.fetchOn(ctx, fetching{ref: ref, last: last, stock: from, on: on, have: have})
+	var stumbled *stumble
+	if !errors.As(err, &stumbled) || ctx.Err() != nil || errors.Is(err, ErrTooLarge) {
+		return s, err
+	}
+	s, err = r.fetchOn(ctx, fetching{ref: ref, last: last, stock: from, on: &shelf{}})
+	if err == nil {
+		from.stumbled()
+	}
+	return s, err
+}
+
+// fetching is one try to read a commit.
+type fetching struct {
+	ref   v1alpha1.GitRef
+	last  *Snapshot
+	stock *Stock
+	on    *shelf          // what a pack may build on
+	have  []plumbing.Hash // the commits of that, which a server is told of
+}
+
+// stumble is an error of a fetch that built on what is held, after the server named
+// its references: a fetch of the whole commit may do without it.
+type stumble struct{ error }
+
+func (s *stumble) Unwrap() error { return s.error }
+
+func (r Remote) fetchOn(ctx context.Context, f fetching) (*Snapshot, error) {
+	server, err := r.open(ctx)
 	if err != nil {
-		return nil, nil, err
+		return nil, err
 	}
-	if ref.Branch == "" && ref.Tag == "" && ref.Commit == "" {
-		ref.Branch = repolayout.BranchDefault
+	defer func() { _ = server.Close() }()
+	if f.ref.Commit != "" {
+		return r.pinned(ctx, server, f)
 	}
-	commit, err := client.Clone(ctx, r.URL, repository.CloneConfig{
-		CheckoutStrategy:          repository.CheckoutStrategy{Branch: ref.Branch, Tag: ref.Tag, Commit: ref.Commit},
-		ShallowClone:              ref.Commit == "",
-		LastObservedCommit:        observed,
-		SparseCheckoutDirectories: noFolder,
-	})
+	to, err := server.target(f.ref)
 	switch {
-	// gogit makes a repository of an empty one by itself, and stumbles over the one
-	// that go-git has begun in the same storage: nothing else begins one there.
-	case errors.Is(err, gogit.ErrRepositoryAlreadyExists), err == nil && commit == nil:
-		return nil, client, r.empty()
 	case err != nil:
-		return nil, client, err
-	case !fluxgit.IsConcreteCommit(*commit):
-		return nil, client, ErrUnchanged
+		return nil, err
+	case f.last != nil && f.last.at == to.at:
+		return nil, ErrUnchanged
 	}
-	if s, err = newSnapshot(ref, into, plumbing.NewHash(commit.Hash.String())); err == nil {
-		s.Commit, s.Tag = signedCommit(commit), signedTag(commit)
+	s, err := r.newest(ctx, server, f, to)
+	if err != nil && len(f.have) > 0 {
+		return nil, &stumble{err}
 	}
-	return s, client, err
+	return s, err
 }
 
-// pusher is the part of gogit's client that is used after a clone.
-type pusher interface {
-	Push(ctx context.Context, cfg repository.PushConfig) error
-}
-
-func newSnapshot(ref v1alpha1.GitRef, from *objects, hash plumbing.Hash) (*Snapshot, error) {
-	commit, err := object.GetCommit(from, hash)
-	if err != nil {
-		return nil, fmt.Errorf("reading commit %s: %w", hash, err)
-	}
-	if ref.Commit != "" {
-		// A pinned commit came with the history of its branch: drop that.
-		if from, err = from.only(commit); err != nil {
+// newest reads what a reference stands for.
+func (r Remote) newest(ctx context.Context, server *session, f fetching, to target) (s *Snapshot, err error) {
+	defer caught(&err)
+	came := arrivalsOn(f.on)
+	// A branch may point to what another had.
+	if to.at != to.commit || f.on.get(to.at) == nil {
+		if err := server.get(ctx, order{want: []plumbing.Hash{to.at}, have: f.have}, came, r.maxBytes()); err != nil {
 			return nil, err
 		}
 	}
-	subject, _, _ := strings.Cut(strings.TrimSpace(commit.Message), "\n")
-	return &Snapshot{
-		Revision: revision(ref, hash), Hash: hash.String(),
-		Author: commit.Author.Name, Subject: subject, When: commit.Author.When.UTC(),
-		Tree:  newTree(from, commit.TreeHash),
-		Bytes: from.size, objects: from,
-	}, nil
-}
-
-// only copies a commit and its files, without history.
-func (o *objects) only(commit *object.Commit) (*objects, error) {
-	to := newObjects(o.limit)
-	if err := copyObject(to, o, commit.Hash); err != nil {
+	commit, tag, err := came.follow(to.at)
+	if err != nil {
 		return nil, err
 	}
-	return to, copyTree(to, o, commit.TreeHash)
+	if s, err = f.snapshot(commit, tag, came, r.maxBytes()); err == nil && len(f.have) > 0 {
+		f.stock.builtOn()
+	}
+	return s, err
 }
 
-func copyTree(to, from *objects, hash plumbing.Hash) error {
-	if to.HasEncodedObject(hash) == nil {
-		return nil
+// caught turns a panic into an error: go-git has panicked on malformed packs before,
+// and a server can send any.
+func caught(err *error) {
+	if v := recover(); v != nil {
+		*err = fmt.Errorf("go-git panicked: %v", v)
 	}
-	if err := copyObject(to, from, hash); err != nil {
-		return err
+}
+
+// pinned reads a commit out of the history of its branch, or of all: only that proves
+// that it belongs to the repository.
+func (r Remote) pinned(ctx context.Context, server *session, f fetching) (s *Snapshot, err error) {
+	defer caught(&err)
+	want := server.heads(f.ref.Branch)
+	if len(want) == 0 {
+		return nil, plumbing.ErrReferenceNotFound
 	}
-	tree, err := object.GetTree(from, hash)
+	came := arrivalsOn(&shelf{})
+	if err := server.get(ctx, order{want: want, whole: true}, came, r.maxBytes()); err != nil {
+		return nil, err
+	}
+	commit, err := object.GetCommit(came, plumbing.NewHash(f.ref.Commit))
 	if err != nil {
-		return fmt.Errorf("reading tree %s: %w", hash, err)
+		return nil, fmt.Errorf("reading commit %s: %w", f.ref.Commit, err)
 	}
-	for _, entry := range tree.Entries {
-		switch typeOf(entry.Mode) {
-		case plumbing.TreeObject:
-			err = copyTree(to, from, entry.Hash)
-		case plumbing.BlobObject:
-			err = copyObject(to, from, entry.Hash)
+	return f.snapshot(commit, nil, came, r.maxBytes())
+}
+
+// follow is the commit that an object stands for, with the tag that does so, nil where
+// none does.
+func (a *arrivals) follow(at plumbing.Hash) (commit *object.Commit, tag *object.Tag, err error) {
+	for range maxTags {
+		o := a.get(at)
+		if o == nil {
+			return nil, nil, fmt.Errorf("%s: %w", at, errIncomplete)
 		}
+		if o.Type() != plumbing.TagObject {
+			commit, err = object.GetCommit(a, at)
+			if err != nil {
+				return nil, nil, fmt.Errorf("reading commit %s: %w", at, err)
+			}
+			return commit, tag, nil
+		}
+		named, err := object.GetTag(a, at)
 		if err != nil {
-			return err
+			return nil, nil, fmt.Errorf("reading tag %s: %w", at, err)
 		}
+		if tag == nil {
+			tag = named
+		}
+		at = named.Target
 	}
-	return nil
+	return nil, nil, fmt.Errorf("tag %s is one of a tag of a tag without end", at)
 }
 
-func copyObject(to, from *objects, hash plumbing.Hash) error {
-	if to.HasEncodedObject(hash) == nil {
-		return nil
+// maxTags is how many tags may stand for one another.
+const maxTags = 8
+
+func (f fetching) snapshot(commit *object.Commit, tag *object.Tag, came *arrivals, limit int64) (*Snapshot, error) {
+	view, err := f.stock.take(commit, came, limit)
+	s := newSnapshot(f.ref, view, commit)
+	s.view, s.at = view, commit.Hash
+	if errors.Is(err, errIncomplete) && len(f.have) == 0 {
+		// Whatever needs the missing object says so, and nobody builds on the rest.
+		s, err = newSnapshot(f.ref, came, commit), nil
+		s.Bytes, s.at = came.bytes(), commit.Hash
 	}
-	o, err := from.EncodedObject(plumbing.AnyObject, hash)
 	if err != nil {
-		return fmt.Errorf("reading object %s: %w", hash, err)
+		return nil, err
 	}
-	to.size += o.Size() + objectOverhead
-	_, err = to.SetEncodedObject(o)
-	return err
+	if s.Commit, err = signedCommit(commit); err != nil {
+		return nil, err
+	}
+	if tag != nil {
+		s.at = tag.Hash
+		s.Tag, err = signedTag(tag)
+	}
+	return s, err
+}
+
+func newSnapshot(ref v1alpha1.GitRef, from storer.EncodedObjectStorer, commit *object.Commit) *Snapshot {
+	subject, _, _ := strings.Cut(strings.TrimSpace(commit.Message), "\n")
+	return &Snapshot{
+		Revision: revision(ref, commit.Hash), Hash: commit.Hash.String(),
+		Author: commit.Author.Name, Subject: subject, When: commit.Author.When.UTC(),
+		Tree:   newTree(from, commit.TreeHash),
+		commit: commit,
+	}
 }
 
 func revision(ref v1alpha1.GitRef, hash plumbing.Hash) string {

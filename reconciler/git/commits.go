@@ -14,6 +14,7 @@ import (
 	"github.com/go-git/go-git/v5/config"
 	"github.com/go-git/go-git/v5/plumbing"
 	"github.com/go-git/go-git/v5/plumbing/format/packfile"
+	"github.com/go-git/go-git/v5/plumbing/object"
 	"github.com/go-git/go-git/v5/plumbing/transport"
 
 	"github.com/espalier-dev/espalier/repo-layout/v1alpha1"
@@ -104,7 +105,11 @@ func (r Remote) fetchOptions(ctx context.Context) (*gogit.FetchOptions, error) {
 
 // Commit returns one of the commits.
 func (c *Commits) Commit(hash string) (*Snapshot, error) {
-	return newSnapshot(v1alpha1.GitRef{}, c.objects, plumbing.NewHash(hash))
+	commit, err := object.GetCommit(c.objects, plumbing.NewHash(hash))
+	if err != nil {
+		return nil, fmt.Errorf("reading commit %s: %w", hash, err)
+	}
+	return newSnapshot(v1alpha1.GitRef{}, c.objects, commit), nil
 }
 
 // Encode writes the commits as one pack, for DecodeCommits.

@@ -51,7 +51,7 @@ func push(t *testing.T, s *gitserver.Server, files map[string]string) string {
 
 func clone(t *testing.T, r Remote, ref v1alpha1.GitRef) *Snapshot {
 	t.Helper()
-	s, err := r.Clone(context.Background(), ref, "")
+	s, err := r.Clone(context.Background(), ref)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -118,9 +118,13 @@ func TestPinnedCommitKeepsNoHistory(t *testing.T) {
 	server := serve(t, gitserver.Options{})
 	push(t, server, map[string]string{"big": strings.Repeat("old", 1<<20)})
 	pin := push(t, server, map[string]string{"small": "x", "dir/same": "y", "dir2/same": "y"})
-	s := clone(t, Remote{URL: server.URL(repo)}, v1alpha1.GitRef{Commit: pin})
-	if s.Bytes > 1<<16 {
-		t.Errorf("kept %d bytes: the history must go", s.Bytes)
+	stock := NewStock()
+	s, err := Remote{URL: server.URL(repo)}.Fetch(context.Background(), v1alpha1.GitRef{Commit: pin}, stock, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got := stock.Bytes(); got == 0 || got > 1<<16 {
+		t.Errorf("kept %d bytes: the history must go", got)
 	}
 	if err := fstest.TestFS(s.Tree, "small", "dir/same", "dir2/same"); err != nil {
 		t.Error(err)
@@ -166,7 +170,7 @@ func TestSSH(t *testing.T) {
 			if name == "SilentStays" {
 				r.Timeout = 300 * time.Millisecond
 			}
-			s, err := r.Clone(context.Background(), v1alpha1.GitRef{Branch: "main"}, "")
+			s, err := r.Clone(context.Background(), v1alpha1.GitRef{Branch: "main"})
 			var got string
 			var failure *Error
 			switch {
@@ -262,7 +266,7 @@ func TestSecretsThatCannotWork(t *testing.T) {
 				auth[k] = []byte(v)
 			}
 			server.ResetRequests()
-			_, err := Remote{URL: server.URL(repo), Auth: auth}.Clone(context.Background(), v1alpha1.GitRef{}, "")
+			_, err := Remote{URL: server.URL(repo), Auth: auth}.Clone(context.Background(), v1alpha1.GitRef{})
 			if err == nil || !strings.Contains(err.Error(), tc.says) || strings.Contains(err.Error(), "hidden") {
 				t.Errorf("%s\ngot %v, want it to say %q", tc.reason, err, tc.says)
 			}

@@ -9,6 +9,7 @@ import (
 
 	"github.com/go-git/go-git/v5/plumbing"
 	"github.com/go-git/go-git/v5/plumbing/format/packfile"
+	"github.com/go-git/go-git/v5/plumbing/storer"
 	"github.com/go-git/go-git/v5/storage/memory"
 )
 
@@ -21,12 +22,40 @@ const objectOverhead = 512
 // is; here the sizes that a pack declares are added up before any of it is kept.
 type objects struct {
 	*memory.Storage
+	under *view // what is there beside them; nil: nothing
 	limit int64 // bytes, inflated
 	size  int64 // bytes, inflated, so far
 }
 
 func newObjects(limit int64) *objects {
 	return &objects{Storage: memory.NewStorage(), limit: limit}
+}
+
+// EncodedObject returns an object.
+func (o *objects) EncodedObject(kind plumbing.ObjectType, hash plumbing.Hash) (plumbing.EncodedObject, error) {
+	found, err := o.Storage.EncodedObject(kind, hash)
+	if err != nil && o.under != nil {
+		return o.under.EncodedObject(kind, hash)
+	}
+	return found, err
+}
+
+// HasEncodedObject is nil where the object is there.
+func (o *objects) HasEncodedObject(hash plumbing.Hash) error {
+	err := o.Storage.HasEncodedObject(hash)
+	if err != nil && o.under != nil {
+		return o.under.HasEncodedObject(hash)
+	}
+	return err
+}
+
+// EncodedObjectSize is the size of an object in bytes.
+func (o *objects) EncodedObjectSize(hash plumbing.Hash) (int64, error) {
+	size, err := o.Storage.EncodedObjectSize(hash)
+	if err != nil && o.under != nil {
+		return o.under.EncodedObjectSize(hash)
+	}
+	return size, err
 }
 
 // PackfileWriter makes go-git hand over packs as they come.
@@ -47,24 +76,31 @@ func (w *packWriter) Write(p []byte) (int, error) {
 }
 
 func (w *packWriter) Close() error {
-	if w.pack.Len() == 0 {
-		return nil
+	size, err := unpack(&w.pack, w.objects.Storage, w.objects.limit-w.objects.size)
+	w.objects.size += size
+	return err
+}
+
+// unpack reads the objects of a pack, of at most limit bytes inflated, and returns
+// how many they are.
+func unpack(pack *bytes.Buffer, into storer.EncodedObjectStorer, limit int64) (int64, error) {
+	if pack.Len() == 0 {
+		return 0, nil
 	}
-	size, err := measure(w.pack.Bytes(), w.objects.limit-w.objects.size)
+	size, err := measure(pack.Bytes(), limit)
 	if err != nil {
-		return err
+		return 0, err
 	}
 	// Without Seek the parser takes the way that go-git takes for memory itself.
-	in := struct{ io.Reader }{&w.pack}
-	parser, err := packfile.NewParserWithStorage(packfile.NewScanner(in), w.objects.Storage)
+	in := struct{ io.Reader }{pack}
+	parser, err := packfile.NewParserWithStorage(packfile.NewScanner(in), into)
 	if err != nil {
-		return fmt.Errorf("reading a pack: %w", err)
+		return 0, fmt.Errorf("reading a pack: %w", err)
 	}
 	if _, err := parser.Parse(); err != nil {
-		return fmt.Errorf("reading a pack: %w", err)
+		return 0, fmt.Errorf("reading a pack: %w", err)
 	}
-	w.objects.size += size
-	return nil
+	return size, nil
 }
 
 // measure adds up what the objects of a pack take once inflated, and stops with

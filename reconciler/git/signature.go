@@ -5,6 +5,7 @@ package git
 import (
 	"errors"
 	"fmt"
+	"io"
 	"maps"
 	"path"
 	"slices"
@@ -13,8 +14,9 @@ import (
 	"github.com/ProtonMail/go-crypto/openpgp"
 	"github.com/ProtonMail/go-crypto/openpgp/armor"
 	"github.com/ProtonMail/go-crypto/openpgp/packet"
-	fluxgit "github.com/fluxcd/pkg/git"
 	"github.com/fluxcd/pkg/git/signature"
+	"github.com/go-git/go-git/v5/plumbing"
+	"github.com/go-git/go-git/v5/plumbing/object"
 	"github.com/hiddeco/sshsig"
 	gossh "golang.org/x/crypto/ssh"
 )
@@ -42,25 +44,36 @@ type Signed struct {
 	payload   []byte
 }
 
-func signedCommit(c *fluxgit.Commit) Signed {
-	return Signed{signature: c.Signature, payload: c.Encoded}
+func signedCommit(c *object.Commit) (Signed, error) {
+	payload, err := encoded(c)
+	return Signed{signature: c.PGPSignature, payload: payload}, err
 }
 
-// signedTag is nil for a tag without an object of its own, which can carry no
-// signature.
-func signedTag(c *fluxgit.Commit) *Signed {
-	t := c.ReferencingTag
-	if t == nil || !fluxgit.IsAnnotatedTag(*t) {
-		return nil
-	}
-	s := &Signed{signature: t.Signature, payload: t.Encoded}
-	header, _, _ := strings.Cut(string(t.Encoded), "\n\n")
+func signedTag(t *object.Tag) (*Signed, error) {
+	payload, err := encoded(t)
+	s := &Signed{signature: t.PGPSignature, payload: payload}
+	header, _, _ := strings.Cut(string(payload), "\n\n")
 	for line := range strings.Lines(header) {
 		if name, ok := strings.CutPrefix(strings.TrimSpace(line), "tag "); ok {
 			s.TagName = name
 		}
 	}
-	return s
+	return s, err
+}
+
+// encoded is what a signature is made over.
+func encoded(o interface {
+	EncodeWithoutSignature(plumbing.EncodedObject) error
+}) ([]byte, error) {
+	to := &plumbing.MemoryObject{}
+	if err := o.EncodeWithoutSignature(to); err != nil {
+		return nil, fmt.Errorf("encoding what is signed: %w", err)
+	}
+	from, err := to.Reader()
+	if err != nil {
+		return nil, fmt.Errorf("encoding what is signed: %w", err)
+	}
+	return io.ReadAll(from)
 }
 
 // Keys are public keys whose signatures count.

@@ -44,7 +44,7 @@ type Artifact struct {
 func (s *Store) FetchArtifact(ctx context.Context, a Artifact) (*Commit, error) {
 	key := "artifact " + a.URL + " " + a.Digest
 	if kept := s.take(key); kept != nil {
-		return kept, nil
+		return kept.commit, nil
 	}
 	timeout := a.Timeout
 	if timeout <= 0 {
@@ -68,7 +68,7 @@ func (s *Store) FetchArtifact(ctx context.Context, a Artifact) (*Commit, error) 
 		return nil, err
 	}
 	commit := &Commit{Revision: a.Revision, Hash: hashOf(a), Tree: tree}
-	s.keep(entry{key: key, commit: commit, bytes: bytes})
+	s.keep(entry{key: key, commit: commit, bytes: bytes}, nil)
 	return commit, nil
 }
 

@@ -2,11 +2,11 @@
 
 // Package source reads the commit a RepoSync follows, and keeps the last ones.
 //
-// It decides when a clone can be saved: an unchanged remote costs one look at its
-// references, a pinned commit that is held costs nothing, and two who ask for the
-// same at once ask once. It never hands one tenant what only another's credentials
-// can read, keeps no more than a bounded number of bytes, and writes nothing to a
-// disk.
+// It decides what has to come over the wire: an unchanged remote costs one look at
+// its references, a changed one what is new, a pinned commit that is held nothing,
+// and many who ask for the same at once ask once. It never hands one tenant what only
+// another's credentials can read, keeps no more than a bounded number of bytes, and
+// writes nothing to a disk.
 package source
 
 import (
@@ -17,11 +17,10 @@ import (
 	"fmt"
 	"io/fs"
 	"maps"
+	"runtime/debug"
 	"slices"
 	"sync"
 	"time"
-
-	"golang.org/x/sync/singleflight"
 
 	"github.com/espalier-dev/espalier/reconciler/git"
 	"github.com/espalier-dev/espalier/repo-layout/v1alpha1"
@@ -67,7 +66,7 @@ type Options struct {
 	// Commits that are kept at most; the longest unused goes first. Default 32.
 	Commits int
 	// Bytes that kept commits take together at most. A single larger one is kept
-	// alone. Default 256 MiB.
+	// alone. Default 256 MiB, or a quarter of GOMEMLIMIT where that is less.
 	Bytes int64
 	// MaxBytes that one repository may take. Default git.DefaultMaxBytes.
 	MaxBytes int64
@@ -76,17 +75,23 @@ type Options struct {
 // Store reads commits and keeps the last ones. It may be used by several
 // goroutines.
 type Store struct {
-	opts    Options
-	flights singleflight.Group
+	opts Options
 
-	mu   sync.Mutex
-	kept []entry // the longest unused first
+	mu    sync.Mutex
+	looks map[string]*looks
+	kept  []entry // the longest unused first
+	// stocks are what is held of each repository, by each credential.
+	stocks map[string]*git.Stock
 }
 
 type entry struct {
 	key    string
 	commit *Commit
-	bytes  int64
+	// place and snapshot are of a commit that we fetched ourselves.
+	place    string
+	snapshot *git.Snapshot
+	// bytes is what an artifact takes, and a commit that no stock holds.
+	bytes int64
 }
 
 // NewStore returns an empty store.
@@ -95,9 +100,9 @@ func NewStore(opts Options) *Store {
 		opts.Commits = 32
 	}
 	if opts.Bytes <= 0 {
-		opts.Bytes = 256 << 20
+		opts.Bytes = min(256<<20, debug.SetMemoryLimit(-1)/4)
 	}
-	return &Store{opts: opts}
+	return &Store{opts: opts, looks: map[string]*looks{}, stocks: map[string]*git.Stock{}}
 }
 
 // Fetch returns the commit a request names, as it is on the server now. While
@@ -105,18 +110,10 @@ func NewStore(opts Options) *Store {
 //
 // Errors are *Error, or context.Canceled when ctx was cancelled.
 func (s *Store) Fetch(ctx context.Context, req Request) (*Commit, error) {
-	key, start := keyOf(req), time.Now()
-	// Whoever comes second joins the look of the first, and must not lose it when
-	// the first goes away: the look has a context of its own.
-	flight := s.flights.DoChan(key, func() (any, error) {
-		return s.look(context.WithoutCancel(ctx), key, req)
-	})
+	start, f := time.Now(), s.join(ctx, req)
 	select {
-	case result := <-flight:
-		if result.Err != nil {
-			return nil, result.Err
-		}
-		return result.Val.(*Commit), nil
+	case <-f.done:
+		return f.commit, f.err
 	case <-ctx.Done():
 		if errors.Is(ctx.Err(), context.Canceled) {
 			return nil, ctx.Err()
@@ -130,17 +127,18 @@ func (s *Store) remote(req Request) git.Remote {
 }
 
 func (s *Store) look(ctx context.Context, key string, req Request) (*Commit, error) {
-	kept := s.take(key)
-	observed := ""
-	if kept != nil {
-		if req.Ref.Commit != "" {
-			return kept, nil // a commit cannot change
-		}
-		observed = kept.Revision
+	place := placeOf(req)
+	kept, stock := s.take(key), s.stock(place)
+	if kept != nil && req.Ref.Commit != "" {
+		return kept.commit, nil // a commit cannot change
 	}
-	snapshot, err := s.remote(req).Clone(ctx, req.Ref, observed)
+	var last *git.Snapshot
+	if kept != nil {
+		last = kept.snapshot
+	}
+	snapshot, err := s.remote(req).Fetch(ctx, req.Ref, stock, last)
 	if errors.Is(err, git.ErrUnchanged) {
-		return kept, nil
+		return kept.commit, nil
 	}
 	if err != nil {
 		return nil, err
@@ -150,12 +148,13 @@ func (s *Store) look(ctx context.Context, key string, req Request) (*Commit, err
 		Author: snapshot.Author, Subject: snapshot.Subject, When: snapshot.When,
 		Commit: snapshot.Commit, Tag: snapshot.Tag,
 	}
-	s.keep(entry{key: key, commit: commit, bytes: snapshot.Bytes})
+	s.keep(entry{key: key, place: place, commit: commit, snapshot: snapshot, bytes: snapshot.Bytes}, stock)
 	return commit, nil
 }
 
-// take returns a kept commit, nil when there is none, and marks it as used.
-func (s *Store) take(key string) *Commit {
+// take returns what is kept for a request, nil when there is nothing, and marks it as
+// used.
+func (s *Store) take(key string) *entry {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	i := slices.IndexFunc(s.kept, func(e entry) bool { return e.key == key })
@@ -164,39 +163,95 @@ func (s *Store) take(key string) *Commit {
 	}
 	e := s.kept[i]
 	s.kept = append(slices.Delete(s.kept, i, i+1), e)
-	return e.commit
+	return &e
 }
 
-// Forget drops what is kept for a request: a tag that was made anew on the same
-// commit looks unchanged, and may carry the signature that the old one lacked.
+// stock is what is held of a repository.
+func (s *Store) stock(place string) *git.Stock {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if stock := s.stocks[place]; stock != nil {
+		return stock
+	}
+	return git.NewStock()
+}
+
+// Forget drops what is kept for a request, so that the next look reads it anew.
 func (s *Store) Forget(req Request) {
-	key := keyOf(req)
+	key, place := keyOf(req), placeOf(req)
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.kept = slices.DeleteFunc(s.kept, func(e entry) bool { return e.key == key })
+	s.settle(place)
 }
 
-func (s *Store) keep(e entry) {
+func (s *Store) keep(e entry, stock *git.Stock) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	if stock != nil && s.stocks[e.place] == nil {
+		s.stocks[e.place] = stock // or another was, meanwhile
+	}
 	s.kept = slices.DeleteFunc(s.kept, func(old entry) bool { return old.key == e.key })
 	s.kept = append(s.kept, e)
-	total := int64(0)
-	for _, k := range s.kept {
-		total += k.bytes
-	}
-	for len(s.kept) > 1 && (len(s.kept) > s.opts.Commits || total > s.opts.Bytes) {
-		total -= s.kept[0].bytes
+	s.settle(e.place)
+	for len(s.kept) > 1 && (len(s.kept) > s.opts.Commits || s.tooMany()) {
+		place := s.kept[0].place
 		s.kept = slices.Delete(s.kept, 0, 1)
+		s.settle(place)
 	}
 }
 
-// keyOf tells requests apart. The credentials are part of it: what is kept for
-// one must have been readable by that one. Only their digest stays in memory.
+// tooMany says whether too many bytes are held, once all that is superfluous is gone.
+func (s *Store) tooMany() bool {
+	if s.bytes() <= s.opts.Bytes {
+		return false
+	}
+	for _, stock := range s.stocks {
+		stock.Clear()
+	}
+	return s.bytes() > s.opts.Bytes
+}
+
+func (s *Store) bytes() int64 {
+	total := int64(0)
+	for _, stock := range s.stocks {
+		total += stock.Bytes()
+	}
+	for _, e := range s.kept {
+		total += e.bytes
+	}
+	return total
+}
+
+// settle tells the stock of a repository which commits are of use.
+func (s *Store) settle(place string) {
+	stock := s.stocks[place]
+	if stock == nil {
+		return
+	}
+	var of []*git.Snapshot
+	for _, e := range s.kept {
+		if e.place == place {
+			of = append(of, e.snapshot)
+		}
+	}
+	stock.Keep(of...)
+	if len(of) == 0 {
+		delete(s.stocks, place)
+	}
+}
+
+// keyOf tells requests apart.
 func keyOf(req Request) string {
+	return fmt.Sprintf("%s %q %q %q", placeOf(req), req.Ref.Branch, req.Ref.Tag, req.Ref.Commit)
+}
+
+// placeOf tells repositories apart. The credentials are part of it: what is held for
+// one must have been readable by that one. Only their digest stays in memory.
+func placeOf(req Request) string {
 	h := sha256.New()
 	for _, name := range slices.Sorted(maps.Keys(req.Auth)) {
 		fmt.Fprintf(h, "%q %q\n", name, req.Auth[name])
 	}
-	return fmt.Sprintf("%q %q %q %q %s", req.URL, req.Ref.Branch, req.Ref.Tag, req.Ref.Commit, hex.EncodeToString(h.Sum(nil)))
+	return fmt.Sprintf("%q %s", req.URL, hex.EncodeToString(h.Sum(nil)))
 }

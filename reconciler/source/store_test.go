@@ -307,3 +307,69 @@ func TestTooLarge(t *testing.T) {
 		t.Errorf("got %v, want %s", err, git.ReasonTooLarge)
 	}
 }
+
+// Somebody who is told of a push while a look is under way must see that push: the
+// references of that look may be from before it.
+func TestWhoComesLateSeesThePush(t *testing.T) {
+	server, store := serve(t, gitserver.Options{}), NewStore(Options{})
+	push(t, server, "main", map[string]string{"a": "1"})
+	req := Request{URL: server.URL(repo)}
+	fetch(t, store, req)
+	push(t, server, "main", map[string]string{"a": "2"})
+	held, release := make(chan struct{}), make(chan struct{})
+	server.Break(gitserver.Fault{Service: gitserver.Fetch, Times: 1, Before: func() { close(held); <-release }})
+	var early, late *Commit
+	var done sync.WaitGroup
+	done.Go(func() { early, _ = store.Fetch(context.Background(), req) })
+	<-held
+	newest := push(t, server, "main", map[string]string{"a": "3"})
+	for range 3 {
+		done.Go(func() { late, _ = store.Fetch(context.Background(), req) })
+	}
+	close(release)
+	done.Wait()
+	if early == nil || content(t, early, "a") != "2" {
+		t.Errorf("the look that was under way: got %v", early)
+	}
+	if late == nil || late.Hash != newest {
+		t.Errorf("who came after the push: got %v, want %s", late, newest)
+	}
+}
+
+// Branches of one repository are held together, and by each credential on its own.
+func TestWhatIsHeldIsShared(t *testing.T) {
+	server, store := serve(t, gitserver.Options{}), NewStore(Options{})
+	big := strings.Repeat("x", 1<<20)
+	push(t, server, "main", map[string]string{"big": big, "a": "1"})
+	push(t, server, "other", map[string]string{"big": big, "a": "2"})
+	req := Request{URL: server.URL(repo)}
+	fetch(t, store, req)
+	alone := store.bytes()
+	req.Ref.Branch = "other"
+	fetch(t, store, req)
+	if both := store.bytes(); both > alone+1<<14 {
+		t.Errorf("a second branch takes %d bytes more: what both have is held once", both-alone)
+	}
+	req.Auth = map[string][]byte{"username": []byte("ada"), "password": []byte("pw")}
+	fetch(t, store, req)
+	if all := store.bytes(); all < 2*alone || len(store.stocks) != 2 {
+		t.Errorf("got %d bytes in %d stocks: what one credential may read is not another's", all, len(store.stocks))
+	}
+}
+
+// Whatever is pushed, what is held stays within twice what is needed.
+func TestOldCommitsAreDropped(t *testing.T) {
+	server, store := serve(t, gitserver.Options{}), NewStore(Options{})
+	req := Request{URL: server.URL(repo)}
+	for i := range 8 {
+		push(t, server, "main", map[string]string{"big": strings.Repeat(string(rune('a'+i)), 1<<20)})
+		fetch(t, store, req)
+		if got := store.bytes(); got > 5<<19 {
+			t.Fatalf("after %d pushes of 1 MiB: %d bytes are held", i+1, got)
+		}
+	}
+	store.Forget(req)
+	if store.bytes() != 0 || len(store.stocks) != 0 {
+		t.Errorf("nothing is kept, and %d bytes are held", store.bytes())
+	}
+}

@@ -32,7 +32,7 @@ func push(b *testing.B, server *gitserver.Server, files map[string]string) *git.
 	if _, err := server.Push(repo, "main", files, "change"); err != nil {
 		b.Fatal(err)
 	}
-	snapshot, err := git.Remote{URL: server.URL(repo)}.Clone(b.Context(), v1alpha1.GitRef{}, "")
+	snapshot, err := git.Remote{URL: server.URL(repo)}.Clone(b.Context(), v1alpha1.GitRef{})
 	if err != nil {
 		b.Fatal(err)
 	}
