@@ -33,6 +33,10 @@ type Serving struct {
 	Adapters, AdapterRank int
 	// TensorParallel forces a degree; 0: chosen.
 	TensorParallel int
+	// Unpaged is an engine without vLLM's pages, which takes memory as requests come:
+	// KAITO's transformers engine. One copy has one node, and TensorParallel is the
+	// number of its GPUs.
+	Unpaged bool
 }
 
 // MaxNodes is the largest number of nodes Serve considers by itself.
@@ -73,7 +77,11 @@ const (
 // spread over their GPUs.
 func Serve(m Model, i sku.Instance, s Serving) Report {
 	var r Report
-	r.admit(m, i, s.Image)
+	admitted := m
+	if s.Unpaged { // which kinds of weights it computes in, its own sum says
+		admitted.Quantization = ""
+	}
+	r.admit(admitted, i, s.Image)
 	if err := m.Validate(); err != nil {
 		return r.unknown(CodeShapeInvalid, "the shape of %s is wrong: %s", m.Name, err)
 	}
@@ -132,6 +140,9 @@ func (r Report) sure() bool { return r.Works() && r.PerGPU.Total <= r.PerGPU.Bud
 // search tries numbers of nodes in order and returns the first that works, or
 // the report for one node.
 func (s Serving) search(m Model, i sku.Instance) Report {
+	if s.Unpaged {
+		return s.unpaged(m, i)
+	}
 	if s.Nodes > 0 {
 		return s.spread(m, i, s.Nodes)
 	}
