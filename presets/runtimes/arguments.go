@@ -104,7 +104,7 @@ type command struct {
 // loads them.
 var commands = sync.OnceValue(func() map[string]command {
 	all := map[string]command{}
-	for _, r := range append(All(), kaito) {
+	for _, r := range append(All(), unpinned...) {
 		c, err := loadCommand(r)
 		if err != nil {
 			panic("presets/runtimes: " + err.Error())

@@ -33,8 +33,11 @@ const (
 const (
 	VLLM    = "vllm"
 	Axolotl = "axolotl"
-	// KAITO is KAITO's base image, which has no pin: the spec names the image.
-	KAITO = "kaito"
+	// KAITO is KAITO's base image, which has no pin: the spec names the image. It
+	// serves with the vLLM in it, KAITOTransformers with KAITO's program around
+	// Hugging Face's transformers.
+	KAITO             = "kaito"
+	KAITOTransformers = "kaito-transformers"
 )
 
 // Runtime is one version of the software that runs a task, in one image.
@@ -53,7 +56,7 @@ type Runtime struct {
 	Sources []string
 }
 
-//go:embed pins.yaml arguments schemas vllm axolotl kaito pod
+//go:embed pins.yaml arguments schemas vllm axolotl kaito kaito-transformers transformers pod
 var files embed.FS
 
 // pin is an entry of pins.yaml.
@@ -156,6 +159,20 @@ var kaito = Runtime{
 	Requires: fit.Image{Name: "kaito 0.5.0", MinDriver: MinDriver("12.9"), MinCapability: sku.Capability{Major: 7, Minor: 5}},
 }
 
+// kaitoTransformers is the other program of the same image, in the same PyTorch.
+var kaitoTransformers = Runtime{
+	Name: KAITOTransformers, Version: kaito.Version, Task: Inference,
+	Requires: fit.Image{Name: "kaito-transformers 0.5.0", MinDriver: kaito.Requires.MinDriver, MinCapability: kaito.Requires.MinCapability},
+}
+
+// unpinned are the runtimes whose image a spec names.
+var unpinned = []Runtime{kaito, kaitoTransformers}
+
+// Unpinned says that a runtime has no image of its own here: a spec names it.
+func Unpinned(name string) bool {
+	return slices.ContainsFunc(unpinned, func(r Runtime) bool { return r.Name == name })
+}
+
 // All returns every image of every runtime, in the order of pins.yaml.
 func All() []Runtime { return slices.Clone(catalogue()) }
 
@@ -166,8 +183,10 @@ func All() []Runtime { return slices.Clone(catalogue()) }
 // Of KAITO the image is left to the caller.
 func Lookup(name, version, driver string) (Runtime, bool) {
 	version = strings.TrimPrefix(version, "v")
-	if name == KAITO {
-		return kaito, version == "" || version == kaito.Version
+	for _, r := range unpinned {
+		if r.Name == name {
+			return r, version == "" || version == r.Version
+		}
 	}
 	return firstOn(driver, func(r Runtime) bool { return r.Name == name && (version == "" || r.Version == version) })
 }
@@ -205,7 +224,7 @@ func firstOn(driver string, wanted func(Runtime) bool) (Runtime, bool) {
 // Versions lists the known versions of a runtime, for messages.
 func Versions(name string) []string {
 	var versions []string
-	for _, r := range append(All(), kaito) {
+	for _, r := range append(All(), unpinned...) {
 		if r.Name == name {
 			versions = append(versions, r.Version)
 		}
