@@ -30,6 +30,7 @@ const (
 	DefaultedProvider = "resource.provider"
 	DefaultedInstance = "resource.instanceType"
 	DefaultedImages   = "runtime.imageVolumes"
+	DefaultedKaito    = "runtime.image"
 )
 
 // Defaulted says that a field of a Workspace comes from its RepoSync's defaults.

@@ -19,8 +19,19 @@ func TestRuntimeKaito(t *testing.T) {
 	)
 	for name, tc := range map[string]struct{ reason, runtime, task, want string }{
 		"Named":   {"version, image and CUDA say all there is to say", `{name: kaito, version: "0.5.0"` + image + "}", serves, ""},
-		"NoImage": {"no digest of it is known here", `{name: kaito, version: "0.5.0"}`, serves, "spec.runtime.image: no digest"},
+		"NoImage": {"the RepoSync may name it, which is not known here", `{name: kaito, version: "0.5.0"}`, serves, ""},
 		"Tunes":   {"its trainer resumes nothing", `{name: kaito, version: "0.5.0"` + image + "}", tunes, "spec.runtime.name: kaito serves and does not tune"},
+
+		"Transformers":     {"another program of the same image", `{name: kaito-transformers}`, "  inference: {preset: phi-4, contextLength: 4096, cache: {size: 100Gi}}\n", ""},
+		"Strength":         {"it merges adapters, each with a weight", `{name: kaito-transformers}`, adapter("'0.25'"), ""},
+		"StrengthTooBig":   {"KAITO takes 0 to 1", `{name: kaito-transformers}`, adapter("'1.5'"), "strength: want a number from 0 to 1"},
+		"StrengthNegative": {"KAITO takes 0 to 1", `{name: kaito-transformers}`, adapter("'-0.5'"), "strength: want a number from 0 to 1"},
+		"StrengthOfVLLM":   {"vLLM has none", `{name: vllm}`, adapter("'0.5'"), "vLLM applies an adapter in full"},
+		"Config":           {"it holds arguments of vLLM", `{name: kaito-transformers}`, "  inference: {preset: phi-4, config: c}\n", "spec.inference.config: holds arguments of vLLM"},
+		"Weights":          {"the program reads the hub alone", `{name: kaito-transformers}`, "  inference: {preset: phi-4, weights: {claim: c}}\n", "spec.inference.weights: are read by vLLM alone"},
+		"PerformanceMode":  {"it is vLLM's", `{name: kaito-transformers}`, "  inference: {preset: phi-4, performanceMode: balanced}\n", "spec.inference.performanceMode"},
+		"Autoscale":        {"the engine has no queue that could be read", `{name: kaito-transformers}`, "  inference: {preset: phi-4, autoscale: {maxReplicas: 2}}\n", "spec.inference.autoscale"},
+		"Locked":           {"KAITO has parameters for presets alone", `{name: kaito-transformers}`, "  inference: {model: {id: a/b, lock: l}}\n", "spec.inference.model"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			d, found := repolayout.Decode([]byte("apiVersion: espalier.dev/v1alpha1\nkind: Workspace\nmetadata: {name: w, namespace: n}\n"+
@@ -36,4 +47,8 @@ func TestRuntimeKaito(t *testing.T) {
 			}
 		})
 	}
+}
+
+func adapter(strength string) string {
+	return "  inference: {preset: phi-4, adapters: [{name: a, claim: c, strength: " + strength + "}]}\n"
 }

@@ -57,4 +57,5 @@ func (v *validator) defaults(path string, d *v1alpha1.SyncDefaults) {
 	v.reference(path+".storageClass", "StorageClass", d.StorageClass)
 	v.provider(path+".provider", d.Provider, false)
 	v.instanceType(path+".instanceType", d.InstanceType, false)
+	v.kaitoImage(path+".kaitoImage", d.KaitoImage)
 }

@@ -33,7 +33,7 @@ const (
 	AnnotationIgnored   = "AnnotationIgnored"   // warning: an annotation or label of KAITO without effect here
 	AnnotationInvalid   = "AnnotationInvalid"   // a value that KAITO refuses as well
 	ExposedService      = "ExposedService"      // warning: the model answers whoever reaches its address
-	RuntimeUnsupported  = "RuntimeUnsupported"  // the transformers runtime
+	RuntimeUnsupported  = "RuntimeUnsupported"  // what the transformers engine does not have
 	VolumeUnsupported   = "VolumeUnsupported"   // a volume that holds nothing, keeps nothing, or that the node would mount for a tenant
 	HostAccess          = "HostAccess"          // a path of the node
 	PartitionGPU        = "PartitionGPU"        // a part of a node that cannot be asked for
@@ -41,7 +41,7 @@ const (
 	WeightsClaim        = "WeightsClaim"        // a claim of weights that KAITO refuses as well
 	AdapterSource       = "AdapterSource"       // an adapter from nowhere, from two places, or from what holds none; a warning for addresses in KAITO
 	AdapterLayout       = "AdapterLayout"       // warning: an image that KAITO may have pushed, whose adapter is in a folder
-	AdapterStrength     = "AdapterStrength"     // a strength, which vLLM does not have
+	AdapterStrength     = "AdapterStrength"     // a strength where vLLM serves, or none
 	NotConverted        = "NotConverted"        // warning of convert: a comment or name without a place in the native form
 	UpgradePolicy       = "UpgradePolicy"       // warning: autoUpgrade; versions are pinned in Git here
 	MultiNodeTuning     = "MultiNodeTuning"     // tuning on several nodes

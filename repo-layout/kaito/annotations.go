@@ -53,8 +53,8 @@ func (c *converter) annotation(key, value, field string, tunes bool) {
 	switch key {
 	case "kaito.sh/enablelb":
 		c.loadBalancer(value, field, tunes)
-	case "kaito.sh/runtime":
-		c.runtime(value, field)
+	case runtimeName:
+		c.runtime(value, field, tunes)
 	case "kaito.sh/disable-benchmark", "kaito.sh/run-benchmark":
 		c.benchmark(key, value, field)
 	case "kaito.sh/bypass-resource-checks":
@@ -109,16 +109,6 @@ func (c *converter) loadBalancer(value, field string, tunes bool) {
 			Target: &v1alpha1.PatchTarget{Kind: "Service"},
 			Patch:  "- op: add\n  path: /spec/type\n  value: LoadBalancer\n",
 		})
-	}
-}
-
-func (c *converter) runtime(value, field string) {
-	switch value {
-	case "vllm": // KAITO's default, and what serves here
-	case "transformers":
-		c.refuse(finding.RuntimeUnsupported, field, "models are served by vLLM, which has the same OpenAI routes: remove the annotation")
-	default:
-		c.warn(finding.AnnotationIgnored, field, "ignored, as KAITO does: known are vllm and transformers")
 	}
 }
 

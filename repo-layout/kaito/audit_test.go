@@ -195,7 +195,7 @@ var audit = map[string]row{
 	"LoadBalancer":        annotation("kaito.sh/enablelb", "True", "ExposedService"),
 	"LoadBalancerLower":   annotation("kaito.sh/enablelb", "true", "AnnotationIgnored"),
 	"RuntimeVLLM":         annotation("kaito.sh/runtime", "vllm"),
-	"RuntimeTransformers": annotation("kaito.sh/runtime", "transformers", "!RuntimeUnsupported"),
+	"RuntimeTransformers": annotation("kaito.sh/runtime", "transformers"),
 	"BypassChecks":        annotation("kaito.sh/bypass-resource-checks", "", "AnnotationIgnored"),
 	"ImageFamily":         annotation("kaito.sh/node-image-family", "ubuntu", "AnnotationIgnored"),
 	"ImageFamilyUnknown":  annotation("kaito.sh/node-image-family", "windows", "!AnnotationInvalid"),

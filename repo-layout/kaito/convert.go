@@ -37,6 +37,9 @@ const (
 	v1alpha1Version = Group + "/v1alpha1"
 	v1beta1Version  = Group + "/v1beta1"
 
+	// Transformers is the name of the runtime that is KAITO's transformers engine.
+	Transformers = "kaito-transformers"
+
 	workspaceKind    = "Workspace"
 	inferenceSetKind = "InferenceSet"
 )
@@ -103,9 +106,11 @@ type converter struct {
 	out           v1alpha1.Workspace
 	problems      []finding.Problem
 	// What annotations say of an inference: the field of kaito.sh/use-local-weights
-	// where it is on, and the mode.
-	local string
-	mode  v1alpha1.PerformanceMode
+	// where it is on, and the mode with its own.
+	local, modeField string
+	mode             v1alpha1.PerformanceMode
+	// transformers is the field of kaito.sh/runtime where it chooses that engine.
+	transformers string
 }
 
 func (c *converter) refuse(code, field, format string, args ...any) {
@@ -227,6 +232,8 @@ func (c *converter) count(count *int, field string, tunes bool) {
 	case count == nil || *count == 1: // the CRD's default
 	case *count < 1:
 		c.refuse(finding.OutOfRange, field, "want 1 or more; leave it out and the number of nodes is computed")
+	case c.transformers != "":
+		c.refuse(finding.OutOfRange, field, "with the transformers engine a copy has one node, and KAITO refuses more: remove count; copies are spec.replicas of an InferenceSet")
 	case tunes:
 		c.refuse(finding.MultiNodeTuning, field, "KAITO refuses tuning on several nodes: remove count, or write it as an espalier.dev/v1alpha1 Workspace, whose spec.resource.count spreads a run")
 	default:

@@ -93,9 +93,28 @@ func TestAdmissionRules(t *testing.T) {
 			want:   []string{"5 error TemplateInvalid"},
 		},
 		"Transformers": {
-			reason: "vLLM serves the same routes; the user must know that the runtime differs.",
-			doc:    strings.Replace(document(serving), "name: ws", "name: ws, annotations: {kaito.sh/runtime: transformers}", 1),
-			want:   []string{"3 error RuntimeUnsupported"},
+			reason: "The engine is a runtime of its own; which image it is in, the RepoSync says.",
+			doc:    transformers(serving),
+		},
+		"TransformersStrength": {
+			reason: "Adapters are merged, each with its weight.",
+			doc:    transformers(serving[:len(serving)-2] + ", adapters: [{source: {name: a, image: 'registry.example.com/a/b:1'}, strength: '.5'}]}\n"),
+			want:   []string{"5 warning AdapterLayout"},
+		},
+		"TransformersStrengthTooBig": {
+			reason: "KAITO refuses it when the Workspace changes, and merges with any weight at first.",
+			doc:    transformers(serving[:len(serving)-2] + ", adapters: [{source: {name: a, image: 'registry.example.com/a/b:1'}, strength: '2'}]}\n"),
+			want:   []string{"5 error AdapterStrength", "5 warning AdapterLayout"},
+		},
+		"TransformersConfig": {
+			reason: "The command that KAITO builds has no place for it.",
+			doc:    transformers(serving[:len(serving)-2] + ", config: c}\n"),
+			want:   []string{"5 warning DeadField"},
+		},
+		"TransformersNodes": {
+			reason: "KAITO's admission refuses several nodes with it.",
+			doc:    strings.Replace(transformers(serving), "resource: {", "resource: {count: 2, ", 1),
+			want:   []string{"4 error OutOfRange"},
 		},
 		"StrengthWithVLLM": {
 			reason: "KAITO refuses strength under its default runtime.",
@@ -267,4 +286,9 @@ func TestConvert(t *testing.T) {
 	if w, problems := kaito.Convert([]byte("a: [")); w != nil || len(problems) != 1 || problems[0].Code != finding.InvalidYAML {
 		t.Errorf("what is no YAML gives %v, %v", w, problems)
 	}
+}
+
+// transformers is a document that KAITO's transformers engine serves.
+func transformers(inference string) string {
+	return strings.Replace(document(inference), "name: ws", "name: ws, annotations: {kaito.sh/runtime: transformers}", 1)
 }

@@ -28,11 +28,13 @@ var spelling = []struct {
 	{regexp.MustCompile(`^spec\.inference\.performanceMode$`), "metadata.annotations[kaito.sh/performance-mode]"},
 	{regexp.MustCompile(`^spec\.inference\.adapters\[(\d+)\]\.pullSecrets`), "inference.adapters[$1].source.imagePullSecrets"},
 	{regexp.MustCompile(`^spec\.inference\.adapters\[(\d+)\]\.claim$`), "inference.adapters[$1].source.volumeSource.persistentVolumeClaim.claimName"},
+	{regexp.MustCompile(`^spec\.inference\.adapters\[(\d+)\]\.strength$`), "inference.adapters[$1].strength"},
 	{regexp.MustCompile(`^spec\.inference\.adapters\[(\d+)\]\.`), "inference.adapters[$1].source."},
 	{regexp.MustCompile(`^spec\.tuning\.(input|output)\.claim$`), "tuning.$1.volumeSource.persistentVolumeClaim.claimName"},
 	{regexp.MustCompile(`^spec\.tuning\.input\.files.*$`), "tuning.input.volumeSource"},
 	{regexp.MustCompile(`^spec\.tuning\.input\.pullSecrets`), "tuning.input.imagePullSecrets"},
 	{regexp.MustCompile(`^spec\.tuning\.output\.pushSecret$`), "tuning.output.imagePushSecret"},
+	{regexp.MustCompile(`^spec\.runtime\.(name|version|image|cuda)$`), "metadata.annotations[kaito.sh/runtime]"},
 	{regexp.MustCompile(`^spec\.patches.*$`), "metadata.annotations[kaito.sh/enablelb]"},
 	{regexp.MustCompile(`^spec(\.|$)`), ""},
 }

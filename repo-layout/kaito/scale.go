@@ -34,6 +34,9 @@ func (c *converter) scale(in InferenceSet) *v1alpha1.Autoscale {
 	limit := in.Spec.NodeCountLimit
 	threshold, err := strconv.ParseInt(all[scaleThreshold], 10, 32)
 	switch {
+	case c.transformers != "":
+		c.warn(finding.AnnotationIgnored, field(scaleOn), "the set keeps spec.replicas: keda-kaito-scaler counts what vLLM says of its queue, and the transformers engine says nothing")
+		return nil
 	case err != nil || threshold < 1:
 		c.warn(finding.AnnotationIgnored, field(scaleOn), "the set keeps spec.replicas: keda-kaito-scaler needs %s, a whole number above 0, of requests that wait for each copy", scaleThreshold)
 		return nil

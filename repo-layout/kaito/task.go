@@ -4,7 +4,6 @@ package kaito
 
 import (
 	"encoding/json"
-	"strconv"
 	"strings"
 
 	"k8s.io/apimachinery/pkg/runtime"
@@ -20,10 +19,12 @@ func (c *converter) inference(in Inference, path string) *v1alpha1.InferenceSpec
 		c.refuse(finding.TemplateInvalid, path+".template", "preset is set as well: keep one of them, as KAITO's admission asks")
 	case in.Template != nil:
 		out.Template = c.podTemplate(in.Template, path+".template")
+		c.engine(out, path)
 	case in.Preset == nil:
 		c.refuse(finding.PresetMissing, path, "name the model in %s.preset.name; espalier presets lists them; or bring a pod of your own in %s.template", path, path)
 	default:
 		out.ModelRef = c.preset(*in.Preset, path+".preset")
+		c.engine(out, path)
 		c.weights(out, in.Preset.Options, path+".preset.presetOptions.")
 	}
 	c.layout(in.Adapters, path+".adapters")
@@ -100,8 +101,9 @@ func (c *converter) layout(adapters []Adapter, path string) {
 }
 
 func (c *converter) adapter(a Adapter, path string) (v1alpha1.Adapter, bool) {
+	weight := ""
 	if a.Strength != nil {
-		c.strength(*a.Strength, path+".strength")
+		weight = c.strength(*a.Strength, path+".strength")
 	}
 	s := a.Source
 	if s == nil {
@@ -113,7 +115,7 @@ func (c *converter) adapter(a Adapter, path string) (v1alpha1.Adapter, bool) {
 		c.refuse(finding.AdapterInvalid, path+".name", "name the adapter: requests use the name as the model")
 		return v1alpha1.Adapter{}, false
 	}
-	out := v1alpha1.Adapter{Name: s.Name, Image: s.Image, PullSecrets: s.ImagePullSecrets, URLs: s.URLs}
+	out := v1alpha1.Adapter{Name: s.Name, Image: s.Image, PullSecrets: s.ImagePullSecrets, URLs: s.URLs, Strength: weight}
 	if s.Volume != nil {
 		c.adapterVolume(s.Volume, path+".volumeSource", &out)
 	}
@@ -121,16 +123,6 @@ func (c *converter) adapter(a Adapter, path string) (v1alpha1.Adapter, bool) {
 		c.warn(finding.AdapterSource, path+".urls", "KAITO accepts addresses of an adapter and downloads none: its pod pulls an image without a name. Here they are downloaded before the model starts")
 	}
 	return out, s.Volume == nil || out.Claim != "" || out.Image != ""
-}
-
-// strength belongs to KAITO's transformers runtime. 1 is what vLLM does.
-func (c *converter) strength(text, field string) {
-	if v, err := strconv.ParseFloat(text, 64); err == nil && v == 1 {
-		c.warn(finding.AdapterStrength, field, "remove it: vLLM applies an adapter in full, and KAITO refuses strength with vLLM")
-		return
-	}
-	c.refuse(finding.AdapterStrength, field, "vLLM applies an adapter in full and has no strength (KAITO refuses it with vLLM as well): "+
-		"remove it, or scale the adapter itself, by lora_alpha in its adapter_config.json")
 }
 
 func (c *converter) tuning(in Tuning) *v1alpha1.TuningSpec {

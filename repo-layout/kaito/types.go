@@ -99,8 +99,8 @@ type Adapter struct {
 	// Source is where the adapter comes from: source.name, and source.image or
 	// source.volumeSource.
 	Source *DataSource `json:"source" jsonschema:"required"`
-	// Strength belongs to KAITO's transformers runtime; vLLM has none.
-	Strength *string `json:"strength" jsonschema_extras:"deprecated=true"`
+	// Strength is a weight, 0 to 1, for KAITO's transformers engine; vLLM has none.
+	Strength *string `json:"strength"`
 }
 
 // DataSource is where data or an adapter comes from: one of urls, volumeSource

@@ -63,12 +63,13 @@ func (c *converter) performanceMode(value, field string, tunes bool) {
 	case tunes:
 		c.warn(finding.AnnotationIgnored, field, "ignored: it is a setting of vLLM, which serves")
 	default:
-		c.mode = v1alpha1.PerformanceMode(value)
+		c.mode, c.modeField = v1alpha1.PerformanceMode(value), field
 	}
 }
 
 // Annotations of KAITO's streaming.
 const (
+	runtimeName     = "kaito.sh/runtime"
 	streaming       = "kaito.sh/model-streaming"
 	mirrorClass     = "kaito.sh/model-mirror-storage-class"
 	streamAccount   = "kaito.sh/streaming-service-account"
@@ -87,11 +88,11 @@ func (c *converter) streams(all map[string]string, path string) {
 	if all[streaming] != "" && all[streaming] != "disabled" {
 		c.warn(finding.AnnotationIgnored, finding.Key(path, streaming), "ignored: only disabled has a meaning")
 	}
-	if all[staticMirror] == "true" && all[streaming] != "disabled" {
+	off := all[streaming] == "disabled" || all[runtimeName] == "transformers"
+	if all[staticMirror] == "true" && !off {
 		c.staticMirror(all, path)
 		return
 	}
-	off := all[streaming] == "disabled"
 	for _, key := range keys {
 		c.unstreamed(key, all[key], finding.Key(path, key), off)
 	}
@@ -102,10 +103,10 @@ func (c *converter) streams(all map[string]string, path string) {
 func (c *converter) unstreamed(key, value, field string, off bool) {
 	switch {
 	case strings.HasPrefix(key, streamingDomain):
-		c.warn(finding.AnnotationIgnored, field, "ignored, as KAITO does: it is read beside %s: \"true\" alone, where streaming is not disabled", staticMirror)
+		c.warn(finding.AnnotationIgnored, field, "ignored, as KAITO does: it is read beside %s: \"true\" alone, where streaming is not disabled and vLLM serves", staticMirror)
 	case key != mirrorClass && key != streamAccount:
 	case off:
-		c.warn(finding.AnnotationIgnored, field, "ignored, as KAITO does: streaming is disabled")
+		c.warn(finding.AnnotationIgnored, field, "ignored, as KAITO does: nothing is streamed where streaming is disabled, or the transformers engine serves")
 	case key == mirrorClass:
 		c.warn(finding.AnnotationIgnored, field, "no mirror is made: the weights are downloaded by each pod; to download them once, declare a PersistentVolumeClaim of class %.100q with access mode ReadWriteMany "+
 			"beside this document, and name it in presetOptions.modelWeightsPVC: the first pod fills it", value)

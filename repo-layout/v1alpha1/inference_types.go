@@ -93,7 +93,8 @@ type WeightCache struct {
 // +kubebuilder:validation:XValidation:rule="!has(self.path) || !has(self.urls)",message="path is a folder of the image or the claim: remove path"
 // +kubebuilder:validation:XValidation:rule="!has(self.pullSecrets) || has(self.image)",message="pullSecrets are for the registry of image"
 type Adapter struct {
-	// Name is the model name that requests use.
+	// Name is the model name that requests use. With runtime kaito-transformers all
+	// adapters are merged into the model, and requests name that.
 	// +kubebuilder:validation:Pattern=`^[a-z0-9]([-a-z0-9]*[a-z0-9])?$`
 	// +kubebuilder:validation:MaxLength=63
 	Name string `json:"name"`
@@ -119,4 +120,8 @@ type Adapter struct {
 	// +kubebuilder:validation:MaxItems=16
 	// +kubebuilder:validation:items:MaxLength=2048
 	URLs []string `json:"urls,omitempty"`
+	// Strength is the weight, 0 to 1 in quotes, that the adapter has among those that
+	// runtime kaito-transformers merges into the model. Absent: 1.
+	// +kubebuilder:validation:Pattern=`^(0(\.[0-9]{1,6})?|1(\.0{1,6})?)$`
+	Strength string `json:"strength,omitempty"`
 }

@@ -265,6 +265,25 @@ type SyncDefaults struct {
 	// Workspace of kaito.sh on nodes that exist names none.
 	// +kubebuilder:validation:Pattern=`^[A-Za-z0-9][A-Za-z0-9._-]*$`
 	InstanceType string `json:"instanceType,omitempty"`
+	// KaitoImage is spec.runtime.image, version and cuda of each Workspace whose runtime
+	// is kaito or kaito-transformers and that names no image: no document of kaito.sh
+	// has a place for one.
+	KaitoImage *KaitoImage `json:"kaitoImage,omitempty"`
+}
+
+// KaitoImage is KAITO's base image, of which no digest is known here.
+type KaitoImage struct {
+	// Image by digest.
+	// +kubebuilder:validation:MaxLength=512
+	// +kubebuilder:validation:Pattern=`^[^\s@]+@sha256:[0-9a-f]{64}$`
+	Image string `json:"image"`
+	// Version that it holds; `espalier presets` lists those that are known.
+	// +kubebuilder:validation:MinLength=1
+	// +kubebuilder:validation:MaxLength=64
+	Version string `json:"version"`
+	// CUDA that it was built with, such as 12.9.
+	// +kubebuilder:validation:Pattern=`^1[23]\.[0-9]$`
+	CUDA string `json:"cuda"`
 }
 
 // Hook is a push webhook at /hook/<namespace>/<name> of the controller's hook

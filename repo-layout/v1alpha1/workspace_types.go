@@ -49,6 +49,8 @@ type WorkspaceList struct {
 // +kubebuilder:validation:XValidation:rule="!has(self.queue) || has(self.tuning)",message="queue is for tuning runs: a service is not queued"
 // +kubebuilder:validation:XValidation:rule="!(has(self.resource.gpus) || has(self.resource.mig)) || (has(self.inference) && !has(self.inference.template))",message="resource.gpus and resource.mig are of a served model: a tuning run takes whole nodes, and a pod of your own says itself what it takes"
 // +kubebuilder:validation:XValidation:rule="!has(self.budget) || !has(self.budget.maxUSD) || has(self.tuning)",message="budget.maxUSD is for tuning runs, which end: bound a service by budget.maxUSDPerHour"
+// +kubebuilder:validation:XValidation:rule="!has(self.inference) || !has(self.inference.adapters) || (has(self.runtime) && has(self.runtime.name) && self.runtime.name == 'kaito-transformers') || !self.inference.adapters.exists(a, has(a.strength))",message="strength is of runtime kaito-transformers: vLLM applies an adapter in full"
+// +kubebuilder:validation:XValidation:rule="!has(self.runtime) || !has(self.runtime.name) || self.runtime.name != 'kaito-transformers' || !has(self.inference) || !(has(self.inference.config) || has(self.inference.weights) || has(self.inference.autoscale) || has(self.inference.performanceMode) || has(self.inference.template) || has(self.inference.model))",message="runtime kaito-transformers serves a preset, and has no config, weights, autoscale and performanceMode, which are vLLM's: remove them, or the runtime"
 // +kubebuilder:validation:XValidation:rule="has(self.inference) == has(oldSelf.inference)",message="a Workspace cannot turn from inference into tuning or back: give the new task a Workspace of its own"
 type WorkspaceSpec struct {
 	// Resource says which GPU nodes the task runs on.
@@ -193,11 +195,12 @@ const (
 //
 // +kubebuilder:validation:XValidation:rule="has(self.image) == has(self.cuda)",message="image and cuda belong together: which drivers run an image follows from the CUDA that it was built with"
 // +kubebuilder:validation:XValidation:rule="!has(self.image) || has(self.version)",message="image needs version: what it is started with is written for one version"
-// +kubebuilder:validation:XValidation:rule="!has(self.name) || self.name != 'kaito' || has(self.image)",message="no digest of KAITO's base image is known: name it in image"
+// +kubebuilder:validation:XValidation:rule="!has(self.name) || !self.name.startsWith('kaito') || has(self.image)",message="no digest of KAITO's base image is known: name it in image"
 type RuntimeSpec struct {
-	// Name is vllm (serves), axolotl (tunes), or kaito (serves with KAITO's base
-	// image, which image names then).
-	// +kubebuilder:validation:Enum=vllm;axolotl;kaito
+	// Name is vllm (serves), axolotl (tunes), or, of KAITO's base image, which image
+	// or spec.defaults.kaitoImage of the RepoSync names then: kaito, which serves with
+	// the vLLM in it, and kaito-transformers, which serves with its transformers engine.
+	// +kubebuilder:validation:Enum=vllm;axolotl;kaito;kaito-transformers
 	Name string `json:"name,omitempty"`
 	// Version is one of the runtime's known versions; `espalier presets` lists
 	// them. Empty: the one that was resolved first, so that an upgrade of
@@ -357,7 +360,7 @@ type Resolved struct {
 	// Generation of the Workspace that was last rendered from this. What was
 	// rendered once is left alone even where a newer catalogue would refuse it.
 	Generation int64 `json:"generation,omitempty"`
-	// Runtime is what runs the task: vllm, axolotl or kaito.
+	// Runtime is what runs the task: vllm, axolotl, kaito or kaito-transformers.
 	Runtime string `json:"runtime"`
 	// Version of the runtime.
 	Version string `json:"version"`

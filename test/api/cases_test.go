@@ -313,6 +313,35 @@ var cases = map[string]written{
 		base:   serving, set: `spec: {runtime: {name: kaito, version: 0.5.0}}`,
 		want: "no digest of KAITO's base image is known: name it in image",
 	},
+	"TransformersWithoutImage": {
+		reason: "It is another program of the same image.",
+		base:   serving, set: `spec: {runtime: {name: kaito-transformers}}`,
+		want: "no digest of KAITO's base image is known: name it in image",
+	},
+	"StrengthMerged": {
+		reason: "KAITO's transformers engine merges adapters, each with a weight.",
+		base:   serving, set: `spec: {` + onTransformers + `, inference: {adapters: [{name: a, claim: b, strength: "0.5"}]}}`,
+	},
+	"StrengthOfVLLM": {
+		reason: "vLLM has no weight of an adapter.",
+		base:   serving, set: `spec: {inference: {adapters: [{name: a, claim: b, strength: "0.5"}]}}`,
+		want: "strength is of runtime kaito-transformers",
+	},
+	"StrengthBeyondOne": {
+		reason: "KAITO takes 0 to 1.",
+		base:   serving, set: `spec: {` + onTransformers + `, inference: {adapters: [{name: a, claim: b, strength: "1.5"}]}}`,
+		want: "spec.inference.adapters[0].strength",
+	},
+	"TransformersConfig": {
+		reason: "The configuration is of vLLM.",
+		base:   serving, set: `spec: {` + onTransformers + `, inference: {config: c}}`,
+		want: "runtime kaito-transformers serves a preset, and has no config",
+	},
+	"TransformersWeights": {
+		reason: "The program reads the hub alone.",
+		base:   serving, set: `spec: {` + onTransformers + `, inference: {weights: {claim: c}}}`,
+		want: "runtime kaito-transformers serves a preset, and has no config",
+	},
 	"RouteToNobody": {
 		reason: "A route that no Gateway takes publishes nothing.",
 		base:   serving, set: `spec: {inference: {route: {parentRefs: []}}}`,
@@ -411,3 +440,6 @@ var cases = map[string]written{
 		want: "queue is for tuning runs: a service is not queued",
 	},
 }
+
+// onTransformers is the runtime of KAITO's transformers engine.
+const onTransformers = `runtime: {name: kaito-transformers, version: 0.5.0, cuda: "12.9", image: "registry.example.com/kaito-base@sha256:1111111111111111111111111111111111111111111111111111111111111111"}`

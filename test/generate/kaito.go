@@ -147,7 +147,7 @@ func kaitoAnnotations() object {
 	}
 	return object{
 		"kaito.sh/enablelb":          of("Makes the Service a load balancer; the model asks for no key.", "True"),
-		"kaito.sh/runtime":           of("Models are served by vLLM.", "vllm"),
+		"kaito.sh/runtime":           of("What serves: vLLM, or KAITO's transformers engine, whose image spec.defaults.kaitoImage of the RepoSync names.", "vllm", "transformers"),
 		"kaito.sh/node-image-family": of("Without effect in Espalier.", "ubuntu", "azurelinux"),
 		"kaito.sh/performance-mode":  of("What vLLM is tuned for.", "balanced", "interactivity", "throughput"),
 		"kaito.sh/use-local-weights": of("Weights are read from a folder of the node, where the controller allows it.", "true", "false"),
