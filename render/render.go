@@ -239,7 +239,7 @@ func (j job) fill(l *layer) error {
 	if j.Assessment.Pod != nil {
 		return j.ownPod(l)
 	}
-	if j.Options.PodMonitors {
+	if j.Options.PodMonitors && !j.unpaged() { // whose /metrics is no exposition of Prometheus
 		l.objects = append(l.objects, j.monitor())
 	}
 	if j.autoscaled() {

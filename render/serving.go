@@ -69,12 +69,12 @@ func (j job) server() (object, error) {
 		return nil, err
 	}
 	container := object{
-		"name": "vllm", "image": j.image(), "args": texts(args), "resources": j.gpus(),
+		"name": j.container(), "image": j.image(), "args": texts(args), "resources": j.gpus(),
 	}
 	if !j.spread() {
 		container["startupProbe"] = object{"failureThreshold": startupFailures(j.Assessment.Preset.Model.WeightBytes)}
 	}
-	set(container, "env", j.token(s.AccessSecret))
+	set(container, "env", append(j.token(s.AccessSecret), j.strengths()...))
 	pod := object{"nodeSelector": j.nodeSelector(), "containers": []any{container}}
 	j.keepOff(pod)
 	adapters, err := j.adapters()
@@ -158,8 +158,8 @@ func (j job) rollout() object {
 // grace period of the base.
 const drain = 120
 
-// kaito says that KAITO's program starts vLLM.
-func (j job) kaito() bool { return j.Assessment.Runtime.Name == runtimes.KAITO }
+// kaito says that a program of KAITO's base image starts the engine.
+func (j job) kaito() bool { return runtimes.Unpinned(j.Assessment.Runtime.Name) }
 
 // startupFailures is the number of probes, ten seconds apart, that starting may
 // take: half an hour, and another for every 64 GiB of weights to download and
@@ -218,6 +218,9 @@ func (j job) chosen() map[string]string {
 // names. The user's configuration wins over what is chosen here; it cannot hold
 // what has a field of its own (render/settings).
 func (j job) arguments() ([]string, error) {
+	if j.unpaged() {
+		return j.transformers()
+	}
 	s, chosen := j.Assessment.Serving, j.chosen()
 	modules, err := j.adapterModules()
 	if err != nil {

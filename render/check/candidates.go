@@ -154,6 +154,7 @@ func (c *checker) candidate(candidate v1alpha1.Candidate, field string) Candidat
 	case out.Fit.Verdict == v1alpha1.Tight:
 		add(finding.Warningf(FitTight, field, "%s fits %s only just: %s", c.out.Preset.Name(), instance.Name, reasons(out.Fit)))
 	}
+	c.unbounded(out, field, add)
 	c.mountable(out.Candidate, field, add)
 	c.cacheModes(out, add)
 	c.weightsModes(out, add)
@@ -223,6 +224,7 @@ func (c *checker) servingOn(several bool) fit.Serving {
 		BatchTokens: s.BatchTokens, Sequences: s.Sequences, KVElementBytes: s.KVElementBytes,
 		TensorParallel: max(s.TensorParallel, int(c.workspace.Spec.Resource.GPUs)), Image: c.out.Runtime.Requires, Throughput: c.throughput(),
 	}
+	out.Unpaged = c.unpaged()
 	if len(spec.Adapters) > 0 {
 		out.Adapters, out.AdapterRank = len(spec.Adapters), c.out.AdapterRank()
 	}

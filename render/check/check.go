@@ -67,6 +67,8 @@ const (
 	PodsDiffer            = "PodsDiffer"           // a candidate of a pool that Karpenter fills whose nodes take other pods; an error where it is the first
 	NodesIdle             = "NodesIdle"            // warning: more nodes than the task uses
 	AutoscaleUnsupported  = "AutoscaleUnsupported" // copies that no autoscaler can count
+	ContextUnbounded      = "ContextUnbounded"     // warning: an engine that takes requests which do not fit
+	AdapterFormat         = "AdapterFormat"        // warning: an adapter that an older PEFT may not read
 )
 
 // Facts are what a check needs beside the Workspace. Nil and zero mean none.

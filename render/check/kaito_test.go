@@ -56,6 +56,46 @@ func TestKaito(t *testing.T) {
 	}
 }
 
+// onTransformers serves with the transformers engine of KAITO's base image.
+func onTransformers(w *v1alpha1.Workspace) {
+	onKaito(w)
+	w.Spec.Runtime.Name = "kaito-transformers"
+	w.Spec.Inference.Preset = "phi-3-mini-128k-instruct"
+}
+
+// TestTransformers: what KAITO's transformers engine serves, and what is said of it.
+func TestTransformers(t *testing.T) {
+	adapter := func(w *v1alpha1.Workspace) {
+		w.Spec.Inference.Adapters = []v1alpha1.Adapter{{Name: "a", Claim: "c", Strength: "0.5"}}
+	}
+	for name, tc := range map[string]struct {
+		reason    string
+		workspace *v1alpha1.Workspace
+		refused   bool
+		codes     []string
+	}{
+		"Serves":       {"the whole of a request fits", serving("Standard_NC24ads_A100_v4", onTransformers), false, nil},
+		"Merges":       {"whether PEFT of the image reads an adapter is not known", serving("Standard_NC24ads_A100_v4", onTransformers, adapter), false, []string{"AdapterFormat"}},
+		"Unbounded":    {"a longer request ends the process", serving("Standard_NV36ads_A10_v5", onTransformers), false, []string{"ContextUnbounded"}},
+		"NoParameters": {"KAITO's admission refuses a preset without", serving("Standard_NC24ads_A100_v4", onTransformers, preset("phi-4-mini-instruct")), true, []string{"RuntimeUnsupported"}},
+		"NoImage":      {"nobody knows which one is meant", serving("Standard_NC24ads_A100_v4", onTransformers, func(w *v1alpha1.Workspace) { w.Spec.Runtime.Image, w.Spec.Runtime.CUDA = "", "" }), true, []string{"ImageInvalid"}},
+		"SeveralNodes": {"it has one", serving("Standard_NC24ads_A100_v4", onTransformers, preset("llama-3.3-70b-instruct"), func(w *v1alpha1.Workspace) {
+			w.Spec.Inference.AccessSecret, w.Spec.Resource.Count = "hf", 2
+		}), true, []string{"DoesNotFit"}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			a := check.Workspace(tc.workspace, check.Facts{}, nil)
+			var codes []string
+			for _, f := range a.Findings {
+				codes = append(codes, f.Code)
+			}
+			if a.Refused() != tc.refused || !slices.Equal(codes, tc.codes) {
+				t.Errorf("%s: refused %v: %v", tc.reason, a.Refused(), a.Findings)
+			}
+		})
+	}
+}
+
 // TestKaitoKnowsItsModels: each model of the catalogue is served by the vLLM in
 // the image, or refused in a sentence.
 func TestKaitoKnowsItsModels(t *testing.T) {

@@ -85,6 +85,9 @@ func (c *checker) configuration() {
 		c.fusedTargets(field)
 		return
 	}
+	if c.unpaged() {
+		return // ValidateWorkspace refuses it
+	}
 	serving, problems := settings.ParseServing(config, c.out.Runtime, field)
 	c.out.Serving = serving
 	for _, p := range problems {
@@ -162,8 +165,8 @@ func (c *checker) keepRuntime(kept v1alpha1.Resolved, task string) {
 // namedRuntime takes the software that the spec names; name is what does the task
 // where it names only a version.
 func (c *checker) namedRuntime(spec v1alpha1.RuntimeSpec, task, name string) {
-	if spec.Name == runtimes.KAITO && task == runtimes.Inference {
-		name = runtimes.KAITO
+	if runtimes.Unpinned(spec.Name) && task == runtimes.Inference {
+		name = spec.Name
 	}
 	if spec.Name != "" && spec.Name != name {
 		c.refuse(UnknownRuntime, "spec.runtime.name", "%s does no %s: %s does", spec.Name, task, name)
@@ -174,17 +177,20 @@ func (c *checker) namedRuntime(spec v1alpha1.RuntimeSpec, task, name string) {
 		c.refuse(UnknownRuntime, "spec.runtime.version", "%s %.40q is not known; versions: %s", name, spec.Version, strings.Join(runtimes.Versions(name), ", "))
 		return
 	}
-	if r = c.ownImage(r); r.Image == "" {
-		c.refuse(finding.ImageInvalid, "spec.runtime.image", "no digest of KAITO's base image is known here: name the image by digest, with its cuda")
+	if p := NoImage(c.workspace); p != nil {
+		c.out.Findings = append(c.out.Findings, c.place(*p))
 		return
 	}
-	c.setRuntime(r)
+	c.setRuntime(c.ownImage(r))
 }
 
 // served refuses a model that an older version of vLLM does not know: the pod
 // would say so on a paid node.
 func (c *checker) served() {
 	r, p := c.out.Runtime, c.out.Preset
+	if c.unpaged() {
+		c.transformers()
+	}
 	if r.Name != runtimes.KAITO {
 		return
 	}

@@ -43,7 +43,8 @@ func (c *checker) shape(out *Candidate) {
 		out.CopyNodes = max(1, out.Fit.Nodes)
 		out.PodGPUs = max(1, out.Fit.GPUs/out.CopyNodes)
 	default:
-		out.PodGPUs, out.CopyNodes = max(1, out.Fit.TensorParallel), max(1, out.Fit.Nodes)
+		out.CopyNodes = max(1, out.Fit.Nodes)
+		out.PodGPUs = max(1, out.Fit.TensorParallel*out.Fit.PipelineParallel/out.CopyNodes)
 	}
 }
 

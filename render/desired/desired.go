@@ -200,9 +200,11 @@ func (d Document) settle(sync *v1alpha1.RepoSync) *v1alpha1.Finding {
 	if d.Workspace != nil && !sync.ReportsOnly() {
 		Substitute(d.Workspace, sync.Spec.Substitutions)
 		FillIn(d.Workspace, sync.Spec.Defaults)
-		if p := check.LikeNothing(d.Workspace); p != nil { // the API server would not take it
-			refusal := p.At(d.Position, d.Name)
-			return &refusal
+		for _, p := range []*finding.Problem{check.LikeNothing(d.Workspace), check.NoImage(d.Workspace)} {
+			if p != nil { // the API server would not take it
+				refusal := p.At(d.Position, d.Name)
+				return &refusal
+			}
 		}
 	}
 	if refusal := checkNamespace(sync, d); refusal != nil {

@@ -3,9 +3,11 @@
 package desired_test
 
 import (
+	"strings"
 	"testing"
 
 	"github.com/espalier-dev/espalier/render/desired"
+	repolayout "github.com/espalier-dev/espalier/repo-layout"
 	"github.com/espalier-dev/espalier/repo-layout/finding"
 	"github.com/espalier-dev/espalier/repo-layout/v1alpha1"
 )
@@ -25,5 +27,30 @@ func TestLikeNothing(t *testing.T) {
 	documents, findings = desired.Assemble(sync, texts)
 	if len(documents) != 2 || len(findings) != 0 {
 		t.Errorf("the RepoSync says it: %d documents, %v", len(documents), findings)
+	}
+}
+
+// TestNoImage: which image KAITO's engines are in, a RepoSync may say for all that leave
+// it open; a version of one's own is another image.
+func TestNoImage(t *testing.T) {
+	texts := []desired.Text{{YAML: []byte(`{apiVersion: kaito.sh/v1beta1, kind: Workspace, metadata: {name: a, annotations: {kaito.sh/runtime: transformers}},
+  resource: {instanceType: Standard_NC24ads_A100_v4, labelSelector: {matchLabels: {rack: "7"}}}, inference: {preset: {name: phi-4}}}`)}, {YAML: []byte(`{apiVersion: espalier.dev/v1alpha1, kind: Workspace, metadata: {name: b},
+  spec: {resource: {instanceType: Standard_NC24ads_A100_v4}, inference: {preset: phi-4}, runtime: {name: kaito}}}`)}}
+	sync := &v1alpha1.RepoSync{}
+	documents, findings := desired.Assemble(sync, texts)
+	if len(documents) != 0 || len(findings) != 2 || findings[0].Code != finding.ImageInvalid {
+		t.Errorf("nobody names the image: %d documents, %v", len(documents), findings)
+	}
+	sync.Spec.Defaults = &v1alpha1.SyncDefaults{RegistryMirror: "mirror.example.com", KaitoImage: &v1alpha1.KaitoImage{
+		Image: "registry.example.com/kaito-base@sha256:" + strings.Repeat("0", 64), Version: "0.5.0", CUDA: "12.9",
+	}}
+	documents, findings = desired.Assemble(sync, texts)
+	if len(documents) != 2 || len(findings) != 0 {
+		t.Fatalf("the RepoSync names it: %d documents, %v", len(documents), findings)
+	}
+	for _, d := range documents {
+		if r := d.Workspace.Spec.Runtime; r.Image != sync.Spec.Defaults.KaitoImage.Image || r.Version != "0.5.0" || r.Mirror != "" || !repolayout.Defaulted(d.Workspace, repolayout.DefaultedKaito) {
+			t.Errorf("%s has %+v", d.ObjectName(), r)
+		}
 	}
 }

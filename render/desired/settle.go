@@ -6,6 +6,7 @@ import (
 	"cmp"
 	"strings"
 
+	"github.com/espalier-dev/espalier/presets/runtimes"
 	repolayout "github.com/espalier-dev/espalier/repo-layout"
 	"github.com/espalier-dev/espalier/repo-layout/v1alpha1"
 )
@@ -38,6 +39,7 @@ func FillIn(w *v1alpha1.Workspace, defaults *v1alpha1.SyncDefaults) {
 		name string
 		fill func(*v1alpha1.WorkspaceSpec, v1alpha1.SyncDefaults) bool
 	}{
+		{repolayout.DefaultedKaito, fillKaito}, // an image says itself where it is pulled from
 		{repolayout.DefaultedMirror, fillMirror},
 		{repolayout.DefaultedClass, fillClass},
 		{repolayout.DefaultedCache, fillCache},
@@ -50,6 +52,16 @@ func FillIn(w *v1alpha1.Workspace, defaults *v1alpha1.SyncDefaults) {
 		}
 	}
 	note(w, repolayout.AnnotationDefaulted, filled)
+}
+
+// fillKaito names KAITO's base image. A version of one's own is another image.
+func fillKaito(spec *v1alpha1.WorkspaceSpec, defaults v1alpha1.SyncDefaults) bool {
+	r, image := spec.Runtime, defaults.KaitoImage
+	if image == nil || r == nil || !runtimes.Unpinned(r.Name) || r.Image != "" || r.Version != "" && r.Version != image.Version {
+		return false
+	}
+	r.Image, r.Version, r.CUDA = image.Image, image.Version, image.CUDA
+	return true
 }
 
 func fillMirror(spec *v1alpha1.WorkspaceSpec, defaults v1alpha1.SyncDefaults) bool {

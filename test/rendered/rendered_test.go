@@ -35,7 +35,7 @@ func level(name string) string {
 	if name == "inference-weights-local" { // a folder of the node, which the controller has to allow
 		return "privileged"
 	}
-	if strings.HasPrefix(name, "inference-") && name != "inference-template" && name != "inference-kaito" { // which say of themselves what they may do
+	if strings.HasPrefix(name, "inference-") && name != "inference-template" && !strings.HasPrefix(name, "inference-kaito") { // which say of themselves what they may do
 		return "restricted"
 	}
 	return "baseline"
