@@ -38,6 +38,12 @@ func (f files) with(more files) files {
 const revision = "0123456789abcdef0123456789abcdef01234567"
 
 // service is a Workspace that serves; edits are old, new pairs of its text.
+// onTransformers serves with KAITO's transformers engine, and an adapter of a strength.
+func onTransformers(name, strength string) string {
+	return service(name, "phi-4-mini-instruct", "phi-4") + "    adapters:\n    - {name: dolly, claim: adapters, path: dolly, strength: '" + strength + "'}\n" +
+		"  runtime: {name: kaito-transformers, version: 0.5.0, cuda: '12.9', image: 'registry.example.com/kaito-base@sha256:" + strings.Repeat("0", 64) + "'}\n"
+}
+
 func service(name string, edits ...string) string {
 	return strings.NewReplacer(append(edits, "NAME", name)...).Replace(`apiVersion: espalier.dev/v1alpha1
 kind: Workspace
@@ -311,6 +317,12 @@ var scenarios = map[string]scenario{
 		base:   files{"a.yaml": service("a") + "    adapters:\n    - {name: dolly, image: 'registry.example.com/models/dolly:1'}\n    - {name: tone, claim: adapters, path: tone/v1}\n"},
 		head: files{"a.yaml": service("a") + "    adapters:\n    - {name: dolly, claim: adapters, path: dolly}\n    - {name: tone, claim: adapters, path: tone/v2}\n" +
 			"    - {name: legal, urls: ['https://models.example.com/legal/adapter_config.json?token=hidden', 'https://models.example.com/legal/adapter_model.safetensors#sha256=" + strings.Repeat("5e", 32) + "']}\n"},
+	},
+	"Engine": {
+		reason: "With KAITO's transformers engine adapters are merged, each by its strength: who names one must know.",
+		base: files{"a.yaml": service("a", "phi-4-mini-instruct", "phi-4") + "    adapters:\n    - {name: dolly, claim: adapters, path: dolly}\n",
+			"b.yaml": onTransformers("b", "0.2")},
+		head: files{"a.yaml": onTransformers("a", "0.5"), "b.yaml": onTransformers("b", "0.7")},
 	},
 	"Checkpoints": {
 		reason: "Where checkpoints are and how many is no other run; a disk of one zone is said where nodes may be in two.",

@@ -11,6 +11,7 @@ import (
 	"strings"
 
 	"github.com/espalier-dev/espalier/gpu/fit"
+	"github.com/espalier-dev/espalier/presets/runtimes"
 	"github.com/espalier-dev/espalier/render/desired"
 	repolayout "github.com/espalier-dev/espalier/repo-layout"
 	"github.com/espalier-dev/espalier/repo-layout/v1alpha1"
@@ -76,6 +77,9 @@ func (w *words) model(was, is desired.Workspace) {
 	w.change("revision", short(before.ModelRevision), short(after.ModelRevision))
 	if before.Runtime == after.Runtime {
 		w.change(after.Runtime, before.Version, after.Version)
+	} else if runtimes.Unpinned(before.Runtime) || runtimes.Unpinned(after.Runtime) {
+		w.change("runtime", before.Runtime, after.Runtime)
+		w.merging(is.Workspace.Spec.Inference, before.Runtime, after.Runtime)
 	}
 	w.change("runtime image", imageOf(&was.Workspace.Spec), imageOf(&is.Workspace.Spec))
 	w.change("access secret", a.AccessSecret, b.AccessSecret)

@@ -3,11 +3,13 @@
 package plan
 
 import (
+	"cmp"
 	"crypto/sha256"
 	"encoding/hex"
 	"fmt"
 	"net/url"
 
+	"github.com/espalier-dev/espalier/presets/runtimes"
 	"github.com/espalier-dev/espalier/repo-layout/v1alpha1"
 )
 
@@ -22,6 +24,32 @@ func (w *words) adapters(a, b []v1alpha1.Adapter) {
 	before, after := byName(a), byName(b)
 	for _, name := range union(before, after) {
 		w.keyed("adapter", name, before, after)
+	}
+	w.strengths(a, b)
+}
+
+// strengths names what adapters that stay weigh among those that are merged.
+func (w *words) strengths(a, b []v1alpha1.Adapter) {
+	before := map[string]string{}
+	for _, x := range a {
+		before[x.Name] = cmp.Or(x.Strength, "1")
+	}
+	for _, x := range b {
+		if was, there := before[x.Name]; there {
+			w.change("strength of adapter "+x.Name, was, cmp.Or(x.Strength, "1"))
+		}
+	}
+}
+
+// merging says what becomes of the names that requests use where another runtime
+// serves: KAITO's transformers engine merges adapters into the model.
+func (w *words) merging(s *v1alpha1.InferenceSpec, before, after string) {
+	switch {
+	case s == nil || len(s.Adapters) == 0:
+	case after == runtimes.KAITOTransformers:
+		w.add("adapters are merged into the model, and requests that name one of them fail")
+	case before == runtimes.KAITOTransformers:
+		w.add("each adapter answers under its own name, and the model without any")
 	}
 }
 

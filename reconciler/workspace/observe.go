@@ -10,6 +10,7 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
+	"github.com/espalier-dev/espalier/presets/runtimes"
 	"github.com/espalier-dev/espalier/reconciler/condition"
 	repolayout "github.com/espalier-dev/espalier/repo-layout"
 	"github.com/espalier-dev/espalier/repo-layout/v1alpha1"
@@ -134,6 +135,9 @@ func servedModels(p *pass) []string {
 		return nil
 	}
 	models := []string{p.assessment.Preset.Name()}
+	if p.assessment.Runtime.Name == runtimes.KAITOTransformers { // which merges adapters into it
+		return models
+	}
 	for _, a := range p.ws.Spec.Inference.Adapters {
 		models = append(models, a.Name)
 	}
