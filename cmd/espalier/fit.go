@@ -178,7 +178,7 @@ func (o fitOptions) runtime() (runtimes.Runtime, error) {
 	case !ok && len(runtimes.Versions(o.Runtime)) > 0:
 		return r, fmt.Errorf("%s has no version %q here: %s", o.Runtime, o.RuntimeVersion, strings.Join(runtimes.Versions(o.Runtime), ", "))
 	case !ok:
-		return r, fmt.Errorf("no runtime %q: vllm serves, axolotl tunes", o.Runtime)
+		return r, fmt.Errorf("no runtime %q: vllm, kaito and kaito-transformers serve, axolotl tunes", o.Runtime)
 	case r.Task != want:
 		return r, fmt.Errorf("%s is for %s, not for %s", r.Name, r.Task, want)
 	}
@@ -210,7 +210,7 @@ func (j *judge) judge(i sku.Instance) judged {
 	} else {
 		s := fit.Serving{
 			Context: o.Context, Utilization: o.Utilization, Nodes: o.Nodes, TensorParallel: o.TensorParallel,
-			Image: out.runtime.Requires,
+			Image: out.runtime.Requires, Unpaged: out.runtime.Name == runtimes.KAITOTransformers,
 		}
 		if o.KVCacheDType == "fp8" {
 			s.KVElementBytes = 1

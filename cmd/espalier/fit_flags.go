@@ -65,7 +65,7 @@ func (o *fitOptions) BindFlags(fs *pflag.FlagSet) {
 	fs.IntVar(&o.TensorParallel, "tensor-parallel", 0, "GPUs that share each layer; 0: chosen")
 	fs.StringVar(&o.MIG, "mig", "", "MIG profile that each GPU is cut into, for example 3g")
 
-	fs.StringVar(&o.Runtime, "runtime", "", "Runtime: vllm or axolotl; empty: the task's, for the node's driver")
+	fs.StringVar(&o.Runtime, "runtime", "", "Runtime: vllm, kaito, kaito-transformers or axolotl; empty: the task's, for the node's driver")
 	fs.StringVar(&o.RuntimeVersion, "runtime-version", "", "Version of --runtime; empty: its default")
 	fs.StringVar(&o.Region, "region", "", "Cloud region that prices are quoted for; empty: the cheapest known")
 	fs.BoolVar(&o.Spot, "spot", false, "Price as spot")
