@@ -48,17 +48,29 @@ const maxFixed = 300
 // plainWord is what can stand in YAML with quotes and without, and means the same.
 var plainWord = regexp.MustCompile(`^[A-Za-z][A-Za-z0-9._/:@-]*[A-Za-z0-9]$`)
 
+// secretName is a field whose value nobody should read, with a value on its line.
+var secretName = regexp.MustCompile(`(?i)(passw(or)?d|token|api[_-]?key|private[_-]?key|credentials?|\bsecret)["']?\s*[:=]\s*["']?[^\s"'{\[,}]`)
+
+// secretValue is what tokens look like: one of a known kind, or a long run of letters
+// and digits. The hash of a commit is taken for one too.
+var secretValue = regexp.MustCompile(`\b(hf_|gh[a-z]_|github_pat_|glpat-|sk-|xox[a-z]-|AKIA|eyJ)[A-Za-z0-9_-]{8}|[A-Za-z0-9]{24}`)
+
+// secretive says whether a line may hold what nobody should read.
+func secretive(line string) bool {
+	return strings.Contains(line, "://") || secretName.MatchString(line) || secretValue.MatchString(line)
+}
+
 // InLine puts the word that was meant into the place of the one that was written,
 // where a line holds that once, and as what it is taken for, a value or the name of a
-// field. Lines with an anchor or an alias stand for other places too, and addresses
-// may hold a password: they are left alone.
+// field. Lines with an anchor or an alias stand for other places too, and some look as
+// if they held a password or a token: they are left alone.
 func InLine(line string, word v1alpha1.Fix) v1alpha1.Fix {
 	line = strings.TrimRight(line, "\r\n")
 	code := line[:comment(line)]
 	switch {
 	case len(line) > maxFixed || !utf8.ValidString(line) || strings.ContainsFunc(line, unprintable):
 		return v1alpha1.Fix{}
-	case strings.ContainsAny(code, "&*") || strings.Contains(line, "://"):
+	case strings.ContainsAny(code, "&*") || secretive(line):
 		return v1alpha1.Fix{}
 	case word.Old == "" || !plainWord.MatchString(word.New):
 		return v1alpha1.Fix{}
@@ -68,7 +80,11 @@ func InLine(line string, word v1alpha1.Fix) v1alpha1.Fix {
 	if !once || named(code[end:]) != word.Key {
 		return v1alpha1.Fix{}
 	}
-	return v1alpha1.Fix{Old: line, New: line[:at] + word.New + line[end:]}
+	mended := line[:at] + word.New + line[end:]
+	if secretive(mended) { // the misspelled name of a field tells nothing
+		return v1alpha1.Fix{}
+	}
+	return v1alpha1.Fix{Old: line, New: mended}
 }
 
 func unprintable(r rune) bool { return r != '\t' && !unicode.IsPrint(r) }
