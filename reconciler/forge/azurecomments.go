@@ -16,6 +16,7 @@ type azureThread struct {
 	ID       int64          `json:"id,omitempty"`
 	Deleted  bool           `json:"isDeleted,omitempty"`
 	Status   string         `json:"status,omitempty"`
+	Context  *azureSpan     `json:"threadContext,omitempty"` // of one on a line
 	Comments []azureComment `json:"comments,omitempty"`
 }
 

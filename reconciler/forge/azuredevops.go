@@ -40,7 +40,7 @@ func newAzureDevOps(at place, t *transport) *Forge {
 		at: at, t: t, api: rest{t: t, base: at.server, sign: sign}, heads: map[string]int64{},
 		git: "/" + url.PathEscape(at.owner) + "/_apis/git/repositories/" + url.PathEscape(at.name),
 	}
-	return &Forge{PullRequests: a, Merges: a, Comments: a, Remarks: a, Statuses: a, Proposals: a, Signer: a, CloneURL: at.cloneURL(), CommentLimit: plan.LimitAzureDevOps}
+	return &Forge{PullRequests: a, Merges: a, Comments: a, Remarks: a, Statuses: a, Proposals: a, Signer: a, Lines: a, CloneURL: at.cloneURL(), CommentLimit: plan.LimitAzureDevOps}
 }
 
 // azureList is how Azure DevOps gives lists.

@@ -44,7 +44,7 @@ func newBitbucket(at place, t *transport) *Forge {
 		at: at, t: t, api: rest{t: t, base: base, sign: sign}, whole: map[string]string{}, branches: map[string]string{},
 		git: "/repositories/" + url.PathEscape(at.owner) + "/" + url.PathEscape(at.name),
 	}
-	return &Forge{PullRequests: b, Merges: b, Comments: b, Remarks: b, Statuses: b, Proposals: b, Signer: b, CloneURL: at.cloneURL(), CommentLimit: plan.LimitBitbucket - dialectRoom}
+	return &Forge{PullRequests: b, Merges: b, Comments: b, Remarks: b, Statuses: b, Proposals: b, Signer: b, Lines: b, CloneURL: at.cloneURL(), CommentLimit: plan.LimitBitbucket - dialectRoom}
 }
 
 // named is the account and password of a Secret for Git, or of one as Flux's

@@ -23,6 +23,7 @@ type bitbucketComment struct {
 	Edited  time.Time `json:"updated_on"`
 	Deleted bool      `json:"deleted"`
 	Inline  *struct{} `json:"inline"`
+	Parent  *struct{} `json:"parent"`
 	Links   struct {
 		HTML struct {
 			Href string `json:"href"`

@@ -37,7 +37,7 @@ func newBitbucketServer(at place, t *transport) *Forge {
 		at: at, t: t, api: rest{t: t, base: at.server + "/rest/api/latest", sign: sign}, branches: map[string]string{},
 		git: "/projects/" + url.PathEscape(at.owner) + "/repos/" + url.PathEscape(at.name),
 	}
-	return &Forge{PullRequests: d, Merges: d, Comments: d, Remarks: d, Statuses: d, Proposals: d, Signer: d, CloneURL: at.cloneURL(), CommentLimit: plan.LimitBitbucketServer - dialectRoom}
+	return &Forge{PullRequests: d, Merges: d, Comments: d, Remarks: d, Statuses: d, Proposals: d, Signer: d, Lines: d, CloneURL: at.cloneURL(), CommentLimit: plan.LimitBitbucketServer - dialectRoom}
 }
 
 // datacenterList is a page of a list.

@@ -114,6 +114,9 @@ type Forge struct {
 	Statuses
 	Proposals
 	Signer
+	// Lines are the comments on lines; nil where the forge has none that could be told
+	// apart and settled.
+	Lines LineComments
 	// CloneURL is where Git finds the repository, over HTTPS.
 	CloneURL string
 	// CommentLimit is the largest comment in bytes.

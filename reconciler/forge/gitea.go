@@ -31,7 +31,7 @@ type giteaForge struct {
 
 func newGitea(at place, t *transport) *Forge {
 	g := &giteaForge{at: at, t: t}
-	return &Forge{PullRequests: g, Merges: g, Comments: g, Remarks: g, Statuses: g, Proposals: g, Signer: g, CloneURL: at.cloneURL(), CommentLimit: plan.LimitGitea}
+	return &Forge{PullRequests: g, Merges: g, Comments: g, Remarks: g, Statuses: g, Proposals: g, Signer: g, Lines: g, CloneURL: at.cloneURL(), CommentLimit: plan.LimitGitea}
 }
 
 // client is one for a context: the library keeps it in the client.

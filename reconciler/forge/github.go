@@ -42,7 +42,7 @@ func newGitHub(at place, t *transport) (*Forge, error) {
 	if g.client, err = githubClient(at, httpClient); err != nil {
 		return nil, err
 	}
-	return &Forge{PullRequests: g, Merges: g, Comments: g, Remarks: g, Statuses: g, Proposals: g, Signer: g, CloneURL: at.cloneURL(), CommentLimit: plan.LimitGitHub}, nil
+	return &Forge{PullRequests: g, Merges: g, Comments: g, Remarks: g, Statuses: g, Proposals: g, Signer: g, Lines: g, CloneURL: at.cloneURL(), CommentLimit: plan.LimitGitHub}, nil
 }
 
 // githubClient speaks to api.github.com, or to /api/v3 of any other server.

@@ -6,14 +6,9 @@ import (
 	"crypto/rand"
 	"crypto/rsa"
 	"crypto/x509"
-	"encoding/json"
 	"encoding/pem"
-	"io"
 	"net/http"
 	"net/http/httptest"
-	"os"
-	"regexp"
-	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -25,77 +20,18 @@ import (
 	"github.com/espalier-dev/espalier/repo-layout/v1alpha1"
 )
 
-// operation is what GitHub's own description says of a request: testdata/github.json
-// is the part of it that is used here, with its examples as answers.
-type operation struct {
-	Method, Path string
-	Query, Body  map[string][]string // by name, the values that it may have; nil: any
-	Required     []string
-	Success      []string
-	Example      json.RawMessage
-}
-
-// matches says whether a request is for this operation.
-func (o operation) matches(r *http.Request) bool {
-	pattern := regexp.MustCompile(`\\\{[a-z_]+\\\}`).ReplaceAllString(regexp.QuoteMeta(o.Path), `[^/]+`)
-	return r.Method == o.Method && regexp.MustCompile("^/api/v3"+pattern+"$").MatchString(r.URL.EscapedPath())
-}
-
-// judge says what of a request the description does not know.
-func (o operation) judge(t *testing.T, r *http.Request) {
-	t.Helper()
-	for name, values := range r.URL.Query() {
-		allowed, known := o.Query[name]
-		if !known || allowed != nil && !slices.Contains(allowed, values[0]) {
-			t.Errorf("%s %s: the query %s=%s is not in the description", o.Method, o.Path, name, values[0])
-		}
-	}
-	content, err := io.ReadAll(r.Body)
-	if err != nil {
-		t.Error(err)
-	}
-	body := map[string]any{}
-	if len(content) > 0 {
-		if err := json.Unmarshal(content, &body); err != nil {
-			t.Error(err)
-		}
-	}
-	for name, value := range body {
-		allowed, known := o.Body[name]
-		text, _ := value.(string)
-		if !known || allowed != nil && !slices.Contains(allowed, text) {
-			t.Errorf("%s %s: %s: %v is not in the description", o.Method, o.Path, name, value)
-		}
-	}
-	for _, name := range o.Required {
-		if _, ok := body[name]; !ok {
-			t.Errorf("%s %s: %s is required", o.Method, o.Path, name)
-		}
-	}
-}
-
 // described is a server that takes what the description knows, and answers with
 // its examples.
 func described(t *testing.T) (*httptest.Server, *[]string) {
 	t.Helper()
-	text, err := os.ReadFile("testdata/github.json")
-	if err != nil {
-		t.Fatal(err)
-	}
-	var description struct{ Operations []operation }
-	if err := json.Unmarshal(text, &description); err != nil {
-		t.Fatal(err)
-	}
+	operations := operationsOf(t, "github")
 	var seen []string
 	s := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		i := slices.IndexFunc(description.Operations, func(o operation) bool { return o.matches(r) })
-		if i < 0 {
-			t.Errorf("%s %s is not in the description", r.Method, r.URL)
+		o, known := find(t, operations, r)
+		if !known {
 			w.WriteHeader(http.StatusNotFound)
 			return
 		}
-		o := description.Operations[i]
-		o.judge(t, r)
 		seen = append(seen, o.Method+" "+o.Path+" "+r.Header.Get("Authorization"))
 		if o.Success[0] == "201" {
 			w.WriteHeader(http.StatusCreated)
@@ -153,6 +89,12 @@ func everything(t *testing.T, f *Forge) (open []PullRequest, one PullRequest, ow
 	_, err = f.Write(t.Context(), 1347, 0, "new")
 	check()
 	_, err = f.Write(t.Context(), 1347, 1, "edited")
+	check()
+	_, err = f.Lines.OnLines(t.Context(), 1347)
+	check()
+	err = f.Lines.WriteOnLine(t.Context(), one, Line{File: "file1.txt", New: 2}, "new")
+	check()
+	err = f.Lines.SettleOnLine(t.Context(), 1347, LineComment{ID: "10"}, "settled")
 	check()
 	for _, state := range []State{Pending, Success, Failure, Errored} {
 		err = f.Set(t.Context(), sample, Status{Name: "espalier/plan", State: state, Text: "x", URL: "https://example.com"})

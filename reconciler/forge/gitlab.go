@@ -31,7 +31,7 @@ func newGitLab(at place, t *transport) (*Forge, error) {
 		return nil, fmt.Errorf("preparing to ask %s: %w", at.server, err)
 	}
 	g := &gitlabForge{project: at.owner + "/" + at.name, t: t, client: client}
-	return &Forge{PullRequests: g, Merges: g, Comments: g, Remarks: g, Statuses: g, Proposals: g, Signer: g, CloneURL: at.cloneURL(), CommentLimit: plan.LimitGitLab}, nil
+	return &Forge{PullRequests: g, Merges: g, Comments: g, Remarks: g, Statuses: g, Proposals: g, Signer: g, Lines: g, CloneURL: at.cloneURL(), CommentLimit: plan.LimitGitLab}, nil
 }
 
 // Open lists the open merge requests to a branch.

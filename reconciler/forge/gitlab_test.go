@@ -18,8 +18,8 @@ import (
 	"github.com/espalier-dev/espalier/repo-layout/v1alpha1"
 )
 
-// TestGitLab: the requests and answers are those of GitLab's documentation, which
-// publishes no description for programs.
+// TestGitLab: each request is one that GitLab describes; the answers are those of its
+// documentation.
 func TestGitLab(t *testing.T) {
 	const project = "/api/v4/projects/fleet%2Fgpu%2Fmodels"
 	request := `{"iid":7,"target_branch":"main","source_branch":"topic","sha":"aa","state":"opened","web_url":"u","source_project_id":%d,"target_project_id":1,"diff_refs":{"base_sha":"bb","head_sha":%q}}`
@@ -40,7 +40,9 @@ func TestGitLab(t *testing.T) {
 		"GET " + project + "/repository/compare":             `{"commits":[]}`,
 	}
 	var seen []string
+	described := operationsOf(t, "gitlab")
 	s := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		find(t, described, r)
 		if r.Header.Get("Private-Token") != token {
 			t.Errorf("%s: not signed in", r.URL)
 		}
@@ -135,7 +137,9 @@ func TestGitLabNotes(t *testing.T) {
 		"2": fmt.Sprintf("["+note+","+note+","+note+"]", 1, "bot", "09", "17", 2, "eve", "15", "16", 0, "eve", "14", "14"),
 	}
 	asked := 0
+	described := operationsOf(t, "gitlab")
 	s := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		find(t, described, r)
 		if r.URL.Path == "/api/v4/user" {
 			_, _ = io.WriteString(w, `{"username":"bot"}`)
 			return

@@ -35,6 +35,7 @@ func (r *Repo) AzureDevOps() http.Handler {
 	handle("POST "+git+"/pullrequests", r.azurePropose)
 	handle(git+"/pullrequests/{number}", r.azurePull)
 	handle(git+"/pullRequests/{number}/threads", r.azureThreads)
+	handle("PATCH "+git+"/pullRequests/{number}/threads/{thread}", r.azureResolve)
 	handle("PATCH "+git+"/pullRequests/{number}/threads/{thread}/comments/{comment}", r.azureEdit)
 	handle("GET "+git+"/pullrequests/{number}/iterations", func(w http.ResponseWriter, req *http.Request) {
 		p := r.pull(number(req))
@@ -141,10 +142,22 @@ func azureCommentObject(c *Comment) object {
 func (r *Repo) azureThreads(w http.ResponseWriter, req *http.Request) {
 	if req.Method == http.MethodPost {
 		body := read[struct {
-			Status   string
-			Comments []struct{ Content string }
+			Status        string
+			Comments      []struct{ Content string }
+			ThreadContext struct {
+				FilePath                     string
+				RightFileStart, RightFileEnd struct{ Line, Offset int }
+			}
 		}](r, req)
-		c := r.say(Comment{Pull: number(req), Author: r.Me, Text: body.Comments[0].Content})
+		at := body.ThreadContext
+		if at.FilePath != "" && (at.FilePath[0] != '/' || at.RightFileStart.Line < 1 || at.RightFileEnd.Line != at.RightFileStart.Line || at.RightFileStart.Offset < 1) {
+			answer(w, 400, object{"message": "the thread context is not valid"})
+			return
+		}
+		c := r.say(Comment{
+			Pull: number(req), Author: r.Me, Text: body.Comments[0].Content, OnLine: at.FilePath != "",
+			Place: Place{File: strings.TrimPrefix(at.FilePath, "/"), Line: at.RightFileStart.Line},
+		})
 		answer(w, 200, object{"id": c.Thread, "status": body.Status, "comments": []object{azureCommentObject(c)}})
 		return
 	}
@@ -156,13 +169,19 @@ func (r *Repo) azureThreads(w http.ResponseWriter, req *http.Request) {
 		}
 	}
 	for _, id := range ids {
+		thread := object{"id": id}
 		var comments []object
 		for _, c := range r.comments {
 			if c.Thread == id {
 				comments = append(comments, azureCommentObject(c))
 			}
+			if c.ID == id && c.OnLine {
+				place := object{"line": c.Place.Line, "offset": 1}
+				thread["threadContext"] = object{"filePath": "/" + c.Place.File, "rightFileStart": place, "rightFileEnd": place}
+			}
 		}
-		threads = append(threads, object{"id": id, "comments": comments})
+		thread["comments"] = comments
+		threads = append(threads, thread)
 	}
 	answer(w, 200, list(threads))
 }
@@ -177,6 +196,17 @@ func (r *Repo) azureEdit(w http.ResponseWriter, req *http.Request) {
 	}
 	c.Text, c.Edited = read[struct{ Content string }](r, req).Content, r.now
 	answer(w, 200, azureCommentObject(c))
+}
+
+func (r *Repo) azureResolve(w http.ResponseWriter, req *http.Request) {
+	id, _ := strconv.ParseInt(req.PathValue("thread"), 10, 64)
+	c := r.comment(id)
+	if c == nil {
+		answer(w, 404, object{"message": "the thread is not there"})
+		return
+	}
+	c.Resolved = read[struct{ Status string }](r, req).Status == "fixed"
+	answer(w, 200, object{"id": c.Thread, "comments": []object{azureCommentObject(c)}})
 }
 
 func (r *Repo) azureStatuses(w http.ResponseWriter, req *http.Request, of string) {

@@ -35,6 +35,15 @@ func (r *Repo) Bitbucket() http.Handler {
 	})
 	handle(git+"/pullrequests/{number}/comments", r.cloudComments)
 	handle("PUT "+git+"/pullrequests/{number}/comments/{comment}", r.cloudEdit)
+	handle("POST "+git+"/pullrequests/{number}/comments/{comment}/resolve", func(w http.ResponseWriter, req *http.Request) {
+		id, _ := strconv.ParseInt(req.PathValue("comment"), 10, 64)
+		if c := r.comment(id); c != nil && !c.Resolved {
+			c.Resolved = true
+			answer(w, 200, object{"type": "comment_resolution", "user": object{"uuid": r.Me}})
+			return
+		}
+		cloudError(w, 409, "The comment is resolved already.")
+	})
 	handle("GET "+git+"/commit/{commit}", r.cloudCommit)
 	handle("GET "+git+"/commit/{commit}/statuses", func(w http.ResponseWriter, req *http.Request) {
 		cloudPage(w, req, r.Page, r.statuses[req.PathValue("commit")])
@@ -151,15 +160,28 @@ func cloudComment(c *Comment) object {
 		"links": object{"html": object{"href": fmt.Sprintf("https://bitbucket.org/%s/%s/pull-requests/%d/_/diff#comment-%d", Owner, Name, c.Pull, c.ID)}},
 	}
 	if c.OnLine {
-		o["inline"] = object{"path": "models/phi/workspace.yaml"}
+		o["inline"] = object{"path": c.Place.File, "to": c.Place.Line}
+	}
+	if c.Thread != c.ID {
+		o["parent"] = object{"id": c.Thread}
 	}
 	return o
 }
 
 func (r *Repo) cloudComments(w http.ResponseWriter, req *http.Request) {
 	if req.Method == http.MethodPost {
-		c := r.say(Comment{Pull: number(req), Author: r.Me, Text: read[struct{ Content struct{ Raw string } }](r, req).Content.Raw})
-		answer(w, 201, cloudComment(c))
+		body := read[struct {
+			Content struct{ Raw string }
+			Inline  *struct {
+				Path string
+				To   int
+			}
+		}](r, req)
+		said := Comment{Pull: number(req), Author: r.Me, Text: body.Content.Raw}
+		if body.Inline != nil {
+			said.OnLine, said.Place = true, Place{File: body.Inline.Path, Line: body.Inline.To}
+		}
+		answer(w, 201, cloudComment(r.say(said)))
 		return
 	}
 	var found []*Comment

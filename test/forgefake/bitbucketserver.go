@@ -43,9 +43,7 @@ func (r *Repo) BitbucketServer() http.Handler {
 		answer(w, 200, object{"id": r.pull(number(req)).MergeBase})
 	})
 	handle("GET "+git+"/pull-requests/{number}/activities", r.serverActivities)
-	handle("POST "+git+"/pull-requests/{number}/comments", func(w http.ResponseWriter, req *http.Request) {
-		answer(w, 201, serverComment(r.say(Comment{Pull: number(req), Author: r.Me, Text: read[struct{ Text string }](r, req).Text})))
-	})
+	handle("POST "+git+"/pull-requests/{number}/comments", r.serverSay)
 	handle(git+"/pull-requests/{number}/comments/{comment}", r.serverEdit)
 	handle(git+"/commits/{commit}/builds", r.serverBuilds)
 	handle("GET "+git+"/commits", func(w http.ResponseWriter, req *http.Request) {
@@ -156,12 +154,32 @@ func (r *Repo) serverActivities(w http.ResponseWriter, req *http.Request) {
 		}
 		a := object{"id": c.ID, "action": "COMMENTED", "createdDate": c.Made.UnixMilli(), "user": object{"name": c.Author}, "comment": root}
 		if c.OnLine {
-			a["commentAnchor"] = object{"line": 3, "path": "models/phi/workspace.yaml"}
+			a["commentAnchor"] = object{"line": c.Place.Line, "path": c.Place.File, "lineType": c.Place.Kind}
 		}
 		activities = append(activities, a)
 	}
 	slices.Reverse(activities)
 	serverPage(w, req, r.Page, activities)
+}
+
+// serverSay makes a comment, on a line where there is an anchor.
+func (r *Repo) serverSay(w http.ResponseWriter, req *http.Request) {
+	body := read[struct {
+		Text   string
+		Anchor *struct {
+			Path, LineType, FileType string
+			Line                     int
+		}
+	}](r, req)
+	said := Comment{Pull: number(req), Author: r.Me, Text: body.Text}
+	if at := body.Anchor; at != nil {
+		if at.FileType != "TO" || at.Line < 1 {
+			serverError(w, 400, "The anchor is not valid.")
+			return
+		}
+		said.OnLine, said.Place = true, Place{File: at.Path, Line: at.Line, Kind: at.LineType}
+	}
+	answer(w, 201, serverComment(r.say(said)))
 }
 
 func (r *Repo) serverEdit(w http.ResponseWriter, req *http.Request) {
@@ -173,14 +191,16 @@ func (r *Repo) serverEdit(w http.ResponseWriter, req *http.Request) {
 	}
 	if req.Method == http.MethodPut {
 		body := read[struct {
-			Text    string
-			Version *int
+			Text           string
+			Version        *int
+			ThreadResolved bool
 		}](r, req)
 		if body.Version == nil || *body.Version != c.Version || c.Author != r.Me {
 			serverError(w, 409, "You are attempting to modify a comment based on out-of-date information.")
 			return
 		}
 		c.Text, c.Version, c.Edited = body.Text, c.Version+1, r.now
+		c.Resolved = c.Resolved || body.ThreadResolved
 	}
 	answer(w, 200, serverComment(c))
 }

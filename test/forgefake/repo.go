@@ -46,7 +46,16 @@ type Comment struct {
 	Author, Text string
 	Made, Edited time.Time
 	OnLine       bool // in the code
+	Place        Place
+	Resolved     bool
 	Version      int
+}
+
+// Place is a line in the code, as its forge is told of it.
+type Place struct {
+	File string
+	Line int
+	Kind string // ADDED or CONTEXT, of Bitbucket Data Center
 }
 
 // Repo is one repository, and what happened to it.
@@ -149,17 +158,31 @@ func (r *Repo) Problems() []string {
 	return slices.Clone(r.problems)
 }
 
-// Texts are the comments on a pull request by one author, in their order.
+// Texts are the comments on a pull request by one author, in their order, without those
+// on lines.
 func (r *Repo) Texts(pull int64, author string) []string {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	var texts []string
 	for _, c := range r.comments {
-		if c.Pull == pull && c.Author == author {
+		if c.Pull == pull && c.Author == author && !c.OnLine {
 			texts = append(texts, c.Text)
 		}
 	}
 	return texts
+}
+
+// OnLines are the comments on lines of a pull request by one author, in their order.
+func (r *Repo) OnLines(pull int64, author string) []Comment {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	var list []Comment
+	for _, c := range r.comments {
+		if c.Pull == pull && c.Author == author && c.OnLine {
+			list = append(list, *c)
+		}
+	}
+	return list
 }
 
 // Statuses are what was set, under a commit or a pull request, in its order.
