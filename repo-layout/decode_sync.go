@@ -103,6 +103,9 @@ func defaultReview(r *v1alpha1.Review) {
 	if r.Forks == "" {
 		r.Forks = v1alpha1.IgnoreForks
 	}
+	if r.LineComments == "" {
+		r.LineComments = v1alpha1.NoLineComments
+	}
 	if r.StatusPrefix == "" {
 		r.StatusPrefix = StatusPrefix
 	}
@@ -241,6 +244,9 @@ func (v *validator) review(path string, s v1alpha1.RepoSyncSpec) {
 // forges are those that reviews are there for.
 var forges = []v1alpha1.ForgeProvider{v1alpha1.Gitea, v1alpha1.GitHub, v1alpha1.GitLab, v1alpha1.AzureDevOps, v1alpha1.Bitbucket, v1alpha1.BitbucketServer}
 
+// lineComments are the values of review.lineComments.
+var lineComments = []v1alpha1.LineComments{v1alpha1.NoLineComments, v1alpha1.FixLineComments, v1alpha1.FindingLineComments}
+
 func (v *validator) forge(path string, r v1alpha1.Review) {
 	if !slices.Contains(forges, r.Provider) {
 		v.refuse(finding.NotOneOf, path+".provider", "want Gitea, which is for Forgejo too, GitHub, GitLab, AzureDevOps, Bitbucket, which is Bitbucket Cloud, or BitbucketServer: no other forge is supported; espalier plan runs in the pipelines of all of them")
@@ -256,6 +262,10 @@ func (v *validator) forge(path string, r v1alpha1.Review) {
 	if r.Forks != v1alpha1.IgnoreForks && r.Forks != v1alpha1.PlanForks {
 		v.refuse(finding.NotOneOf, path+".forks", "want %s or %s", v1alpha1.IgnoreForks, v1alpha1.PlanForks)
 		meant(v, r.Forks, v1alpha1.IgnoreForks, v1alpha1.PlanForks)
+	}
+	if !slices.Contains(lineComments, r.LineComments) {
+		v.refuse(finding.NotOneOf, path+".lineComments", "want None, Fixes, which are those that one line mends, or Findings, which are all")
+		meant(v, r.LineComments, lineComments...)
 	}
 	if !statusName.MatchString(r.StatusPrefix) || len(r.StatusPrefix) > maxStatusPrefix {
 		v.refuse(finding.NameInvalid, path+".statusPrefix", "want the beginning of a status's name, such as espalier/production, of at most %d characters", maxStatusPrefix)

@@ -65,6 +65,7 @@ func planned(t *testing.T, p processPlanner, base, head map[string]string) (revi
 	}
 	sync := &v1alpha1.RepoSync{ObjectMeta: metav1.ObjectMeta{Namespace: "models", Name: "models"}, Spec: v1alpha1.RepoSyncSpec{
 		Source: v1alpha1.Source{Git: &v1alpha1.GitSource{URL: server.URL("models"), Ref: v1alpha1.GitRef{Branch: "main"}}},
+		Review: &v1alpha1.Review{Provider: v1alpha1.GitHub, LineComments: v1alpha1.FindingLineComments},
 	}}
 	started := time.Now()
 	// Without a logger, controller-runtime complains of that with a stack trace.
@@ -161,6 +162,10 @@ func TestHostileHead(t *testing.T) {
 			reason: "What a configuration holds is in Git, and not repeated where it is not rendered.",
 			head:   with(map[string]string{"b.yaml": "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: c}\ndata: {password: " + secret + "}\n"}), want: forge.Success,
 		},
+		"OnALine": {
+			reason: "A line that holds a token is in no suggestion, nor anywhere else.",
+			head:   with(map[string]string{"b.yaml": strings.Replace(named("b"), "{preset: phi-4-mini-instruct,", "{preset: phi-4-mini-instruct, contextLenght: 4096, # token: "+secret+"\n   ", 1)}), want: forge.Failure, says: "contextLenght",
+		},
 		"SyncAway": {reason: "A RepoSync that leaves the repository is no proposal.", head: with(map[string]string{"sync.yaml": "apiVersion: espalier.dev/v1alpha1\nkind: RepoSync\nmetadata: {name: models, namespace: models}\nspec: {path: ../.., source: {git: {url: 'https://evil.example.com/x'}}}\n"}), want: forge.Failure},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -172,7 +177,14 @@ func TestHostileHead(t *testing.T) {
 				t.Errorf("%s\ngot %+v, want %s and %q\n%s", tc.reason, v.Plan, tc.want, tc.says, v.Markdown)
 			}
 			plain := code.ReplaceAllString(v.Markdown, "")
-			for _, said := range []string{plain, v.Plan.Text, v.Fit.Text, v.Cost.Text} {
+			all := []string{plain, v.Plan.Text, v.Fit.Text, v.Cost.Text}
+			for _, o := range v.Lines.Offered {
+				all = append(all, code.ReplaceAllString(o.Text, ""))
+				if strings.Contains(o.Text, secret) || openings.MatchString(o.Text) {
+					t.Errorf("%s\n%s", tc.reason, o.Text)
+				}
+			}
+			for _, said := range all {
 				if found := append(mentions.FindAllString(said, -1), tags.FindAllString(said, -1)...); len(found) > 0 {
 					t.Errorf("%s\n%q would be rendered in\n%s", tc.reason, found, said)
 				}
@@ -210,6 +222,8 @@ func TestManyChanges(t *testing.T) {
 		t.Logf("this machine is too slow or busy for it, and says so: %v", undone)
 	case err != nil:
 		t.Fatal(err)
+	case v.Lines == nil || len(v.Lines.Offered) > 20 || len(v.Lines.Standing) > 2000:
+		t.Errorf("on lines: %+v", v.Lines)
 	case len(v.Markdown) > plan.LimitGitea || !strings.Contains(v.Plan.Text, "10000 workspaces change"):
 		t.Errorf("%d bytes, %s", len(v.Markdown), v.Plan.Text)
 	}

@@ -136,7 +136,12 @@ func judgeHead(ctx context.Context, q review.Question, commits *git.Commits) (re
 	}
 	head.State.Verdicts = append(head.State.Verdicts, broken...)
 	head.Quota = q.Quota
-	return review.Conclude(plan.Compare(base, head), q.Limit), nil
+	compared := plan.Compare(base, head)
+	verdict := review.Conclude(compared, q.Limit)
+	if q.Sync.Spec.Review != nil {
+		verdict.Lines = review.OnLines(compared, *q.Sync.Spec.Review, review.Files{Base: r.base.files, Head: r.head.files})
+	}
+	return verdict, nil
 }
 
 // syncOfHead is the RepoSync that head is built with: the cluster's, and where the

@@ -148,16 +148,24 @@ func (p Plan) bullets(severity string) []string {
 		if f.File != "" {
 			place = markdown.Code(finding.Location(f.File, f.Line)) + ": "
 		}
-		old := ""
-		if f.InBase {
-			old = " *(there before)*"
-		}
-		list = append(list, fmt.Sprintf("- %s %s%s (%s)%s\n", glyphs[severity], place, markdown.Text(f.Message), markdown.Text(f.Code), old))
+		list = append(list, "- "+f.sentence(place))
 	}
 	if rest > 0 && severity == finding.Warning {
 		list = append(list, "- "+oldWarnings(rest)+"\n")
 	}
 	return list
+}
+
+// Markdown is the finding for a reader who sees its line.
+func (f Finding) Markdown() string { return f.sentence("") }
+
+// sentence is a line, with the place where it is to be seen.
+func (f Finding) sentence(place string) string {
+	old := ""
+	if f.InBase {
+		old = " *(there before)*"
+	}
+	return fmt.Sprintf("%s %s%s (%s)%s\n", glyphs[f.Severity], place, markdown.Text(f.Message), markdown.Text(f.Code), old)
 }
 
 func (p Plan) notes() []string {

@@ -30,9 +30,9 @@ type subject struct {
 
 const (
 	markFormat = "<!-- espalier-review %s %s %s %s %s -->\n"
-	// room is what the mark and the names of Workspaces take of a comment at most,
-	// in bytes.
-	room = 1024 + maxTouchedBytes
+	// room is what the mark, the names of Workspaces and the note on lines take of a
+	// comment at most, in bytes.
+	room = 1024 + maxTouchedBytes + noteRoom
 )
 
 func (m mark) String() string {
@@ -68,7 +68,11 @@ func settingsOf(s *v1alpha1.RepoSync, program any) string {
 	spec := s.Spec.DeepCopy()
 	spec.Interval, spec.Timeout = metav1.Duration{}, metav1.Duration{}
 	spec.Hook, spec.Report, spec.Source = nil, nil, v1alpha1.Source{}
-	spec.Review = &v1alpha1.Review{StatusPrefix: s.Spec.Review.StatusPrefix} // of another name nothing was said yet
+	lines := s.Spec.Review.LineComments
+	if lines == v1alpha1.NoLineComments {
+		lines = "" // as before there was a choice: nothing is to be said anew
+	}
+	spec.Review = &v1alpha1.Review{StatusPrefix: s.Spec.Review.StatusPrefix, LineComments: lines} // of another name nothing was said yet
 	content, err := json.Marshal([]any{spec, program})
 	if err != nil {
 		panic(fmt.Sprintf("marshalling the settings of a review: %v", err)) // they are data

@@ -37,6 +37,12 @@ func TestOnForges(t *testing.T) {
 			s.sync.Spec.Review.Provider, s.sync.Spec.Review.Commands = provider, true
 			s.sync.Spec.Report = &v1alpha1.Report{PullRequest: true}
 			s.connect()
+			plain := s.planned
+			s.planned = func(q Question) (Verdict, error) {
+				v, err := plain(q)
+				v.Lines = &Lines{Standing: []string{"k"}, Findings: 1, Offered: []OnLine{{Key: "k", Line: forge.Line{File: "w.yaml", New: 2}, Text: "❌ wrong\n"}}}
+				return v, err
+			}
 			start := func() *Reconciler {
 				r := s.controller()
 				r.Connect = func(settings forge.Settings) (*forge.Forge, error) {
@@ -83,6 +89,9 @@ func TestOnForges(t *testing.T) {
 				t.Errorf("planned %d times, want once more on command", len(s.plans))
 			}
 
+			if said := fake.OnLines(7, "bot"); len(said) != 1 || said[0].Place.File != "w.yaml" {
+				t.Errorf("want one comment on a line after three plans, got %+v", said)
+			}
 			merged := s.push("main", "3")
 			fake.Change(7, func(p *forgefake.Pull) { p.State, p.Result, p.At = forgefake.Merged, merged, s.now })
 			s.mustPass(r)

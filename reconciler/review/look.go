@@ -138,14 +138,19 @@ func (r *Reconciler) plan(ctx context.Context, t task) error {
 			return err
 		}
 	}
-	// The comment is last: whoever finds it knows that all is said.
+	note, lineErr := t.comment(ctx, verdict.Lines)
+	if errors.Is(lineErr, context.Canceled) {
+		return lineErr
+	}
+	// The comment is last: whoever finds it knows that all is said. It does not wait for
+	// what could not be said on lines.
 	b := verdict.body(t.mark)
-	b.asked = t.asked
+	b.asked, b.plan = t.asked, b.plan+note
 	if _, err := t.forge.Write(ctx, t.pr.Number, t.said.ID, b.text(t.forge.CommentLimit)); err != nil {
 		return fmt.Errorf("writing the comment: %w", err)
 	}
 	ctrl.LoggerFrom(ctx).Info("planned a pull request", "number", t.pr.Number, "head", t.pr.Head, "base", t.pr.MergeBase, "plan", verdict.Plan.State)
-	return nil
+	return lineErr
 }
 
 // verdict reads both commits and has them planned.

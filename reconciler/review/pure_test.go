@@ -147,6 +147,8 @@ func TestSettings(t *testing.T) {
 		"Report":   {reason: "Nor where readiness goes.", change: func(s *v1alpha1.RepoSync) { s.Spec.Report = &v1alpha1.Report{Statuses: true} }, same: true},
 		"Path":     {reason: "Another folder has another plan.", change: func(s *v1alpha1.RepoSync) { s.Spec.Path = "clusters/staging" }},
 		"Prefix":   {reason: "Under another name nothing was said yet.", change: func(s *v1alpha1.RepoSync) { s.Spec.Review.StatusPrefix = "espalier/b" }},
+		"NoLines":  {reason: "What was always so is not said anew.", change: func(s *v1alpha1.RepoSync) { s.Spec.Review.LineComments = v1alpha1.NoLineComments }, same: true},
+		"Lines":    {reason: "Nothing was said on lines yet.", change: func(s *v1alpha1.RepoSync) { s.Spec.Review.LineComments = v1alpha1.FixLineComments }},
 		"Sizes":    {reason: "Substitutions decide what is bought.", change: func(s *v1alpha1.RepoSync) { s.Spec.Substitutions = map[string]string{"A": "B"} }},
 	} {
 		if got := digest(tc.change) == same; got != tc.same {

@@ -54,6 +54,8 @@ type stage struct {
 	edit     func(body string)
 	gone     bool            // comments are not there to be edited
 	broken   map[int64]error // what Get says
+	lines    []said          // on the lines of the one pull request
+	badLine  error           // of a comment on a line of the file named bad
 
 	plans   []string // heads that were planned
 	planned func(Question) (Verdict, error)
@@ -203,7 +205,7 @@ func (s *stage) controller() *Reconciler {
 	return New(Deps{
 		Client: s.kube, Reader: s.kube, Events: s.events, Planner: s, Cluster: "prod", Clock: func() time.Time { return s.now },
 		Connect: func(forge.Settings) (*forge.Forge, error) {
-			return &forge.Forge{PullRequests: s, Merges: s, Comments: s, Remarks: s, Statuses: s, Proposals: s, Signer: s, CloneURL: s.git.URL(repo), CommentLimit: 65_535}, nil
+			return &forge.Forge{PullRequests: s, Merges: s, Comments: s, Remarks: s, Statuses: s, Proposals: s, Signer: s, Lines: s, CloneURL: s.git.URL(repo), CommentLimit: 65_535}, nil
 		},
 	})
 }

@@ -27,6 +27,9 @@ type Verdict struct {
 	// Touched are the Workspaces that change, of which there are More besides.
 	Touched []Touched `json:"touched,omitempty"`
 	More    int       `json:"more,omitempty"`
+	// Lines are the findings that are said on their lines; nil where none is to be, or
+	// nothing is known.
+	Lines *Lines `json:"lines,omitempty"`
 }
 
 // body is the comment of a verdict.

@@ -203,6 +203,18 @@ const (
 	PlanForks   ForkPolicy = "Plan"
 )
 
+// LineComments says which findings are comments on their lines too.
+//
+// +kubebuilder:validation:Enum=None;Fixes;Findings
+type LineComments string
+
+// Values of LineComments.
+const (
+	NoLineComments      LineComments = "None"
+	FixLineComments     LineComments = "Fixes"
+	FindingLineComments LineComments = "Findings"
+)
+
 // Review says how pull requests are answered.
 type Review struct {
 	// Provider is the kind of forge: Gitea, which is for Forgejo too, GitHub, GitLab,
@@ -228,6 +240,12 @@ type Review struct {
 	// may write to the repository. On Gitea the account must be an administrator of
 	// the repository, because nobody else is told who may.
 	Commands bool `json:"commands,omitempty"`
+	// LineComments says which findings are comments on their lines too, where the
+	// diff of the pull request shows these: Fixes, those that one line mends, with that
+	// line as a suggestion that a button takes; Findings, all; None. The comment with
+	// the plan has them all, whatever is said here.
+	// +kubebuilder:default=None
+	LineComments LineComments `json:"lineComments,omitempty"`
 	// StatusPrefix is the beginning of the names of the commit statuses, which end in
 	// /plan, /fit and /cost. Several RepoSyncs of one repository need one each.
 	// +kubebuilder:validation:Pattern=`^[A-Za-z0-9][A-Za-z0-9._/-]*$`

@@ -47,6 +47,11 @@ var syncCases = map[string]written{
 		base:   sync, set: `spec: {review: {provider: Gerrit, secretRef: {name: forge}}}`,
 		want: "spec.review.provider: Unsupported value",
 	},
+	"ReviewedOnLines": {
+		reason: "What is said on lines is one of three.",
+		base:   sync, set: `spec: {review: {provider: Gitea, secretRef: {name: forge}, lineComments: Suggestions}}`,
+		want: "spec.review.lineComments: Unsupported value",
+	},
 	"ReviewedWithoutBranch": {
 		reason: "Nobody asks to merge into a tag.",
 		base:   sync, set: `spec: {source: {git: {ref: {tag: v1}}}, review: {provider: Gitea, secretRef: {name: forge}}}`,

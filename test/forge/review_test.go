@@ -23,7 +23,8 @@ const style = `<!doctype html><meta charset="utf-8"><style>
 body{font:14px/1.5 system-ui,"DejaVu Sans",sans-serif;max-width:1180px;margin:16px;color:#1f2328}
 table{border-collapse:collapse}td,th{border:1px solid #d0d7de;padding:6px 10px;vertical-align:top;text-align:left}
 code{background:#eff1f3;border-radius:4px;padding:1px 4px;font-size:90%}tr:nth-child(even){background:#f6f8fa}h3{margin:18px 0 6px}
-details{margin:6px 0}pre{background:#f6f8fa;padding:8px}</style>`
+details{margin:6px 0}pre{background:#f6f8fa;padding:8px}pre code{background:none;padding:0}
+.gd{color:#82071e;background:#ffebe9}.gi{color:#116329;background:#dafbe1}</style>`
 
 // look renders a comment as the forge shows it, asserts that nothing of it is
 // formatted by accident, and writes it for a browser.

@@ -1,0 +1,135 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package review
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"strings"
+
+	ctrl "sigs.k8s.io/controller-runtime"
+
+	"github.com/espalier-dev/espalier/reconciler/forge"
+)
+
+// lineMark is the first line of a comment on a line: whose it is, which finding it is
+// about, and whether that is settled.
+type lineMark struct {
+	owner, key, state string
+}
+
+const (
+	lineFormat   = "<!-- espalier-line %s %s %s -->\n"
+	lineOpen     = "open"
+	lineSettled  = "settled"
+	settledWords = "✅ Settled: the newest plan does not find this any more.\n"
+	// noteRoom is what a comment says of the lines at most, in bytes.
+	noteRoom = 200
+)
+
+func (m lineMark) String() string { return fmt.Sprintf(lineFormat, m.owner, m.key, m.state) }
+
+// readLineMark reads the mark of a comment.
+func readLineMark(c forge.LineComment) (m lineMark, ok bool) {
+	line, _, _ := strings.Cut(c.Body, "\n")
+	n, err := fmt.Sscanf(strings.TrimSuffix(line, "\r")+"\n", lineFormat, &m.owner, &m.key, &m.state)
+	if c.Settled {
+		m.state = lineSettled
+	}
+	return m, err == nil && n == 3
+}
+
+// standing are the comments on the lines of a pull request.
+type standing struct {
+	ours    map[string]forge.LineComment // of this RepoSync, those that are open, by key
+	others  map[string]bool              // keys of another RepoSync's
+	written int                          // how many this RepoSync has made, with those that are settled
+}
+
+func readLines(comments []forge.LineComment, owner string) standing {
+	is := standing{ours: map[string]forge.LineComment{}, others: map[string]bool{}}
+	for _, c := range comments {
+		m, ok := readLineMark(c)
+		switch {
+		case !ok:
+		case m.owner != owner:
+			is.others[m.key] = is.others[m.key] || m.state != lineSettled
+		default:
+			is.written++
+			if m.state != lineSettled {
+				is.ours[m.key] = c
+			}
+		}
+	}
+	return is
+}
+
+// settled are the comments whose finding is gone, by key, in order.
+func (is standing) settled(l *Lines) []string {
+	var gone []string
+	for key := range is.ours {
+		if !l.Cut && !slices.Contains(l.Standing, key) {
+			gone = append(gone, key)
+		}
+	}
+	slices.Sort(gone)
+	return gone
+}
+
+// missing are the comments to be made: those that neither this RepoSync nor another
+// has made.
+func (is standing) missing(l *Lines) []OnLine {
+	var list []OnLine
+	for _, o := range l.Offered {
+		if _, said := is.ours[o.Key]; !said && !is.others[o.Key] {
+			list = append(list, o)
+		}
+	}
+	return list
+}
+
+// comment says on the lines what is to be said there, and settles what is gone. It
+// returns the sentence about it for the comment with the plan. What people answered,
+// and what they resolved, stays as it is.
+func (t task) comment(ctx context.Context, l *Lines) (note string, err error) {
+	if l == nil || t.forge.Lines == nil {
+		return "", nil
+	}
+	comments, err := t.forge.Lines.OnLines(ctx, t.pr.Number)
+	if err != nil {
+		return "", fmt.Errorf("listing the comments on lines: %w", err)
+	}
+	is := readLines(comments, t.mark.owner)
+	for _, key := range is.settled(l) {
+		body := lineMark{t.mark.owner, key, lineSettled}.String() + settledWords
+		if err := t.forge.Lines.SettleOnLine(ctx, t.pr.Number, is.ours[key], body); err != nil && !forge.Unknown(err) {
+			return l.note(len(is.ours)), fmt.Errorf("settling a comment on a line: %w", err)
+		}
+		delete(is.ours, key)
+	}
+	said := len(is.ours)
+	for _, o := range is.missing(l) {
+		if said >= maxOpenLines || is.written >= maxLines {
+			break
+		}
+		err := t.forge.Lines.WriteOnLine(ctx, t.pr, o.Line, lineMark{t.mark.owner, o.Key, lineOpen}.String()+o.Text)
+		if forge.OffDiff(err) {
+			ctrl.LoggerFrom(ctx).Info("the forge takes no comment on a line", "number", t.pr.Number, "file", o.Line.File, "line", o.Line.New, "why", err.Error())
+			continue
+		}
+		if err != nil {
+			return l.note(said), fmt.Errorf("commenting on %s: %w", o.Line.File, err)
+		}
+		said, is.written = said+1, is.written+1
+	}
+	return l.note(said), nil
+}
+
+// note says how many findings stand on their lines too; empty where none does.
+func (l *Lines) note(said int) string {
+	if said == 0 {
+		return ""
+	}
+	return fmt.Sprintf("\n*On lines of the diff: %d of %d findings; at most %d at a time.*\n", said, l.Findings, maxOpenLines)
+}
