@@ -216,7 +216,7 @@ const maxTags = 8
 func (f fetching) snapshot(commit *object.Commit, tag *object.Tag, came *arrivals, limit int64) (*Snapshot, error) {
 	view, err := f.stock.take(commit, came, limit)
 	s := newSnapshot(f.ref, view, commit)
-	s.view, s.at = view, commit.Hash
+	s.view, s.at, s.Tree.whole = view, commit.Hash, true
 	if errors.Is(err, errIncomplete) && len(f.have) == 0 {
 		// Whatever needs the missing object says so, and nobody builds on the rest.
 		s, err = newSnapshot(f.ref, came, commit), nil

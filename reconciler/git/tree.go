@@ -32,6 +32,7 @@ var ErrNotRegular = errors.New("is a symbolic link or a submodule, which are not
 type Tree struct {
 	objects storer.EncodedObjectStorer
 	root    plumbing.Hash
+	whole   bool
 	dirs    sync.Map // plumbing.Hash → *dir: a tree is decoded once
 }
 
@@ -80,6 +81,30 @@ func (t *Tree) Hash(name string) (string, error) {
 	}
 	return n.hash.String(), nil
 }
+
+// Each calls yield with every entry of a folder, in the order of their names. The hash
+// is in bytes, and must not be kept.
+func (t *Tree) Each(name string, yield func(name string, kind fs.FileMode, hash []byte)) error {
+	n, err := t.find("readdir", name)
+	if err != nil {
+		return err
+	}
+	if !n.IsDir() {
+		return &fs.PathError{Op: "readdir", Path: name, Err: errors.New("is no folder")}
+	}
+	d, err := t.dir(n.hash)
+	if err != nil {
+		return &fs.PathError{Op: "readdir", Path: name, Err: err}
+	}
+	for _, e := range d.entries {
+		entry := e.(*node)
+		yield(entry.name, entry.mode.Type(), entry.hash[:])
+	}
+	return nil
+}
+
+// Whole says that the content of every file came with the commit: Has is true for each.
+func (t *Tree) Whole() bool { return t.whole }
 
 // Has says whether the content of a file with this hash came with the commit: a
 // tree may name what its server never sent.

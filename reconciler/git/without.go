@@ -28,7 +28,9 @@ func (t *Tree) Without(mark string) (*Tree, error) {
 	if root == t.root {
 		return t, nil
 	}
-	return newTree(&overlay{EncodedObjectStorer: t.objects, made: c.made}, root), nil
+	cut := newTree(&overlay{EncodedObjectStorer: t.objects, made: c.made}, root)
+	cut.whole = t.whole
+	return cut, nil
 }
 
 // cutter leaves marked folders out. A tree that is there several times is cut once:

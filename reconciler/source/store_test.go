@@ -13,11 +13,14 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/espalier-dev/espalier/reconciler/git"
+	"github.com/espalier-dev/espalier/render/build"
 	"github.com/espalier-dev/espalier/repo-layout/v1alpha1"
 	"github.com/espalier-dev/espalier/test/gitserver"
 )
 
 const repo = "fleet/models"
+
+var _ build.Listing = (*git.Tree)(nil)
 
 func serve(t *testing.T, opts gitserver.Options) *gitserver.Server {
 	t.Helper()

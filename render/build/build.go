@@ -18,6 +18,7 @@ import (
 	"io/fs"
 	"path"
 	"runtime"
+	"slices"
 	"strings"
 	"time"
 
@@ -106,35 +107,42 @@ func buildAll(ctx context.Context, c *Cache, tree fs.FS, root string, limits Lim
 	if err != nil {
 		return nil, err
 	}
-	units, err := c.build(ctx, s, plans)
+	key := planKey{root, s.limits}
+	p, before := c.begin(s, key, plans)
+	fresh, err := c.build(ctx, s, p)
 	if err != nil {
 		return nil, err
 	}
-	collisions(units)
-	linked(units)
+	units := slices.Clone(p.units)
+	if p.compare(units, fresh, before) {
+		c.leave(key, p)
+	}
 	return units, nil
 }
 
-// build builds every unit that is not kept: one after the other is read, and
-// built beside those read before.
-func (c *Cache) build(ctx context.Context, s *source, plans []plan) ([]Unit, error) {
-	units := make([]Unit, len(plans))
+// build builds every unit of a pass that is not there yet and not kept: one after the
+// other is read, and built beside those read before. It returns which these are, with
+// those that were kept.
+func (c *Cache) build(ctx context.Context, s *source, p *pass) (fresh []int, err error) {
 	var builds errgroup.Group
 	builds.SetLimit(runtime.GOMAXPROCS(0))
-	for i, p := range plans {
-		kept, ok := c.find(s, p)
-		if ok {
-			units[i] = kept
+	for i, plan := range p.plans {
+		if p.entries[i] != nil {
+			continue
+		}
+		fresh = append(fresh, i)
+		if e := c.find(s, plan); e != nil {
+			p.entries[i], p.units[i] = e, e.unit
 			continue
 		}
 		if ctx.Err() != nil {
 			break
 		}
-		t := s.prepare(p)
+		t := s.prepare(plan)
 		builds.Go(func() error {
-			units[i] = t.build(ctx)
+			p.units[i] = t.build(ctx)
 			if ctx.Err() == nil {
-				c.keep(t, &units[i])
+				p.entries[i] = c.keep(t, &p.units[i])
 			}
 			return nil
 		})
@@ -143,5 +151,6 @@ func (c *Cache) build(ctx context.Context, s *source, plans []plan) ([]Unit, err
 	if err := ctx.Err(); err != nil {
 		return nil, fmt.Errorf("building: %w", err)
 	}
-	return units, nil
+	c.followed(len(p.plans) - len(fresh))
+	return fresh, nil
 }

@@ -39,7 +39,8 @@ type Cache struct {
 	// has not changed at all.
 	byPlace  map[unitPlace][]*entry
 	byFolder map[folderKey]*entry
-	plans    *simplelru.LRU[planKey, *planEntry]
+	plans    *simplelru.LRU[planKey, []*planEntry]
+	passes   map[planKey][]*pass
 	stats    CacheStats
 }
 
@@ -47,6 +48,9 @@ type Cache struct {
 type CacheStats struct {
 	// Hits and Misses are units that were kept, and such that had to be built.
 	Hits, Misses int64
+	// Followed are those of the hits that were not looked up, because the Build before
+	// had them in a folder that is the same.
+	Followed int64
 	// Units and Bytes are what is kept now.
 	Units int
 	Bytes int64
@@ -99,12 +103,12 @@ const maxPlans = 256
 func NewCache(limits CacheLimits) *Cache {
 	fill(&limits.Units, 50_000)
 	fill(&limits.Bytes, 192<<20)
-	c := &Cache{limits: limits, byPlace: map[unitPlace][]*entry{}, byFolder: map[folderKey]*entry{}}
+	c := &Cache{limits: limits, byPlace: map[unitPlace][]*entry{}, byFolder: map[folderKey]*entry{}, passes: map[planKey][]*pass{}}
 	var err error
 	if c.units, err = simplelru.NewLRU(limits.Units, c.evicted); err != nil {
 		panic(fmt.Sprintf("build: a cache of %d units: %v", limits.Units, err))
 	}
-	if c.plans, err = simplelru.NewLRU[planKey, *planEntry](maxPlans, nil); err != nil {
+	if c.plans, err = simplelru.NewLRU[planKey, []*planEntry](maxPlans, nil); err != nil {
 		panic(fmt.Sprintf("build: a cache of %d plans: %v", maxPlans, err))
 	}
 	return c
@@ -127,10 +131,10 @@ func placeOf(p plan, limits Limits) unitPlace {
 	return at
 }
 
-// find returns the kept result of a unit.
-func (c *Cache) find(s *source, p plan) (Unit, bool) {
+// find returns the kept result of a unit, nil where there is none.
+func (c *Cache) find(s *source, p plan) *entry {
 	if c == nil || len(p.problems) > 0 {
-		return Unit{}, false
+		return nil
 	}
 	at := placeOf(p, s.limits)
 	folder := s.folderHash(p.path)
@@ -142,11 +146,10 @@ func (c *Cache) find(s *source, p plan) (Unit, bool) {
 		e = c.search(s, at, p.from)
 	}
 	if e == nil || s.charge(e.files...) != nil {
-		c.count(false)
-		return Unit{}, false
+		c.missed()
+		return nil
 	}
-	c.used(e, folder)
-	return e.unit, true
+	return c.used(e, folder)
 }
 
 // besideStill is allStill of what a result has read outside of its folder: units that
@@ -217,37 +220,44 @@ func (c *Cache) search(s *source, at unitPlace, from place) *entry {
 	return nil
 }
 
-func (c *Cache) count(hit bool) {
+func (c *Cache) missed() {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if hit {
-		c.stats.Hits++
-		return
-	}
 	c.stats.Misses++
 }
 
+func (c *Cache) followed(units int) {
+	if c == nil {
+		return
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.stats.Hits += int64(units)
+	c.stats.Followed += int64(units)
+}
+
 // used marks a result as used, and remembers the folder that it is good for.
-func (c *Cache) used(e *entry, folder string) {
+func (c *Cache) used(e *entry, folder string) *entry {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.stats.Hits++
 	same := folder == "" || folder == e.folder
-	if same && c.units.Len() < c.limits.Units/2 && c.bytes < c.limits.Bytes/2 {
-		return // nothing goes soon: who was used last need not be known
+	if same && !c.halfFull() {
+		return e // nothing goes soon: who was used last need not be known
 	}
 	if _, kept := c.units.Get(e.key); !kept || same {
-		return
+		return e
 	}
 	again := *e
 	again.folder = folder
 	c.put(&again)
+	return &again
 }
 
-// keep keeps what a unit was built to.
-func (c *Cache) keep(t *task, u *Unit) {
+// keep keeps what a unit was built to, and returns that; nil where it may not be kept.
+func (c *Cache) keep(t *task, u *Unit) *entry {
 	if c == nil || t.fleeting {
-		return
+		return nil
 	}
 	e := &entry{place: placeOf(t.plan, t.limits), folder: t.folder, files: t.sizes, from: t.plan.from, bytes: entryBytes}
 	e.key = digest(e.place, t.reads)
@@ -275,6 +285,7 @@ func (c *Cache) keep(t *task, u *Unit) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.put(e)
+	return e
 }
 
 // What is kept of a unit takes about this many bytes in memory, beside its
@@ -296,9 +307,13 @@ func (c *Cache) put(e *entry) {
 		c.byFolder[folderKey{e.place.path, e.folder}] = e
 	}
 	c.bytes += e.bytes
-	c.units.Add(e.key, e)
+	full := c.units.Add(e.key, e)
 	for c.bytes > c.limits.Bytes && c.units.Len() > 0 {
 		c.units.RemoveOldest()
+		full = true
+	}
+	if full {
+		clear(c.passes) // they hold on to results that are gone
 	}
 }
 
@@ -325,11 +340,10 @@ func (c *Cache) plan(s *source, root string) ([]plan, error) {
 	c.mu.Lock()
 	kept, _ := c.plans.Get(key)
 	c.mu.Unlock()
-	if kept != nil {
-		s.expect(len(kept.plans))
-	}
-	if kept != nil && s.allStill(kept.reads) && s.charge(kept.files...) == nil {
-		return kept.plans, nil
+	for _, e := range slices.Backward(kept) {
+		if s.allStill(e.reads) && s.charge(e.files...) == nil {
+			return e.plans, nil
+		}
 	}
 	plans, err := v.plan(root)
 	if err != nil || v.fleeting {
@@ -341,7 +355,9 @@ func (c *Cache) plan(s *source, root string) ([]plan, error) {
 	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	c.plans.Add(key, e)
+	kept, _ = c.plans.Peek(key)
+	kept = append(slices.Clone(kept), e)
+	c.plans.Add(key, kept[max(0, len(kept)-maxPasses):])
 	return plans, nil
 }
 

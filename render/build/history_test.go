@@ -67,6 +67,19 @@ func (h *hashed) Hash(name string) (string, error) {
 
 func (h *hashed) Has(hash string) bool { return h.blobs[hash] }
 
+// listing is a tree that lists its hashes, as one of Git does that is whole.
+type listing struct{ *hashed }
+
+func (l listing) Whole() bool { return true }
+
+func (l listing) Each(dir string, yield func(name string, kind fs.FileMode, hash []byte)) error {
+	entries, err := fs.ReadDir(l.MapFS, dir)
+	for _, e := range entries {
+		yield(e.Name(), e.Type(), []byte(l.hashes[path.Join(dir, e.Name())]))
+	}
+	return err
+}
+
 // repository is a working tree that a history changes step by step.
 type repository struct {
 	rand  *rand.Rand
@@ -267,7 +280,7 @@ func TestCacheIsExact(t *testing.T) {
 			tree := r.tree()
 			fresh, freshErr := build.Build(t.Context(), tree, ".", limits)
 			want := everything(fresh)
-			for name, tree := range map[string]fs.FS{"Git": newHashed(tree), "folder": tree} {
+			for name, tree := range map[string]fs.FS{"artifact": newHashed(tree), "Git": listing{newHashed(tree)}, "folder": tree} {
 				units, err := cache.Build(t.Context(), tree, ".", limits)
 				if (err == nil) != (freshErr == nil) {
 					t.Fatalf("seed %d, commit %d: from the cache %v, fresh %v", seed, commit, err, freshErr)
@@ -284,6 +297,40 @@ func TestCacheIsExact(t *testing.T) {
 	t.Logf("%d of %d units were built", built, asked)
 	if built*4 > asked*3 {
 		t.Errorf("%d of %d units were built: the cache is of no use", built, asked)
+	}
+}
+
+// TestPassIsExact: units that the Build before had are taken over without a look. Over
+// random histories, of several repositories of one layout whose Builds take turns, the
+// result is what a fresh build gives.
+func TestPassIsExact(t *testing.T) {
+	seeds, commits := uint64(10), 60
+	if testing.Short() {
+		seeds = 3
+	}
+	var followed, asked int64
+	for seed := range seeds {
+		cache := build.NewCache(build.CacheLimits{})
+		repositories := []*repository{newRepository(100+seed, true), newRepository(200+seed, seed%2 == 0)}
+		for commit := range commits {
+			r := repositories[commit%3%2]
+			tree := r.tree()
+			fresh, freshErr := build.Build(t.Context(), tree, ".", build.Limits{})
+			units, err := cache.Build(t.Context(), listing{newHashed(tree)}, ".", build.Limits{})
+			if (err == nil) != (freshErr == nil) {
+				t.Fatalf("seed %d, commit %d: from the cache %v, fresh %v", seed, commit, err, freshErr)
+			}
+			if diff := cmp.Diff(everything(fresh), everything(units)); diff != "" {
+				t.Fatalf("seed %d, commit %d (-fresh +cache):\n%s\nfiles: %v", seed, commit, diff, r.files)
+			}
+			r.commit()
+		}
+		stats := cache.Stats()
+		followed, asked = followed+stats.Followed, asked+stats.Hits+stats.Misses
+	}
+	t.Logf("%d of %d units were taken over", followed, asked)
+	if followed*8 < asked {
+		t.Errorf("%d of %d units were taken over: that is of no use", followed, asked)
 	}
 }
 

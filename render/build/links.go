@@ -136,8 +136,9 @@ func textsAt(v any, path []string) []string {
 
 // linked refuses a unit that names an object of another unit by a name that
 // this one has changed. A build of the whole would follow it, and tie the two
-// together: one that fails would hold up the other.
-func linked(units []Unit) {
+// together: one that fails would hold up the other. It says whether there is none.
+func linked(units []Unit) (none bool) {
+	none = true
 	var renamed map[target]renamedIn
 	for i := range units {
 		u := &units[i]
@@ -154,10 +155,12 @@ func linked(units []Unit) {
 			}
 		}
 		if len(u.Findings) > before {
+			none = false
 			finding.Sort(u.Findings)
 			u.drop()
 		}
 	}
+	return none
 }
 
 // target is a name that may be referred to.

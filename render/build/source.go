@@ -8,7 +8,6 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
-	"maps"
 	"path"
 	"slices"
 
@@ -52,7 +51,8 @@ type source struct {
 	// added up, those that several read more than once: which are the same is asked then.
 	exact bool
 	rough [][]sized
-	count int // files in rough, whose bytes are in bytes
+	taken []*entry // whose files are counted too
+	count int      // files in rough and of taken, whose bytes are in bytes
 
 	stills map[[sha256.Size]byte]bool // what allStill says of the reads of such a digest
 }
@@ -68,13 +68,6 @@ func newSource(tree fs.FS, limits Limits, hashing bool) *source {
 		charged: map[string]bool{},
 		stills:  map[[sha256.Size]byte]bool{},
 	}
-}
-
-// expect makes room for so many units.
-func (s *source) expect(units int) {
-	looks := make(map[string]state, len(s.looks)+units)
-	maps.Copy(looks, s.looks)
-	s.looks = looks
 }
 
 // list returns the entries of a folder by name.
@@ -121,26 +114,44 @@ func (s *source) lookUp(p string) (state, error) {
 			return state{}, nil
 		}
 	}
-	entries, err := s.list(parent)
-	if errors.Is(err, fs.ErrNotExist) {
+	found, err := s.typeOf(parent, path.Base(p))
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
 		return state{}, nil
-	}
-	if err != nil {
+	case err != nil:
 		return state{}, err
 	}
 	s.beside = parent
-	e, ok := entries[path.Base(p)]
 	switch {
-	case !ok:
-		return state{}, nil
-	case e.Type()&fs.ModeSymlink != 0:
+	case found&fs.ModeSymlink != 0:
 		return state{kind: refused, why: p + " is a symbolic link: they are not followed; put the file itself there"}, nil
-	case e.IsDir():
+	case found.IsDir():
 		return state{kind: folder}, nil
-	case e.Type().IsRegular():
+	case found.IsRegular():
 		return state{kind: regular}, nil
 	}
 	return state{kind: refused, why: p + " is neither a file nor a folder"}, nil
+}
+
+// typeOf is the type of an entry of a folder; no link is followed. Only a Listing is
+// sure to find a name without a list of all.
+func (s *source) typeOf(dir, name string) (fs.FileMode, error) {
+	if tree, ok := s.tree.(Listing); ok && s.folders[dir] == nil {
+		info, err := tree.Lstat(path.Join(dir, name))
+		if err != nil {
+			return 0, err
+		}
+		return info.Mode().Type(), nil
+	}
+	entries, err := s.list(dir)
+	if err != nil {
+		return 0, err
+	}
+	e, ok := entries[name]
+	if !ok {
+		return 0, fs.ErrNotExist
+	}
+	return e.Type(), nil
 }
 
 // charge counts files against the limits of the Build, each once: all of them,
@@ -195,14 +206,42 @@ func (s *source) countExactly() {
 	}
 	s.exact, s.bytes = true, 0
 	for _, files := range s.rough {
-		for _, f := range files {
-			if !s.charged[f.path] {
-				s.charged[f.path] = true
-				s.bytes += f.bytes
-			}
+		s.chargeEach(files)
+	}
+	for _, e := range s.taken {
+		s.chargeEach(e.files)
+	}
+	s.rough, s.taken = nil, nil
+}
+
+func (s *source) chargeEach(files []sized) {
+	for _, f := range files {
+		if !s.charged[f.path] {
+			s.charged[f.path] = true
+			s.bytes += f.bytes
 		}
 	}
-	s.rough = nil
+}
+
+// take adds up the files of many results. False, and nothing is added, where they may
+// be over the limits.
+func (s *source) take(entries []*entry) bool {
+	count, bytes, taken := s.count, s.bytes, make([]*entry, 0, len(entries))
+	for _, e := range entries {
+		if e == nil {
+			continue
+		}
+		taken = append(taken, e)
+		count += len(e.files)
+		for _, f := range e.files {
+			bytes += f.bytes
+		}
+	}
+	if s.exact || count > s.limits.Files || bytes > s.limits.TreeBytes {
+		return false
+	}
+	s.count, s.bytes, s.taken = count, bytes, taken
+	return true
 }
 
 // full says that there is no room for one more file.

@@ -135,9 +135,10 @@ func (s *scan) notKubernetes(file string) bool {
 }
 
 // collisions reports objects that two units build: each alone is fine, a build
-// of the whole would refuse them, and the two would overwrite each other.
-func collisions(units []Unit) {
-	first := firsts{names: make(map[string]owned, 2*len(units)), more: map[id]int{}}
+// of the whole would refuse them, and the two would overwrite each other. Where there
+// are none it returns the names.
+func collisions(units []Unit) (none bool, names firsts) {
+	first, none := newFirsts(len(units)), true
 	for i := range units {
 		u := &units[i]
 		for _, o := range u.Objects {
@@ -145,6 +146,7 @@ func collisions(units []Unit) {
 			if other == i {
 				continue
 			}
+			none = false
 			file, line := o.At("metadata.name")
 			u.add(v1alpha1.Finding{
 				Severity: finding.Error, Code: DuplicateObject, File: file, Line: line, Object: o.String(),
@@ -153,6 +155,10 @@ func collisions(units []Unit) {
 		}
 		u.drop()
 	}
+	if !none {
+		return false, firsts{}
+	}
+	return true, first
 }
 
 // firsts are the units that have an object first. Most names are there once, and are
@@ -167,21 +173,65 @@ type owned struct {
 	unit int
 }
 
+func newFirsts(units int) firsts {
+	return firsts{names: make(map[string]owned, 2*units), more: map[id]int{}}
+}
+
 // of is the unit that has an object first, when a unit has it.
 func (f firsts) of(object id, unit int) int {
 	first, taken := f.names[object.name]
-	switch {
-	case !taken:
-		f.names[object.name] = owned{object, unit}
-		return unit
-	case first.id == object:
+	if taken && first.id == object {
 		return first.unit
 	}
 	if other, taken := f.more[object]; taken {
 		return other
 	}
-	f.more[object] = unit
+	if taken {
+		f.more[object] = unit
+	} else {
+		f.names[object.name] = owned{object, unit}
+	}
 	return unit
+}
+
+// exchange takes the objects of units out, and puts in those of others, whichever
+// units these are now. False: two have the same object, or nothing is known, and the
+// names are of no use any more.
+func (f firsts) exchange(out, in []Unit) bool {
+	if f.names == nil {
+		return false
+	}
+	for _, u := range out {
+		for _, o := range u.Objects {
+			if f.names[o.name].id == o.id {
+				delete(f.names, o.name)
+			} else {
+				delete(f.more, o.id)
+			}
+		}
+	}
+	for i, u := range in {
+		for _, o := range u.Objects {
+			if mine := -1 - i; f.of(o.id, mine) != mine {
+				return false
+			}
+		}
+	}
+	for _, u := range in { // a number stands for one of these units alone
+		for _, o := range u.Objects {
+			f.settle(o.id)
+		}
+	}
+	return true
+}
+
+// settle forgets which unit has an object: that is only asked while comparing.
+func (f firsts) settle(object id) {
+	if f.names[object.name].id == object {
+		f.names[object.name] = owned{object, 0}
+	} else {
+		f.more[object] = 0
+	}
 }
 
 // add adds a finding to a unit, whose own list may be shared with others.

@@ -120,7 +120,7 @@ func (j *Judge) State(documents []Document, findings []v1alpha1.Finding) State {
 	s := State{Documents: documents, Findings: findings, Region: j.Region, Provider: j.Render.Provider}
 	known, last := inputsOf(documents), j.begin()
 	j.number(known)
-	var workspaces []int // of documents
+	workspaces := make([]int, 0, len(documents)) // of documents
 	for i, d := range documents {
 		if d.Workspace != nil {
 			workspaces = append(workspaces, i)
@@ -128,7 +128,11 @@ func (j *Judge) State(documents []Document, findings []v1alpha1.Finding) State {
 	}
 	results := make([]*judged, len(workspaces))
 	eachBeside(len(workspaces), func(i int) { results[i] = j.recall(i, documents[workspaces[i]], known, last) })
-	s.Workspaces = make([]Workspace, 0, len(workspaces))
+	verdicts := 0
+	for _, w := range results {
+		verdicts += len(w.findings)
+	}
+	s.Workspaces, s.Verdicts = make([]Workspace, 0, len(workspaces)), make([]v1alpha1.Finding, 0, verdicts)
 	for _, w := range results {
 		s.Verdicts = append(s.Verdicts, w.findings...)
 		s.Workspaces = append(s.Workspaces, w.Workspace)

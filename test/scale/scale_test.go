@@ -3,7 +3,10 @@
 package scale
 
 import (
+	"fmt"
+	"io/fs"
 	"os"
+	"os/exec"
 	"runtime"
 	"runtime/debug"
 	"strconv"
@@ -16,6 +19,7 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"github.com/espalier-dev/espalier/reconciler/git"
+	"github.com/espalier-dev/espalier/reconciler/source"
 	"github.com/espalier-dev/espalier/render"
 	"github.com/espalier-dev/espalier/render/build"
 	"github.com/espalier-dev/espalier/render/desired"
@@ -59,7 +63,7 @@ func newPipeline() *pipeline {
 
 // run builds, decodes, judges and renders everything that has changed since the
 // last run, and returns the rendered children by Workspace.
-func (p *pipeline) run(b *testing.B, tree *git.Tree, have map[string]string) (rendered int) {
+func (p *pipeline) run(b *testing.B, tree fs.FS, have map[string]string) (rendered int) {
 	b.Helper()
 	units, err := p.cache.Build(b.Context(), tree, "workspaces", build.DefaultLimits())
 	if err != nil {
@@ -73,7 +77,8 @@ func (p *pipeline) run(b *testing.B, tree *git.Tree, have map[string]string) (re
 	}
 	var renders errgroup.Group
 	renders.SetLimit(runtime.GOMAXPROCS(0))
-	for _, w := range state.Workspaces {
+	for i := range state.Workspaces {
+		w := &state.Workspaces[i]
 		if have[w.Workspace.Name] == w.Key {
 			continue
 		}
@@ -116,10 +121,11 @@ func BenchmarkPush(b *testing.B) {
 	}
 }
 
-// BenchmarkTouch measures pushes alone, one after another, each of which touches one
-// Workspace of a repository that is known.
+// BenchmarkTouch measures pushes one after another, each of which gives one Workspace
+// of a repository that is known a content that was never there: what a push takes to
+// be read from the server, and from there to the rendered children.
 func BenchmarkTouch(b *testing.B) {
-	for _, n := range []int{100, 10_000} {
+	for _, n := range []int{100, 1_000, 10_000} {
 		b.Run(strconv.Itoa(n), func(b *testing.B) {
 			server, err := gitserver.Start(gitserver.Options{})
 			if err != nil {
@@ -129,24 +135,56 @@ func BenchmarkTouch(b *testing.B) {
 			if err := server.Create(repo); err != nil {
 				b.Fatal(err)
 			}
+			const pushes = 40
 			files := Fleet(n)
-			trees := []*git.Tree{push(b, server, files)}
-			files["workspaces/w00000/inference_config.yaml"] = "vllm:\n  max-num-seqs: 7\n"
-			trees = append(trees, push(b, server, files))
-			p, have := newPipeline(), map[string]string{}
-			p.run(b, trees[0], have)
-			used := processor(b)
-			b.ResetTimer()
-			i := 0
-			for b.Loop() {
-				i++
-				if got := p.run(b, trees[i%2], have); got != 1 {
-					b.Fatalf("%d Workspaces were rendered after a push that changes 1", got)
-				}
+			commits := []string{commit(b, server, files)}
+			for i := range pushes {
+				files["workspaces/w00000/inference_config.yaml"] = fmt.Sprintf("vllm:\n  max-num-seqs: %d\n", 1000+i)
+				commits = append(commits, commit(b, server, files))
 			}
-			b.ReportMetric((processor(b)-used).Seconds()*1000/float64(i), "cpu-ms/op")
+			for b.Loop() {
+				touch(b, server, commits)
+			}
 		})
 	}
+}
+
+// touch follows a branch from one commit to the next.
+func touch(b *testing.B, server *gitserver.Server, commits []string) {
+	b.Helper()
+	store, p, have := source.NewStore(source.Options{}), newPipeline(), map[string]string{}
+	var reading, rest time.Duration
+	for i, hash := range commits {
+		move := exec.CommandContext(b.Context(), "git", "-C", server.Dir(repo), "update-ref", "refs/heads/main", hash)
+		if out, err := move.CombinedOutput(); err != nil {
+			b.Fatalf("%v: %s", err, out)
+		}
+		used := processor(b)
+		got, err := store.Fetch(b.Context(), source.Request{URL: server.URL(repo)})
+		if err != nil {
+			b.Fatal(err)
+		}
+		read := processor(b)
+		if rendered := p.run(b, got.Tree, have); i > 0 && rendered != 1 {
+			b.Fatalf("%d Workspaces were rendered after a push that changes 1", rendered)
+		}
+		if i > 0 {
+			reading, rest = reading+read-used, rest+processor(b)-read
+		}
+	}
+	pushes := float64(len(commits) - 1)
+	b.ReportMetric(reading.Seconds()*1000/pushes, "fetch-cpu-ms/push")
+	b.ReportMetric(rest.Seconds()*1000/pushes, "render-cpu-ms/push")
+}
+
+// commit gives a branch this content.
+func commit(b *testing.B, server *gitserver.Server, files map[string]string) string {
+	b.Helper()
+	hash, err := server.Push(repo, "next", files, "change")
+	if err != nil {
+		b.Fatal(err)
+	}
+	return hash
 }
 
 func measure(b *testing.B, n int, first, second *git.Tree) {

@@ -1,0 +1,269 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package build
+
+import (
+	"io/fs"
+	"path"
+	"slices"
+)
+
+// Listing is a Hashed tree that tells the hashes of a whole folder at once, and that
+// it has what it names.
+type Listing interface {
+	Hashed
+	fs.ReadLinkFS
+	// Each calls yield with every entry of a folder, in any order. The hash is that of
+	// Hash, in a form of its own; it must not be kept.
+	Each(dir string, yield func(name string, kind fs.FileMode, hash []byte)) error
+	// Whole says that the tree holds the content of every file that it names.
+	Whole() bool
+}
+
+// pass is what the units of a root came to, for the next Build of that root: units
+// whose folder is what it was are not looked up one by one. It belongs to one Build
+// at a time.
+type pass struct {
+	plans   []plan
+	entries []*entry // by unit; nil where none is kept
+	hashes  []string // of the folder or file of each unit, in the tree's own form; "": not known
+	units   []Unit
+	at      map[string]map[string]int // folder and name → unit
+	// names are the objects of all units, no two of which are the same; of none where
+	// they have to be compared with each other.
+	names firsts
+	moved bool // other units are listed than in the Build before, or in another order
+}
+
+// maxPasses is how many passes, and plans, of one root are remembered: many
+// repositories have the same layout.
+const maxPasses = 4
+
+// lastPass takes what the Builds of a root have left, the one of these plans where
+// there is one. While a cache is half full, who was used when must be known, unit by
+// unit.
+func (c *Cache) lastPass(root planKey, plans []plan) *pass {
+	if c == nil {
+		return nil
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	kept := c.passes[root]
+	if len(kept) == 0 || c.halfFull() {
+		return nil
+	}
+	i := slices.IndexFunc(kept, func(p *pass) bool { return samePlans(p.plans, plans) })
+	if i < 0 {
+		i = len(kept) - 1
+	}
+	p := kept[i]
+	c.passes[root] = slices.Delete(kept, i, i+1)
+	return p
+}
+
+// begin is a pass with all units that are as they were in the last. before are those
+// of the last that are no more.
+func (c *Cache) begin(s *source, root planKey, plans []plan) (p *pass, before []Unit) {
+	if s.listing() != nil {
+		p, before = c.lastPass(root, plans).follow(s, plans)
+	}
+	if p == nil || !s.take(p.entries) {
+		p, before = newPass(s, plans), nil
+	}
+	return p, before
+}
+
+// listing is the tree, where passes over it can be followed.
+func (s *source) listing() Listing {
+	if tree, ok := s.tree.(Listing); ok && tree.Whole() {
+		return tree
+	}
+	return nil
+}
+
+// leave keeps a pass for the next Build of its root.
+func (c *Cache) leave(root planKey, p *pass) {
+	if c == nil || p.at == nil {
+		return
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.halfFull() {
+		return
+	}
+	units := len(p.units)
+	for _, kept := range c.passes {
+		for _, other := range kept {
+			units += len(other.units)
+		}
+	}
+	if units > c.limits.Units {
+		clear(c.passes)
+	}
+	kept := append(c.passes[root], p)
+	c.passes[root] = kept[max(0, len(kept)-maxPasses):]
+}
+
+func (c *Cache) halfFull() bool {
+	return c.units.Len() >= c.limits.Units/2 || c.bytes >= c.limits.Bytes/2
+}
+
+func samePlans(a, b []plan) bool {
+	return len(a) == len(b) && (len(a) == 0 || &a[0] == &b[0])
+}
+
+// newPass is a pass that has nothing of another.
+func newPass(s *source, plans []plan) *pass {
+	p := &pass{plans: plans, entries: make([]*entry, len(plans)), units: make([]Unit, len(plans)), moved: true}
+	if s.listing() == nil {
+		return p // nobody can follow it
+	}
+	p.hashes, p.at = make([]string, len(plans)), map[string]map[string]int{}
+	for i, plan := range plans {
+		if len(plan.problems) > 0 {
+			continue
+		}
+		dir, name := path.Dir(plan.path), path.Base(plan.path)
+		if p.at[dir] == nil {
+			p.at[dir] = map[string]int{}
+		}
+		p.at[dir][name] = i
+	}
+	p.eachChanged(s, func(int) {})
+	return p
+}
+
+// eachChanged calls yield with every unit whose folder or file is not what it was, and
+// notes what it is now.
+func (p *pass) eachChanged(s *source, yield func(unit int)) {
+	tree, seen := s.listing(), make([]bool, len(p.plans))
+	for dir, names := range p.at {
+		if found, err := s.look(dir); err != nil || found.kind != folder {
+			continue
+		}
+		_ = tree.Each(dir, func(name string, kind fs.FileMode, hash []byte) { // what cannot be listed is not the same
+			i, ok := names[name]
+			if !ok || kind.IsDir() == p.plans[i].file || !kind.IsDir() && !kind.IsRegular() {
+				return
+			}
+			seen[i] = true
+			if p.hashes[i] != string(hash) {
+				p.hashes[i] = string(hash)
+				yield(i)
+			}
+		})
+	}
+	for i := range seen {
+		if !seen[i] {
+			p.hashes[i] = ""
+			yield(i)
+		}
+	}
+}
+
+// follow turns what a Build has left into the pass of this one: units that are as
+// they were are there, with their entries, and the others are not. before are those
+// that are there no more. It returns nil where nothing can be taken over.
+func (p *pass) follow(s *source, plans []plan) (now *pass, before []Unit) {
+	if p == nil {
+		return nil, nil
+	}
+	if !samePlans(p.plans, plans) {
+		return p.move(s, plans)
+	}
+	p.moved = false
+	drop := func(i int) {
+		if p.entries[i] != nil || p.units[i].Path != "" {
+			before = append(before, p.units[i])
+			p.entries[i], p.units[i] = nil, Unit{}
+		}
+	}
+	p.eachChanged(s, drop)
+	for i, e := range p.entries {
+		if e == nil || !e.at(plans[i].from) || !s.besideStill(e) {
+			drop(i)
+		}
+	}
+	return p, before
+}
+
+// move is follow where other units are listed than before, or in another order.
+func (p *pass) move(s *source, plans []plan) (now *pass, before []Unit) {
+	now = newPass(s, plans)
+	stays := make([]bool, len(p.plans))
+	for i, plan := range plans {
+		from, ok := p.at[path.Dir(plan.path)][path.Base(plan.path)]
+		if !ok || stays[from] || len(plan.problems) > 0 {
+			continue
+		}
+		e := p.entries[from]
+		if e == nil || now.hashes[i] == "" || now.hashes[i] != p.hashes[from] || e.place != placeOf(plan, s.limits) || !e.at(plan.from) || !s.besideStill(e) {
+			continue
+		}
+		stays[from] = true
+		now.entries[i], now.units[i] = e, p.units[from]
+	}
+	for i, stays := range stays {
+		if !stays {
+			before = append(before, p.units[i])
+		}
+	}
+	now.names, now.moved = p.names, true
+	return now, before
+}
+
+// compare refuses objects that two units build and names that lead into another unit,
+// as a Build of the whole would. The units in fresh have come in the place of those
+// before; the others have been compared. It says whether nothing was found.
+func (p *pass) compare(units []Unit, fresh []int, before []Unit) bool {
+	in := make([]Unit, 0, len(fresh))
+	for _, i := range fresh {
+		units[i].drop()
+		p.units[i] = units[i]
+		in = append(in, units[i])
+	}
+	apart := p.names.exchange(before, in)
+	if !apart {
+		apart, p.names = collisions(units)
+	}
+	if p.moved || !sameLinks(before, in) {
+		return linked(units) && apart
+	}
+	return apart
+}
+
+// nameIn is a name that a unit gives or uses.
+type nameIn struct {
+	unit string
+	target
+}
+
+// sameLinks says whether units rename what they did, and use no other names than
+// they did: then nobody refers to another unit who did not before.
+func sameLinks(out, in []Unit) bool {
+	renamed, used := map[nameIn]int{}, map[nameIn]bool{}
+	for _, u := range out {
+		for _, r := range u.links.renamed {
+			renamed[nameIn{u.Path, target{r.kind, r.namespace, r.written}}]++
+		}
+		for _, o := range u.links.open {
+			used[nameIn{u.Path, target{o.kind, o.namespace, o.name}}] = true
+		}
+	}
+	for _, u := range in {
+		for _, r := range u.links.renamed {
+			renamed[nameIn{u.Path, target{r.kind, r.namespace, r.written}}]--
+		}
+		for _, o := range u.links.open {
+			if !used[nameIn{u.Path, target{o.kind, o.namespace, o.name}}] {
+				return false
+			}
+		}
+	}
+	for _, n := range renamed {
+		if n != 0 {
+			return false
+		}
+	}
+	return true
+}
