@@ -177,3 +177,26 @@ func (t *artifactTree) Hash(name string) (string, error) {
 
 // Has says whether a file of the artifact has this hash.
 func (t *artifactTree) Has(hash string) bool { return t.content[hash] }
+
+// Whole says that every file of the artifact is there.
+func (t *artifactTree) Whole() bool { return true }
+
+// Each calls yield with every entry of a folder.
+func (t *artifactTree) Each(dir string, yield func(name string, kind fs.FileMode, hash []byte)) error {
+	if at, err := fs.Stat(t.FS, dir); err != nil || !at.IsDir() {
+		return &fs.PathError{Op: "readdir", Path: dir, Err: fs.ErrNotExist}
+	}
+	entries, err := fs.ReadDir(t.FS, dir)
+	for _, e := range entries {
+		yield(e.Name(), e.Type(), []byte(t.hashes[path.Join(dir, e.Name())]))
+	}
+	return err
+}
+
+// Lstat describes an entry.
+func (t *artifactTree) Lstat(name string) (fs.FileInfo, error) { return fs.Stat(t.FS, name) }
+
+// ReadLink has nothing to read: links are left out when an artifact is unpacked.
+func (t *artifactTree) ReadLink(name string) (string, error) {
+	return "", &fs.PathError{Op: "readlink", Path: name, Err: fs.ErrInvalid}
+}

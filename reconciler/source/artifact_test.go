@@ -12,12 +12,15 @@ import (
 	"io/fs"
 	"net/http"
 	"net/http/httptest"
+	"path"
+	"slices"
 	"strings"
 	"sync/atomic"
 	"testing"
 
 	"github.com/espalier-dev/espalier/render/build"
 	"github.com/espalier-dev/espalier/repo-layout/v1alpha1"
+	"github.com/espalier-dev/espalier/test/gitserver"
 )
 
 // tarball packs files as source-controller does.
@@ -131,5 +134,55 @@ func TestArtifactHashes(t *testing.T) {
 	}
 	if _, err := before.Hash("none"); !errors.Is(err, fs.ErrNotExist) {
 		t.Errorf("hash of nothing: %v", err)
+	}
+}
+
+// TestTreesListWhatTheyHold: what a tree says of a folder at once is what it says of
+// each entry, and a Build over it gives what one over plain files does.
+func TestTreesListWhatTheyHold(t *testing.T) {
+	files := map[string]string{"a/x.yaml": "x", "a/deep/y.yaml": "y", "b/z.yaml": "z", "top": "t"}
+	server := serve(t, gitserver.Options{})
+	push(t, server, "main", files)
+	content, digest := tarball(t, files)
+	web := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { _, _ = w.Write(content) }))
+	t.Cleanup(web.Close)
+	artifact, err := NewStore(Options{}).FetchArtifact(t.Context(), Artifact{URL: web.URL, Revision: "main@sha1:1", Digest: digest})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for name, commit := range map[string]*Commit{"Git": fetch(t, NewStore(Options{}), Request{URL: server.URL(repo)}), "artifact": artifact} {
+		tree := commit.Tree.(build.Listing)
+		if !tree.Whole() {
+			t.Errorf("%s: all of it came", name)
+		}
+		forms := map[string]string{} // of hashes: one for each
+		for dir, want := range map[string][]string{".": {"a", "b", "top"}, "a": {"deep", "x.yaml"}, "a/deep": {"y.yaml"}} {
+			var got []string
+			err := tree.Each(dir, func(entry string, kind fs.FileMode, hash []byte) {
+				got = append(got, entry)
+				info, err := tree.Lstat(path.Join(dir, entry))
+				if err != nil || info.Mode().Type() != kind {
+					t.Errorf("%s: %s is %v, and listed as %v: %v", name, path.Join(dir, entry), info, kind, err)
+				}
+				of, err := tree.Hash(path.Join(dir, entry))
+				if other, known := forms[string(hash)]; err != nil || known && other != of {
+					t.Errorf("%s: %s has hash %s, and another with the same in the list %s: %v", name, entry, of, other, err)
+				}
+				forms[string(hash)] = of
+			})
+			slices.Sort(got)
+			if err != nil || !slices.Equal(got, want) {
+				t.Errorf("%s: %s holds %v, want %v: %v", name, dir, got, want, err)
+			}
+		}
+		if len(forms) != 6 {
+			t.Errorf("%s: %d hashes of six entries", name, len(forms))
+		}
+		if err := tree.Each("top", func(string, fs.FileMode, []byte) {}); err == nil {
+			t.Errorf("%s: a file was listed", name)
+		}
+		if _, err := tree.Lstat("none"); !errors.Is(err, fs.ErrNotExist) {
+			t.Errorf("%s: what is not there: %v", name, err)
+		}
 	}
 }

@@ -20,7 +20,10 @@ import (
 
 const repo = "fleet/models"
 
-var _ build.Listing = (*git.Tree)(nil)
+var (
+	_ build.Listing = (*git.Tree)(nil)
+	_ build.Listing = (*artifactTree)(nil)
+)
 
 func serve(t *testing.T, opts gitserver.Options) *gitserver.Server {
 	t.Helper()
