@@ -33,11 +33,11 @@ const (
 type Lines struct {
 	// Offered are those on lines that the diff shows, what matters most first.
 	Offered []OnLine `json:"offered,omitempty"`
-	// Standing are the keys of all that were asked for, wherever their lines are; Cut
-	// says that there are more.
+	// Standing are the keys of all findings on a line, also of those that nobody asks
+	// for any more: what is said of them is not settled. Cut says that there are more.
 	Standing []string `json:"standing,omitempty"`
 	Cut      bool     `json:"cut,omitempty"`
-	// Findings counts them.
+	// Findings counts those that were asked for.
 	Findings int `json:"findings"`
 }
 
@@ -63,23 +63,32 @@ func OnLines(p plan.Plan, r v1alpha1.Review, files Files) *Lines {
 	diffs := differences{files: files, known: map[string]*difference{}}
 	for _, f := range p.Findings {
 		key := keyOf(f)
-		if f.File == "" || f.Line < 1 || standing[key] || r.LineComments == v1alpha1.FixLineComments && f.Fix == nil {
+		if f.File == "" || f.Line < 1 || standing[key] {
 			continue
 		}
-		l.Findings++
+		wanted := asked(r, f)
+		if wanted {
+			l.Findings++
+		}
 		if len(standing) == maxStanding {
 			l.Cut = true
 			continue
 		}
 		standing[key] = true
 		l.Standing = append(l.Standing, key)
-		at, text, shown := diffs.line(f)
-		if !shown || len(l.Offered) == maxOffered {
+		if !wanted || len(l.Offered) == maxOffered {
 			continue
 		}
-		l.Offered = append(l.Offered, OnLine{key, at, f.Markdown() + suggestion(r.Provider, f.Fix, text)})
+		if at, text, shown := diffs.line(f); shown {
+			l.Offered = append(l.Offered, OnLine{key, at, f.Markdown() + suggestion(r.Provider, f.Fix, text)})
+		}
 	}
 	return l
+}
+
+// asked says whether somebody wants to be told of a finding on its line.
+func asked(r v1alpha1.Review, f plan.Finding) bool {
+	return r.LineComments == v1alpha1.FindingLineComments || f.Fix != nil
 }
 
 // keyOf tells findings apart by what they say and what would mend them. Not by the

@@ -56,7 +56,7 @@ func TestOnLines(t *testing.T) {
 		"Outside":      {"no forge takes a comment there; the finding stands all the same", v1alpha1.FindingLineComments, v1alpha1.GitHub, head, at(5, "no"), "", 1},
 		"ThereBefore":  {"who changes a line need not answer for its neighbour", v1alpha1.FindingLineComments, v1alpha1.GitHub, head, there(at(2, "no")), "", 1},
 		"WrittenAgain": {"what is wrong in a line that was written anew is the writer's", v1alpha1.FindingLineComments, v1alpha1.GitHub, head, there(at(1, "no")), "a.yaml:1/0 ❌ no (Code) *(there before)*\n", 1},
-		"NoFix":        {"only what one line mends was asked for", v1alpha1.FixLineComments, v1alpha1.GitHub, head, at(1, "no"), "", 0},
+		"NoFix":        {"only what one line mends was asked for; what was said before that stands all the same", v1alpha1.FixLineComments, v1alpha1.GitHub, head, at(1, "no"), "", 1},
 		"NoLine":       {"a finding on the whole", v1alpha1.FindingLineComments, v1alpha1.GitHub, head, at(0, "no"), "", 0},
 		"OtherLine":    {"the line is not what the finding saw: a button would lose it", v1alpha1.FixLineComments, v1alpha1.GitHub, head, at(1, "no", "a: z", "a: y"), "a.yaml:1/0 ❌ no (Code)\n", 1},
 		"WindowsEnd":   {"a button would write an end of its own", v1alpha1.FixLineComments, v1alpha1.GitHub, strings.ReplaceAll(head, "\n", "\r\n"), at(1, "no", "a: x", "a: y"), "a.yaml:1/0 ❌ no (Code)\n", 1},
