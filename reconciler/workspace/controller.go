@@ -79,6 +79,8 @@ type Reconciler struct {
 	// answered is the digest of the inputs that the registry has answered for, by
 	// the UID of the Workspace. It only saves questions.
 	answered sync.Map
+	// keys are those that sign adapters, and whether they open. It only saves work.
+	keys keyring
 	// applied are the marks of what was applied for each Workspace, by its key. They
 	// only save writes.
 	applied sync.Map

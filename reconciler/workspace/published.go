@@ -51,28 +51,6 @@ func (r *Reconciler) published(ctx context.Context, p *pass) error {
 	return nil
 }
 
-// signingKey is the key of a Secret that cosign makes its own key in.
-const signingKey = "cosign.key"
-
-// signable sees, before a node is requested, that the Secret which is to sign the
-// adapter holds a key: the push, which needs it, comes when the run is paid for.
-// Whether its password opens it, only the push can say, which alone reads it.
-func (r *Reconciler) signable(ctx context.Context, p *pass) error {
-	if !p.beforeRun() || p.ws.Spec.Tuning.Output.SigningSecret == "" {
-		return nil
-	}
-	key := types.NamespacedName{Namespace: p.ws.Namespace, Name: p.ws.Spec.Tuning.Output.SigningSecret}
-	secret := &corev1.Secret{}
-	if err := r.Reader.Get(ctx, key, secret); err != nil {
-		return fmt.Errorf("reading Secret %s: %w", key, err)
-	}
-	if len(secret.Data[signingKey]) == 0 {
-		return fault.Wait(v1alpha1.ReasonInputMissing, 0, // the watch of Secrets tells
-			"Secret %s, which is to sign the adapter, has no %s: cosign generate-key-pair k8s://%s/%s makes it. No node is requested before", key, signingKey, key.Namespace, key.Name)
-	}
-	return nil
-}
-
 // beforeRun says that nothing was requested for the run of the current inputs.
 func (p *pass) beforeRun() bool {
 	t := p.ws.Spec.Tuning

@@ -200,35 +200,3 @@ func TestPublishedNotAsked(t *testing.T) {
 		})
 	}
 }
-
-// TestSignable: a Secret without a key is told before a node is requested, and only
-// then.
-func TestSignable(t *testing.T) {
-	for name, tc := range map[string]struct {
-		reason string
-		data   map[string][]byte
-		change func(*v1alpha1.Workspace)
-		want   string
-	}{
-		"Key":       {reason: "as cosign makes it", data: map[string][]byte{"cosign.key": []byte("k")}},
-		"OfAnother": {reason: "the Secret of something else", data: map[string][]byte{"tls.key": []byte("k")}, want: "Secret models/key, which is to sign the adapter, has no cosign.key: cosign generate-key-pair k8s://models/key makes it"},
-		"Empty":     {reason: "an empty key signs nothing", data: map[string][]byte{"cosign.key": {}}, want: "has no cosign.key"},
-		"Suspended": {reason: "nothing is bought", change: func(w *v1alpha1.Workspace) { w.Spec.Suspend = true }},
-		"Unsigned":  {reason: "no key is asked for", change: func(w *v1alpha1.Workspace) { w.Spec.Tuning.Output.SigningSecret = "" }},
-	} {
-		t.Run(name, func(t *testing.T) {
-			r, p := beforeNodes(t, newRegistry(t), "hunter2")
-			p.ws.Namespace = "models"
-			p.ws.Spec.Tuning.Output.SigningSecret = "key"
-			if tc.change != nil {
-				tc.change(p.ws)
-			}
-			secret := &corev1.Secret{ObjectMeta: metav1.ObjectMeta{Namespace: "models", Name: "key"}, Data: tc.data}
-			r.Reader = kubefake.NewClientBuilder().WithScheme(clientgoscheme.Scheme).WithObjects(secret).Build()
-			err := r.signable(t.Context(), p)
-			if (err != nil) != (tc.want != "") || err != nil && !strings.Contains(err.Error(), tc.want) || fault.IsTerminal(err) {
-				t.Errorf("%s: got %v, want %q", tc.reason, err, tc.want)
-			}
-		})
-	}
-}

@@ -5,9 +5,7 @@ package adapter
 import (
 	"bytes"
 	"context"
-	"crypto/x509"
 	"encoding/base64"
-	"encoding/pem"
 	"errors"
 	"fmt"
 	"io"
@@ -24,16 +22,10 @@ import (
 	"github.com/google/go-containerregistry/pkg/v1/remote/transport"
 	"github.com/google/go-containerregistry/pkg/v1/static"
 	"github.com/google/go-containerregistry/pkg/v1/types"
-	"github.com/secure-systems-lab/go-securesystemslib/encrypted"
 	"github.com/sigstore/sigstore/pkg/signature"
-	signing "github.com/sigstore/sigstore/pkg/signature/options"
 	"github.com/sigstore/sigstore/pkg/signature/payload"
-)
 
-// Files of a Secret that `cosign generate-key-pair k8s://NAMESPACE/NAME` writes.
-const (
-	keyFile      = "cosign.key"
-	passwordFile = "cosign.password"
+	"github.com/espalier-dev/espalier/reconciler/cosign"
 )
 
 // Where cosign looks for signatures, from its SIGNATURE_SPEC.
@@ -51,37 +43,20 @@ type Key struct{ signer signature.SignerVerifier }
 
 // LoadKey reads cosign.key of dir, and cosign.password where there is one.
 func LoadKey(dir string) (*Key, error) {
-	text, err := os.ReadFile(filepath.Join(dir, keyFile))
+	text, err := os.ReadFile(filepath.Join(dir, cosign.KeyFile))
 	if errors.Is(err, os.ErrNotExist) {
-		return nil, refused("%s holds no %s: mount the Secret that cosign generate-key-pair k8s://NAMESPACE/NAME makes", dir, keyFile)
+		return nil, refused("%s holds no %s: mount the Secret that cosign generate-key-pair k8s://NAMESPACE/NAME makes", dir, cosign.KeyFile)
 	}
 	if err != nil {
 		return nil, fmt.Errorf("reading the signing key: %w", err)
 	}
-	password, err := os.ReadFile(filepath.Join(dir, passwordFile))
+	password, err := os.ReadFile(filepath.Join(dir, cosign.PasswordFile))
 	if err != nil && !errors.Is(err, os.ErrNotExist) {
 		return nil, fmt.Errorf("reading the password of the signing key: %w", err)
 	}
-	return parseKey(text, password)
-}
-
-// parseKey never wraps an error of the libraries: it could quote the key.
-func parseKey(text, password []byte) (*Key, error) {
-	block, _ := pem.Decode(text)
-	if block == nil || (block.Type != "ENCRYPTED SIGSTORE PRIVATE KEY" && block.Type != "ENCRYPTED COSIGN PRIVATE KEY") {
-		return nil, refused("%s is no private key of cosign: cosign generate-key-pair makes one, cosign import-key-pair takes one of openssl", keyFile)
-	}
-	der, err := encrypted.Decrypt(block.Bytes, password)
+	signer, err := cosign.Open(text, password)
 	if err != nil {
-		return nil, refused("%s does not open %s: put the password that it was made with into the same Secret", passwordFile, keyFile)
-	}
-	private, err := x509.ParsePKCS8PrivateKey(der)
-	if err != nil {
-		return nil, refused("%s holds no key in PKCS 8: make another with cosign generate-key-pair", keyFile)
-	}
-	signer, err := signature.LoadDefaultSignerVerifier(private, signing.WithED25519ph())
-	if err != nil {
-		return nil, refused("%s holds a kind of key that cosign does not sign with: make another with cosign generate-key-pair", keyFile)
+		return nil, refused("%v", err)
 	}
 	return &Key{signer}, nil
 }

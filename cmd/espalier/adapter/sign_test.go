@@ -22,6 +22,8 @@ import (
 	v1 "github.com/google/go-containerregistry/pkg/v1"
 	"github.com/google/go-containerregistry/pkg/v1/remote"
 	"github.com/secure-systems-lab/go-securesystemslib/encrypted"
+
+	"github.com/espalier-dev/espalier/reconciler/cosign"
 )
 
 // keySecret is the folder of a Secret as cosign makes it, and the public key.
@@ -40,8 +42,8 @@ func keySecret(t *testing.T, password string) (string, *ecdsa.PublicKey) {
 		t.Fatal(err)
 	}
 	return secretOf(t, map[string]string{
-		keyFile:      string(pem.EncodeToMemory(&pem.Block{Type: "ENCRYPTED SIGSTORE PRIVATE KEY", Bytes: closed})),
-		passwordFile: password,
+		cosign.KeyFile:      string(pem.EncodeToMemory(&pem.Block{Type: "ENCRYPTED SIGSTORE PRIVATE KEY", Bytes: closed})),
+		cosign.PasswordFile: password,
 	}), &private.PublicKey
 }
 
@@ -172,7 +174,7 @@ func TestNoTagWithoutSignature(t *testing.T) {
 
 func TestKeysRefused(t *testing.T) {
 	good, _ := keySecret(t, "p4ss")
-	text, err := os.ReadFile(filepath.Join(good, keyFile))
+	text, err := os.ReadFile(filepath.Join(good, cosign.KeyFile))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -187,24 +189,24 @@ func TestKeysRefused(t *testing.T) {
 		},
 		"WrongPassword": {
 			reason: "a password that was changed in one place",
-			files:  map[string]string{keyFile: string(text), passwordFile: "s3cret-guess"}, want: "cosign.password does not open cosign.key",
+			files:  map[string]string{cosign.KeyFile: string(text), cosign.PasswordFile: "s3cret-guess"}, want: "cosign.password does not open cosign.key",
 		},
 		"NoPassword": {
 			reason: "the key alone",
-			files:  map[string]string{keyFile: string(text)}, want: "cosign.password does not open cosign.key",
+			files:  map[string]string{cosign.KeyFile: string(text)}, want: "cosign.password does not open cosign.key",
 		},
 		"PlainKey": {
 			reason: "a key of openssl, which cosign does not take either",
-			files:  map[string]string{keyFile: string(pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: []byte("k3y")}))},
+			files:  map[string]string{cosign.KeyFile: string(pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: []byte("k3y")}))},
 			want:   "cosign import-key-pair",
 		},
 		"NoPEM": {
 			reason: "encoded once too often",
-			files:  map[string]string{keyFile: base64.StdEncoding.EncodeToString(text)}, want: "is no private key of cosign",
+			files:  map[string]string{cosign.KeyFile: base64.StdEncoding.EncodeToString(text)}, want: "is no private key of cosign",
 		},
 		"NotJSON": {
 			reason: "a block that was cut",
-			files:  map[string]string{keyFile: string(pem.EncodeToMemory(&pem.Block{Type: "ENCRYPTED SIGSTORE PRIVATE KEY", Bytes: []byte("{")}))},
+			files:  map[string]string{cosign.KeyFile: string(pem.EncodeToMemory(&pem.Block{Type: "ENCRYPTED SIGSTORE PRIVATE KEY", Bytes: []byte("{")}))},
 			want:   "does not open",
 		},
 	}
