@@ -67,7 +67,8 @@ func (s *Stand) StartController(ctx context.Context) error {
 	return err
 }
 
-// StartReplica starts a controller with further flags.
+// StartReplica starts a controller with further flags, which stand over the Stand's
+// own.
 func (s *Stand) StartReplica(ctx context.Context, flags ...string) (*Controller, error) {
 	progress, err := freeAddress() // leaders of several shards listen at once
 	if err != nil {
@@ -79,7 +80,7 @@ func (s *Stand) StartReplica(ctx context.Context, flags ...string) (*Controller,
 // startReplica starts a controller that takes progress at an address.
 func (s *Stand) startReplica(ctx context.Context, progress string, flags ...string) (*Controller, error) {
 	if progress != "" {
-		flags = append(flags, "--progress-url", "https://"+progress, "--progress-addr", progress)
+		flags = append([]string{"--progress-url", "https://" + progress, "--progress-addr", progress}, flags...)
 	}
 	return s.startProcess(ctx, s.ControllerLog(), append(s.ARM.Env(), "KUBECONFIG="+s.kubeconfig), append(s.controllerArgs(), flags...))
 }

@@ -4,7 +4,6 @@ package node
 
 import (
 	"archive/tar"
-	"bytes"
 	"context"
 	"crypto/sha256"
 	"encoding/json"
@@ -29,6 +28,7 @@ import (
 	"github.com/espalier-dev/espalier/reconciler/condition"
 	repolayout "github.com/espalier-dev/espalier/repo-layout"
 	"github.com/espalier-dev/espalier/repo-layout/v1alpha1"
+	"github.com/espalier-dev/espalier/test/chats"
 	"github.com/espalier-dev/espalier/test/harness"
 	"github.com/espalier-dev/espalier/test/node/trainer"
 )
@@ -36,13 +36,17 @@ import (
 // epochs is how often a run goes through its data.
 const epochs = 3
 
-// chats are rows of training data: the stand-in takes a step for each.
-func chats(rows int) string {
-	var text strings.Builder
-	for i := range rows {
-		fmt.Fprintf(&text, `{"messages":[{"role":"user","content":"Where is parcel %d?"},{"role":"assistant","content":"Let me look."}]}`+"\n", i)
+// rows are training data as lines of JSON: the stand-in takes a step for each.
+func rows(n int) string { return chats.Lines(chats.Rows(n)) }
+
+// learnt is the checksum of the weights that a run over rows comes to, in whichever
+// format it read them.
+func learnt(rows []chats.Row, epochs int) string {
+	var read [][]byte
+	for _, r := range rows {
+		read = append(read, r.JSON())
 	}
-	return text.String()
+	return fmt.Sprintf("%x", sha256.Sum256(trainer.Weights(read, epochs)))
 }
 
 // run is a Workspace that tunes on the node.
@@ -113,8 +117,12 @@ func follow(t *testing.T, team *harness.Team, files map[string]string) {
 // answers.
 func TestTuneAndServe(t *testing.T) {
 	w, team := theWorld(t), newTeam(t, "parcels")
-	rows := chats(20)
-	url := w.data.put("parcels.jsonl", content(rows)) + fmt.Sprintf("#sha256=%x", sha256.Sum256([]byte(rows)))
+	rows := chats.Rows(20)
+	table, err := chats.Parquet(rows)
+	if err != nil {
+		t.Fatal(err)
+	}
+	url := w.data.put("parcels.parquet", content(string(table))) + fmt.Sprintf("#sha256=%x", sha256.Sum256(table))
 	workspaces := map[string]string{"run": w.run("run", url, "")}
 	follow(t, team, repository(workspaces))
 
@@ -124,6 +132,9 @@ func TestTuneAndServe(t *testing.T) {
 		t.Errorf("the run took %d attempts, want 2: one was killed", got.Attempts)
 	}
 	logs := logs(t, team, "run", "train")
+	if !strings.Contains(logs, "20 rows of /data/parcels.parquet") {
+		t.Errorf("the trainer did not read the Parquet file:\n%s", logs)
+	}
 	if !strings.Contains(logs, "going on from checkpoint-") || strings.Contains(logs, "step 1 of ") {
 		t.Errorf("the second attempt did not go on from a checkpoint:\n%s", logs)
 	}
@@ -133,7 +144,7 @@ func TestTuneAndServe(t *testing.T) {
 		t.Errorf("Git says %s, the Workspace %s", adapter, run.Status.Tuning.Adapter)
 	}
 	weights := published(t, adapter, w.output("run"))
-	if want := fmt.Sprintf("%x", sha256.Sum256(trainer.Weights(bytes.Split(bytes.TrimSpace([]byte(rows)), []byte("\n")), epochs))); weights != want {
+	if want := learnt(rows, epochs); weights != want {
 		t.Errorf("the weights are %s, want %s: as if nothing had happened", weights, want)
 	}
 
@@ -180,13 +191,7 @@ func kill(t *testing.T, w *world, checkpoint, program string) {
 	if err != nil {
 		t.Fatalf("waiting for %s: %v", checkpoint, err)
 	}
-	pids, err := w.node.Processes(program)
-	if err != nil || len(pids) != 1 {
-		t.Fatalf("%d processes of %s (%v), want one", len(pids), program, err)
-	}
-	if err := syscall.Kill(pids[0], syscall.SIGKILL); err != nil {
-		t.Fatal(err)
-	}
+	signal(t, w, program, syscall.SIGKILL)
 }
 
 // logs are those of a container of the newest pod of a Workspace.

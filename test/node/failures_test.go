@@ -58,7 +58,7 @@ const littleDisk = noRetry + `  patches:
 // nothing bad is published; what a retry cures is cured.
 func TestFailures(t *testing.T) {
 	w := theWorld(t)
-	good := chats(4)
+	good := rows(4)
 	for name, tc := range map[string]struct {
 		reason string
 		rows   string
@@ -73,7 +73,7 @@ func TestFailures(t *testing.T) {
 		},
 		"OutOfMemory": {
 			reason: "Which memory, of whom, and what to do.",
-			rows:   chats(600_000), more: littleMemory, want: "container train needed more than its limit of 48Mi of memory (OOMKilled)",
+			rows:   rows(600_000), more: littleMemory, want: "container train needed more than its limit of 48Mi of memory (OOMKilled)",
 		},
 		"OutOfGPUMemory": {
 			reason: "No other try is paid for, and the condition has the numbers.",
@@ -82,7 +82,7 @@ func TestFailures(t *testing.T) {
 		},
 		"FullDisk": {
 			reason: "What was cut short is not trained on.",
-			rows:   chats(30_000), more: littleDisk, want: "no space left on device",
+			rows:   rows(30_000), more: littleDisk, want: "no space left on device",
 		},
 		"RowsThatAreNone": {
 			reason: "The trainer's own words stay in its log.",

@@ -28,9 +28,9 @@ import (
 	batchv1 "k8s.io/api/batch/v1"
 	"sigs.k8s.io/yaml"
 
+	"github.com/espalier-dev/espalier/test/chats"
 	"github.com/espalier-dev/espalier/test/cluster"
 	"github.com/espalier-dev/espalier/test/harness"
-	"github.com/espalier-dev/espalier/test/node/trainer"
 )
 
 var seed = flag.Uint64("node.seed", 0, "Seed of the moments at which runs are killed; 0: another one each time")
@@ -148,8 +148,7 @@ func newWorkshop(t *testing.T) *workshop {
 		t.Fatal(err)
 	}
 	s.script = job.Spec.Template.Spec.InitContainers[1].Args[2]
-	rows := bytes.Split(bytes.TrimSpace([]byte(chats(steps))), []byte("\n"))
-	s.want = fmt.Sprintf("%x", sha256.Sum256(trainer.Weights(rows, 1)))
+	s.want = learnt(chats.Rows(steps), 1)
 	server := httptest.NewServer(s.slow(registry.New(registry.Logger(log.New(io.Discard, "", 0)))))
 	t.Cleanup(server.Close)
 	s.registry = strings.TrimPrefix(server.URL, "http://")
@@ -198,7 +197,7 @@ func (s *workshop) survive(t *testing.T, name string, m moment) (hit bool) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := errors.Join(os.MkdirAll(dir, 0o755), os.WriteFile(data, []byte(chats(steps)), 0o600),
+	if err := errors.Join(os.MkdirAll(dir, 0o755), os.WriteFile(data, []byte(rows(steps)), 0o600),
 		os.WriteFile(filepath.Join(dir, "axolotl.yaml"), config, 0o600)); err != nil {
 		t.Fatal(err)
 	}

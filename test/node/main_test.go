@@ -115,7 +115,12 @@ func (w *world) start(ctx context.Context) error {
 	if w.vllm, err = pushStandIn(ctx, w.registry, "vllm"); err != nil {
 		return err
 	}
-	w.controller, err = w.StartReplica(ctx, "--leader-elect=false", "--ask-registries=true", "--helper-image", helper)
+	progress, err := free(w.node.Address) // where trainers reach the controller
+	if err != nil {
+		return err
+	}
+	w.controller, err = w.StartReplica(ctx, "--leader-elect=false", "--ask-registries=true", "--helper-image", helper,
+		"--progress-url", "https://"+progress, "--progress-addr", progress)
 	return err
 }
 

@@ -21,6 +21,8 @@ import (
 	"time"
 
 	"sigs.k8s.io/yaml"
+
+	"github.com/espalier-dev/espalier/test/chats"
 )
 
 // longest is the row of most bytes that the GPU of the stand-in has memory for.
@@ -47,6 +49,7 @@ type config struct {
 	} `json:"dynamic_checkpoint"`
 	Datasets []struct {
 		Path string `json:"path"`
+		Type string `json:"ds_type"`
 	} `json:"datasets"`
 }
 
@@ -67,7 +70,7 @@ func Train(file string) error {
 	return train(&c, rows)
 }
 
-// rows reads every row of every data set; one that is no JSON fails the run.
+// rows reads every row of every data set, as JSON; one that is none fails the run.
 func (c *config) rows() ([][]byte, error) {
 	var rows [][]byte
 	for _, set := range c.Datasets {
@@ -75,17 +78,42 @@ func (c *config) rows() ([][]byte, error) {
 		if err != nil {
 			return nil, err
 		}
-		for lines := bufio.NewScanner(bytes.NewReader(data)); lines.Scan(); {
-			if !json.Valid(lines.Bytes()) {
-				return nil, fmt.Errorf("row %d of %s is no JSON", len(rows)+1, set.Path)
-			}
-			rows = append(rows, bytes.Clone(lines.Bytes()))
+		read := lines
+		if set.Type == "parquet" {
+			read = table
 		}
+		more, err := read(data)
+		if err != nil {
+			return nil, fmt.Errorf("reading %s: %w", set.Path, err)
+		}
+		fmt.Printf("%d rows of %s\n", len(more), set.Path)
+		rows = append(rows, more...)
 	}
 	if len(rows) == 0 {
 		return nil, errors.New("no row to train on")
 	}
 	return rows, nil
+}
+
+func lines(data []byte) (rows [][]byte, err error) {
+	for lines := bufio.NewScanner(bytes.NewReader(data)); lines.Scan(); {
+		if !json.Valid(lines.Bytes()) {
+			return nil, fmt.Errorf("row %d is no JSON", len(rows)+1)
+		}
+		rows = append(rows, bytes.Clone(lines.Bytes()))
+	}
+	return rows, nil
+}
+
+func table(data []byte) (rows [][]byte, err error) {
+	all, err := chats.ReadParquet(data)
+	for _, row := range all {
+		if len(row.Messages) == 0 {
+			return nil, fmt.Errorf("row %d has no messages", len(rows)+1)
+		}
+		rows = append(rows, row.JSON())
+	}
+	return rows, err
 }
 
 // train goes through the rows from where the newest checkpoint left off.
