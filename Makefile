@@ -69,9 +69,18 @@ e2e-node: control-plane ## Test on a real node, with kubelet, containerd and run
 	@$(GO) run ./test/cluster/build --node
 	$(GO) test -count=1 -timeout 20m -v ./test/node
 
+# Where the next two install Axolotl and vLLM, 10 GB each, and with which Python.
+RUNTIMES ?= bin/runtimes
+PYTHON ?= python3
+
 .PHONY: verify-runtimes
 verify-runtimes: ## Ask the real Axolotl and vLLM about the golden files; needs Python, a package index and 20 GB (ARGS=axolotl: one)
-	$(GO) run ./test/runtimes $(ARGS)
+	$(GO) run ./test/runtimes -venvs "$(RUNTIMES)" -python "$(PYTHON)" $(ARGS)
+
+.PHONY: e2e-train
+e2e-train: ## Train on the CPU with the real Axolotl and what is rendered; needs Python, a package index and 10 GB (docs/design/0053)
+	$(GO) run ./test/runtimes -venvs "$(RUNTIMES)" -python "$(PYTHON)" -install axolotl
+	$(GO) test -count=1 -timeout 60m -v ./test/train -run TestRealAxolotl -args "-train.venv=$(abspath $(RUNTIMES))/axolotl"
 
 .PHONY: accuracy
 accuracy: ## Compare the memory estimates with measured runs

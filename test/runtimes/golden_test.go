@@ -36,3 +36,13 @@ func TestRead(t *testing.T) {
 		t.Error("no golden file is no verification")
 	}
 }
+
+// TestRequirements: the trainer is asked with the PyTorch that its image has.
+func TestRequirements(t *testing.T) {
+	for name, want := range map[string]string{runtimes.Axolotl: "axolotl==0.19.0 torch==2.12.1", runtimes.VLLM: "vllm==0.26.0"} {
+		pinned, ok := runtimes.Lookup(name, "", "")
+		if got := strings.Join(requirements(pinned), " "); !ok || got != want {
+			t.Errorf("%s: got %q, want %q", name, got, want)
+		}
+	}
+}

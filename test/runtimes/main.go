@@ -7,7 +7,8 @@
 //
 // It is `make verify-runtimes`, and no part of the tests: it needs Python, a
 // package index and room for both packages with PyTorch. It runs no model and
-// needs no GPU, so it says nothing of what a GPU would.
+// needs no GPU, so it says nothing of what a GPU would. With -install it asks
+// nothing: that is for `make e2e-train`, which trains with the same Axolotl.
 package main
 
 import (
@@ -15,12 +16,15 @@ import (
 	"context"
 	_ "embed"
 	"encoding/json"
+	"errors"
 	"flag"
 	"fmt"
 	"os"
 	"os/exec"
 	"os/signal"
 	"path/filepath"
+	"regexp"
+	"strings"
 
 	"github.com/espalier-dev/espalier/presets/runtimes"
 )
@@ -39,6 +43,7 @@ func main() {
 	golden := flag.String("golden", "render/testdata", "folder of golden files")
 	venvs := flag.String("venvs", "bin/runtimes", "folder that the packages are installed in, and kept")
 	python := flag.String("python", "python3", "Python 3.10 or newer")
+	only := flag.Bool("install", false, "Install the runtimes, and ask nothing")
 	flag.Parse()
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
 	defer stop()
@@ -48,7 +53,12 @@ func main() {
 	}
 	failed := false
 	for _, name := range asked {
-		if err := verify(ctx, name, *golden, installation{python: *python, folder: filepath.Join(*venvs, name)}); err != nil {
+		in := installation{python: *python, folder: filepath.Join(*venvs, name)}
+		work := func() error { return verify(ctx, name, *golden, in) }
+		if *only {
+			work = func() error { _, err := in.pinned(ctx, name); return err }
+		}
+		if err := work(); err != nil {
 			fmt.Fprintf(os.Stderr, "verify-runtimes: %s: %v\n", name, err)
 			failed = true
 		}
@@ -68,18 +78,15 @@ func verify(ctx context.Context, name, golden string, in installation) error {
 	if err != nil {
 		return err
 	}
-	pinned, ok := runtimes.Lookup(name, "", "")
-	if !ok {
-		return fmt.Errorf("presets/runtimes/pins.yaml has no version of it")
-	}
-	if err := in.install(ctx, name+"=="+pinned.Version); err != nil {
-		return fmt.Errorf("not verified: it needs Python 3.10 or newer, a package index and about 10 GB of disk: %w", err)
+	version, err := in.pinned(ctx, name)
+	if err != nil {
+		return fmt.Errorf("not verified: %w", err)
 	}
 	input, err := json.Marshal(cases)
 	if err != nil {
 		return fmt.Errorf("writing the cases: %w", err)
 	}
-	fmt.Printf("%s %s on %d cases\n", name, pinned.Version, len(cases))
+	fmt.Printf("%s %s on %d cases\n", name, version, len(cases))
 	command := exec.CommandContext(ctx, in.program(), "-c", judge)
 	command.Stdin, command.Stdout, command.Stderr = bytes.NewReader(input), os.Stdout, os.Stderr
 	// Nothing is asked of a hub, and nobody is told.
@@ -95,21 +102,48 @@ type installation struct{ python, folder string }
 
 func (i installation) program() string { return filepath.Join(i.folder, "bin", "python") }
 
-// install installs a package, once.
-func (i installation) install(ctx context.Context, requirement string) error {
-	mark := filepath.Join(i.folder, "installed")
-	if has, err := os.ReadFile(mark); err == nil && string(has) == requirement {
+// pinned installs a runtime in the version of presets/runtimes/pins.yaml, and
+// returns that.
+func (i installation) pinned(ctx context.Context, name string) (string, error) {
+	pinned, ok := runtimes.Lookup(name, "", "")
+	if !ok {
+		return "", errors.New("presets/runtimes/pins.yaml has no version of it")
+	}
+	if err := i.install(ctx, requirements(pinned)); err != nil {
+		return "", fmt.Errorf("it needs Python 3.10 or newer, a package index and about 10 GB of disk: %w", err)
+	}
+	return pinned.Version, nil
+}
+
+// torch finds PyTorch's version in the tag of an image of Axolotl.
+var torch = regexp.MustCompile(`-cu[0-9]+-([0-9.]+)@`)
+
+// requirements are the packages that an image of a runtime has, as far as its pin
+// says.
+func requirements(r runtimes.Runtime) []string {
+	all := []string{r.Name + "==" + r.Version}
+	if m := torch.FindStringSubmatch(r.Image); m != nil {
+		all = append(all, "torch=="+m[1])
+	}
+	return all
+}
+
+// install installs packages, once.
+func (i installation) install(ctx context.Context, packages []string) error {
+	mark, all := filepath.Join(i.folder, "installed"), strings.Join(packages, " ")
+	if has, err := os.ReadFile(mark); err == nil && string(has) == all {
 		return nil
 	}
+	fmt.Printf("Installing %s into %s, once: 5 to 20 minutes.\n", all, i.folder)
 	for _, args := range [][]string{
 		{i.python, "-m", "venv", i.folder},
-		{i.program(), "-m", "pip", "install", "--quiet", "--disable-pip-version-check", requirement},
+		append([]string{i.program(), "-m", "pip", "install", "--quiet", "--no-cache-dir", "--disable-pip-version-check"}, packages...),
 	} {
 		command := exec.CommandContext(ctx, args[0], args[1:]...)
 		command.Stdout, command.Stderr = os.Stderr, os.Stderr
 		if err := command.Run(); err != nil {
-			return fmt.Errorf("%s: %w", requirement, err)
+			return fmt.Errorf("%s: %w", all, err)
 		}
 	}
-	return os.WriteFile(mark, []byte(requirement), 0o644)
+	return os.WriteFile(mark, []byte(all), 0o644)
 }
