@@ -51,16 +51,31 @@ spec: {}
 	}
 
 	must(t, p.Client.Get(t.Context(), client.ObjectKeyFromObject(s), s))
-	s.Spec.Review.Forks = v1alpha1.PlanForks
+	s.Spec.Review.Forks, s.Spec.Review.LineComments = v1alpha1.PlanForks, v1alpha1.FindingLineComments
 	must(t, p.Client.Update(t.Context(), s))
 	comment := p.answered(number, head)
 	p.status(head, "espalier/plan", sdk.StatusFailure)
-	html, _, err := p.dev.RenderMarkdown(sdk.MarkdownOption{Text: comment.Body, Mode: "gfm"})
-	must(t, err)
+	said := []string{comment.Body}
+	for _, c := range p.onLines(number) {
+		said = append(said, c.Body)
+	}
+	if len(said) < 2 {
+		t.Error("nothing is said on a line")
+	}
+	for _, text := range said {
+		p.harmless(text, secret)
+	}
+	t.Log(said)
+}
+
+// harmless asserts what the forge does not make of a comment.
+func (p *project) harmless(text, secret string) {
+	p.t.Helper()
+	html, _, err := p.dev.RenderMarkdown(sdk.MarkdownOption{Text: text, Mode: "gfm"})
+	must(p.t, err)
 	for _, bad := range []string{"<img", "onerror=alert(1)>", `href="/dev"`, "/dev\"", `href="https://evil`, `class="mention"`, "issues/1", "pulls/1", secret} {
-		if strings.Contains(html, bad) || bad == secret && strings.Contains(comment.Body, bad) {
-			t.Errorf("the comment holds %q:\n%s", bad, html)
+		if strings.Contains(html, bad) || bad == secret && strings.Contains(text, bad) {
+			p.t.Errorf("the comment holds %q:\n%s", bad, html)
 		}
 	}
-	t.Log(comment.Body)
 }
