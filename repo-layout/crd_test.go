@@ -43,7 +43,8 @@ var bases = map[string]map[string]string{
 		"spec.inference.autoscale.keda":              header + onA100 + scalesWithKEDA,
 		"spec.inference.autoscale.keda.schedules[0]": header + onA100 + scalesWithKEDA,
 
-		"spec.inference.weights": header + onA100 + weighs("{claim: a}"),
+		"spec.inference.weights":          header + onA100 + weighs("{claim: a}"),
+		"spec.inference.weights.registry": header + onA100 + weighs("{registry: {url: 'https://a.api.azureml.ms/models/m/versions/1', clientID: 00000000-0000-0000-0000-000000000000}, serviceAccountName: reader}"),
 
 		"spec.inference.model": header + onA100 + servesLocked,
 		"spec.tuning.model":    header + onA100 + tunesLocked + fromURL + intoClaim,
@@ -122,7 +123,8 @@ var celCases = map[string]string{
 	"existing belongs to provider existing":                                                                                                                pooled + "  existing: {mig: MIG2g}\n",
 	"path is a folder of a claim: the volume of each pod has none":                                                                                         header + onA100 + "  inference: {preset: phi-4, cache: {size: 9Gi, path: a}}\n",
 	"path stays within the claim: no . or .. in it":                                                                                                        header + onA100 + "  inference: {preset: phi-4, cache: {claim: b, path: a/../c}}\n",
-	"exactly one of claim, url and local is required":                                                                                                      header + onA100 + weighs("{claim: a, local: b}"),
+	"registry needs serviceAccountName: the account whose workload identity may read it":                                                                   header + onA100 + weighs("{registry: {url: 'https://a.api.azureml.ms/models/m/versions/1', clientID: 00000000-0000-0000-0000-000000000000}}"),
+	"exactly one of claim, url, local and registry is required":                                                                                            header + onA100 + weighs("{claim: a, local: b}"),
 	"path is a folder of a claim: a url has its own":                                                                                                       header + onA100 + weighs("{url: 's3://a', path: b}"),
 	"storageAccount is the account of an az:// url, which needs one":                                                                                       header + onA100 + weighs("{url: 'az://a'}"),
 	"endpoint is where an s3:// url is answered that is not Amazon's":                                                                                      header + onA100 + weighs("{url: 'gs://a', endpoint: 'https://b'}"),

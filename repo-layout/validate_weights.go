@@ -16,6 +16,8 @@ var (
 	weightsURL     = regexp.MustCompile(`^(az|s3|gs)://[a-z0-9][a-z0-9._-]*(/[A-Za-z0-9._-]+)*$`)
 	storeEndpoint  = regexp.MustCompile(`^https?://[^\s/?#@]+$`)
 	storageAccount = regexp.MustCompile(`^[a-z0-9]{3,24}$`)
+	registryURL    = regexp.MustCompile(`^https://[a-z0-9.-]+\.(azureml\.ms|azure\.com|azure\.us|azure\.cn)(/[A-Za-z0-9._-]+)+(\?[A-Za-z0-9=&._-]+)?$`)
+	clientID       = regexp.MustCompile(`^[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}$`)
 	localFolder    = regexp.MustCompile(`^[a-z0-9][a-z0-9._-]*$`)
 )
 
@@ -46,8 +48,11 @@ func (v *validator) weights(inference string, s v1alpha1.InferenceSpec) {
 			set++
 		}
 	}
+	if w.Registry != nil {
+		set++
+	}
 	if set != 1 {
-		v.refuse(finding.WeightsInvalid, path, "say where the weights are: exactly one of claim, url and local")
+		v.refuse(finding.WeightsInvalid, path, "say where the weights are: exactly one of claim, url, local and registry")
 	}
 	v.besideWeights(inference, s)
 	v.reference(path+".claim", "PersistentVolumeClaim", w.Claim)
@@ -57,6 +62,31 @@ func (v *validator) weights(inference string, s v1alpha1.InferenceSpec) {
 	v.local(path+".local", w.Local)
 	v.store(path, *w)
 	v.signIn(path, *w)
+	v.registry(path, *w)
+}
+
+// registry judges a version of a model in a registry of Azure: the address gets a token of
+// the identity, and so is Azure's own.
+func (v *validator) registry(path string, w v1alpha1.Weights) {
+	r := w.Registry
+	if r == nil {
+		return
+	}
+	shown, _, _ := strings.Cut(r.URL, "?")
+	switch {
+	case v.placeholder(path+".registry.url", r.URL):
+	case len(r.URL) > maxWeightsURL || !registryURL.MatchString(r.URL):
+		v.refuse(finding.WeightsInvalid, path+".registry.url", "want the address of a version of a model at a host of Azure's, because it gets a token of the identity: https://HOST.azureml.ms/…/models/NAME/versions/VERSION, "+
+			"or …/registries/REGISTRY/datarefs/NAME/versions/VERSION of a public registry")
+	case strings.HasSuffix(strings.TrimSuffix(shown, "/"), "/credentials"):
+		v.refuse(finding.WeightsInvalid, path+".registry.url", "want the address of the version itself, without /credentials at its end")
+	}
+	if !v.placeholder(path+".registry.clientID", r.ClientID) && !clientID.MatchString(r.ClientID) {
+		v.refuse(finding.WeightsInvalid, path+".registry.clientID", "want the client id of the identity that may read the registry: 32 hex digits in five groups")
+	}
+	if w.ServiceAccountName == "" {
+		v.refuse(finding.WeightsInvalid, path+".serviceAccountName", "name the ServiceAccount that the identity trusts")
+	}
 }
 
 func (v *validator) performance(field string, mode v1alpha1.PerformanceMode) {
@@ -117,7 +147,7 @@ func (v *validator) signIn(path string, w v1alpha1.Weights) {
 	switch {
 	case w.Secret != "" && w.ServiceAccountName != "":
 		v.refuse(finding.WeightsInvalid, path+".secret", "serviceAccountName is set as well, and one of them signs in: remove the other")
-	case w.URL == "" && w.Secret+w.ServiceAccountName != "":
+	case w.URL == "" && (w.Secret != "" || w.ServiceAccountName != "" && w.Registry == nil):
 		v.refuse(finding.WeightsInvalid, path, "secret and serviceAccountName sign in to an object store: remove them, a claim and a folder of the node ask for nothing")
 	case w.URL != "" && w.Stream:
 		v.refuse(finding.WeightsInvalid, path+".stream", "weights at a url are always streamed: remove it")

@@ -30,7 +30,7 @@ func reserved(key string) bool {
 // answered, in the order of their keys.
 func (c *converter) annotations(all map[string]string, path string, tunes bool) map[string]string {
 	var kept map[string]string
-	c.streams(all, path)
+	c.streams(all, path, tunes)
 	c.unscaled(all, path)
 	for _, key := range slices.Sorted(maps.Keys(all)) {
 		if !reserved(key) {

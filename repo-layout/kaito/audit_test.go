@@ -214,6 +214,10 @@ var audit = map[string]row{
 	"MirrorStorageClass":  annotation("kaito.sh/model-mirror-storage-class", "a", "AnnotationIgnored"),
 	"StreamingAccount":    annotation("kaito.sh/streaming-service-account", "a", "AnnotationIgnored"),
 	"StaticMirror":        {"inference", "metadata.annotations", `{"inference.kaito.sh/static-model-mirror":"true","inference.kaito.sh/stream-datarefs-url":"https://example.com/models/a/versions/1","inference.kaito.sh/stream-identity-client-id":"a","inference.kaito.sh/stream-source-type":"byo"}`, []string{"!ModelStreaming"}, "", nil},
+	"StaticMirrorRead":    {"inference", "metadata.annotations", mirror("byo", "https://a.api.azureml.ms/models/a/versions/1"), nil, "", nil},
+	"StaticMirrorPublic":  {"inference", "metadata.annotations", mirror("public", "https://a.api.azureml.ms/registries/r/datarefs/a/versions/1"), nil, "", nil},
+	"StaticMirrorOther":   {"inference", "metadata.annotations", mirror("public", "https://a.api.azureml.ms/models/a/versions/1"), []string{"!AnnotationInvalid"}, "", nil},
+	"StaticMirrorHost":    {"inference", "metadata.annotations", mirror("byo", "https://example.com/models/a/versions/1"), []string{"!WeightsInvalid"}, "", nil},
 	"StaticMirrorAlone":   annotation("inference.kaito.sh/static-model-mirror", "true", "!AnnotationInvalid"),
 	"StaticMirrorOff":     annotation("inference.kaito.sh/static-model-mirror", "false", "AnnotationIgnored"),
 	"StreamURL":           annotation("inference.kaito.sh/stream-datarefs-url", "a", "AnnotationIgnored"),
@@ -404,4 +408,10 @@ func fieldNames(t reflect.Type, seen []reflect.Type) []string {
 		names = append(names, fieldNames(f.Type, append(seen, t))...)
 	}
 	return names
+}
+
+// mirror has the annotations of a static mirror of a version of a model.
+func mirror(source, url string) string {
+	return `{"inference.kaito.sh/static-model-mirror":"true","inference.kaito.sh/stream-datarefs-url":"` + url +
+		`","inference.kaito.sh/stream-identity-client-id":"01234567-89ab-cdef-0123-456789abcdef","inference.kaito.sh/stream-source-type":"` + source + `","kaito.sh/streaming-service-account":"reader"}`
 }

@@ -109,6 +109,9 @@ type converter struct {
 	// where it is on, and the mode with its own.
 	local, modeField string
 	mode             v1alpha1.PerformanceMode
+	// registry has what annotations say of a static mirror, and account who reads it.
+	registry *v1alpha1.ModelRegistry
+	account  string
 	// transformers is the field of kaito.sh/runtime where it chooses that engine.
 	transformers string
 }

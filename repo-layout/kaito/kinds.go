@@ -17,7 +17,7 @@ var instead = map[string]string{
 	"MultiRoleInference": "Espalier does not split prefill and decode over nodes: write a Workspace with inference.preset.name set to its model and as many replicas as needed",
 	"ModelMirror": "What it is for, a claim does: declare a PersistentVolumeClaim with the class and the size of its storage and access mode ReadWriteMany, and name it in " +
 		"presetOptions.modelWeightsPVC of the documents that serve the model: the first pod fills it. A claim that a mirror has filled is spec.inference.weights of an espalier.dev/v1alpha1 " +
-		"Workspace, with claim and the model's id as path",
+		"Workspace, with claim and the model's id as path; a mirror of mode Static is its registry, or the annotations of inference.kaito.sh on the document that serves the model",
 }
 
 // Unsupported answers a kind of kaito.sh that is not converted.

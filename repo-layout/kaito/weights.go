@@ -25,6 +25,9 @@ func (c *converter) weights(out *v1alpha1.InferenceSpec, o PresetOptions, option
 		}
 		out.Cache = &v1alpha1.WeightCache{Claim: o.ModelWeightsPVC, Path: strings.TrimSuffix(folder, "/")}
 	}
+	if c.registry != nil {
+		c.mirrored(out, options)
+	}
 	if c.local == "" {
 		return
 	}
@@ -75,20 +78,22 @@ const (
 	streamAccount   = "kaito.sh/streaming-service-account"
 	staticMirror    = "inference.kaito.sh/static-model-mirror"
 	streamSource    = "inference.kaito.sh/stream-source-type"
+	streamURL       = "inference.kaito.sh/stream-datarefs-url"
+	streamClient    = "inference.kaito.sh/stream-identity-client-id"
 	streamingDomain = "inference.kaito.sh/"
 )
 
 // streamCore are the annotations that KAITO demands of a static mirror.
-var streamCore = []string{"inference.kaito.sh/stream-datarefs-url", "inference.kaito.sh/stream-identity-client-id", streamSource}
+var streamCore = []string{streamURL, streamClient, streamSource}
 
 // streams answers the annotations of KAITO's streaming together: what one of them
 // means depends on the others.
-func (c *converter) streams(all map[string]string, path string) {
+func (c *converter) streams(all map[string]string, path string, tunes bool) {
 	keys := slices.Sorted(maps.Keys(all))
 	if all[streaming] != "" && all[streaming] != "disabled" {
 		c.warn(finding.AnnotationIgnored, finding.Key(path, streaming), "ignored: only disabled has a meaning")
 	}
-	off := all[streaming] == "disabled" || all[runtimeName] == "transformers"
+	off := all[streaming] == "disabled" || all[runtimeName] == "transformers" || tunes
 	if all[staticMirror] == "true" && !off {
 		c.staticMirror(all, path)
 		return
@@ -106,7 +111,7 @@ func (c *converter) unstreamed(key, value, field string, off bool) {
 		c.warn(finding.AnnotationIgnored, field, "ignored, as KAITO does: it is read beside %s: \"true\" alone, where streaming is not disabled and vLLM serves", staticMirror)
 	case key != mirrorClass && key != streamAccount:
 	case off:
-		c.warn(finding.AnnotationIgnored, field, "ignored, as KAITO does: nothing is streamed where streaming is disabled, or the transformers engine serves")
+		c.warn(finding.AnnotationIgnored, field, "ignored, as KAITO does: nothing is streamed where streaming is disabled, the transformers engine serves, or a model is tuned")
 	case key == mirrorClass:
 		c.warn(finding.AnnotationIgnored, field, "no mirror is made: the weights are downloaded by each pod; to download them once, declare a PersistentVolumeClaim of class %.100q with access mode ReadWriteMany "+
 			"beside this document, and name it in presetOptions.modelWeightsPVC: the first pod fills it", value)
@@ -116,19 +121,46 @@ func (c *converter) unstreamed(key, value, field string, off bool) {
 	}
 }
 
-// staticMirror refuses weights whose address is known only to a service that is asked
-// at each start of a pod.
+// staticMirror reads a version of a model in a registry of Azure.
 func (c *converter) staticMirror(all map[string]string, path string) {
+	field := finding.Key(path, staticMirror)
 	for _, key := range streamCore {
 		if all[key] == "" {
-			c.refuse(finding.AnnotationInvalid, finding.Key(path, staticMirror), "KAITO refuses it without %s: add it, or remove the annotations of %s", key, streamingDomain)
+			c.refuse(finding.AnnotationInvalid, field, "KAITO refuses it without %s: add it, or remove the annotations of %s", key, streamingDomain)
 			return
 		}
 	}
 	if !c.oneOf(all[streamSource], finding.Key(path, streamSource), "public", "byo") {
 		return
 	}
-	c.refuse(finding.ModelStreaming, finding.Key(path, staticMirror), "which container the weights are in, and the token for it, a service says anew at each start of a pod, so that Git does not say what is served, and no plan can: "+
-		"copy the version into a container of your own, and write spec.inference.weights of an espalier.dev/v1alpha1 Workspace (espalier convert, once the annotations are removed) with "+
-		"url: az://CONTAINER/PATH, storageAccount, and serviceAccountName of an account that may read it")
+	registry := v1alpha1.ModelRegistry{URL: all[streamURL], ClientID: all[streamClient]}
+	if registry.Public() != (all[streamSource] == "public") {
+		c.refuse(finding.AnnotationInvalid, finding.Key(path, streamURL), "addresses of a public registry have /datarefs/ in them, and others have not: KAITO's pod fails at this one, which is said to be %s", all[streamSource])
+		return
+	}
+	if all[streamAccount] == "" {
+		c.refuse(finding.ModelStreaming, field, "whose workload identity reads the registry, KAITO's controller may say, and no flag of it is known here: name the ServiceAccount in the annotation %s", streamAccount)
+		return
+	}
+	c.registry, c.account = &registry, all[streamAccount]
+	if all[mirrorClass] != "" {
+		c.warn(finding.AnnotationIgnored, finding.Key(path, mirrorClass), "ignored, as KAITO does: a static mirror has no claim")
+	}
+}
+
+// mirrored puts the version of a registry in the place of every other way to weights, as
+// KAITO does.
+func (c *converter) mirrored(out *v1alpha1.InferenceSpec, options string) {
+	const why = "ignored beside " + staticMirror + ": the files come from the registry"
+	if out.Cache != nil {
+		c.warn(finding.AnnotationIgnored, options+"modelWeightsPVC", why)
+	}
+	if out.AccessSecret != "" {
+		c.warn(finding.AnnotationIgnored, options+"modelAccessSecret", why)
+	}
+	if c.local != "" {
+		c.warn(finding.AnnotationIgnored, c.local, why)
+	}
+	out.Cache, out.AccessSecret, c.local = nil, "", ""
+	out.Weights = &v1alpha1.Weights{Registry: c.registry, ServiceAccountName: c.account}
 }

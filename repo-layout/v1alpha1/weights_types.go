@@ -10,13 +10,14 @@ import (
 // repository that the model is named after: nothing is downloaded from it, no token
 // is needed, and what lies there is what is served.
 //
-// +kubebuilder:validation:XValidation:rule="[has(self.claim), has(self.url), has(self.local)].filter(x, x).size() == 1",message="exactly one of claim, url and local is required"
+// +kubebuilder:validation:XValidation:rule="[has(self.claim), has(self.url), has(self.local), has(self.registry)].filter(x, x).size() == 1",message="exactly one of claim, url, local and registry is required"
 // +kubebuilder:validation:XValidation:rule="!has(self.path) || has(self.claim)",message="path is a folder of a claim: a url has its own"
 // +kubebuilder:validation:XValidation:rule="!has(self.path) || !self.path.split('/').exists(s, s == '..' || s == '.')",message="path stays within the claim: no . or .. in it"
 // +kubebuilder:validation:XValidation:rule="(has(self.url) && self.url.startsWith('az://')) == has(self.storageAccount)",message="storageAccount is the account of an az:// url, which needs one"
 // +kubebuilder:validation:XValidation:rule="!has(self.endpoint) || (has(self.url) && self.url.startsWith('s3://'))",message="endpoint is where an s3:// url is answered that is not Amazon's"
-// +kubebuilder:validation:XValidation:rule="(!has(self.secret) && !has(self.serviceAccountName)) || has(self.url)",message="secret and serviceAccountName sign in to an object store: a claim and a folder of the node ask for nothing"
+// +kubebuilder:validation:XValidation:rule="(!has(self.secret) || has(self.url)) && (!has(self.serviceAccountName) || has(self.url) || has(self.registry))",message="secret and serviceAccountName sign in to an object store: a claim and a folder of the node ask for nothing"
 // +kubebuilder:validation:XValidation:rule="!has(self.secret) || !has(self.serviceAccountName)",message="one of secret and serviceAccountName signs in: remove the other"
+// +kubebuilder:validation:XValidation:rule="!has(self.registry) || has(self.serviceAccountName)",message="registry needs serviceAccountName: the account whose workload identity may read it"
 // +kubebuilder:validation:XValidation:rule="!has(self.stream) || !has(self.url)",message="weights at a url are always streamed: remove stream"
 type Weights struct {
 	// Claim names a PersistentVolumeClaim of the namespace that holds the files of
@@ -60,6 +61,33 @@ type Weights struct {
 	// Stream reads the files of a claim or of a folder of the node with several
 	// threads, past the page cache (Run:ai Model Streamer).
 	Stream bool `json:"stream,omitempty"`
+	// Registry is a version of a model in a registry of Azure, which says where its
+	// files are and signs them for a while. An init container downloads them to the disk
+	// of the node, as the ServiceAccount that serviceAccountName names.
+	Registry *ModelRegistry `json:"registry,omitempty"`
+}
+
+// ModelRegistry is a version of a model in a registry of Azure Machine Learning, or in a
+// project of Azure AI Foundry.
+type ModelRegistry struct {
+	// URL of the version: …/models/NAME/versions/VERSION of a project, or
+	// …/registries/REGISTRY/datarefs/NAME/versions/VERSION of a public registry.
+	// +kubebuilder:validation:MaxLength=1024
+	// +kubebuilder:validation:Pattern=`^https://[a-z0-9.-]+\.(azureml\.ms|azure\.com|azure\.us|azure\.cn)(/[A-Za-z0-9._-]+)+(\?[A-Za-z0-9=&._-]+)?$`
+	URL string `json:"url"`
+	// ClientID of the identity that may read it, which trusts the ServiceAccount.
+	// +kubebuilder:validation:Pattern=`^[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}$`
+	ClientID string `json:"clientID"`
+}
+
+// Public says that the version is of a public registry, whose addresses and tokens are
+// others than those of a project.
+func (r ModelRegistry) Public() bool { return strings.Contains(r.URL, "/datarefs/") }
+
+// Shown is the address without its query.
+func (r ModelRegistry) Shown() string {
+	shown, _, _ := strings.Cut(r.URL, "?")
+	return shown
 }
 
 // Streams says that the files are read by the streamer.
@@ -77,6 +105,8 @@ func (w *Weights) Store() string {
 // Place is where the weights are, for people.
 func (w *Weights) Place() string {
 	switch {
+	case w.Registry != nil:
+		return w.Registry.Shown()
 	case w.Claim != "" && w.Path != "":
 		return "folder " + w.Path + " of claim " + w.Claim
 	case w.Claim != "":

@@ -38,7 +38,7 @@ var weightsCases = map[string]written{
 	"WeightsTwice": {
 		reason: "Weights are in one place.",
 		base:   serving, set: `spec: {inference: {weights: {claim: a, local: b}}}`,
-		want: "exactly one of claim, url and local is required",
+		want: "exactly one of claim, url, local and registry is required",
 	},
 	"WeightsPathOfURL": {
 		reason: "A url says its folder itself.",
@@ -69,6 +69,20 @@ var weightsCases = map[string]written{
 		reason: "One of the two would be ignored.",
 		base:   serving, set: `spec: {inference: {weights: {url: "s3://a", secret: b, serviceAccountName: c}}}`,
 		want: "one of secret and serviceAccountName signs in: remove the other",
+	},
+	"WeightsRegistry": {
+		reason: "A version of a model in a registry of Azure is read by a workload identity.",
+		base:   serving, set: `spec: {inference: {weights: {registry: {url: "https://a.api.azureml.ms/models/m/versions/1", clientID: 00000000-0000-0000-0000-000000000000}, serviceAccountName: reader}}}`,
+	},
+	"WeightsRegistryOfNobody": {
+		reason: "A registry is read as somebody.",
+		base:   serving, set: `spec: {inference: {weights: {registry: {url: "https://a.api.azureml.ms/models/m/versions/1", clientID: 00000000-0000-0000-0000-000000000000}}}}`,
+		want: "registry needs serviceAccountName",
+	},
+	"WeightsRegistryElsewhere": {
+		reason: "The address gets a token of the identity.",
+		base:   serving, set: `spec: {inference: {weights: {registry: {url: "https://evil.example.com/models/m/versions/1", clientID: 00000000-0000-0000-0000-000000000000}, serviceAccountName: reader}}}`,
+		want: "spec.inference.weights.registry.url",
 	},
 	"WeightsStreamOfURL": {
 		reason: "There is no other way.",
