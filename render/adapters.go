@@ -118,10 +118,13 @@ func pullsWith(args, secrets []string) (more []string, mounts, volumes []any) {
 	return args, mounts, volumes
 }
 
-// fetches says that pods download adapters before they start.
+// fetches says that pods download adapters, or the model, before they start.
 func (j job) fetches() bool {
 	if j.spec.Inference == nil {
 		return false
+	}
+	if w := j.spec.Inference.Weights; w != nil && w.Registry != nil {
+		return true
 	}
 	for _, a := range j.spec.Inference.Adapters {
 		if len(a.URLs) > 0 || a.Image != "" && j.spec.CopiesImages() {

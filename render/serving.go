@@ -90,7 +90,11 @@ func (j job) server() (object, error) {
 	set(pod, "volumes", volumes)
 	j.placed(pod, container)
 	set(pod, "imagePullSecrets", pullSecrets(adapters.secrets))
-	set(pod, "initContainers", adapters.init)
+	model, err := j.fromRegistry()
+	if err != nil {
+		return nil, err
+	}
+	set(pod, "initContainers", append(model, adapters.init...))
 	return pod, nil
 }
 

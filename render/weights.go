@@ -89,12 +89,15 @@ func (j job) placed(pod, container object) {
 	add(container, "env", variable("HF_HUB_OFFLINE", "1"))
 	at := mount("weights", weightsPath)
 	volume := object{"name": "weights"}
-	if w.Claim != "" {
+	switch {
+	case w.Registry != nil:
+		volume["emptyDir"] = object{}
+	case w.Claim != "":
 		volume["persistentVolumeClaim"] = object{"claimName": w.Claim, "readOnly": true}
 		if w.Path != "" {
 			at["subPath"] = w.Path
 		}
-	} else {
+	default:
 		volume["hostPath"] = object{"path": path.Join(j.Options.LocalWeights, w.Local), "type": "Directory"}
 	}
 	add(pod, "volumes", volume)
@@ -143,7 +146,7 @@ const azureIdentity = "azure.workload.identity/use"
 // identityLabels are labels of the pods for the cloud.
 func (j job) identityLabels() object {
 	s := j.spec.Inference
-	if s == nil || s.Weights == nil || s.Weights.ServiceAccountName == "" || s.Weights.Store() != "az" {
+	if s == nil || s.Weights == nil || s.Weights.ServiceAccountName == "" || s.Weights.Store() != "az" && s.Weights.Registry == nil {
 		return nil
 	}
 	return object{azureIdentity: "true"}

@@ -44,7 +44,7 @@ func (c *checker) weightsPlace() {
 		return
 	}
 	const field = "spec.inference.weights"
-	if commitIn(w) == "" {
+	if commitIn(w) == "" && w.Registry == nil { // whose versions do not change
 		c.warn(WeightsUnpinned, field, "what lies in %s is what is served, and nothing says which version that is: name the folder after the commit of %s that it holds, "+
 			"so that another version is a change in Git", w.Place(), c.out.Preset.ID)
 	}
