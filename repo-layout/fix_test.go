@@ -98,10 +98,10 @@ func fixed(findings []v1alpha1.Finding) []string {
 
 // A RepoSync is judged by people before they apply it.
 func TestFixesOfSync(t *testing.T) {
-	text := "apiVersion: espalier.dev/v1alpha1\nkind: RepoSync\nmetadata:\n  name: a\nspec:\n  path: .\n  source:\n    git: {url: \"https://example.com/a.git\", ref: {branch: main}}\n  review:\n    provider: Github\n    secretRef: {name: s}\n"
+	text := "apiVersion: espalier.dev/v1alpha1\nkind: RepoSync\nmetadata:\n  name: a\nspec:\n  path: .\n  source:\n    git: {url: \"https://example.com/a.git\", ref: {branch: main}}\n  review:\n    provider: Github\n    secretRef: {name: s}\n    lineComments: fixes\n"
 	doc := repolayout.Split("a.yaml", []byte(text))[0]
 	_, findings := repolayout.DecodeSync(doc.Text, doc)
-	if diff := cmp.Diff([]string{"    provider: GitHub"}, fixed(findings)); diff != "" {
+	if diff := cmp.Diff([]string{"    provider: GitHub", "    lineComments: Fixes"}, fixed(findings)); diff != "" {
 		t.Errorf("-want +got:\n%s\n%v", diff, lines(findings))
 	}
 }
