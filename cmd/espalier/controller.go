@@ -6,6 +6,7 @@ import (
 	"context"
 	"fmt"
 	"maps"
+	"runtime/debug"
 	"slices"
 	"time"
 
@@ -22,6 +23,7 @@ import (
 	"k8s.io/apimachinery/pkg/selection"
 	"k8s.io/apimachinery/pkg/types"
 	clientgoscheme "k8s.io/client-go/kubernetes/scheme"
+	"k8s.io/client-go/transport"
 	"k8s.io/utils/ptr"
 	ctrl "sigs.k8s.io/controller-runtime"
 	"sigs.k8s.io/controller-runtime/pkg/cache"
@@ -41,11 +43,15 @@ import (
 	"github.com/espalier-dev/espalier/reconciler/reposync"
 	"github.com/espalier-dev/espalier/reconciler/shard"
 	"github.com/espalier-dev/espalier/reconciler/source"
+	"github.com/espalier-dev/espalier/reconciler/trace"
 	"github.com/espalier-dev/espalier/reconciler/workspace"
 	"github.com/espalier-dev/espalier/render/build"
 	repolayout "github.com/espalier-dev/espalier/repo-layout"
 	"github.com/espalier-dev/espalier/repo-layout/v1alpha1"
 )
+
+// lastTraces is how long a collector has for what is left when the process ends.
+const lastTraces = 2 * time.Second
 
 func newControllerCommand() *cobra.Command {
 	options := controllerOptions{}
@@ -57,22 +63,54 @@ func newControllerCommand() *cobra.Command {
 			if err := options.Validate(); err != nil {
 				return err
 			}
-			return runController(c.Context(), options)
+			ctrl.SetLogger(zap.New(zap.UseDevMode(false)))
+			return traced(c.Context(), func(requests transport.WrapperFunc) error {
+				return runController(c.Context(), options, requests)
+			})
 		},
 	}
 	options.BindFlags(command.Flags())
 	return command
 }
 
+// traced runs do with what it has to put around its requests, and sends the last
+// traces when do has ended.
+func traced(ctx context.Context, do func(transport.WrapperFunc) error) error {
+	stop, on, err := trace.Start(ctx, version(), ctrl.Log)
+	if err != nil {
+		return err
+	}
+	var requests transport.WrapperFunc
+	if on {
+		requests = trace.Requests
+	}
+	err = do(requests)
+	last, cancel := context.WithTimeout(context.WithoutCancel(ctx), lastTraces)
+	defer cancel()
+	if err := stop(last); err != nil {
+		ctrl.Log.Info("The last traces are lost", "reason", err.Error())
+	}
+	return err
+}
+
+// version is that of the build: a tag's, or the commit's.
+func version() string {
+	info, ok := debug.ReadBuildInfo()
+	if !ok {
+		return "unknown"
+	}
+	return info.Main.Version
+}
+
 // runController runs the manager until ctx ends; it stops gracefully.
-func runController(ctx context.Context, o controllerOptions) error {
-	ctrl.SetLogger(zap.New(zap.UseDevMode(false)))
+func runController(ctx context.Context, o controllerOptions, requests transport.WrapperFunc) error {
 	config, err := ctrl.GetConfig()
 	if err != nil {
 		return fmt.Errorf("finding a cluster: %w", err)
 	}
 	config.QPS, config.Burst = o.KubeAPIQPS, o.KubeAPIBurst
 	config.UserAgent = "espalier"
+	config.Wrap(requests)
 	options := ctrl.Options{
 		Scheme:                  newScheme(),
 		Metrics:                 server.Options{BindAddress: o.MetricsAddr},

@@ -24,6 +24,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/controller/controllerutil"
 
 	"github.com/espalier-dev/espalier/gpu/pool"
+	"github.com/espalier-dev/espalier/reconciler/trace"
 	repolayout "github.com/espalier-dev/espalier/repo-layout"
 	"github.com/espalier-dev/espalier/repo-layout/v1alpha1"
 )
@@ -106,7 +107,7 @@ func (r *Reconciler) Reconcile(ctx context.Context, req ctrl.Request) (ctrl.Resu
 		return ctrl.Result{}, nil
 	}
 	for _, s := range r.steps() {
-		err := s.run(ctx, p)
+		err := trace.Step(ctx, s.name, func(ctx context.Context) error { return s.run(ctx, p) })
 		switch {
 		case apierrors.IsConflict(err) || p.stale:
 			return ctrl.Result{RequeueAfter: pool.Soon}, nil

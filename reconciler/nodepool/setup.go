@@ -26,6 +26,7 @@ import (
 
 	"github.com/espalier-dev/espalier/gpu/karpenter"
 	"github.com/espalier-dev/espalier/gpu/pool"
+	"github.com/espalier-dev/espalier/reconciler/trace"
 	repolayout "github.com/espalier-dev/espalier/repo-layout"
 	"github.com/espalier-dev/espalier/repo-layout/v1alpha1"
 )
@@ -69,7 +70,7 @@ func SetupWithManager(mgr ctrl.Manager, deps Deps) error {
 	if err := r.watchKarpenter(mgr, b); err != nil {
 		return err
 	}
-	return b.Complete(r)
+	return b.Complete(trace.Passes("GPUNodePool", r))
 }
 
 // watchKarpenter watches what Karpenter says of our NodeClaims and NodePools.

@@ -38,6 +38,7 @@ import (
 	"github.com/espalier-dev/espalier/reconciler/report"
 	"github.com/espalier-dev/espalier/reconciler/shard"
 	"github.com/espalier-dev/espalier/reconciler/source"
+	"github.com/espalier-dev/espalier/reconciler/trace"
 	"github.com/espalier-dev/espalier/render/build"
 	"github.com/espalier-dev/espalier/repo-layout/v1alpha1"
 )
@@ -138,7 +139,7 @@ func (r *Reconciler) SetupWithManager(ctx context.Context, mgr ctrl.Manager) err
 	if err := errors.Join(r.watchFlux(ctx, mgr, b), r.watchKustomizations(mgr, b)); err != nil {
 		return err
 	}
-	return b.Complete(r)
+	return b.Complete(trace.Passes("RepoSync", r))
 }
 
 // drift lets through what may be a change by hand of an input that was applied: its
@@ -193,7 +194,8 @@ func (r *Reconciler) Reconcile(ctx context.Context, req ctrl.Request) (ctrl.Resu
 	if fault.IsTerminal(stepErr) {
 		p.stopped = stepErr.Error()
 	}
-	reportErr := r.observeAndReport(ctx, p)
+	trace.Revision(ctx, obj.Status.LastAttemptedRevision)
+	reportErr := trace.Step(ctx, "report", func(ctx context.Context) error { return r.observeAndReport(ctx, p) })
 	p.conclude(stepErr, reportErr)
 	if err := r.patchStatus(ctx, before, obj); err != nil {
 		return ctrl.Result{}, err
@@ -240,7 +242,7 @@ func (r *Reconciler) run(ctx context.Context, p *pass) error {
 		{"apply", v1alpha1.ConditionApplied, r.apply},       // inputs, then Workspaces
 		{"prune", v1alpha1.ConditionApplied, r.prune},       // behind a guard
 	} {
-		if err := s.do(ctx, p); err != nil {
+		if err := trace.Step(ctx, s.name, func(ctx context.Context) error { return s.do(ctx, p) }); err != nil {
 			p.failed = s.condition
 			return err
 		}

@@ -31,6 +31,7 @@ import (
 
 	"github.com/espalier-dev/espalier/reconciler/fault"
 	"github.com/espalier-dev/espalier/reconciler/forge"
+	"github.com/espalier-dev/espalier/reconciler/trace"
 	repolayout "github.com/espalier-dev/espalier/repo-layout"
 	"github.com/espalier-dev/espalier/repo-layout/v1alpha1"
 )
@@ -112,7 +113,7 @@ func (r *Reconciler) SetupWithManager(mgr ctrl.Manager) error {
 			MaxConcurrentReconciles: 2,
 			RateLimiter:             workqueue.NewTypedItemExponentialFailureRateLimiter[reconcile.Request](retryFirst, retryMost),
 		}).
-		Complete(r)
+		Complete(trace.Passes("RepoSync review", r))
 }
 
 // LookNow asks for a pass that looks at the forge.

@@ -37,6 +37,7 @@ import (
 	"github.com/espalier-dev/espalier/reconciler/fault"
 	"github.com/espalier-dev/espalier/reconciler/progress"
 	"github.com/espalier-dev/espalier/reconciler/shard"
+	"github.com/espalier-dev/espalier/reconciler/trace"
 	"github.com/espalier-dev/espalier/render"
 	"github.com/espalier-dev/espalier/repo-layout/v1alpha1"
 )
@@ -123,7 +124,7 @@ func (r *Reconciler) SetupWithManager(ctx context.Context, mgr ctrl.Manager) err
 	if r.Progress != nil {
 		b = b.WatchesRawSource(source.TypedChannel(r.Progress.Wakes(), &handler.TypedEnqueueRequestForObject[*v1alpha1.Workspace]{}))
 	}
-	return b.Complete(r)
+	return b.Complete(trace.Passes("Workspace", r))
 }
 
 // +kubebuilder:rbac:groups=espalier.dev,resources=workspaces,verbs=get;list;watch;update;patch
@@ -189,26 +190,29 @@ func (r *Reconciler) Reconcile(ctx context.Context, req ctrl.Request) (ctrl.Resu
 
 // run goes through the steps and stops at the first that errs.
 func (r *Reconciler) run(ctx context.Context, p *pass) error {
-	for _, step := range []func(context.Context, *pass) error{
-		r.children,  // read what is there
-		r.inputs,    // read the ConfigMaps, see that the Secrets are there
-		r.size,      // refuse what cannot fit, cannot be had or is over budget
-		r.render,    // Kustomize into objects; no cluster access
-		r.budget,    // stop a run that has spent what it may
-		r.access,    // all rights are there, or nothing is written or bought
-		r.keep,      // pods that run for the same inputs stay as they are
-		r.resume,    // leave alone what did not start, until something changes
-		r.published, // run nothing whose adapter the registry holds
-		r.signable,  // and nothing whose adapter could not be signed
-		r.adapters,  // wait for what another Workspace trains
-		r.enqueue,   // let a queue decide when the nodes are bought
-		r.provide,   // ask for the GPU nodes
-		r.work,      // start the Job or Deployment once the GPUs can be used
-		r.observe,   // read back how far it is
-		r.release,   // a finished run gives its nodes back
-		r.expose,    // publish a service through the Gateways that are named
+	for _, s := range []struct {
+		name string
+		do   func(context.Context, *pass) error
+	}{
+		{"children", r.children},   // read what is there
+		{"inputs", r.inputs},       // read the ConfigMaps, see that the Secrets are there
+		{"size", r.size},           // refuse what cannot fit, cannot be had or is over budget
+		{"render", r.render},       // Kustomize into objects; no cluster access
+		{"budget", r.budget},       // stop a run that has spent what it may
+		{"access", r.access},       // all rights are there, or nothing is written or bought
+		{"keep", r.keep},           // pods that run for the same inputs stay as they are
+		{"resume", r.resume},       // leave alone what did not start, until something changes
+		{"published", r.published}, // run nothing whose adapter the registry holds
+		{"signable", r.signable},   // and nothing whose adapter could not be signed
+		{"adapters", r.adapters},   // wait for what another Workspace trains
+		{"enqueue", r.enqueue},     // let a queue decide when the nodes are bought
+		{"provide", r.provide},     // ask for the GPU nodes
+		{"work", r.work},           // start the Job or Deployment once the GPUs can be used
+		{"observe", r.observe},     // read back how far it is
+		{"release", r.release},     // a finished run gives its nodes back
+		{"expose", r.expose},       // publish a service through the Gateways that are named
 	} {
-		if err := step(ctx, p); err != nil {
+		if err := trace.Step(ctx, s.name, func(ctx context.Context) error { return s.do(ctx, p) }); err != nil {
 			return err
 		}
 	}

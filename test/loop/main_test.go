@@ -28,7 +28,7 @@ import (
 )
 
 // patience bounds every wait: it is only used up when something is broken.
-const patience = 90 * time.Second
+const patience = 150 * time.Second
 
 // startLimit is long for a simulated pod, and short for a test.
 const startLimit = 10 * time.Second
