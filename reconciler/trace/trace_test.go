@@ -5,23 +5,20 @@ package trace
 import (
 	"context"
 	"errors"
-	"io"
 	"net/http"
 	"net/http/httptest"
 	"strings"
-	"sync"
 	"testing"
 	"time"
 
 	"github.com/go-logr/logr"
-	collector "go.opentelemetry.io/proto/otlp/collector/trace/v1"
 	tracev1 "go.opentelemetry.io/proto/otlp/trace/v1"
-	"google.golang.org/protobuf/proto"
 	"k8s.io/apimachinery/pkg/types"
 	ctrl "sigs.k8s.io/controller-runtime"
 	"sigs.k8s.io/controller-runtime/pkg/reconcile"
 
 	"github.com/espalier-dev/espalier/reconciler/fault"
+	"github.com/espalier-dev/espalier/test/collector"
 )
 
 func TestConfigured(t *testing.T) {
@@ -66,62 +63,30 @@ func TestConfigured(t *testing.T) {
 	}
 }
 
-// spans is a collector that keeps what it is sent.
-type spans struct {
-	mu   sync.Mutex
-	kept []*tracev1.Span
-}
-
-func (s *spans) ServeHTTP(w http.ResponseWriter, r *http.Request) {
-	body, err := io.ReadAll(r.Body)
-	var in collector.ExportTraceServiceRequest
-	if err != nil || r.URL.Path != "/v1/traces" || proto.Unmarshal(body, &in) != nil {
-		w.WriteHeader(http.StatusBadRequest)
-		return
-	}
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	for _, resource := range in.ResourceSpans {
-		for _, scope := range resource.ScopeSpans {
-			s.kept = append(s.kept, scope.Spans...)
-		}
-	}
-}
-
-func (s *spans) named(t *testing.T, name string) *tracev1.Span {
+// named is the one span of a name.
+func named(t *testing.T, c *collector.Collector, name string) collector.Span {
 	t.Helper()
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	for _, span := range s.kept {
+	for _, span := range c.Spans() {
 		if span.Name == name {
 			return span
 		}
 	}
-	t.Fatalf("no span %q among %v", name, s.kept)
-	return nil
-}
-
-func attributes(span *tracev1.Span) string {
-	var all []string
-	for _, a := range span.Attributes {
-		all = append(all, a.Key+"="+a.Value.GetStringValue())
-	}
-	return strings.Join(all, " ")
+	t.Fatalf("no span %q among %v", name, c.Spans())
+	return collector.Span{}
 }
 
 // TestSpans has one pass of two steps and one request told to a collector, in the
 // protocol that it speaks.
 func TestSpans(t *testing.T) {
-	into := &spans{}
-	server := httptest.NewServer(into)
-	t.Cleanup(server.Close)
+	into := collector.Start()
+	t.Cleanup(into.Close)
 	api := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if r.Header.Get("Traceparent") == "" && r.URL.Path == "/within" {
 			w.WriteHeader(http.StatusTeapot)
 		}
 	}))
 	t.Cleanup(api.Close)
-	t.Setenv("OTEL_EXPORTER_OTLP_ENDPOINT", server.URL)
+	t.Setenv("OTEL_EXPORTER_OTLP_ENDPOINT", into.URL)
 	stop, on, err := Start(t.Context(), "v1", logr.Discard())
 	if err != nil || !on {
 		t.Fatalf("on %t, %v", on, err)
@@ -143,21 +108,21 @@ func TestSpans(t *testing.T) {
 	if err := stop(t.Context()); err != nil {
 		t.Fatal(err)
 	}
-	whole, render, request := into.named(t, "reconcile Workspace"), into.named(t, "render"), into.named(t, "HTTP GET")
-	if string(render.ParentSpanId) != string(whole.SpanId) || string(request.ParentSpanId) != string(render.SpanId) {
-		t.Error("a request belongs to its step, and a step to its pass")
+	whole, render := named(t, into, "reconcile Workspace"), named(t, into, "render")
+	if !named(t, into, "HTTP GET").Within(render) || !render.Within(whole) || whole.Service != serviceName {
+		t.Error("a request belongs to its step, a step to its pass, and that to the program")
 	}
-	if got := attributes(whole); !strings.Contains(got, "k8s.namespace.name=team-a espalier.object.name=phi vcs.ref.head.revision=main@sha1:0123") {
-		t.Errorf("a pass says of what it was: %s", got)
+	if whole.Attribute("k8s.namespace.name") != "team-a" || whole.Attribute("espalier.object.name") != "phi" || whole.Attribute("vcs.ref.head.revision") != "main@sha1:0123" {
+		t.Errorf("a pass says of what it was: %v", whole)
 	}
-	if waits := into.named(t, "provide"); waits.Status.GetCode() == tracev1.Status_STATUS_CODE_ERROR || attributes(waits) != "espalier.reason=WaitingForGPUs" {
-		t.Errorf("waiting is no error: %+v", waits)
+	if waits := named(t, into, "provide"); waits.Status.GetCode() == tracev1.Status_STATUS_CODE_ERROR || waits.Attribute("espalier.reason") != "WaitingForGPUs" {
+		t.Errorf("waiting is no error: %v", waits)
 	}
-	if failed := into.named(t, "work"); failed.Status.GetCode() != tracev1.Status_STATUS_CODE_ERROR || len(failed.Status.Message) > maxText {
-		t.Errorf("want an error of bounded length: %+v", failed)
+	if failed := named(t, into, "work"); failed.Status.GetCode() != tracev1.Status_STATUS_CODE_ERROR || len(failed.Status.Message) > maxText {
+		t.Errorf("want an error of bounded length: %v", failed)
 	}
-	if len(into.kept) != 5 {
-		t.Errorf("a request outside of a pass is no span: %v", into.kept)
+	if n := len(into.Spans()); n != 5 {
+		t.Errorf("a request outside of a pass is no span: got %d spans", n)
 	}
 }
 

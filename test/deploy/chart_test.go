@@ -252,8 +252,8 @@ func TestChartValues(t *testing.T) {
 		},
 		"Where": {
 			reason: "The pod goes where it is told to.",
-			values: image + "controller: {replicas: 2, nodeSelector: {pool: system}, tolerations: [{key: a, operator: Exists}], args: [--start-limit=1h], podAnnotations: {a: b}, resources: {limits: {memory: 2Gi}}}\n",
-			has:    []string{"replicas: 2", "pool: system", "key: a", "--start-limit=1h", "a: b", "memory: 2Gi"},
+			values: image + "controller: {replicas: 2, nodeSelector: {pool: system}, tolerations: [{key: a, operator: Exists}], args: [--start-limit=1h], env: [{name: OTEL_EXPORTER_OTLP_ENDPOINT, value: \"http://collector:4318\"}], podAnnotations: {a: b}, resources: {limits: {memory: 2Gi}}}\n",
+			has:    []string{"replicas: 2", "pool: system", "key: a", "--start-limit=1h", "a: b", "memory: 2Gi", "value: http://collector:4318", "name: GOMEMLIMIT"},
 			hasNot: []string{"memory: 1Gi"},
 		},
 		"Shards": {
