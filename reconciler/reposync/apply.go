@@ -3,10 +3,13 @@
 package reposync
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
 	"slices"
+	"sync"
+	"sync/atomic"
 
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -29,27 +32,102 @@ func (r *Reconciler) apply(ctx context.Context, p *pass) error {
 	return err
 }
 
-// applyAll applies one by one. An object that the API server refuses, or that
-// fails for now, holds up no other; an account without a right holds up all.
+// appliers is how many objects of a RepoSync are applied at once: the API server
+// answers while others are on their way.
+const appliers = 8
+
+// applyAll applies objects beside each other, those that others name before these. An
+// object that the API server refuses, or that fails for now, holds up no other; an
+// account without a right holds up all.
 func (r *Reconciler) applyAll(ctx context.Context, p *pass) error {
 	var failed []error
-	for _, w := range inOrder(p.kept.built.wanted) {
-		err := r.applyOne(ctx, p, w)
-		if fault.IsTerminal(err) {
-			return err
-		}
-		if err != nil {
+	for _, group := range inOrder(p.kept.built.wanted) {
+		for _, err := range r.applyBeside(ctx, p, group) {
+			if fault.IsTerminal(err) {
+				return err
+			}
 			failed = append(failed, err)
 		}
 	}
 	return errors.Join(failed...)
 }
 
-// inOrder has the inputs before what names them.
-func inOrder(all []wanted) []wanted {
-	ours := func(w wanted) bool { return isOurs(w.object) }
-	inputs := slices.DeleteFunc(slices.Clone(all), ours)
-	return append(inputs, slices.DeleteFunc(slices.Clone(all), func(w wanted) bool { return !ours(w) })...)
+// outcome is what applying one object has come to, where there is something to tell.
+type outcome struct {
+	at                  int // the place of the object
+	conflicts, refusals []string
+	err                 error
+}
+
+// applyBeside applies objects of which none needs another. What it has come to is
+// told in their order, whichever was done first.
+func (r *Reconciler) applyBeside(ctx context.Context, p *pass, group []wanted) []error {
+	var next atomic.Int64
+	var stopped atomic.Bool
+	told := make([][]outcome, min(appliers, len(group)))
+	var beside sync.WaitGroup
+	for n := range told {
+		beside.Go(func() {
+			for i := int(next.Add(1)) - 1; i < len(group) && !stopped.Load(); i = int(next.Add(1)) - 1 {
+				one := pass{sync: p.sync, kept: p.kept, looked: p.looked}
+				err := r.applyOne(ctx, &one, group[i])
+				if err != nil || len(one.conflicts)+len(one.refusals) > 0 {
+					told[n] = append(told[n], outcome{i, one.conflicts, one.refusals, err})
+				}
+				if fault.IsTerminal(err) {
+					stopped.Store(true)
+				}
+			}
+		})
+	}
+	beside.Wait()
+	all := slices.Concat(told...)
+	slices.SortFunc(all, func(a, b outcome) int { return cmp.Compare(a.at, b.at) })
+	var failed []error
+	for _, o := range all {
+		p.conflicts = append(p.conflicts, o.conflicts...)
+		p.refusals = append(p.refusals, o.refusals...)
+		if o.err != nil {
+			failed = append(failed, o.err)
+		}
+	}
+	return failed
+}
+
+// inOrder has the inputs before what names them, and node pools before Workspaces.
+func inOrder(all []wanted) [][]wanted {
+	groups := make([][]wanted, 3)
+	for _, w := range all {
+		switch {
+		case !isOurs(w.object):
+			groups[0] = append(groups[0], w)
+		case w.object.GetKind() != v1alpha1.WorkspaceKind:
+			groups[1] = append(groups[1], w)
+		default:
+			groups[2] = append(groups[2], w)
+		}
+	}
+	return groups
+}
+
+// mark is what was noted when an object was applied.
+func (k *kept) mark(id string) (apply.Mark, bool) {
+	k.marking.Lock()
+	defer k.marking.Unlock()
+	m, ok := k.applied[id]
+	return m, ok
+}
+
+func (k *kept) note(id string, m apply.Mark) {
+	k.marking.Lock()
+	defer k.marking.Unlock()
+	k.applied[id] = m
+}
+
+func (k *kept) forget(id string) {
+	k.marking.Lock()
+	defer k.marking.Unlock()
+	delete(k.applied, id)
 }
 
 func (r *Reconciler) applyOne(ctx context.Context, p *pass, w wanted) error {
@@ -73,7 +151,7 @@ func (r *Reconciler) applyOne(ctx context.Context, p *pass, w wanted) error {
 	if err != nil {
 		return p.unapplied(ctx, w, err)
 	}
-	p.kept.applied[w.entry.ID] = apply.MarkOf(digestOf(w.object), applied)
+	p.kept.note(w.entry.ID, apply.MarkOf(digestOf(w.object), applied))
 	return nil
 }
 
@@ -115,7 +193,7 @@ func (r *Reconciler) leave(ctx context.Context, p *pass, w wanted, live client.O
 // source was looked at. What the cache does not have and was never applied is looked
 // for past it: it may be another's.
 func (r *Reconciler) live(ctx context.Context, p *pass, w wanted) (client.Object, error) {
-	_, done := p.kept.applied[w.entry.ID]
+	_, done := p.kept.mark(w.entry.ID)
 	live := kindOf(w)
 	var err error
 	if w.object.GetKind() == "PersistentVolumeClaim" {
@@ -130,7 +208,7 @@ func (r *Reconciler) live(ctx context.Context, p *pass, w wanted) (client.Object
 		}
 	}
 	if apierrors.IsNotFound(err) {
-		delete(p.kept.applied, w.entry.ID)
+		p.kept.forget(w.entry.ID)
 		return nil, nil
 	}
 	if err != nil {
@@ -158,7 +236,7 @@ func isOurs(o *unstructured.Unstructured) bool { return o.GroupVersionKind().Gro
 // upToDate says that we applied exactly this, and that nobody has changed the
 // object since: an unchanged object costs no call.
 func (p *pass) upToDate(w wanted, live client.Object) bool {
-	m, ok := p.kept.applied[w.entry.ID]
+	m, ok := p.kept.mark(w.entry.ID)
 	if !ok || m.Digest != digestOf(w.object) {
 		return false
 	}
@@ -168,7 +246,7 @@ func (p *pass) upToDate(w wanted, live client.Object) bool {
 // adopt takes an object that an earlier life of the controller applied for what this
 // one would apply, where it is: a start writes nothing that is there.
 func (r *Reconciler) adopt(ctx context.Context, p *pass, w wanted, live client.Object) (bool, error) {
-	if _, known := p.kept.applied[w.entry.ID]; known || digestOf(live) != digestOf(w.object) {
+	if _, known := p.kept.mark(w.entry.ID); known || digestOf(live) != digestOf(w.object) {
 		return false, nil
 	}
 	var whole *unstructured.Unstructured
@@ -185,7 +263,7 @@ func (r *Reconciler) adopt(ctx context.Context, p *pass, w wanted, live client.O
 	if !apply.Holds(whole, w.object) {
 		return false, nil
 	}
-	p.kept.applied[w.entry.ID] = apply.MarkOf(digestOf(w.object), whole)
+	p.kept.note(w.entry.ID, apply.MarkOf(digestOf(w.object), whole))
 	return true, nil
 }
 

@@ -101,6 +101,7 @@ type kept struct {
 	judged     *judgement // of the commit that was read last
 	built      built
 	assembled  assembled
+	marking    sync.Mutex            // of applied, while objects are applied beside each other
 	applied    map[string]apply.Mark // by inventory ID, as of our last apply
 	allowed    permission            // that was found in order, and is not asked for again
 	going      []types.UID           // of what Git dropped, until it is gone
