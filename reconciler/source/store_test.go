@@ -324,21 +324,24 @@ func TestWhoComesLateSeesThePush(t *testing.T) {
 	push(t, server, "main", map[string]string{"a": "2"})
 	held, release := make(chan struct{}), make(chan struct{})
 	server.Break(gitserver.Fault{Service: gitserver.Fetch, Times: 1, Before: func() { close(held); <-release }})
-	var early, late *Commit
+	var early *Commit
+	late := make([]*Commit, 3)
 	var done sync.WaitGroup
 	done.Go(func() { early, _ = store.Fetch(context.Background(), req) })
 	<-held
 	newest := push(t, server, "main", map[string]string{"a": "3"})
-	for range 3 {
-		done.Go(func() { late, _ = store.Fetch(context.Background(), req) })
+	for i := range late {
+		done.Go(func() { late[i], _ = store.Fetch(context.Background(), req) })
 	}
 	close(release)
 	done.Wait()
 	if early == nil || content(t, early, "a") != "2" {
 		t.Errorf("the look that was under way: got %v", early)
 	}
-	if late == nil || late.Hash != newest {
-		t.Errorf("who came after the push: got %v, want %s", late, newest)
+	for _, got := range late {
+		if got == nil || got.Hash != newest {
+			t.Errorf("who came after the push: got %v, want %s", got, newest)
+		}
 	}
 }
 
