@@ -112,6 +112,7 @@ func (s Serving) tensors(m Model, n int, context int64) (low, high Memory) {
 	adapter, working := s.merged(m, share)
 	low.Adapter, high.Adapter = adapter, adapter
 	forwardLow, forwardHigh := s.activations(m, row)
+	forwardHigh += pairs(m, context)
 	// Merging comes before the first request, and takes its memory alone.
 	low.Activation, high.Activation = forwardLow, max(forwardHigh, working)
 	low.Overhead, high.Overhead = overhead(m, row, low.Weights)
@@ -122,6 +123,23 @@ func (s Serving) tensors(m Model, n int, context int64) (low, high Memory) {
 	low.add()
 	high.add()
 	return low, high
+}
+
+// pairs is what attention keeps for each pair of tokens of a prompt, at most: nothing
+// where it is causal and no more, which kernels compute without. A window makes a mask,
+// and another in the data type of the model (integrations/sdpa_attention.py). gpt-oss,
+// which alone is published in MXFP4, has sinks, which sdpa does not know, so that
+// transformers computes its attention eagerly (modeling_gpt_oss.py): three matrices of
+// each head at a time. Whether the program asks for other kernels is not known.
+func pairs(m Model, context int64) int64 {
+	perPair := 0.0
+	if m.SlidingLayers > 0 && context >= int64(m.Window) {
+		perPair += 1 + 2
+	}
+	if m.Quantization == "mxfp4" {
+		perPair += 3 * 2 * float64(m.Heads)
+	}
+	return size(perPair * float64(context) * float64(context))
 }
 
 // merged is what adapters take on a GPU with that share of the layers: each of them and
