@@ -35,7 +35,9 @@ type LineComment struct {
 // LineComments are those on the lines of pull requests by the account that is signed
 // in. What others answered there is left alone.
 type LineComments interface {
-	// OnLines lists them, without replies. At most a thousand are read.
+	// OnLines lists them, without replies. Where there is more than is read, a thousand
+	// comments of all, it is an error: an account that sees some of its own would repeat
+	// the others with each push.
 	OnLines(ctx context.Context, number int64) ([]LineComment, error)
 	// WriteOnLine makes one. OffDiff holds for its error where the forge does not show
 	// that line.
@@ -58,6 +60,9 @@ func OffDiff(err error) bool {
 	}
 	return false
 }
+
+// errUnread says that not all comments were read.
+var errUnread = &Error{Reason: ReasonForgeRefused, text: "The pull request has a thousand comments or more, which are not all read: nothing is said on its lines"}
 
 // number reads the id of a comment.
 func (c LineComment) number() int64 {
@@ -97,10 +102,10 @@ func (g *giteaForge) OnLines(ctx context.Context, number int64) ([]LineComment, 
 			own = append(own, giteaOnLines(comments, me)...)
 		}
 		if resp.NextPage == 0 {
-			break
+			return own, nil
 		}
 	}
-	return own, nil
+	return nil, errUnread
 }
 
 // giteaOnLines are those of an account among the comments of a review, which others
@@ -168,10 +173,10 @@ func (g *githubForge) OnLines(ctx context.Context, number int64) ([]LineComment,
 			}
 		}
 		if options.Page = resp.NextPage; options.Page == 0 {
-			break
+			return own, nil
 		}
 	}
-	return own, nil
+	return nil, errUnread
 }
 
 // WriteOnLine comments on the right side of the diff.
@@ -208,10 +213,10 @@ func (g *gitlabForge) OnLines(ctx context.Context, number int64) ([]LineComment,
 			}
 		}
 		if options.Page = resp.NextPage; options.Page == 0 {
-			break
+			return own, nil
 		}
 	}
-	return own, nil
+	return nil, errUnread
 }
 
 // WriteOnLine begins a thread. GitLab wants to know three commits, and both numbers of

@@ -6,8 +6,10 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"net/http"
 	"net/http/httptest"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -45,9 +47,15 @@ func lineServer(t *testing.T, provider v1alpha1.ForgeProvider, answers map[strin
 			w.WriteHeader(status)
 			answer = `{"message":"refused"}`
 		}
-		if _, more := answers[key+"?page=2"]; more {
-			w.Header().Set("X-Next-Page", "2")
-			w.Header().Set("Link", fmt.Sprintf(`<http://%s%s?page=2>; rel="next"`, r.Host, r.URL.EscapedPath()))
+		next := 2
+		if first, page, later := strings.Cut(key, "?page="); later {
+			key = first
+			_, _ = fmt.Sscan(page, &next)
+			next++
+		}
+		if _, more := answers[fmt.Sprint(key, "?page=", next)]; more {
+			w.Header().Set("X-Next-Page", fmt.Sprint(next))
+			w.Header().Set("Link", fmt.Sprintf(`<http://%s%s?page=%d>; rel="next"`, r.Host, r.URL.EscapedPath(), next))
 		}
 		_, _ = io.WriteString(w, answer)
 	}))
@@ -216,6 +224,39 @@ func TestForgesLines(t *testing.T) {
 		// The comment with the plan is still told from those on lines.
 		if list, err := p.Own(t.Context(), 1, time.Time{}); err != nil || strings.TrimSpace(list[0].Body) != "the plan" {
 			t.Errorf("%+v, %v", list, err)
+		}
+	})
+}
+
+// TestLinesUnread: whoever does not see all of its own comments would repeat the others
+// with each push. A list that does not end is none.
+func TestLinesUnread(t *testing.T) {
+	const github, gitlab, gitea = "/api/v3/repos/fleet/models/pulls/7/comments", "/api/v4/projects/fleet%2Fmodels/merge_requests/7/discussions", "/api/v1/repos/fleet/models/pulls/7/reviews"
+	for provider, answers := range map[v1alpha1.ForgeProvider]map[string]string{
+		v1alpha1.GitHub: {"GET /api/v3/user": `{"login":"bot"}`, "GET " + github: "[]", "GET " + github + "?page=2": "[]"},
+		v1alpha1.GitLab: {"GET /api/v4/user": `{"username":"bot"}`, "GET " + gitlab: "[]", "GET " + gitlab + "?page=2": "[]"},
+		v1alpha1.Gitea:  {"GET /api/v1/user": `{"login":"bot"}`, "GET " + gitea: "[]", "GET " + gitea + "?page=2": "[]"},
+	} {
+		list := slices.Collect(maps.Keys(answers))
+		for _, key := range list {
+			if first, last, more := strings.Cut(key, "?page=2"); more && last == "" {
+				for page := 3; page <= maxPages+1; page++ {
+					answers[fmt.Sprint(first, "?page=", page)] = "[]"
+				}
+			}
+		}
+		f, _ := lineServer(t, provider, answers)
+		if own, err := f.Lines.OnLines(t.Context(), 7); err == nil || OffDiff(err) {
+			t.Errorf("%s: %v, %v", provider, own, err)
+		}
+	}
+	each(t, func(t *testing.T, provider v1alpha1.ForgeProvider, p played) {
+		for range largePage*largePages + 1 {
+			p.repo.Say(forgefake.Comment{Pull: 1, Author: "dev", Text: "x", OnLine: true, Place: forgefake.Place{File: "a/w.yaml", Line: 3}})
+		}
+		_, err := p.Lines.OnLines(t.Context(), 1)
+		if whole := provider == v1alpha1.AzureDevOps; (err == nil) != whole { // which knows no pages of threads
+			t.Errorf("%v", err)
 		}
 	})
 }

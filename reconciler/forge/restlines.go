@@ -75,7 +75,9 @@ func (b *bitbucketForge) OnLines(ctx context.Context, number int64) ([]LineComme
 	}
 	var own []LineComment
 	query := url.Values{"pagelen": {strconv.Itoa(largePage)}, "sort": {"created_on"}}
+	read := 0
 	err = pages(ctx, b.api, b.comments(number), query, func(page []bitbucketComment) bool {
+		read++
 		for _, c := range page {
 			if c.User != nil && c.User.UUID == me && c.Inline != nil && c.Parent == nil && !c.Deleted {
 				own = append(own, onLine(c.ID, fromPlain(c.Content.Raw), false))
@@ -83,6 +85,9 @@ func (b *bitbucketForge) OnLines(ctx context.Context, number int64) ([]LineComme
 		}
 		return true
 	})
+	if err == nil && read == largePages {
+		err = errUnread
+	}
 	return own, err
 }
 
@@ -116,8 +121,9 @@ func (d *datacenterForge) OnLines(ctx context.Context, number int64) ([]LineComm
 		return nil, err
 	}
 	var own []LineComment
-	seen := map[int64]bool{} // a reply brings its whole thread once more
+	read, seen := 0, map[int64]bool{} // a reply brings its whole thread once more
 	err = walk(ctx, d.api, d.pullPath(number)+"/activities", url.Values{}, func(page []datacenterActivity) bool {
+		read++
 		for _, a := range page {
 			if a.Action == "COMMENTED" && a.Comment != nil && a.Anchor != nil && a.Comment.Author.Name == me && !seen[a.Comment.ID] {
 				seen[a.Comment.ID] = true
@@ -126,6 +132,9 @@ func (d *datacenterForge) OnLines(ctx context.Context, number int64) ([]LineComm
 		}
 		return true
 	})
+	if err == nil && read == largePages {
+		err = errUnread
+	}
 	return own, err
 }
 

@@ -126,12 +126,8 @@ func (r *Reconciler) plan(ctx context.Context, t task) error {
 	if err != nil {
 		return err
 	}
-	now, err := t.forge.Get(ctx, t.pr.Number)
-	if err != nil {
+	if err := t.still(ctx); err != nil {
 		return err
-	}
-	if now.Head != t.pr.Head || now.MergeBase != t.pr.MergeBase || !now.Open {
-		return errMoved
 	}
 	for _, said := range verdict.said() {
 		if err := t.set(ctx, said); err != nil {
@@ -139,7 +135,7 @@ func (r *Reconciler) plan(ctx context.Context, t task) error {
 		}
 	}
 	note, lineErr := t.comment(ctx, verdict.Lines)
-	if errors.Is(lineErr, context.Canceled) {
+	if errors.Is(lineErr, context.Canceled) || errors.Is(lineErr, errMoved) {
 		return lineErr
 	}
 	// The comment is last: whoever finds it knows that all is said. It does not wait for

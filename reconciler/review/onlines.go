@@ -113,6 +113,9 @@ func (t task) comment(ctx context.Context, l *Lines) (note string, err error) {
 		if said >= maxOpenLines || is.written >= maxLines {
 			break
 		}
+		if err := t.still(ctx); err != nil {
+			return l.note(said), err
+		}
 		err := t.forge.Lines.WriteOnLine(ctx, t.pr, o.Line, lineMark{t.mark.owner, o.Key, lineOpen}.String()+o.Text)
 		if forge.OffDiff(err) {
 			ctrl.LoggerFrom(ctx).Info("the forge takes no comment on a line", "number", t.pr.Number, "file", o.Line.File, "line", o.Line.New, "why", err.Error())
@@ -124,6 +127,19 @@ func (t task) comment(ctx context.Context, l *Lines) (note string, err error) {
 		said, is.written = said+1, is.written+1
 	}
 	return l.note(said), nil
+}
+
+// still is errMoved where the pull request has gone on: some forges take the number of a
+// line for that of the newest head, and the button would then change another line.
+func (t task) still(ctx context.Context) error {
+	now, err := t.forge.Get(ctx, t.pr.Number)
+	if err != nil {
+		return err
+	}
+	if now.Head != t.pr.Head || now.MergeBase != t.pr.MergeBase || !now.Open {
+		return errMoved
+	}
+	return nil
 }
 
 // note says how many findings stand on their lines too; empty where none does.

@@ -56,6 +56,7 @@ type stage struct {
 	broken   map[int64]error // what Get says
 	lines    []said          // on the lines of the one pull request
 	badLine  error           // of a comment on a line of the file named bad
+	wrote    func()          // after a comment on a line
 
 	plans   []string // heads that were planned
 	planned func(Question) (Verdict, error)
