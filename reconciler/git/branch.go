@@ -60,6 +60,9 @@ func (r Remote) Branch(ctx context.Context, name string) (*Branch, error) {
 	if b.Hash != "" && into.under == nil {
 		return nil, r.Errorf(v1alpha1.ReasonReportFailed, "The server of %s left out some files of branch %s: nothing can be put on top of it", r.Address(), name)
 	}
+	// A push over SSH ends when the time of this context is up, and no other's.
+	ctx, cancel := context.WithTimeout(ctx, r.timeout())
+	defer cancel()
 	if b.pusher, err = r.client(ctx, into); err != nil {
 		return nil, err
 	}

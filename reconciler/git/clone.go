@@ -113,13 +113,15 @@ type stumble struct{ error }
 
 func (s *stumble) Unwrap() error { return s.error }
 
-func (r Remote) fetchOn(ctx context.Context, f fetching) (*Snapshot, error) {
+func (r Remote) fetchOn(ctx context.Context, f fetching) (s *Snapshot, err error) {
+	defer caught(&err)
 	server, err := r.open(ctx)
 	if err != nil {
 		return nil, err
 	}
 	defer func() { _ = server.Close() }()
 	if f.ref.Commit != "" {
+		f.have = nil // nothing is built on
 		return r.pinned(ctx, server, f)
 	}
 	to, err := server.target(f.ref)
@@ -129,11 +131,25 @@ func (r Remote) fetchOn(ctx context.Context, f fetching) (*Snapshot, error) {
 	case f.last != nil && f.last.at == to.at:
 		return nil, ErrUnchanged
 	}
-	s, err := r.newest(ctx, server, f, to)
-	if err != nil && len(f.have) > 0 {
+	if len(f.have) == 0 {
+		return r.newest(ctx, server, f, to)
+	}
+	ctx, cancel := halfOf(ctx)
+	defer cancel()
+	if s, err = r.newest(ctx, server, f, to); err != nil {
 		return nil, &stumble{err}
 	}
-	return s, err
+	return s, nil
+}
+
+// halfOf is a context with half the time that is left, so that there is some for a
+// second try.
+func halfOf(ctx context.Context) (context.Context, context.CancelFunc) {
+	until, ok := ctx.Deadline()
+	if !ok {
+		return context.WithCancel(ctx)
+	}
+	return context.WithTimeout(ctx, time.Until(until)/2)
 }
 
 // newest reads what a reference stands for.

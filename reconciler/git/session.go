@@ -134,7 +134,7 @@ func (s *session) get(ctx context.Context, what order, into *arrivals, limit int
 	if _, err := io.Copy(pack, demultiplexed(request.Capabilities, answer)); err != nil {
 		return fmt.Errorf("reading a pack: %w", err)
 	}
-	_, err = unpack(&pack.Buffer, into, limit)
+	_, err = unpack(&pack.kept, into, limit)
 	return err
 }
 
@@ -152,15 +152,16 @@ func demultiplexed(agreed *capability.List, answer io.Reader) io.Reader {
 	return answer
 }
 
-// boundedBuffer refuses more than a number of bytes.
+// boundedBuffer refuses more than a number of bytes. The buffer is no part of its
+// methods: io.Copy would call ReadFrom, which knows no bound.
 type boundedBuffer struct {
-	bytes.Buffer
+	kept  bytes.Buffer
 	limit int64
 }
 
 func (b *boundedBuffer) Write(p []byte) (int, error) {
-	if int64(b.Len())+int64(len(p)) > b.limit {
+	if int64(b.kept.Len())+int64(len(p)) > b.limit {
 		return 0, ErrTooLarge
 	}
-	return b.Buffer.Write(p)
+	return b.kept.Write(p)
 }

@@ -19,10 +19,12 @@ const maxReceived = 256 << 20
 
 // The table of protocols is go-git's only door to the transport, and is global.
 // It must hold an *http.Transport, which go-git copies to add certificates; so the
-// bound sits below it, on connections, each of which serves one request.
+// bound sits below it, on connections, each of which serves one request. What is
+// counted there is what is read: nothing is inflated on the way, where a few hundred
+// KiB make as much as a server likes. Packs are compressed in themselves.
 func init() {
 	t := http.DefaultTransport.(*http.Transport).Clone()
-	t.DisableKeepAlives = true
+	t.DisableKeepAlives, t.DisableCompression = true, true
 	t.DialContext = boundedDial(t.DialContext)
 	bounded := githttp.NewClient(&http.Client{Transport: t})
 	client.InstallProtocol("http", bounded)
