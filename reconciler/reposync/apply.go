@@ -7,6 +7,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"runtime/debug"
 	"slices"
 	"sync"
 	"sync/atomic"
@@ -15,6 +16,7 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"sigs.k8s.io/controller-runtime/pkg/client"
+	"sigs.k8s.io/controller-runtime/pkg/log"
 
 	"github.com/espalier-dev/espalier/reconciler/account"
 	"github.com/espalier-dev/espalier/reconciler/apply"
@@ -70,7 +72,7 @@ func (r *Reconciler) applyBeside(ctx context.Context, p *pass, group []wanted) [
 		beside.Go(func() {
 			for i := int(next.Add(1)) - 1; i < len(group) && !stopped.Load(); i = int(next.Add(1)) - 1 {
 				one := pass{sync: p.sync, kept: p.kept, looked: p.looked}
-				err := r.applyOne(ctx, &one, group[i])
+				err := r.applyGuarded(ctx, &one, group[i])
 				if err != nil || len(one.conflicts)+len(one.refusals) > 0 {
 					told[n] = append(told[n], outcome{i, one.conflicts, one.refusals, err})
 				}
@@ -128,6 +130,17 @@ func (k *kept) forget(id string) {
 	k.marking.Lock()
 	defer k.marking.Unlock()
 	delete(k.applied, id)
+}
+
+// applyGuarded is applyOne in a goroutine of its own, where nobody else catches a panic.
+func (r *Reconciler) applyGuarded(ctx context.Context, p *pass, w wanted) (err error) {
+	defer func() {
+		if v := recover(); v != nil {
+			err = fmt.Errorf("applying %s panicked, which is a mistake of ours to report: %v", w.entry.ID, v)
+			log.FromContext(ctx).Error(err, "Applying an object", "stack", string(debug.Stack()))
+		}
+	}()
+	return r.applyOne(ctx, p, w)
 }
 
 func (r *Reconciler) applyOne(ctx context.Context, p *pass, w wanted) error {

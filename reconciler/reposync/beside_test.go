@@ -105,3 +105,21 @@ func TestWhatIsRefusedIsToldInOrder(t *testing.T) {
 		})
 	}
 }
+
+// controller-runtime catches a panic of a pass, and of no goroutine that a pass starts:
+// one object would end the process, over and over.
+func TestPanicOfOneObject(t *testing.T) {
+	r := newReconciler(t, interceptor.Funcs{
+		Apply: func(ctx context.Context, w client.WithWatch, o runtime.ApplyConfiguration, opts ...client.ApplyOption) error {
+			if o.(interface{ GetName() string }).GetName() == "c03" {
+				panic("index out of range")
+			}
+			return w.Apply(ctx, o, opts...)
+		},
+	})
+	p := passOf(team(), assembleTree(t, team(), fleetOf(12)))
+	err := r.applyAll(t.Context(), p)
+	if err == nil || !strings.Contains(err.Error(), "c03") || len(p.kept.applied) != 23 {
+		t.Errorf("got %v, and %d objects were applied, want 23", err, len(p.kept.applied))
+	}
+}
