@@ -3,6 +3,7 @@
 package review
 
 import (
+	"bytes"
 	"crypto/sha256"
 	"encoding/hex"
 	"fmt"
@@ -25,8 +26,10 @@ const (
 	maxOffered = 20
 	// maxStanding is how many findings are told from those that are settled.
 	maxStanding = 2000
-	// maxDiffed is how many files are compared.
-	maxDiffed = 50
+	// maxDiffed is how many files are compared, and maxPairs how many lines of base with
+	// how many of head in all: a hundred thousand take some milliseconds, and two files
+	// of 4,000 lines in another order half a second.
+	maxDiffed, maxPairs = 50, 64 << 20
 )
 
 // Lines are the findings of a head that may be said on their lines.
@@ -107,6 +110,7 @@ type differences struct {
 	files Files
 	known map[string]*difference
 	count int // of those that were compared
+	pairs int // of their lines
 }
 
 // difference of a file: its lines in head, and those of them that the diff shows.
@@ -143,7 +147,11 @@ func (d *differences) compare(name string) *difference {
 	if string(base) == string(head) || d.count == maxDiffed {
 		return &difference{}
 	}
-	d.count++
+	pairs := bytes.Count(base, []byte("\n")) * bytes.Count(head, []byte("\n"))
+	if d.pairs+pairs > maxPairs {
+		return &difference{}
+	}
+	d.count, d.pairs = d.count+1, d.pairs+pairs
 	return &difference{lines: slices.Collect(strings.SplitSeq(string(head), "\n")), shown: git.ShownLines(base, head)}
 }
 

@@ -105,6 +105,26 @@ func TestOnLinesKeys(t *testing.T) {
 	}
 }
 
+// TestOnLinesShuffled: files whose lines stand in another order take the longest to
+// compare. What they take in all is bounded, and the plan has its findings all the same.
+func TestOnLinesShuffled(t *testing.T) {
+	base, head, p := fstest.MapFS{}, fstest.MapFS{}, plan.Plan{}
+	var up, down strings.Builder
+	for i := range 4000 {
+		fmt.Fprintf(&up, "k%d: v\n", i)
+		fmt.Fprintf(&down, "k%d: v\n", 4000-i)
+	}
+	for i := range maxOffered {
+		name := fmt.Sprint(i, ".yaml")
+		base[name], head[name] = &fstest.MapFile{Data: []byte(up.String())}, &fstest.MapFile{Data: []byte(down.String())}
+		p.Findings = append(p.Findings, plan.Finding{Finding: v1alpha1.Finding{Code: "Code", File: name, Line: 1, Message: "no"}})
+	}
+	l := OnLines(p, v1alpha1.Review{LineComments: v1alpha1.FindingLineComments}, Files{Base: base, Head: head})
+	if len(l.Offered) != maxPairs/(4000*4000) || len(l.Standing) != maxOffered {
+		t.Errorf("%d are offered of %d", len(l.Offered), len(l.Standing))
+	}
+}
+
 // TestOnLinesStorm: ten thousand findings in a thousand files, each as large as is
 // compared and nothing of it as it was, are a few comments, soon.
 func TestOnLinesStorm(t *testing.T) {
@@ -306,33 +326,6 @@ func TestCommentBounds(t *testing.T) {
 	}
 	if body := s.said[7][0].Body; strings.Contains(body, "On lines of") {
 		t.Errorf("none stands there any more: %q", body)
-	}
-}
-
-// TestCommentMoved: a push between two comments on lines ends them, since some forges
-// take the number of a line for that of the newest head. The next pass says the rest.
-func TestCommentMoved(t *testing.T) {
-	s := newStage(t)
-	plain := s.planned
-	s.planned = func(q Question) (Verdict, error) {
-		v, err := plain(q)
-		v.Lines = &Lines{Standing: []string{"a", "b"}, Findings: 2, Offered: []OnLine{{Key: "a", Line: forge.Line{File: "a"}}, {Key: "b", Line: forge.Line{File: "b"}}}}
-		return v, err
-	}
-	s.wrote = func() {
-		s.wrote = nil
-		p := s.pulls[7]
-		p.Head = s.push("feature", "a line more above")
-		s.pulls[7] = p
-	}
-	r := s.controller()
-	s.mustPass(r)
-	if len(s.lines) != 1 || len(s.said[7]) != 0 {
-		t.Fatalf("%d on lines, %d comments: the numbers are of another head", len(s.lines), len(s.said[7]))
-	}
-	s.mustPass(r)
-	if len(s.lines) != 2 || len(s.said[7]) != 1 || len(s.plans) != 2 {
-		t.Errorf("%d on lines, %d comments, %d plans", len(s.lines), len(s.said[7]), len(s.plans))
 	}
 }
 

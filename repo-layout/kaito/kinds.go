@@ -15,9 +15,9 @@ var instead = map[string]string{
 	"RAGEngine": "Espalier serves models and tunes them, and has no retrieval: run the RAG service of your choice as a Deployment that Flux or kubectl applies, " +
 		"and point it at the endpoint in the status of a Workspace",
 	"MultiRoleInference": "Espalier does not split prefill and decode over nodes: write a Workspace with inference.preset.name set to its model and as many replicas as needed",
-	"ModelMirror": "What it is for, a claim does: declare a PersistentVolumeClaim with the class and the size of its storage and access mode ReadWriteMany, and name it in " +
-		"presetOptions.modelWeightsPVC of the documents that serve the model: the first pod fills it. A claim that a mirror has filled is spec.inference.weights of an espalier.dev/v1alpha1 " +
-		"Workspace, with claim and the model's id as path; a mirror of mode Static is its registry, or the annotations of inference.kaito.sh on the document that serves the model",
+	"ModelMirror": "A claim does the same: declare a PersistentVolumeClaim with its class and size and access mode ReadWriteMany, and name it in presetOptions.modelWeightsPVC of the " +
+		"documents that serve the model: the first pod fills it. A claim that a mirror has filled is spec.inference.weights of an espalier.dev/v1alpha1 Workspace, with claim and path; " +
+		"in mode Static, annotations of inference.kaito.sh on those documents",
 }
 
 // Unsupported answers a kind of kaito.sh that is not converted.
