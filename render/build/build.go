@@ -109,7 +109,13 @@ func buildAll(ctx context.Context, c *Cache, tree fs.FS, root string, limits Lim
 	}
 	key := planKey{root, s.limits}
 	p, before := c.begin(s, key, plans)
+	followed := len(s.taken) > 0
 	fresh, err := c.build(ctx, s, p)
+	if err == nil && followed && s.exact {
+		// Near a limit the order of reading decides who is refused: all of it anew.
+		p, fresh, err = c.inOrder(ctx, newSource(tree, s.limits, true), root)
+		before = nil
+	}
 	if err != nil {
 		return nil, err
 	}
@@ -118,6 +124,17 @@ func buildAll(ctx context.Context, c *Cache, tree fs.FS, root string, limits Lim
 		c.leave(key, p)
 	}
 	return units, nil
+}
+
+// inOrder builds with no look at the Build before.
+func (c *Cache) inOrder(ctx context.Context, s *source, root string) (p *pass, fresh []int, err error) {
+	plans, err := c.plan(s, root)
+	if err != nil {
+		return nil, nil, err
+	}
+	p = newPass(s, plans)
+	fresh, err = c.build(ctx, s, p)
+	return p, fresh, err
 }
 
 // build builds every unit of a pass that is not there yet and not kept: one after the
