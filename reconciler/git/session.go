@@ -108,22 +108,9 @@ type order struct {
 
 // get asks for objects and reads them, of at most limit bytes inflated.
 func (s *session) get(ctx context.Context, what order, into *arrivals, limit int64) (err error) {
-	request := packp.NewUploadPackRequestFromCapabilities(s.refs.Capabilities)
-	request.Wants = what.want
-	if !what.whole && s.cuts() {
-		request.Depth = packp.DepthCommits(1)
-		if err := request.Capabilities.Set(capability.Shallow); err != nil {
-			return fmt.Errorf("asking for one commit: %w", err)
-		}
-		if len(what.have) > 0 {
-			// A server that is not told that their history is missing here would leave out
-			// what it had in common with that. And Git compares with commits that are no
-			// parents, as all are once history is cut, only for a pack that may be thin.
-			request.Haves, request.Shallows = what.have, what.have
-			if err := request.Capabilities.Set(capability.ThinPack); err != nil {
-				return fmt.Errorf("asking for differences: %w", err)
-			}
-		}
+	request, err := s.request(what)
+	if err != nil {
+		return err
 	}
 	answer, err := s.UploadPack(ctx, request)
 	if err != nil {
@@ -136,6 +123,30 @@ func (s *session) get(ctx context.Context, what order, into *arrivals, limit int
 	}
 	_, err = unpack(&pack.kept, into, limit)
 	return err
+}
+
+// request is an order as the server understands it.
+func (s *session) request(what order) (*packp.UploadPackRequest, error) {
+	request := packp.NewUploadPackRequestFromCapabilities(s.refs.Capabilities)
+	request.Wants = what.want
+	if what.whole || !s.cuts() {
+		return request, nil
+	}
+	request.Depth = packp.DepthCommits(1)
+	if err := request.Capabilities.Set(capability.Shallow); err != nil {
+		return nil, fmt.Errorf("asking for one commit: %w", err)
+	}
+	if len(what.have) == 0 {
+		return request, nil
+	}
+	// A server that is not told that their history is missing here would leave out
+	// what it had in common with that. And Git compares with commits that are no
+	// parents, as all are once history is cut, only for a pack that may be thin.
+	request.Haves, request.Shallows = what.have, what.have
+	if err := request.Capabilities.Set(capability.ThinPack); err != nil {
+		return nil, fmt.Errorf("asking for differences: %w", err)
+	}
+	return request, nil
 }
 
 // cuts says whether the server sends commits without their history.

@@ -13,6 +13,11 @@ import (
 type Listing interface {
 	Hashed
 	fs.ReadLinkFS
+	Lister
+}
+
+// Lister is what is beyond io/fs in a Listing.
+type Lister interface {
 	// Each calls yield with every entry of a folder, in any order. The hash is that of
 	// Hash, in a form of its own; it must not be kept.
 	Each(dir string, yield func(name string, kind fs.FileMode, hash []byte)) error
@@ -187,6 +192,12 @@ func (p *pass) follow(s *source, plans []plan) (now *pass, before []Unit) {
 	return p, before
 }
 
+// stillOf says whether what was built for a unit of an unchanged folder is still what
+// a plan would come to.
+func (s *source) stillOf(e *entry, p plan) bool {
+	return e.place == placeOf(p, s.limits) && e.at(p.from) && s.besideStill(e)
+}
+
 // move is follow where other units are listed than before, or in another order.
 func (p *pass) move(s *source, plans []plan) (now *pass, before []Unit) {
 	now = newPass(s, plans)
@@ -197,7 +208,7 @@ func (p *pass) move(s *source, plans []plan) (now *pass, before []Unit) {
 			continue
 		}
 		e := p.entries[from]
-		if e == nil || now.hashes[i] == "" || now.hashes[i] != p.hashes[from] || e.place != placeOf(plan, s.limits) || !e.at(plan.from) || !s.besideStill(e) {
+		if e == nil || now.hashes[i] == "" || now.hashes[i] != p.hashes[from] || !s.stillOf(e, plan) {
 			continue
 		}
 		stays[from] = true

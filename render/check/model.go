@@ -85,9 +85,13 @@ func (c *checker) configuration() {
 		c.fusedTargets(field)
 		return
 	}
-	if c.unpaged() {
-		return // ValidateWorkspace refuses it
+	if !c.unpaged() { // else ValidateWorkspace refuses it
+		c.servingConfig(config, field)
 	}
+}
+
+// servingConfig reads the configuration of a service.
+func (c *checker) servingConfig(config map[string]string, field string) {
 	serving, problems := settings.ParseServing(config, c.out.Runtime, field)
 	c.out.Serving = serving
 	for _, p := range problems {

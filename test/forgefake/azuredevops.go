@@ -141,24 +141,7 @@ func azureCommentObject(c *Comment) object {
 
 func (r *Repo) azureThreads(w http.ResponseWriter, req *http.Request) {
 	if req.Method == http.MethodPost {
-		body := read[struct {
-			Status        string
-			Comments      []struct{ Content string }
-			ThreadContext struct {
-				FilePath                     string
-				RightFileStart, RightFileEnd struct{ Line, Offset int }
-			}
-		}](r, req)
-		at := body.ThreadContext
-		if at.FilePath != "" && (at.FilePath[0] != '/' || at.RightFileStart.Line < 1 || at.RightFileEnd.Line != at.RightFileStart.Line || at.RightFileStart.Offset < 1) {
-			answer(w, 400, object{"message": "the thread context is not valid"})
-			return
-		}
-		c := r.say(Comment{
-			Pull: number(req), Author: r.Me, Text: body.Comments[0].Content, OnLine: at.FilePath != "",
-			Place: Place{File: strings.TrimPrefix(at.FilePath, "/"), Line: at.RightFileStart.Line},
-		})
-		answer(w, 200, object{"id": c.Thread, "status": body.Status, "comments": []object{azureCommentObject(c)}})
+		r.azureSay(w, req)
 		return
 	}
 	threads := []object{{"id": 1, "comments": []object{{"id": 1, "content": "bot voted 10", "commentType": "system", "author": object{"id": r.Me}, "publishedDate": "2026-11-23T14:00:00.1Z"}}}}
@@ -166,24 +149,47 @@ func (r *Repo) azureThreads(w http.ResponseWriter, req *http.Request) {
 	for _, c := range r.comments {
 		if c.Pull == number(req) && !slices.Contains(ids, c.Thread) {
 			ids = append(ids, c.Thread)
+			threads = append(threads, r.azureThread(c.Thread))
 		}
-	}
-	for _, id := range ids {
-		thread := object{"id": id}
-		var comments []object
-		for _, c := range r.comments {
-			if c.Thread == id {
-				comments = append(comments, azureCommentObject(c))
-			}
-			if c.ID == id && c.OnLine {
-				place := object{"line": c.Place.Line, "offset": 1}
-				thread["threadContext"] = object{"filePath": "/" + c.Place.File, "rightFileStart": place, "rightFileEnd": place}
-			}
-		}
-		thread["comments"] = comments
-		threads = append(threads, thread)
 	}
 	answer(w, 200, list(threads))
+}
+
+func (r *Repo) azureThread(id int64) object {
+	thread := object{"id": id}
+	var comments []object
+	for _, c := range r.comments {
+		if c.Thread == id {
+			comments = append(comments, azureCommentObject(c))
+		}
+		if c.ID == id && c.OnLine {
+			place := object{"line": c.Place.Line, "offset": 1}
+			thread["threadContext"] = object{"filePath": "/" + c.Place.File, "rightFileStart": place, "rightFileEnd": place}
+		}
+	}
+	thread["comments"] = comments
+	return thread
+}
+
+func (r *Repo) azureSay(w http.ResponseWriter, req *http.Request) {
+	body := read[struct {
+		Status        string
+		Comments      []struct{ Content string }
+		ThreadContext struct {
+			FilePath                     string
+			RightFileStart, RightFileEnd struct{ Line, Offset int }
+		}
+	}](r, req)
+	at := body.ThreadContext
+	if at.FilePath != "" && (at.FilePath[0] != '/' || at.RightFileStart.Line < 1 || at.RightFileEnd.Line != at.RightFileStart.Line || at.RightFileStart.Offset < 1) {
+		answer(w, 400, object{"message": "the thread context is not valid"})
+		return
+	}
+	c := r.say(Comment{
+		Pull: number(req), Author: r.Me, Text: body.Comments[0].Content, OnLine: at.FilePath != "",
+		Place: Place{File: strings.TrimPrefix(at.FilePath, "/"), Line: at.RightFileStart.Line},
+	})
+	answer(w, 200, object{"id": c.Thread, "status": body.Status, "comments": []object{azureCommentObject(c)}})
 }
 
 func (r *Repo) azureEdit(w http.ResponseWriter, req *http.Request) {
