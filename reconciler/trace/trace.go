@@ -15,6 +15,8 @@ import (
 	"fmt"
 	"os"
 	"strings"
+	"sync/atomic"
+	"time"
 
 	"github.com/go-logr/logr"
 	"go.opentelemetry.io/otel"
@@ -36,6 +38,10 @@ const scope = "github.com/espalier-dev/espalier"
 // serviceName is what spans are filed under unless OTEL_SERVICE_NAME or
 // OTEL_RESOURCE_ATTRIBUTES say otherwise.
 const serviceName = "espalier"
+
+// sayAgain is how long a collector that takes nothing is not complained about again:
+// each batch of spans is an error.
+const sayAgain = 10 * time.Minute
 
 // maxText bounds what a span says about an error, in bytes.
 const maxText = 1024
@@ -66,7 +72,12 @@ func Start(ctx context.Context, version string, log logr.Logger) (stop func(cont
 	if err != nil {
 		return stop, false, fmt.Errorf("reading OTEL_RESOURCE_ATTRIBUTES: %w", err)
 	}
+	var said atomic.Int64 // when, in Unix seconds
 	otel.SetErrorHandler(otel.ErrorHandlerFunc(func(err error) {
+		last, now := said.Load(), time.Now()
+		if now.Sub(time.Unix(last, 0)) < sayAgain || !said.CompareAndSwap(last, now.Unix()) {
+			return
+		}
 		log.Info("Traces could not be exported: see the address in OTEL_EXPORTER_OTLP_ENDPOINT, and whether the collector takes http/protobuf there", "reason", err.Error())
 	}))
 	provider := sdktrace.NewTracerProvider(sdktrace.WithBatcher(exporter), sdktrace.WithResource(about))
