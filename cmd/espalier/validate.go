@@ -4,11 +4,18 @@ package main
 
 import (
 	"fmt"
+	"os"
+	"runtime/debug"
 
 	"github.com/spf13/cobra"
 
 	"github.com/espalier-dev/espalier/repo-layout/finding"
 )
+
+// validateGC is GOGC of `espalier validate`, whose garbage lives for seconds: 10,000
+// folders take 9.0 s and 360 MiB, where Go's own 100 takes 10.5 s and 320 MiB
+// (BenchmarkValidate10000, two cores).
+const validateGC = 200
 
 func newValidateCommand() *cobra.Command {
 	options := loadOptions{render: defaultRender()}
@@ -26,6 +33,9 @@ func newValidateCommand() *cobra.Command {
 			"  espalier validate models -o sarif > espalier.sarif",
 		Args: cobra.MinimumNArgs(1),
 		RunE: func(c *cobra.Command, paths []string) error {
+			if os.Getenv("GOGC") == "" {
+				defer debug.SetGCPercent(debug.SetGCPercent(validateGC))
+			}
 			return validate(c, paths, options, output)
 		},
 	}
