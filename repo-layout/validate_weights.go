@@ -16,7 +16,7 @@ var (
 	weightsURL     = regexp.MustCompile(`^(az|s3|gs)://[a-z0-9][a-z0-9._-]*(/[A-Za-z0-9._-]+)*$`)
 	storeEndpoint  = regexp.MustCompile(`^https?://[^\s/?#@]+$`)
 	storageAccount = regexp.MustCompile(`^[a-z0-9]{3,24}$`)
-	registryURL    = regexp.MustCompile(`^https://[a-z0-9.-]+\.(azureml\.ms|azure\.com|azure\.us|azure\.cn)(/[A-Za-z0-9._-]+)+(\?[A-Za-z0-9=&._-]+)?$`)
+	registryURL    = regexp.MustCompile(`^https://[a-z0-9.-]+\.(api\.azureml\.ms|api\.ml\.azure\.us|api\.ml\.azure\.cn|services\.ai\.azure\.(com|us|cn))(/[A-Za-z0-9._-]+)+(\?[A-Za-z0-9=&._-]+)?$`)
 	clientID       = regexp.MustCompile(`^[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}$`)
 	localFolder    = regexp.MustCompile(`^[a-z0-9][a-z0-9._-]*$`)
 )
@@ -76,8 +76,8 @@ func (v *validator) registry(path string, w v1alpha1.Weights) {
 	switch {
 	case v.placeholder(path+".registry.url", r.URL):
 	case len(r.URL) > maxWeightsURL || !registryURL.MatchString(r.URL):
-		v.refuse(finding.WeightsInvalid, path+".registry.url", "want the address of a version of a model at a host of Azure's, because it gets a token of the identity: https://HOST.azureml.ms/…/models/NAME/versions/VERSION, "+
-			"or …/registries/REGISTRY/datarefs/NAME/versions/VERSION of a public registry")
+		v.refuse(finding.WeightsInvalid, path+".registry.url", "want the address of a version of a model at an interface of Azure's own, because it gets a token of the identity: https://REGION.api.azureml.ms/…/models/NAME/versions/VERSION, "+
+			"https://PROJECT.services.ai.azure.com/…, or …/registries/REGISTRY/datarefs/NAME/versions/VERSION of a public registry")
 	case strings.HasSuffix(strings.TrimSuffix(shown, "/"), "/credentials"):
 		v.refuse(finding.WeightsInvalid, path+".registry.url", "want the address of the version itself, without /credentials at its end")
 	}

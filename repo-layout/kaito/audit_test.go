@@ -216,6 +216,7 @@ var audit = map[string]row{
 	"StaticMirror":        {"inference", "metadata.annotations", `{"inference.kaito.sh/static-model-mirror":"true","inference.kaito.sh/stream-datarefs-url":"https://example.com/models/a/versions/1","inference.kaito.sh/stream-identity-client-id":"a","inference.kaito.sh/stream-source-type":"byo"}`, []string{"!ModelStreaming"}, "", nil},
 	"StaticMirrorRead":    {"inference", "metadata.annotations", mirror("byo", "https://a.api.azureml.ms/models/a/versions/1"), nil, "", nil},
 	"StaticMirrorPublic":  {"inference", "metadata.annotations", mirror("public", "https://a.api.azureml.ms/registries/r/datarefs/a/versions/1"), nil, "", nil},
+	"StaticMirrorOfAny":   {"inference", "metadata.annotations", mirror("byo", "https://evil.westus.cloudapp.azure.com/models/a/versions/1"), []string{"!WeightsInvalid"}, "", nil},
 	"StaticMirrorOther":   {"inference", "metadata.annotations", mirror("public", "https://a.api.azureml.ms/models/a/versions/1"), []string{"!AnnotationInvalid"}, "", nil},
 	"StaticMirrorHost":    {"inference", "metadata.annotations", mirror("byo", "https://example.com/models/a/versions/1"), []string{"!WeightsInvalid"}, "", nil},
 	"StaticMirrorAlone":   annotation("inference.kaito.sh/static-model-mirror", "true", "!AnnotationInvalid"),

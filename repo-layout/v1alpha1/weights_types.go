@@ -73,7 +73,7 @@ type ModelRegistry struct {
 	// URL of the version: …/models/NAME/versions/VERSION of a project, or
 	// …/registries/REGISTRY/datarefs/NAME/versions/VERSION of a public registry.
 	// +kubebuilder:validation:MaxLength=1024
-	// +kubebuilder:validation:Pattern=`^https://[a-z0-9.-]+\.(azureml\.ms|azure\.com|azure\.us|azure\.cn)(/[A-Za-z0-9._-]+)+(\?[A-Za-z0-9=&._-]+)?$`
+	// +kubebuilder:validation:Pattern=`^https://[a-z0-9.-]+\.(api\.azureml\.ms|api\.ml\.azure\.us|api\.ml\.azure\.cn|services\.ai\.azure\.(com|us|cn))(/[A-Za-z0-9._-]+)+(\?[A-Za-z0-9=&._-]+)?$`
 	URL string `json:"url"`
 	// ClientID of the identity that may read it, which trusts the ServiceAccount.
 	// +kubebuilder:validation:Pattern=`^[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}$`

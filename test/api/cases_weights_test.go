@@ -84,6 +84,11 @@ var weightsCases = map[string]written{
 		base:   serving, set: `spec: {inference: {weights: {registry: {url: "https://evil.example.com/models/m/versions/1", clientID: 00000000-0000-0000-0000-000000000000}, serviceAccountName: reader}}}`,
 		want: "spec.inference.weights.registry.url",
 	},
+	"WeightsRegistryOfACustomer": {
+		reason: "Below a domain of Azure's there are hosts that anybody rents.",
+		base:   serving, set: `spec: {inference: {weights: {registry: {url: "https://evil.westus.cloudapp.azure.com/models/m/versions/1", clientID: 00000000-0000-0000-0000-000000000000}, serviceAccountName: reader}}}`,
+		want: "spec.inference.weights.registry.url",
+	},
 	"WeightsStreamOfURL": {
 		reason: "There is no other way.",
 		base:   serving, set: `spec: {inference: {weights: {url: "s3://a", stream: true}}}`,

@@ -43,8 +43,11 @@ const (
 // weightsSuffix ends the names of files of weights.
 const weightsSuffix = ".safetensors"
 
+// Below Azure's domains are hosts on which customers run what they like
+// (cloudapp.azure.com, instances.azureml.ms, inference.ml.azure.com): only the interfaces
+// of registries and projects get a token.
 var (
-	azureHost = regexp.MustCompile(`^[a-z0-9.-]+\.(azureml\.ms|azure\.com|azure\.us|azure\.cn)$`)
+	azureHost = regexp.MustCompile(`^[a-z0-9.-]+\.(api\.azureml\.ms|api\.ml\.azure\.us|api\.ml\.azure\.cn|services\.ai\.azure\.(com|us|cn))$`)
 	blobHost  = regexp.MustCompile(`^[a-z0-9]+\.(z[0-9]+\.)?blob\.(core\.windows\.net|core\.usgovcloudapi\.net|core\.chinacloudapi\.cn|storage\.azure\.net)$`)
 )
 
@@ -107,7 +110,7 @@ func (r registry) files(ctx context.Context, m Model) ([]string, error) {
 func (r registry) addresses(raw string) (version, mint *url.URL, public bool, err error) {
 	u, err := url.Parse(raw)
 	if err != nil || u.Scheme != "https" || u.User != nil || !r.azure.MatchString(u.Hostname()) {
-		return nil, nil, false, refused("want the https address of a version at a host of Azure's")
+		return nil, nil, false, refused("want the https address of a version at an interface of Azure's registries or projects")
 	}
 	version, mint = new(url.URL), new(url.URL)
 	*version, *mint = *u, *u

@@ -149,10 +149,20 @@ func TestTokenStaysWithAzure(t *testing.T) {
 	for _, address := range []string{
 		"https://evil.example.com/models/m/versions/1", "http://a.api.azureml.ms/models/m/versions/1", "https://api.azureml.ms.evil.example.com/models/m/versions/1",
 		"https://u:p@a.api.azureml.ms/models/m/versions/1", "https://azure.com/models/m", "://",
+		// Hosts below Azure's domains on which customers run what they like.
+		"https://evil.westus.cloudapp.azure.com/models/m/versions/1", "https://evil.eastus.inference.ml.azure.com/models/m/versions/1",
+		"https://evil.eastus.instances.azureml.ms/models/m/versions/1", "https://evil.usgovarizona.inference.ml.azure.us/models/m/versions/1",
 	} {
 		var refusal *RefusedError
 		if _, err := FetchModel(t.Context(), Model{URL: address, Token: token}, Options{Dir: t.TempDir()}); !errors.As(err, &refusal) {
 			t.Errorf("%s: %v", address, err)
+		}
+	}
+	for _, host := range []string{
+		"eastus.api.azureml.ms", "usgovarizona.api.ml.azure.us", "chinaeast2.api.ml.azure.cn", "team.services.ai.azure.com", "team.services.ai.azure.us", "team.services.ai.azure.cn",
+	} {
+		if !azureHost.MatchString(host) {
+			t.Errorf("%s is a registry's or a project's", host)
 		}
 	}
 	for host, want := range map[string]bool{
