@@ -85,13 +85,9 @@ func (r Remote) commits(ctx context.Context, hashes []string) (c *Commits, err e
 
 // fetchOptions sign in as client does, for what gogit has no way to ask for.
 func (r Remote) fetchOptions(ctx context.Context) (*gogit.FetchOptions, error) {
-	auth, err := r.authOptions()
+	auth, method, err := r.credentials()
 	if err != nil {
 		return nil, err
-	}
-	method, err := methodOf(auth)
-	if err != nil {
-		return nil, r.Errorf(v1alpha1.ReasonAuthFailed, "The Secret for %s cannot be used: %s", r.Address(), short(err.Error()))
 	}
 	o := &gogit.FetchOptions{
 		RemoteName: "origin", RemoteURL: r.URL, Depth: 1, Tags: gogit.NoTags, Auth: method,

@@ -31,13 +31,9 @@ type session struct {
 
 // open connects, and asks for the references.
 func (r Remote) open(ctx context.Context) (*session, error) {
-	auth, err := r.authOptions()
+	auth, method, err := r.credentials()
 	if err != nil {
 		return nil, err
-	}
-	method, err := methodOf(auth)
-	if err != nil {
-		return nil, r.Errorf(v1alpha1.ReasonAuthFailed, "The Secret for %s cannot be used: %s", r.Address(), short(err.Error()))
 	}
 	at, err := transport.NewEndpoint(r.URL)
 	if err != nil {
@@ -61,6 +57,19 @@ func (r Remote) open(ctx context.Context) (*session, error) {
 		return nil, err
 	}
 	return &session{UploadPackSession: upload, refs: refs}, nil
+}
+
+// credentials are what the Secret holds, and how go-git signs in with it.
+func (r Remote) credentials() (*fluxgit.AuthOptions, transport.AuthMethod, error) {
+	auth, err := r.authOptions()
+	if err != nil {
+		return nil, nil, err
+	}
+	method, err := methodOf(auth)
+	if err != nil {
+		return nil, nil, r.Errorf(v1alpha1.ReasonAuthFailed, "The Secret for %s cannot be used: %s", r.Address(), short(err.Error()))
+	}
+	return auth, method, nil
 }
 
 // target is what a reference stands for on a server.
