@@ -101,12 +101,8 @@ func (t task) comment(ctx context.Context, l *Lines) (note string, err error) {
 		return "", fmt.Errorf("listing the comments on lines: %w", err)
 	}
 	is := readLines(comments, t.mark.owner)
-	for _, key := range is.settled(l) {
-		body := lineMark{t.mark.owner, key, lineSettled}.String() + settledWords
-		if err := t.forge.Lines.SettleOnLine(ctx, t.pr.Number, is.ours[key], body); err != nil && !forge.Unknown(err) {
-			return l.note(len(is.ours)), fmt.Errorf("settling a comment on a line: %w", err)
-		}
-		delete(is.ours, key)
+	if err := t.settle(ctx, l, is); err != nil {
+		return l.note(len(is.ours)), err
 	}
 	said := len(is.ours)
 	for _, o := range is.missing(l) {
@@ -127,6 +123,18 @@ func (t task) comment(ctx context.Context, l *Lines) (note string, err error) {
 		said, is.written = said+1, is.written+1
 	}
 	return l.note(said), nil
+}
+
+// settle settles the comments whose finding is gone, and takes them out of ours.
+func (t task) settle(ctx context.Context, l *Lines, is standing) error {
+	for _, key := range is.settled(l) {
+		body := lineMark{t.mark.owner, key, lineSettled}.String() + settledWords
+		if err := t.forge.Lines.SettleOnLine(ctx, t.pr.Number, is.ours[key], body); err != nil && !forge.Unknown(err) {
+			return fmt.Errorf("settling a comment on a line: %w", err)
+		}
+		delete(is.ours, key)
+	}
+	return nil
 }
 
 // still is errMoved where the pull request has gone on: some forges take the number of a
