@@ -31,6 +31,7 @@ const (
 	DefaultedInstance = "resource.instanceType"
 	DefaultedImages   = "runtime.imageVolumes"
 	DefaultedKaito    = "runtime.image"
+	DefaultedAccount  = "inference.weights.serviceAccountName"
 )
 
 // Defaulted says that a field of a Workspace comes from its RepoSync's defaults.

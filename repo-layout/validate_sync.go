@@ -58,4 +58,5 @@ func (v *validator) defaults(path string, d *v1alpha1.SyncDefaults) {
 	v.provider(path+".provider", d.Provider, false)
 	v.instanceType(path+".instanceType", d.InstanceType, false)
 	v.kaitoImage(path+".kaitoImage", d.KaitoImage)
+	v.reference(path+".weightsServiceAccount", "ServiceAccount", d.WeightsServiceAccount)
 }

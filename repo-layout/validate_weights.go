@@ -84,9 +84,6 @@ func (v *validator) registry(path string, w v1alpha1.Weights) {
 	if !v.placeholder(path+".registry.clientID", r.ClientID) && !clientID.MatchString(r.ClientID) {
 		v.refuse(finding.WeightsInvalid, path+".registry.clientID", "want the client id of the identity that may read the registry: 32 hex digits in five groups")
 	}
-	if w.ServiceAccountName == "" {
-		v.refuse(finding.WeightsInvalid, path+".serviceAccountName", "name the ServiceAccount that the identity trusts")
-	}
 }
 
 func (v *validator) performance(field string, mode v1alpha1.PerformanceMode) {

@@ -9,6 +9,7 @@ import (
 	corev1 "k8s.io/api/core/v1"
 
 	"github.com/espalier-dev/espalier/repo-layout/finding"
+	"github.com/espalier-dev/espalier/repo-layout/kaito"
 	"github.com/espalier-dev/espalier/repo-layout/v1alpha1"
 )
 
@@ -43,6 +44,9 @@ func (c *checker) weightsPlace() {
 	if w == nil {
 		return
 	}
+	if p := NoAccount(c.workspace); p != nil {
+		c.out.Findings = append(c.out.Findings, c.place(*p))
+	}
 	const field = "spec.inference.weights"
 	if commitIn(w) == "" && w.Registry == nil { // whose versions do not change
 		c.warn(WeightsUnpinned, field, "what lies in %s is what is served, and nothing says which version that is: name the folder after the commit of %s that it holds, "+
@@ -60,6 +64,19 @@ func (c *checker) weightsPlace() {
 	if c.out.Preset.Args["load-format"] == "mistral" {
 		c.warn(finding.WeightsInvalid, field, "%s is read in Mistral's own format, of which only consolidated*.safetensors are, and the streamer reads every *.safetensors of the folder: keep no others in it", c.out.Preset.Name())
 	}
+}
+
+// NoAccount says that nobody names the account that reads a registry; nil: somebody
+// does, or the weights are elsewhere.
+func NoAccount(w *v1alpha1.Workspace) *finding.Problem {
+	s := w.Spec.Inference
+	if s == nil || s.Weights == nil || s.Weights.Registry == nil || s.Weights.ServiceAccountName != "" {
+		return nil
+	}
+	p := finding.Errorf(finding.WeightsInvalid, "spec.inference.weights.serviceAccountName", "whose workload identity reads the registry is not said: name the ServiceAccount that the identity trusts, "+
+		"here or, for every Workspace of a RepoSync, in its spec.defaults.weightsServiceAccount")
+	p.Field = kaito.Spelling(w, p.Field)
+	return &p
 }
 
 // weightsModes sees that every pod can mount the claim of the weights.

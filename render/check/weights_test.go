@@ -36,6 +36,8 @@ func TestWeights(t *testing.T) {
 		"Gated":     {reason: "nothing is downloaded, and no token is needed", weights: claim, preset: "llama-3.1-8b-instruct", replicas: 1, revision: hash},
 		"Mistral":   {reason: "the streamer would read two copies", weights: v1alpha1.Weights{URL: "s3://models/" + hash}, preset: "ministral-3-3b-instruct", replicas: 1, want: "warning WeightsInvalid", revision: hash},
 		"NoHash":    {reason: "longer digits are no commit", weights: v1alpha1.Weights{URL: "s3://models/" + hash + "0"}, replicas: 1, want: "warning WeightsUnpinned"},
+		"Registry":  {reason: "its versions do not change", weights: v1alpha1.Weights{Registry: &v1alpha1.ModelRegistry{}, ServiceAccountName: "reader"}, replicas: 1},
+		"Anonymous": {reason: "no pod would be let in", weights: v1alpha1.Weights{Registry: &v1alpha1.ModelRegistry{}}, replicas: 1, want: "error WeightsInvalid"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			w := serving("Standard_NC24ads_A100_v4", replicas(tc.replicas), func(w *v1alpha1.Workspace) {

@@ -200,7 +200,7 @@ func (d Document) settle(sync *v1alpha1.RepoSync) *v1alpha1.Finding {
 	if d.Workspace != nil && !sync.ReportsOnly() {
 		Substitute(d.Workspace, sync.Spec.Substitutions)
 		FillIn(d.Workspace, sync.Spec.Defaults)
-		for _, p := range []*finding.Problem{check.LikeNothing(d.Workspace), check.NoImage(d.Workspace)} {
+		for _, p := range []*finding.Problem{check.LikeNothing(d.Workspace), check.NoImage(d.Workspace), check.NoAccount(d.Workspace)} {
 			if p != nil { // the API server would not take it
 				refusal := p.At(d.Position, d.Name)
 				return &refusal

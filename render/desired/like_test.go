@@ -30,6 +30,33 @@ func TestLikeNothing(t *testing.T) {
 	}
 }
 
+// TestNoAccount: who reads a registry, a document of kaito.sh may leave to the controller;
+// a name of its own counts.
+func TestNoAccount(t *testing.T) {
+	mirror := func(more string) desired.Text {
+		return desired.Text{YAML: []byte(`{apiVersion: kaito.sh/v1beta1, kind: Workspace, metadata: {name: a, annotations: {inference.kaito.sh/static-model-mirror: "true", inference.kaito.sh/stream-source-type: byo,
+  inference.kaito.sh/stream-datarefs-url: "https://a.api.azureml.ms/models/a/versions/1", inference.kaito.sh/stream-identity-client-id: 01234567-89ab-cdef-0123-456789abcdef` + more + `}},
+  resource: {instanceType: Standard_NC24ads_A100_v4, labelSelector: {matchLabels: {rack: "7"}}}, inference: {preset: {name: phi-4}}}`)}
+	}
+	texts := []desired.Text{mirror("")}
+	sync := &v1alpha1.RepoSync{}
+	documents, findings := desired.Assemble(sync, texts)
+	if len(documents) != 0 || len(findings) != 1 || findings[0].Code != finding.WeightsInvalid || !strings.HasPrefix(findings[0].Message, "metadata.annotations[kaito.sh/streaming-service-account]: ") {
+		t.Errorf("nobody names the account: %d documents, %v", len(documents), findings)
+	}
+	sync.Spec.Defaults = &v1alpha1.SyncDefaults{WeightsServiceAccount: "model-reader"}
+	for account, text := range map[string]desired.Text{"model-reader": texts[0], "own": mirror(", kaito.sh/streaming-service-account: own")} {
+		documents, findings = desired.Assemble(sync, []desired.Text{text})
+		if len(documents) != 1 || len(findings) != 0 {
+			t.Fatalf("the RepoSync names it: %d documents, %v", len(documents), findings)
+		}
+		w := documents[0].Workspace
+		if got := w.Spec.Inference.Weights.ServiceAccountName; got != account || repolayout.Defaulted(w, repolayout.DefaultedAccount) != (account == "model-reader") {
+			t.Errorf("read as %q, want %q", got, account)
+		}
+	}
+}
+
 // TestNoImage: which image KAITO's engines are in, a RepoSync may say for all that leave
 // it open; a version of one's own is another image.
 func TestNoImage(t *testing.T) {

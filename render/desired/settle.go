@@ -46,6 +46,7 @@ func FillIn(w *v1alpha1.Workspace, defaults *v1alpha1.SyncDefaults) {
 		{repolayout.DefaultedInstance, fillInstance}, // of those that say themselves that the nodes exist
 		{repolayout.DefaultedProvider, fillProvider},
 		{repolayout.DefaultedImages, fillImages},
+		{repolayout.DefaultedAccount, fillAccount},
 	} {
 		if f.fill(&w.Spec, *defaults) {
 			filled = append(filled, f.name)
@@ -61,6 +62,17 @@ func fillKaito(spec *v1alpha1.WorkspaceSpec, defaults v1alpha1.SyncDefaults) boo
 		return false
 	}
 	r.Image, r.Version, r.CUDA = image.Image, image.Version, image.CUDA
+	return true
+}
+
+// fillAccount says who reads a registry: only there does a document of kaito.sh leave it
+// to the controller.
+func fillAccount(spec *v1alpha1.WorkspaceSpec, defaults v1alpha1.SyncDefaults) bool {
+	s := spec.Inference
+	if defaults.WeightsServiceAccount == "" || s == nil || s.Weights == nil || s.Weights.Registry == nil || s.Weights.ServiceAccountName != "" {
+		return false
+	}
+	s.Weights.ServiceAccountName = defaults.WeightsServiceAccount
 	return true
 }
 

@@ -37,7 +37,6 @@ const (
 	VolumeUnsupported   = "VolumeUnsupported"   // a volume that holds nothing, keeps nothing, or that the node would mount for a tenant
 	HostAccess          = "HostAccess"          // a path of the node
 	PartitionGPU        = "PartitionGPU"        // a part of a node that cannot be asked for
-	ModelStreaming      = "ModelStreaming"      // weights from a container that only a service knows
 	WeightsClaim        = "WeightsClaim"        // a claim of weights that KAITO refuses as well
 	AdapterSource       = "AdapterSource"       // an adapter from nowhere, from two places, or from what holds none; a warning for addresses in KAITO
 	AdapterLayout       = "AdapterLayout"       // warning: an image that KAITO may have pushed, whose adapter is in a folder

@@ -213,7 +213,7 @@ var audit = map[string]row{
 	"StreamingOther":      annotation("kaito.sh/model-streaming", "on", "AnnotationIgnored"),
 	"MirrorStorageClass":  annotation("kaito.sh/model-mirror-storage-class", "a", "AnnotationIgnored"),
 	"StreamingAccount":    annotation("kaito.sh/streaming-service-account", "a", "AnnotationIgnored"),
-	"StaticMirror":        {"inference", "metadata.annotations", `{"inference.kaito.sh/static-model-mirror":"true","inference.kaito.sh/stream-datarefs-url":"https://example.com/models/a/versions/1","inference.kaito.sh/stream-identity-client-id":"a","inference.kaito.sh/stream-source-type":"byo"}`, []string{"!ModelStreaming"}, "", nil},
+	"StaticMirror":        {"inference", "metadata.annotations", strings.Replace(mirror("byo", "https://a.api.azureml.ms/models/a/versions/1"), `,"kaito.sh/streaming-service-account":"reader"`, "", 1), nil, `spec.inference.weights={"registry":{"clientID":"01234567-89ab-cdef-0123-456789abcdef","url":"https://a.api.azureml.ms/models/a/versions/1"}}`, nil},
 	"StaticMirrorRead":    {"inference", "metadata.annotations", mirror("byo", "https://a.api.azureml.ms/models/a/versions/1"), nil, "", nil},
 	"StaticMirrorPublic":  {"inference", "metadata.annotations", mirror("public", "https://a.api.azureml.ms/registries/r/datarefs/a/versions/1"), nil, "", nil},
 	"StaticMirrorOfAny":   {"inference", "metadata.annotations", mirror("byo", "https://evil.westus.cloudapp.azure.com/models/a/versions/1"), []string{"!WeightsInvalid"}, "", nil},

@@ -138,10 +138,6 @@ func (c *converter) staticMirror(all map[string]string, path string) {
 		c.refuse(finding.AnnotationInvalid, finding.Key(path, streamURL), "addresses of a public registry have /datarefs/ in them, and others have not: KAITO's pod fails at this one, which is said to be %s", all[streamSource])
 		return
 	}
-	if all[streamAccount] == "" {
-		c.refuse(finding.ModelStreaming, field, "whose workload identity reads the registry, KAITO's controller may say, and no flag of it is known here: name the ServiceAccount in the annotation %s", streamAccount)
-		return
-	}
 	c.registry, c.account = &registry, all[streamAccount]
 	if all[mirrorClass] != "" {
 		c.warn(finding.AnnotationIgnored, finding.Key(path, mirrorClass), "ignored, as KAITO does: a static mirror has no claim")

@@ -287,6 +287,12 @@ type SyncDefaults struct {
 	// is kaito or kaito-transformers and that names no image: no document of kaito.sh
 	// has a place for one.
 	KaitoImage *KaitoImage `json:"kaitoImage,omitempty"`
+	// WeightsServiceAccount is spec.inference.weights.serviceAccountName of each
+	// Workspace whose weights are in a registry and that names none, as KAITO's
+	// controller has --default-streaming-service-account. This controller must allow
+	// the name as well (--weights-service-account).
+	// +kubebuilder:validation:MaxLength=253
+	WeightsServiceAccount string `json:"weightsServiceAccount,omitempty"`
 }
 
 // KaitoImage is KAITO's base image, of which no digest is known here.
