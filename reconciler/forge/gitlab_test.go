@@ -24,25 +24,30 @@ func TestGitLab(t *testing.T) {
 	const project = "/api/v4/projects/fleet%2Fgpu%2Fmodels"
 	request := `{"iid":7,"target_branch":"main","source_branch":"topic","sha":"aa","state":"opened","web_url":"u","source_project_id":%d,"target_project_id":1,"diff_refs":{"base_sha":"bb","head_sha":%q}}`
 	answers := map[string]string{
-		"GET " + project + "/merge_requests":                 "[" + fmt.Sprintf(request, 1, "aa") + "," + fmt.Sprintf(request, 2, "aa") + "]",
-		"GET " + project + "/merge_requests/7":               fmt.Sprintf(request, 1, "aa"),
-		"GET " + project + "/merge_requests/8":               fmt.Sprintf(request, 1, "old"),
-		"GET /api/v4/user":                                   `{"username":"bot"}`,
-		"GET " + project + "/merge_requests/7/notes":         `[{"id":1,"body":"x","author":{"id":5,"username":"eve"},"created_at":"2026-11-23T15:00:00Z"},{"id":2,"body":"mine","author":{"username":"bot"},"created_at":"2026-11-23T15:00:00Z"},{"id":3,"body":"closed","system":true,"author":{"username":"bot"}}]`,
-		"POST " + project + "/merge_requests/7/notes":        `{"id":4,"body":"new"}`,
-		"PUT " + project + "/merge_requests/7/notes/2":       `{"id":2,"body":"edited"}`,
-		"GET " + project + "/repository/commits/aa/statuses": `[{"name":"espalier/fit","status":"pending","description":"other"}]`,
-		"POST " + project + "/statuses/aa":                   `{"id":1}`,
-		"POST " + project + "/merge_requests":                fmt.Sprintf(request, 1, "aa"),
-		"PUT " + project + "/merge_requests/7":               fmt.Sprintf(request, 1, "aa"),
-		"GET " + project + "/members/all/5":                  `{"access_level":20}`,
-		"GET " + project + "/members/all/6":                  `{"access_level":30}`,
-		"GET " + project + "/repository/compare":             `{"commits":[]}`,
+		"GET " + project + "/merge_requests":                  "[" + fmt.Sprintf(request, 1, "aa") + "," + fmt.Sprintf(request, 2, "aa") + "]",
+		"GET " + project + "/merge_requests/7":                fmt.Sprintf(request, 1, "aa"),
+		"GET " + project + "/merge_requests/8":                fmt.Sprintf(request, 1, "old"),
+		"GET /api/v4/user":                                    `{"username":"bot"}`,
+		"GET " + project + "/merge_requests/7/notes":          `[{"id":1,"body":"x","author":{"id":5,"username":"eve"},"created_at":"2026-11-23T15:00:00Z"},{"id":2,"body":"mine","author":{"username":"bot"},"created_at":"2026-11-23T15:00:00Z"},{"id":3,"body":"closed","system":true,"author":{"username":"bot"}}]`,
+		"POST " + project + "/merge_requests/7/notes":         `{"id":4,"body":"new"}`,
+		"PUT " + project + "/merge_requests/7/notes/2":        `{"id":2,"body":"edited"}`,
+		"GET " + project + "/repository/commits/aa/statuses":  `[{"name":"espalier/fit","status":"pending","description":"other"}]`,
+		"POST " + project + "/statuses/aa":                    `{"id":1}`,
+		"POST " + project + "/merge_requests":                 fmt.Sprintf(request, 1, "aa"),
+		"PUT " + project + "/merge_requests/7":                fmt.Sprintf(request, 1, "aa"),
+		"GET " + project + "/members/all/5":                   `{"access_level":20}`,
+		"GET " + project + "/members/all/6":                   `{"access_level":30}`,
+		"GET " + project + "/repository/compare":              `{"commits":[]}`,
+		"GET " + project + "/merge_requests/7/discussions":    `[{"id":"t1","notes":[{"body":"x","author":{"username":"bot"},"position":{}}]}]`,
+		"POST " + project + "/merge_requests/7/discussions":   `{"id":"t2"}`,
+		"PUT " + project + "/merge_requests/7/discussions/t1": `{"id":"t1"}`,
 	}
 	var seen []string
 	described := operationsOf(t, "gitlab")
+	asked := map[string]bool{}
 	s := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		find(t, described, r)
+		o, _ := find(t, described, r)
+		asked[o.Method+" "+o.Path] = true
 		if r.Header.Get("Private-Token") != token {
 			t.Errorf("%s: not signed in", r.URL)
 		}
@@ -59,6 +64,9 @@ func TestGitLab(t *testing.T) {
 		body, _ := io.ReadAll(r.Body)
 		query, _ := url.QueryUnescape(r.URL.RawQuery)
 		seen = append(seen, key+" "+query+string(body))
+		if o.Success[0] == "201" {
+			w.WriteHeader(http.StatusCreated)
+		}
 		_, _ = io.WriteString(w, answer)
 	}))
 	t.Cleanup(s.Close)
@@ -125,6 +133,20 @@ func TestGitLab(t *testing.T) {
 	}
 	if len(seen) != 3 || !strings.Contains(seen[2], `"state":"failed"`) || !strings.Contains(seen[2], `"target_url":"u"`) {
 		t.Errorf("asked %q: want one status set, and none that is pending already", seen)
+	}
+	if lines, err := f.Lines.OnLines(t.Context(), 7); err != nil || len(lines) != 1 {
+		t.Errorf("%+v, %v", lines, err)
+	}
+	if err := f.Lines.WriteOnLine(t.Context(), want, Line{File: "a.yaml", New: 3, Old: 2}, "no"); err != nil {
+		t.Error(err)
+	}
+	if err := f.Lines.SettleOnLine(t.Context(), 7, LineComment{ID: "t1"}, ""); err != nil {
+		t.Error(err)
+	}
+	for _, o := range described {
+		if !asked[o.Method+" "+o.Path] {
+			t.Errorf("%s %s is described, and never asked", o.Method, o.Path)
+		}
 	}
 }
 
