@@ -44,8 +44,9 @@ func TestPublishedSignatures(t *testing.T) {
 const secret = "s3cret-of-the-webhook"
 
 // listening is a hook server with two RepoSyncs, of which one has a hook, and a
-// third whose Secret is another; woken are those that it woke.
-func listening(t *testing.T) (url string, woken *[]string) {
+// third whose Secret is another; woken are those that it woke. repository is the
+// address that models follows; "": it follows an artifact.
+func listening(t *testing.T, repository string) (url string, woken *[]string) {
 	t.Helper()
 	scheme := runtime.NewScheme()
 	for _, add := range []func(*runtime.Scheme) error{corev1.AddToScheme, v1alpha1.AddToScheme} {
@@ -60,11 +61,15 @@ func listening(t *testing.T) (url string, woken *[]string) {
 		}
 		return s
 	}
+	models := sync("models", "hook")
+	if repository != "" {
+		models.Spec.Source.Git = &v1alpha1.GitSource{URL: repository}
+	}
 	token := func(name, value string) *corev1.Secret {
 		return &corev1.Secret{ObjectMeta: metav1.ObjectMeta{Namespace: "team", Name: name}, Data: map[string][]byte{"token": []byte(value)}}
 	}
 	kube := kubefake.NewClientBuilder().WithScheme(scheme).
-		WithObjects(sync("models", "hook"), sync("others", "other"), sync("closed", ""), sync("lost", "gone"), token("hook", secret), token("other", "another")).Build()
+		WithObjects(models, sync("others", "other"), sync("closed", ""), sync("lost", "gone"), token("hook", secret), token("other", "another")).Build()
 	woken = &[]string{}
 	s := &Server{Path: "/hook", Client: kube, Reader: kube, Wake: func(s *v1alpha1.RepoSync) { *woken = append(*woken, s.Name) }}
 	server := httptest.NewServer(s.handler())
@@ -108,7 +113,7 @@ func TestCalls(t *testing.T) {
 		"Get":             {"Somebody looks at the address.", http.MethodGet, "/hook/team/models", "", signed(""), 1, http.StatusMethodNotAllowed, nil},
 	} {
 		t.Run(name, func(t *testing.T) {
-			url, woken := listening(t)
+			url, woken := listening(t, "")
 			for range c.times {
 				req, err := http.NewRequestWithContext(t.Context(), c.method, url+c.at, strings.NewReader(c.body))
 				if err != nil {
@@ -134,43 +139,72 @@ func TestCalls(t *testing.T) {
 	}
 }
 
-// TestPublishedPayloads: what GitHub sends for a push, a pull request and a comment, as
-// it is published.
+// published are calls as a forge publishes them for its event header.
+type published struct {
+	header string // names the event
+	prove  func(body string) (header, value string)
+	other  string // a repository of the same host that none of them is of
+}
+
+// TestPublishedPayloads: what GitHub and GitLab send for a push, a pull request and a
+// comment, as it is published. Each wakes the RepoSync of its repository, not one of
+// another, and not where the signature or the token is another.
 func TestPublishedPayloads(t *testing.T) {
-	text, err := os.ReadFile("testdata/github.json")
+	for forge, p := range map[string]published{
+		"github": {"X-Github-Event", func(body string) (string, string) { return "X-Hub-Signature-256", signed(body) }, "https://github.com/fleet/models"},
+		"gitlab": {"X-Gitlab-Event", func(string) (string, string) { return "X-Gitlab-Token", secret }, "http://example.com/fleet/models"},
+	} {
+		text, err := os.ReadFile("testdata/" + forge + ".json")
+		if err != nil {
+			t.Fatal(err)
+		}
+		var file struct {
+			Calls []struct {
+				Event, Repository string
+				Payload           json.RawMessage
+			}
+		}
+		if err := json.Unmarshal(text, &file); err != nil || len(file.Calls) != 3 {
+			t.Fatalf("%s: %d calls, %v", forge, len(file.Calls), err)
+		}
+		for _, call := range file.Calls {
+			t.Run(forge+"/"+call.Event, func(t *testing.T) {
+				body := string(call.Payload)
+				its := strings.Replace(p.other, "fleet/models", call.Repository, 1) + ".git"
+				header, proof := p.prove(body)
+				for name, c := range map[string]struct {
+					url, proof    string
+					status, woken int
+				}{
+					"Its":    {its, proof, http.StatusAccepted, 1},
+					"Other":  {p.other, proof, http.StatusUnprocessableEntity, 0},
+					"Forged": {its, proof[:len(proof)-1], http.StatusNotFound, 0},
+				} {
+					url, woken := listening(t, c.url)
+					status := deliver(t, url+"/hook/team/models", body, map[string]string{p.header: call.Event, header: c.proof, "Content-Type": "application/json"})
+					if status != c.status || len(*woken) != c.woken {
+						t.Errorf("%s: got %d, want %d, woken %v", name, status, c.status, *woken)
+					}
+				}
+			})
+		}
+	}
+}
+
+// deliver makes a call, and returns what it is answered with.
+func deliver(t *testing.T, url, body string, header map[string]string) int {
+	t.Helper()
+	req, err := http.NewRequestWithContext(t.Context(), http.MethodPost, url, strings.NewReader(body))
 	if err != nil {
 		t.Fatal(err)
 	}
-	var published struct {
-		Calls []struct {
-			Event   string
-			Payload json.RawMessage
-		}
+	for name, value := range header {
+		req.Header.Set(name, value)
 	}
-	if err := json.Unmarshal(text, &published); err != nil || len(published.Calls) != 3 {
-		t.Fatalf("%d calls, %v", len(published.Calls), err)
+	resp, err := http.DefaultClient.Do(req)
+	if err != nil {
+		t.Fatal(err)
 	}
-	for _, call := range published.Calls {
-		url, woken := listening(t)
-		body := string(call.Payload)
-		for changed, want := range map[string]int{body: http.StatusAccepted, strings.Replace(body, "main", "evil", 1) + " ": http.StatusNotFound} {
-			req, err := http.NewRequestWithContext(t.Context(), http.MethodPost, url+"/hook/team/models", strings.NewReader(changed))
-			if err != nil {
-				t.Fatal(err)
-			}
-			req.Header.Set("X-Github-Event", call.Event)
-			req.Header.Set("X-Hub-Signature-256", signed(body))
-			resp, err := http.DefaultClient.Do(req)
-			if err != nil {
-				t.Fatal(err)
-			}
-			_ = resp.Body.Close()
-			if resp.StatusCode != want {
-				t.Errorf("%s: got %d, want %d", call.Event, resp.StatusCode, want)
-			}
-		}
-		if len(*woken) != 1 {
-			t.Errorf("%s: woken %v", call.Event, *woken)
-		}
-	}
+	_ = resp.Body.Close()
+	return resp.StatusCode
 }
