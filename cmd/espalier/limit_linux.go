@@ -9,8 +9,9 @@ import (
 )
 
 // limitProcess bounds this process before it reads what strangers wrote: the
-// kernel refuses it memory beyond the limit, files that it could write, and cores.
-func limitProcess(memory string) error {
+// kernel refuses it memory beyond the limit, files that it could write, and cores, and
+// kills it when it has had so many seconds of processors.
+func limitProcess(memory string, seconds uint64) error {
 	most, err := strconv.ParseUint(memory, 10, 63)
 	if err != nil {
 		return fmt.Errorf("--memory %q: want a number of bytes", memory)
@@ -24,6 +25,7 @@ func limitProcess(memory string) error {
 		about string
 	}{
 		{syscall.RLIMIT_DATA, most, "memory"},
+		{syscall.RLIMIT_CPU, seconds, "processor time"},
 		{syscall.RLIMIT_FSIZE, 0, "files"},
 		{syscall.RLIMIT_CORE, 0, "cores"},
 		{syscall.RLIMIT_NOFILE, 32, "open files"},

@@ -8,6 +8,6 @@ import "syscall"
 
 // limitProcess makes the collector keep to a limit. Only Linux has one for what is
 // allocated in earnest.
-func limitProcess(memory string) error { return softLimit(memory) }
+func limitProcess(memory string, _ uint64) error { return softLimit(memory) }
 
 func childAttributes() *syscall.SysProcAttr { return nil }

@@ -33,17 +33,19 @@ const headCommand = "review-head"
 // to stdout. It has no network, no credential and no cluster.
 func newReviewHeadCommand() *cobra.Command {
 	var memory string
+	var seconds uint64
 	command := &cobra.Command{
 		Use: headCommand, Hidden: true, Args: cobra.NoArgs,
 		Short: "Plan one head of a pull request; the review controller starts it",
 		RunE: func(c *cobra.Command, _ []string) error {
-			if err := limitProcess(memory); err != nil {
+			if err := limitProcess(memory, seconds); err != nil {
 				return err
 			}
 			return reviewHead(c.Context(), c.InOrStdin(), c.OutOrStdout())
 		},
 	}
 	command.Flags().StringVar(&memory, "memory", "", "Bytes of memory to get along with")
+	command.Flags().Uint64Var(&seconds, "seconds", 0, "Seconds of processors to get along with")
 	return command
 }
 

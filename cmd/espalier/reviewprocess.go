@@ -9,6 +9,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"math"
 	"os"
 	"os/exec"
 	"strconv"
@@ -25,7 +26,8 @@ import (
 type processPlanner struct {
 	binary  string
 	timeout time.Duration
-	memory  int64 // bytes
+	memory  int64  // bytes
+	seconds uint64 // of processors; 0: as many as the time allows
 }
 
 const (
@@ -48,7 +50,7 @@ func (p *processPlanner) Plan(ctx context.Context, q review.Question, commits *g
 	ctx, cancel := context.WithTimeout(ctx, p.timeout)
 	defer cancel()
 	var out, trace bytes.Buffer
-	cmd := exec.CommandContext(ctx, p.binary, headCommand, "--memory", strconv.FormatInt(p.memory, 10))
+	cmd := exec.CommandContext(ctx, p.binary, headCommand, "--memory", strconv.FormatInt(p.memory, 10), "--seconds", strconv.FormatUint(p.processor(), 10))
 	cmd.Dir = "/"
 	// Nothing of the controller's own: no address of the cluster, no proxy, no token.
 	cmd.Env = []string{"GOTRACEBACK=single", "GOMAXPROCS=" + strconv.Itoa(childProcs)}
@@ -72,7 +74,7 @@ func (p *processPlanner) Plan(ctx context.Context, q review.Question, commits *g
 		return review.Verdict{}, &review.Undone{Why: fmt.Sprintf("planning it takes longer than %s, which is all the time there is", p.timeout)}
 	case err != nil:
 		ctrl.LoggerFrom(parent).Info("planning a pull request ended badly", "head", q.Head, "error", err.Error(), "trace", trace.String())
-		return review.Verdict{}, p.undone(trace.String())
+		return review.Verdict{}, p.undone(trace.String(), cmd.ProcessState)
 	}
 	var verdict review.Verdict
 	if err := json.Unmarshal(out.Bytes(), &verdict); err != nil {
@@ -81,11 +83,25 @@ func (p *processPlanner) Plan(ctx context.Context, q review.Question, commits *g
 	return verdict, nil
 }
 
+// processor is how many seconds of processors a process gets: what childProcs of them
+// have until its time is up. The kernel holds it to that, whatever becomes of this
+// process.
+func (p *processPlanner) processor() uint64 {
+	if p.seconds > 0 {
+		return p.seconds
+	}
+	return uint64(math.Ceil(p.timeout.Seconds())) * childProcs
+}
+
 // undone says why a process ended, without what it wrote: that may hold whatever
 // the pull request holds.
-func (p *processPlanner) undone(trace string) error {
+func (p *processPlanner) undone(trace string, ended *os.ProcessState) error {
 	if bytes.Contains([]byte(trace), []byte("out of memory")) || bytes.Contains([]byte(trace), []byte("cannot allocate memory")) {
 		return &review.Undone{Why: fmt.Sprintf("planning it takes more than %d MiB of memory, which is all there is", p.memory>>20)}
+	}
+	share := time.Duration(p.processor()) * time.Second
+	if used := ended.UserTime() + ended.SystemTime(); used >= share*9/10 { // the kernel counts in coarser steps than it tells
+		return &review.Undone{Why: fmt.Sprintf("planning it takes more than %s of processor time, which is all there is", share)}
 	}
 	return &review.Undone{Why: "planning it ended badly; the log of the review controller says how"}
 }
