@@ -115,12 +115,13 @@ func reviewHead(ctx context.Context, in io.Reader, out io.Writer) error {
 // judgeHead plans both commits. What cannot be built at all is a verdict too.
 func judgeHead(ctx context.Context, q review.Question, commits *git.Commits) (review.Verdict, error) {
 	var trees [2]tree
+	var objects [2]*git.Tree
 	for i, side := range []struct{ name, hash string }{{q.BaseName, q.Base}, {q.HeadName, q.Head}} {
 		commit, err := commits.Commit(side.hash)
 		if err != nil {
 			return review.Verdict{}, err
 		}
-		trees[i] = tree{name: side.name, commit: side.hash, files: commit.Tree}
+		trees[i], objects[i] = tree{name: side.name, commit: side.hash, files: commit.Tree}, commit.Tree
 	}
 	r := &revisions{base: trees[0], head: trees[1]}
 	k := kept{judge: &desired.Judge{Region: q.Program.Region, Render: q.Program.Render}, builds: build.NewCache(build.CacheLimits{})}
@@ -141,7 +142,10 @@ func judgeHead(ctx context.Context, q review.Question, commits *git.Commits) (re
 	compared := plan.Compare(base, head)
 	verdict := review.Conclude(compared, q.Limit)
 	if q.Sync.Spec.Review != nil {
-		verdict.Lines = review.OnLines(compared, *q.Sync.Spec.Review, review.Files{Base: r.base.files, Head: r.head.files})
+		verdict.Lines = review.OnLines(compared, *q.Sync.Spec.Review, review.Files{Base: objects[0], Head: objects[1], Renamed: func() map[string]string {
+			renamed, _ := git.Renamed(ctx, objects[0], objects[1]) // without it they count as new
+			return renamed
+		}})
 	}
 	return verdict, nil
 }

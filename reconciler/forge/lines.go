@@ -3,6 +3,7 @@
 package forge
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"net/http"
@@ -15,8 +16,9 @@ import (
 
 // Line is one that the diff of a pull request shows.
 type Line struct {
-	// File is its path in the repository.
-	File string
+	// File is its path in the repository, and OldFile that in the commit where the head
+	// left the branch; empty: the same, or there is none.
+	File, OldFile string
 	// New is its number in the head, from 1, and Old that in the commit where the head
 	// left the branch; 0: the pull request adds it.
 	New, Old int
@@ -219,8 +221,8 @@ func (g *gitlabForge) OnLines(ctx context.Context, number int64) ([]LineComment,
 	return nil, errUnread
 }
 
-// WriteOnLine begins a thread. GitLab wants to know three commits, and both numbers of
-// a line that is not changed.
+// WriteOnLine begins a thread. GitLab wants to know three commits, both numbers of a
+// line that is not changed, and both names of a file that is renamed.
 func (g *gitlabForge) WriteOnLine(ctx context.Context, pr PullRequest, at Line, body string) error {
 	m, _, err := g.client.MergeRequests.GetMergeRequest(g.project, pr.Number, nil, gitlab.WithContext(ctx))
 	if err != nil {
@@ -231,7 +233,7 @@ func (g *gitlabForge) WriteOnLine(ctx context.Context, pr PullRequest, at Line, 
 	}
 	position := &gitlab.PositionOptions{
 		PositionType: new("text"), BaseSHA: &m.DiffRefs.BaseSha, StartSHA: &m.DiffRefs.StartSha, HeadSHA: &m.DiffRefs.HeadSha,
-		NewPath: &at.File, OldPath: &at.File, NewLine: new(int64(at.New)),
+		NewPath: &at.File, OldPath: new(cmp.Or(at.OldFile, at.File)), NewLine: new(int64(at.New)),
 	}
 	if at.Old > 0 {
 		position.OldLine = new(int64(at.Old))

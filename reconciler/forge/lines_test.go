@@ -101,7 +101,7 @@ func TestGitHubLines(t *testing.T) {
 }
 
 // TestGitLabLines: threads on the diff that the account began, of every page; a thread
-// names both numbers of a line that is not changed; it is resolved, and one that
+// names both numbers of a line that is not changed, and both names of a file; it is resolved, and one that
 // somebody else resolved is not ours to speak of.
 func TestGitLabLines(t *testing.T) {
 	const request = "/api/v4/projects/fleet%2Fmodels/merge_requests/7"
@@ -118,18 +118,19 @@ func TestGitLabLines(t *testing.T) {
 	if diff := cmp.Diff([]LineComment{{ID: "t1", Body: "x"}, {ID: "t4", Body: "x", Settled: true}, {ID: "t5", Body: "x"}}, own); diff != "" || err != nil {
 		t.Error(diff, err)
 	}
-	for _, old := range []int{0, 2} {
-		if err := f.Lines.WriteOnLine(t.Context(), linePull, Line{File: "a.yaml", New: 3, Old: old}, "no"); err != nil {
+	for _, at := range []Line{{File: "a.yaml", New: 3}, {File: "a.yaml", New: 3, Old: 2}, {File: "a.yaml", OldFile: "old.yaml", New: 3, Old: 2}} {
+		if err := f.Lines.WriteOnLine(t.Context(), linePull, at, "no"); err != nil {
 			t.Error(err)
 		}
 	}
 	if err := f.Lines.SettleOnLine(t.Context(), 7, own[0], ""); err != nil {
 		t.Error(err)
 	}
-	const position = `{"body":"no","position":{"base_sha":"bb","head_sha":"aa","start_sha":"cc","new_path":"a.yaml","old_path":"a.yaml","position_type":"text","new_line":3%s}}`
+	const position = `{"body":"no","position":{"base_sha":"bb","head_sha":"aa","start_sha":"cc","new_path":"a.yaml","old_path":%q,"position_type":"text","new_line":3%s}}`
 	want := []string{
-		"POST " + request + "/discussions " + fmt.Sprintf(position, ""),
-		"POST " + request + "/discussions " + fmt.Sprintf(position, `,"old_line":2`),
+		"POST " + request + "/discussions " + fmt.Sprintf(position, "a.yaml", ""),
+		"POST " + request + "/discussions " + fmt.Sprintf(position, "a.yaml", `,"old_line":2`),
+		"POST " + request + "/discussions " + fmt.Sprintf(position, "old.yaml", `,"old_line":2`),
 		"PUT " + request + `/discussions/t1 {"resolved":true}`,
 	}
 	if diff := cmp.Diff(want, *written); diff != "" {
@@ -191,7 +192,7 @@ func TestForgesLines(t *testing.T) {
 		}
 		const body = "<!-- espalier-line prod/models/a 0123 open -->\n❌ no such field (UnknownField)\n\n```suggestion\n  count: 2\n```\n"
 		pr := PullRequest{Number: 1, Head: hash("a"), MergeBase: hash("b")}
-		for _, at := range []Line{{File: "a/w.yaml", New: 3}, {File: "a/w.yaml", New: 5, Old: 4}} {
+		for _, at := range []Line{{File: "a/w.yaml", New: 3}, {File: "a/w.yaml", OldFile: "a/v.yaml", New: 5, Old: 4}} {
 			if err := p.Lines.WriteOnLine(t.Context(), pr, at, body); err != nil {
 				t.Fatal(err)
 			}
@@ -213,11 +214,10 @@ func TestForgesLines(t *testing.T) {
 			t.Errorf("%+v, %v", own, err)
 		}
 		said := p.repo.OnLines(1, "bot")
-		kinds := []string{"", ""}
+		want := []forgefake.Place{{File: "a/w.yaml", Line: 3}, {File: "a/w.yaml", Line: 5}}
 		if provider == v1alpha1.BitbucketServer {
-			kinds = []string{"ADDED", "CONTEXT"}
+			want[0].Kind, want[1].Kind, want[1].Was = "ADDED", "CONTEXT", "a/v.yaml"
 		}
-		want := []forgefake.Place{{File: "a/w.yaml", Line: 3, Kind: kinds[0]}, {File: "a/w.yaml", Line: 5, Kind: kinds[1]}}
 		if diff := cmp.Diff(want, []forgefake.Place{said[0].Place, said[1].Place}); diff != "" || !said[0].Resolved || said[1].Resolved {
 			t.Errorf("%+v %s", said, diff)
 		}

@@ -139,16 +139,17 @@ func (d *datacenterForge) OnLines(ctx context.Context, number int64) ([]LineComm
 }
 
 // WriteOnLine comments on a line of the head, and says whether the pull request adds
-// it.
+// it, and what its file was called before.
 func (d *datacenterForge) WriteOnLine(ctx context.Context, pr PullRequest, at Line, body string) error {
 	kind := "ADDED"
 	if at.Old > 0 {
 		kind = "CONTEXT"
 	}
-	return d.api.send(ctx, http.MethodPost, d.pullPath(pr.Number)+"/comments", map[string]any{
-		"text":   toPlain(body),
-		"anchor": map[string]any{"path": at.File, "line": at.New, "lineType": kind, "fileType": "TO", "diffType": "EFFECTIVE"},
-	}, nil)
+	anchor := map[string]any{"path": at.File, "line": at.New, "lineType": kind, "fileType": "TO", "diffType": "EFFECTIVE"}
+	if at.OldFile != "" {
+		anchor["srcPath"] = at.OldFile
+	}
+	return d.api.send(ctx, http.MethodPost, d.pullPath(pr.Number)+"/comments", map[string]any{"text": toPlain(body), "anchor": anchor}, nil)
 }
 
 // SettleOnLine edits a comment and resolves its thread in one.

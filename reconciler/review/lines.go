@@ -10,6 +10,7 @@ import (
 	"io/fs"
 	"slices"
 	"strings"
+	"sync"
 
 	"github.com/espalier-dev/espalier/reconciler/forge"
 	"github.com/espalier-dev/espalier/reconciler/git"
@@ -54,7 +55,12 @@ type OnLine struct {
 }
 
 // Files are those of the two commits that a plan compares.
-type Files struct{ Base, Head fs.FS }
+type Files struct {
+	Base, Head fs.FS
+	// Renamed finds the files that Head has under another name, the one in Base by the
+	// one in Head. It is asked once, where a file is new; nil: none is renamed.
+	Renamed func() map[string]string
+}
 
 // OnLines picks what of a plan is said on the lines of the pull request; nil where
 // nothing is.
@@ -64,6 +70,9 @@ func OnLines(p plan.Plan, r v1alpha1.Review, files Files) *Lines {
 	}
 	l, standing := &Lines{}, map[string]bool{}
 	diffs := differences{files: files, known: map[string]*difference{}}
+	if files.Renamed != nil {
+		diffs.renamed = sync.OnceValue(files.Renamed)
+	}
 	for _, f := range p.Findings {
 		key := keyOf(f)
 		if f.File == "" || f.Line < 1 || standing[key] {
@@ -107,16 +116,19 @@ func keyOf(f plan.Finding) string {
 
 // differences are those of the files of a pull request.
 type differences struct {
-	files Files
-	known map[string]*difference
-	count int // of those that were compared
-	pairs int // of their lines
+	files   Files
+	renamed func() map[string]string
+	known   map[string]*difference
+	count   int // of those that were compared
+	pairs   int // of their lines
 }
 
-// difference of a file: its lines in head, and those of them that the diff shows.
+// difference of a file: its lines in head, those of them that the diff shows, and its
+// name in base where that is another one.
 type difference struct {
 	lines []string
 	shown map[int]int
+	from  string
 }
 
 // line is where a finding stands in the diff, and the text there. What was there
@@ -132,7 +144,7 @@ func (d *differences) line(f plan.Finding) (at forge.Line, text string, shown bo
 	if !shown || f.Line > len(file.lines) || f.InBase && old > 0 {
 		return forge.Line{}, "", false
 	}
-	return forge.Line{File: f.File, New: f.Line, Old: old}, file.lines[f.Line-1], true
+	return forge.Line{File: f.File, OldFile: file.from, New: f.Line, Old: old}, file.lines[f.Line-1], true
 }
 
 func (d *differences) compare(name string) *difference {
@@ -140,10 +152,7 @@ func (d *differences) compare(name string) *difference {
 	if err != nil {
 		return &difference{}
 	}
-	base, err := fs.ReadFile(d.files.Base, name)
-	if err != nil {
-		base = nil // the pull request brings it
-	}
+	base, from := d.base(name)
 	if string(base) == string(head) || d.count == maxDiffed {
 		return &difference{}
 	}
@@ -152,7 +161,23 @@ func (d *differences) compare(name string) *difference {
 		return &difference{}
 	}
 	d.count, d.pairs = d.count+1, d.pairs+pairs
-	return &difference{lines: slices.Collect(strings.SplitSeq(string(head), "\n")), shown: git.ShownLines(base, head)}
+	return &difference{lines: slices.Collect(strings.SplitSeq(string(head), "\n")), shown: git.ShownLines(base, head), from: from}
+}
+
+// base reads a file of base, and its name there where that is another one. Nothing is
+// there of a file that the pull request brings.
+func (d *differences) base(name string) (content []byte, from string) {
+	content, err := fs.ReadFile(d.files.Base, name)
+	if err == nil || d.renamed == nil {
+		return content, ""
+	}
+	if from = d.renamed()[name]; from == "" {
+		return nil, ""
+	}
+	if content, err = fs.ReadFile(d.files.Base, from); err != nil {
+		return nil, ""
+	}
+	return content, from
 }
 
 // suggestions is what a block that forges offer as a change begins with. Gitea has

@@ -329,6 +329,28 @@ func TestCommentBounds(t *testing.T) {
 	}
 }
 
+// TestOnLinesRenamed: a file that the pull request renames is compared with what it was:
+// what shows is around what was edited, with the number and the name that it had there.
+func TestOnLinesRenamed(t *testing.T) {
+	base := fstest.MapFS{"old.yaml": {Data: []byte("a: 1\nb: 2\nc: 3\nd: 4\ne: 5\nf: 6\n")}}
+	head := fstest.MapFS{"a.yaml": {Data: []byte("new: x\na: 1\nb: 2\nc: 3\nd: 4\ne: 5\nf: 6\n")}}
+	asked := 0
+	files := Files{Base: base, Head: head, Renamed: func() map[string]string { asked++; return map[string]string{"a.yaml": "old.yaml"} }}
+	p := plan.Plan{Findings: []plan.Finding{at(1, "written"), at(3, "near"), there(at(4, "before")), at(6, "outside")}}
+	var got []forge.Line
+	for _, o := range OnLines(p, v1alpha1.Review{LineComments: v1alpha1.FindingLineComments}, files).Offered {
+		got = append(got, o.Line)
+	}
+	want := []forge.Line{{File: "a.yaml", OldFile: "old.yaml", New: 1}, {File: "a.yaml", OldFile: "old.yaml", New: 3, Old: 2}}
+	if diff := cmp.Diff(want, got); diff != "" || asked != 1 {
+		t.Errorf("asked %d times; -want +got:\n%s", asked, diff)
+	}
+	head["a.yaml"] = base["old.yaml"]
+	if l := OnLines(p, v1alpha1.Review{LineComments: v1alpha1.FindingLineComments}, files); len(l.Offered) != 0 || len(l.Standing) != 4 {
+		t.Errorf("a file that was moved and not changed shows no line: %+v", l)
+	}
+}
+
 // TestCommentTroubles: what goes wrong on lines keeps the plan from nobody.
 func TestCommentTroubles(t *testing.T) {
 	for name, tc := range map[string]struct {

@@ -154,7 +154,11 @@ func (r *Repo) serverActivities(w http.ResponseWriter, req *http.Request) {
 		}
 		a := object{"id": c.ID, "action": "COMMENTED", "createdDate": c.Made.UnixMilli(), "user": object{"name": c.Author}, "comment": root}
 		if c.OnLine {
-			a["commentAnchor"] = object{"line": c.Place.Line, "path": c.Place.File, "lineType": c.Place.Kind}
+			anchor := object{"line": c.Place.Line, "path": c.Place.File, "lineType": c.Place.Kind}
+			if c.Place.Was != "" {
+				anchor["srcPath"] = c.Place.Was
+			}
+			a["commentAnchor"] = anchor
 		}
 		activities = append(activities, a)
 	}
@@ -167,8 +171,8 @@ func (r *Repo) serverSay(w http.ResponseWriter, req *http.Request) {
 	body := read[struct {
 		Text   string
 		Anchor *struct {
-			Path, LineType, FileType string
-			Line                     int
+			Path, SrcPath, LineType, FileType string
+			Line                              int
 		}
 	}](r, req)
 	said := Comment{Pull: number(req), Author: r.Me, Text: body.Text}
@@ -177,7 +181,7 @@ func (r *Repo) serverSay(w http.ResponseWriter, req *http.Request) {
 			serverError(w, 400, "The anchor is not valid.")
 			return
 		}
-		said.OnLine, said.Place = true, Place{File: at.Path, Line: at.Line, Kind: at.LineType}
+		said.OnLine, said.Place = true, Place{File: at.Path, Line: at.Line, Kind: at.LineType, Was: at.SrcPath}
 	}
 	answer(w, 201, serverComment(r.say(said)))
 }

@@ -56,6 +56,7 @@ type Place struct {
 	File string
 	Line int
 	Kind string // ADDED or CONTEXT, of Bitbucket Data Center
+	Was  string // what a renamed file was called before, of the same
 }
 
 // Repo is one repository, and what happened to it.
