@@ -63,6 +63,13 @@ func OffDiff(err error) bool {
 	return false
 }
 
+// Passing says that a forge may take another time what it has refused: it was not well,
+// or it has not looked at that commit yet.
+func Passing(err error) bool {
+	var refused *Error
+	return errors.As(err, &refused) && (refused.Status == http.StatusNotFound || refused.Status >= http.StatusInternalServerError)
+}
+
 // errUnread says that not all comments were read.
 var errUnread = &Error{Reason: ReasonForgeRefused, text: "The pull request has a thousand comments or more, which are not all read: nothing is said on its lines"}
 

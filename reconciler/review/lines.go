@@ -43,6 +43,8 @@ type Lines struct {
 	Cut      bool     `json:"cut,omitempty"`
 	// Findings counts those that were asked for.
 	Findings int `json:"findings"`
+
+	off bool // nobody asks for any more: what stands there is settled
 }
 
 // OnLine is a comment to be made on a line.

@@ -206,6 +206,7 @@ type said struct {
 }
 
 func (s *stage) OnLines(context.Context, int64) ([]forge.LineComment, error) {
+	s.read++
 	var list []forge.LineComment
 	for _, c := range s.lines {
 		list = append(list, c.LineComment)
@@ -214,7 +215,7 @@ func (s *stage) OnLines(context.Context, int64) ([]forge.LineComment, error) {
 }
 
 func (s *stage) WriteOnLine(_ context.Context, pr forge.PullRequest, at forge.Line, body string) error {
-	if at.File == "bad" {
+	if s.tried++; at.File == "bad" && s.badLine != nil {
 		return s.badLine
 	}
 	if pr.Head != s.plans[len(s.plans)-1] {
@@ -227,7 +228,11 @@ func (s *stage) WriteOnLine(_ context.Context, pr forge.PullRequest, at forge.Li
 	return nil
 }
 
-func (s *stage) SettleOnLine(_ context.Context, _ int64, c forge.LineComment, _ string) error {
+func (s *stage) SettleOnLine(_ context.Context, _ int64, c forge.LineComment, body string) error {
+	if s.badSettle != nil {
+		return s.badSettle
+	}
+	s.settledAs = body
 	i := slices.IndexFunc(s.lines, func(is said) bool { return is.ID == c.ID })
 	s.lines[i].Settled = true
 	return nil
@@ -236,6 +241,8 @@ func (s *stage) SettleOnLine(_ context.Context, _ int64, c forge.LineComment, _ 
 // TestComment: the whole life of comments on lines, on a forge in memory.
 func TestComment(t *testing.T) {
 	s := newStage(t)
+	s.sync.Spec.Review.LineComments = v1alpha1.FixLineComments
+	s.connect()
 	offer := func(keys ...string) {
 		plain := s.planned
 		s.planned = func(q Question) (Verdict, error) {

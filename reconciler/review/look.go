@@ -6,6 +6,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"time"
 
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -29,6 +30,7 @@ type task struct {
 	settings string // digest of what beside commits decides
 	mark     mark
 	said     forge.Comment // the comment that is there; ID 0: none
+	was      mark          // of that comment
 	asked    int64         // the remark that asks for the plan; 0: none
 }
 
@@ -55,13 +57,14 @@ func (r *Reconciler) look(ctx context.Context, s *v1alpha1.RepoSync, k *kept) er
 			answered[pr.Number] = last // a head leaves the branch at one commit, whatever the branch does
 			continue
 		}
-		about, err := r.answer(ctx, task{sync: s, forge: k.forge, pr: pr, settings: settings, asked: asked})
+		about, err := r.answer(ctx, k, task{sync: s, forge: k.forge, pr: pr, settings: settings, asked: asked})
 		if err != nil {
 			problems = append(problems, fmt.Errorf("pull request %d: %w", pr.Number, err))
 		}
 		answered[pr.Number] = about
 	}
 	k.answered = answered // those that are closed are forgotten
+	maps.DeleteFunc(k.unsaid, func(number int64, _ *unsaid) bool { _, is := answered[number]; return !is })
 	k.heard.forget(open)
 	problems = append(problems, r.discover(ctx, s, k))
 	if err := errors.Join(problems...); err != nil {
@@ -78,7 +81,7 @@ func (r *Reconciler) owner(s *v1alpha1.RepoSync) string {
 
 // answer answers one pull request unless that was done. It returns what it was
 // answered for: nothing where it is to be tried again.
-func (r *Reconciler) answer(ctx context.Context, t task) (subject, error) {
+func (r *Reconciler) answer(ctx context.Context, k *kept, t task) (subject, error) {
 	var err error
 	if t.pr, err = t.forge.Get(ctx, t.pr.Number); err != nil {
 		return subject{}, err
@@ -99,26 +102,33 @@ func (r *Reconciler) answer(ctx context.Context, t task) (subject, error) {
 	case rival != "":
 		return subject{}, fault.Stopf(ReasonReviewConflict,
 			"RepoSync %s sets the statuses %s/... there too, and one would hide the other's: give each its own review.statusPrefix", rival, t.mark.prefix)
-	case said.ID != 0 && was.about == t.mark.about && t.asked == 0:
-		return t.mark.about, nil // before this process was started
 	}
-	t.said = said
+	t.said, t.was = said, was
+	if said.ID != 0 && was.about == t.mark.about && t.asked == 0 {
+		return r.again(ctx, k, t) // it is planned, maybe before this process was started
+	}
 	if b, ok := readBody(said.Body); ok {
 		t.asked = max(t.asked, b.asked) // what was answered is not to be answered again
 	}
-	err = r.plan(ctx, t)
+	return r.answered(k, t, r.plan(ctx, k, t))
+}
+
+// answered is what a pull request was answered for: nothing where it is to be looked at
+// again.
+func (r *Reconciler) answered(k *kept, t task, err error) (subject, error) {
 	if errors.Is(err, errMoved) {
 		r.LookNow(t.sync)
 		return subject{}, nil
 	}
-	if err != nil {
+	if u := k.unsaid[t.pr.Number]; u != nil && u.tries < maxLineTries || u == nil && err != nil {
 		return subject{}, err
 	}
-	return t.mark.about, nil
+	return t.mark.about, err
 }
 
 // plan plans the head and says what came of it, unless it has been superseded.
-func (r *Reconciler) plan(ctx context.Context, t task) error {
+func (r *Reconciler) plan(ctx context.Context, k *kept, t task) error {
+	delete(k.unsaid, t.pr.Number) // it was of another plan
 	if err := t.setAll(ctx, Said{forge.Pending, "Being planned"}); err != nil {
 		return err
 	}
@@ -134,17 +144,18 @@ func (r *Reconciler) plan(ctx context.Context, t task) error {
 			return err
 		}
 	}
-	note, lineErr := t.comment(ctx, verdict.Lines)
+	u := &unsaid{about: t.mark.about, lines: t.lines(verdict), body: verdict.body(t.mark)}
+	u.body.asked = t.asked
+	note, left, lineErr := t.comment(ctx, u.lines)
 	if errors.Is(lineErr, context.Canceled) || errors.Is(lineErr, errMoved) {
 		return lineErr
 	}
 	// The comment is last: whoever finds it knows that all is said. It does not wait for
-	// what could not be said on lines.
-	b := verdict.body(t.mark)
-	b.asked, b.plan = t.asked, b.plan+note
-	if _, err := t.forge.Write(ctx, t.pr.Number, t.said.ID, b.text(t.forge.CommentLimit)); err != nil {
-		return fmt.Errorf("writing the comment: %w", err)
+	// what could not be said on lines, which is tried again.
+	if err := t.write(ctx, u.body, note); err != nil {
+		return err
 	}
+	k.leave(t, u, note, left)
 	ctrl.LoggerFrom(ctx).Info("planned a pull request", "number", t.pr.Number, "head", t.pr.Head, "base", t.pr.MergeBase, "plan", verdict.Plan.State)
 	return lineErr
 }

@@ -11,6 +11,7 @@ import (
 	ctrl "sigs.k8s.io/controller-runtime"
 
 	"github.com/espalier-dev/espalier/reconciler/forge"
+	"github.com/espalier-dev/espalier/repo-layout/v1alpha1"
 )
 
 // lineMark is the first line of a comment on a line: whose it is, which finding it is
@@ -24,6 +25,8 @@ const (
 	lineOpen     = "open"
 	lineSettled  = "settled"
 	settledWords = "✅ Settled: the newest plan does not find this any more.\n"
+	offWords     = "✅ Settled: comments on lines are switched off. The comment with the plan has what is found.\n"
+	notePrefix   = "\n*On lines of the diff: "
 	// noteRoom is what a comment says of the lines at most, in bytes.
 	noteRoom = 200
 )
@@ -89,20 +92,32 @@ func (is standing) missing(l *Lines) []OnLine {
 	return list
 }
 
+// lines is what is to be said on the lines of a pull request, nil for nothing. Where
+// comments on lines are switched off, those that may be there are settled.
+func (t task) lines(v Verdict) *Lines {
+	mode := t.sync.Spec.Review.LineComments
+	on := v.Lines != nil || mode != "" && mode != v1alpha1.NoLineComments
+	if on || t.said.ID == 0 || t.was.about.settings == t.settings && !strings.Contains(t.said.Body, notePrefix) {
+		return v.Lines
+	}
+	return &Lines{off: true}
+}
+
 // comment says on the lines what is to be said there, and settles what is gone. It
-// returns the sentence about it for the comment with the plan. What people answered,
-// and what they resolved, stays as it is.
-func (t task) comment(ctx context.Context, l *Lines) (note string, err error) {
+// returns the sentence about it for the comment with the plan, and whether something is
+// left that the forge may take another time. What people answered, and what they
+// resolved, stays as it is.
+func (t task) comment(ctx context.Context, l *Lines) (note string, left bool, err error) {
 	if l == nil || t.forge.Lines == nil {
-		return "", nil
+		return "", false, nil
 	}
 	comments, err := t.forge.Lines.OnLines(ctx, t.pr.Number)
 	if err != nil {
-		return "", fmt.Errorf("listing the comments on lines: %w", err)
+		return "", true, fmt.Errorf("listing the comments on lines: %w", err)
 	}
 	is := readLines(comments, t.mark.owner)
 	if err := t.settle(ctx, l, is); err != nil {
-		return l.note(len(is.ours)), err
+		return l.note(len(is.ours)), true, err
 	}
 	said := len(is.ours)
 	for _, o := range is.missing(l) {
@@ -110,25 +125,30 @@ func (t task) comment(ctx context.Context, l *Lines) (note string, err error) {
 			break
 		}
 		if err := t.still(ctx); err != nil {
-			return l.note(said), err
+			return l.note(said), true, err
 		}
 		err := t.forge.Lines.WriteOnLine(ctx, t.pr, o.Line, lineMark{t.mark.owner, o.Key, lineOpen}.String()+o.Text)
 		if forge.OffDiff(err) {
 			ctrl.LoggerFrom(ctx).Info("the forge takes no comment on a line", "number", t.pr.Number, "file", o.Line.File, "line", o.Line.New, "why", err.Error())
+			left = left || forge.Passing(err)
 			continue
 		}
 		if err != nil {
-			return l.note(said), fmt.Errorf("commenting on %s: %w", o.Line.File, err)
+			return l.note(said), true, fmt.Errorf("commenting on %s: %w", o.Line.File, err)
 		}
 		said, is.written = said+1, is.written+1
 	}
-	return l.note(said), nil
+	return l.note(said), left, nil
 }
 
 // settle settles the comments whose finding is gone, and takes them out of ours.
 func (t task) settle(ctx context.Context, l *Lines, is standing) error {
+	words := settledWords
+	if l.off {
+		words = offWords
+	}
 	for _, key := range is.settled(l) {
-		body := lineMark{t.mark.owner, key, lineSettled}.String() + settledWords
+		body := lineMark{t.mark.owner, key, lineSettled}.String() + words
 		if err := t.forge.Lines.SettleOnLine(ctx, t.pr.Number, is.ours[key], body); err != nil && !forge.Unknown(err) {
 			return fmt.Errorf("settling a comment on a line: %w", err)
 		}
@@ -152,8 +172,11 @@ func (t task) still(ctx context.Context) error {
 
 // note says how many findings stand on their lines too; empty where none does.
 func (l *Lines) note(said int) string {
-	if said == 0 {
+	switch {
+	case said == 0:
 		return ""
+	case l.off:
+		return fmt.Sprintf(notePrefix+"%d that are not settled yet.*\n", said)
 	}
-	return fmt.Sprintf("\n*On lines of the diff: %d of %d findings; at most %d at a time.*\n", said, l.Findings, maxOpenLines)
+	return fmt.Sprintf(notePrefix+"%d of %d findings; at most %d at a time.*\n", said, l.Findings, maxOpenLines)
 }

@@ -82,6 +82,7 @@ type kept struct {
 	lookedAt   time.Time
 	notBefore  time.Time         // when the forge wants to be asked again
 	answered   map[int64]subject // by number of the pull request
+	unsaid     map[int64]*unsaid // by number too
 	forge      *forge.Forge
 	forgeKey   string // what forge was made of
 	ready      string // what was last said of the synced commit
@@ -145,7 +146,7 @@ func (r *Reconciler) Reconcile(ctx context.Context, req ctrl.Request) (ctrl.Resu
 }
 
 func (r *Reconciler) recall(obj *v1alpha1.RepoSync) *kept {
-	k, _ := r.kept.LoadOrStore(obj.UID, &kept{answered: map[int64]subject{}, heard: heard{until: map[int64]time.Time{}, strays: map[int64]bool{}, answered: map[int64]int64{}}})
+	k, _ := r.kept.LoadOrStore(obj.UID, &kept{answered: map[int64]subject{}, unsaid: map[int64]*unsaid{}, heard: heard{until: map[int64]time.Time{}, strays: map[int64]bool{}, answered: map[int64]int64{}}})
 	return k.(*kept)
 }
 

@@ -56,7 +56,13 @@ type stage struct {
 	broken   map[int64]error // what Get says
 	lines    []said          // on the lines of the one pull request
 	badLine  error           // of a comment on a line of the file named bad
-	wrote    func()          // after a comment on a line
+	tried    int             // how often a comment on a line was to be made
+	read     int             // how often those on lines were listed
+
+	badSettle error  // of settling
+	settledAs string // the body of what was settled last
+
+	wrote func() // after a comment on a line
 
 	plans   []string // heads that were planned
 	planned func(Question) (Verdict, error)

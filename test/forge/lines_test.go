@@ -6,10 +6,12 @@ import (
 	"flag"
 	"fmt"
 	"os"
+	"path"
 	"strings"
 	"testing"
 
 	sdk "code.gitea.io/sdk/gitea"
+	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/espalier-dev/espalier/repo-layout/v1alpha1"
 )
@@ -90,6 +92,40 @@ func TestLines(t *testing.T) {
 	if last = p.onLines(number); len(last) != 3 || last[2].Resolver != nil {
 		t.Fatalf("want what is settled said anew where it comes back, got %v", texts(last))
 	}
+}
+
+// TestLinesRenamed: in a file that the pull request renames, a comment stands on the line
+// that was edited, under the new name; and who switches comments on lines off has them
+// resolved without a push.
+func TestLinesRenamed(t *testing.T) {
+	p := newProject(t, "renamed")
+	sync := p.sync(func(s *v1alpha1.RepoSync) { s.Spec.Review.LineComments = v1alpha1.FindingLineComments })
+	p.branch("rename")
+	p.replace("contextLength:", "contextLenght:")
+	renamed := path.Join(path.Dir(served), "phi.yaml")
+	p.git(p.folder, "mv", served, renamed)
+	p.write(path.Join(path.Dir(served), "kustomization.yaml"), "apiVersion: kustomize.config.k8s.io/v1beta1\nkind: Kustomization\nresources: [phi.yaml]\n"+
+		"components: [../../components/names]\nconfigMapGenerator: [{name: phi-4-mini-config, files: [inference_config.yaml]}]\n")
+	head := p.push("rename", "phi-4-mini: another name")
+	number := p.open(p.dev, "rename", "Another name")
+	p.answered(number, head)
+	said := p.onLines(number)
+	if len(said) != 1 || said[0].Path != renamed || !strings.HasSuffix(strings.TrimSpace(said[0].DiffHunk), "+    contextLenght: 32768") {
+		t.Fatalf("want a comment at the slip in %s, got %v", renamed, texts(said))
+	}
+	if diff := p.git(p.folder, "diff", "--find-renames", "--name-status", "main", "HEAD", "--", path.Dir(served)); !strings.Contains(diff, "R0") {
+		t.Fatalf("git does not call it renamed: %s", diff)
+	}
+
+	must(t, p.Client.Get(t.Context(), client.ObjectKeyFromObject(sync), sync))
+	sync.Spec.Review.LineComments = v1alpha1.NoLineComments
+	must(t, p.Client.Update(t.Context(), sync))
+	p.until("resolved", func() bool { said = p.onLines(number); return len(said) == 1 && said[0].Resolver != nil }, func() string { return fmt.Sprint(texts(said)) })
+	var body string
+	p.until("a comment without them", func() bool {
+		body = p.answered(number, head).Body
+		return !strings.Contains(body, "On lines of")
+	}, func() string { return body })
 }
 
 func texts(comments []*sdk.PullReviewComment) []string {
