@@ -24,6 +24,10 @@ build: ## Build bin/espalier
 image: ## Build the container image for amd64 and arm64 into dist/, without Docker; PUSH=registry/name:tag pushes it
 	@$(GO) run ./deploy/image/build $(if $(PUSH),"--push=$(PUSH)")
 
+.PHONY: manifests
+manifests: ## Pack the manifests for Flux's OCIRepository into dist/; PUSH=registry/name:tag pushes them
+	@$(GO) run ./deploy/artifact/build $(if $(PUSH),"--push=$(PUSH)")
+
 .PHONY: demo
 demo: ## Show the whole loop on a local control plane; ARGS=--keep stays up
 	@echo "Compiling the demo (1 to 3 minutes when nothing is cached)."

@@ -13,7 +13,6 @@ import (
 	"flag"
 	"fmt"
 	"os"
-	"os/exec"
 	"os/signal"
 	"path/filepath"
 	"strings"
@@ -53,7 +52,7 @@ func (o options) run(ctx context.Context) error {
 	}
 	built, err := image.Build(ctx, image.Options{
 		Dir: root, Package: "./cmd/espalier", Platforms: strings.Split(o.platforms, ","),
-		Annotations: annotations(ctx, root), Progress: os.Stderr,
+		Annotations: image.Annotations(ctx, root), Progress: os.Stderr,
 	})
 	if err != nil {
 		return err
@@ -94,29 +93,4 @@ func (o options) write(built *image.Image) error {
 	}
 	fmt.Fprintf(os.Stderr, "Wrote %s, %s.tar and a list of materials a platform.\n", folder, folder)
 	return nil
-}
-
-// annotations of the image. The commit is among them where the checkout is just
-// that commit.
-func annotations(ctx context.Context, root string) map[string]string {
-	all := map[string]string{
-		"org.opencontainers.image.title":       "espalier",
-		"org.opencontainers.image.description": "GitOps for GPU model work",
-		"org.opencontainers.image.source":      "https://github.com/espalier-dev/espalier",
-		"org.opencontainers.image.licenses":    "Apache-2.0",
-	}
-	git := func(args ...string) (string, error) {
-		cmd := exec.CommandContext(ctx, "git", args...)
-		cmd.Dir = root
-		out, err := cmd.Output()
-		return strings.TrimSpace(string(out)), err
-	}
-	changed, err := git("status", "--porcelain", "--untracked-files=no")
-	if err != nil || changed != "" {
-		return all
-	}
-	if commit, err := git("rev-parse", "HEAD"); err == nil {
-		all["org.opencontainers.image.revision"] = commit
-	}
-	return all
 }
