@@ -163,6 +163,9 @@ func (s *Stand) StopController() error {
 // Stop stops a controller with SIGTERM and says how it ended.
 func (c *Controller) Stop() error { return c.end(syscall.SIGTERM) }
 
+// Kill kills a controller with SIGKILL, as a lost node would.
+func (c *Controller) Kill() error { return c.end(syscall.SIGKILL) }
+
 func (c *Controller) end(signal syscall.Signal) error {
 	if c == nil {
 		return nil

@@ -61,6 +61,9 @@ type Options struct {
 	Provider []string
 	// Roles are folders of deploy/ to install for the controller beside rbac.
 	Roles []string
+	// Bare installs nothing of Espalier, neither kinds nor roles: that is what the
+	// caller does, and StartInstalled starts what was installed.
+	Bare bool
 	// Parts of the cluster to start, and whether it notes every request.
 	Parts cluster.Parts
 	Audit bool
@@ -113,15 +116,19 @@ func (s *Stand) start(ctx context.Context, o Options) error {
 	if err != nil {
 		return err
 	}
+	crds := filepath.Join(root, "deploy", "crd")
+	if o.Bare {
+		crds = ""
+	}
 	s.Cluster, err = cluster.Start(ctx, cluster.Options{
-		CRDs: filepath.Join(root, "deploy", "crd"), Existing: o.Kubeconfig, PodStart: o.PodStart, JobDuration: o.JobDuration,
+		CRDs: crds, Existing: o.Kubeconfig, PodStart: o.PodStart, JobDuration: o.JobDuration,
 		Parts: o.Parts, Audit: o.Audit,
 	})
 	if err != nil {
 		return fmt.Errorf("starting the local cluster: %w", err)
 	}
 	s.kubeconfig = s.Cluster.Kubeconfig
-	if o.Kubeconfig == "" { // somebody's cluster is not changed for this
+	if o.Kubeconfig == "" && !o.Bare { // somebody's cluster is not changed for this
 		if err := s.install(ctx, o.Roles); err != nil {
 			return err
 		}
