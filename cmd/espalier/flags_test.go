@@ -48,7 +48,7 @@ func TestFlagsPage(t *testing.T) {
 func described(page *bytes.Buffer, c *cobra.Command) {
 	fmt.Fprintf(page, "\n## %s\n\n%s.\n", c.CommandPath(), c.Short)
 	if c.Use != c.Name() {
-		fmt.Fprintf(page, "\n    %s\n", c.UseLine())
+		fmt.Fprintf(page, "\n```text\n%s\n```\n", c.UseLine())
 	}
 	rows := 0
 	c.LocalFlags().VisitAll(func(f *pflag.Flag) {

@@ -55,7 +55,7 @@ func TestModelsPage(t *testing.T) {
 			continue
 		}
 		for said := range strings.Lines(out) {
-			if !strings.HasPrefix(said, "espalier fit") && !strings.Contains(string(page), "    "+said) && said != "\n" {
+			if !strings.HasPrefix(said, "espalier fit") && !strings.Contains(string(page), "\n"+said) && said != "\n" {
 				t.Errorf("the page does not show %q", said)
 			}
 		}
