@@ -12,6 +12,7 @@
 package adapter
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -36,25 +37,41 @@ const (
 type Tries struct {
 	// Keychain holds the registry's credentials. Nil: none.
 	Keychain authn.Keychain
-	// Attempts is how often the whole is tried; what is there already is not sent
-	// again.
+	// Who signs in, for people. Empty: the Secret.
+	Who string
+	// Transport reaches the registry; nil: the client's own.
+	Transport http.RoundTripper
+	// Attempts is how often the whole is tried without coming farther; what is there
+	// already is not sent again.
 	Attempts int
 	// Backoff is the wait after the first failure; it doubles with each.
 	Backoff time.Duration
 	// Progress receives a line now and then; nil: none.
 	Progress io.Writer
 
-	verb string // push or pull: what the Secret is for
+	verb    string      // push or pull: what the Secret is for
+	farther func() bool // than before: a try that came farther counts none; nil: none does
+}
+
+// keys are the credentials, none where there is no keychain.
+func (t Tries) keys() authn.Keychain {
+	if t.Keychain == nil {
+		return authn.NewMultiKeychain()
+	}
+	return t.Keychain
+}
+
+func (t Tries) transport() http.RoundTripper {
+	if t.Transport == nil {
+		return remote.DefaultTransport
+	}
+	return t.Transport
 }
 
 // remote are the options of the client.
 func (t Tries) remote() []remote.Option {
-	keys := t.Keychain
-	if keys == nil {
-		keys = authn.NewMultiKeychain()
-	}
 	return []remote.Option{
-		remote.WithAuthFromKeychain(keys), remote.WithUserAgent("espalier"),
+		remote.WithAuthFromKeychain(t.keys()), remote.WithUserAgent("espalier"), remote.WithTransport(t.transport()),
 		remote.WithRetryBackoff(remote.Backoff{Duration: t.Backoff, Steps: 1}),
 	}
 }
@@ -70,6 +87,8 @@ type Options struct {
 	Annotations map[string]string
 	// Key signs the image; nil: it is not signed.
 	Key *Key
+	// Chunk is how much of the layer one request carries, in bytes; 0: DefaultChunk.
+	Chunk int64
 	Tries
 }
 
@@ -92,7 +111,11 @@ func Push(ctx context.Context, o Options) (string, error) {
 	if err != nil {
 		return "", err
 	}
-	index, err := build(files, o.Annotations)
+	packed, err := newLayer(files)
+	if err != nil {
+		return "", err
+	}
+	index, err := build(files, packed, o.Annotations)
 	if err != nil {
 		return "", err
 	}
@@ -102,7 +125,12 @@ func Push(ctx context.Context, o Options) (string, error) {
 	}
 	say(o.Progress, "pushing %s, %d bytes of weights, as %s to %s", files.base(), files.weights.size, digest, ref)
 	o.verb = "push"
+	up := newUpload(o, packed, ref.Context())
+	o.farther = up.farther
 	err = retry(ctx, o.Tries, func(ctx context.Context) error {
+		if err := up.run(ctx, o.keys()); err != nil {
+			return err
+		}
 		return write(ctx, o, ref, ref.Context().Digest(digest.String()), index)
 	})
 	if err != nil {
@@ -137,18 +165,21 @@ func say(w io.Writer, format string, a ...any) {
 
 // retry calls do until it succeeds or fails in a way that time cannot cure.
 func retry(ctx context.Context, o Tries, do func(context.Context) error) error {
-	attempts, wait := o.Attempts, o.Backoff
+	attempts, backoff := o.Attempts, o.Backoff
 	if attempts <= 0 {
 		attempts = DefaultAttempts
 	}
-	if wait <= 0 {
-		wait = DefaultBackoff
+	if backoff <= 0 {
+		backoff = DefaultBackoff
 	}
-	for n := 1; ; n++ {
-		err := judge(do(ctx), o.verb)
+	for n, wait := 1, backoff; ; n++ {
+		err := judge(do(ctx), o)
 		var no *RefusedError
 		if err == nil || errors.As(err, &no) || ctx.Err() != nil {
 			return err
+		}
+		if o.farther != nil && o.farther() {
+			n, wait = 1, backoff
 		}
 		if n == attempts {
 			return fmt.Errorf("giving up after %d attempts: %w", n, err)
@@ -164,14 +195,14 @@ func retry(ctx context.Context, o Tries, do func(context.Context) error) error {
 }
 
 // judge makes a refusal of what the registry will answer again.
-func judge(err error, verb string) error {
+func judge(err error, t Tries) error {
 	var answer *transport.Error
 	if !errors.As(err, &answer) {
 		return err
 	}
 	switch code := answer.StatusCode; {
 	case code == http.StatusUnauthorized, code == http.StatusForbidden:
-		return refused("the registry refuses the credential (%d): the %s Secret needs the right to %[2]s there", code, verb)
+		return refused("the registry refuses the credential (%d): %s needs the right to %s there", code, cmp.Or(t.Who, "the "+t.verb+" Secret"), t.verb)
 	case code >= 400 && code < 500 && !answer.Temporary():
 		return refused("%v", answer)
 	}

@@ -28,15 +28,11 @@ var epoch = v1.Time{Time: time.Unix(0, 0).UTC()}
 //
 // It is an image and not an OCI artifact because containerd mounts only images
 // as volumes (containerd#11381).
-func build(f adapterFiles, given map[string]string) (v1.ImageIndex, error) {
-	layer, err := newLayer(f)
-	if err != nil {
-		return nil, err
-	}
+func build(f adapterFiles, packed *layer, given map[string]string) (v1.ImageIndex, error) {
 	annotations := annotate(f, given)
 	index := mutate.IndexMediaType(empty.Index, types.OCIImageIndex)
 	for _, arch := range []string{"amd64", "arm64"} {
-		image, err := platformImage(layer, arch, annotations)
+		image, err := platformImage(packed, arch, annotations)
 		if err != nil {
 			return nil, fmt.Errorf("building the image for %s: %w", arch, err)
 		}
