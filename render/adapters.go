@@ -84,7 +84,7 @@ func (j job) fetch(a v1alpha1.Adapter, volume string) (container object, secrets
 	if a.Image != "" {
 		var more []any
 		command, from = []any{"espalier", "adapter", "pull"}, []string{a.Image}
-		from, more, secrets = pullsWith(from, a.PullSecrets)
+		from, more, secrets = j.pullsWith(a.Image, from, a.PullSecrets)
 		mounts = append(mounts, more...)
 	}
 	return object{
@@ -101,8 +101,12 @@ func (j job) fetch(a v1alpha1.Adapter, volume string) (container object, secrets
 }
 
 // pullsWith lets a container that pulls use Secrets: more arguments, their mounts,
-// and their volumes, which containers that need the same ones share.
-func pullsWith(args, secrets []string) (more []string, mounts, volumes []any) {
+// and their volumes, which containers that need the same ones share. Without any it may
+// sign in as who it is.
+func (j job) pullsWith(image string, args, secrets []string) (more []string, mounts, volumes []any) {
+	if j.spec.SignsIn(image, secrets...) {
+		args = append(args, withIdentity)
+	}
 	for i, s := range secrets {
 		if slices.Contains(secrets[:i], s) {
 			continue

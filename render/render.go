@@ -44,6 +44,9 @@ type Options struct {
 	// WeightsAccounts are the ServiceAccounts that pods may have to read weights of an
 	// object store; AnyAccount is all.
 	WeightsAccounts []string
+	// RegistryAccounts are the ServiceAccounts that pods may sign in to registries of
+	// clouds as; AnyAccount is all.
+	RegistryAccounts []string
 	// Progress is where trainers say how far they are; nil: nowhere.
 	Progress *Progress
 }

@@ -51,7 +51,9 @@ func (j job) template(pod object) object {
 	if labels := j.identityLabels(); labels != nil {
 		metadata["labels"] = labels
 	}
-	return object{"metadata": metadata, "spec": pod}
+	template := object{"metadata": metadata, "spec": pod}
+	j.signsIn(template)
+	return template
 }
 
 func (j job) budget() patch {

@@ -63,6 +63,11 @@ func (j job) tuning(l *layer) error {
 			return err
 		}
 	}
+	template := run.body["spec"].(object)["template"].(object)
+	j.signsIn(template)
+	if labels := j.identityLabels(); labels != nil {
+		template["metadata"].(object)["labels"] = labels
+	}
 	l.patches = append(l.patches, run, j.work())
 	return nil
 }
@@ -163,7 +168,7 @@ func (j job) input() (container object, volumes []any, err error) {
 	}
 	empty := object{"name": "data", "emptyDir": object{}}
 	if in.Image != "" {
-		args, mounts, secrets := pullsWith([]string{in.Image, "--to", dataPath}, in.PullSecrets)
+		args, mounts, secrets := j.pullsWith(in.Image, []string{in.Image, "--to", dataPath}, in.PullSecrets)
 		container = object{"name": "data", "image": j.Options.HelperImage, "command": []any{"espalier", "data", "pull"}, "args": texts(args)}
 		set(container, "volumeMounts", mounts)
 		return container, append(secrets, empty), nil
@@ -189,14 +194,20 @@ func (j job) publish() (container object, volumes []any, err error) {
 		"--annotation", repolayout.AnnotationInputDigest + "=" + j.digest,
 	}
 	container = object{"name": "publish", "image": j.Options.HelperImage}
-	volumes = []any{object{"name": "docker", "secret": object{
-		"secretName":  out.PushSecret,
-		"defaultMode": 0o400,
-		"items":       []any{object{"key": ".dockerconfigjson", "path": "config.json"}},
-	}}}
+	if out.PushSecret == "" {
+		args = append(args, withIdentity)
+		container["env"] = []any{object{"name": "DOCKER_CONFIG", "$patch": "delete"}}
+		container["volumeMounts"] = []any{object{"mountPath": "/docker", "$patch": "delete"}}
+	} else {
+		volumes = []any{object{"name": "docker", "secret": object{
+			"secretName":  out.PushSecret,
+			"defaultMode": 0o400,
+			"items":       []any{object{"key": ".dockerconfigjson", "path": "config.json"}},
+		}}}
+	}
 	if out.SigningSecret != "" {
 		args = append(args, "--key", signingPath)
-		container["volumeMounts"] = []any{object{"name": "signing", "mountPath": signingPath, "readOnly": true}}
+		add(container, "volumeMounts", object{"name": "signing", "mountPath": signingPath, "readOnly": true})
 		volumes = append(volumes, object{"name": "signing", "secret": object{
 			"secretName": out.SigningSecret, "defaultMode": 0o400,
 		}})

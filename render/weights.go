@@ -17,28 +17,36 @@ const weightsPath = "/weights"
 // keyPath is where the key file of a Secret is mounted.
 const keyPath = "/var/run/secrets/weights"
 
-// AnyAccount in Options.WeightsAccounts allows every ServiceAccount.
+// AnyAccount in Options.WeightsAccounts or RegistryAccounts allows every ServiceAccount.
 const AnyAccount = "*"
 
-// installed says why this installation does not reach the weights of a Workspace;
-// the error begins with the field.
+// installed says why this installation does not reach the weights of a Workspace, or
+// lets its pods be nobody in the cloud; the error begins with the field.
 func (in Input) installed() error {
-	s := in.Workspace.Spec.Inference
-	if s == nil || s.Weights == nil {
+	spec := in.Workspace.Spec
+	if err := allowedAccount("spec.serviceAccountName", spec.ServiceAccountName, "--registry-service-account", in.Options.RegistryAccounts); err != nil {
+		return err
+	}
+	if spec.Inference == nil || spec.Inference.Weights == nil {
 		return nil
 	}
-	w, allowed := s.Weights, in.Options.WeightsAccounts
+	w := spec.Inference.Weights
 	if w.Local != "" && in.Options.LocalWeights == "" {
 		return fmt.Errorf("spec.inference.weights.local: this installation vouches for no directory of the nodes, and only whoever runs the controller can (--local-weights): keep the weights on a claim, or ask for one")
 	}
-	if w.ServiceAccountName == "" || slices.Contains(allowed, w.ServiceAccountName) || slices.Contains(allowed, AnyAccount) {
+	return allowedAccount("spec.inference.weights.serviceAccountName", w.ServiceAccountName, "--weights-service-account", in.Options.WeightsAccounts)
+}
+
+// allowedAccount refuses an account that the controller does not list.
+func allowedAccount(field, account, flag string, allowed []string) error {
+	if account == "" || slices.Contains(allowed, account) || slices.Contains(allowed, AnyAccount) {
 		return nil
 	}
 	which := "allows none"
 	if len(allowed) > 0 {
 		which = "allows " + strings.Join(allowed, ", ")
 	}
-	return fmt.Errorf("spec.inference.weights.serviceAccountName: the controller %s (--weights-service-account): a pod has the cloud's rights of its account", which)
+	return fmt.Errorf("%s: the controller %s (%s): a pod has the cloud's rights of its account", field, which, flag)
 }
 
 // located is where vLLM finds the model: its repository, or its weights.
@@ -137,19 +145,6 @@ func (j job) store(w v1alpha1.Weights) []any {
 		}})
 	}
 	return env
-}
-
-// azureIdentity is the label by which Azure's webhook gives a pod the identity of its
-// ServiceAccount.
-const azureIdentity = "azure.workload.identity/use"
-
-// identityLabels are labels of the pods for the cloud.
-func (j job) identityLabels() object {
-	s := j.spec.Inference
-	if s == nil || s.Weights == nil || s.Weights.ServiceAccountName == "" || s.Weights.Store() != "az" && s.Weights.Registry == nil {
-		return nil
-	}
-	return object{azureIdentity: "true"}
 }
 
 // add appends to a list of an object.

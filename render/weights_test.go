@@ -68,3 +68,45 @@ func TestIdentity(t *testing.T) {
 		})
 	}
 }
+
+// TestRegistryAccount: who the pods are in the cloud is the controller's to allow, and a pod
+// that signs in nowhere is nobody.
+func TestRegistryAccount(t *testing.T) {
+	const pushes = "  tuning:\n    preset: phi-3-mini-128k-instruct\n    method: qlora\n    input: {claim: data}\n    output: {image: 'contoso.azurecr.io/a/b:1'}\n"
+	const mounts = "  inference: {preset: phi-4-mini-instruct, adapters: [{name: a, image: 'contoso.azurecr.io/a/b:1'}]}\n"
+	for name, tc := range map[string]struct {
+		reason, task string
+		allowed      []string
+		want         string // part of the error
+		account      string
+	}{
+		"Not":     {"a pod has the cloud's rights of its account", pushes, nil, "spec.serviceAccountName: the controller allows none (--registry-service-account)", ""},
+		"Other":   {"those of another are not meant", pushes, []string{"other"}, "allows other", ""},
+		"Allowed": {"it is on the list", pushes, []string{"pusher"}, "", "pusher"},
+		"Mounted": {"the node pulls what it mounts", mounts, []string{"pusher"}, "", ""},
+		"Copied":  {"the pod pulls what it copies", "  runtime: {imageVolumes: Disabled}\n" + mounts, []string{render.AnyAccount}, "", "pusher"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			w := workspace(t, "apiVersion: espalier.dev/v1alpha1\nkind: Workspace\nmetadata: {name: w, namespace: n}\nspec:\n"+
+				"  resource: {instanceType: Standard_NC24ads_A100_v4}\n  serviceAccountName: pusher\n"+tc.task)
+			in := render.Input{Workspace: w, Options: options}
+			in.Options.RegistryAccounts = tc.allowed
+			assess(t, &in, check.Facts{})
+			out, err := render.Render(in)
+			if tc.want != "" {
+				if err == nil || !strings.Contains(err.Error(), tc.want) {
+					t.Errorf("%s: %v, want %q", tc.reason, err, tc.want)
+				}
+				return
+			}
+			if err != nil {
+				t.Fatal(err)
+			}
+			account, _, _ := unstructured.NestedString(out.Workload.Object, "spec", "template", "spec", "serviceAccountName")
+			labels, _, _ := unstructured.NestedStringMap(out.Workload.Object, "spec", "template", "metadata", "labels")
+			if account != tc.account || (labels["azure.workload.identity/use"] == "true") != (tc.account != "") {
+				t.Errorf("%s: account %q, labels %v", tc.reason, account, labels)
+			}
+		})
+	}
+}

@@ -147,7 +147,6 @@ var celCases = map[string]string{
 	"minimum and maxRegression are of a metric: name it, such as exact_match":                                                                              header + onA100 + tunes + fromURL + intoClaim + "    evaluation: {tasks: [{name: a, minimum: '1'}]}\n",
 	"prompt belongs to type Instruction":                                                                                                                   header + onA100 + tunes + "    input: {urls: ['https://data.example.com/a'], format: {type: Text, prompt: '{instruction}'}}\n" + intoClaim,
 	"exactly one of image and claim is required":                                                                                                           header + onA100 + tunes + fromURL + "    output: {}\n",
-	"output.image needs output.pushSecret: a Secret of type kubernetes.io/dockerconfigjson that may push there":                                            header + onA100 + tunes + fromURL + "    output: {image: 'registry.example.com/a/b:1'}\n",
 	"output.signingSecret signs an image: name output.image":                                                                                               header + onA100 + tunes + fromURL + "    output: {claim: a, signingSecret: key}\n",
 	"metadata.name: at most 48 lower-case letters, digits and dashes, because Service and Job names are made from it":                                      strings.Replace(header, "{name: a}", "{name: A}", 1) + onA100 + serves,
 	"provider existing selects nodes by nodeLabels: name at least one":                                                                                     strings.Replace(pooled, "aks", "existing", 1),
@@ -161,6 +160,11 @@ var celCases = map[string]string{
 	"the autoscaler takes nodes away that no pod needs: remove idle, or aks.autoscale":                                                                     pooled + "  idle: {after: 30m}\n  aks: {autoscale: {max: 4}}\n",
 	"min is more than max": pooled + "  aks: {autoscale: {min: 5, max: 4}}\n",
 	"after is at least 1m": pooled + "  idle: {after: 30s}\n",
+
+	"output.image needs output.pushSecret, a Secret of type kubernetes.io/dockerconfigjson that may push there, or for a registry of a cloud spec.serviceAccountName": header + onA100 + tunes + fromURL + "    output: {image: 'registry.example.com/a/b:1'}\n",
+	"serviceAccountName signs in to registries of images without a Secret, and there is none: remove it":                                                              header + onA100 + "  serviceAccountName: b\n" + tunes + fromURL + intoClaim,
+	"no identity signs in to the registry of output.image, which is none of Azure's, Amazon's or Google's own: name output.pushSecret":                                header + onA100 + "  serviceAccountName: b\n" + tunes + fromURL + "    output: {image: 'registry.example.com/a/b:1'}\n",
+	"a pod has one account: serviceAccountName and inference.weights.serviceAccountName must be the same":                                                             header + onA100 + "  serviceAccountName: b\n" + "  inference: {preset: phi-4, adapters: [{name: a, image: 'contoso.azurecr.io/a/b:1'}], weights: {url: 's3://a', serviceAccountName: c}}\n",
 
 	"exactly one of preset, model and template is required":                 header + onA100 + "  inference: {preset: phi-4, template: {spec: {containers: []}}}\n",
 	"autoscale decides the number of copies: remove replicas, or autoscale": header + onA100 + "  inference: {preset: phi-4, replicas: 2, autoscale: {maxReplicas: 3}}\n",

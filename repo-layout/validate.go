@@ -54,6 +54,7 @@ func workspaceProblems(w *v1alpha1.Workspace) []finding.Problem {
 	}
 	v.share(w.Spec)
 	v.queue(w.Spec)
+	v.account(w.Spec)
 	v.patches(w.Spec.Patches)
 	return v.problems
 }

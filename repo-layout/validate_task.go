@@ -213,9 +213,6 @@ func (v *validator) output(path string, out v1alpha1.DataDestination) {
 	}
 	if out.Image != "" {
 		v.image(path+".image", out.Image, imageWritten)
-		if out.PushSecret == "" {
-			v.refuse(finding.PushSecretMissing, path, "image needs %s: a Secret of type kubernetes.io/dockerconfigjson that may push there", v.name(path+".pushSecret"))
-		}
 	}
 	if out.SigningSecret != "" && out.Image == "" {
 		v.refuse(finding.SigningImpossible, path+".signingSecret", "a signature is of an image: name %s, or remove signingSecret", v.name(path+".image"))

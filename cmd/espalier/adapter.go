@@ -12,6 +12,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/espalier-dev/espalier/cmd/espalier/adapter"
+	"github.com/espalier-dev/espalier/cmd/espalier/signin"
 	repolayout "github.com/espalier-dev/espalier/repo-layout"
 	"github.com/espalier-dev/espalier/repo-layout/v1alpha1"
 )
@@ -66,6 +67,7 @@ func newAdapterPushCommand() *cobra.Command {
 	fs.StringVar(&o.To, "to", "", "Image reference with a tag to push to (required)")
 	fs.StringArrayVar(&annotations, "annotation", nil, "Annotation KEY=VALUE of the image; may be given several times")
 	fs.StringVar(&credentials.docker, "docker-config", "", "Folder with config.json or .dockerconfigjson; empty: that of DOCKER_CONFIG, else Docker's default")
+	fs.BoolVar(&credentials.identity, identityFlag, false, identityUsage)
 	fs.StringVar(&credentials.key, "key", "", "Folder with cosign.key and cosign.password to sign the image with; empty: it is not signed")
 	fs.StringVar(&e.Spec, "evaluation", "", "File with spec.tuning.evaluation as JSON; empty: nothing was measured")
 	fs.StringVar(&e.Measured, "measured", "", "Folder that the tasks of the evaluation left their results in")
@@ -74,6 +76,7 @@ func newAdapterPushCommand() *cobra.Command {
 	fs.StringVar(&termination, "termination-log", terminationLog, "File for the termination message; the default is written only where it exists")
 	cobra.CheckErr(command.MarkFlagRequired("from"))
 	cobra.CheckErr(command.MarkFlagRequired("to"))
+	command.MarkFlagsMutuallyExclusive("docker-config", identityFlag)
 	return command
 }
 
@@ -90,12 +93,35 @@ func keyValues(args []string) (map[string]string, error) {
 	return pairs, nil
 }
 
-// secretFolders are where Secrets are mounted.
-type secretFolders struct{ docker, key string }
+// secretFolders are where Secrets are mounted, and whether the pod signs in as itself
+// in the place of the first.
+type secretFolders struct {
+	docker, key string
+	identity    bool
+}
+
+// identityFlag has a helper sign in to a registry of a cloud as the pod.
+const identityFlag = "workload-identity"
+
+const identityUsage = "Sign in to a registry of Azure, Amazon or Google as the workload identity of the pod, and with no Docker configuration"
+
+// signInAs lets a helper sign in to the registry of an image as the pod.
+func signInAs(t *adapter.Tries, image string) error {
+	if err := signin.Check(image); err != nil {
+		return &adapter.RefusedError{Message: err.Error()}
+	}
+	t.Keychain, t.Who = signin.Identity{}, "the identity of the pod's ServiceAccount"
+	return nil
+}
 
 func pushAdapter(c *cobra.Command, o adapter.Options, from secretFolders) (string, error) {
 	var err error
-	if o.Keychain, err = adapter.DockerConfig(from.docker); err != nil {
+	if from.identity {
+		err = signInAs(&o.Tries, o.To)
+	} else {
+		o.Keychain, err = adapter.DockerConfig(from.docker)
+	}
+	if err != nil {
 		return "", err
 	}
 	if from.key != "" {

@@ -4,6 +4,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"maps"
 	"runtime/debug"
@@ -11,6 +12,7 @@ import (
 	"time"
 
 	sourcev1 "github.com/fluxcd/source-controller/api/v1"
+	"github.com/google/go-containerregistry/pkg/authn"
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/spf13/cobra"
 	appsv1 "k8s.io/api/apps/v1"
@@ -36,6 +38,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/metrics/server"
 
 	"github.com/espalier-dev/espalier/cmd/espalier/data"
+	"github.com/espalier-dev/espalier/cmd/espalier/signin"
 	"github.com/espalier-dev/espalier/reconciler/account"
 	"github.com/espalier-dev/espalier/reconciler/hook"
 	"github.com/espalier-dev/espalier/reconciler/nodepool"
@@ -242,6 +245,7 @@ func addWorkspaces(ctx context.Context, mgr ctrl.Manager, o controllerOptions, d
 	}
 	if o.AskRegistries {
 		deps.Registry = registry.Client{Transport: data.Transport()}
+		deps.Identity = controllerIdentity
 	}
 	if err := workspace.New(deps).SetupWithManager(ctx, mgr); err != nil {
 		return fmt.Errorf("setting up the Workspace controller: %w", err)
@@ -249,6 +253,34 @@ func addWorkspaces(ctx context.Context, mgr ctrl.Manager, o controllerOptions, d
 	told := workspace.NewMetrics(mgr.GetClient(), time.Now)
 	told.Of = deps.Shard
 	return addMetrics(mgr, told)
+}
+
+// controllerIdentity signs in to the registry of an image as the workload identity of this
+// process; nil where it has none there.
+func controllerIdentity(image string) authn.Keychain {
+	if signin.Check(image) != nil {
+		return nil
+	}
+	return unlessRefused{signin.Identity{}}
+}
+
+// unlessRefused makes the refusal of a cloud one of the registry: waiting does not cure it,
+// and a run is not held up for it.
+type unlessRefused struct{ signin.Identity }
+
+// Resolve implements authn.Keychain.
+func (u unlessRefused) Resolve(target authn.Resource) (authn.Authenticator, error) {
+	return u.ResolveContext(context.Background(), target)
+}
+
+// ResolveContext implements authn.ContextKeychain.
+func (u unlessRefused) ResolveContext(ctx context.Context, target authn.Resource) (authn.Authenticator, error) {
+	signed, err := u.Identity.ResolveContext(ctx, target)
+	var no *signin.RefusedError
+	if errors.As(err, &no) {
+		return nil, fmt.Errorf("%w: %w", registry.ErrDenied, err)
+	}
+	return signed, err
 }
 
 // addMetrics tells what a collector knows for as long as this process is the leader:

@@ -67,6 +67,9 @@ func addReview(mgr ctrl.Manager, o controllerOptions) error {
 		// Nobody told this process what the main controller allows.
 		program.Render.LocalWeights, program.Render.WeightsAccounts = defaultRender().LocalWeights, defaultRender().WeightsAccounts
 	}
+	if len(program.Render.RegistryAccounts) == 0 {
+		program.Render.RegistryAccounts = defaultRender().RegistryAccounts
+	}
 	quotas, err := objectName(quotaFlag, o.QuotaConfigMap)
 	if err != nil {
 		return err

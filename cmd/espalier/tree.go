@@ -42,7 +42,7 @@ type loadOptions struct {
 func defaultRender() render.Options {
 	return render.Options{
 		Provider: v1alpha1.ProviderAKS, HelperImage: "espalier",
-		LocalWeights: "/opt/kaito/models", WeightsAccounts: []string{render.AnyAccount},
+		LocalWeights: "/opt/kaito/models", WeightsAccounts: []string{render.AnyAccount}, RegistryAccounts: []string{render.AnyAccount},
 	}
 }
 

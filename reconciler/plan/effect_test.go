@@ -193,6 +193,12 @@ func TestEffects(t *testing.T) {
 			head:    files{"t.yaml": run("t", "pushSecret: push", "pushSecret: other")},
 			effects: []string{"t: none"},
 		},
+		"RunIdentity": {
+			reason:  "Nor is as whom it does.",
+			base:    files{"t.yaml": run("t", "registry.example.com/models/NAME", "contoso.azurecr.io/models/t")},
+			head:    files{"t.yaml": run("t", "registry.example.com/models/NAME", "contoso.azurecr.io/models/t", "      pushSecret: push\n", "", "spec:\n", "spec:\n  serviceAccountName: pusher\n")},
+			effects: []string{"t: none"},
+		},
 		"NewTag": {
 			reason:  "A new tag overwrites nothing; the output is part of what identifies a run.",
 			base:    files{"t.yaml": run("t")},

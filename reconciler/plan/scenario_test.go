@@ -132,7 +132,7 @@ type scenario struct {
 
 func (s scenario) plan(t testing.TB) plan.Plan {
 	t.Helper()
-	judge := &desired.Judge{Region: "eastus", Render: render.Options{Provider: v1alpha1.ProviderAKS, HelperImage: "registry.example.com/espalier@sha256:" + strings.Repeat("0", 64)}}
+	judge := &desired.Judge{Region: "eastus", Render: render.Options{RegistryAccounts: []string{render.AnyAccount}, Provider: v1alpha1.ProviderAKS, HelperImage: "registry.example.com/espalier@sha256:" + strings.Repeat("0", 64)}}
 	sync := s.sync
 	if sync == nil {
 		sync = team()

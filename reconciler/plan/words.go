@@ -274,6 +274,7 @@ func (w *words) rest(was, is desired.Workspace) {
 	w.change("images from", mirror(a.Runtime), mirror(b.Runtime))
 	w.change("image volumes", imageVolumes(a), imageVolumes(b))
 	w.change("queue", a.Queue, b.Queue)
+	w.change("signs in to registries as", a.ServiceAccountName, b.ServiceAccountName)
 	if a.Suspend != b.Suspend {
 		w.change("suspend", fmt.Sprint(a.Suspend), fmt.Sprint(b.Suspend))
 	}
@@ -284,7 +285,7 @@ func (w *words) rest(was, is desired.Workspace) {
 	if pool := b.Resource.NodePool; pool != "" && pool == a.Resource.NodePool && !reflect.DeepEqual(was.Assessment.Pool, is.Assessment.Pool) {
 		w.add("node pool %s itself", pool)
 	}
-	w.others(a, b, "inference", "tuning", "resource", "budget", "queue", "suspend", "patches", "runtime")
+	w.others(a, b, "inference", "tuning", "resource", "budget", "queue", "suspend", "patches", "runtime", "serviceAccountName")
 	if !maps.Equal(was.Workspace.Labels, is.Workspace.Labels) {
 		w.add("labels")
 	}
@@ -390,6 +391,9 @@ func introduce(w desired.Workspace) []string {
 		for _, a := range s.Adapters {
 			out.add("adapter %s", a.Name)
 		}
+	}
+	if spec.ServiceAccountName != "" {
+		out.add("signs in to registries as %s", spec.ServiceAccountName)
 	}
 	return out
 }

@@ -16,6 +16,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/google/go-containerregistry/pkg/authn"
 	appsv1 "k8s.io/api/apps/v1"
 	batchv1 "k8s.io/api/batch/v1"
 	corev1 "k8s.io/api/core/v1"
@@ -71,6 +72,9 @@ type Deps struct {
 	Progress *progress.Store
 	// Registry is asked whether an adapter is published already; nil: nobody is.
 	Registry Registry
+	// Identity signs in to the registry of an image as the controller, for Workspaces
+	// that push as a ServiceAccount; nil for one where it has no identity.
+	Identity func(image string) authn.Keychain
 	Clock    func() time.Time
 }
 

@@ -33,7 +33,7 @@ func (r *Reconciler) published(ctx context.Context, p *pass) error {
 		return nil
 	}
 	output := p.ws.Spec.Tuning.Output
-	credentials, err := r.pushCredentials(ctx, types.NamespacedName{Namespace: p.ws.Namespace, Name: output.PushSecret})
+	credentials, who, err := r.asks(ctx, p.ws.Namespace, output)
 	if err != nil {
 		return err
 	}
@@ -41,7 +41,7 @@ func (r *Reconciler) published(ctx context.Context, p *pass) error {
 	switch {
 	case errors.Is(err, registry.ErrDenied):
 		r.Events.Eventf(p.ws, nil, corev1.EventTypeWarning, "RegistryDenied", "Ask",
-			"%s does not say whether it holds the adapter of these inputs already: the run goes on. Where the image is there, Secret %s may push and not read", output.Image, output.PushSecret)
+			"%s does not say whether it holds the adapter of these inputs already: the run goes on. Where the image is there, %s", output.Image, who)
 	case err != nil:
 		return fault.Retry(v1alpha1.ReasonRegistryUnreachable, fmt.Errorf("no node is requested before the registry has said whether the adapter is published already: %w", err))
 	case tag != nil && tag.Annotations[repolayout.AnnotationInputDigest] == p.out.Digest:
@@ -79,6 +79,22 @@ func (r *Reconciler) takePublished(ctx context.Context, p *pass, tag *registry.T
 	condition.False(p.ws, v1alpha1.ConditionJobStarted, v1alpha1.ReasonAlreadyPublished, message)
 	p.judge(v1alpha1.ReasonAlreadyPublished, message)
 	return nil
+}
+
+// asks is who asks the registry, and what would keep that one from an answer. Where the
+// run pushes as a ServiceAccount the controller asks as itself: it has no token of that
+// account, and wants none.
+func (r *Reconciler) asks(ctx context.Context, namespace string, output v1alpha1.DataDestination) (authn.Keychain, string, error) {
+	if output.PushSecret != "" {
+		keys, err := r.pushCredentials(ctx, types.NamespacedName{Namespace: namespace, Name: output.PushSecret})
+		return keys, "Secret " + output.PushSecret + " may push and not read", err
+	}
+	if r.Identity != nil {
+		if keys := r.Identity(output.Image); keys != nil {
+			return keys, "the controller's own identity in the cloud may not read it: let it, or a Workspace that comes back is trained again", nil
+		}
+	}
+	return authn.NewMultiKeychain(), "the controller, which has no identity in that cloud, may not read it: give it one, or a Workspace that comes back is trained again", nil
 }
 
 // pushCredentials reads the Secret that pushes. One that holds none is for the push

@@ -13,6 +13,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/google/go-containerregistry/pkg/authn"
 	"github.com/google/go-containerregistry/pkg/name"
 	server "github.com/google/go-containerregistry/pkg/registry"
 	v1 "github.com/google/go-containerregistry/pkg/v1"
@@ -157,6 +158,48 @@ func TestPublished(t *testing.T) {
 			before := l.asked
 			if err := r.published(t.Context(), p); err != nil || l.asked != before {
 				t.Errorf("a second pass asks again: %d questions, %v", l.asked-before, err)
+			}
+		})
+	}
+}
+
+// TestPublishedAsItself: where a run pushes as an account, the controller asks as itself, and
+// says what it lacks.
+func TestPublishedAsItself(t *testing.T) {
+	for name, tc := range map[string]struct {
+		reason, password string // "": it has no identity there
+		done             bool
+		says             string
+	}{
+		"MayRead": {"it was paid for before", "hunter2", true, ""},
+		"MayNot":  {"nobody gave it the right", "wrong", false, "the controller's own identity in the cloud may not read it"},
+		"Nobody":  {"a registry of a cloud that it is not in", "", false, "the controller, which has no identity in that cloud, may not read it"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			l := newRegistry(t)
+			l.publish(t, l.host+"/models/tone:1", "sha256:inputs")
+			r, p := beforeNodes(t, l, "hunter2")
+			p.ws.Spec.Tuning.Output.PushSecret, p.ws.Spec.ServiceAccountName = "", "pusher"
+			r.Identity = func(string) authn.Keychain {
+				if tc.password == "" {
+					return nil
+				}
+				keys, err := registry.Credentials(strings.NewReader(l.credential(tc.password)))
+				if err != nil {
+					t.Fatal(err)
+				}
+				return keys
+			}
+			if err := r.published(t.Context(), p); err != nil || p.finished() != tc.done {
+				t.Fatalf("%s: finished is %v, %v", tc.reason, p.finished(), err)
+			}
+			said := ""
+			select {
+			case said = <-r.Events.(*events.FakeRecorder).Events:
+			default:
+			}
+			if !strings.Contains(said, tc.says) || tc.says == "" && said != "" {
+				t.Errorf("%s: the event is %q, want %q", tc.reason, said, tc.says)
 			}
 		})
 	}

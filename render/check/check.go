@@ -220,6 +220,7 @@ func assess(c *checker) Assessment {
 	spec := c.workspace.Spec
 	c.out = Assessment{Pool: c.facts.Pool, scales: spec.Inference != nil && spec.Inference.Autoscale != nil}
 	c.ownPod()
+	c.account()
 	c.model()
 	c.runtime()
 	c.configuration()

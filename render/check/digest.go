@@ -66,7 +66,7 @@ func trainedOn(spec *v1alpha1.WorkspaceSpec, configMaps map[string]map[string]st
 func asked(w *v1alpha1.Workspace) *v1alpha1.WorkspaceSpec {
 	spec := w.Spec.DeepCopy()
 	spec.Resource = v1alpha1.ResourceSpec{}
-	spec.Budget, spec.Queue, spec.Suspend = nil, "", false
+	spec.Budget, spec.Queue, spec.Suspend, spec.ServiceAccountName = nil, "", false, ""
 	if r := spec.Runtime; r != nil {
 		if r.Mirror, r.ImageVolumes = "", ""; *r == (v1alpha1.RuntimeSpec{}) {
 			spec.Runtime = nil

@@ -336,11 +336,11 @@ func (j *Judge) judge(v *verdict, w Workspace, pool *v1alpha1.GPUNodePoolSpec) {
 	}
 }
 
-// elsewhere says that weights come from where the installation has to agree, which
-// shows where they are rendered.
+// elsewhere says that weights come from where, or pods are who, the installation has to
+// agree with, which shows where they are rendered.
 func elsewhere(w *v1alpha1.Workspace) bool {
 	s := w.Spec.Inference
-	return s != nil && s.Weights != nil && (s.Weights.Local != "" || s.Weights.ServiceAccountName != "")
+	return w.Spec.ServiceAccountName != "" || s != nil && s.Weights != nil && (s.Weights.Local != "" || s.Weights.ServiceAccountName != "")
 }
 
 // refusal is the finding on a Workspace that cannot be rendered. The error names

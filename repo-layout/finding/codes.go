@@ -85,6 +85,8 @@ const (
 	VariableInvalid     = "VariableInvalid"     // a $ that begins no variable
 	SigningImpossible   = "SigningImpossible"   // a signing key and no image to sign
 	PushSecretMissing   = "PushSecretMissing"   // an image to push to and no credential
+	AccountInvalid      = "AccountInvalid"      // an account that signs in nowhere, or to no registry of a cloud
+	AccountIdle         = "AccountIdle"         // warning: an account for images that nodes pull, and not pods
 	URLInvalid          = "URLInvalid"          // no http or https address
 	URLForbidden        = "URLForbidden"        // an address within the machine or the network
 	URLCredentials      = "URLCredentials"      // credentials in an address

@@ -236,12 +236,13 @@ type DataColumns struct {
 // DataDestination is where a trained adapter goes.
 //
 // +kubebuilder:validation:XValidation:rule="has(self.image) != has(self.claim)",message="exactly one of image and claim is required"
-// +kubebuilder:validation:XValidation:rule="!has(self.image) || has(self.pushSecret)",message="output.image needs output.pushSecret: a Secret of type kubernetes.io/dockerconfigjson that may push there"
 // +kubebuilder:validation:XValidation:rule="!has(self.signingSecret) || has(self.image)",message="output.signingSecret signs an image: name output.image"
 type DataDestination struct {
 	// Image is the OCI reference the adapter is pushed to.
+	// +kubebuilder:validation:MaxLength=1024
 	Image string `json:"image,omitempty"`
-	// PushSecret names a Secret of type kubernetes.io/dockerconfigjson.
+	// PushSecret names a Secret of type kubernetes.io/dockerconfigjson. For a registry
+	// of a cloud spec.serviceAccountName can take its place.
 	PushSecret string `json:"pushSecret,omitempty"`
 	// SigningSecret names a Secret with the keys cosign.key and cosign.password,
 	// as `cosign generate-key-pair k8s://NAMESPACE/NAME` makes it. The image is

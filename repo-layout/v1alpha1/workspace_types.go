@@ -51,6 +51,10 @@ type WorkspaceList struct {
 // +kubebuilder:validation:XValidation:rule="!has(self.budget) || !has(self.budget.maxUSD) || has(self.tuning)",message="budget.maxUSD is for tuning runs, which end: bound a service by budget.maxUSDPerHour"
 // +kubebuilder:validation:XValidation:rule="!has(self.inference) || !has(self.inference.adapters) || (has(self.runtime) && has(self.runtime.name) && self.runtime.name == 'kaito-transformers') || !self.inference.adapters.exists(a, has(a.strength))",message="strength is of runtime kaito-transformers: vLLM applies an adapter in full"
 // +kubebuilder:validation:XValidation:rule="!has(self.runtime) || !has(self.runtime.name) || self.runtime.name != 'kaito-transformers' || !has(self.inference) || !(has(self.inference.config) || has(self.inference.weights) || has(self.inference.autoscale) || has(self.inference.performanceMode) || has(self.inference.template) || has(self.inference.model))",message="runtime kaito-transformers serves a preset, and has no config, weights, autoscale and performanceMode, which are vLLM's: remove them, or the runtime"
+// +kubebuilder:validation:XValidation:rule="!has(self.tuning) || !has(self.tuning.output.image) || has(self.tuning.output.pushSecret) || has(self.serviceAccountName)",message="output.image needs output.pushSecret, a Secret of type kubernetes.io/dockerconfigjson that may push there, or for a registry of a cloud spec.serviceAccountName"
+// +kubebuilder:validation:XValidation:rule="!has(self.serviceAccountName) || (has(self.tuning) && (has(self.tuning.output.image) && !has(self.tuning.output.pushSecret) || has(self.tuning.input.image) && !has(self.tuning.input.pullSecrets))) || (has(self.inference) && has(self.inference.adapters) && self.inference.adapters.exists(a, has(a.image) && !has(a.pullSecrets)))",message="serviceAccountName signs in to registries of images without a Secret, and there is none: remove it"
+// +kubebuilder:validation:XValidation:rule="!has(self.serviceAccountName) || !has(self.tuning) || !has(self.tuning.output.image) || has(self.tuning.output.pushSecret) || self.tuning.output.image.matches('^([a-z0-9]{5,50}(-[a-z0-9]+)?[.]azurecr[.](io|cn|us)|[0-9]{12}[.]dkr[.]ecr(-fips)?[.][a-z0-9-]+[.]amazonaws[.]com([.]cn)?|[a-z0-9-]+-docker[.]pkg[.]dev|((us|eu|asia)[.])?gcr[.]io)/')",message="no identity signs in to the registry of output.image, which is none of Azure's, Amazon's or Google's own: name output.pushSecret"
+// +kubebuilder:validation:XValidation:rule="!has(self.serviceAccountName) || !has(self.inference) || !has(self.inference.weights) || !has(self.inference.weights.serviceAccountName) || self.inference.weights.serviceAccountName == self.serviceAccountName",message="a pod has one account: serviceAccountName and inference.weights.serviceAccountName must be the same"
 // +kubebuilder:validation:XValidation:rule="has(self.inference) == has(oldSelf.inference)",message="a Workspace cannot turn from inference into tuning or back: give the new task a Workspace of its own"
 type WorkspaceSpec struct {
 	// Resource says which GPU nodes the task runs on.
@@ -68,6 +72,14 @@ type WorkspaceSpec struct {
 	// back when it takes the run out again. Another queue makes no other run.
 	// +kubebuilder:validation:MaxLength=63
 	Queue string `json:"queue,omitempty"`
+	// ServiceAccountName is the ServiceAccount of the namespace whose workload identity
+	// signs in to registries of Azure, Amazon and Google, for images that no Secret is
+	// named for: to push tuning.output.image, and to copy training data and adapters
+	// where nodes mount no images (runtime.imageVolumes). The pods run as it; its token
+	// for the cluster is not mounted. The controller must allow the name
+	// (--registry-service-account).
+	// +kubebuilder:validation:MaxLength=253
+	ServiceAccountName string `json:"serviceAccountName,omitempty"`
 	// Patches are Kustomize patches over the rendered children. They may not
 	// change identity (apiVersion, kind, name, namespace, owner references, our
 	// labels), add objects, or ask for host access.

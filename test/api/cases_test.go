@@ -360,7 +360,43 @@ var cases = map[string]written{
 	"NoPushSecret": {
 		reason: "The push comes after hours of paid work; its credential is asked for before.",
 		base:   tuning, set: `spec: {tuning: {output: {pushSecret: null}}}`,
-		want: "output.image needs output.pushSecret: a Secret of type kubernetes.io/dockerconfigjson that may push there",
+		want: "output.image needs output.pushSecret, a Secret of type kubernetes.io/dockerconfigjson that may push there",
+	},
+	"PushAccount": {
+		reason: "An identity of the cloud may take the Secret's place.",
+		base:   tuning, set: `spec: {serviceAccountName: pusher, tuning: {output: {image: "contoso.azurecr.io/models/phi:1", pushSecret: null}}}`,
+	},
+	"PushAccountAmazon": {
+		reason: "Also Amazon's.",
+		base:   tuning, set: `spec: {serviceAccountName: pusher, tuning: {output: {image: "123456789012.dkr.ecr.eu-west-1.amazonaws.com/models/phi:1", pushSecret: null}}}`,
+	},
+	"PushAccountGoogle": {
+		reason: "And Google's.",
+		base:   tuning, set: `spec: {serviceAccountName: pusher, tuning: {output: {image: "europe-west4-docker.pkg.dev/team/models/phi:1", pushSecret: null}}}`,
+	},
+	"PushAccountElsewhere": {
+		reason: "A token goes to registries of clouds alone.",
+		base:   tuning, set: `spec: {serviceAccountName: pusher, tuning: {output: {image: "contoso.azurecr.io.example.com/models/phi:1", pushSecret: null}}}`,
+		want: "no identity signs in to the registry of output.image",
+	},
+	"PushAccountRented": {
+		reason: "Below Amazon's domain are hosts that anybody rents.",
+		base:   tuning, set: `spec: {serviceAccountName: pusher, tuning: {output: {image: "123456789012.dkr.ecr.a.compute.amazonaws.com/models/phi:1", pushSecret: null}}}`,
+		want: "no identity signs in to the registry of output.image",
+	},
+	"AccountForNothing": {
+		reason: "Pods get no identity that they do not use.",
+		base:   tuning, set: `spec: {serviceAccountName: pusher}`,
+		want: "serviceAccountName signs in to registries of images without a Secret, and there is none",
+	},
+	"AccountOfAdapters": {
+		reason: "Adapters are copied by it where nodes mount no images.",
+		base:   serving, set: `spec: {serviceAccountName: puller, inference: {adapters: [{name: a, image: contoso.azurecr.io/models/a}]}}`,
+	},
+	"TwoAccounts": {
+		reason: "A pod has one.",
+		base:   serving, set: `spec: {serviceAccountName: puller, inference: {adapters: [{name: a, image: contoso.azurecr.io/models/a}], weights: {url: "s3://a", serviceAccountName: reader}}}`,
+		want: "a pod has one account",
 	},
 	"SignedClaim": {
 		reason: "cosign signs images.",

@@ -91,7 +91,9 @@ var (
 	oneOfTwo  = regexp.MustCompile(`^has\(self\.(\w+)\) != has\(self\.(\w+)\)$`)
 	oneOfMany = regexp.MustCompile(`^\[((?:has\(self\.\w+\)(?:, )?)+)\]\.filter\(x, x\)\.size\(\) == 1$`)
 	needs     = regexp.MustCompile(`^!has\(self\.(\w+)\) \|\| has\(self\.(\w+)\)$`)
-	field     = regexp.MustCompile(`self\.(\w+)`)
+	// One field far below needs the one beside it, or one up here.
+	needsOr = regexp.MustCompile(`^!has\(self\.(\w+)\) \|\| !has\(self\.(\w+)\.(\w+)\.(\w+)\) \|\| has\(self\.\w+\.\w+\.(\w+)\) \|\| has\(self\.(\w+)\)$`)
+	field   = regexp.MustCompile(`self\.(\w+)`)
 )
 
 // cel says in JSON schema what rules on the presence of fields say. Rules on
@@ -112,5 +114,12 @@ func cel(s object, rule string) {
 			s["dependencies"] = dependencies
 		}
 		dependencies[m[1]] = []string{m[2]}
+	case needsOr.MatchString(rule):
+		m := needsOr.FindStringSubmatch(rule)
+		below := object{"dependencies": object{m[4]: []string{m[5]}}}
+		for _, parent := range []string{m[3], m[2]} {
+			below = object{"properties": object{parent: below}}
+		}
+		s["anyOf"] = []object{{"required": []string{m[6]}}, below}
 	}
 }
