@@ -86,9 +86,10 @@ func TestShards(t *testing.T) {
 	}
 }
 
-func startShard(t *testing.T, team *harness.Team, selector string) *harness.Controller {
+func startShard(t *testing.T, team *harness.Team, selector string, more ...string) *harness.Controller {
 	t.Helper()
-	c, err := team.StartReplica(patient(t), "--leader-elect", "--leader-elect-namespace=espalier-system", "--watch-label-selector="+selector)
+	flags := append([]string{"--leader-elect", "--leader-elect-namespace=espalier-system", "--watch-label-selector=" + selector}, more...)
+	c, err := team.StartReplica(patient(t), flags...)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -98,13 +99,19 @@ func startShard(t *testing.T, team *harness.Team, selector string) *harness.Cont
 // poolsHeldBy waits until another than before works on node pools, and returns who.
 func poolsHeldBy(t *testing.T, team *harness.Team, before string) string {
 	t.Helper()
-	lease := &coordinationv1.Lease{ObjectMeta: metav1.ObjectMeta{Namespace: "espalier-system", Name: poolsLease}}
+	return *held(t, team, poolsLease, before).Spec.HolderIdentity
+}
+
+// held waits until another than before holds a Lease, and returns it.
+func held(t *testing.T, team *harness.Team, name, before string) *coordinationv1.Lease {
+	t.Helper()
+	lease := &coordinationv1.Lease{ObjectMeta: metav1.ObjectMeta{Namespace: "espalier-system", Name: name}}
 	if err := harness.Until(patient(t), team.Stand, lease, "held by another", func(l *coordinationv1.Lease) bool {
 		return l.Spec.HolderIdentity != nil && *l.Spec.HolderIdentity != "" && *l.Spec.HolderIdentity != before
 	}); err != nil {
 		t.Fatal(err)
 	}
-	return *lease.Spec.HolderIdentity
+	return lease
 }
 
 // relabel takes the label of its shard off a RepoSync.
