@@ -40,9 +40,10 @@ const FluxBuildCommand = "make e2e-flux"
 // FluxNamespace is where Flux thinks that it runs.
 const FluxNamespace = "flux-system"
 
-// MissingFlux returns an error that says what to run when bin lacks one of them.
+// MissingFlux returns an error that says what to run when bin lacks one of them, or the
+// registry that they fetch from.
 func MissingFlux(bin string) error {
-	for _, p := range fluxPrograms {
+	for _, p := range withRegistry() {
 		if _, err := os.Stat(filepath.Join(bin, p.name)); err != nil {
 			return fmt.Errorf("%s is not built (looked in %s): `%s` builds it", p.name, bin, FluxBuildCommand)
 		}
@@ -50,10 +51,12 @@ func MissingFlux(bin string) error {
 	return nil
 }
 
-// BuildFlux is Build for Flux's controllers alone.
+// BuildFlux is Build for Flux's controllers, and for a registry that they fetch from.
 func BuildFlux(ctx context.Context, bin string, out io.Writer) error {
-	return buildAll(ctx, fluxPrograms, bin, out)
+	return buildAll(ctx, withRegistry(), bin, out)
 }
+
+func withRegistry() []program { return append(slices.Clone(fluxPrograms), registry) }
 
 // Flux is where the controllers of Flux keep and take things.
 type Flux struct {

@@ -26,8 +26,8 @@ http: {addr: %q}
 // address of this machine, and returns its host and port when it answers. It ends
 // with the cluster.
 func (c *Cluster) StartRegistry(ctx context.Context, address string) (host string, err error) {
-	if err := MissingNode(c.options.Bin); err != nil {
-		return "", err
+	if _, err := os.Stat(filepath.Join(c.options.Bin, registry.name)); err != nil {
+		return "", fmt.Errorf("%s is not built (looked in %s): `%s` or `%s` builds it", registry.name, c.options.Bin, NodeBuildCommand, FluxBuildCommand)
 	}
 	listener, err := net.Listen("tcp", net.JoinHostPort(address, "0"))
 	if err != nil {

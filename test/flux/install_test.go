@@ -26,7 +26,6 @@ func TestInstall(t *testing.T) {
 	must(t, p.world.Git.Create("espalier"))
 	_, err := p.world.Git.Push("espalier", "main", manifests(t), "deploy: everything")
 	must(t, err)
-	must(t, p.world.Client.Create(t.Context(), node()))
 	p.secretForFlux()
 
 	text, err := os.ReadFile("../../deploy/flux/espalier.yaml")
@@ -54,6 +53,7 @@ func TestInstall(t *testing.T) {
 			t.Errorf("the Deployment lacks %s", want)
 		}
 	}
+	t.Run("FromRegistry", p.fromRegistry)
 }
 
 // Stand is the one of both that the project is made of.

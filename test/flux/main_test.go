@@ -96,6 +96,9 @@ func startWorld(ctx context.Context) (*world, error) {
 	if err := plain.Close(); err != nil {
 		return nil, errors.Join(err, s.Stop())
 	}
+	if err := s.Client.Create(ctx, node()); err != nil {
+		return nil, errors.Join(err, s.Stop())
+	}
 	w.controller, err = s.StartReplica(ctx, "--leader-elect=false", "--events-addr", w.flux.EventsAddr)
 	return w, err
 }
