@@ -40,7 +40,7 @@ const (
 
 // names of the projects, each with a namespace of its own: two RepoSyncs that apply
 // the same objects would be in each other's way.
-var names = []string{"story", "lines", "strangers", "commands", "promotion", "folder"}
+var names = []string{"story", "lines", "renamed", "strangers", "commands", "promotion", "folder"}
 
 // world is everything running, once for the package.
 type world struct {
