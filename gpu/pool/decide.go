@@ -77,7 +77,7 @@ func advance(f Facts, d Decision) Decision {
 	if d.Candidate == nil || !f.Seen.Exists && !attempting(d.Phase) {
 		return next(f, d)
 	}
-	dropped := !slices.ContainsFunc(f.Pool.Spec.Candidates, func(c v1alpha1.Candidate) bool { return same(c, Candidate(d.Candidate)) })
+	dropped := !slices.ContainsFunc(f.Pool.Spec.Candidates, func(c v1alpha1.Candidate) bool { return Same(c, Candidate(d.Candidate)) })
 	switch {
 	case !f.Seen.Exists:
 		return missing(f, d, dropped)

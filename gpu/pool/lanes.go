@@ -102,7 +102,7 @@ func (f Facts) open(skipped []v1alpha1.SkippedCandidate) int {
 
 // seenLane is what there is of a candidate.
 func (f Facts) seenLane(c v1alpha1.Candidate) (Lane, bool) {
-	at := slices.IndexFunc(f.Seen.Lanes, func(l Lane) bool { return same(l.Candidate, c) })
+	at := slices.IndexFunc(f.Seen.Lanes, func(l Lane) bool { return Same(l.Candidate, c) })
 	if at < 0 {
 		return Lane{Candidate: c}, false
 	}
@@ -140,7 +140,7 @@ func (f Facts) share(skipped []v1alpha1.SkippedCandidate) []Lane {
 func (f Facts) closed() []Lane {
 	var out []Lane
 	for _, c := range f.Pool.Spec.Candidates {
-		if !slices.ContainsFunc(out, func(l Lane) bool { return same(l.Candidate, c) }) {
+		if !slices.ContainsFunc(out, func(l Lane) bool { return Same(l.Candidate, c) }) {
 			out = append(out, Lane{Candidate: c})
 		}
 	}
@@ -162,7 +162,7 @@ func (f Facts) laneBehind(wanted []Lane) bool {
 		if l.Going {
 			continue
 		}
-		kept := slices.ContainsFunc(wanted, func(w Lane) bool { return same(w.Candidate, l.Candidate) })
+		kept := slices.ContainsFunc(wanted, func(w Lane) bool { return Same(w.Candidate, l.Candidate) })
 		if !kept && (l.Limit > 0 || l.Nodes == 0) {
 			return true
 		}

@@ -198,7 +198,7 @@ const contestedPolls = 4
 
 func judged(f Facts, d Decision) Decision {
 	d.Provisioned, d.PoolName = true, ""
-	if d.Candidate == nil || !same(Candidate(d.Candidate), f.Pool.Spec.Candidates[0]) {
+	if d.Candidate == nil || !Same(Candidate(d.Candidate), f.Pool.Spec.Candidates[0]) {
 		d.Candidate = externalCandidate(f)
 	}
 	switch {

@@ -19,8 +19,8 @@ func priority(c v1alpha1.Candidate) v1alpha1.Priority {
 	return c.Priority
 }
 
-// same says whether two candidates ask for the same machines.
-func same(a, b v1alpha1.Candidate) bool {
+// Same says whether two candidates ask for the same machines.
+func Same(a, b v1alpha1.Candidate) bool {
 	return a.InstanceType == b.InstanceType && priority(a) == priority(b) && sameZones(a.Zones, b.Zones)
 }
 
@@ -30,7 +30,7 @@ func madeOf(c, found v1alpha1.Candidate) bool {
 	some := found
 	some.Zones = c.Zones
 	inside := !slices.ContainsFunc(found.Zones, func(z string) bool { return !slices.Contains(c.Zones, z) })
-	return same(c, some) && inside && (len(c.Zones) == 0) == (len(found.Zones) == 0)
+	return Same(c, some) && inside && (len(c.Zones) == 0) == (len(found.Zones) == 0)
 }
 
 func sameZones(a, b []string) bool {
@@ -48,7 +48,7 @@ func choose(candidates []v1alpha1.Candidate, skipped []v1alpha1.SkippedCandidate
 }
 
 func matches(s v1alpha1.SkippedCandidate, c v1alpha1.Candidate) bool {
-	return same(c, v1alpha1.Candidate{InstanceType: s.InstanceType, Priority: s.Priority, Zones: s.Zones})
+	return Same(c, v1alpha1.Candidate{InstanceType: s.InstanceType, Priority: s.Priority, Zones: s.Zones})
 }
 
 // current drops the entries that are over, those of candidates that the spec no

@@ -15,6 +15,7 @@ import (
 	"k8s.io/utils/ptr"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
+	"github.com/espalier-dev/espalier/gpu/pool"
 	"github.com/espalier-dev/espalier/reconciler/condition"
 	"github.com/espalier-dev/espalier/reconciler/fault"
 	"github.com/espalier-dev/espalier/render/check"
@@ -135,9 +136,9 @@ func (p *pass) allMayMount() error {
 		p.ws.Namespace, p.claim.Name, p.podsWanted(), p.ws.Namespace, p.claim.Name)
 }
 
-// keepInZones narrows what is asked for to zones where all that the pods mount is. A
-// pool that is there is left as it is: it would give its nodes back
-// for a change of zones, and those may be the right ones.
+// keepInZones narrows what is asked for to zones where all that the pods mount is. The
+// candidate that has nodes is left as it is: they would be given back for a change of
+// zones, and may be in the right one.
 func (p *pass) keepInZones(pool *unstructured.Unstructured) error {
 	zones := p.mountZones()
 	if zones == nil {
@@ -162,7 +163,7 @@ func (p *pass) keepInZones(pool *unstructured.Unstructured) error {
 func narrow(wanted v1alpha1.GPUNodePoolSpec, zones []string, live *v1alpha1.GPUNodePool) []v1alpha1.Candidate {
 	out := slices.Clone(wanted.Candidates)
 	for i, c := range out {
-		if live != nil && slices.ContainsFunc(live.Spec.Candidates, func(l v1alpha1.Candidate) bool { return sameCandidate(l, c) }) {
+		if live != nil && hasNodes(live, c) {
 			continue
 		}
 		both := check.InZones(c, zones)
@@ -176,8 +177,17 @@ func narrow(wanted v1alpha1.GPUNodePoolSpec, zones []string, live *v1alpha1.GPUN
 	return out
 }
 
-func sameCandidate(a, b v1alpha1.Candidate) bool {
-	return a.InstanceType == b.InstanceType && a.Priority == b.Priority && slices.Equal(a.Zones, b.Zones)
+// hasNodes says that nodes of a candidate are there or under way, or may be.
+func hasNodes(live *v1alpha1.GPUNodePool, c v1alpha1.Candidate) bool {
+	if !slices.ContainsFunc(live.Spec.Candidates, func(l v1alpha1.Candidate) bool { return pool.Same(l, c) }) {
+		return false
+	}
+	switch live.Status.Phase {
+	case v1alpha1.PhaseIdle, v1alpha1.PhaseCleaning, v1alpha1.PhaseExhausted:
+		return false
+	}
+	in := live.Status.Candidate // nil: nothing is known of it yet, or any more
+	return in == nil || pool.Same(pool.Candidate(in), c)
 }
 
 // dropCheckpoints deletes the volume of a run whose adapter is where it belongs,

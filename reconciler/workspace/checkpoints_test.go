@@ -55,25 +55,45 @@ func TestNarrow(t *testing.T) {
 	for name, tc := range map[string]struct {
 		reason string
 		live   []v1alpha1.Candidate
+		in     v1alpha1.PoolPhase
+		zones  []string // of the candidate in use; nil: none is
 		wanted v1alpha1.Candidate
 		want   v1alpha1.Candidate
 	}{
-		"NewPool":   {"Nodes come where the checkpoints can be mounted.", nil, of("1", "2"), of("1")},
-		"LivePool":  {"A pool gives its nodes back for a change of zones.", []v1alpha1.Candidate{of("1", "2")}, of("1", "2"), of("1", "2")},
-		"Narrowed":  {"It stays as it was narrowed.", []v1alpha1.Candidate{of("1")}, of("1", "2"), of("1")},
-		"NoZones":   {"There is nothing to narrow.", nil, of(), of()},
-		"Elsewhere": {"A candidate without such a zone is ruled out before, or kept as it is.", nil, of("3"), of("3")},
+		"NewPool":     {"Nodes come where the checkpoints can be mounted.", nil, "", nil, of("1", "2"), of("1")},
+		"LivePool":    {"A pool gives its nodes back for a change of zones.", []v1alpha1.Candidate{of("1", "2")}, v1alpha1.PhaseReady, []string{"1", "2"}, of("1", "2"), of("1", "2")},
+		"UnknownPool": {"It may have nodes.", []v1alpha1.Candidate{of("1", "2")}, "", nil, of("1", "2"), of("1", "2")},
+		"NotInUse":    {"The next candidate comes where the checkpoints are.", []v1alpha1.Candidate{of("1", "2"), of("3")}, v1alpha1.PhaseReady, []string{"3"}, of("1", "2"), of("1")},
+		"Lost":        {"So does the same one, once its nodes are gone.", []v1alpha1.Candidate{of("1", "2")}, v1alpha1.PhaseCleaning, []string{"1", "2"}, of("1", "2"), of("1")},
+		"Exhausted":   {"And when it is tried again.", []v1alpha1.Candidate{of("1", "2")}, v1alpha1.PhaseExhausted, []string{"1", "2"}, of("1", "2"), of("1")},
+		"Narrowed":    {"It stays as it was narrowed.", []v1alpha1.Candidate{of("1")}, v1alpha1.PhaseReady, []string{"1"}, of("1", "2"), of("1")},
+		"NoZones":     {"There is nothing to narrow.", nil, "", nil, of(), of()},
+		"Elsewhere":   {"A candidate without such a zone is ruled out before, or kept as it is.", nil, "", nil, of("3"), of("3")},
 	} {
 		t.Run(name, func(t *testing.T) {
 			var live *v1alpha1.GPUNodePool
 			if tc.live != nil {
 				live = &v1alpha1.GPUNodePool{Spec: v1alpha1.GPUNodePoolSpec{Candidates: tc.live}}
+				live.Status.Phase = tc.in
+			}
+			if tc.zones != nil {
+				live.Status.Candidate = &v1alpha1.CandidateStatus{InstanceType: "a", Priority: v1alpha1.Spot, Zones: tc.zones}
 			}
 			got := narrow(v1alpha1.GPUNodePoolSpec{Candidates: []v1alpha1.Candidate{tc.wanted}}, []string{"1"}, live)
 			if d := cmp.Diff([]v1alpha1.Candidate{tc.want}, got); d != "" {
 				t.Errorf("%s\n%s", tc.reason, d)
 			}
 		})
+	}
+}
+
+// TestHasNodes: what the spec leaves open, the status says.
+func TestHasNodes(t *testing.T) {
+	open := v1alpha1.Candidate{InstanceType: "a", Zones: []string{"1"}}
+	live := &v1alpha1.GPUNodePool{Spec: v1alpha1.GPUNodePoolSpec{Candidates: []v1alpha1.Candidate{open}}}
+	live.Status = v1alpha1.GPUNodePoolStatus{Phase: v1alpha1.PhaseReady, Candidate: &v1alpha1.CandidateStatus{InstanceType: "a", Priority: v1alpha1.OnDemand, Zones: []string{"1"}}}
+	if !hasNodes(live, open) {
+		t.Error("the candidate in use counts as one without nodes, which would be given back")
 	}
 }
 
