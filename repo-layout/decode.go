@@ -16,7 +16,7 @@ import (
 	"github.com/espalier-dev/espalier/repo-layout/v1alpha1"
 )
 
-// Decoded is what a document stands for. Exactly one field is set when there
+// Decoded is what a document stands for. Exactly one object is set when there
 // was no error finding, none otherwise.
 type Decoded struct {
 	// Workspace, written natively or converted from kaito.sh, with defaults.
@@ -25,6 +25,8 @@ type Decoded struct {
 	Pool *v1alpha1.GPUNodePool
 	// Input is a ConfigMap, Secret or PersistentVolumeClaim: applied as it stands.
 	Input *unstructured.Unstructured
+	// Encrypted says that SOPS encrypted values of the Input, which are not known here.
+	Encrypted bool
 }
 
 // allowed is what KindNotAllowed tells the reader.
@@ -93,8 +95,12 @@ func decode(tree map[string]any) (Decoded, []finding.Problem) {
 			return Decoded{}, []finding.Problem{finding.Errorf(finding.KindMissing, "", "%s is missing; %s", field.name, allowed)}
 		}
 	}
+	how, sealedWrong := unseal(tree)
+	if len(sealedWrong) > 0 {
+		return Decoded{}, sealedWrong
+	}
 	problems := append(dropServerFields(tree), reservedKeys(tree)...)
-	d, more := decodeKind(version, kind, tree)
+	d, more := decodeKind(version, kind, tree, how)
 	return d, append(problems, more...)
 }
 
@@ -108,7 +114,7 @@ func (d Decoded) validate() []finding.Problem {
 	return nil
 }
 
-func decodeKind(version, kind string, tree map[string]any) (Decoded, []finding.Problem) {
+func decodeKind(version, kind string, tree map[string]any, how sealing) (Decoded, []finding.Problem) {
 	group, _, hasGroup := strings.Cut(version, "/")
 	switch {
 	case group == kaito.Group:
@@ -124,7 +130,7 @@ func decodeKind(version, kind string, tree map[string]any) (Decoded, []finding.P
 	case group == v1alpha1.Group:
 		return decodeNative(version, kind, tree)
 	case !hasGroup && version == "v1":
-		return decodeInput(kind, tree)
+		return decodeInput(kind, tree, how)
 	}
 	return Decoded{}, []finding.Problem{notAllowed(group, kind)}
 }
@@ -205,7 +211,7 @@ func specMissing(kind string, tree map[string]any) (finding.Problem, bool) {
 	return finding.Errorf(finding.MissingField, "spec", "spec is missing"), true
 }
 
-func decodeInput(kind string, tree map[string]any) (Decoded, []finding.Problem) {
+func decodeInput(kind string, tree map[string]any, how sealing) (Decoded, []finding.Problem) {
 	var typed any
 	switch kind {
 	case "ConfigMap":
@@ -219,12 +225,17 @@ func decodeInput(kind string, tree map[string]any) (Decoded, []finding.Problem) 
 	default:
 		return Decoded{}, []finding.Problem{notAllowed("", kind)}
 	}
-	if _, sops := tree["sops"]; sops && kind == "Secret" {
-		return Decoded{}, []finding.Problem{finding.Errorf(finding.EncryptedSecret, "sops", "SOPS encrypted this Secret and no RepoSync decrypts it: "+
-			"let Flux apply it from a folder of its own, with decryption set")}
+	encrypted := how == sealed || kind != "PersistentVolumeClaim" && holdsEncrypted(tree)
+	if encrypted && kind == "ConfigMap" {
+		return Decoded{}, []finding.Problem{finding.Errorf(finding.EncryptedField, "", "a ConfigMap may not hold what SOPS encrypted: plans, statuses and reports quote what it says; "+
+			"take a Secret, or the file in plain text")}
 	}
-	problems := append(strict.Into(tree, typed, nil), inputProblems(kind, tree)...)
-	return Decoded{Input: &unstructured.Unstructured{Object: tree}}, problems
+	looked := tree
+	if how == sealed {
+		looked = opaque(tree)
+	}
+	problems := append(strict.Into(looked, typed, nil), inputProblems(kind, tree, how == open && !encrypted)...)
+	return Decoded{Input: &unstructured.Unstructured{Object: tree}, Encrypted: encrypted}, problems
 }
 
 // serverFields of metadata are written by servers and controllers; in Git they

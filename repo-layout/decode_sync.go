@@ -144,6 +144,7 @@ func syncProblems(s *v1alpha1.RepoSync) []finding.Problem {
 	v.dependsOn("spec.dependsOn", s)
 	v.reference("spec.serviceAccountName", "ServiceAccount", s.Spec.ServiceAccountName)
 	v.substitutions("spec.substitutions", s.Spec.Substitutions)
+	v.decryption("spec.decryption", s.Spec.Decryption)
 	v.variables("spec.postBuild", s.Spec.PostBuild)
 	v.defaults("spec.defaults", s.Spec.Defaults)
 	if h := s.Spec.Hook; h != nil {
@@ -179,6 +180,9 @@ func (v *validator) mode(s v1alpha1.RepoSyncSpec) {
 	}
 	if s.PostBuild != nil {
 		v.refuse(finding.NotOneOf, "spec.postBuild", applies)
+	}
+	if s.Decryption != nil {
+		v.refuse(finding.NotOneOf, "spec.decryption", applies)
 	}
 	if s.Defaults != nil {
 		v.refuse(finding.NotOneOf, "spec.defaults", applies)

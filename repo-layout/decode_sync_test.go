@@ -114,6 +114,14 @@ func TestDecodeSync(t *testing.T) {
 			want: []string{"7: error: spec.report.commit.path: lies in spec.path, or spec.path in it: name a folder beside it, and sync a folder where the whole repository is synced; " +
 				"what is reported is not to be synced (ReferenceInvalid)"},
 		},
+		"DecryptionByOther": {
+			reason: "SOPS alone, with a Secret.",
+			text:   following + "  decryption: {provider: vault, secretRef: {}}\n",
+			want: []string{
+				"6: error: spec.decryption.provider: want sops, which is what files can be encrypted with (NotOneOf)",
+				"6: error: spec.decryption.secretRef.name: name the Secret (ReferenceInvalid)",
+			},
+		},
 		"UnknownField": {
 			reason: "As strict as every other kind.",
 			text:   following + "  prunes: true\n",

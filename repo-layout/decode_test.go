@@ -182,12 +182,6 @@ spec:
 			want: []string{"1: error: apiVersion is missing; a RepoSync applies Workspace and GPUNodePool of espalier.dev, Workspace and InferenceSet of kaito.sh, " +
 				"and ConfigMap, Secret and PersistentVolumeClaim (KindMissing)"},
 		},
-		"SOPS": {
-			reason: "Applied as it stands, the encrypted text would be the credential.",
-			text:   "apiVersion: v1\nkind: Secret\nmetadata: {name: a}\ndata: {a: 'ENC[x]'}\nsops: {}\n",
-			want: []string{"5: error: sops: SOPS encrypted this Secret and no RepoSync decrypts it: let Flux apply it from a folder of its own, " +
-				"with decryption set (EncryptedSecret)"},
-		},
 		"TokenSecret": {
 			reason: "Whoever can push would hold the rights of any service account of the namespace.",
 			text:   "apiVersion: v1\nkind: Secret\nmetadata: {name: a, annotations: {kubernetes.io/service-account.name: b}}\ntype: kubernetes.io/service-account-token\n",
@@ -196,15 +190,15 @@ spec:
 		"PlainSecret": {
 			reason: "It is applied, and whoever reviews it should know who else reads it.",
 			text:   "apiVersion: v1\nkind: Secret\nmetadata: {name: a}\nstringData: {token: hunter2}\n",
-			want: []string{"1: warning: whoever can read the repository can read this Secret: let an external secrets operator or Flux with SOPS bring it " +
-				"into the cluster, and name it here only (SecretInGit)"},
+			want: []string{"1: warning: whoever can read the repository can read this Secret: encrypt it with SOPS, or let an external secrets operator bring it " +
+				"into the cluster and name it here only (SecretInGit)"},
 		},
 		"SecretData": {
 			reason: "The message says what is wrong with a value and never the value.",
 			text:   "apiVersion: v1\nkind: Secret\nmetadata: {name: a}\ntype: Opaque\ndata: {token: hunter2}\nstringData: {port: 5432}\n",
 			want: []string{
-				"1: warning: whoever can read the repository can read this Secret: let an external secrets operator or Flux with SOPS bring it " +
-					"into the cluster, and name it here only (SecretInGit)",
+				"1: warning: whoever can read the repository can read this Secret: encrypt it with SOPS, or let an external secrets operator bring it " +
+					"into the cluster and name it here only (SecretInGit)",
 				"5: error: data.token: want text in base64; a Secret takes plain text under stringData (WrongType)",
 				"6: error: stringData.port: want text, found a number; put it in quotes (WrongType)",
 			},

@@ -9,8 +9,8 @@ import (
 )
 
 // inputProblems judges a ConfigMap, Secret or claim, which never becomes a type
-// of ours.
-func inputProblems(kind string, tree map[string]any) []finding.Problem {
+// of ours. readable says that Git holds it in plain text.
+func inputProblems(kind string, tree map[string]any, readable bool) []finding.Problem {
 	meta, _ := tree["metadata"].(map[string]any)
 	name, _ := meta["name"].(string)
 	v := validator{}
@@ -19,17 +19,17 @@ func inputProblems(kind string, tree map[string]any) []finding.Problem {
 	}
 	v.reference("metadata.name", kind, name)
 	if kind == "Secret" {
-		v.secret(tree)
+		v.secret(tree, readable)
 	}
 	return v.problems
 }
 
-func (v *validator) secret(tree map[string]any) {
+func (v *validator) secret(tree map[string]any, readable bool) {
 	if tree["type"] == string(corev1.SecretTypeServiceAccountToken) {
 		v.refuse(finding.SecretType, "type", "Kubernetes would fill this Secret with the token of a service account, which no repository may ask for")
 	}
-	if tree["data"] != nil || tree["stringData"] != nil {
+	if readable && (tree["data"] != nil || tree["stringData"] != nil) {
 		v.warn(finding.SecretInGit, "", "whoever can read the repository can read this Secret: "+
-			"let an external secrets operator or Flux with SOPS bring it into the cluster, and name it here only")
+			"encrypt it with SOPS, or let an external secrets operator bring it into the cluster and name it here only")
 	}
 }

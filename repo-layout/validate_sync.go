@@ -21,6 +21,17 @@ func (v *validator) substitutions(path string, table map[string]string) {
 	}
 }
 
+func (v *validator) decryption(path string, d *v1alpha1.Decryption) {
+	if d == nil {
+		return
+	}
+	if d.Provider != v1alpha1.DecryptionSOPS {
+		v.refuse(finding.NotOneOf, path+".provider", "want %s, which is what files can be encrypted with", v1alpha1.DecryptionSOPS)
+		meant(v, d.Provider, v1alpha1.DecryptionSOPS)
+	}
+	v.secretRef(path+".secretRef", &d.SecretRef)
+}
+
 // variable is how the name of one is written.
 var variable = regexp.MustCompile(`^[_a-zA-Z][_a-zA-Z0-9]{0,62}$`)
 

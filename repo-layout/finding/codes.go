@@ -18,7 +18,10 @@ const (
 	MissingField     = "MissingField"     // a required field is absent
 	SpecWrapper      = "SpecWrapper"      // spec where the kind has none, or none where it has one
 	ServerField      = "ServerField"      // warning: a field that only a server writes; it is ignored
-	EncryptedSecret  = "EncryptedSecret"  // a Secret that SOPS encrypted: nobody here decrypts it
+	EncryptedSecret  = "EncryptedSecret"  // a Secret that SOPS encrypted, and a RepoSync that does not decrypt
+	EncryptedField   = "EncryptedField"   // SOPS encrypted what is shown, or what could be copied there
+	NotDecrypted     = "NotDecrypted"     // warning: what SOPS encrypted is not checked without the key
+	DecryptionFailed = "DecryptionFailed" // a file that the keys do not open, or that was changed
 	SecretType       = "SecretType"       // a Secret that Kubernetes fills with a service account's token
 	SecretInGit      = "SecretInGit"      // warning: a Secret that whoever can read the repository can read
 	NameCollision    = "NameCollision"    // two documents stand for one object

@@ -74,6 +74,7 @@ const (
 	ReasonInvalidCommitSignature    = "InvalidCommitSignature"
 	ReasonInvalidTagSignature       = "InvalidTagSignature"
 	ReasonBuildFailed               = "BuildFailed"
+	ReasonDecryptionFailed          = "DecryptionFailed"
 	ReasonApplyFailed               = "ApplyFailed"
 	ReasonTooMuchToPrune            = "TooMuchToPrune"
 	ReasonNothingBuilt              = "NothingBuilt"

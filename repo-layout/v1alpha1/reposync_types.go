@@ -69,7 +69,7 @@ const (
 // +kubebuilder:validation:XValidation:rule="(has(self.mode) && self.mode == 'ReportOnly') == has(self.workspaceSelector)",message="mode ReportOnly and workspaceSelector belong together: the selector says which Workspaces are reported on"
 // +kubebuilder:validation:XValidation:rule="!has(self.mode) || self.mode != 'ReportOnly' || !has(self.serviceAccountName)",message="serviceAccountName is as whom a RepoSync applies, and mode ReportOnly applies nothing: remove it"
 // +kubebuilder:validation:XValidation:rule="!has(self.mode) || self.mode != 'ReportOnly' || !has(self.dependsOn)",message="dependsOn orders what is applied, and mode ReportOnly applies nothing: remove it"
-// +kubebuilder:validation:XValidation:rule="!has(self.mode) || self.mode != 'ReportOnly' || !(has(self.substitutions) || has(self.defaults) || has(self.postBuild))",message="substitutions, postBuild and defaults change what is applied, and mode ReportOnly applies nothing: remove them"
+// +kubebuilder:validation:XValidation:rule="!has(self.mode) || self.mode != 'ReportOnly' || !(has(self.substitutions) || has(self.defaults) || has(self.postBuild) || has(self.decryption))",message="substitutions, decryption, postBuild and defaults change what is applied, and mode ReportOnly applies nothing: remove them"
 // +kubebuilder:validation:XValidation:rule="!has(self.report) || !has(self.report.commit) || !has(self.report.commit.path) || (has(self.source.git) && has(self.source.git.ref.branch) && has(self.report.commit.branch) && self.report.commit.branch == self.source.git.ref.branch && (!has(self.report.commit.url) || self.report.commit.url == self.source.git.url))",message="report.commit.path is a folder of the branch that is synced: set report.commit.branch to source.git.ref.branch, of the same repository; a branch of its own needs no path"
 // +kubebuilder:validation:XValidation:rule="!has(self.report) || !has(self.report.commit) || !has(self.report.commit.path) || (has(self.path) && size(self.path) > 0 && self.path != '.' && !(self.path + '/').startsWith(self.report.commit.path + '/') && !(self.report.commit.path + '/').startsWith(self.path + '/'))",message="report.commit.path and path must lie beside each other, neither in the other: what is reported is not to be synced"
 // +kubebuilder:validation:XValidation:rule="!has(self.report) || !has(self.report.commit) || !has(self.report.commit.path) || !has(self.source.git) || !has(self.source.git.verify) || has(self.report.commit.signing)",message="report.commit.path with source.git.verify needs report.commit.signing: a report would be an unsigned commit on the branch whose commits must be signed"
@@ -129,6 +129,9 @@ type RepoSyncSpec struct {
 	// a retired size is moved fleet-wide in one reviewed line.
 	// +kubebuilder:validation:MaxProperties=64
 	Substitutions map[string]string `json:"substitutions,omitempty"`
+	// Decryption opens the Secrets of the repository that SOPS has encrypted, between
+	// reading them from Git and building. Absent: such a Secret is refused.
+	Decryption *Decryption `json:"decryption,omitempty"`
 	// PostBuild changes what the kustomizations have built, before it is read.
 	PostBuild *PostBuild `json:"postBuild,omitempty"`
 	// Defaults fill in what a Workspace leaves open.

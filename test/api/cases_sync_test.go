@@ -142,7 +142,22 @@ var syncCases = map[string]written{
 	"DefaultsOfWhatOthersApply": {
 		reason: "Nothing would honour them.",
 		base:   sync, set: `spec: {mode: ReportOnly, workspaceSelector: {matchLabels: {team: a}}, defaults: {budget: {maxUSDPerHour: "1"}}}`,
-		want: "substitutions, postBuild and defaults change what is applied",
+		want: "substitutions, decryption, postBuild and defaults change what is applied",
+	},
+	"DecryptsWhatOthersApply": {
+		reason: "Nothing would be decrypted.",
+		base:   sync, set: `spec: {mode: ReportOnly, workspaceSelector: {matchLabels: {team: a}}, decryption: {provider: sops, secretRef: {name: a}}}`,
+		want: "substitutions, decryption, postBuild and defaults change what is applied",
+	},
+	"DecryptedByOther": {
+		reason: "Nobody opens what another program has encrypted.",
+		base:   sync, set: `spec: {decryption: {provider: vault, secretRef: {name: a}}}`,
+		want: "spec.decryption.provider: Unsupported value",
+	},
+	"DecryptedWithoutKey": {
+		reason: "There is no key but that of a Secret.",
+		base:   sync, set: `spec: {decryption: {provider: sops}}`,
+		want: "spec.decryption.secretRef: Required value",
 	},
 	"VariableWithoutName": {
 		reason: "A document could not name it.",

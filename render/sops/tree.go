@@ -1,0 +1,173 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package sops
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"path"
+	"strings"
+	"sync"
+
+	"sigs.k8s.io/kustomize/api/konfig"
+
+	"github.com/espalier-dev/espalier/repo-layout/finding"
+)
+
+// maxFile bounds what is decrypted of a tree, in bytes: whoever builds takes no
+// larger file either.
+const maxFile = 5 << 20
+
+// Failure is why a file of a tree is not decrypted.
+type Failure struct {
+	// Code of the finding, File and Line that it is about.
+	Code string
+	File string
+	Line int
+	// Message holds nothing of the file.
+	Message string
+}
+
+func (f *Failure) Error() string { return f.Message }
+
+// decrypting is a tree whose encrypted files read as plain text. Kustomizations stay
+// as they are: what is built is for everybody to see.
+type decrypting struct {
+	fs.FS
+	keys *Keys
+
+	mu        sync.Mutex
+	decrypted map[string]bool
+}
+
+// hashed is a tree that knows the hashes of its files and folders.
+type hashed interface {
+	fs.ReadLinkFS
+	Hash(name string) (string, error)
+	Has(hash string) bool
+}
+
+// listed is beyond it in one that knows those of a whole folder.
+type listed interface {
+	Each(dir string, yield func(name string, kind fs.FileMode, hash []byte)) error
+	Whole() bool
+}
+
+// Tree is a tree whose encrypted files read as plain text: with a *Failure where that
+// is not possible. Where the tree knows hashes, those of this one are others with
+// other keys.
+func (k *Keys) Tree(tree fs.FS) fs.FS {
+	d := &decrypting{FS: tree, keys: k, decrypted: map[string]bool{}}
+	known, ok := tree.(hashed)
+	lists, ok2 := tree.(listed)
+	if !ok || !ok2 {
+		return d
+	}
+	return &decryptingHashed{d, known, lists}
+}
+
+// Decrypted says whether a file that was read was encrypted.
+func (d *decrypting) Decrypted(name string) bool {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return d.decrypted[name]
+}
+
+// Open opens a folder as it is, and a file decrypted.
+func (d *decrypting) Open(name string) (fs.File, error) {
+	f, err := d.FS.Open(name)
+	if err != nil {
+		return nil, err
+	}
+	if info, err := f.Stat(); err != nil || !info.Mode().IsRegular() || isKustomization(name) {
+		return f, err
+	}
+	text, err := io.ReadAll(io.LimitReader(f, maxFile+1))
+	if err != nil {
+		return nil, errors.Join(err, f.Close())
+	}
+	if len(text) > maxFile {
+		return &rest{f, io.MultiReader(bytes.NewReader(text), f)}, nil
+	}
+	plain, was, err := d.keys.Decrypt(name, text)
+	if err != nil {
+		return nil, errors.Join(failure(name, err), f.Close())
+	}
+	if was {
+		d.mu.Lock()
+		d.decrypted[name] = true
+		d.mu.Unlock()
+	}
+	return &rest{f, bytes.NewReader(plain)}, nil
+}
+
+func isKustomization(name string) bool {
+	for _, known := range konfig.RecognizedKustomizationFileNames() {
+		if path.Base(name) == known {
+			return true
+		}
+	}
+	return false
+}
+
+func failure(name string, err error) *Failure {
+	var refused *Refused
+	if errors.As(err, &refused) {
+		return &Failure{Code: refused.Code, File: name, Line: refused.Line, Message: refused.Error()}
+	}
+	return &Failure{Code: finding.DecryptionFailed, File: name, Message: err.Error()}
+}
+
+// rest is an open file of which something was read.
+type rest struct {
+	fs.File
+	from io.Reader
+}
+
+func (r *rest) Read(p []byte) (int, error) { return r.from.Read(p) }
+
+// decryptingHashed knows the hashes of a tree, with the keys in them.
+type decryptingHashed struct {
+	*decrypting
+	known hashed
+	lists listed
+}
+
+func (d *decryptingHashed) mark() string { return "+" + d.keys.fingerprint }
+
+// Hash of a file or folder, which is another with other keys.
+func (d *decryptingHashed) Hash(name string) (string, error) {
+	hash, err := d.known.Hash(name)
+	if err != nil {
+		return "", fmt.Errorf("hash of %s: %w", name, err)
+	}
+	return hash + d.mark(), nil
+}
+
+// Has says whether the content of a file with a hash is there.
+func (d *decryptingHashed) Has(hash string) bool {
+	own, ok := strings.CutSuffix(hash, d.mark())
+	return ok && d.known.Has(own)
+}
+
+// Each calls yield with every entry of a folder.
+func (d *decryptingHashed) Each(dir string, yield func(name string, kind fs.FileMode, hash []byte)) error {
+	return d.lists.Each(dir, func(name string, kind fs.FileMode, hash []byte) {
+		yield(name, kind, append(bytes.Clone(hash), d.mark()...))
+	})
+}
+
+// Whole says that the content of every file is there.
+func (d *decryptingHashed) Whole() bool { return d.lists.Whole() }
+
+// Lstat describes an entry. The size is that of the encrypted file.
+func (d *decryptingHashed) Lstat(name string) (fs.FileInfo, error) { return d.known.Lstat(name) }
+
+// ReadLink returns where a symbolic link points to.
+func (d *decryptingHashed) ReadLink(name string) (string, error) { return d.known.ReadLink(name) }
+
+// ReadDir lists a folder.
+func (d *decrypting) ReadDir(name string) ([]fs.DirEntry, error) { return fs.ReadDir(d.FS, name) }
