@@ -33,6 +33,7 @@ func (r reader) changes() cost {
 		}
 	}
 	for i, replacement := range r.kustomization.Replacements {
+		r.secret.copiedAt = append(r.secret.copiedAt, r.at("replacements", i))
 		c = c.plus(r.replacement(replacement, r.at("replacements", i)))
 	}
 	return c

@@ -157,6 +157,15 @@ func (r reader) visitAll(field string, references []string, visit func(p string,
 func (r reader) parsed(p string, from place) cost { return r.scan.file(p, true, from) }
 func (r reader) opaque(p string, from place) cost { return r.scan.file(p, false, from) }
 
+// readable takes one that everybody may read.
+func (r reader) readable(p string, from place) cost {
+	c := r.opaque(p, from)
+	if _, isSecret := r.secret.files[p]; isSecret {
+		r.refused(refuse(finding.EncryptedField, "SOPS encrypted %s, and a ConfigMap may not hold it: plans, statuses and reports quote what it says; use secretGenerator, or the file in plain text", p), from)
+	}
+	return c
+}
+
 // resource is a file or the folder of another kustomization.
 func (r reader) resource(p string, from place) cost {
 	if k, err := r.look(p); err == nil && k == folder {
@@ -189,24 +198,24 @@ func (r reader) settings() cost {
 // copies without parsing.
 func (r reader) generated() cost {
 	var c cost
-	one := func(field string, i int, sources types.KvPairSources) {
+	one := func(field string, i int, sources types.KvPairSources, take func(string, place) cost) {
 		c.objects++
 		for j, entry := range sources.FileSources {
 			_, file, ok := strings.Cut(entry, "=")
 			if !ok {
 				file = entry
 			}
-			c = c.plus(r.visit(file, r.at(field, i, "files", j), r.opaque))
+			c = c.plus(r.visit(file, r.at(field, i, "files", j), take))
 		}
 		for j, file := range sources.EnvSources {
-			c = c.plus(r.visit(file, r.at(field, i, "envs", j), r.opaque))
+			c = c.plus(r.visit(file, r.at(field, i, "envs", j), take))
 		}
 	}
 	for i, g := range r.kustomization.ConfigMapGenerator {
-		one("configMapGenerator", i, g.KvPairSources)
+		one("configMapGenerator", i, g.KvPairSources, r.readable)
 	}
 	for i, g := range r.kustomization.SecretGenerator {
-		one("secretGenerator", i, g.KvPairSources)
+		one("secretGenerator", i, g.KvPairSources, r.opaque)
 	}
 	return c
 }

@@ -23,12 +23,13 @@ type scan struct {
 	costs    map[string]cost   // by folder of a kustomization
 	plain    map[string]lister // kustomizations that only list and generate, by folder
 	stack    []string          // folders being read
+	secret   *secrets
 }
 
 func newScan(s *source) *scan {
 	return &scan{
 		view: newView(s), files: map[string][]byte{}, trees: map[string][]*yaml.Node{}, costs: map[string]cost{},
-		plain: map[string]lister{},
+		plain: map[string]lister{}, secret: &secrets{files: map[string]bool{}},
 	}
 }
 
@@ -56,11 +57,12 @@ func (s *scan) file(p string, parsed bool, from place) cost {
 		s.refused(err, from)
 		return cost{}
 	}
+	s.noteSecret(p, text)
 	c := cost{bytes: size(len(text)), largest: size(len(text))}
 	if parsed {
 		docs, err := s.documents(p)
 		if err != nil {
-			s.refused(err, from)
+			s.refused(s.secret.hush(err, p), from)
 			return cost{}
 		}
 		c.objects = size(len(docs))

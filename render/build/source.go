@@ -14,6 +14,7 @@ import (
 	"go.yaml.in/yaml/v3"
 
 	"github.com/espalier-dev/espalier/render/internal/yamltext"
+	"github.com/espalier-dev/espalier/render/sops"
 	"github.com/espalier-dev/espalier/repo-layout/finding"
 )
 
@@ -284,7 +285,11 @@ func (s *source) text(p string) ([]byte, error) {
 // read reads a file up to the limit.
 func (s *source) read(p string) ([]byte, error) {
 	f, err := s.tree.Open(p)
-	if err != nil {
+	var failed *sops.Failure
+	switch {
+	case errors.As(err, &failed):
+		return nil, &refusal{failed.Code, place{p, failed.Line}, failed.Message}
+	case err != nil:
 		return nil, fmt.Errorf("opening %s: %w", p, err)
 	}
 	defer f.Close()

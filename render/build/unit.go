@@ -26,6 +26,9 @@ type Unit struct {
 	Findings []v1alpha1.Finding
 	// Reads are the files the build consulted, in order.
 	Reads []string
+	// Decrypted says that a file among them was encrypted: what the unit holds of it may
+	// be quoted nowhere.
+	Decrypted bool
 	// Key is the same for two units only if their Objects, and the places of
 	// these, are the same. "": a Build without a Cache, or a unit that failed.
 	Key string
@@ -55,9 +58,11 @@ func (s *source) prepare(p plan) *task {
 	}
 	sc := newScan(s)
 	sc.unit(p)
+	sc.refuseCopies()
 	finding.Sort(sc.problems)
 	t.unit.Findings = sc.problems
 	t.unit.Reads = slices.Sorted(maps.Keys(sc.files))
+	t.unit.Decrypted = sc.secret.decrypted()
 	t.work = work{plan: p, limits: s.limits, files: sc.files, docs: sc.trees, plain: sc.plain}
 	if s.hashing {
 		t.reads, t.fleeting, t.folder = sc.seen(), sc.fleeting, s.folderHash(p.path)
@@ -78,6 +83,9 @@ func (t *task) build(ctx context.Context) Unit {
 	built, err := t.make(ctx)
 	if err != nil {
 		f := asFinding(err, t.plan.from)
+		if u.Decrypted && f.Code == BuildFailed {
+			f.Message = hushed
+		}
 		// Another time it may be done in time.
 		t.fleeting = t.fleeting || f.Code == BuildTimeout
 		u.Objects, u.Findings = nil, append(slices.Clone(u.Findings), f)

@@ -126,6 +126,12 @@ func (a *assembly) add(sync *v1alpha1.RepoSync, d Document, problems []v1alpha1.
 	if finding.Refused(problems) {
 		return
 	}
+	if d.Encrypted {
+		said := d.sealed(sync)
+		if a.findings = append(a.findings, said); said.Severity == finding.Error {
+			return
+		}
+	}
 	a.entries = append(a.entries, repolayout.Entry{Decoded: d.Decoded, Position: d.Position})
 	if refusal := d.settle(sync); refusal != nil {
 		a.findings = append(a.findings, *refusal)

@@ -6,6 +6,7 @@ import (
 	"bytes"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 
 	"go.yaml.in/yaml/v3"
@@ -47,7 +48,7 @@ func withVariables(text []byte, variables map[string]v1alpha1.VariableValue, pos
 	if yaml.Unmarshal(text, &document) != nil || len(document.Content) != 1 || keepsItsText(document.Content[0]) {
 		return text, nil // what does not parse, decoding says
 	}
-	s := substitution{variables: variables, position: position}
+	s := substitution{variables: variables, position: position, except: secretFields(document.Content[0])}
 	s.walk(document.Content[0], "")
 	if s.findings != nil || !s.changed {
 		return text, s.findings
@@ -77,6 +78,7 @@ func keepsItsText(object *yaml.Node) bool {
 type substitution struct {
 	variables map[string]v1alpha1.VariableValue
 	position  repolayout.Position
+	except    []string // fields of the object that keep their text
 	changed   bool
 	size      int // bytes of the values so far
 	signs     int // dollar signs in them
@@ -87,6 +89,9 @@ func (s *substitution) walk(n *yaml.Node, path string) {
 	switch n.Kind {
 	case yaml.MappingNode:
 		for i := 0; i+1 < len(n.Content); i += 2 {
+			if path == "" && slices.Contains(s.except, n.Content[i].Value) {
+				continue
+			}
 			s.walk(n.Content[i+1], finding.Key(path, n.Content[i].Value))
 		}
 	case yaml.SequenceNode:

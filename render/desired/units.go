@@ -126,7 +126,7 @@ func settling(sync *v1alpha1.RepoSync) string {
 	if sync == nil {
 		return "-/"
 	}
-	return check.Sum(sync.Namespace, sync.Name, Target(sync), sync.Spec.Substitutions, sync.Spec.Defaults, sync.Spec.PostBuild) + "/"
+	return check.Sum(sync.Namespace, sync.Name, Target(sync), sync.Spec.Substitutions, sync.Spec.Defaults, sync.Spec.PostBuild, sync.Spec.Decryption != nil) + "/"
 }
 
 func assembleUnit(sync *v1alpha1.RepoSync, u build.Unit, settled string) assembly {
@@ -134,6 +134,9 @@ func assembleUnit(sync *v1alpha1.RepoSync, u build.Unit, settled string) assembl
 	variables := variablesOf(sync)
 	for i, o := range u.Objects {
 		decoded, problems := decodeObject(o, variables)
+		if u.Decrypted {
+			problems = readable(problems)
+		}
 		d := Document{Decoded: copyOf(decoded), Position: o, Unit: u.Path, Name: o.String()}
 		if u.Key != "" {
 			d.Key = settled + u.Key + "/" + strconv.Itoa(i)
@@ -145,7 +148,7 @@ func assembleUnit(sync *v1alpha1.RepoSync, u build.Unit, settled string) assembl
 
 // copyOf a document, which is others' too: settling changes it.
 func copyOf(d repolayout.Decoded) repolayout.Decoded {
-	return repolayout.Decoded{Workspace: d.Workspace.DeepCopy(), Pool: d.Pool.DeepCopy(), Input: d.Input.DeepCopy()}
+	return repolayout.Decoded{Workspace: d.Workspace.DeepCopy(), Pool: d.Pool.DeepCopy(), Input: d.Input.DeepCopy(), Encrypted: d.Encrypted}
 }
 
 // decodeObject decodes what a unit has built: what no variable changes is decoded
