@@ -178,7 +178,7 @@ func (p *pass) unapplied(ctx context.Context, w wanted, err error) error {
 		return denied
 	}
 	if apierrors.IsInvalid(err) || apierrors.IsBadRequest(err) || apierrors.IsForbidden(err) {
-		p.refusals = append(p.refusals, fmt.Sprintf("%s:%d: %v", w.file, w.line, err))
+		p.refusals = append(p.refusals, fmt.Sprintf("%s:%d: %s", w.file, w.line, p.guarded(w, err)))
 		return nil
 	}
 	return err

@@ -28,6 +28,7 @@ type built struct {
 	revision   string
 	generation int64
 	shard      string // the label that what is wanted got of the RepoSync
+	keys       string // version of the Secret that decrypted it
 	wanted     []wanted
 	findings   []v1alpha1.Finding
 }
@@ -48,20 +49,51 @@ func (r *Reconciler) build(ctx context.Context, p *pass) error {
 	if err := r.mayTarget(s); err != nil {
 		return err
 	}
-	if k.built.revision != k.commit.Revision || k.built.generation != s.Generation || k.built.shard != s.Labels[shard.Label] {
-		units, err := r.Builds.Build(ctx, k.commit.Tree, s.Spec.Path, build.DefaultLimits())
-		// A path that is gone is a revision that holds nothing, which the guard
-		// of pruning judges; where nothing was ever applied it is a mistake.
-		if err != nil && (!errors.Is(err, build.ErrNoPath) || len(s.Status.Inventory) == 0) {
-			k.built, s.Status.Findings = built{}, nil
-			return fault.Stop(v1alpha1.ReasonBuildFailed, fmt.Errorf("building %s: %w", k.commit.Revision, err))
+	keys, err := r.keysVersion(ctx, s)
+	if err != nil {
+		return err
+	}
+	if !k.built.of(s, k.commit.Revision, keys) {
+		if err := r.rebuild(ctx, p, keys); err != nil {
+			return err
 		}
-		if k.built.generation != s.Generation || k.built.shard != s.Labels[shard.Label] {
-			k.assembled = assembled{} // another spec makes something else of the same documents
-		}
-		k.built = k.assembled.assemble(s, k.commit.Revision, units)
 	}
 	s.Status.Findings = inStatus(k.built.findings[:min(len(k.built.findings), maxFindings)])
+	return nil
+}
+
+// of says whether this is what a revision was built to, for a RepoSync as it is and
+// with the keys that there are.
+func (b built) of(s *v1alpha1.RepoSync, revision, keys string) bool {
+	return b.revision == revision && b.generation == s.Generation && b.shard == s.Labels[shard.Label] && b.keys == keys
+}
+
+// rebuild builds, with what the cache of builds has of it.
+func (r *Reconciler) rebuild(ctx context.Context, p *pass, keys string) error {
+	k, s := p.kept, p.sync
+	tree, err := r.decrypting(ctx, s, k.commit.Tree)
+	if err != nil {
+		return err
+	}
+	units, err := r.Builds.Build(ctx, tree, s.Spec.Path, build.DefaultLimits())
+	// A path that is gone is a revision that holds nothing, which the guard
+	// of pruning judges; where nothing was ever applied it is a mistake.
+	if err != nil && (!errors.Is(err, build.ErrNoPath) || len(s.Status.Inventory) == 0) {
+		k.built, s.Status.Findings = built{}, nil
+		return fault.Stop(v1alpha1.ReasonBuildFailed, fmt.Errorf("building %s: %w", k.commit.Revision, err))
+	}
+	if err := undecrypted(s, units); err != nil {
+		k.built, s.Status.Findings = built{}, nil
+		return err
+	}
+	if k.built.generation != s.Generation || k.built.shard != s.Labels[shard.Label] {
+		k.assembled = assembled{} // another spec makes something else of the same documents
+	}
+	if k.built.keys != keys {
+		k.allowed = permission{} // a revision may hold other names
+	}
+	k.built = k.assembled.assemble(s, k.commit.Revision, units)
+	k.built.keys = keys
 	return nil
 }
 

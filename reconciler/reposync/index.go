@@ -24,8 +24,8 @@ func addSecretIndex(ctx context.Context, mgr ctrl.Manager) error {
 	return nil
 }
 
-// credentials are the names of the Secrets that a RepoSync reads, verifies and
-// writes with. The hook's token is read with every call instead.
+// credentials are the names of the Secrets that a RepoSync reads, verifies, decrypts
+// and writes with. The hook's token is read with every call instead.
 func credentials(o client.Object) []string {
 	s := o.(*v1alpha1.RepoSync)
 	var names []string
@@ -34,6 +34,9 @@ func credentials(o client.Object) []string {
 	}
 	if git := s.Spec.Source.Git; git != nil && git.Verify != nil {
 		names = append(names, git.Verify.SecretRef.Name)
+	}
+	if keys := s.Spec.Decryption; keys != nil {
+		names = append(names, keys.SecretRef.Name)
 	}
 	if to := s.Spec.Report; to != nil && to.Commit != nil && to.Commit.SecretRef != nil {
 		names = append(names, to.Commit.SecretRef.Name)

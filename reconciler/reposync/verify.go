@@ -128,7 +128,6 @@ func judgeTag(name string, tag *git.Signed, keys git.Keys) (string, error) {
 }
 
 func unsigned(err error, reason, what, how, secret string) error {
-	const undone = "nothing of it is applied, and what runs stays as it is"
 	if errors.Is(err, git.ErrNotSigned) {
 		return fault.Stopf(reason, "%s carries no signature, which spec.source.git.verify demands: %s. Sign it (%s) with a key whose public half is in Secret %s, and push", what, undone, how, secret)
 	}

@@ -1,0 +1,104 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package reposync
+
+import (
+	"context"
+	"fmt"
+	"io/fs"
+
+	corev1 "k8s.io/api/core/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/types"
+
+	"github.com/espalier-dev/espalier/reconciler/fault"
+	"github.com/espalier-dev/espalier/render/build"
+	"github.com/espalier-dev/espalier/render/sops"
+	"github.com/espalier-dev/espalier/repo-layout/finding"
+	"github.com/espalier-dev/espalier/repo-layout/v1alpha1"
+)
+
+// undone ends what is said where nothing of a revision can be read.
+const undone = "nothing of it is applied, and what runs stays as it is"
+
+func keysOf(s *v1alpha1.RepoSync) types.NamespacedName {
+	return types.NamespacedName{Namespace: s.Namespace, Name: s.Spec.Decryption.SecretRef.Name}
+}
+
+// keysVersion tells one state of the Secret of spec.decryption from another; "" where
+// none is named. It is the cache that is asked, which has the metadata of Secrets: a
+// pass in which nothing has changed reads no Secret.
+func (r *Reconciler) keysVersion(ctx context.Context, s *v1alpha1.RepoSync) (string, error) {
+	if s.Spec.Decryption == nil {
+		return "", nil
+	}
+	key := keysOf(s)
+	secret := &metav1.PartialObjectMetadata{}
+	secret.SetGroupVersionKind(corev1.SchemeGroupVersion.WithKind("Secret"))
+	switch err := r.Client.Get(ctx, key, secret); {
+	case apierrors.IsNotFound(err):
+		return "missing", nil // the read that follows says so, past the cache
+	case err != nil:
+		return "", fmt.Errorf("reading the metadata of secret %s: %w", key, err)
+	}
+	return string(secret.UID) + "/" + secret.ResourceVersion, nil
+}
+
+// decrypting is a tree whose encrypted files read as plain text, where the RepoSync
+// has keys for them.
+func (r *Reconciler) decrypting(ctx context.Context, s *v1alpha1.RepoSync, tree fs.FS) (fs.FS, error) {
+	if s.Spec.Decryption == nil {
+		return tree, nil
+	}
+	key := keysOf(s)
+	secret := &corev1.Secret{}
+	err := r.Reader.Get(ctx, key, secret)
+	if apierrors.IsNotFound(err) {
+		return nil, fault.Retry(v1alpha1.ReasonDecryptionFailed,
+			fmt.Errorf("secret %s of spec.decryption does not exist: create it with NAME.agekey, an age identity, or NAME.asc, an OpenPGP private key; %s", key, undone))
+	}
+	if err != nil {
+		return nil, fmt.Errorf("reading secret %s: %w", key, err)
+	}
+	keys, err := sops.KeysOf(secret.Data)
+	if err != nil {
+		return nil, fault.Stopf(v1alpha1.ReasonDecryptionFailed, "secret %s of spec.decryption: %w; %s", key, err, undone)
+	}
+	return keys.Tree(tree), nil
+}
+
+// undecrypted stops a revision of which a file cannot be opened: what belongs together
+// is not applied without it.
+func undecrypted(s *v1alpha1.RepoSync, units []build.Unit) error {
+	var first *v1alpha1.Finding
+	files := map[string]bool{}
+	for _, u := range units {
+		for _, f := range u.Findings {
+			if f.Code != finding.DecryptionFailed {
+				continue
+			}
+			if files[f.File] = true; first == nil {
+				first = &f
+			}
+		}
+	}
+	if first == nil {
+		return nil
+	}
+	more := ""
+	if len(files) > 1 {
+		more = fmt.Sprintf(" (and %d files more)", len(files)-1)
+	}
+	return fault.Stopf(v1alpha1.ReasonDecryptionFailed, "%s%s; the keys are those of secret %s; %s", first.Message, more, keysOf(s), undone)
+}
+
+// guarded takes the API server's words on a Secret away from a RepoSync that decrypts:
+// they may quote what it holds.
+func (p *pass) guarded(w wanted, err error) string {
+	if p.sync.Spec.Decryption == nil || w.object.GetKind() != "Secret" {
+		return err.Error()
+	}
+	return fmt.Sprintf("the API server refuses it (%s); what it says is not shown, since it may quote what was decrypted: "+
+		"try the decrypted file with kubectl apply --dry-run=server", apierrors.ReasonForError(err))
+}

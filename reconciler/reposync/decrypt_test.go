@@ -1,0 +1,75 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package reposync
+
+import (
+	"strings"
+	"testing"
+
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+
+	"github.com/espalier-dev/espalier/reconciler/fault"
+	"github.com/espalier-dev/espalier/render/build"
+	"github.com/espalier-dev/espalier/repo-layout/finding"
+	"github.com/espalier-dev/espalier/repo-layout/v1alpha1"
+)
+
+func decrypting() *v1alpha1.RepoSync {
+	return &v1alpha1.RepoSync{
+		ObjectMeta: metav1.ObjectMeta{Namespace: "models", Name: "team"},
+		Spec:       v1alpha1.RepoSyncSpec{Decryption: &v1alpha1.Decryption{Provider: v1alpha1.DecryptionSOPS, SecretRef: v1alpha1.LocalObjectReference{Name: "keys"}}},
+	}
+}
+
+// TestUndecrypted: one file that is not opened stops the revision, and the message
+// names the keys that were tried.
+func TestUndecrypted(t *testing.T) {
+	bad := func(file string) build.Unit {
+		return build.Unit{Path: file, Findings: []v1alpha1.Finding{{Severity: finding.Error, Code: finding.DecryptionFailed, File: file, Message: file + " is encrypted for none"}}}
+	}
+	other := build.Unit{Path: "o", Findings: []v1alpha1.Finding{{Severity: finding.Error, Code: build.BuildFailed, File: "o", Message: "no"}}}
+	if err := undecrypted(decrypting(), []build.Unit{other}); err != nil {
+		t.Errorf("another mistake stops its own unit alone: %v", err)
+	}
+	err := undecrypted(decrypting(), []build.Unit{other, bad("a"), bad("b"), bad("c"), bad("c")})
+	want := "a is encrypted for none (and 2 files more); the keys are those of secret models/keys; nothing of it is applied, and what runs stays as it is"
+	if err == nil || !fault.IsTerminal(err) || fault.Reason(err, "") != v1alpha1.ReasonDecryptionFailed || err.Error() != want {
+		t.Errorf("got %v\nwant %s", err, want)
+	}
+}
+
+// TestGuarded: the API server's words on a Secret may quote it.
+func TestGuarded(t *testing.T) {
+	refusal := apierrors.NewBadRequest(`.stringData.token: expected string, got &value.valueUnstructured{Value:"hunter2"}`)
+	of := func(kind string) wanted {
+		return wanted{object: &unstructured.Unstructured{Object: map[string]any{"apiVersion": "v1", "kind": kind}}}
+	}
+	plain := decrypting()
+	plain.Spec.Decryption = nil
+	for name, c := range map[string]struct {
+		reason string
+		sync   *v1alpha1.RepoSync
+		kind   string
+		quotes bool
+	}{
+		"Secret":    {"Of a Secret that was decrypted nothing is repeated.", decrypting(), "Secret", false},
+		"ConfigMap": {"A ConfigMap is in plain text in Git.", decrypting(), "ConfigMap", true},
+		"Plain":     {"So is a Secret where nothing is decrypted.", plain, "Secret", true},
+	} {
+		got := (&pass{sync: c.sync}).guarded(of(c.kind), refusal)
+		if strings.Contains(got, "hunter2") != c.quotes || !c.quotes && !strings.Contains(got, "(BadRequest)") {
+			t.Errorf("%s: %s\ngot %s", name, c.reason, got)
+		}
+	}
+}
+
+// TestBuiltOf: other keys make something else of the same revision.
+func TestBuiltOf(t *testing.T) {
+	s := decrypting()
+	b := built{revision: "main@sha1:1", keys: "uid/1"}
+	if !b.of(s, "main@sha1:1", "uid/1") || b.of(s, "main@sha1:1", "uid/2") || b.of(s, "main@sha1:2", "uid/1") {
+		t.Error("what was built is of one revision and of one state of the keys")
+	}
+}
