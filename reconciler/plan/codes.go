@@ -4,6 +4,7 @@ package plan
 
 import (
 	"github.com/espalier-dev/espalier/render/desired"
+	"github.com/espalier-dev/espalier/repo-layout/finding"
 )
 
 // Codes of findings on a change. They are stable: scripts and forges match on them.
@@ -31,6 +32,7 @@ const (
 	PricesAreList      = "PricesAreList"       // what a price leaves out
 	RunLengthUnknown   = "RunLengthUnknown"    // how long a tuning run takes
 	InputNotInGit      = desired.InputNotInGit // a Secret, claim or ConfigMap that Git does not hold
+	NotDecrypted       = finding.NotDecrypted  // a Secret that SOPS encrypted
 	BaseBroken         = "BaseBroken"          // what base wants is known in part only
 	HeadBroken         = "HeadBroken"          // what head wants is known in part only
 	RepoSyncChanged    = "RepoSyncChanged"     // takes effect when somebody applies it

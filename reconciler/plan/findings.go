@@ -99,6 +99,9 @@ func (c *comparer) limits() {
 		note(InputNotInGit, "Not in Git, so whether the cluster has them is not known, and the plan is partial: %s.", joined(missing))
 		c.plan.Partial = true
 	}
+	if sealed := c.sealed(); len(sealed) > 0 {
+		note(NotDecrypted, "What SOPS encrypted: no plan has the key, and a file that is encrypted anew looks changed whatever it holds (%s).", joined(sealed))
+	}
 	if c.skipped > 0 {
 		note(TooManyChanges, "More than %d Workspaces change: %d of them are judged and priced, and not rendered. Split the change to see what happens to each.", c.most, c.skipped)
 	}
@@ -153,7 +156,7 @@ func (c *comparer) noteSync(note func(code, format string, args ...any)) {
 // syncDigest is of what a RepoSync says on building and pruning.
 func syncDigest(s *v1alpha1.RepoSync) string {
 	prune := s.Spec.Prune == nil || *s.Spec.Prune
-	return check.Sum(s.Spec.Mode, s.Namespace, s.Name, s.Spec.Path, s.Spec.TargetNamespace, s.Spec.Substitutions, s.Spec.Defaults, prune)
+	return check.Sum(s.Spec.Mode, s.Namespace, s.Name, s.Spec.Path, s.Spec.TargetNamespace, s.Spec.Substitutions, s.Spec.Defaults, s.Spec.PostBuild, s.Spec.Decryption != nil, prune)
 }
 
 // missing names the inputs of what changes that Git does not hold.
@@ -170,6 +173,31 @@ func (c *comparer) missing() []string {
 		for _, name := range w.Missing {
 			kind, name, _ := strings.Cut(name, "/")
 			list = append(list, kind+" "+name)
+		}
+	}
+	slices.Sort(list)
+	return slices.Compact(list)
+}
+
+// sealed names the Secrets of what changes that Git holds encrypted.
+func (c *comparer) sealed() []string {
+	encrypted := map[string]bool{}
+	for _, f := range c.head.State.Findings {
+		if f.Code == finding.NotDecrypted {
+			encrypted[f.Object] = true
+		}
+	}
+	var list []string
+	after := byName(c.head.State)
+	for _, ch := range c.plan.Changes {
+		w, there := after[ch.Namespace+"/"+ch.Name]
+		if !there || ch.Kind != v1alpha1.WorkspaceKind {
+			continue
+		}
+		for _, name := range w.Workspace.Spec.Secrets() {
+			if encrypted["Secret/"+name] {
+				list = append(list, "Secret "+name)
+			}
 		}
 	}
 	slices.Sort(list)
