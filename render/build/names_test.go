@@ -5,11 +5,17 @@ package build_test
 import (
 	"cmp"
 	"maps"
+	"os"
 	"path"
+	"path/filepath"
+	"regexp"
+	"slices"
 	"strings"
 	"testing"
 
 	"go.yaml.in/yaml/v3"
+	apiextensionsv1 "k8s.io/apiextensions-apiserver/pkg/apis/apiextensions/v1"
+	sigsyaml "sigs.k8s.io/yaml"
 
 	"github.com/espalier-dev/espalier/render/build"
 	repolayout "github.com/espalier-dev/espalier/repo-layout"
@@ -41,7 +47,58 @@ func TestSample(t *testing.T) {
 }
 
 // lists are the fields on the way to a reference that hold lists.
-var lists = map[string]bool{"adapters": true, "files": true, "sources": true, "pullSecrets": true, "imagePullSecrets": true}
+var lists = map[string]bool{
+	"adapters": true, "files": true, "sources": true, "pullSecrets": true, "imagePullSecrets": true, "dependsOn": true,
+	"containers": true, "initContainers": true, "env": true, "envFrom": true, "volumes": true,
+}
+
+// namingFields are the ends of fields that name another object of the namespace.
+var namingFields = regexp.MustCompile(`(Refs?/name|dependsOn/name|[sS]ecrets?|[cC]laim|config|configMap|lock|nodePool|queue|promote/to|authentication|serviceAccountName)$`)
+
+// elsewhere are fields that name what no kustomization of ours holds.
+var elsewhere = map[string]string{
+	"spec/inference/route/parentRefs/name": "a Gateway is its owner's",
+	"spec/karpenter/nodeClassRef/name":     "of a kind that its cloud has, for the whole cluster",
+}
+
+// TestEveryNamingField: a field of the API that names an object is in names.yaml.
+func TestEveryNamingField(t *testing.T) {
+	files, err := filepath.Glob("../../deploy/crd/*.yaml")
+	if err != nil || len(files) == 0 {
+		t.Fatalf("no CRDs: %v", err)
+	}
+	known := string(build.NameReferences())
+	for _, file := range files {
+		text, err := os.ReadFile(file)
+		if err != nil {
+			t.Fatal(err)
+		}
+		var crd apiextensionsv1.CustomResourceDefinition
+		if err := sigsyaml.Unmarshal(text, &crd); err != nil {
+			t.Fatal(err)
+		}
+		for _, field := range texts(crd.Spec.Versions[0].Schema.OpenAPIV3Schema.Properties["spec"], "spec") {
+			if namingFields.MatchString(field) && elsewhere[field] == "" && !strings.Contains(known, "kind: "+crd.Spec.Names.Kind+", path: "+field+"}") {
+				t.Errorf("%s of %s names an object, and repo-layout/kustomize/names.yaml does not have it", field, crd.Spec.Names.Kind)
+			}
+		}
+	}
+}
+
+// texts are the paths of the texts of a schema, as Kustomize writes them.
+func texts(s apiextensionsv1.JSONSchemaProps, at string) []string {
+	if s.Items != nil {
+		return texts(*s.Items.Schema, at)
+	}
+	if s.Type == "string" {
+		return []string{at}
+	}
+	var all []string
+	for _, name := range slices.Sorted(maps.Keys(s.Properties)) {
+		all = append(all, texts(s.Properties[name], at+"/"+name)...)
+	}
+	return all
+}
 
 // TestEveryReference: each reference of names.yaml is followed, in each version of
 // the kind, with a namePrefix on the object that it names.
