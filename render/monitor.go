@@ -10,13 +10,6 @@ import (
 // Service, behind which it would meet one at a time. Of a copy over several nodes
 // the leader counts for all.
 func (j job) monitor() object {
-	selector := object{}
-	for k, v := range j.selector() {
-		selector[k] = v
-	}
-	if j.spread() {
-		selector["apps.kubernetes.io/pod-index"] = "0"
-	}
 	metadata := object{"name": j.name}
 	if len(j.Options.MonitorLabels) > 0 {
 		labels := object{}
@@ -28,7 +21,7 @@ func (j job) monitor() object {
 	return object{
 		"apiVersion": "monitoring.coreos.com/v1", "kind": "PodMonitor", "metadata": metadata,
 		"spec": object{
-			"selector":            object{"matchLabels": selector},
+			"selector":            object{"matchLabels": j.answering()},
 			"podTargetLabels":     []any{repolayout.LabelWorkspace},
 			"podMetricsEndpoints": []any{object{"port": "http", "path": "/metrics"}},
 		},

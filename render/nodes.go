@@ -112,14 +112,20 @@ func (j job) member(pod object, name string) object {
 	return out
 }
 
+// answering are the labels of the pods that answer requests: of a copy over several
+// nodes the one of rank 0, for all.
+func (j job) answering() object {
+	labels := mapping(j.selector())
+	if j.spread() {
+		labels["apps.kubernetes.io/pod-index"] = "0"
+	}
+	return labels
+}
+
 // leaders is the Service: requests reach the pods of rank 0.
 func (j job) leaders() patch {
-	selector := object{"apps.kubernetes.io/pod-index": "0"}
-	for k, v := range j.selector() {
-		selector[k] = v
-	}
 	return patch{kind: "Service", name: "workspace", body: object{
-		"metadata": object{"name": j.name}, "spec": object{"selector": selector},
+		"metadata": object{"name": j.name}, "spec": object{"selector": j.answering()},
 	}}
 }
 

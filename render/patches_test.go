@@ -54,6 +54,9 @@ func TestPatchesOfATenant(t *testing.T) {
 		"RouteHostname":     {"for which name as well", json6902("HTTPRoute", "- {op: replace, path: /spec/hostnames, value: [other.example.com]}"), "spec.hostnames"},
 		"RouteBackend":      {"another service is not this one's to publish", json6902("HTTPRoute", "- {op: replace, path: /spec/rules/0/backendRefs/0/name, value: other}"), "backendRefs"},
 		"RouteNewRule":      {"nor by a rule beside", json6902("HTTPRoute", "- {op: add, path: /spec/rules/-, value: {backendRefs: [{name: other, port: 80}]}}"), "backendRefs"},
+		"PoolPicker":        {"who sees the requests is reviewed in the spec", json6902("InferencePool", "- {op: replace, path: /spec/endpointPickerRef/name, value: other}"), "spec.endpointPickerRef"},
+		"PoolOfOthers":      {"pods of others are theirs to publish", json6902("InferencePool", "- {op: replace, path: /spec/selector/matchLabels, value: {app: other}}"), "spec.selector"},
+		"PoolPort":          {"other ports of the pods are for themselves", json6902("InferencePool", "- {op: replace, path: /spec/targetPorts/0/number, value: 29500}"), "spec.targetPorts"},
 		"RouteMirror":       {"requests are copied to nobody", json6902("HTTPRoute", "- {op: add, path: /spec/rules/0/filters, value: [{type: RequestMirror, requestMirror: {backendRef: {name: other, port: 80}}}]}"), "RequestMirror"},
 		"HostNetwork":       {"the host's network", pod("{hostNetwork: true}"), "hostNetwork"},
 		"HostPID":           {"the host's processes", pod("{hostPID: true}"), "hostPID"},
@@ -79,7 +82,8 @@ func TestPatchesOfATenant(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			in := render.Input{Workspace: workspace(t, service), Options: options}
-			in.Workspace.Spec.Inference.Route = &v1alpha1.Route{ParentRefs: []v1alpha1.RouteParent{{Name: "public"}}, Hostnames: []string{"models.example.com"}}
+			in.Workspace.Spec.Inference.Route = &v1alpha1.Route{ParentRefs: []v1alpha1.RouteParent{{Name: "public"}}, Hostnames: []string{"models.example.com"},
+				InferencePool: &v1alpha1.InferencePool{EndpointPickerRef: v1alpha1.EndpointPickerRef{Name: "picker"}}}
 			in.Workspace.Spec.Patches = []v1alpha1.Patch{harmless, tc.patch, harmless}
 			assess(t, &in, facts(`vllm: {}`))
 			out, err := render.Render(in)

@@ -92,6 +92,9 @@ type Output struct {
 	Autoscaler *unstructured.Unstructured
 	// Route publishes a service through a Gateway; nil where the spec names none.
 	Route *unstructured.Unstructured
+	// InferencePool is what the route names in the place of the Service; nil where
+	// the spec asks for none.
+	InferencePool *unstructured.Unstructured
 	// Digest of every input, which is also on the pod template; of a tuning run
 	// what identifies it.
 	Digest string
@@ -116,7 +119,7 @@ func (o Output) Objects() []*unstructured.Unstructured {
 		all = append(all, o.Workload)
 	}
 	all = append(all, o.Copies...)
-	for _, o := range []*unstructured.Unstructured{o.Autoscaler, o.Route} {
+	for _, o := range []*unstructured.Unstructured{o.Autoscaler, o.InferencePool, o.Route} {
 		if o != nil {
 			all = append(all, o)
 		}
@@ -236,8 +239,8 @@ func (j job) fill(l *layer) error {
 	if j.spec.Tuning != nil {
 		return j.tuning(l)
 	}
-	if j.spec.Inference.Route != nil {
-		l.objects = append(l.objects, j.route())
+	if err := j.published(l); err != nil {
+		return err
 	}
 	if j.Assessment.Pod != nil {
 		return j.ownPod(l)
@@ -270,6 +273,8 @@ func (j job) output(objects []*unstructured.Unstructured) (Output, error) {
 			out.Autoscaler = o
 		case KindRoute:
 			out.Route = o
+		case KindInferencePool:
+			out.InferencePool = o
 		default:
 			out.Support = append(out.Support, o)
 		}

@@ -14,9 +14,6 @@ import (
 	"golang.org/x/tools/txtar"
 	"sigs.k8s.io/yaml"
 
-	"github.com/espalier-dev/espalier/gpu/fit"
-	"github.com/espalier-dev/espalier/gpu/sku"
-	"github.com/espalier-dev/espalier/presets"
 	"github.com/espalier-dev/espalier/render"
 	"github.com/espalier-dev/espalier/render/check"
 	"github.com/espalier-dev/espalier/repo-layout/finding"
@@ -241,7 +238,10 @@ func TestDigest(t *testing.T) {
 			in.Workspace.Spec.Inference.Autoscale = &v1alpha1.Autoscale{MaxReplicas: 3}
 		}, false},
 		"Route": {"who reaches it restarts none", service, func(in *render.Input, _ *check.Facts) {
-			in.Workspace.Spec.Inference.Route = &v1alpha1.Route{ParentRefs: []v1alpha1.RouteParent{{Name: "public"}}}
+			in.Workspace.Spec.Inference.Route = &v1alpha1.Route{
+				ParentRefs:    []v1alpha1.RouteParent{{Name: "public"}},
+				InferencePool: &v1alpha1.InferencePool{EndpointPickerRef: v1alpha1.EndpointPickerRef{Name: "picker"}},
+			}
 		}, false},
 		"Suspend": {"a pause is no change", service, func(in *render.Input, _ *check.Facts) { in.Workspace.Spec.Suspend = true }, false},
 		"Context": {"the spec reaches the pods", service, func(in *render.Input, _ *check.Facts) { in.Workspace.Spec.Inference.ContextLength = 4096 }, true},
@@ -329,41 +329,5 @@ func TestUpgradeMovesNothing(t *testing.T) {
 		if in.Assessment.Resolved.Image == before.Image {
 			t.Error("a changed spec is resolved with today's catalogue, and was not")
 		}
-	}
-}
-
-// TestEveryPreset renders every model of the catalogue on the cheapest size
-// that serves it, and every one that can be tuned.
-func TestEveryPreset(t *testing.T) {
-	var azure []sku.Instance
-	for _, i := range sku.All() {
-		if i.Cloud == sku.Azure {
-			azure = append(azure, i)
-		}
-	}
-	served, tuned := 0, 0
-	for _, p := range presets.All() {
-		access := ""
-		if p.Gated {
-			access = ", accessSecret: hf"
-		}
-		if best, ok := fit.CheapestServing(p.Model, azure, "", fit.Serving{Nodes: 1, Image: fit.Image{MinDriver: 580, MinCapability: sku.Capability{Major: 7, Minor: 5}}}); ok {
-			in := render.Input{Options: options, Workspace: workspace(t, "apiVersion: espalier.dev/v1alpha1\nkind: Workspace\nmetadata: {name: w, namespace: n}\nspec:\n  resource: {instanceType: "+best.Instance.Name+"}\n  inference: {preset: "+p.ID+access+"}\n")}
-			assess(t, &in, check.Facts{})
-			if got := rendered(t, in); !strings.Contains(got, "- "+p.ID+"\n") {
-				t.Errorf("%s: the arguments do not name the model", p.ID)
-			}
-			served++
-		}
-		if best, ok := fit.CheapestTuning(p.Model, azure, "", fit.Tuning{Image: fit.Image{MinDriver: 580, MinCapability: sku.Capability{Major: 7, Minor: 5}}}); ok && p.Tunable {
-			in := render.Input{Options: options, Workspace: workspace(t, "apiVersion: espalier.dev/v1alpha1\nkind: Workspace\nmetadata: {name: w, namespace: n}\nspec:\n  resource: {instanceType: "+best.Instance.Name+"}\n  tuning: {preset: "+p.ID+access+", method: qlora, input: {claim: i}, output: {claim: o}}\n")}
-			assess(t, &in, check.Facts{})
-			rendered(t, in)
-			tuned++
-		}
-	}
-	t.Logf("%d models served, %d tuned, of %d", served, tuned, len(presets.All()))
-	if served < 40 || tuned < 10 {
-		t.Errorf("only %d models are served and %d tuned", served, tuned)
 	}
 }

@@ -12,7 +12,34 @@ import (
 // KindRoute is Gateway API's kind for HTTP.
 const KindRoute = "HTTPRoute"
 
-// route publishes the Service of the Workspace through the Gateways that the spec
+// published adds what publishes a service, where the spec says so.
+func (j job) published(l *layer) error {
+	r := j.spec.Inference.Route
+	if r == nil {
+		return nil
+	}
+	l.objects = append(l.objects, j.route())
+	if r.InferencePool == nil {
+		return nil
+	}
+	pool, err := j.inferencePool(l.base)
+	if err != nil {
+		return err
+	}
+	l.objects = append(l.objects, pool)
+	return nil
+}
+
+// backend is who answers what comes by the route: the Service, or the pool whose
+// copies an endpoint picker knows.
+func (j job) backend() object {
+	if j.spec.Inference.Route.InferencePool != nil {
+		return object{"group": inferenceGroup, "kind": KindInferencePool, "name": j.name, "weight": 1}
+	}
+	return object{"group": "", "kind": "Service", "name": j.name, "port": 80, "weight": 1}
+}
+
+// route publishes a service through the Gateways that the spec
 // names.
 func (j job) route() object {
 	r := j.spec.Inference.Route
@@ -29,7 +56,7 @@ func (j job) route() object {
 	}
 	rule := object{
 		"matches":     []any{object{"path": object{"type": "PathPrefix", "value": "/"}}},
-		"backendRefs": []any{object{"group": "", "kind": "Service", "name": j.name, "port": 80, "weight": 1}},
+		"backendRefs": []any{j.backend()},
 	}
 	if r.Path != "" {
 		rule["matches"] = []any{object{"path": object{"type": "PathPrefix", "value": r.Path}}}
@@ -61,7 +88,7 @@ func permittedRoute(own, out *unstructured.Unstructured) error {
 	for _, r := range rules {
 		rule, ok := r.(object)
 		if !ok || !reflect.DeepEqual(rule["backendRefs"], backends) {
-			return errors.New("backendRefs of every rule are the Service of this Workspace, without filters of their own")
+			return errors.New("backendRefs of every rule are the Service or the InferencePool of this Workspace, without filters of their own")
 		}
 		filters, _, _ := unstructured.NestedSlice(rule, "filters")
 		for _, f := range filters {

@@ -43,6 +43,8 @@ var bases = map[string]map[string]string{
 		"spec.inference.autoscale.keda":              header + onA100 + scalesWithKEDA,
 		"spec.inference.autoscale.keda.schedules[0]": header + onA100 + scalesWithKEDA,
 
+		"spec.inference.route": header + onA100 + picked("b"),
+
 		"spec.inference.weights":          header + onA100 + weighs("{claim: a}"),
 		"spec.inference.weights.registry": header + onA100 + weighs("{registry: {url: 'https://a.api.azureml.ms/models/m/versions/1', clientID: 00000000-0000-0000-0000-000000000000}, serviceAccountName: reader}"),
 
@@ -55,6 +57,11 @@ var bases = map[string]map[string]string{
 
 // weighs serves a model whose weights are somewhere.
 func weighs(where string) string { return "  inference: {preset: phi-4, weights: " + where + "}\n" }
+
+// picked is a service whose copies an endpoint picker picks.
+func picked(by string) string {
+	return "  inference: {preset: phi-4, route: {parentRefs: [{name: a}], inferencePool: {endpointPickerRef: {name: " + by + "}}}}\n"
+}
 
 const adapterByURL = "  inference: {preset: phi-4, adapters: [{name: a, urls: ['https://models.example.com/adapter_config.json', 'https://models.example.com/adapter_model.safetensors']}]}\n"
 
@@ -112,6 +119,8 @@ var celCases = map[string]string{
 	"no digest of KAITO's base image is known: name it in image":                                                                                           "", // the RepoSync may name it: package check asks
 	"strength is of runtime kaito-transformers: vLLM applies an adapter in full":                                                                           header + onA100 + "  inference: {preset: phi-4, adapters: [{name: a, claim: c, strength: '0.5'}]}\n",
 	"runtime kaito-transformers serves a preset, and has no config, weights, autoscale and performanceMode, which are vLLM's: remove them, or the runtime": header + onA100 + "  inference: {preset: phi-4, config: c}\n  runtime: {name: kaito-transformers}\n",
+	"inference.route.inferencePool is for endpoint pickers, which read vLLM's metrics, and runtime kaito-transformers has none: remove it, or the runtime": header + onA100 + picked("b") + "  runtime: {name: kaito-transformers}\n",
+	"spec.inference.route.inferencePool.endpointPickerRef.name is the Service of the model itself, which picks nothing: name that of the endpoint picker":  header + onA100 + picked("a"),
 	"exactly one of instanceType, candidates and nodePool is required":                                                                                     header + "  resource: {}\n" + serves,
 	"provider is for nodes of the Workspace's own: a shared pool has its own":                                                                              header + "  resource: {nodePool: a, provider: aks}\n" + serves,
 	"provider existing takes the nodes that labelSelector.matchLabels selects: name at least one label":                                                    header + "  resource: {instanceType: A100, provider: existing}\n" + serves,
@@ -143,21 +152,21 @@ var celCases = map[string]string{
 	"evaluation measures nothing: name split, urls or tasks":                                                                                               header + onA100 + tunes + fromURL + intoClaim + "    evaluation: {}\n",
 	"split and urls are two ways to the held-out rows: keep one":                                                                                           header + onA100 + tunes + fromURL + intoClaim + "    evaluation: {split: 5%, urls: ['https://data.example.com/b']}\n",
 	"maxLoss and minImprovement are of held-out rows: name split or urls":                                                                                  header + onA100 + tunes + fromURL + intoClaim + "    evaluation: {tasks: [{name: a}], maxLoss: '1'}\n",
-	"evaluation.split: above 0%":                                                                                                                           header + onA100 + tunes + fromURL + intoClaim + "    evaluation: {split: 0.0%}\n",
-	"minimum and maxRegression are of a metric: name it, such as exact_match":                                                                              header + onA100 + tunes + fromURL + intoClaim + "    evaluation: {tasks: [{name: a, minimum: '1'}]}\n",
-	"prompt belongs to type Instruction":                                                                                                                   header + onA100 + tunes + "    input: {urls: ['https://data.example.com/a'], format: {type: Text, prompt: '{instruction}'}}\n" + intoClaim,
-	"exactly one of image and claim is required":                                                                                                           header + onA100 + tunes + fromURL + "    output: {}\n",
-	"output.signingSecret signs an image: name output.image":                                                                                               header + onA100 + tunes + fromURL + "    output: {claim: a, signingSecret: key}\n",
-	"metadata.name: at most 48 lower-case letters, digits and dashes, because Service and Job names are made from it":                                      strings.Replace(header, "{name: a}", "{name: A}", 1) + onA100 + serves,
-	"provider existing selects nodes by nodeLabels: name at least one":                                                                                     strings.Replace(pooled, "aks", "existing", 1),
-	"karpenter belongs to provider karpenter":                                                                                                              pooled + "  karpenter: {}\n",
-	"idle does not belong to provider existing: nodes that exist are never given back":                                                                     strings.Replace(pooled, "aks", "existing", 1) + "  nodeLabels: {a: b}\n  idle: {after: 30m}\n",
-	"aks belongs to provider aks":                                                                                                                          strings.Replace(pooled, "aks", "karpenter", 1) + "  aks: {}\n",
-	"a capacity reservation holds no spot machines: remove the spot candidates, or aks.capacityReservationGroup":                                           strings.Replace(pooled, "{instanceType: A}", "{instanceType: A, priority: Spot}", 1) + "  aks: {capacityReservationGroup: /subscriptions/s/resourceGroups/g/providers/Microsoft.Compute/capacityReservationGroups/r}\n",
-	"with neither maxSurge nor maxUnavailable no node could be upgraded":                                                                                   pooled + "  aks: {upgrade: {maxSurge: '0', maxUnavailable: 0%}}\n",
-	"AKS takes only one of maxSurge and maxUnavailable: leave the other out":                                                                               pooled + "  aks: {upgrade: {maxSurge: 33%, maxUnavailable: '1'}}\n",
-	"aks.autoscale decides the number of nodes: remove replicas, or aks.autoscale":                                                                         pooled + "  replicas: 2\n  aks: {autoscale: {max: 4}}\n",
-	"the autoscaler takes nodes away that no pod needs: remove idle, or aks.autoscale":                                                                     pooled + "  idle: {after: 30m}\n  aks: {autoscale: {max: 4}}\n",
+	"evaluation.split: above 0%": header + onA100 + tunes + fromURL + intoClaim + "    evaluation: {split: 0.0%}\n",
+	"minimum and maxRegression are of a metric: name it, such as exact_match":                                         header + onA100 + tunes + fromURL + intoClaim + "    evaluation: {tasks: [{name: a, minimum: '1'}]}\n",
+	"prompt belongs to type Instruction":                                                                              header + onA100 + tunes + "    input: {urls: ['https://data.example.com/a'], format: {type: Text, prompt: '{instruction}'}}\n" + intoClaim,
+	"exactly one of image and claim is required":                                                                      header + onA100 + tunes + fromURL + "    output: {}\n",
+	"output.signingSecret signs an image: name output.image":                                                          header + onA100 + tunes + fromURL + "    output: {claim: a, signingSecret: key}\n",
+	"metadata.name: at most 48 lower-case letters, digits and dashes, because Service and Job names are made from it": strings.Replace(header, "{name: a}", "{name: A}", 1) + onA100 + serves,
+	"provider existing selects nodes by nodeLabels: name at least one":                                                strings.Replace(pooled, "aks", "existing", 1),
+	"karpenter belongs to provider karpenter":                                                                         pooled + "  karpenter: {}\n",
+	"idle does not belong to provider existing: nodes that exist are never given back":                                strings.Replace(pooled, "aks", "existing", 1) + "  nodeLabels: {a: b}\n  idle: {after: 30m}\n",
+	"aks belongs to provider aks":                                                                                     strings.Replace(pooled, "aks", "karpenter", 1) + "  aks: {}\n",
+	"a capacity reservation holds no spot machines: remove the spot candidates, or aks.capacityReservationGroup":      strings.Replace(pooled, "{instanceType: A}", "{instanceType: A, priority: Spot}", 1) + "  aks: {capacityReservationGroup: /subscriptions/s/resourceGroups/g/providers/Microsoft.Compute/capacityReservationGroups/r}\n",
+	"with neither maxSurge nor maxUnavailable no node could be upgraded":                                              pooled + "  aks: {upgrade: {maxSurge: '0', maxUnavailable: 0%}}\n",
+	"AKS takes only one of maxSurge and maxUnavailable: leave the other out":                                          pooled + "  aks: {upgrade: {maxSurge: 33%, maxUnavailable: '1'}}\n",
+	"aks.autoscale decides the number of nodes: remove replicas, or aks.autoscale":                                    pooled + "  replicas: 2\n  aks: {autoscale: {max: 4}}\n",
+	"the autoscaler takes nodes away that no pod needs: remove idle, or aks.autoscale":                                pooled + "  idle: {after: 30m}\n  aks: {autoscale: {max: 4}}\n",
 	"min is more than max": pooled + "  aks: {autoscale: {min: 5, max: 4}}\n",
 	"after is at least 1m": pooled + "  idle: {after: 30s}\n",
 

@@ -45,6 +45,7 @@ func workspaceProblems(w *v1alpha1.Workspace) []finding.Problem {
 	v := validator{spell: func(native string) string { return kaito.Spelling(w, native) }}
 	v.metadata(w.Name, w.Namespace, w.Labels)
 	v.task(w.Spec)
+	v.picksItself(w)
 	v.resource(w.Spec.Resource)
 	v.runtime(w.Spec)
 	v.transformers(w.Spec)

@@ -31,6 +31,7 @@ func TestRuntimeKaito(t *testing.T) {
 		"Weights":          {"the program reads the hub alone", `{name: kaito-transformers}`, "  inference: {preset: phi-4, weights: {claim: c}}\n", "spec.inference.weights: are read by vLLM alone"},
 		"PerformanceMode":  {"it is vLLM's", `{name: kaito-transformers}`, "  inference: {preset: phi-4, performanceMode: balanced}\n", "spec.inference.performanceMode"},
 		"Autoscale":        {"the engine has no queue that could be read", `{name: kaito-transformers}`, "  inference: {preset: phi-4, autoscale: {maxReplicas: 2}}\n", "spec.inference.autoscale"},
+		"Picker":           {"an endpoint picker reads what this engine does not say", `{name: kaito-transformers}`, "  inference: {preset: phi-4, route: {parentRefs: [{name: a}], inferencePool: {endpointPickerRef: {name: b}}}}\n", "spec.inference.route.inferencePool: is for endpoint pickers"},
 		"Locked":           {"KAITO has parameters for presets alone", `{name: kaito-transformers}`, "  inference: {model: {id: a/b, lock: l}}\n", "spec.inference.model"},
 	} {
 		t.Run(name, func(t *testing.T) {

@@ -37,6 +37,34 @@ func (v *validator) route(path string, r *v1alpha1.Route) {
 	if r.Path != "" && !v.placeholder(path+".path", r.Path) && (!routePath.MatchString(r.Path) || len(r.Path) > maxRoutePath) {
 		v.refuse(finding.RouteInvalid, path+".path", "want the beginning of a path such as /phi-4-mini, without a slash at its end; leave it out for every path")
 	}
+	v.picker(path+".inferencePool.endpointPickerRef", r.InferencePool)
+}
+
+const maxPort = 65535
+
+// serviceName is what a Service can be called.
+var serviceName = regexp.MustCompile(`^[a-z]([-a-z0-9]*[a-z0-9])?$`)
+
+// picker checks the endpoint picker of a pool.
+func (v *validator) picker(path string, pool *v1alpha1.InferencePool) {
+	if pool == nil {
+		return
+	}
+	ref := pool.EndpointPickerRef
+	switch {
+	case ref.Name == "":
+		v.refuse(finding.RouteInvalid, path+".name", "name the Service of the endpoint picker that runs in this namespace; without one leave inferencePool out, and the Gateway spreads the requests")
+	case v.placeholder(path+".name", ref.Name):
+	case len(ref.Name) > 63 || !serviceName.MatchString(ref.Name):
+		v.refuse(finding.RouteInvalid, path+".name", "no Service can have this name: want at most 63 lower-case letters, digits and dashes, a letter first")
+	}
+	v.between(path+".port", int(ref.Port), 0, maxPort, "leave it out for 9002")
+	switch ref.FailureMode {
+	case "", v1alpha1.FailOpen, v1alpha1.FailClose:
+	default:
+		v.refuse(finding.NotOneOf, path+".failureMode", "want FailOpen, which sends requests to any copy while the picker does not answer, or FailClose, which drops them")
+		meant(v, ref.FailureMode, v1alpha1.FailOpen, v1alpha1.FailClose)
+	}
 }
 
 // parent checks the Gateway that a route hangs on.
@@ -59,4 +87,14 @@ func (v *validator) hostnames(path string, names []string) {
 			v.refuse(finding.RouteInvalid, at, "want a name such as chat.example.com or *.example.com, in lower case and without scheme, port or path")
 		}
 	}
+}
+
+// picksItself refuses the Service of the Workspace in the place of a picker's.
+func (v *validator) picksItself(w *v1alpha1.Workspace) {
+	s := w.Spec.Inference
+	if s == nil || s.Route == nil || s.Route.InferencePool == nil || s.Route.InferencePool.EndpointPickerRef.Name != w.Name {
+		return
+	}
+	v.refuse(finding.RouteInvalid, "spec.inference.route.inferencePool.endpointPickerRef.name",
+		"this is the Service of the model itself, which picks nothing: name that of the endpoint picker, such as %s-epp", w.Name)
 }

@@ -24,6 +24,11 @@ func TestRoute(t *testing.T) {
 		"Port":       {"listeners have ports", `{parentRefs: [{name: a}], hostnames: ["a.example.com:443"]}`, "hostnames[0]: want a name such as"},
 		"PathEnd":    {"two spellings of one path", `{parentRefs: [{name: a}], path: /chat/}`, "path: want the beginning of a path"},
 		"PathBegins": {"a path begins with a slash", `{parentRefs: [{name: a}], path: chat}`, "path: want the beginning of a path"},
+		"Picker":     {"the least of a pool is who picks", `{parentRefs: [{name: a}], inferencePool: {endpointPickerRef: {name: w-epp}}}`, ""},
+		"PickerHow":  {"its port, and what without it", `{parentRefs: [{name: a}], inferencePool: {endpointPickerRef: {name: w-epp, port: 9002, failureMode: FailClose}}}`, ""},
+		"NoPicker":   {"Gateways would ask nobody", `{parentRefs: [{name: a}], inferencePool: {endpointPickerRef: {}}}`, "endpointPickerRef.name: name the Service of the endpoint picker"},
+		"PickerSelf": {"the model picks nothing", `{parentRefs: [{name: a}], inferencePool: {endpointPickerRef: {name: w}}}`, "endpointPickerRef.name: this is the Service of the model itself, which picks nothing: name that of the endpoint picker, such as w-epp"},
+		"PickerName": {"a Service's name is a label of DNS", `{parentRefs: [{name: a}], inferencePool: {endpointPickerRef: {name: w.epp}}}`, "endpointPickerRef.name: no Service can have this name"},
 		"Query":      {"a query is no path", `{parentRefs: [{name: a}], path: "/a?b"}`, "path: want the beginning of a path"},
 	} {
 		t.Run(name, func(t *testing.T) {

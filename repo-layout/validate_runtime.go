@@ -113,6 +113,7 @@ func (v *validator) transformers(s v1alpha1.WorkspaceSpec) {
 		{"performanceMode", "is a setting of vLLM", s.Inference.PerformanceMode != ""},
 		{"weights", "are read by vLLM alone", s.Inference.Weights != nil},
 		{"autoscale", "follows what vLLM says of its queue, and this engine says nothing", s.Inference.Autoscale != nil},
+		{"route.inferencePool", "is for endpoint pickers, which read vLLM's metrics, and this engine has none", s.Inference.Route != nil && s.Inference.Route.InferencePool != nil},
 		{"template", "is a pod of your own, in which no engine is started", s.Inference.Template != nil},
 		{"model", "has no parameters in KAITO, which starts this engine with presets alone", s.Inference.Model != nil},
 	} {

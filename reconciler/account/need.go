@@ -55,6 +55,7 @@ var (
 	kindScaled     = schema.GroupVersionKind{Group: "keda.sh", Version: "v1alpha1", Kind: render.KindScaledObject}
 	kindPolicy     = schema.GroupVersionKind{Group: "networking.k8s.io", Version: "v1", Kind: "NetworkPolicy"}
 	kindRoute      = schema.GroupVersionKind{Group: "gateway.networking.k8s.io", Version: "v1", Kind: render.KindRoute}
+	kindEndpoints  = schema.GroupVersionKind{Group: "inference.networking.k8s.io", Version: "v1", Kind: render.KindInferencePool}
 	kindPool       = v1alpha1.GroupVersion.WithKind(v1alpha1.GPUNodePoolKind)
 )
 
@@ -76,6 +77,9 @@ func Children(ws *v1alpha1.Workspace) []Need {
 		kinds = append(kinds, kindDeployment, kindService, kindBudget)
 		if s.Route != nil {
 			kinds = append(kinds, kindRoute)
+			if s.Route.InferencePool != nil {
+				kinds = append(kinds, kindEndpoints)
+			}
 		}
 		if s.Autoscale != nil && s.Autoscale.KEDA != nil {
 			kinds = append(kinds, kindScaled)

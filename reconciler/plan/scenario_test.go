@@ -205,6 +205,11 @@ var scenarios = map[string]scenario{
 		base:   twoServices,
 		head:   twoServices.with(files{"a/workspace.yaml": service("a", "replicas: 1", "replicas: 1\n    route: {parentRefs: [{name: public, namespace: gateways}], hostnames: [models.example.com], path: /a}")}),
 	},
+	"InferencePool": {
+		reason: "Who chooses the copy of a request is said, and nothing restarts.",
+		base:   twoServices.with(files{"a/workspace.yaml": service("a", "replicas: 1", "replicas: 1\n    route: {parentRefs: [{name: public}]}")}),
+		head:   twoServices.with(files{"a/workspace.yaml": service("a", "replicas: 1", "replicas: 1\n    route: {parentRefs: [{name: public}], inferencePool: {endpointPickerRef: {name: a-epp}}}")}),
+	},
 	"Cache": {
 		reason: "Where the weights are kept is said: a new class makes other pods.",
 		base:   twoServices.with(files{"b/workspace.yaml": service("b", "replicas: 1", "replicas: 1\n    cache: {size: 100Gi}")}),

@@ -150,7 +150,16 @@ func routeOf(r *v1alpha1.Route) string {
 	if len(r.Hostnames) > 0 {
 		hosts = joined(r.Hostnames)
 	}
-	return hosts + r.Path + " by Gateway " + joined(gateways)
+	return hosts + r.Path + " by Gateway " + joined(gateways) + pickerOf(r.InferencePool)
+}
+
+// pickerOf is who chooses the copy of a request, and what without an answer of it.
+func pickerOf(pool *v1alpha1.InferencePool) string {
+	if pool == nil {
+		return ""
+	}
+	ref := pool.EndpointPickerRef
+	return fmt.Sprintf(" to copies picked by %s:%d (%s)", ref.Name, ref.At(), ref.Fails())
 }
 
 // others names the fields that differ and have no words of their own.

@@ -20,12 +20,16 @@ func TestAnswerOf(t *testing.T) {
 	for name, tc := range map[string]struct {
 		reason, parents string
 		want, says      string
+		of              outlet
 	}{
-		"Silence":   {"no controller, no such Gateway, or none that looks at this namespace", "", v1alpha1.ReasonWaitingForGateway, "allow routes of namespace models"},
-		"Taken":     {"it is published", taken, v1alpha1.ReasonSucceeded, ""},
-		"OfBefore":  {"what was said of the route before its change does not count", strings.ReplaceAll(taken, "observedGeneration: 2", "observedGeneration: 1"), v1alpha1.ReasonWaitingForGateway, "not judged"},
-		"Refused":   {"the Gateway says why", strings.Replace(taken, `{type: Accepted, status: "True", observedGeneration: 2, reason: Accepted}`, `{type: Accepted, status: "False", observedGeneration: 2, reason: NotAllowedByListeners, message: "no listener allows it"}`, 1), v1alpha1.ReasonRouteNotAccepted, "(NotAllowedByListeners): no listener allows it"},
-		"Elsewhere": {"another Gateway's word is not this one's", strings.Replace(taken, "name: public", "name: other", 1), v1alpha1.ReasonWaitingForGateway, "Gateway gateways/public"},
+		"Silence":     {"no controller, no such Gateway, or none that looks at this namespace", "", v1alpha1.ReasonWaitingForGateway, "allow routes of namespace models", routes},
+		"Taken":       {"it is published", taken, v1alpha1.ReasonSucceeded, "", routes},
+		"OfBefore":    {"what was said of the route before its change does not count", strings.ReplaceAll(taken, "observedGeneration: 2", "observedGeneration: 1"), v1alpha1.ReasonWaitingForGateway, "not judged", routes},
+		"Refused":     {"the Gateway says why", strings.Replace(taken, `{type: Accepted, status: "True", observedGeneration: 2, reason: Accepted}`, `{type: Accepted, status: "False", observedGeneration: 2, reason: NotAllowedByListeners, message: "no listener allows it"}`, 1), v1alpha1.ReasonRouteNotAccepted, "(NotAllowedByListeners): no listener allows it", routes},
+		"Elsewhere":   {"another Gateway's word is not this one's", strings.Replace(taken, "name: public", "name: other", 1), v1alpha1.ReasonWaitingForGateway, "Gateway gateways/public", routes},
+		"PoolTaken":   {"a Gateway takes a pool as a whole, and names no listener", taken, v1alpha1.ReasonSucceeded, "takes the InferencePool", inferencePools},
+		"PoolUnheard": {"a controller that knows no pools says nothing", "", v1alpha1.ReasonWaitingForGateway, "supports InferencePools and looks at namespace models", inferencePools},
+		"PoolRefused": {"there is no such endpoint picker", strings.Replace(taken, `{type: ResolvedRefs, status: "True", observedGeneration: 2, reason: ResolvedRefs}`, `{type: ResolvedRefs, status: "False", observedGeneration: 2, reason: InvalidExtensionRef, message: "no Service chat-epp"}`, 1), v1alpha1.ReasonPoolNotAccepted, "(InvalidExtensionRef): no Service chat-epp", inferencePools},
 	} {
 		t.Run(name, func(t *testing.T) {
 			ws := &v1alpha1.Workspace{ObjectMeta: metav1.ObjectMeta{Namespace: "models", Name: "chat"}}
@@ -36,7 +40,7 @@ func TestAnswerOf(t *testing.T) {
 				t.Fatal(err)
 			}
 			route.SetGeneration(2)
-			got, err := answerOf(ws, route)
+			got, err := answerOf(ws, tc.of, route)
 			if err != nil || got.reason != tc.want || !strings.Contains(got.message, tc.says) {
 				t.Errorf("%s: %+v %v", tc.reason, got, err)
 			}

@@ -67,7 +67,7 @@ const (
 	ModelInvalid        = "ModelInvalid"        // no repository id
 	RevisionInvalid     = "RevisionInvalid"     // no full commit hash
 	ReferenceInvalid    = "ReferenceInvalid"    // a name of a Secret, ConfigMap, claim or pool that cannot exist
-	RouteInvalid        = "RouteInvalid"        // a route without a Gateway, or with a name or path that no route has
+	RouteInvalid        = "RouteInvalid"        // a route without a Gateway, with a name or path that no route has, or a pool without a picker
 	CacheInvalid        = "CacheInvalid"        // a cache for weights without a place, with two, or without a size
 	WeightsInvalid      = "WeightsInvalid"      // weights in no place, in two, or in one that cannot be reached or is about a download
 	TemplateInvalid     = "TemplateInvalid"     // a pod template that cannot be run, or a field that it has no use for

@@ -10,12 +10,13 @@ const (
 	ConditionStalled     = "Stalled"
 
 	// Workspace.
-	ConditionResourceReady   = "ResourceReady"   // the GPU nodes are there (or were, and are Released)
-	ConditionInferenceReady  = "InferenceReady"  // the model answers
-	ConditionJobStarted      = "JobStarted"      // the tuning Job runs or ran
-	ConditionTuningSucceeded = "TuningSucceeded" // the tuning Job completed
-	ConditionRouteAccepted   = "RouteAccepted"   // every Gateway of spec.inference.route takes the service
-	ConditionWorkspaceReady  = "WorkspaceReady"  // the task is done or served
+	ConditionResourceReady   = "ResourceReady"         // the GPU nodes are there (or were, and are Released)
+	ConditionInferenceReady  = "InferenceReady"        // the model answers
+	ConditionJobStarted      = "JobStarted"            // the tuning Job runs or ran
+	ConditionTuningSucceeded = "TuningSucceeded"       // the tuning Job completed
+	ConditionRouteAccepted   = "RouteAccepted"         // every Gateway of spec.inference.route takes the service
+	ConditionPoolAccepted    = "InferencePoolAccepted" // every Gateway of the route takes its InferencePool
+	ConditionWorkspaceReady  = "WorkspaceReady"        // the task is done or served
 
 	// RepoSync.
 	ConditionSourceReady   = "SourceReady"    // the commit was read
@@ -61,6 +62,7 @@ const (
 	ReasonClaimNotShared            = "ClaimNotShared"
 	ReasonWaitingForGateway         = "WaitingForGateway"
 	ReasonRouteNotAccepted          = "RouteNotAccepted"
+	ReasonPoolNotAccepted           = "InferencePoolNotAccepted"
 	ReasonAlreadyPublished          = "AlreadyPublished"
 	ReasonRegistryUnreachable       = "RegistryUnreachable"
 	ReasonBudgetSpent               = "BudgetSpent"

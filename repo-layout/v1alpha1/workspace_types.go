@@ -25,6 +25,7 @@ import (
 // +kubebuilder:printcolumn:name="Message",type=string,JSONPath=`.status.conditions[?(@.type=="Ready")].message`,priority=1
 // +kubebuilder:printcolumn:name="Age",type=date,JSONPath=`.metadata.creationTimestamp`
 // +kubebuilder:validation:XValidation:rule="self.metadata.name.matches('^[a-z0-9]([-a-z0-9]*[a-z0-9])?$') && self.metadata.name.size() <= 48",message="metadata.name: at most 48 lower-case letters, digits and dashes, because Service and Job names are made from it"
+// +kubebuilder:validation:XValidation:rule="!has(self.spec.inference) || !has(self.spec.inference.route) || !has(self.spec.inference.route.inferencePool) || self.spec.inference.route.inferencePool.endpointPickerRef.name != self.metadata.name",message="spec.inference.route.inferencePool.endpointPickerRef.name is the Service of the model itself, which picks nothing: name that of the endpoint picker"
 type Workspace struct {
 	metav1.TypeMeta   `json:",inline"`
 	metav1.ObjectMeta `json:"metadata,omitempty"`
@@ -55,6 +56,7 @@ type WorkspaceList struct {
 // +kubebuilder:validation:XValidation:rule="!has(self.serviceAccountName) || (has(self.tuning) && (has(self.tuning.output.image) && !has(self.tuning.output.pushSecret) || has(self.tuning.input.image) && !has(self.tuning.input.pullSecrets))) || (has(self.inference) && has(self.inference.adapters) && self.inference.adapters.exists(a, has(a.image) && !has(a.pullSecrets)))",message="serviceAccountName signs in to registries of images without a Secret, and there is none: remove it"
 // +kubebuilder:validation:XValidation:rule="!has(self.serviceAccountName) || !has(self.tuning) || !has(self.tuning.output.image) || has(self.tuning.output.pushSecret) || self.tuning.output.image.matches('^([a-z0-9]{5,50}(-[a-z0-9]+)?[.]azurecr[.](io|cn|us)|[0-9]{12}[.]dkr[.]ecr(-fips)?[.][a-z0-9-]+[.]amazonaws[.]com([.]cn)?|[a-z0-9-]+-docker[.]pkg[.]dev|((us|eu|asia)[.])?gcr[.]io)/')",message="no identity signs in to the registry of output.image, which is none of Azure's, Amazon's or Google's own: name output.pushSecret"
 // +kubebuilder:validation:XValidation:rule="!has(self.serviceAccountName) || !has(self.inference) || !has(self.inference.weights) || !has(self.inference.weights.serviceAccountName) || self.inference.weights.serviceAccountName == self.serviceAccountName",message="a pod has one account: serviceAccountName and inference.weights.serviceAccountName must be the same"
+// +kubebuilder:validation:XValidation:rule="!has(self.runtime) || !has(self.runtime.name) || self.runtime.name != 'kaito-transformers' || !has(self.inference) || !has(self.inference.route) || !has(self.inference.route.inferencePool)",message="inference.route.inferencePool is for endpoint pickers, which read vLLM's metrics, and runtime kaito-transformers has none: remove it, or the runtime"
 // +kubebuilder:validation:XValidation:rule="has(self.inference) == has(oldSelf.inference)",message="a Workspace cannot turn from inference into tuning or back: give the new task a Workspace of its own"
 type WorkspaceSpec struct {
 	// Resource says which GPU nodes the task runs on.

@@ -357,6 +357,26 @@ var cases = map[string]written{
 		base:   serving, set: `spec: {inference: {route: {parentRefs: [{name: a}], path: /a/}}}`,
 		want: "spec.inference.route.path",
 	},
+	"PickerSelf": {
+		reason: "A Gateway that asks the model which copy is to answer gets no answer.",
+		base:   serving, set: `spec: {inference: {route: {parentRefs: [{name: a}], inferencePool: {endpointPickerRef: {name: phi}}}}}`,
+		want: "spec.inference.route.inferencePool.endpointPickerRef.name is the Service of the model itself, which picks nothing: name that of the endpoint picker",
+	},
+	"PickerOfTransformers": {
+		reason: "An endpoint picker compares metrics of vLLM.",
+		base:   serving, set: `spec: {` + onTransformers + `, inference: {route: {parentRefs: [{name: a}], inferencePool: {endpointPickerRef: {name: b}}}}}`,
+		want: "inference.route.inferencePool is for endpoint pickers, which read vLLM's metrics, and runtime kaito-transformers has none: remove it, or the runtime",
+	},
+	"PickerFails": {
+		reason: "What becomes of requests without the picker is one of two.",
+		base:   serving, set: `spec: {inference: {route: {parentRefs: [{name: a}], inferencePool: {endpointPickerRef: {name: b, failureMode: FailSafe}}}}}`,
+		want: `spec.inference.route.inferencePool.endpointPickerRef.failureMode: Unsupported value: "FailSafe": supported values: "FailOpen", "FailClose"`,
+	},
+	"PickerPort": {
+		reason: "A port has 16 bits.",
+		base:   serving, set: `spec: {inference: {route: {parentRefs: [{name: a}], inferencePool: {endpointPickerRef: {name: b, port: 90020}}}}}`,
+		want: "spec.inference.route.inferencePool.endpointPickerRef.port",
+	},
 	"NoPushSecret": {
 		reason: "The push comes after hours of paid work; its credential is asked for before.",
 		base:   tuning, set: `spec: {tuning: {output: {pushSecret: null}}}`,
