@@ -5,10 +5,12 @@ package loop
 import (
 	"context"
 	"os"
+	"strings"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
 	appsv1 "k8s.io/api/apps/v1"
+	batchv1 "k8s.io/api/batch/v1"
 	"k8s.io/utils/ptr"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
@@ -17,23 +19,26 @@ import (
 	"github.com/espalier-dev/espalier/test/harness"
 )
 
-// The base that a later release changes.
-const (
-	baseFile  = "presets/runtimes/vllm/0.26.0/deployment.yaml"
-	thisGrace = "terminationGracePeriodSeconds: 150"
-	nextGrace = "terminationGracePeriodSeconds: 200"
-)
+// nextRelease is what a later release changes: both bases, and the image of vLLM.
+var nextRelease = []harness.Edit{
+	{File: "presets/runtimes/vllm/0.26.0/deployment.yaml", Old: "terminationGracePeriodSeconds: 150", New: "terminationGracePeriodSeconds: 200"},
+	{File: "presets/runtimes/axolotl/0.19.0/job.yaml", Old: "terminationGracePeriodSeconds: 300", New: "terminationGracePeriodSeconds: 400"},
+	{File: "presets/runtimes/pins.yaml", Old: "v0.26.0@sha256:ffb2d59b", New: "v0.26.0@sha256:" + nextImage},
+}
 
-// TestUpgradeMovesNothing runs a service, then a later release of Espalier whose
-// base has another pod: no pod changes, also when a copy is added, until what the
-// Workspace asks for does.
+const nextImage = "00000000" // of the digest
+
+// TestUpgradeMovesNothing runs a service and a tuning run, then a later release of
+// Espalier that has other pods and another image: no pod changes, also when a copy is
+// added, and no Job is made, until what a Workspace asks for changes.
 func TestUpgradeMovesNothing(t *testing.T) {
 	team := newTeam(t, "upgrade")
-	files := onlyInference(t)
-	push(t, team, files, "models: serve")
+	files := exampleFiles(t)
+	push(t, team, files, "models: tune and serve")
 	apply(t, team, team.RepoSync(moved))
 	ready(t, team, harness.InferenceName)
-	before := served(t, team)
+	ready(t, team, harness.TuningName)
+	before, run := served(t, team), theJob(t, team)
 	useNextRelease(t, team)
 
 	replace(t, files, inferenceFile, "  inference:\n", "  inference:\n    replicas: 2\n")
@@ -47,10 +52,15 @@ func TestUpgradeMovesNothing(t *testing.T) {
 		t.Errorf("a later release restarts pods (-before +after):\n%s", diff)
 	}
 
+	if again := theJob(t, team); again.UID != run.UID || again.Generation != run.Generation {
+		t.Errorf("a later release makes another run of the same inputs: %s, generation %d", again.Name, again.Generation)
+	}
+
 	replace(t, files, inferenceFile, "contextLength: 32768", "contextLength: 4096")
 	servesAgain(t, team, push(t, team, files, "models: a shorter context"))
-	if got := *served(t, team).Spec.Template.Spec.TerminationGracePeriodSeconds; got != 200 {
-		t.Errorf("what changed in Git is rendered by today's release: %d s of grace, want 200", got)
+	changed := served(t, team).Spec.Template.Spec
+	if got := *changed.TerminationGracePeriodSeconds; got != 200 || !strings.Contains(changed.Containers[0].Image, nextImage) {
+		t.Errorf("what changed in Git is rendered by today's release: %d s of grace, want 200, and image %s", got, changed.Containers[0].Image)
 	}
 	list := &appsv1.ControllerRevisionList{}
 	if err := team.Client.List(t.Context(), list, client.InNamespace(team.Namespace), client.MatchingLabels{repolayout.LabelWorkspace: harness.InferenceName}); err != nil {
@@ -63,7 +73,7 @@ func TestUpgradeMovesNothing(t *testing.T) {
 
 func useNextRelease(t *testing.T, team *harness.Team) {
 	t.Helper()
-	back, err := team.UseRelease(t.Context(), os.Stderr, harness.Edit{File: baseFile, Old: thisGrace, New: nextGrace})
+	back, err := team.UseRelease(t.Context(), os.Stderr, nextRelease...)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -80,6 +90,19 @@ func useNextRelease(t *testing.T, team *harness.Team) {
 		restart(context.Background())
 	})
 	restart(t.Context())
+}
+
+// theJob is the only one of a team.
+func theJob(t *testing.T, team *harness.Team) batchv1.Job {
+	t.Helper()
+	jobs := &batchv1.JobList{}
+	if err := team.Client.List(t.Context(), jobs, client.InNamespace(team.Namespace)); err != nil {
+		t.Fatal(err)
+	}
+	if len(jobs.Items) != 1 {
+		t.Fatalf("%d Jobs, want one", len(jobs.Items))
+	}
+	return jobs.Items[0]
 }
 
 func served(t *testing.T, team *harness.Team) *appsv1.Deployment {
