@@ -46,11 +46,15 @@ func isInline(text string) bool {
 
 func (r reader) patch(p types.Patch, from place) cost {
 	var c cost
+	if p.Options != nil && p.Options.AllowKindChange {
+		r.secret.copiedAt = append(r.secret.copiedAt, from)
+	}
 	if p.Path != "" {
 		before := len(r.problems)
 		c = c.plus(r.visit(p.Path, from, r.parsed))
 		if file, err := resolve(r.dir, p.Path); err == nil && len(r.problems) == before {
 			c.copies = c.copies.plus(copyOperations(r.trees[file]))
+			r.secretPatch(p, file, from)
 		}
 	}
 	if p.Patch != "" {
@@ -60,6 +64,7 @@ func (r reader) patch(p types.Patch, from place) cost {
 		}
 		c.bytes = c.bytes.plus(size(len(p.Patch)))
 		c.copies = c.copies.plus(copyOperations(docs))
+		r.secret.moved(docs, from)
 	}
 	c.objects = 0
 	return c

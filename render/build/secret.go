@@ -4,7 +4,13 @@ package build
 
 import (
 	"errors"
+	"slices"
+	"strings"
 
+	"go.yaml.in/yaml/v3"
+	"sigs.k8s.io/kustomize/api/types"
+
+	"github.com/espalier-dev/espalier/render/internal/yamltext"
 	"github.com/espalier-dev/espalier/render/sops"
 	"github.com/espalier-dev/espalier/repo-layout/finding"
 )
@@ -17,7 +23,7 @@ const hushed = "Kustomize refuses it. What it says is not shown, since it may qu
 // secrets are the files of a unit that SOPS encrypted.
 type secrets struct {
 	files    map[string]bool // true: decrypted as it was read
-	copiedAt []place         // of replacements
+	copiedAt []place         // of what could copy or move a part of an object
 }
 
 func (s *secrets) decrypted() bool {
@@ -49,14 +55,43 @@ func (s *secrets) hush(err error, p string) error {
 		"decrypt it (sops decrypt), and run espalier validate on it"}
 }
 
-// refuseCopies refuses replacements beside what is encrypted: they could copy it to
-// where everybody reads it.
+// secretPatch notes a file of patches, and refuses an encrypted one of what is no Secret.
+func (r reader) secretPatch(p types.Patch, file string, from place) {
+	r.secret.moved(r.trees[file], from)
+	if _, isSecret := r.secret.files[file]; isSecret && p.Target != nil && p.Target.Kind != "Secret" {
+		r.refused(refuse(finding.EncryptedField, "SOPS encrypted %s, which may patch Secrets alone: write target: {kind: Secret}, or leave target out", file), from)
+	}
+}
+
+// moved notes operations of JSON 6902 patches that could take something out of a
+// Secret, or make something else of it.
+func (s *secrets) moved(docs []*yaml.Node, from place) {
+	for _, doc := range docs {
+		if doc.Kind != yaml.SequenceNode {
+			continue
+		}
+		if copyOperations([]*yaml.Node{doc}) > 0 || slices.ContainsFunc(doc.Content, makesAnother) {
+			s.copiedAt = append(s.copiedAt, from)
+			return
+		}
+	}
+}
+
+// makesAnother says whether an operation is on what an object is, or where nobody can
+// tell.
+func makesAnother(operation *yaml.Node) bool {
+	at := yamltext.Field(operation, "path")
+	return at == nil || at.Kind != yaml.ScalarNode || !strings.HasPrefix(at.Value, "/") || slices.Contains([]string{"/kind", "/apiVersion", "/sops"}, at.Value)
+}
+
+// refuseCopies refuses, beside what is encrypted, what could copy it to where
+// everybody reads it.
 func (s *scan) refuseCopies() {
 	if len(s.secret.files) == 0 {
 		return
 	}
 	for _, at := range s.secret.copiedAt {
-		s.refused(refuse(finding.EncryptedField, "replacements are not made in a folder with encrypted files, which they could copy to where everybody reads it: "+
+		s.refused(refuse(finding.EncryptedField, "beside encrypted files there are no replacements, no patches that move or copy, and none that change a kind: they could put what is encrypted to where everybody reads it; "+
 			"put the encrypted files into a folder of their own, which the root kustomization lists"), at)
 	}
 }

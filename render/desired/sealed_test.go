@@ -119,6 +119,45 @@ func TestSealed(t *testing.T) {
 			},
 			planned: []string{"EncryptedField kustomization.yaml:3"}, applied: []string{"EncryptedField kustomization.yaml:3"},
 		},
+		"KindChanged": {
+			reason: "A Secret that becomes a Workspace would tell its password in a message on its preset.",
+			sync:   decrypts,
+			tree: fstest.MapFS{
+				"kustomization.yaml": file("resources: [hf.yaml]\npatches:\n- target: {kind: Secret}\n  patch: |\n    - {op: remove, path: /sops}\n" +
+					"    - {op: replace, path: /kind, value: ConfigMap}\n"),
+				"hf.yaml": yaml(credential),
+			},
+			planned: []string{"EncryptedField kustomization.yaml:3"}, applied: []string{"EncryptedField kustomization.yaml:3"},
+		},
+		"KindChangeAllowed": {
+			reason: "The same by a patch that is merged.",
+			sync:   decrypts,
+			tree: fstest.MapFS{
+				"kustomization.yaml": file("resources: [hf.yaml]\npatches:\n- target: {kind: Secret}\n  options: {allowKindChange: true}\n  patch: '{apiVersion: v1, kind: ConfigMap, metadata: {name: hf}}'\n"),
+				"hf.yaml":            yaml(credential),
+			},
+			planned: []string{"EncryptedField kustomization.yaml:3"}, applied: []string{"EncryptedField kustomization.yaml:3"},
+		},
+		"Moved": {
+			reason: "So would a patch of a Workspace that is encrypted, with another that moves what it brought.",
+			sync:   decrypts,
+			tree: fstest.MapFS{
+				"kustomization.yaml": file("resources: [w.yaml]\npatches:\n- path: token.yaml\n  target: {kind: Workspace}\n- target: {kind: Workspace}\n" +
+					"  patch: '[{op: move, from: /stringData/token, path: /spec/inference/preset}]'\n"),
+				"w.yaml": named("w"), "token.yaml": yaml(credential),
+			},
+			planned: []string{"EncryptedField kustomization.yaml:3", "EncryptedField kustomization.yaml:5"},
+			applied: []string{"EncryptedField kustomization.yaml:3", "EncryptedField kustomization.yaml:5"},
+		},
+		"Aliased": {
+			reason: "What a path is may stand elsewhere.",
+			sync:   decrypts,
+			tree: fstest.MapFS{
+				"kustomization.yaml": file("resources: [hf.yaml]\npatches:\n- target: {kind: Secret}\n  patch: |\n    - {op: add, path: &a /kind, value: Secret}\n    - {op: replace, path: *a, value: ConfigMap}\n"),
+				"hf.yaml":            yaml(credential),
+			},
+			planned: []string{"EncryptedField kustomization.yaml:3"}, applied: []string{"EncryptedField kustomization.yaml:3"},
+		},
 		"Patched": {
 			reason: "A patch of a Secret is encrypted as the Secret is.",
 			sync:   decrypts,
