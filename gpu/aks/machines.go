@@ -47,8 +47,7 @@ func (p *Provider) shrink(ctx context.Context, t pool.Target, found *armcontaine
 
 // scale writes another number of nodes, and nothing else.
 func (p *Provider) scale(ctx context.Context, t pool.Target, found *armcontainerservice.AgentPool, count int32) (pool.Step, error) {
-	err := p.put(ctx, t.PoolName, scaled(found, count), &armcontainerservice.AgentPoolsClientBeginCreateOrUpdateOptions{IfMatch: properties(found).ETag})
-	if err != nil {
+	if err := p.over(ctx, t.PoolName, found, scaled(found, count)); err != nil {
 		return pool.StepNone, fmt.Errorf("scaling agent pool %s to %d: %w", t.PoolName, count, err)
 	}
 	return pool.StepScaled, nil

@@ -305,6 +305,24 @@ func (p *Provider) put(ctx context.Context, name string, body armcontainerservic
 	return nil
 }
 
+// over writes over a pool as it was read.
+func (p *Provider) over(ctx context.Context, name string, found *armcontainerservice.AgentPool, next armcontainerservice.AgentPool) error {
+	read, err := etag(found)
+	if err != nil {
+		return err
+	}
+	return p.put(ctx, name, next, &armcontainerservice.AgentPoolsClientBeginCreateOrUpdateOptions{IfMatch: read})
+}
+
+// etag is what a change of a pool rests on. Without it AKS takes any, and what
+// somebody else changed since the pool was read would be lost.
+func etag(found *armcontainerservice.AgentPool) (*string, error) {
+	if e := properties(found).ETag; deref(e) != "" {
+		return e, nil
+	}
+	return nil, &pool.Failure{Class: pool.ClassTransient, Text: "AKS gave no ETag of the node pool, so it cannot be changed safely"}
+}
+
 // Delete begins to delete the target's pool, after a live look that it is ours.
 func (p *Provider) Delete(ctx context.Context, t pool.Target) (pool.Step, error) {
 	return p.turn(ctx, t, p.delete)
@@ -325,13 +343,14 @@ func (p *Provider) delete(ctx context.Context, t pool.Target) (pool.Step, error)
 	if state(deref(props.ProvisioningState)) == pool.StateDeleting {
 		return pool.StepNone, nil
 	}
-	if deref(props.ETag) == "" {
-		return pool.StepNone, &pool.Failure{Class: pool.ClassTransient, Text: "the cloud gave no ETag, so it cannot be deleted safely"}
+	read, err := etag(found)
+	if err != nil {
+		return pool.StepNone, fmt.Errorf("deleting agent pool %s: %w", t.PoolName, err)
 	}
 	defer p.list.forget()
 	ctx, cancel := context.WithTimeout(ctx, callTimeout)
 	defer cancel()
-	if _, err := p.writes.BeginDelete(ctx, p.cfg.ResourceGroup, p.cfg.ClusterName, t.PoolName, &armcontainerservice.AgentPoolsClientBeginDeleteOptions{IfMatch: props.ETag}); err != nil {
+	if _, err := p.writes.BeginDelete(ctx, p.cfg.ResourceGroup, p.cfg.ClusterName, t.PoolName, &armcontainerservice.AgentPoolsClientBeginDeleteOptions{IfMatch: read}); err != nil {
 		return pool.StepNone, fmt.Errorf("deleting agent pool %s: %w", t.PoolName, Classify(err, p.cfg.Clock()))
 	}
 	return pool.StepDeleted, nil

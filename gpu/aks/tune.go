@@ -55,8 +55,7 @@ func (p *Provider) tune(ctx context.Context, t pool.Target, found *armcontainers
 	if deref(properties(found).EnableAutoScaling) && deref(next.EnableAutoScaling) {
 		next.Count = nil // the autoscaler's; whoever takes it back says it, for 1 is what AKS documents of a write without
 	}
-	err := p.put(ctx, t.PoolName, armcontainerservice.AgentPool{Properties: next}, &armcontainerservice.AgentPoolsClientBeginCreateOrUpdateOptions{IfMatch: properties(found).ETag})
-	if err != nil {
+	if err := p.over(ctx, t.PoolName, found, armcontainerservice.AgentPool{Properties: next}); err != nil {
 		return pool.StepNone, fmt.Errorf("changing agent pool %s: %w", t.PoolName, err)
 	}
 	return pool.StepUpdated, nil

@@ -45,9 +45,11 @@ func (p *agentPool) number(property string) int {
 }
 
 // wire is the pool as a GET returns it; Azure lowers the case of some segments.
-func (p *agentPool) wire() map[string]any {
+func (s *Server) wire(p *agentPool) map[string]any {
 	props := maps.Clone(p.props)
-	props["eTag"] = p.etag
+	if !s.faults.noETags {
+		props["eTag"] = p.etag
+	}
 	return map[string]any{
 		"id":   fmt.Sprintf("/subscriptions/%s/resourcegroups/%s/providers/Microsoft.ContainerService/managedClusters/%s/agentPools/%s", Subscription, ResourceGroup, Cluster, p.name),
 		"name": p.name, "type": "Microsoft.ContainerService/managedClusters/agentPools", "properties": props,

@@ -59,6 +59,7 @@ type faults struct {
 	refused map[string]Fault   // by VM size
 	noNodes bool
 	noGPUs  bool
+	noETags bool
 }
 
 // FailNext makes the next request of a kind (LIST, GET, PUT, DELETE) fail.
@@ -127,6 +128,14 @@ func (s *Server) NodesOfferGPUs(yes bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.faults.noGPUs = !yes
+}
+
+// SendETags says whether pools are told with their ETags; they are until told
+// otherwise. AKS left them out until September 2025.
+func (s *Server) SendETags(yes bool) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.faults.noETags = !yes
 }
 
 // Evict takes one node of a pool away, as a spot eviction does.

@@ -155,7 +155,7 @@ func arm(code, message string) map[string]any {
 func (s *Server) serveList(a *answer) {
 	value := []any{}
 	for _, name := range slices.Sorted(maps.Keys(s.pools)) {
-		value = append(value, s.pools[name].wire())
+		value = append(value, s.wire(s.pools[name]))
 	}
 	a.json(http.StatusOK, map[string]any{"value": value})
 }
@@ -169,7 +169,7 @@ func (s *Server) serveGet(a *answer) {
 		})
 		return
 	}
-	a.json(http.StatusOK, p.wire())
+	a.json(http.StatusOK, s.wire(p))
 }
 
 func (s *Server) servePut(a *answer) {
@@ -194,7 +194,7 @@ func (s *Server) servePut(a *answer) {
 	s.ordered = append(s.ordered, a.pool)
 	s.created = append(s.created, p.view())
 	s.begin(a, s.create(p))
-	a.json(http.StatusCreated, p.wire())
+	a.json(http.StatusCreated, s.wire(p))
 }
 
 // update writes over a pool that is there: what the body leaves out stays.
@@ -217,7 +217,7 @@ func (s *Server) update(a *answer, p *agentPool, props map[string]any) {
 		op = s.scale
 	}
 	s.begin(a, op(p))
-	a.json(http.StatusOK, p.wire())
+	a.json(http.StatusOK, s.wire(p))
 }
 
 // refusal is what the synchronous part of a PUT finds wrong.
