@@ -59,12 +59,15 @@ const (
 	// of a Job or Deployment that never started, runs the same inputs once more; a copied manifest repeats nothing.
 	AnnotationRetry = "espalier.dev/retry"
 	// AnnotationForceDelete on a GPUNodePool that is being deleted, set to its UID,
-	// deletes nodes although foreign pods run on them. A copied manifest forces
-	// nothing.
+	// deletes nodes although pods run on them. A copied manifest forces nothing.
 	AnnotationForceDelete = "espalier.dev/force-delete"
 	// AnnotationApproveDeletion on a GPUNodePool approves its deletion among many,
 	// if it was asked for no later than the value says (RFC 3339).
 	AnnotationApproveDeletion = "espalier.dev/approve-deletion"
+	// AnnotationGivenBack on a GPUNodePool that is being deleted, set to its UID by the
+	// controller of the Workspace that owns it, says that the Workspace has let its
+	// nodes go, whatever it wants since: the deletion is no mistake.
+	AnnotationGivenBack = "espalier.dev/given-back"
 	// AnnotationCordonedFor and AnnotationCordonedAt are on nodes that are cordoned
 	// before they go: the UID of their GPUNodePool, and when (RFC 3339).
 	AnnotationCordonedFor = "espalier.dev/cordoned-for"

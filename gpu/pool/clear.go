@@ -152,6 +152,14 @@ func Blocked(f Facts, d Decision, pods []string) Decision {
 	return d.alarm(v1alpha1.ConditionDeletionBlocked, ReasonForeignPods, message).say(ReasonForeignPods, message)
 }
 
+// AtWork is what the decision to delete becomes while pods run on the nodes, those of
+// the Workspace among them that owns the pool and has not let go of it.
+func AtWork(f Facts, d Decision, workspace string, pods []string) Decision {
+	d.Do, d.Wait = ActionNone, f.Poll
+	message := fmt.Sprintf("The nodes of %s are deleted while Workspace %s uses them: pods %s run there; suspend or delete the Workspace to have the nodes released", d.Subject, workspace, some(pods))
+	return d.alarm(v1alpha1.ConditionDeletionBlocked, ReasonInUse, message).say(ReasonInUse, message)
+}
+
 // InUse is what the decision to delete becomes while Workspaces name the pool.
 func InUse(f Facts, d Decision, workspaces []string) Decision {
 	d.Do, d.Wait = ActionNone, f.Poll

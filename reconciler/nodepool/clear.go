@@ -39,7 +39,7 @@ func (r *Reconciler) clear(ctx context.Context, p *pass, t *pool.Target) (bool, 
 	}
 	switch {
 	case len(c.Blocked) > 0:
-		p.decision = pool.Blocked(p.facts, d, c.Blocked)
+		p.decision = blocked(p, standing, c.Blocked)
 		p.decision.Removing = nil
 	case !c.Ready():
 		p.decision.Do, p.decision.Wait = pool.ActionNone, max(c.Wait, pool.Soon)
@@ -69,7 +69,7 @@ func (r *Reconciler) stays(ctx context.Context, p *pass) (bool, error) {
 func clearing(p *pass, nodes []pool.Standing) (pool.Clearing, []string) {
 	pause := min(pool.CordonPause, p.facts.Poll)
 	if p.decision.Do != pool.ActionEnsure {
-		c := pool.ClearAll(nodes, pause, p.now)
+		c := pool.ClearAll(inTheWay(p, nodes), pause, p.now)
 		if forced(p.pool) {
 			c = pool.Clearing{Remove: c.Remove}
 		}
@@ -86,6 +86,28 @@ func clearing(p *pass, nodes []pool.Standing) (pool.Clearing, []string) {
 		c.Blocked = nil
 	}
 	return c, append(slices.Repeat([]string{pool.NeverJoined}, absent), c.Remove...)
+}
+
+// inTheWay is nodes with all work on them foreign, where the pool's Workspace is to go
+// on as well.
+func inTheWay(p *pass, nodes []pool.Standing) []pool.Standing {
+	if p.works == "" {
+		return nodes
+	}
+	nodes = slices.Clone(nodes)
+	for i := range nodes {
+		nodes[i].Foreign = nodes[i].Pods
+	}
+	return nodes
+}
+
+// blocked says whose pods are in the way.
+func blocked(p *pass, nodes []pool.Standing, pods []string) pool.Decision {
+	foreign := slices.ContainsFunc(nodes, func(n pool.Standing) bool { return len(n.Foreign) > 0 })
+	if p.works != "" && !foreign {
+		return pool.AtWork(p.facts, p.decision, p.works, pods)
+	}
+	return pool.Blocked(p.facts, p.decision, pods)
 }
 
 // forced says whether a person asked for the nodes to go whatever runs on them.
@@ -106,9 +128,10 @@ func (r *Reconciler) standing(ctx context.Context, p *pass, nodes []corev1.Node)
 		}
 		for k := range pods.Items {
 			pod := &pods.Items[k]
-			if pool.Works(pod) {
-				s.Pods = append(s.Pods, r.named(p, pod))
+			if !pool.Works(pod) {
+				continue
 			}
+			s.Pods = append(s.Pods, r.named(p, pod))
 			if pool.Foreign(pod, p.pool.Namespace, workspaceOf(p.pool), repolayout.LabelWorkspace) {
 				s.Foreign = append(s.Foreign, r.named(p, pod))
 			}
@@ -193,9 +216,12 @@ func (r *Reconciler) hold(ctx context.Context, p *pass) (bool, error) {
 	if err := r.Live.List(ctx, &pools); err != nil {
 		return false, fmt.Errorf("listing GPUNodePools: %w", err)
 	}
-	fleet := fleetOf(pools.Items, workspaces.Items)
+	if explained(p.pool, workspaces.Items) {
+		return false, nil
+	}
+	p.works = atWork(p.pool, workspaces.Items)
 	at := p.pool.DeletionTimestamp.Time
-	mass := fleet.MassOf(pool.Doomed{At: at, Explained: explained(p.pool, workspaces.Items)})
+	mass := fleetOf(pools.Items, workspaces.Items).MassOf(pool.Doomed{At: at})
 	if mass == nil && !pool.WasHeld(p.pool) || pool.Approved(p.pool.Annotations[repolayout.AnnotationApproveDeletion], at) {
 		return false, nil
 	}
@@ -237,13 +263,4 @@ func fleetOf(pools []v1alpha1.GPUNodePool, workspaces []v1alpha1.Workspace) pool
 		}
 	}
 	return fleet
-}
-
-// explained says whether a pool goes while its Workspace stays: the work is done
-// or suspended, which is no accident.
-func explained(p *v1alpha1.GPUNodePool, workspaces []v1alpha1.Workspace) bool {
-	owner := metav1.GetControllerOf(p)
-	return owner != nil && slices.ContainsFunc(workspaces, func(w v1alpha1.Workspace) bool {
-		return w.UID == owner.UID && w.DeletionTimestamp == nil
-	})
 }

@@ -11,7 +11,6 @@ import (
 
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
-	"k8s.io/apimachinery/pkg/types"
 
 	"github.com/espalier-dev/espalier/gpu/pool"
 	repolayout "github.com/espalier-dev/espalier/repo-layout"
@@ -277,30 +276,6 @@ func TestMassDeletion(t *testing.T) {
 	if w.get("p4") == nil || w.get("p5") == nil {
 		t.Error("a pool that nobody deleted is gone")
 	}
-}
-
-// TestMassDeletionOfDoneRuns: runs that are done give their nodes back, however
-// many there are, because their Workspaces stay.
-func TestMassDeletionOfDoneRuns(t *testing.T) {
-	w := newWorld(t)
-	yes := true
-	var names []string
-	for i := range 4 {
-		name := fmt.Sprintf("p%d", i)
-		ws := &v1alpha1.Workspace{ObjectMeta: metav1.ObjectMeta{Namespace: "team-a", Name: name, UID: types.UID("ws-" + name)}}
-		w.create(ws)
-		p := gpuPool(name, t4)
-		p.OwnerReferences = []metav1.OwnerReference{{APIVersion: "espalier.dev/v1alpha1", Kind: "Workspace", Name: name, UID: ws.UID, Controller: &yes}}
-		w.create(p)
-		names = append(names, name)
-	}
-	w.drive(&life{}, names, func() bool { return !slices.ContainsFunc(names, func(n string) bool { return !w.ready(n)() }) })
-	for _, n := range names {
-		if err := w.kube.Delete(w.ctx, w.get(n)); err != nil {
-			t.Fatal(err)
-		}
-	}
-	w.drive(&life{}, names, func() bool { return len(w.arm.Pools()) == 0 })
 }
 
 // TestBackgroundOperation: while AKS updates the cluster for itself, nothing is

@@ -71,8 +71,9 @@ type pass struct {
 	facts    pool.Facts
 	unseen   *pool.Failure // why the provider could not observe
 	decision pool.Decision
-	stale    bool  // the cache is behind: begin again
-	retry    error // for the backoff of the queue
+	works    string // namespace/name of the Workspace that goes on working on nodes that are deleted; empty: there is none
+	stale    bool   // the cache is behind: begin again
+	retry    error  // for the backoff of the queue
 }
 
 type step struct {

@@ -4,11 +4,14 @@ package workspace
 
 import (
 	"context"
+	"fmt"
 
 	batchv1 "k8s.io/api/batch/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/espalier-dev/espalier/reconciler/condition"
+	repolayout "github.com/espalier-dev/espalier/repo-layout"
 	"github.com/espalier-dev/espalier/repo-layout/v1alpha1"
 )
 
@@ -78,12 +81,27 @@ func (r *Reconciler) releaseRun(ctx context.Context, p *pass) error {
 	return nil
 }
 
-// giveBack deletes a pool that is the Workspace's own and not on its way already.
+// giveBack deletes a pool that is the Workspace's own, and says on it that the
+// Workspace has done so: a deletion by hand waits while it works on the nodes. The
+// mark comes second, so that no pool has it that is not deleted.
 func (r *Reconciler) giveBack(ctx context.Context, ws *v1alpha1.Workspace, pool *v1alpha1.GPUNodePool) error {
-	if pool == nil || !metav1.IsControlledBy(pool, ws) || !pool.DeletionTimestamp.IsZero() {
+	if pool == nil || !metav1.IsControlledBy(pool, ws) {
 		return nil
 	}
-	return r.deletePool(ctx, pool)
+	if pool.DeletionTimestamp.IsZero() {
+		if err := r.deletePool(ctx, pool); err != nil {
+			return err
+		}
+	}
+	if pool.Annotations[repolayout.AnnotationGivenBack] == string(pool.UID) {
+		return nil
+	}
+	before := pool.DeepCopy()
+	metav1.SetMetaDataAnnotation(&pool.ObjectMeta, repolayout.AnnotationGivenBack, string(pool.UID))
+	if err := r.Client.Patch(ctx, pool, client.MergeFrom(before)); client.IgnoreNotFound(err) != nil {
+		return fmt.Errorf("marking node pool %s/%s as given back: %w", pool.Namespace, pool.Name, err)
+	}
+	return nil
 }
 
 // windDown is for a pass that an earlier step has stopped: the spec is refused,
