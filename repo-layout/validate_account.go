@@ -27,9 +27,17 @@ func (v *validator) account(s v1alpha1.WorkspaceSpec) {
 		host, _, _ := strings.Cut(s.Tuning.Output.Image, "/")
 		v.refuse(finding.AccountInvalid, output+".image", "no identity signs in to %.100q, only to %s: name pushSecret", host, v1alpha1.CloudRegistries)
 	}
-	if i := s.Inference; i != nil && i.Weights != nil && i.Weights.ServiceAccountName != "" && i.Weights.ServiceAccountName != s.ServiceAccountName {
+	if other := weightsAccount(s); other != "" && other != s.ServiceAccountName {
 		v.refuse(finding.AccountInvalid, field, "a pod has one account, and spec.inference.weights.serviceAccountName is another: name the same")
 	}
+}
+
+// weightsAccount is who reads the weights, "" where nobody is named.
+func weightsAccount(s v1alpha1.WorkspaceSpec) string {
+	if s.Inference == nil || s.Inference.Weights == nil {
+		return ""
+	}
+	return s.Inference.Weights.ServiceAccountName
 }
 
 // orAccount is what else may push there.

@@ -49,7 +49,9 @@ const attempts = 7
 // TestKilledAnywhere kills runs at seeded moments, the trainer alone or the container
 // with all that is in it, as often as a Job allows: each ends with one adapter, the
 // same as if nothing had happened, and the registry never had another. It runs what
-// the pod runs, the script of the Job and `espalier adapter push`, as processes.
+// the pod runs, the script of the Job and `espalier adapter push`, as processes, in the
+// place of the kubelet of simulated nodes, which a pool of a cloud that is played brings:
+// when a run is over, the cloud has no pool of it.
 func TestKilledAnywhere(t *testing.T) {
 	start := *seed
 	if start == 0 {
@@ -58,27 +60,22 @@ func TestKilledAnywhere(t *testing.T) {
 	t.Logf("to kill at the same moments: go test ./test/node -run TestKilledAnywhere -args -node.seed=%d", start)
 	random := rand.New(rand.NewPCG(start, 0))
 	shop := newWorkshop(t)
-	var hits sync.Map
-	t.Run("Runs", func(t *testing.T) {
-		for i := range inCheckpoint + inPush + anywhere {
-			moment := moment{alone: random.IntN(2) == 0, delay: random.Float64()}
-			switch {
-			case i < inCheckpoint:
-				moment.checkpoint = 2 * (1 + random.IntN(steps/2))
-			case i < inCheckpoint+inPush:
-				moment.push = true
-			}
-			t.Run(fmt.Sprintf("%02d%s", i, moment), func(t *testing.T) {
-				t.Parallel()
-				if shop.survive(t, fmt.Sprintf("run-%d", i), moment) {
-					hits.Store(i, true)
-				}
-			})
+	var moments []moment
+	for i := range inCheckpoint + inPush + anywhere {
+		moment := moment{alone: random.IntN(2) == 0, delay: random.Float64()}
+		switch {
+		case i < inCheckpoint:
+			moment.checkpoint = 2 * (1 + random.IntN(steps/2))
+		case i < inCheckpoint+inPush:
+			moment.push = true
 		}
-	})
+		moments = append(moments, moment)
+	}
+	shop.stand, shop.team = newCloud(t)
+	hits := shop.runs(t, moments)
 	count := func(from, to int) (n int) {
 		for i := from; i < to; i++ {
-			if _, hit := hits.Load(i); hit {
+			if hits[i] {
 				n++
 			}
 		}
@@ -118,6 +115,8 @@ type workshop struct {
 	dir, script, espalier string
 	registry              string
 	want                  string // checksum of the weights
+	stand                 *harness.Stand
+	team                  *harness.Team
 
 	mu      sync.Mutex
 	pushing map[string]chan struct{} // closed when a run begins to push
@@ -185,9 +184,9 @@ func (s *workshop) slow(under http.Handler) http.Handler {
 	})
 }
 
-// survive tries a run as often as a Job does, killing the first attempt, and says
-// whether it was killed at the very moment.
-func (s *workshop) survive(t *testing.T, name string, m moment) (hit bool) {
+// prepare writes what a run is given.
+func (s *workshop) prepare(t *testing.T, name string) {
+	t.Helper()
 	dir := filepath.Join(s.dir, name)
 	output, data := filepath.Join(dir, "out"), filepath.Join(dir, "chats.jsonl")
 	config, err := yaml.Marshal(map[string]any{
@@ -201,21 +200,6 @@ func (s *workshop) survive(t *testing.T, name string, m moment) (hit bool) {
 		os.WriteFile(filepath.Join(dir, "axolotl.yaml"), config, 0o600)); err != nil {
 		t.Fatal(err)
 	}
-	kill := func(cmd *exec.Cmd, push bool) { hit = s.killAt(cmd, name, m, push) || hit }
-	for n := 1; ; n++ {
-		said, err := s.attempt(t.Context(), name, kill)
-		if err == nil {
-			break
-		}
-		if n == attempts {
-			t.Fatalf("%d attempts did not do: %v: %s", n, err, said)
-		}
-		kill = func(*exec.Cmd, bool) {}
-	}
-	if got := published(t, s.digest(t, name), s.tag(name)); got != s.want {
-		t.Errorf("the weights are %s, want %s", got, s.want)
-	}
-	return hit
 }
 
 func (s *workshop) tag(name string) string { return s.registry + "/models/" + name + ":1" }
@@ -244,9 +228,10 @@ func (s *workshop) attempt(ctx context.Context, name string, kill func(cmd *exec
 	defer cancel()
 	dir := filepath.Join(s.dir, name)
 	output := filepath.Join(dir, "out")
+	left := filepath.Join(dir, "termination-log")
 	train := []string{"sh", "-c", strings.NewReplacer("/config/axolotl.yaml", filepath.Join(dir, "axolotl.yaml"),
-		"/dev/termination-log", filepath.Join(dir, "termination-log")).Replace(s.script)}
-	push := []string{s.espalier, "adapter", "push", "--from", output, "--to", s.tag(name)}
+		"/dev/termination-log", left).Replace(s.script)}
+	push := []string{s.espalier, "adapter", "push", "--from", output, "--to", s.tag(name), "--termination-log", left}
 	var said bytes.Buffer
 	for i, args := range [][]string{train, push} {
 		cmd := exec.CommandContext(ctx, args[0], args[1:]...)

@@ -68,8 +68,8 @@ func TestPushAsIdentity(t *testing.T) {
 	} {
 		t.Setenv(key, value)
 	}
-	real := distribution(t)
-	proxy := httputil.NewSingleHostReverseProxy(&url.URL{Scheme: "http", Host: real})
+	behind := distribution(t)
+	proxy := httputil.NewSingleHostReverseProxy(&url.URL{Scheme: "http", Host: behind})
 	proxy.ErrorLog = log.New(io.Discard, "", 0)
 	registry := &fakeacr.Fake{Host: host, Token: fakeentra.Token, Under: proxy}
 	cloud := &azure{entra: &fakeentra.Fake{}, asked: map[string]bool{}, hosts: map[string]string{host: serve(t, func(http.Handler) http.Handler { return registry })}}
@@ -84,7 +84,7 @@ func TestPushAsIdentity(t *testing.T) {
 	if err != nil {
 		t.Fatalf("%v\n%s", err, &said)
 	}
-	ref, err := name.NewDigest(strings.Replace(pushed, host, real, 1))
+	ref, err := name.NewDigest(strings.Replace(pushed, host, behind, 1))
 	if err != nil {
 		t.Fatal(err)
 	}

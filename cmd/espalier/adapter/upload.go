@@ -123,8 +123,15 @@ func (u *upload) connect(ctx context.Context, keys authn.Keychain) error {
 	return nil
 }
 
+// reply is an answer without its body.
+type reply struct {
+	status int
+	header http.Header
+	from   *url.URL
+}
+
 // do sends a request whose answer has no body of interest.
-func (u *upload) do(r *http.Request, want ...int) (*http.Response, error) {
+func (u *upload) do(r *http.Request, want ...int) (*reply, error) {
 	answer, err := u.client.Do(r)
 	if err != nil {
 		var address *url.Error // its query may hold the session
@@ -138,7 +145,7 @@ func (u *upload) do(r *http.Request, want ...int) (*http.Response, error) {
 		return nil, err
 	}
 	_, _ = io.Copy(io.Discard, io.LimitReader(answer.Body, maxConfigBytes)) // so that the connection can be used again
-	return answer, nil
+	return &reply{answer.StatusCode, answer.Header, answer.Request.URL}, nil
 }
 
 func (u *upload) address(path string) string {
@@ -152,7 +159,7 @@ func (u *upload) there(ctx context.Context) (bool, error) {
 		return false, err
 	}
 	answer, err := u.do(r, http.StatusOK, http.StatusNotFound)
-	return err == nil && answer.StatusCode == http.StatusOK, err
+	return err == nil && answer.status == http.StatusOK, err
 }
 
 // begin starts a session.
@@ -166,16 +173,16 @@ func (u *upload) begin(ctx context.Context) error {
 		return err
 	}
 	u.held, u.begun = 0, true
-	if least, err := strconv.ParseInt(answer.Header.Get("OCI-Chunk-Min-Length"), 10, 64); err == nil {
+	if least, err := strconv.ParseInt(answer.header.Get("OCI-Chunk-Min-Length"), 10, 64); err == nil {
 		u.chunk = max(u.chunk, least)
 	}
 	return u.follow(answer)
 }
 
 // follow takes from an answer where the next request goes.
-func (u *upload) follow(answer *http.Response) error {
-	next, err := answer.Request.URL.Parse(answer.Header.Get("Location"))
-	if err != nil || answer.Header.Get("Location") == "" || next.Host != answer.Request.URL.Host {
+func (u *upload) follow(answer *reply) error {
+	next, err := answer.from.Parse(answer.header.Get("Location"))
+	if err != nil || answer.header.Get("Location") == "" || next.Host != answer.from.Host {
 		u.session = nil
 		return &transport.Error{StatusCode: http.StatusNotImplemented} // no place for chunks that a token goes to
 	}
@@ -202,7 +209,7 @@ func (u *upload) resume(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	held, known := heldIn(answer.Header)
+	held, known := heldIn(answer.header)
 	if !known || held > u.layer.size {
 		u.session = nil
 		return nil
@@ -250,7 +257,7 @@ func (u *upload) send(ctx context.Context) error {
 			return u.misplaced(err)
 		}
 		u.held += n
-		if held, known := heldIn(answer.Header); known && held != u.held {
+		if held, known := heldIn(answer.header); known && held != u.held {
 			return fmt.Errorf("the registry holds %d bytes of %d that were sent", held, u.held)
 		}
 		if err := u.follow(answer); err != nil {
