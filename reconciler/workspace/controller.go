@@ -148,7 +148,7 @@ func (r *Reconciler) SetupWithManager(ctx context.Context, mgr ctrl.Manager) err
 // +kubebuilder:rbac:groups="",resources=services;persistentvolumeclaims;configmaps,verbs=get;list;watch;create;update;patch;delete
 // +kubebuilder:rbac:groups="",resources=secrets,verbs=get;list;watch
 // +kubebuilder:rbac:groups="",resources=pods,verbs=get;list
-// +kubebuilder:rbac:groups="",resources=persistentvolumes,verbs=get
+// +kubebuilder:rbac:groups="",resources=persistentvolumes;serviceaccounts,verbs=get
 // +kubebuilder:rbac:groups=kueue.x-k8s.io,resources=localqueues,verbs=get
 // +kubebuilder:rbac:groups=kueue.x-k8s.io,resources=workloads,verbs=get;list
 

@@ -134,6 +134,9 @@ func (r *Reconciler) inputs(ctx context.Context, p *pass) error {
 		}
 		p.versions["Secret/"+name] = secret.ResourceVersion
 	}
+	if err := r.identities(ctx, p.ws); err != nil {
+		return err
+	}
 	return r.claims(ctx, p)
 }
 
@@ -193,9 +196,9 @@ func (r *Reconciler) sharedClaim(ctx context.Context, p *pass, name string) erro
 }
 
 // lookFor is when to look for a missing object again; 0: its watch tells. Queues are
-// Kueue's, whose kinds a cluster may lack, and have no watch.
+// Kueue's, whose kinds a cluster may lack, and have no watch; nor have accounts.
 func lookFor(kind string) time.Duration {
-	if kind == kindQueue {
+	if kind == kindQueue || kind == kindAccount {
 		return lookAgain
 	}
 	return 0

@@ -86,3 +86,15 @@ func (s *WorkspaceSpec) SignedIn() []string {
 	}
 	return images
 }
+
+// ServiceAccounts are the accounts that pods run as to be somebody in a cloud.
+func (s *WorkspaceSpec) ServiceAccounts() []string {
+	var names []string
+	if s.ServiceAccountName != "" && len(s.SignedIn()) > 0 {
+		names = append(names, s.ServiceAccountName)
+	}
+	if i := s.Inference; i != nil && i.Weights != nil && i.Weights.ServiceAccountName != "" && i.Weights.ServiceAccountName != s.ServiceAccountName {
+		names = append(names, i.Weights.ServiceAccountName)
+	}
+	return names
+}
