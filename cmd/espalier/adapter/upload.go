@@ -38,6 +38,8 @@ type upload struct {
 	session  *url.URL // where the next chunk goes; nil: no session
 	held     int64    // bytes that the registry has
 	farthest int64    // that it ever had
+	resumed  bool     // the session is of an earlier attempt
+	misses   int      // chunks that it did not take where it said
 	begun    bool     // a session was, so that an answer is about chunks
 	whole    bool     // it takes no chunks
 }
@@ -172,7 +174,7 @@ func (u *upload) begin(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	u.held, u.begun = 0, true
+	u.held, u.begun, u.resumed = 0, true, false
 	if least, err := strconv.ParseInt(answer.header.Get("OCI-Chunk-Min-Length"), 10, 64); err == nil {
 		u.chunk = max(u.chunk, least)
 	}
@@ -214,7 +216,7 @@ func (u *upload) resume(ctx context.Context) error {
 		u.session = nil
 		return nil
 	}
-	u.held = held
+	u.held, u.resumed = held, true
 	u.say("going on at %d of %d bytes", u.held, u.layer.size)
 	return u.follow(answer)
 }
@@ -256,7 +258,7 @@ func (u *upload) send(ctx context.Context) error {
 		if err != nil {
 			return u.misplaced(err)
 		}
-		u.held += n
+		u.held, u.misses = u.held+n, 0
 		if held, known := heldIn(answer.header); known && held != u.held {
 			return fmt.Errorf("the registry holds %d bytes of %d that were sent", held, u.held)
 		}
@@ -267,16 +269,28 @@ func (u *upload) send(ctx context.Context) error {
 	return nil
 }
 
-// misplaced forgets a session that is gone, or that takes no chunk at the place where it
-// said that it ends.
+// maxMisplaced is how often in a row a session may take no chunk where it said that it ends.
+const maxMisplaced = 3
+
+// misplaced forgets a session that is gone. One that takes no chunk at the place where it
+// said that it ends is asked again: what a connection carried that was cut may still have
+// been on its way to the disk.
 func (u *upload) misplaced(err error) error {
 	var answer *transport.Error
-	if errors.As(err, &answer) && u.held > 0 &&
-		(answer.StatusCode == http.StatusNotFound || answer.StatusCode == http.StatusRequestedRangeNotSatisfiable) {
-		u.session = nil
-		return fmt.Errorf("the registry does not go on with the upload (%d)", answer.StatusCode)
+	if !errors.As(err, &answer) || u.held == 0 && !u.resumed {
+		return err // to the first chunk of a session it is about chunks
 	}
-	return err
+	switch answer.StatusCode {
+	case http.StatusNotFound:
+		u.session = nil
+	case http.StatusRequestedRangeNotSatisfiable:
+		if u.misses++; u.misses == maxMisplaced {
+			u.session, u.misses = nil, 0
+		}
+	default:
+		return err
+	}
+	return fmt.Errorf("the registry does not go on with the upload (%d)", answer.StatusCode)
 }
 
 // commit has the registry compare the digest, and keep the layer.

@@ -189,7 +189,14 @@ func TestCutOff(t *testing.T) {
 	}
 	o := options(trained(t, map[string][]byte{weightsFile: safetensors(size)}), c.serve(t))
 	o.To, o.Chunk = strings.Replace(o.To, "phi-3-dolly:0.0.1", "cut:1", 1), chunk
+	var said bytes.Buffer
+	o.Progress = &said
 	got, err := Push(t.Context(), o)
+	t.Cleanup(func() {
+		if t.Failed() {
+			t.Log(&said)
+		}
+	})
 	if err != nil {
 		t.Fatal(err)
 	}
