@@ -13,7 +13,7 @@ import (
 )
 
 // maxRecipients bounds for how many keys a file is encrypted: each costs a try.
-const maxRecipients = 256
+const maxRecipients = 64
 
 // plainSuffix ends the keys whose values stay as they are, where a file says nothing.
 const plainSuffix = "_unencrypted"

@@ -21,6 +21,10 @@ import (
 // larger file either.
 const maxFile = 5 << 20
 
+// maxEncrypted bounds how many files of a tree are decrypted: each costs a try of every
+// key on every recipient, whoever pushed it.
+const maxEncrypted = 1000
+
 // Failure is why a file of a tree is not decrypted.
 type Failure struct {
 	// Code of the finding, File and Line that it is about.
@@ -69,7 +73,7 @@ func (k *Keys) Tree(tree fs.FS) fs.FS {
 	return &decryptingHashed{d, known, lists}
 }
 
-// Decrypted says whether a file that was read was encrypted.
+// Decrypted says whether a file that was opened was encrypted.
 func (d *decrypting) Decrypted(name string) bool {
 	d.mu.Lock()
 	defer d.mu.Unlock()
@@ -92,16 +96,28 @@ func (d *decrypting) Open(name string) (fs.File, error) {
 	if len(text) > maxFile {
 		return &rest{f, io.MultiReader(bytes.NewReader(text), f)}, nil
 	}
-	plain, was, err := d.keys.Decrypt(name, text)
+	if !Is(name, text) {
+		return &rest{f, bytes.NewReader(text)}, nil
+	}
+	if !d.take(name) {
+		return nil, errors.Join(failure(name, fmt.Errorf("%s is not decrypted: there are more than %d encrypted files; divide them among RepoSyncs", name, maxEncrypted)), f.Close())
+	}
+	plain, _, err := d.keys.Decrypt(name, text)
 	if err != nil {
 		return nil, errors.Join(failure(name, err), f.Close())
 	}
-	if was {
-		d.mu.Lock()
-		d.decrypted[name] = true
-		d.mu.Unlock()
-	}
 	return &rest{f, bytes.NewReader(plain)}, nil
+}
+
+// take counts a file as one that is decrypted, once.
+func (d *decrypting) take(name string) bool {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if !d.decrypted[name] && len(d.decrypted) >= maxEncrypted {
+		return false
+	}
+	d.decrypted[name] = true
+	return true
 }
 
 func isKustomization(name string) bool {
