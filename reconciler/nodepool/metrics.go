@@ -11,6 +11,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/api/meta"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/espalier-dev/espalier/gpu/pool"
@@ -163,8 +164,8 @@ func zonesOf(zones []string) string {
 	return all
 }
 
-// announce emits an event where a pool comes into another phase, and where a
-// candidate is given up.
+// announce emits an event where a pool comes into another phase, where a candidate
+// is given up, and where a deletion begins to wait for a person.
 func (r *Reconciler) announce(before, after *v1alpha1.GPUNodePool) {
 	if r.Deps.Events == nil {
 		return
@@ -172,16 +173,38 @@ func (r *Reconciler) announce(before, after *v1alpha1.GPUNodePool) {
 	for _, s := range foreseen(before, after) {
 		r.Deps.Events.Eventf(after, nil, corev1.EventTypeWarning, s.Class, "Foreseen", "%s is passed over: %s", s.InstanceType, s.Message)
 	}
+	held := holds(before, after)
+	if held != nil {
+		r.Deps.Events.Eventf(after, nil, corev1.EventTypeWarning, held.Reason, "Hold", "%s", held.Message)
+	}
 	ready := meta.FindStatusCondition(after.Status.Conditions, v1alpha1.ConditionReady)
 	given := gaveUp(before, after)
 	if ready == nil || ready.Message == "" || before.Status.Phase == after.Status.Phase && given == "" {
 		return
 	}
-	kind := corev1.EventTypeNormal
+	if held != nil && held.Reason == ready.Reason {
+		return // said
+	}
+	r.Deps.Events.Eventf(after, nil, gravity(after, given), ready.Reason, string(after.Status.Phase), "%s", ready.Message)
+}
+
+// gravity is the type of the event of a phase.
+func gravity(after *v1alpha1.GPUNodePool, given string) string {
 	stalled := meta.IsStatusConditionTrue(after.Status.Conditions, v1alpha1.ConditionStalled)
 	degraded := meta.IsStatusConditionTrue(after.Status.Conditions, v1alpha1.ConditionDegraded)
 	if given != "" || stalled || degraded {
-		kind = corev1.EventTypeWarning
+		return corev1.EventTypeWarning
 	}
-	r.Deps.Events.Eventf(after, nil, kind, ready.Reason, string(after.Status.Phase), "%s", ready.Message)
+	return corev1.EventTypeNormal
+}
+
+// holds is the condition that holds the deletion of a pool, where it did not hold it
+// before, or for another reason. Nodes that are too many wait by themselves.
+func holds(before, after *v1alpha1.GPUNodePool) *metav1.Condition {
+	was := meta.FindStatusCondition(before.Status.Conditions, v1alpha1.ConditionDeletionBlocked)
+	is := meta.FindStatusCondition(after.Status.Conditions, v1alpha1.ConditionDeletionBlocked)
+	if is == nil || is.Reason == pool.ReasonNodesInUse || was != nil && was.Reason == is.Reason {
+		return nil
+	}
+	return is
 }
