@@ -3,6 +3,7 @@
 package render
 
 import (
+	"errors"
 	"fmt"
 	"io/fs"
 
@@ -66,7 +67,7 @@ func (j job) answeringPort(base fs.FS) (int64, error) {
 func numberOf(spec corev1.PodSpec) (int64, error) {
 	container, _, found := repolayout.AnsweringPort(spec)
 	if !found {
-		return 0, fmt.Errorf("no container of the pod has a port")
+		return 0, errors.New("no container of the pod has a port")
 	}
 	return int64(spec.Containers[container].Ports[0].ContainerPort), nil
 }
