@@ -64,9 +64,9 @@ e2e-karpenter: control-plane ## Build the real Karpenter, and run Espalier again
 	$(GO) test -count=1 -timeout 20m ./test/karpenter
 
 .PHONY: e2e-flux
-e2e-flux: control-plane ## Build the real Flux controllers, and run Espalier with them (6 to 20 minutes the first time)
-	@$(GO) run ./test/cluster/build --flux
-	$(GO) test -count=1 -timeout 20m -v ./test/flux
+e2e-flux: control-plane ## Build the real Flux controllers, and run Espalier with them (6 to 20 minutes the first time); FLUX=previous: the release before
+	@$(GO) run ./test/cluster/build --flux$(if $(FLUX),-$(FLUX))
+	$(GO) test -count=1 -timeout 20m -v ./test/flux $(if $(FLUX),-args -flux.release=$(FLUX))
 
 .PHONY: e2e-node
 e2e-node: control-plane ## Test on a real node, with kubelet, containerd and runc; builds them the first time (8 to 20 minutes; docs/design/0039)

@@ -15,9 +15,20 @@ import (
 	"strings"
 )
 
-// Flux's own controllers, of one module, so that they share what they are
-// compiled from. They are no part of a control plane: only who asks for them
-// builds and starts them.
+// FluxRelease is one of the releases of Flux that tests run beside.
+type FluxRelease string
+
+// Releases of Flux. The newest is the newest that this module's Go compiles; of the one
+// before there is source-controller, whose API is what we read, beside the others of the
+// newest: docs/flux.md names the versions.
+const (
+	FluxNewest   FluxRelease = ""
+	FluxPrevious FluxRelease = "previous"
+)
+
+// Flux's own controllers, those of the newest release of one module, so that they share
+// what they are compiled from. They are no part of a control plane: only who asks for
+// them builds and starts them.
 var (
 	sourceController = program{
 		name: "source-controller", module: "flux", pkg: "github.com/fluxcd/source-controller",
@@ -31,8 +42,25 @@ var (
 		name: "notification-controller", module: "flux", pkg: "github.com/fluxcd/notification-controller",
 		what: "what tells others for Flux", minutes: "1 to 3 minutes after the first",
 	}
-	fluxPrograms = []program{sourceController, kustomizeController, notificationController}
+	previousSourceController = program{
+		name: "source-controller-previous", module: "flux-previous", pkg: sourceController.pkg,
+		what: sourceController.what, minutes: sourceController.minutes,
+	}
 )
+
+// fluxNames are what the controllers are called in logs, of whatever release.
+var fluxNames = []string{sourceController.name, kustomizeController.name, notificationController.name}
+
+// programs of a release, in the order in which StartFluxWith starts them.
+func (r FluxRelease) programs() ([]program, error) {
+	switch r {
+	case FluxNewest:
+		return []program{sourceController, kustomizeController, notificationController}, nil
+	case FluxPrevious:
+		return []program{previousSourceController, kustomizeController, notificationController}, nil
+	}
+	return nil, fmt.Errorf("%q is no release of Flux that is built here: %q, or nothing for the newest", r, FluxPrevious)
+}
 
 // FluxBuildCommand is what a person runs to get Flux's controllers.
 const FluxBuildCommand = "make e2e-flux"
@@ -42,10 +70,18 @@ const FluxNamespace = "flux-system"
 
 // MissingFlux returns an error that says what to run when bin lacks one of them, or the
 // registry that they fetch from.
-func MissingFlux(bin string) error {
-	for _, p := range withRegistry() {
+func MissingFlux(bin string, release FluxRelease) error {
+	programs, err := release.programs()
+	if err != nil {
+		return err
+	}
+	command := FluxBuildCommand
+	if release != FluxNewest {
+		command += " FLUX=" + string(release)
+	}
+	for _, p := range append(programs, registry) {
 		if _, err := os.Stat(filepath.Join(bin, p.name)); err != nil {
-			return fmt.Errorf("%s is not built (looked in %s): `%s` builds it", p.name, bin, FluxBuildCommand)
+			return fmt.Errorf("%s is not built (looked in %s): `%s` builds it", p.name, bin, command)
 		}
 	}
 	return nil
@@ -53,10 +89,21 @@ func MissingFlux(bin string) error {
 
 // BuildFlux is Build for Flux's controllers, and for a registry that they fetch from.
 func BuildFlux(ctx context.Context, bin string, out io.Writer) error {
-	return buildAll(ctx, withRegistry(), bin, out)
+	return FluxNewest.build(ctx, bin, out)
 }
 
-func withRegistry() []program { return append(slices.Clone(fluxPrograms), registry) }
+// BuildPreviousFlux is BuildFlux for the release before.
+func BuildPreviousFlux(ctx context.Context, bin string, out io.Writer) error {
+	return FluxPrevious.build(ctx, bin, out)
+}
+
+func (r FluxRelease) build(ctx context.Context, bin string, out io.Writer) error {
+	programs, err := r.programs()
+	if err != nil {
+		return err
+	}
+	return buildAll(ctx, append(programs, registry), bin, out)
+}
 
 // Flux is where the controllers of Flux keep and take things.
 type Flux struct {
@@ -79,13 +126,17 @@ type fluxPorts struct {
 // StartFlux installs the kinds of Flux and starts its controllers, which watch all
 // namespaces as administrators, and returns when they are ready. For tests a
 // Kustomization asks every second for what it depends on.
-func (c *Cluster) StartFlux(ctx context.Context) (*Flux, error) {
-	return c.StartFluxWith(ctx, "--requeue-dependency=1s")
+func (c *Cluster) StartFlux(ctx context.Context, release FluxRelease) (*Flux, error) {
+	return c.StartFluxWith(ctx, release, "--requeue-dependency=1s")
 }
 
 // StartFluxWith is StartFlux with flags of kustomize-controller.
-func (c *Cluster) StartFluxWith(ctx context.Context, flags ...string) (*Flux, error) {
-	if err := c.installFlux(ctx); err != nil {
+func (c *Cluster) StartFluxWith(ctx context.Context, release FluxRelease, flags ...string) (*Flux, error) {
+	programs, err := release.programs()
+	if err != nil {
+		return nil, err
+	}
+	if err := c.installFlux(ctx, programs); err != nil {
 		return nil, err
 	}
 	ports, err := newFluxPorts()
@@ -106,9 +157,8 @@ func (c *Cluster) StartFluxWith(ctx context.Context, flags ...string) (*Flux, er
 		append([]string{"--events-addr=" + f.EventsAddr}, flags...),
 		{"--events-addr=" + ports.events, "--receiverAddr=" + ports.hook},
 	} {
-		name := fluxPrograms[i].name
 		args = append(args, "--metrics-addr=0", "--health-addr="+ports.health[i], "--watch-all-namespaces", "--enable-leader-election=false")
-		if err := c.runWith(name, name, env, args); err != nil {
+		if err := c.runWith(programs[i].name, fluxNames[i], env, args); err != nil {
 			return nil, err
 		}
 	}
@@ -118,7 +168,7 @@ func (c *Cluster) StartFluxWith(ctx context.Context, flags ...string) (*Flux, er
 // StopFlux ends the controllers of Flux, so that they can be started anew.
 func (c *Cluster) StopFlux() {
 	c.processes = slices.DeleteFunc(c.processes, func(p *process) bool {
-		flux := slices.ContainsFunc(fluxPrograms, func(f program) bool { return f.name == p.name })
+		flux := slices.Contains(fluxNames, p.name)
 		if flux {
 			p.stop()
 		}
@@ -127,12 +177,12 @@ func (c *Cluster) StopFlux() {
 }
 
 // installFlux applies the kinds of Flux out of the modules it is built from.
-func (c *Cluster) installFlux(ctx context.Context) error {
+func (c *Cluster) installFlux(ctx context.Context, programs []program) error {
 	root, err := Root()
 	if err != nil {
 		return err
 	}
-	for _, p := range fluxPrograms {
+	for _, p := range programs {
 		cmd := exec.CommandContext(ctx, "go", "list", "-m", "-f", "{{.Dir}}", p.pkg)
 		cmd.Dir = p.folder(root)
 		cmd.Env = append(os.Environ(), "GOWORK=off")
@@ -176,7 +226,7 @@ func (c *Cluster) waitFlux(ctx context.Context, ports fluxPorts) error {
 			return res.StatusCode == http.StatusOK
 		})
 		if err != nil {
-			return fmt.Errorf("waiting for %s: %w", fluxPrograms[i].name, err)
+			return fmt.Errorf("waiting for %s: %w", fluxNames[i], err)
 		}
 	}
 	return nil

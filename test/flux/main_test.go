@@ -9,6 +9,7 @@ package flux
 import (
 	"context"
 	"errors"
+	"flag"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -45,7 +46,11 @@ var theWorld struct {
 	err error
 }
 
+// release of Flux to run beside: see make e2e-flux.
+var release = flag.String("flux.release", string(cluster.FluxNewest), "release of Flux to run beside: "+string(cluster.FluxPrevious)+", or nothing for the newest")
+
 func TestMain(m *testing.M) {
+	flag.Parse()
 	code := m.Run()
 	if w := theWorld.world; w != nil {
 		if log, err := os.ReadFile(w.ControllerLog()); err != nil || strings.Contains(string(log), "is forbidden") {
@@ -66,7 +71,7 @@ func start(t *testing.T) *world {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := cluster.MissingFlux(bin); err != nil {
+	if err := cluster.MissingFlux(bin, cluster.FluxRelease(*release)); err != nil {
 		t.Skip(err)
 	}
 	theWorld.once.Do(func() { theWorld.world, theWorld.err = startWorld(context.Background()) })
@@ -85,7 +90,7 @@ func startWorld(ctx context.Context) (*world, error) {
 		return nil, err
 	}
 	w := &world{Stand: s}
-	if w.flux, err = s.Cluster.StartFlux(ctx); err != nil {
+	if w.flux, err = s.Cluster.StartFlux(ctx, cluster.FluxRelease(*release)); err != nil {
 		return nil, errors.Join(err, s.Stop())
 	}
 	// Flux sends no password over plain HTTP.

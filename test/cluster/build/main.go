@@ -3,7 +3,8 @@
 // Command build builds the programs of the local control plane (etcd, kwok and
 // Kubernetes) from their Go modules into a folder, bin/ of the checkout unless
 // another is named; with --forge, Gitea instead, with --karpenter, Karpenter, with
-// --flux, the controllers of Flux, with --node, what a real node runs. What is up to
+// --flux, the controllers of Flux, with --flux-previous, those of the release before,
+// with --node, what a real node runs. What is up to
 // date is left alone.
 package main
 
@@ -31,13 +32,14 @@ func run(ctx context.Context, args []string) error {
 	build := cluster.Build
 	instead := map[string]func(context.Context, string, io.Writer) error{
 		"--forge": cluster.BuildForge, "--karpenter": cluster.BuildKarpenter, "--flux": cluster.BuildFlux,
-		"--node": cluster.BuildNode,
+		"--flux-previous": cluster.BuildPreviousFlux,
+		"--node":          cluster.BuildNode,
 	}
 	if len(args) > 0 && instead[args[0]] != nil {
 		build, args = instead[args[0]], args[1:]
 	}
 	if len(args) > 1 {
-		return fmt.Errorf("usage: build [--forge|--karpenter|--flux|--node] [FOLDER]")
+		return fmt.Errorf("usage: build [--forge|--karpenter|--flux|--flux-previous|--node] [FOLDER]")
 	}
 	bin, err := cluster.DefaultBin()
 	if err != nil {

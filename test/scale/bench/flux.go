@@ -11,6 +11,8 @@ import (
 
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	"github.com/espalier-dev/espalier/test/cluster"
 )
 
 // tuned are flags of kustomize-controller for many Kustomizations, as Flux's own
@@ -89,7 +91,7 @@ func (x *flux) begin(ctx context.Context) error {
 	if strings.HasSuffix(x.how, "tuned") {
 		flags = tuned
 	}
-	if _, err := x.Cluster.StartFluxWith(ctx, flags...); err != nil {
+	if _, err := x.Cluster.StartFluxWith(ctx, cluster.FluxNewest, flags...); err != nil {
 		return fmt.Errorf("starting Flux: %w", err)
 	}
 	x.pids = []int{x.Cluster.PID("source-controller"), x.Cluster.PID("kustomize-controller")}
