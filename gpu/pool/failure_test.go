@@ -146,7 +146,7 @@ func TestFailed(t *testing.T) {
 		"CreateThrottled": {
 			reason: "The cloud's own time is honoured.",
 			make:   creating, why: Failure{Class: ClassThrottled, RetryAfter: 42 * time.Second},
-			want: verdict{Phase: v1alpha1.PhaseClaiming, Reason: string(ClassThrottled), Attempt: 1, Wait: 42 * time.Second},
+			want: verdict{Phase: v1alpha1.PhaseClaiming, Reason: string(ClassThrottled), Attempt: 1, Wait: Later("uid", 42*time.Second)},
 		},
 		"CreateRefused": {
 			reason: "Even a refusal may leave a pool behind: look before the next candidate.",
@@ -176,7 +176,7 @@ func TestFailed(t *testing.T) {
 		"DeletingUnseen": {
 			reason: "A condition always has a reason.",
 			make:   unseen(deleted), why: Failure{Class: ClassThrottled, RetryAfter: time.Minute},
-			want: verdict{Phase: v1alpha1.PhaseReady, Reason: string(ClassThrottled), Attempt: 1, Wait: time.Minute},
+			want: verdict{Phase: v1alpha1.PhaseReady, Reason: string(ClassThrottled), Attempt: 1, Wait: Later("uid", time.Minute)},
 		},
 		"DeleteNotOurs": {
 			reason: "The mark changed between the look and the delete.",

@@ -59,13 +59,13 @@ func Failed(f Facts, d Decision, why *Failure) (_ Decision, retry bool) {
 func pace(f Facts, d Decision, why *Failure, ensuring bool) (_ Decision, retry bool) {
 	switch why.Class {
 	case ClassBusy:
-		d.Wait = max(why.RetryAfter, spread(string(f.Pool.UID), f.Poll))
+		d.Wait = max(Later(string(f.Pool.UID), why.RetryAfter), spread(string(f.Pool.UID), f.Poll))
 		return d.alarm(v1alpha1.ConditionClusterBusy, string(ClassBusy), why.Text), false
 	case ClassPrecondition:
 		d.Wait = time.Second
 		return d, false
 	case ClassThrottled:
-		d.Wait = cmp.Or(why.RetryAfter, spread(string(f.Pool.UID), throttlePause))
+		d.Wait = cmp.Or(Later(string(f.Pool.UID), why.RetryAfter), spread(string(f.Pool.UID), throttlePause))
 		return d, false
 	case ClassConflict:
 		d.Wait = rules[ClassConflict].skip
@@ -77,7 +77,7 @@ func pace(f Facts, d Decision, why *Failure, ensuring bool) (_ Decision, retry b
 			d.Wait = max(why.RetryAfter, mendAfter)
 			return d, false
 		}
-		d.Wait = why.RetryAfter
+		d.Wait = Later(string(f.Pool.UID), why.RetryAfter)
 		return d, d.Wait == 0
 	}
 	d.Wait = why.Rest(Candidate(d.Candidate))
@@ -91,9 +91,21 @@ func pace(f Facts, d Decision, why *Failure, ensuring bool) (_ Decision, retry b
 // spread lengthens a pause by up to three times itself, differently for every
 // pool and always alike for one, so that pools do not come back together.
 func spread(uid string, pause time.Duration) time.Duration {
+	return pause + part(uid)*3*pause/1000
+}
+
+// Later lengthens a wait that was asked for by up to a quarter, differently for every
+// key and always alike for one: all that were sent away at once come back one after
+// the other, and none earlier than it was told.
+func Later(key string, wait time.Duration) time.Duration {
+	return wait + part(key)*wait/4000
+}
+
+// part is a number from 0 to 999 that goes by a key alone.
+func part(key string) time.Duration {
 	h := fnv.New32a()
-	_, _ = h.Write([]byte(uid)) // a hash does not fail
-	return pause + time.Duration(h.Sum32()%1000)*3*pause/1000
+	_, _ = h.Write([]byte(key)) // a hash does not fail
+	return time.Duration(h.Sum32() % 1000)
 }
 
 // Works says whether a pod is work that its node's end would interrupt: it runs,

@@ -276,15 +276,16 @@ func TestExhaustedWakes(t *testing.T) {
 	}
 }
 
-// TestRetryAfter: what the cloud asks for is what the queue waits.
+// TestRetryAfter: the queue waits for as long as the cloud asks, and a little longer,
+// each pool for another while.
 func TestRetryAfter(t *testing.T) {
 	w := newWorld(t)
 	w.create(gpuPool("p", t4))
 	w.arm.FailNext("PUT", fakearm.Throttled(77*time.Second))
 	r, _ := w.controller(&life{})
 	w.once(r, "p")
-	if res := w.once(r, "p"); res.RequeueAfter != 77*time.Second {
-		t.Errorf("looks again after %s, want 77 s", res.RequeueAfter)
+	if res := w.once(r, "p"); res.RequeueAfter != pool.Later("uid-p", 77*time.Second) || res.RequeueAfter <= 77*time.Second {
+		t.Errorf("looks again after %s, want 77 s and a little", res.RequeueAfter)
 	}
 	if p := w.get("p"); p.Status.Phase != v1alpha1.PhaseClaiming || p.Status.Candidate.Attempt != 1 || len(p.Status.Skipped) != 0 {
 		t.Errorf("throttling cost an attempt: %+v", p.Status)

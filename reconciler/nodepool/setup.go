@@ -65,12 +65,26 @@ func SetupWithManager(mgr ctrl.Manager, deps Deps) error {
 		Watches(&v1alpha1.Workspace{}, handler.EnqueueRequestsFromMapFunc(poolUsed), builder.WithPredicates(useChanged())).
 		WithOptions(controller.Options{
 			MaxConcurrentReconciles: workers,
-			RateLimiter:             workqueue.NewTypedItemExponentialFailureRateLimiter[reconcile.Request](backoffMin, backoffMax),
+			RateLimiter:             backoff(),
 		})
 	if err := r.watchKarpenter(mgr, b); err != nil {
 		return err
 	}
 	return b.Complete(trace.Passes("GPUNodePool", r))
+}
+
+// apart lets no two pools that fail together come back together.
+type apart struct {
+	workqueue.TypedRateLimiter[reconcile.Request]
+}
+
+// When is how long a pool that failed rests.
+func (a apart) When(r reconcile.Request) time.Duration {
+	return pool.Later(r.String(), a.TypedRateLimiter.When(r))
+}
+
+func backoff() workqueue.TypedRateLimiter[reconcile.Request] {
+	return apart{workqueue.NewTypedItemExponentialFailureRateLimiter[reconcile.Request](backoffMin, backoffMax)}
 }
 
 // watchKarpenter watches what Karpenter says of our NodeClaims and NodePools.
