@@ -8,7 +8,6 @@ import (
 	"net"
 	"net/http"
 	"net/url"
-	"os"
 	"regexp"
 	"slices"
 	"strconv"
@@ -54,6 +53,7 @@ var cues = []cue{
 	{pool.ClassSKUSubscription, []string{"BadRequest"}, []string{"is not supported for subscription", "is not allowed in your subscription"}},
 	{pool.ClassThrottled, []string{"Throttled", "TooManyRequests", "SubscriptionRequestsThrottled"}, nil},
 	{pool.ClassAuth, []string{"AuthorizationFailed", "RequestDisallowedByPolicy", "LinkedAuthorizationFailed"}, nil},
+	{pool.ClassPoolLimit, []string{"MaxAgentPoolCountReached"}, nil},
 	{pool.ClassSpec, []string{"InvalidParameter", "BadRequest", "PropertyChangeNotAllowed"}, nil},
 	{pool.ClassTransient, []string{"InternalServerError"}, nil},
 }
@@ -73,16 +73,16 @@ type body struct {
 	Error   *body  `json:"error"`
 }
 
-// Classify says what an error of a call means. now turns a Retry-After date
-// into a duration.
-func Classify(err error, now time.Time) *pool.Failure {
+// Classify says what an error of a call means. now turns a Retry-After date into a
+// duration, env is the environment that the credential was made from.
+func Classify(err error, now time.Time, env func(string) string) *pool.Failure {
 	var known *pool.Failure
 	if errors.As(err, &known) {
 		return known
 	}
 	var re *azcore.ResponseError
 	if !errors.As(err, &re) {
-		return classifyTransport(err)
+		return classifyTransport(err, env)
 	}
 	b := body{Code: re.ErrorCode}
 	retry := time.Duration(0)
@@ -203,13 +203,13 @@ func unwrap(b body) *pool.Failure {
 }
 
 // classifyTransport is for errors that are no answer of ARM.
-func classifyTransport(err error) *pool.Failure {
+func classifyTransport(err error, env func(string) string) *pool.Failure {
 	f := &pool.Failure{Class: pool.ClassTransient, Text: line(err.Error())}
 	var netErr net.Error
 	var auth *azidentity.AuthenticationFailedError
 	var final interface{ NonRetriable() } // what azidentity's "no credential is available" implements
 	if !errors.As(err, &netErr) && (errors.As(err, &auth) || errors.As(err, &final)) {
-		return refusedSignIn(err.Error(), os.Getenv)
+		return refusedSignIn(err.Error(), env)
 	}
 	return f
 }

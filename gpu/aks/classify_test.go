@@ -80,12 +80,15 @@ func recordings(t *testing.T) []recorded {
 	return all
 }
 
+// noEnv is an environment without a credential.
+func noEnv(string) string { return "" }
+
 // TestClassify is the error map over bodies as they are on the wire. The golden
 // file shows what people read, and how long the candidate rests.
 func TestClassify(t *testing.T) {
 	var said strings.Builder
 	for _, r := range recordings(t) {
-		f := Classify(fmt.Errorf("creating: %w", response(r.Status, r.Header, r.Body)), testNow)
+		f := Classify(fmt.Errorf("creating: %w", response(r.Status, r.Header, r.Body)), testNow, noEnv)
 		if f.Class != r.Want {
 			t.Errorf("%s: %s\ngot %s (%s), want %s", r.Name, r.Reason, f.Class, f.Text, r.Want)
 		}
@@ -153,7 +156,7 @@ func TestClassifyTransport(t *testing.T) {
 		"Canceled": context.DeadlineExceeded,
 		"Cut":      io.ErrUnexpectedEOF,
 	} {
-		if f := Classify(err, testNow); f.Class != pool.ClassTransient || f.Text == "" {
+		if f := Classify(err, testNow, noEnv); f.Class != pool.ClassTransient || f.Text == "" {
 			t.Errorf("%s: got %+v", name, f)
 		}
 	}
@@ -172,7 +175,7 @@ func TestQuotaNumbers(t *testing.T) {
 	}
 	for name, tc := range cases {
 		t.Run(name, func(t *testing.T) {
-			f := Classify(response(400, map[string]string{"Retry-After": "17"}, top(tc.code, tc.text)), testNow)
+			f := Classify(response(400, map[string]string{"Retry-After": "17"}, top(tc.code, tc.text)), testNow, noEnv)
 			want := &pool.Failure{Class: tc.class, Code: tc.code, Text: f.Text, RetryAfter: 17 * time.Second, Quota: &tc.want}
 			if diff := cmp.Diff(want, f); diff != "" {
 				t.Errorf("%s -want +got:\n%s", tc.reason, diff)

@@ -247,7 +247,7 @@ func TestSignInRefused(t *testing.T) {
 				fake = &fakeentra.Fake{}
 			}
 			err := ask(t, fake, cloud.AzurePublic)
-			f := Classify(err, time.Now())
+			f := Classify(err, time.Now(), os.Getenv)
 			if f == nil || f.Class != pool.ClassSignIn || !strings.HasPrefix(f.Text, c.want) {
 				t.Fatalf("%s\ngot  %+v\nwant %s", c.reason, f, c.want)
 			}

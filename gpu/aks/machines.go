@@ -64,7 +64,7 @@ func (p *Provider) remove(ctx context.Context, name string, machines []string) (
 		body.MachineNames = append(body.MachineNames, to.Ptr(m))
 	}
 	if _, err := p.writes.BeginDeleteMachines(ctx, p.cfg.ResourceGroup, p.cfg.ClusterName, name, body, nil); err != nil {
-		return pool.StepNone, fmt.Errorf("removing machines of agent pool %s: %w", name, Classify(err, p.cfg.Clock()))
+		return pool.StepNone, fmt.Errorf("removing machines of agent pool %s: %w", name, p.cfg.classify(err))
 	}
 	return pool.StepScaled, nil
 }
@@ -81,7 +81,7 @@ func (p *Provider) absent(ctx context.Context, t pool.Target, count int32) (name
 	for pages := p.machines.NewListPager(p.cfg.ResourceGroup, p.cfg.ClusterName, t.PoolName, nil); pages.More(); {
 		page, err := pages.NextPage(ctx)
 		if err != nil {
-			return nil, 0, fmt.Errorf("listing machines of agent pool %s: %w", t.PoolName, Classify(err, p.cfg.Clock()))
+			return nil, 0, fmt.Errorf("listing machines of agent pool %s: %w", t.PoolName, p.cfg.classify(err))
 		}
 		for _, m := range page.Value {
 			machines++

@@ -118,7 +118,7 @@ func (m *market) ask(what string, lasts time.Duration, do func() error) error {
 		m.next[what] = now.Add(lasts)
 		return nil
 	}
-	f := Classify(err, now)
+	f := m.cfg.classify(err)
 	m.paused[what] = now.Add(max(offersPause, f.RetryAfter))
 	return fmt.Errorf("asking Azure for the %s: %w", map[string]string{
 		"location": "location of the cluster", "usage": "quotas of the subscription", "sizes": "sizes of the region",

@@ -14,6 +14,7 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"os"
 	"time"
 
 	"github.com/Azure/azure-sdk-for-go/sdk/azcore"
@@ -44,6 +45,9 @@ type Config struct {
 	// 3, and less than 0 never. Mutations are never tried again at once.
 	ReadRetries int32
 	Clock       func() time.Time // nil: time.Now
+	// Env is the environment that the credential was made from, to say what is wrong
+	// with it; nil: the process's.
+	Env func(string) string
 }
 
 // Provider is a pool.Provider over one AKS cluster.
@@ -83,6 +87,9 @@ func New(cfg Config) (*Provider, error) {
 	if cfg.Clock == nil {
 		cfg.Clock = time.Now
 	}
+	if cfg.Env == nil {
+		cfg.Env = os.Getenv
+	}
 	if cfg.MaxInFlight == 0 {
 		cfg.MaxInFlight = 1
 	}
@@ -110,6 +117,9 @@ func New(cfg Config) (*Provider, error) {
 	p.list = &lister{clock: cfg.Clock, fetch: p.fetch}
 	return p, nil
 }
+
+// classify says what an error of a call means now.
+func (c Config) classify(err error) *pool.Failure { return Classify(err, c.Clock(), c.Env) }
 
 // factory makes clients of AKS that try again as told.
 func factory(cfg Config, retry policy.RetryOptions) (*armcontainerservice.ClientFactory, error) {
@@ -158,7 +168,7 @@ func (p *Provider) fetch(ctx context.Context) ([]*armcontainerservice.AgentPool,
 	for pages := p.reads.NewListPager(p.cfg.ResourceGroup, p.cfg.ClusterName, nil); pages.More(); {
 		page, err := pages.NextPage(ctx)
 		if err != nil {
-			return nil, p.calm.heed(Classify(err, p.cfg.Clock()))
+			return nil, p.calm.heed(p.cfg.classify(err))
 		}
 		all = append(all, page.Value...)
 	}
@@ -179,7 +189,7 @@ func (p *Provider) get(ctx context.Context, name string) (*armcontainerservice.A
 		return nil, nil
 	}
 	if err != nil {
-		return nil, p.calm.heed(Classify(err, p.cfg.Clock()))
+		return nil, p.calm.heed(p.cfg.classify(err))
 	}
 	return &got.AgentPool, nil
 }
@@ -300,7 +310,7 @@ func (p *Provider) put(ctx context.Context, name string, body armcontainerservic
 	ctx, cancel := context.WithTimeout(ctx, callTimeout)
 	defer cancel()
 	if _, err := p.writes.BeginCreateOrUpdate(ctx, p.cfg.ResourceGroup, p.cfg.ClusterName, name, body, o); err != nil {
-		return Classify(err, p.cfg.Clock())
+		return p.cfg.classify(err)
 	}
 	return nil
 }
@@ -351,7 +361,7 @@ func (p *Provider) delete(ctx context.Context, t pool.Target) (pool.Step, error)
 	ctx, cancel := context.WithTimeout(ctx, callTimeout)
 	defer cancel()
 	if _, err := p.writes.BeginDelete(ctx, p.cfg.ResourceGroup, p.cfg.ClusterName, t.PoolName, &armcontainerservice.AgentPoolsClientBeginDeleteOptions{IfMatch: read}); err != nil {
-		return pool.StepNone, fmt.Errorf("deleting agent pool %s: %w", t.PoolName, Classify(err, p.cfg.Clock()))
+		return pool.StepNone, fmt.Errorf("deleting agent pool %s: %w", t.PoolName, p.cfg.classify(err))
 	}
 	return pool.StepDeleted, nil
 }
