@@ -78,24 +78,27 @@ func (y *yamlText) document(doc *yaml.Node, first bool) error {
 	if err != nil {
 		return err
 	}
-	if own == nil && first {
+	if first && (own == nil || own.value.Decode(&y.meta) != nil) {
 		return errYAML
 	}
-	if first && own.value.Decode(&y.meta) != nil {
-		return errYAML
+	if err := y.allow(doc, own); err != nil {
+		return err
 	}
+	return y.walk(doc, nil, 0)
+}
+
+// allow judges a document that is an object, and takes out what SOPS keeps in it.
+func (y *yamlText) allow(doc *yaml.Node, own *member) error {
 	object := hasKey(doc, "kind") || hasKey(doc, "apiVersion")
 	if object {
 		if err := mayBeEncrypted(doc); err != nil {
 			return err
 		}
 	}
-	if own != nil {
-		if err := y.cut(own.key, object); err != nil {
-			return err
-		}
+	if own == nil {
+		return nil
 	}
-	return y.walk(doc, nil, 0)
+	return y.cut(own.key, object)
 }
 
 // mayBeEncrypted says the same of an object as who decodes it without a key.
