@@ -23,7 +23,7 @@ const (
 // token goes to whatever host stands here.
 var registryHosts = map[Cloud]*regexp.Regexp{
 	CloudAzure:  regexp.MustCompile(`^[a-z0-9]{5,50}(-[a-z0-9]+)?\.azurecr\.(io|cn|us)$`),
-	CloudAmazon: regexp.MustCompile(`^[0-9]{12}\.dkr\.ecr(-fips)?\.[a-z0-9-]+\.amazonaws\.com(\.cn)?$`),
+	CloudAmazon: regexp.MustCompile(`^[0-9]{12}\.dkr\.ecr(-fips)?\.[a-z]{2,4}(-[a-z]+)+-[0-9]{1,2}\.amazonaws\.com(\.cn)?$`),
 	CloudGoogle: regexp.MustCompile(`^([a-z0-9-]+-docker\.pkg\.dev|((us|eu|asia)\.)?gcr\.io)$`),
 }
 

@@ -31,6 +31,7 @@ func TestCloudOf(t *testing.T) {
 		"team1.westeurope.cloudapp.azure.com/a:1":                      "",
 		"team1.azurewebsites.net/a:1":                                  "",
 		"12345678901.dkr.ecr.eu-west-1.amazonaws.com/a:1":              "",
+		"123456789012.dkr.ecr.s3.amazonaws.com/a:1":                    "", // sts.s3 would get the token
 		"123456789012.dkr.ecr.evil.compute.amazonaws.com/a:1":          "",
 		"123456789012.dkr.ecr.eu-west-1.amazonaws.com.example.com/a:1": "",
 		"evil.s3.amazonaws.com/a:1":                                    "",

@@ -54,11 +54,14 @@ func newUpload(o Options, l *layer, repo name.Repository) *upload {
 	return u
 }
 
-// farther says whether the registry holds more than when it was asked last.
+// farther says whether the registry holds a chunk more than when it was asked last, or all:
+// one that counts byte by byte keeps no node busy for ever.
 func (u *upload) farther() bool {
-	more := u.held > u.farthest
-	u.farthest = max(u.farthest, u.held)
-	return more
+	if u.held < min(u.farthest+u.chunk, u.layer.size) || u.held == u.farthest {
+		return false
+	}
+	u.farthest = u.held
+	return true
 }
 
 // run is one attempt.
@@ -84,7 +87,7 @@ func final(answer *transport.Error) bool {
 	case code == http.StatusNotImplemented:
 		return true
 	default:
-		return code >= 400 && code < 500
+		return code >= 300 && code < 500 // a chunk is streamed once, and follows no redirect
 	}
 }
 
@@ -184,7 +187,7 @@ func (u *upload) begin(ctx context.Context) error {
 // follow takes from an answer where the next request goes.
 func (u *upload) follow(answer *reply) error {
 	next, err := answer.from.Parse(answer.header.Get("Location"))
-	if err != nil || answer.header.Get("Location") == "" || next.Host != answer.from.Host {
+	if err != nil || answer.header.Get("Location") == "" || next.Host != answer.from.Host || next.Scheme != answer.from.Scheme {
 		u.session = nil
 		return &transport.Error{StatusCode: http.StatusNotImplemented} // no place for chunks that a token goes to
 	}

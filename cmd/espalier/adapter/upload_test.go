@@ -11,6 +11,7 @@ import (
 	"math/rand/v2"
 	"net"
 	"net/http"
+	"net/url"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -188,7 +189,7 @@ func TestCutOff(t *testing.T) {
 		}
 	}
 	o := options(trained(t, map[string][]byte{weightsFile: safetensors(size)}), c.serve(t))
-	o.To, o.Chunk = strings.Replace(o.To, "phi-3-dolly:0.0.1", "cut:1", 1), chunk
+	o.To, o.Chunk, o.Attempts = strings.Replace(o.To, "phi-3-dolly:0.0.1", "cut:1", 1), chunk, cuts+1 // some may be within one chunk
 	var said bytes.Buffer
 	o.Progress = &said
 	got, err := Push(t.Context(), o)
@@ -245,6 +246,42 @@ func (u *uploads) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	}
 }
 
+// TestFollow: a session is where the registry is, and a token goes nowhere else.
+func TestFollow(t *testing.T) {
+	from, err := url.Parse("https://registry.example.com/v2/a/blobs/uploads/")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for location, followed := range map[string]bool{
+		"/v2/a/blobs/uploads/1":                             true,
+		"https://registry.example.com/v2/a/blobs/uploads/1": true,
+		"http://registry.example.com/v2/a/blobs/uploads/1":  false, // in the clear
+		"https://storage.example.com/v2/a/blobs/uploads/1":  false,
+		"//storage.example.com/1":                           false,
+		"":                                                  false,
+	} {
+		u := &upload{}
+		err := u.follow(&reply{header: http.Header{"Location": {location}}, from: from})
+		if (err == nil) != followed || (u.session != nil) != followed {
+			t.Errorf("%q: followed to %v (%v)", location, u.session, err)
+		}
+	}
+}
+
+// TestFarther: a registry that says it holds a byte more each time makes no progress.
+func TestFarther(t *testing.T) {
+	u := &upload{layer: &layer{size: 25}, chunk: 10}
+	for _, step := range []struct {
+		held int64
+		want bool
+	}{{1, false}, {2, false}, {10, true}, {11, false}, {20, true}, {24, false}, {25, true}, {25, false}} {
+		u.held = step.held
+		if got := u.farther(); got != step.want {
+			t.Errorf("at %d bytes: %v, want %v", step.held, got, step.want)
+		}
+	}
+}
+
 // TestUploadTrouble: whatever a registry makes of chunks, the adapter arrives whole.
 func TestUploadTrouble(t *testing.T) {
 	upload := func(r *http.Request) bool {
@@ -284,6 +321,7 @@ func TestUploadTrouble(t *testing.T) {
 			w.WriteHeader(http.StatusNotFound)
 			return true
 		}},
+		"NoChunks307": {"Or send each to another place.", refuse(http.StatusTemporaryRedirect)},
 		"NoChunks400": {"Registries that take layers as a whole answer so.", refuse(http.StatusBadRequest)},
 		"NoChunks405": {"Or so.", refuse(http.StatusMethodNotAllowed)},
 		"NoChunks416": {"Or so, to the first.", refuse(http.StatusRequestedRangeNotSatisfiable)},
