@@ -156,6 +156,14 @@ func TestOwnership(t *testing.T) {
 			notWritten(t, arm, p, tgt)
 		})
 	}
+	t.Run("System", func(t *testing.T) { // whatever marks it has: the cluster's own pods run there
+		arm, p := start(t)
+		tgt := targetOf("a", 1)
+		must[pool.Step](t)(p.Ensure(t.Context(), tgt))
+		arm.Advance(4 * time.Minute)
+		arm.SetProperty(tgt.PoolName, "mode", "System")
+		notWritten(t, arm, p, tgt)
+	})
 	t.Run("NoMarks", func(t *testing.T) {
 		arm, p := start(t)
 		tgt := targetOf("a", 1)

@@ -33,6 +33,7 @@ func (w *world) node(name string) *corev1.Node {
 	return nil
 }
 
+// nodes names the nodes, but for those that are not ours.
 func (w *world) nodes() []string {
 	w.t.Helper()
 	var nodes corev1.NodeList
@@ -41,7 +42,9 @@ func (w *world) nodes() []string {
 	}
 	var names []string
 	for _, n := range nodes.Items {
-		names = append(names, n.Name)
+		if !strings.HasPrefix(n.Name, "foreign") {
+			names = append(names, n.Name)
+		}
 	}
 	slices.Sort(names)
 	return names

@@ -13,6 +13,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/espalier-dev/espalier/gpu/aks"
 	"github.com/espalier-dev/espalier/gpu/pool"
@@ -217,7 +218,8 @@ var scenarios = map[string]scenario{
 
 // TestCrash kills the controller at every call it makes to the cloud and every
 // write to the cluster, before the call took effect and after, starts a fresh
-// one, and looks at what the world became.
+// one, and looks at what the world became. Reads of the cluster are no points: who
+// dies at one has changed nothing since the call before it, after which it dies too.
 func TestCrash(t *testing.T) {
 	points, runs := 0, 0
 	all := maps.Clone(scenarios)
@@ -251,7 +253,7 @@ func run(t *testing.T, sc scenario, first *life, reason string) []string {
 	w.listSizes()
 	w.arm.AddPool("foreign", a100, map[string]string{"team": "b"}, nil)
 	w.arm.AddPool("foreign2", t4, map[string]string{aks.TagInstallation: "another", aks.TagOwner: "uid-p", aks.TagAttempt: "1"}, map[string]string{aks.LabelOwner: "uid-p"})
-	before := w.foreign()
+	before, stranger := w.foreign(), w.stranger()
 	sc.prepare(w)
 	until := w.ready("p")
 	if sc.until != nil {
@@ -261,6 +263,9 @@ func run(t *testing.T, sc scenario, first *life, reason string) []string {
 	w.drive(&life{}, []string{"p"}, until)
 	if diff := cmp.Diff(before, w.foreign()); diff != "" {
 		t.Errorf("%s: foreign pools were touched: %s", reason, diff)
+	}
+	if diff := cmp.Diff(stranger, w.strangers()); diff != "" {
+		t.Errorf("%s: a node that is not ours, or the pod on it, was touched: %s", reason, diff)
 	}
 	pools := slices.DeleteFunc(w.arm.Pools(), func(p fakearm.Pool) bool { return strings.HasPrefix(p.Name, "foreign") })
 	if sc.want == "" {
@@ -274,6 +279,28 @@ func run(t *testing.T, sc scenario, first *life, reason string) []string {
 		t.Errorf("%s: want one pool of %s named %s, got %+v", reason, sc.want, st.PoolName, pools)
 	}
 	return first.log
+}
+
+// stranger puts a node that is not ours into the cluster, with a pod of somebody else.
+func (w *world) stranger() []client.Object {
+	w.t.Helper()
+	n := &corev1.Node{ObjectMeta: metav1.ObjectMeta{Name: "foreign-node", Labels: map[string]string{"agentpool": "foreign"}}}
+	fakearm.SetGPUs(n, 1)
+	w.create(n)
+	w.podOn(n.Name, "foreign-0")
+	return w.strangers()
+}
+
+// strangers are that node and that pod as they are now.
+func (w *world) strangers() []client.Object {
+	w.t.Helper()
+	n, p := &corev1.Node{}, &corev1.Pod{}
+	for key, o := range map[client.ObjectKey]client.Object{{Name: "foreign-node"}: n, {Namespace: "team-a", Name: "foreign-0"}: p} {
+		if err := w.kube.Get(w.ctx, key, o); err != nil {
+			w.t.Fatal(err)
+		}
+	}
+	return []client.Object{n, p}
 }
 
 // foreign is what the pools that are not ours are, without their ETags: AKS

@@ -6,6 +6,7 @@ import (
 	"context"
 	"fmt"
 	"slices"
+	"strings"
 	"testing"
 	"time"
 
@@ -49,7 +50,7 @@ type orchard struct {
 	classes []v1alpha1.NodeClassReference
 	soldOut map[string]bool // by instance type: InsufficientCapacityError
 	refused map[string]string
-	foreign map[string]string // resource versions of what is not ours
+	foreign map[string]string // resource versions of what is not ours, by kind/name
 	pods    int               // that wait for, or have, a node each, of NodePools that Karpenter fills
 	made    int               // NodeClaims of Karpenter's own, so far
 }
@@ -76,11 +77,16 @@ func newOrchard(t *testing.T, classes ...v1alpha1.NodeClassReference) *orchard {
 			return []string{string(o.(*corev1.Event).InvolvedObject.UID)}
 		}).Build()
 	for _, kind := range []schema.GroupVersionKind{claimKind, poolKind} {
-		o := &unstructured.Unstructured{Object: map[string]any{"spec": map[string]any{}}}
-		o.SetGroupVersionKind(kind)
-		o.SetName("foreign")
-		w.must(w.kube.Create(t.Context(), o))
-		w.foreign[kind.Kind] = o.GetResourceVersion()
+		for _, name := range []string{"foreign", "foreign2"} {
+			o := &unstructured.Unstructured{Object: map[string]any{"spec": map[string]any{}}}
+			o.SetGroupVersionKind(kind)
+			o.SetName(name)
+			if name == "foreign2" { // as our own, but of another installation
+				o.SetLabels(map[string]string{karpenter.LabelInstallation: "another", karpenter.LabelOwner: "uid-p"})
+			}
+			w.must(w.kube.Create(t.Context(), o))
+			w.foreign[kind.Kind+"/"+name] = o.GetResourceVersion()
+		}
 	}
 	return w
 }
@@ -97,7 +103,7 @@ func (w *orchard) list(kind schema.GroupVersionKind) []unstructured.Unstructured
 	found := &unstructured.UnstructuredList{}
 	found.SetGroupVersionKind(kind.GroupVersion().WithKind(kind.Kind + "List"))
 	w.must(w.kube.List(w.t.Context(), found))
-	return slices.DeleteFunc(found.Items, func(o unstructured.Unstructured) bool { return o.GetName() == "foreign" })
+	return slices.DeleteFunc(found.Items, func(o unstructured.Unstructured) bool { return strings.HasPrefix(o.GetName(), "foreign") })
 }
 
 // live are the names of NodeClaims that are not being deleted.
@@ -252,7 +258,9 @@ func (w *orchard) drive(l *life, until func() bool) {
 		if l.dead || until() {
 			return
 		}
+		made := len(l.log)
 		res, err := r.Reconcile(ctx, ctrl.Request{NamespacedName: types.NamespacedName{Namespace: "team-a", Name: subject}})
+		w.oneMutation(l.log[made:])
 		wait := res.RequeueAfter
 		if err != nil || wait == 0 {
 			wait = backoffMin
@@ -267,16 +275,28 @@ func (w *orchard) drive(l *life, until func() bool) {
 	}
 }
 
+// oneMutation sees that a reconcile wrote at most one object of Karpenter. Patches are
+// those of our own objects, and of nodes that are cordoned.
+func (w *orchard) oneMutation(calls []string) {
+	w.t.Helper()
+	writes := slices.DeleteFunc(slices.Clone(calls), func(c string) bool { return strings.HasPrefix(c, "patch") })
+	if len(writes) > 1 {
+		w.t.Fatalf("one reconcile made several mutations: %v", writes)
+	}
+}
+
 // invariants hold at every moment: what is not ours is as it was, and no attempt
 // has more nodes than were ever wanted.
 func (w *orchard) invariants() {
 	w.t.Helper()
 	for _, kind := range []schema.GroupVersionKind{claimKind, poolKind} {
-		o := &unstructured.Unstructured{}
-		o.SetGroupVersionKind(kind)
-		w.must(w.kube.Get(w.t.Context(), types.NamespacedName{Name: "foreign"}, o))
-		if o.GetResourceVersion() != w.foreign[kind.Kind] {
-			w.t.Fatalf("the foreign %s was touched", kind.Kind)
+		for _, name := range []string{"foreign", "foreign2"} {
+			o := &unstructured.Unstructured{}
+			o.SetGroupVersionKind(kind)
+			w.must(w.kube.Get(w.t.Context(), types.NamespacedName{Name: name}, o))
+			if o.GetResourceVersion() != w.foreign[kind.Kind+"/"+name] {
+				w.t.Fatalf("%s %s was touched", kind.Kind, name)
+			}
 		}
 	}
 	if n := len(w.live()); n > 3 {

@@ -16,6 +16,20 @@ import (
 	"github.com/espalier-dev/espalier/repo-layout/v1alpha1"
 )
 
+// countReads is a client that counts what is read through it.
+func countReads(c client.WithWatch, requests *int) client.WithWatch {
+	return interceptor.NewClient(c, interceptor.Funcs{
+		List: func(ctx context.Context, c client.WithWatch, list client.ObjectList, opts ...client.ListOption) error {
+			*requests++
+			return c.List(ctx, list, opts...)
+		},
+		Get: func(ctx context.Context, c client.WithWatch, key client.ObjectKey, o client.Object, opts ...client.GetOption) error {
+			*requests++
+			return c.Get(ctx, key, o, opts...)
+		},
+	})
+}
+
 // TestLanesQuiet: a pool that Karpenter fills costs no request while nobody waits, and
 // the Events are read, in one, while somebody does.
 func TestLanesQuiet(t *testing.T) {
@@ -23,16 +37,7 @@ func TestLanesQuiet(t *testing.T) {
 	w.sow(2, nil, a100, t4)
 	w.drive(&life{}, w.grown)
 	requests := 0
-	live := interceptor.NewClient(w.kube, interceptor.Funcs{
-		List: func(ctx context.Context, c client.WithWatch, list client.ObjectList, opts ...client.ListOption) error {
-			requests++
-			return c.List(ctx, list, opts...)
-		},
-		Get: func(ctx context.Context, c client.WithWatch, key client.ObjectKey, o client.Object, opts ...client.GetOption) error {
-			requests++
-			return c.Get(ctx, key, o, opts...)
-		},
-	})
+	live := countReads(w.kube, &requests)
 	sizes := func(string) (pool.Size, bool) { return pool.Size{GPUs: 1}, true }
 	clock := func() time.Time { return w.now }
 	provider, err := karpenter.New(karpenter.Config{Client: w.kube, Live: live, Classes: w.classes, Sizes: sizes, Region: "eastus", Clock: clock})

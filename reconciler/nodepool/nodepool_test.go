@@ -105,6 +105,8 @@ func TestQuiet(t *testing.T) {
 	}
 	quiet := &life{}
 	r, _ := w.controller(quiet)
+	reads := 0
+	r.Live = countReads(w.kube, &reads)
 	before, made := w.arm.Counts(), w.arm.Now().Sub(begun)
 	const ticks = 10
 	looks := 0
@@ -120,6 +122,7 @@ func TestQuiet(t *testing.T) {
 		}
 		w.arm.Advance(defaultIdle / 2)
 	}
+	quietReads := reads
 	for _, n := range names[99:] {
 		if res := w.once(r, n); res.RequeueAfter != 0 {
 			t.Fatalf("nodes that exist are looked at every %s", res.RequeueAfter)
@@ -130,14 +133,17 @@ func TestQuiet(t *testing.T) {
 	asked := after["CLUSTER"] + after["USAGE"] + after["SKUS"] - before["CLUSTER"] - before["USAGE"] - before["SKUS"]
 	writes := len(slices.DeleteFunc(slices.Clone(quiet.log), func(c string) bool { return !strings.HasPrefix(c, "patch") }))
 	minutes := ticks * defaultIdle.Minutes()
-	t.Logf("%d pools, nothing happens for %.0f min: Kubernetes %.1f writes a minute, ARM %.2f LISTs and %.1f GETs a minute, quota asked %d times (%d looks)",
-		len(names), minutes, float64(writes)/minutes, float64(lists)/minutes, float64(gets)/minutes, asked, looks)
+	t.Logf("%d pools, nothing happens for %.0f min: Kubernetes %.1f writes and %.1f reads past the cache a minute, ARM %.2f LISTs and %.1f GETs a minute, quota asked %d times (%d looks)",
+		len(names), minutes, float64(writes)/minutes, float64(quietReads)/minutes, float64(lists)/minutes, float64(gets)/minutes, asked, looks)
 	t.Logf("while the 99 pools were made: cluster read %d times, usage %d, SKUs %d, in %s", before["CLUSTER"], before["USAGE"], before["SKUS"], made)
 	if most := int(made/(5*time.Minute)) + 2; before["USAGE"] > most || before["SKUS"] > 1 || before["CLUSTER"] > 1 {
 		t.Errorf("asked for usage more often than every five minutes, or for sizes more than once in six hours: %v", before)
 	}
 	if lists > ticks+1 || gets != 0 || asked != 0 {
 		t.Errorf("%d LISTs and %d GETs in %d ticks of %d pools, want one LIST a tick", lists, gets, ticks, len(names))
+	}
+	if quietReads > 0 {
+		t.Errorf("a quiet controller read %d times past its cache", quietReads)
 	}
 	if writes > 0 {
 		t.Errorf("a quiet controller wrote to the cluster: %v", quiet.log)

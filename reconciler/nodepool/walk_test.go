@@ -43,7 +43,7 @@ type walk struct {
 	due     map[string]time.Time
 	born    int               // objects that were created so far
 	users   map[string]string // pools and the Workspace that names each
-	stolen  map[string]string // agent pools whose owner tag a person changed, and what it was
+	stolen  map[string]string // agent pools of which a person changed the tag or the node label of the owner, and what it was
 	seen    map[string]int    // faults by name
 	watched int               // reconciles
 }
@@ -177,7 +177,7 @@ func (w *walk) calm() {
 		}
 	}
 	for name, uid := range w.stolen {
-		w.arm.SetTag(name, aks.TagOwner, uid)
+		w.mark(name, uid)
 	}
 	w.approve()
 	var pods corev1.PodList
@@ -338,13 +338,40 @@ func (w *walk) etagRace() {
 // relabel changes a mark of a pool of ours, or changes it back.
 func (w *walk) relabel() {
 	for _, name := range slices.Sorted(maps.Keys(w.stolen)) {
-		w.arm.SetTag(name, aks.TagOwner, w.stolen[name])
+		w.mark(name, w.stolen[name])
 		delete(w.stolen, name)
 		return
 	}
-	if p := w.ours(); p != nil {
-		w.stolen[p.Name] = p.Tags[aks.TagOwner]
+	p := w.ours()
+	if p == nil {
+		return
+	}
+	w.stolen[p.Name] = p.Tags[aks.TagOwner]
+	if w.rand.IntN(2) == 0 {
 		w.arm.SetTag(p.Name, aks.TagOwner, "somebody")
+		return
+	}
+	w.label(p.Name, "somebody")
+}
+
+// mark gives a pool both marks of an owner.
+func (w *walk) mark(name, uid string) {
+	w.arm.SetTag(name, aks.TagOwner, uid)
+	w.label(name, uid)
+}
+
+// label changes the node label that names the owner of a pool.
+func (w *walk) label(name, uid string) {
+	for _, p := range w.arm.Pools() {
+		if p.Name != name {
+			continue
+		}
+		labels := map[string]any{}
+		for k, v := range p.Labels {
+			labels[k] = v
+		}
+		labels[aks.LabelOwner] = uid
+		w.arm.SetProperty(name, "nodeLabels", labels)
 	}
 }
 

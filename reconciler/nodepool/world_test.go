@@ -361,7 +361,9 @@ func (w *world) drive(l *life, names []string, until func() bool) {
 		next := w.arm.Now().Add(time.Hour)
 		for _, name := range names {
 			if at, ok := due[name]; !ok || !at.After(w.arm.Now()) {
+				asked := len(w.arm.Requests())
 				res, err := r.Reconcile(ctx, ctrl.Request{NamespacedName: types.NamespacedName{Namespace: "team-a", Name: name}})
+				w.oneMutation(asked)
 				wait := res.RequeueAfter
 				if err != nil {
 					wait = backoffMin
@@ -410,7 +412,7 @@ func (w *world) invariants() {
 	}
 	for _, r := range w.arm.RequestsAfter(w.checked) {
 		w.checked++
-		write := r.Kind == http.MethodPut || r.Kind == http.MethodDelete || r.Kind == "REMOVE"
+		write := isWrite(r)
 		if write && !strings.HasPrefix(r.Pool, "g") || write && strings.HasPrefix(r.Pool, "foreign") {
 			w.t.Fatalf("a pool that is not ours was asked to change: %+v", r)
 		}
@@ -423,6 +425,24 @@ func (w *world) invariants() {
 			w.t.Fatalf("pod %s lost its node", pod)
 		}
 	}
+}
+
+// oneMutation sees that a reconcile asked the cloud to change at most one thing.
+func (w *world) oneMutation(before int) {
+	w.t.Helper()
+	var writes []fakearm.Request
+	for _, r := range w.arm.RequestsAfter(before) {
+		if isWrite(r) {
+			writes = append(writes, r)
+		}
+	}
+	if len(writes) > 1 {
+		w.t.Fatalf("one reconcile made several mutations: %+v", writes)
+	}
+}
+
+func isWrite(r fakearm.Request) bool {
+	return r.Kind == http.MethodPut || r.Kind == http.MethodDelete || r.Kind == "REMOVE"
 }
 
 // oneEach sees that no object has two agent pools, and that no name was ordered
