@@ -95,36 +95,47 @@ func TestPluginOf(t *testing.T) {
 	for name, c := range map[string]struct {
 		reason string
 		pods   []corev1.Pod
+		bare   bool
 		want   string
 	}{
+		"NoDriver": {
+			"Git has left the driver to an operator, and none of it runs here: a plugin by itself finds nothing.",
+			[]corev1.Pod{pod("nvidia-device-plugin-daemonset-a", nil)}, true,
+			"aks.gpuDriver is None, and no pod that installs a driver runs on it; the NVIDIA GPU operator must be there and tolerate the taints sku=gpu and espalier.dev/pool",
+		},
+		"Operator": {
+			"The operator has installed its driver: what is missing is the plugin.",
+			[]corev1.Pod{pod("nvidia-driver-daemonset-b", nil)}, true,
+			"no pod of a device plugin runs on it; its DaemonSet must tolerate the taints sku=gpu and espalier.dev/pool",
+		},
 		"None": {
 			"The most frequent of all: the DaemonSet does not tolerate our taint, so there is no pod.",
-			[]corev1.Pod{pod("kube-proxy-x", nil)},
+			[]corev1.Pod{pod("kube-proxy-x", nil)}, false,
 			"no pod of a device plugin runs on it; its DaemonSet must tolerate the taints sku=gpu and espalier.dev/pool",
 		},
 		"Crashing": {
 			"The plugin ends at once where there is no driver.",
-			[]corev1.Pod{pod("nvidia-device-plugin-daemonset-a", waits("CrashLoopBackOff"))},
+			[]corev1.Pod{pod("nvidia-device-plugin-daemonset-a", waits("CrashLoopBackOff"))}, false,
 			"pod gpu/nvidia-device-plugin-daemonset-a, the device plugin, waits: CrashLoopBackOff of container ctr",
 		},
 		"Driver": {
 			"The first link of the chain that is broken is the cause.",
-			[]corev1.Pod{pod("nvidia-device-plugin-daemonset-a", waits("PodInitializing")), pod("nvidia-driver-daemonset-b", waits("ImagePullBackOff"))},
+			[]corev1.Pod{pod("nvidia-device-plugin-daemonset-a", waits("PodInitializing")), pod("nvidia-driver-daemonset-b", waits("ImagePullBackOff"))}, false,
 			"pod gpu/nvidia-driver-daemonset-b, which installs the driver, waits: ImagePullBackOff of container ctr",
 		},
 		"Starting": {
 			"It has only just begun.",
-			[]corev1.Pod{pod("nvidia-device-plugin-daemonset-a", func(s *corev1.PodStatus) { *s = corev1.PodStatus{} })},
+			[]corev1.Pod{pod("nvidia-device-plugin-daemonset-a", func(s *corev1.PodStatus) { *s = corev1.PodStatus{} })}, false,
 			"pod gpu/nvidia-device-plugin-daemonset-a, the device plugin, is Pending",
 		},
 		"Blind": {
 			"It runs, and finds nothing.",
-			[]corev1.Pod{pod("nvidia-device-plugin-daemonset-a", nil)},
+			[]corev1.Pod{pod("nvidia-device-plugin-daemonset-a", nil)}, false,
 			"pod gpu/nvidia-device-plugin-daemonset-a, the device plugin, runs and has found none; its log says why, most often a missing driver",
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
-			if diff := cmp.Diff(c.want, PluginOf(c.pods)); diff != "" {
+			if diff := cmp.Diff(c.want, PluginOf(c.pods, c.bare)); diff != "" {
 				t.Errorf("%s\n-want +got:\n%s", c.reason, diff)
 			}
 		})

@@ -20,8 +20,9 @@ var daemons = []struct{ part, what string }{
 	{"device-plugin", "the device plugin"},
 }
 
-// PluginOf says why a node offers no GPU, by the pods that run on it.
-func PluginOf(pods []corev1.Pod) string {
+// PluginOf says why a node offers no GPU, by the pods that run on it; bare is a node
+// that came without a driver, as aks.gpuDriver None asks.
+func PluginOf(pods []corev1.Pod, bare bool) string {
 	pods = slices.SortedFunc(slices.Values(pods), func(a, b corev1.Pod) int {
 		return cmp.Or(strings.Compare(a.Namespace, b.Namespace), strings.Compare(a.Name, b.Name))
 	})
@@ -39,7 +40,11 @@ func PluginOf(pods []corev1.Pod) string {
 			}
 		}
 	}
-	if last == nil {
+	installs := func(p corev1.Pod) bool { return strings.Contains(p.Name, daemons[0].part) }
+	switch {
+	case bare && !slices.ContainsFunc(pods, installs):
+		return "aks.gpuDriver is None, and no pod that installs a driver runs on it; the NVIDIA GPU operator must be there and tolerate the taints sku=gpu and espalier.dev/pool"
+	case last == nil:
 		return "no pod of a device plugin runs on it; its DaemonSet must tolerate the taints sku=gpu and espalier.dev/pool"
 	}
 	return fmt.Sprintf("pod %s/%s, the device plugin, runs and has found none; its log says why, most often a missing driver", last.Namespace, last.Name)

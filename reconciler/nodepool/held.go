@@ -40,7 +40,7 @@ func (r *Reconciler) whoHolds(ctx context.Context, p *pass) error {
 			return fmt.Errorf("listing the pods of node %s: %w", n.Name, err)
 		}
 		if n.Offered == 0 {
-			n.Plugin, explained = pool.PluginOf(pods.Items), true
+			n.Plugin, explained = pool.PluginOf(pods.Items, false), true
 			continue
 		}
 		n.Held, n.Holders = pool.HoldingOf(corev1.ResourceName(p.pool.Spec.GPUResource()), pods.Items, users, within)

@@ -207,7 +207,7 @@ func (r *Reconciler) explain(ctx context.Context, p *pass) error {
 		if err := r.Live.List(ctx, &pods, client.MatchingFields{FieldNodeName: n.Name}); err != nil {
 			return fmt.Errorf("listing the pods of node %s: %w", n.Name, err)
 		}
-		p.facts.Nodes[i].Plugin = pool.PluginOf(pods.Items)
+		p.facts.Nodes[i].Plugin = pool.PluginOf(pods.Items, p.pool.Spec.OwnDriver())
 		return nil
 	}
 	return nil
