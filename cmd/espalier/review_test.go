@@ -112,7 +112,7 @@ func TestProcessPlannerEnds(t *testing.T) {
 		says    string
 	}{
 		"Time":      {reason: "A deadline that nothing can keep.", planner: processPlanner{timeout: 50 * time.Millisecond, memory: roomy.memory}, says: "takes longer than 50ms"},
-		"Processor": {reason: "The kernel ends what has had its share.", planner: processPlanner{timeout: roomy.timeout, memory: roomy.memory, seconds: 1}, says: "takes more than 1s of processor time"},
+		"Processor": {reason: "The kernel ends what has had its share.", planner: processPlanner{timeout: roomy.timeout, memory: roomy.memory, share: time.Second}, says: "takes more than 1s of processor time"},
 		"Memory":    {reason: "The kernel refuses what is over the limit.", planner: processPlanner{timeout: roomy.timeout, memory: 70 << 20}, says: "takes more than 70 MiB of memory"},
 	} {
 		t.Run(name, func(t *testing.T) {

@@ -26,8 +26,8 @@ import (
 type processPlanner struct {
 	binary  string
 	timeout time.Duration
-	memory  int64  // bytes
-	seconds uint64 // of processors; 0: as many as the time allows
+	memory  int64         // bytes
+	share   time.Duration // of processors; 0: as much as the time allows
 }
 
 const (
@@ -50,7 +50,7 @@ func (p *processPlanner) Plan(ctx context.Context, q review.Question, commits *g
 	ctx, cancel := context.WithTimeout(ctx, p.timeout)
 	defer cancel()
 	var out, trace bytes.Buffer
-	cmd := exec.CommandContext(ctx, p.binary, headCommand, "--memory", strconv.FormatInt(p.memory, 10), "--seconds", strconv.FormatUint(p.processor(), 10))
+	cmd := exec.CommandContext(ctx, p.binary, headCommand, "--memory", strconv.FormatInt(p.memory, 10), "--seconds", strconv.FormatInt(int64(p.processor().Seconds()), 10))
 	cmd.Dir = "/"
 	// Nothing of the controller's own: no address of the cluster, no proxy, no token.
 	cmd.Env = []string{"GOTRACEBACK=single", "GOMAXPROCS=" + strconv.Itoa(childProcs)}
@@ -83,14 +83,14 @@ func (p *processPlanner) Plan(ctx context.Context, q review.Question, commits *g
 	return verdict, nil
 }
 
-// processor is how many seconds of processors a process gets: what childProcs of them
-// have until its time is up. The kernel holds it to that, whatever becomes of this
+// processor is the time of processors that a process gets, in whole seconds: what
+// childProcs of them have until its time is up. The kernel holds it to that, whatever becomes of this
 // process.
-func (p *processPlanner) processor() uint64 {
-	if p.seconds > 0 {
-		return p.seconds
+func (p *processPlanner) processor() time.Duration {
+	if p.share > 0 {
+		return p.share
 	}
-	return uint64(math.Ceil(p.timeout.Seconds())) * childProcs
+	return time.Duration(math.Ceil(p.timeout.Seconds())) * time.Second * childProcs
 }
 
 // undone says why a process ended, without what it wrote: that may hold whatever
@@ -99,7 +99,7 @@ func (p *processPlanner) undone(trace string, ended *os.ProcessState) error {
 	if bytes.Contains([]byte(trace), []byte("out of memory")) || bytes.Contains([]byte(trace), []byte("cannot allocate memory")) {
 		return &review.Undone{Why: fmt.Sprintf("planning it takes more than %d MiB of memory, which is all there is", p.memory>>20)}
 	}
-	share := time.Duration(p.processor()) * time.Second
+	share := p.processor()
 	if used := ended.UserTime() + ended.SystemTime(); used >= share*9/10 { // the kernel counts in coarser steps than it tells
 		return &review.Undone{Why: fmt.Sprintf("planning it takes more than %s of processor time, which is all there is", share)}
 	}

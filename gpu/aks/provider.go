@@ -10,6 +10,7 @@
 package aks
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -84,21 +85,7 @@ func New(cfg Config) (*Provider, error) {
 	case cfg.Credential == nil:
 		return nil, errors.New("a credential is required")
 	}
-	if cfg.Clock == nil {
-		cfg.Clock = time.Now
-	}
-	if cfg.Env == nil {
-		cfg.Env = os.Getenv
-	}
-	if cfg.MaxInFlight == 0 {
-		cfg.MaxInFlight = 1
-	}
-	if cfg.ListTTL == 0 {
-		cfg.ListTTL = 10 * time.Second
-	}
-	if cfg.ReadRetries == 0 {
-		cfg.ReadRetries = readRetries
-	}
+	cfg = cfg.filled()
 	reads, err := factory(cfg, policy.RetryOptions{MaxRetries: cfg.ReadRetries, MaxRetryDelay: readRetryWait})
 	if err != nil {
 		return nil, err
@@ -116,6 +103,20 @@ func New(cfg Config) (*Provider, error) {
 	}
 	p.list = &lister{clock: cfg.Clock, fetch: p.fetch}
 	return p, nil
+}
+
+// filled has the defaults of what is left open.
+func (c Config) filled() Config {
+	if c.Clock == nil {
+		c.Clock = time.Now
+	}
+	if c.Env == nil {
+		c.Env = os.Getenv
+	}
+	c.MaxInFlight = cmp.Or(c.MaxInFlight, 1)
+	c.ListTTL = cmp.Or(c.ListTTL, 10*time.Second)
+	c.ReadRetries = cmp.Or(c.ReadRetries, readRetries)
+	return c
 }
 
 // classify says what an error of a call means now.

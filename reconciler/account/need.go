@@ -73,19 +73,8 @@ func Children(ws *v1alpha1.Workspace) []Need {
 			kinds = append(kinds, kindService, kindPolicy)
 		}
 	}
-	if s := ws.Spec.Inference; s != nil {
-		kinds = append(kinds, kindDeployment, kindService, kindBudget)
-		if s.Route != nil {
-			kinds = append(kinds, kindRoute)
-			if s.Route.InferencePool != nil {
-				kinds = append(kinds, kindEndpoints)
-			}
-		}
-		if s.Autoscale != nil && s.Autoscale.KEDA != nil {
-			kinds = append(kinds, kindScaled)
-		} else if s.Autoscale != nil {
-			kinds = append(kinds, kindHPA)
-		}
+	if ws.Spec.Inference != nil {
+		kinds = append(kinds, ofService(*ws.Spec.Inference)...)
 	}
 	var needs []Need
 	for _, kind := range kinds {
@@ -95,6 +84,24 @@ func Children(ws *v1alpha1.Workspace) []Need {
 		needs = append(needs, Revisions(ws.Namespace))
 	}
 	return needs
+}
+
+func ofService(s v1alpha1.InferenceSpec) []schema.GroupVersionKind {
+	kinds := []schema.GroupVersionKind{kindDeployment, kindService, kindBudget}
+	if s.Route != nil {
+		kinds = append(kinds, kindRoute)
+	}
+	if s.Route != nil && s.Route.InferencePool != nil {
+		kinds = append(kinds, kindEndpoints)
+	}
+	switch {
+	case s.Autoscale == nil:
+	case s.Autoscale.KEDA != nil:
+		kinds = append(kinds, kindScaled)
+	default:
+		kinds = append(kinds, kindHPA)
+	}
+	return kinds
 }
 
 // Revisions is the right to keep what the pods of a service were rendered to.

@@ -71,10 +71,7 @@ func OnLines(p plan.Plan, r v1alpha1.Review, files Files) *Lines {
 		return nil
 	}
 	l, standing := &Lines{}, map[string]bool{}
-	diffs := differences{files: files, known: map[string]*difference{}}
-	if files.Renamed != nil {
-		diffs.renamed = sync.OnceValue(files.Renamed)
-	}
+	diffs := newDifferences(files)
 	for _, f := range p.Findings {
 		key := keyOf(f)
 		if f.File == "" || f.Line < 1 || standing[key] {
@@ -123,6 +120,14 @@ type differences struct {
 	known   map[string]*difference
 	count   int // of those that were compared
 	pairs   int // of their lines
+}
+
+func newDifferences(files Files) *differences {
+	d := &differences{files: files, known: map[string]*difference{}}
+	if files.Renamed != nil {
+		d.renamed = sync.OnceValue(files.Renamed)
+	}
+	return d
 }
 
 // difference of a file: its lines in head, those of them that the diff shows, and its

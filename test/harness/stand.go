@@ -139,6 +139,11 @@ func (s *Stand) start(ctx context.Context, o Options) error {
 	if err := s.startARM(o); err != nil {
 		return err
 	}
+	return s.connect()
+}
+
+// connect makes the client that tests and the demo look through.
+func (s *Stand) connect() error {
 	scheme := runtime.NewScheme()
 	for _, add := range []func(*runtime.Scheme) error{clientgoscheme.AddToScheme, v1alpha1.AddToScheme, sourcev1.AddToScheme} {
 		if err := add(scheme); err != nil {
@@ -147,6 +152,7 @@ func (s *Stand) start(ctx context.Context, o Options) error {
 	}
 	config := rest.CopyConfig(s.Cluster.Config)
 	config.QPS = -1 // tests and demo look often
+	var err error
 	if s.Client, err = client.NewWithWatch(config, client.Options{Scheme: scheme}); err != nil {
 		return fmt.Errorf("connecting to the local cluster: %w", err)
 	}

@@ -9,7 +9,6 @@
 package install
 
 import (
-	"bytes"
 	"context"
 	"fmt"
 	"os"
@@ -113,17 +112,14 @@ func helmProgram(t *testing.T) string {
 }
 
 // helm runs the Helm that `make bin/helm` builds, on the cluster of the Stand.
-func helm(t *testing.T, s *harness.Stand, args ...string) string {
+func helm(t *testing.T, s *harness.Stand, args ...string) {
 	t.Helper()
 	cmd := exec.CommandContext(patient(t), helmProgram(t), args...)
 	home := t.TempDir()
 	cmd.Env = append(os.Environ(), "HELM_CACHE_HOME="+home, "HELM_CONFIG_HOME="+home, "HELM_DATA_HOME="+home, "KUBECONFIG="+s.Cluster.Kubeconfig)
-	var out, talk bytes.Buffer
-	cmd.Stdout, cmd.Stderr = &out, &talk
-	if err := cmd.Run(); err != nil {
-		t.Fatalf("helm %s: %v: %s", strings.Join(args, " "), err, talk.String())
+	if out, err := cmd.CombinedOutput(); err != nil {
+		t.Fatalf("helm %s: %v: %s", strings.Join(args, " "), err, out)
 	}
-	return out.String()
 }
 
 // kubectl runs the cluster's own, and returns what it printed.
