@@ -80,6 +80,19 @@ func Held(f Facts, d Decision, m *Mass, annotation string) Decision {
 	return d.alarm(v1alpha1.ConditionDeletionBlocked, ReasonMassDeletion, message).say(ReasonMassDeletion, message)
 }
 
+// Unjudged is what a decision becomes where nobody came to ask whether the deletion is
+// held: a hold that only its condition remembers goes on, and where nothing was seen,
+// so does any.
+func Unjudged(f Facts, d Decision, seen bool) Decision {
+	for _, c := range f.Pool.Status.Conditions {
+		kept := !seen || c.Reason == ReasonMassDeletion
+		if c.Type == v1alpha1.ConditionDeletionBlocked && kept && f.Pool.DeletionTimestamp != nil {
+			return d.alarm(c.Type, c.Reason, c.Message)
+		}
+	}
+	return d
+}
+
 // WasHeld says whether the breaker held a pool before: only a person lets go.
 func WasHeld(p *v1alpha1.GPUNodePool) bool {
 	for _, c := range p.Status.Conditions {

@@ -216,6 +216,7 @@ func (r *Reconciler) hold(ctx context.Context, p *pass) (bool, error) {
 	if err := r.Live.List(ctx, &pools); err != nil {
 		return false, fmt.Errorf("listing GPUNodePools: %w", err)
 	}
+	p.judged = true
 	if explained(p.pool, workspaces.Items) {
 		return false, nil
 	}

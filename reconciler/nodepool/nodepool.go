@@ -72,6 +72,7 @@ type pass struct {
 	unseen   *pool.Failure // why the provider could not observe
 	decision pool.Decision
 	works    string // namespace/name of the Workspace that goes on working on nodes that are deleted; empty: there is none
+	judged   bool   // it was asked whether the deletion is held
 	stale    bool   // the cache is behind: begin again
 	retry    error  // for the backoff of the queue
 }

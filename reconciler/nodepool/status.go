@@ -42,6 +42,9 @@ func (r *Reconciler) write(ctx context.Context, p *pass) error {
 
 // fill sets the status from the decision.
 func (r *Reconciler) fill(p *pass) {
+	if !p.judged {
+		p.decision = pool.Unjudged(p.facts, p.decision, p.unseen == nil)
+	}
 	d, st := p.decision, &p.pool.Status
 	if d.Keep {
 		return // nothing was judged: the status still speaks of the earlier generation
