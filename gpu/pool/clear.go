@@ -30,6 +30,7 @@ type Standing struct {
 	Since    time.Time // when we cordoned it
 	Pods     []string  // namespace/name of the work on it, whoever's it is
 	Foreign  []string  // those of Pods that are not of the pool's Workspace
+	Own      []string  // those of Pods that its Workspace would lose
 }
 
 // Clearing is what has to happen before nodes may be taken away: cordon some,

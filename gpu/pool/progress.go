@@ -177,7 +177,7 @@ func drift(f Facts, d Decision) Decision {
 		return d
 	}
 	return d.alarm(v1alpha1.ConditionDrifted, ReasonImmutableField,
-		"These cannot be changed on a node pool that exists: "+strings.Join(f.Seen.Drift, ", ")+"; delete the GPUNodePool to have them")
+		"These cannot be changed on a node pool that exists: "+strings.Join(f.Seen.Drift, ", ")+"; suspend the Workspaces on it, then delete the GPUNodePool, to have them")
 }
 
 // external judges nodes that exist without us. They are waited for without a

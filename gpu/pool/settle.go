@@ -108,6 +108,16 @@ func part(key string) time.Duration {
 	return time.Duration(h.Sum32() % 1000)
 }
 
+// stuckAfter is how long a pod that should have ended is waited for.
+const stuckAfter = 5 * time.Minute
+
+// Stuck says whether a pod should have ended long ago, its grace included, and nobody
+// ends it: its node is dead, or what runs on it cannot be killed. Other nodes are the
+// cure, so that such a pod holds none.
+func Stuck(p *corev1.Pod, now time.Time) bool {
+	return p.DeletionTimestamp != nil && now.Sub(p.DeletionTimestamp.Time) > stuckAfter // which its grace is part of
+}
+
 // Works says whether a pod is work that its node's end would interrupt: it runs,
 // and it is none of those that every node has.
 func Works(p *corev1.Pod) bool {

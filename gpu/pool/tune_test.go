@@ -235,7 +235,7 @@ func TestTuneRefused(t *testing.T) {
 	if retry || d.Phase != v1alpha1.PhaseReady || d.Reason != v1alpha1.ReasonSucceeded || d.Tuned == nil || d.Wait != mendAfter {
 		t.Errorf("decision %+v", d)
 	}
-	want := "These cannot be changed on a node pool that exists: aks.mig none (is MIG3g); delete the GPUNodePool to have them. " +
+	want := "These cannot be changed on a node pool that exists: aks.mig none (is MIG3g); suspend the Workspaces on it, then delete the GPUNodePool, to have them. " +
 		"These could not be changed: aks.upgrade maxSurge 1: policy p forbids it; give the controller's identity the permission, or change the policy"
 	if len(d.Alarms) != 1 || d.Alarms[0].Message != want {
 		t.Errorf("says %+v", d.Alarms)

@@ -88,23 +88,27 @@ func clearing(p *pass, nodes []pool.Standing) (pool.Clearing, []string) {
 	return c, append(slices.Repeat([]string{pool.NeverJoined}, absent), c.Remove...)
 }
 
-// inTheWay is nodes with all work on them foreign, where the pool's Workspace is to go
-// on as well.
+// inTheWay is nodes with the pods of the pool's Workspace foreign, where it is to go on
+// and no other is in the way: who is not of it is told of first.
 func inTheWay(p *pass, nodes []pool.Standing) []pool.Standing {
-	if p.works == "" {
+	if p.works == "" || foreign(nodes) {
 		return nodes
 	}
 	nodes = slices.Clone(nodes)
 	for i := range nodes {
-		nodes[i].Foreign = nodes[i].Pods
+		nodes[i].Foreign = nodes[i].Own
 	}
 	return nodes
 }
 
+// foreign says whether pods run on nodes that are not of the pool's Workspace.
+func foreign(nodes []pool.Standing) bool {
+	return slices.ContainsFunc(nodes, func(n pool.Standing) bool { return len(n.Foreign) > 0 })
+}
+
 // blocked says whose pods are in the way.
 func blocked(p *pass, nodes []pool.Standing, pods []string) pool.Decision {
-	foreign := slices.ContainsFunc(nodes, func(n pool.Standing) bool { return len(n.Foreign) > 0 })
-	if p.works != "" && !foreign {
+	if p.works != "" && !foreign(nodes) {
 		return pool.AtWork(p.facts, p.decision, p.works, pods)
 	}
 	return pool.Blocked(p.facts, p.decision, pods)
@@ -132,8 +136,11 @@ func (r *Reconciler) standing(ctx context.Context, p *pass, nodes []corev1.Node)
 				continue
 			}
 			s.Pods = append(s.Pods, r.named(p, pod))
-			if pool.Foreign(pod, p.pool.Namespace, workspaceOf(p.pool), repolayout.LabelWorkspace) {
+			switch {
+			case pool.Foreign(pod, p.pool.Namespace, workspaceOf(p.pool), repolayout.LabelWorkspace):
 				s.Foreign = append(s.Foreign, r.named(p, pod))
+			case !pool.Stuck(pod, p.now):
+				s.Own = append(s.Own, r.named(p, pod))
 			}
 		}
 		out[i] = s

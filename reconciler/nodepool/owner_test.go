@@ -111,6 +111,27 @@ func TestDeletedAtWork(t *testing.T) {
 				}
 			},
 		},
+		"NobodyEndsThem": {
+			reason: "The node is dead: its kubelet does not tell that the pod has ended, which should have long ago.",
+			before: func(*world) {}, held: true,
+			after: func(w *world) {
+				pod := w.podOf(subject)
+				pod.SetFinalizers([]string{"example.com/kubelet"})
+				if err := w.kube.Update(w.ctx, pod); err != nil {
+					t.Fatal(err)
+				}
+				if err := w.kube.Delete(w.ctx, pod); err != nil {
+					t.Fatal(err)
+				}
+				w.arm.Advance(w.podOf(subject).GetDeletionTimestamp().Add(time.Minute).Sub(w.arm.Now()))
+				r, _ := w.controller(&life{})
+				w.once(r, subject)
+				if !w.blocked(pool.ReasonInUse)() {
+					t.Fatal("a pod that ends late is not waited for")
+				}
+				w.arm.Advance(5 * time.Minute)
+			},
+		},
 		"Forced": {
 			reason: "A person has said that the pods do not matter.",
 			before: func(*world) {}, held: true,
@@ -163,6 +184,59 @@ func TestDeletedAtWork(t *testing.T) {
 			}
 		})
 	}
+}
+
+// TestForeignBesideOwn: only the pods that are not the Workspace's are said to be not,
+// and when they have gone, its own are said.
+func TestForeignBesideOwn(t *testing.T) {
+	w := newWorld(t)
+	w.owned(subject)
+	pod := w.podOn(w.nodes()[0], "own")
+	pod.Labels = map[string]string{repolayout.LabelWorkspace: subject}
+	if err := w.kube.Update(w.ctx, pod); err != nil {
+		t.Fatal(err)
+	}
+	stranger := w.podOn(w.nodes()[0], "stranger")
+	w.deleteAll(subject)
+	w.drive(&life{}, []string{subject}, w.blocked(pool.ReasonForeignPods))
+	w.want(v1alpha1.ConditionDeletionBlocked, metav1.ConditionTrue, pool.ReasonForeignPods, ": team-a/stranger; move them")
+	if err := w.kube.Delete(w.ctx, stranger); err != nil {
+		t.Fatal(err)
+	}
+	w.drive(&life{}, []string{subject}, w.blocked(pool.ReasonInUse))
+	w.want(v1alpha1.ConditionDeletionBlocked, metav1.ConditionTrue, pool.ReasonInUse, "pods team-a/own run there")
+}
+
+// TestUninstall: Workspaces that go themselves explain nothing, so that taking Espalier
+// out of a cluster of three pools needs the approval that docs/install.md has.
+func TestUninstall(t *testing.T) {
+	w := newWorld(t)
+	names := []string{"p0", "p1", "p2"}
+	w.owned(names...)
+	for _, n := range names {
+		if err := w.kube.Delete(w.ctx, &v1alpha1.Workspace{ObjectMeta: metav1.ObjectMeta{Namespace: "team-a", Name: n}}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	w.deleteAll(names...)
+	held := func(n string) bool {
+		return w.condition(n, v1alpha1.ConditionDeletionBlocked).Reason == pool.ReasonMassDeletion
+	}
+	w.drive(&life{}, names, func() bool { return held("p0") && held("p1") && held("p2") })
+	var latest time.Time
+	for _, n := range names {
+		if at := w.get(n).DeletionTimestamp.Time; at.After(latest) {
+			latest = at
+		}
+	}
+	for _, n := range names {
+		p := w.get(n)
+		metav1.SetMetaDataAnnotation(&p.ObjectMeta, repolayout.AnnotationApproveDeletion, latest.UTC().Format("2006-01-02T15:04:05Z")) // as date -u writes it
+		if err := w.kube.Update(w.ctx, p); err != nil {
+			t.Fatal(err)
+		}
+	}
+	w.drive(&life{}, names, func() bool { return len(w.arm.Pools()) == 0 })
 }
 
 // podOf reads the pod that the Workspace of a name has.
