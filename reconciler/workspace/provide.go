@@ -86,6 +86,9 @@ func (p *pass) mayApply() error {
 		return fault.Stopf(v1alpha1.ReasonRefused,
 			"GPUNodePool %s/%s exists and is not this Workspace's: rename the Workspace, or share the pool by spec.resource.nodePool", p.pool.Namespace, p.pool.Name)
 	case !p.pool.DeletionTimestamp.IsZero():
+		if c := condition.Get(p.pool, v1alpha1.ConditionDeletionBlocked); c != nil && c.Status == metav1.ConditionTrue {
+			return fault.Wait(v1alpha1.ReasonWaitingForNodes, 0, "Node pool %s is deleted, and held: %s", p.pool.Name, c.Message)
+		}
 		return fault.Wait(v1alpha1.ReasonWaitingForNodes, 0, "Node pool %s is given back before it is requested again", p.pool.Name)
 	}
 	return nil

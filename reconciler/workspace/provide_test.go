@@ -3,14 +3,44 @@
 package workspace
 
 import (
+	"errors"
 	"testing"
 	"time"
 
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/utils/ptr"
 
+	"github.com/espalier-dev/espalier/reconciler/fault"
 	"github.com/espalier-dev/espalier/repo-layout/v1alpha1"
 )
+
+// TestMayApplySaysWhatHolds: a pool that is deleted and held says on the Workspace
+// what it waits for, because nothing else is told of there.
+func TestMayApplySaysWhatHolds(t *testing.T) {
+	held := metav1.Condition{Type: v1alpha1.ConditionDeletionBlocked, Status: metav1.ConditionTrue, Reason: "InUse", Message: "suspend the Workspace"}
+	let := held
+	let.Status = metav1.ConditionFalse
+	for name, c := range map[string]struct {
+		reason     string
+		conditions []metav1.Condition
+		want       string
+	}{
+		"Held": {"The cure stands in its condition.", []metav1.Condition{held}, "Node pool p is deleted, and held: suspend the Workspace"},
+		"Goes": {"It is a matter of minutes.", nil, "Node pool p is given back before it is requested again"},
+		"Let":  {"What held it does no more.", []metav1.Condition{let}, "Node pool p is given back before it is requested again"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			pool := &v1alpha1.GPUNodePool{ObjectMeta: metav1.ObjectMeta{Name: "p", DeletionTimestamp: &metav1.Time{Time: time.Unix(1, 0)}}}
+			pool.OwnerReferences = []metav1.OwnerReference{{UID: "workspace", Controller: ptr.To(true)}}
+			pool.Status.Conditions = c.conditions
+			p := &pass{ws: &v1alpha1.Workspace{ObjectMeta: metav1.ObjectMeta{UID: "workspace"}}, pool: pool}
+			var wait *fault.Waiting
+			if err := p.mayApply(); !errors.As(err, &wait) || wait.Message != c.want || wait.Reason != v1alpha1.ReasonWaitingForNodes {
+				t.Errorf("%s\ngot %v, want %q", c.reason, err, c.want)
+			}
+		})
+	}
+}
 
 func TestProviderKept(t *testing.T) {
 	const uid = "workspace"
