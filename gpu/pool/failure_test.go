@@ -97,6 +97,18 @@ func TestSkipsEnd(t *testing.T) {
 	if left := current(busy, candidates, now, true); len(left) != 1 {
 		t.Errorf("a new generation makes no machines: %v", left)
 	}
+	zoned := func(zones ...string) []v1alpha1.Candidate {
+		c := onDemand(a100)
+		c.Zones = zones
+		return []v1alpha1.Candidate{c}
+	}
+	none := skip(nil, &Failure{Class: ClassCapacity}, zoned("1", "2")[0], zoned("1", "2"), now, catalog)
+	if left := current(none, zoned("1"), now, true); len(left) != 1 || choose(zoned("1"), left, now) != -1 {
+		t.Errorf("there are machines in one of two zones that had none: %v", left)
+	}
+	if left := current(none, zoned("1", "3"), now, true); len(left) != 0 {
+		t.Errorf("a zone that nobody asked is ruled out: %v", left)
+	}
 	if left := current(refused, candidates[:1], now, false); len(left) != 1 {
 		t.Errorf("want the refusal of the candidate that is left, got %v", left)
 	}

@@ -54,16 +54,26 @@ func matches(s v1alpha1.SkippedCandidate, c v1alpha1.Candidate) bool {
 // current drops the entries that are over, those of candidates that the spec no
 // longer has, and, when the spec is new, those that only said that it was wrong,
 // or that the candidate cannot be what it asks for: what still holds is said again.
+// What was ruled out in some zones is so in fewer of them.
 func current(skipped []v1alpha1.SkippedCandidate, candidates []v1alpha1.Candidate, now time.Time, newSpec bool) []v1alpha1.SkippedCandidate {
 	var kept []v1alpha1.SkippedCandidate
 	for _, s := range skipped {
 		over := !now.Before(s.Until.Time) || newSpec && (Class(s.Class) == ClassSpec || Class(s.Class) == ClassCandidate)
-		known := slices.ContainsFunc(candidates, func(c v1alpha1.Candidate) bool { return matches(s, c) })
-		if known && !over {
+		at := slices.IndexFunc(candidates, func(c v1alpha1.Candidate) bool { return matches(s, c) })
+		if at < 0 {
+			at = slices.IndexFunc(candidates, func(c v1alpha1.Candidate) bool { return narrowed(s, c) })
+		}
+		if at >= 0 && !over {
+			s.Zones = candidates[at].Zones
 			kept = append(kept, s)
 		}
 	}
 	return kept
+}
+
+// narrowed says whether a candidate is that of an entry, in fewer zones.
+func narrowed(s v1alpha1.SkippedCandidate, c v1alpha1.Candidate) bool {
+	return madeOf(v1alpha1.Candidate{InstanceType: s.InstanceType, Priority: s.Priority, Zones: s.Zones}, c)
 }
 
 // skip adds what a failure of candidate tried rules out.

@@ -97,7 +97,7 @@ func (is standing) missing(l *Lines) []OnLine {
 func (t task) lines(v Verdict) *Lines {
 	mode := t.sync.Spec.Review.LineComments
 	on := v.Lines != nil || mode != "" && mode != v1alpha1.NoLineComments
-	if on || t.said.ID == 0 || t.was.about.settings == t.settings && !strings.Contains(t.said.Body, notePrefix) {
+	if on || !strings.Contains(t.said.Body, notePrefix) {
 		return v.Lines
 	}
 	return &Lines{off: true}
@@ -113,7 +113,7 @@ func (t task) comment(ctx context.Context, l *Lines) (note string, left bool, er
 	}
 	comments, err := t.forge.Lines.OnLines(ctx, t.pr.Number)
 	if err != nil {
-		return "", true, fmt.Errorf("listing the comments on lines: %w", err)
+		return l.unlisted(), true, fmt.Errorf("listing the comments on lines: %w", err)
 	}
 	is := readLines(comments, t.mark.owner)
 	if err := t.settle(ctx, l, is); err != nil {
@@ -171,6 +171,15 @@ func (t task) still(ctx context.Context) error {
 }
 
 // note says how many findings stand on their lines too; empty where none does.
+// unlisted is what is said where nobody knows what stands on the lines: as long as it is
+// to be settled, the comment says so.
+func (l *Lines) unlisted() string {
+	if l.off {
+		return notePrefix + "some may not be settled yet.*\n"
+	}
+	return ""
+}
+
 func (l *Lines) note(said int) string {
 	switch {
 	case said == 0:

@@ -153,7 +153,9 @@ func TestCommentNeverOn(t *testing.T) {
 		s.pulls[7] = p
 		s.mustPass(r)
 	}
-	if s.read != 0 || len(s.plans) != 3 {
+	s.configure(func(spec *v1alpha1.RepoSyncSpec) { spec.Substitutions = map[string]string{"a": "b"} }) // as an upgrade, it plans anew
+	s.mustPass(r)
+	if s.read != 0 || len(s.plans) != 4 {
 		t.Errorf("listed %d times, planned %v", s.read, s.plans)
 	}
 }
@@ -161,11 +163,16 @@ func TestCommentNeverOn(t *testing.T) {
 // switchLines edits the RepoSync as somebody would.
 func (s *stage) switchLines(to v1alpha1.LineComments) {
 	s.t.Helper()
+	s.configure(func(spec *v1alpha1.RepoSyncSpec) { spec.Review.LineComments = to })
+}
+
+func (s *stage) configure(by func(*v1alpha1.RepoSyncSpec)) {
+	s.t.Helper()
 	now := &v1alpha1.RepoSync{}
 	if err := s.kube.Get(s.t.Context(), client.ObjectKeyFromObject(s.sync), now); err != nil {
 		s.t.Fatal(err)
 	}
-	now.Spec.Review.LineComments = to
+	by(&now.Spec)
 	now.Generation++
 	if err := s.kube.Update(s.t.Context(), now); err != nil {
 		s.t.Fatal(err)

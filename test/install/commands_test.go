@@ -287,7 +287,7 @@ func newDesk(t *testing.T, s *harness.Stand) desk {
 	flags, err := s.ARM.Flags(home)
 	must(t, err)
 	url := s.Git.URL("models")
-	d.env = append(os.Environ(),
+	d.env = append(surroundings(),
 		"PATH="+filepath.Join(checkout, "bin")+":"+os.Getenv("PATH"), "CHECKOUT="+checkout, "HOME="+home, "GNUPGHOME="+home,
 		"GIT_AUTHOR_NAME=N", "GIT_AUTHOR_EMAIL=n@example.com", "GIT_COMMITTER_NAME=N", "GIT_COMMITTER_EMAIL=n@example.com",
 		"HELM_CACHE_HOME="+home, "HELM_CONFIG_HOME="+home, "HELM_DATA_HOME="+home,

@@ -116,10 +116,22 @@ func helm(t *testing.T, s *harness.Stand, args ...string) {
 	t.Helper()
 	cmd := exec.CommandContext(patient(t), helmProgram(t), args...)
 	home := t.TempDir()
-	cmd.Env = append(os.Environ(), "HELM_CACHE_HOME="+home, "HELM_CONFIG_HOME="+home, "HELM_DATA_HOME="+home, "KUBECONFIG="+s.Cluster.Kubeconfig)
+	cmd.Env = append(surroundings(), "HOME="+home, "HELM_CACHE_HOME="+home, "HELM_CONFIG_HOME="+home, "HELM_DATA_HOME="+home, "KUBECONFIG="+s.Cluster.Kubeconfig)
 	if out, err := cmd.CombinedOutput(); err != nil {
 		t.Fatalf("helm %s: %v: %s", strings.Join(args, " "), err, out)
 	}
+}
+
+// surroundings are what of the environment of the test its programs get: nothing by which
+// they would act on a repository or a cluster of whoever runs it, or as that person.
+func surroundings() []string {
+	env := []string{"LC_ALL=C", "TZ=UTC", "GIT_CONFIG_NOSYSTEM=1", "GIT_CONFIG_GLOBAL=" + os.DevNull, "GIT_TERMINAL_PROMPT=0"}
+	for _, name := range []string{"PATH", "TMPDIR", "GOPATH", "GOCACHE", "GOMODCACHE", "GOPROXY", "GOFLAGS", "GOTOOLCHAIN"} {
+		if value, set := os.LookupEnv(name); set {
+			env = append(env, name+"="+value)
+		}
+	}
+	return env
 }
 
 // kubectl runs the cluster's own, and returns what it printed.
