@@ -210,7 +210,7 @@ func explain(err error, a Account) error {
 		return err
 	}
 	switch text := err.Error(); {
-	case strings.Contains(text, "cannot impersonate resource"):
+	case strings.Contains(text, "cannot impersonate"): // resource …; since Kubernetes 1.36 -on:serviceaccount:create resource …
 		return notBound(a)
 	case strings.Contains(text, fmt.Sprintf("User %q cannot ", a.User())):
 		return fault.Stop(v1alpha1.ReasonAccessDenied,

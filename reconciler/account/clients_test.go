@@ -3,6 +3,7 @@
 package account_test
 
 import (
+	"cmp"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -33,6 +34,7 @@ type apiServer struct {
 	allowed map[string]bool // "verb resource"
 	account int             // status of reading the account
 	reviews int             // status of a review; 0: created
+	refusal string          // of a review, where it is not that of Kubernetes before 1.36
 	asked   []string        // "user: verb resource"
 }
 
@@ -53,7 +55,7 @@ func (a *apiServer) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	question := review.Spec.ResourceAttributes.Verb + " " + review.Spec.ResourceAttributes.Resource
 	a.asked = append(a.asked, r.Header.Get("Impersonate-User")+": "+question)
 	review.Status.Allowed = a.allowed[question]
-	a.answer(w, a.reviews, review, `serviceaccounts "models" is forbidden: User "espalier" cannot impersonate resource "serviceaccounts"`)
+	a.answer(w, a.reviews, review, cmp.Or(a.refusal, `serviceaccounts "models" is forbidden: User "espalier" cannot impersonate resource "serviceaccounts"`))
 }
 
 func (a *apiServer) answer(w http.ResponseWriter, code int, o any, refusal string) {
@@ -99,6 +101,11 @@ func TestCheck(t *testing.T) {
 		"Unbound": {
 			"Who may not see the accounts of a namespace may not act as them.", &apiServer{account: http.StatusForbidden},
 			"AccessDenied: The controller may not act as ServiceAccount team-a/models: bind the ClusterRole espalier-impersonate",
+		},
+		"SeenOnlyNow": {
+			"Kubernetes 1.36 says it in other words.",
+			&apiServer{reviews: http.StatusForbidden, refusal: `selfsubjectaccessreviews.authorization.k8s.io is forbidden: User "espalier" cannot impersonate-on:serviceaccount:create resource "selfsubjectaccessreviews"`},
+			"AccessDenied: The controller may not act as",
 		},
 		"SeenOnly": {"To see it is not enough.", &apiServer{reviews: http.StatusForbidden}, "AccessDenied: The controller may not act as"},
 	} {

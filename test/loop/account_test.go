@@ -40,10 +40,10 @@ func TestServiceAccount(t *testing.T) {
 	s.Spec.ServiceAccountName = "models"
 	apply(t, team, s)
 
-	deniedSync(t, team, v1alpha1.ReasonAccessDenied, "may not act as ServiceAccount tenant/models", "espalier-impersonate")
-	grant(t, team, "espalier-impersonate", "ClusterRole", "espalier-impersonate", "espalier-system", "espalier")
 	deniedSync(t, team, v1alpha1.ReasonServiceAccountNotFound, "ServiceAccount tenant/models", "does not exist")
 	newAccount(t, team, "models")
+	deniedSync(t, team, v1alpha1.ReasonAccessDenied, "may not act as ServiceAccount tenant/models", "espalier-impersonate")
+	grant(t, team, "espalier-impersonate", "ClusterRole", "espalier-impersonate", "espalier-system", "espalier")
 	grant(t, team, "some", "Role", withoutDeployments(t, team), team.Namespace, "models")
 	deniedSync(t, team, v1alpha1.ReasonAccessDenied,
 		"ServiceAccount tenant/models may not create, patch deployments.apps in namespace tenant: nothing of main@sha1:"+commit+" was applied")
