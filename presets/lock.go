@@ -153,6 +153,15 @@ func (d document) locked() error {
 // than there is, such as a third matrix of a feed-forward part.
 const leastExplained = 0.6
 
+// values are what the library quotes of a text that it does not like.
+var values = regexp.MustCompile("(?s) `.*?`( into )|(anchor) '.*?'|(invalid map key).*")
+
+// withoutValues is an error of the library on one line, without the values: a file may
+// hold what its author took for a secret.
+func withoutValues(err error) string {
+	return strings.Join(strings.Fields(values.ReplaceAllString(err.Error(), "$1$2$3")), " ")
+}
+
 // decode reads one model file, and nothing after it.
 func decode(text []byte) (document, error) {
 	var d document
@@ -163,7 +172,7 @@ func decode(text []byte) (document, error) {
 		return d, errors.New("it is empty")
 	}
 	if err != nil {
-		return d, fmt.Errorf("decoding a model file: %s", strings.Join(strings.Fields(err.Error()), " "))
+		return d, fmt.Errorf("decoding a model file: %s", withoutValues(err))
 	}
 	if err := decoder.Decode(&document{}); !errors.Is(err, io.EOF) {
 		return d, errors.New("more than one document: a file describes one model")
