@@ -39,11 +39,21 @@ const allowed = "a RepoSync applies Workspace and GPUNodePool of espalier.dev, W
 // ValidateWorkspace and ValidatePool. It never panics and never touches the
 // network.
 func Decode(doc []byte, pos Position) (Decoded, []v1alpha1.Finding) {
+	return decodeText(doc, pos, false)
+}
+
+// DecodeOpened is Decode of what was built of files of which some were decrypted:
+// only there MarkDecrypted is one. In Git it would be anybody's word.
+func DecodeOpened(doc []byte, pos Position) (Decoded, []v1alpha1.Finding) {
+	return decodeText(doc, pos, true)
+}
+
+func decodeText(doc []byte, pos Position, marked bool) (Decoded, []v1alpha1.Finding) {
 	tree, problems := strict.Parse(doc)
 	if len(problems) > 0 {
 		return Decoded{}, place(problems, pos, "")
 	}
-	d, problems := decode(tree)
+	d, problems := decode(tree, marked)
 	if !finding.HasError(problems) {
 		problems = append(problems, d.validate()...)
 	}
@@ -87,7 +97,7 @@ func identify(tree map[string]any) string {
 	return strings.Join(parts, "/")
 }
 
-func decode(tree map[string]any) (Decoded, []finding.Problem) {
+func decode(tree map[string]any, marked bool) (Decoded, []finding.Problem) {
 	version, _ := tree["apiVersion"].(string)
 	kind, _ := tree["kind"].(string)
 	for _, field := range []struct{ name, value string }{{"apiVersion", version}, {"kind", kind}} {
@@ -95,7 +105,7 @@ func decode(tree map[string]any) (Decoded, []finding.Problem) {
 			return Decoded{}, []finding.Problem{finding.Errorf(finding.KindMissing, "", "%s is missing; %s", field.name, allowed)}
 		}
 	}
-	how, sealedWrong := unseal(tree)
+	how, sealedWrong := unseal(tree, marked)
 	if len(sealedWrong) > 0 {
 		return Decoded{}, sealedWrong
 	}

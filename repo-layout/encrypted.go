@@ -18,7 +18,7 @@ const (
 )
 
 // MarkDecrypted is what stands under the key sops of a document that was decrypted
-// before it came here.
+// before it came here. DecodeOpened takes it for that.
 const MarkDecrypted = "decrypted"
 
 // encryptAlone is how a Secret is encrypted.
@@ -79,13 +79,14 @@ const (
 	sealed                // its values are not known
 )
 
-// unseal takes what SOPS keeps out of a document.
-func unseal(tree map[string]any) (sealing, []finding.Problem) {
+// unseal takes what SOPS keeps out of a document. marked: one that was decrypted has its
+// mark.
+func unseal(tree map[string]any, marked bool) (sealing, []finding.Problem) {
 	own, there := tree[sopsField]
 	switch {
 	case !there:
 		return open, nil
-	case own == MarkDecrypted && tree["kind"] == "Secret":
+	case marked && own == MarkDecrypted && tree["kind"] == "Secret":
 		delete(tree, sopsField)
 		return opened, nil
 	}
@@ -93,8 +94,28 @@ func unseal(tree map[string]any) (sealing, []finding.Problem) {
 		return open, nil // an unknown field as any other
 	}
 	problems := EncryptedProblems(tree)
+	if len(problems) == 0 && !anyEncrypted(tree) {
+		return open, nil // SOPS has not written that
+	}
 	delete(tree, sopsField)
 	return sealed, problems
+}
+
+// anyEncrypted says whether a Secret has an encrypted value, or SOPS's sum of its values.
+func anyEncrypted(tree map[string]any) bool {
+	own, _ := tree[sopsField].(map[string]any)
+	if mac, _ := own["mac"].(string); strings.HasPrefix(mac, sopsValue) {
+		return true
+	}
+	for _, field := range mayHold {
+		values, _ := tree[field].(map[string]any)
+		for _, value := range values {
+			if text, _ := value.(string); strings.HasPrefix(text, sopsValue) {
+				return true
+			}
+		}
+	}
+	return false
 }
 
 // opaque is a Secret without the values that are not known, for whoever looks at
@@ -120,18 +141,10 @@ func opaque(tree map[string]any) map[string]any {
 // holdsEncrypted says whether a value is a whole file that SOPS encrypted: what a
 // generator takes.
 func holdsEncrypted(tree map[string]any) bool {
-	for field, isText := range map[string]bool{"data": tree["kind"] != "Secret", "binaryData": false, "stringData": true} {
+	for _, field := range []string{"data", "binaryData", "stringData"} {
 		values, _ := tree[field].(map[string]any)
 		for _, value := range values {
-			text, _ := value.(string)
-			if !isText {
-				raw, err := base64.StdEncoding.DecodeString(strings.Join(strings.Fields(text), ""))
-				if err != nil {
-					continue
-				}
-				text = string(raw)
-			}
-			if encryptedFile(text) {
+			if text, ok := value.(string); ok && (EncryptedText(text) || EncryptedText(unpacked(text))) {
 				return true
 			}
 		}
@@ -139,9 +152,19 @@ func holdsEncrypted(tree map[string]any) bool {
 	return false
 }
 
-// encryptedFile says whether a text is a file that SOPS encrypted, or a value of one.
+// unpacked is what a text in base64 stands for, whatever field it is in: a Secret that
+// was made a ConfigMap has it in one of text. "": it is none.
+func unpacked(text string) string {
+	raw, err := base64.StdEncoding.DecodeString(strings.Join(strings.Fields(text), ""))
+	if err != nil {
+		return ""
+	}
+	return string(raw)
+}
+
+// EncryptedText says whether a text is a file that SOPS encrypted, or a value of one.
 // Text that speaks of SOPS, as training data may, is none.
-func encryptedFile(text string) bool {
+func EncryptedText(text string) bool {
 	switch {
 	case strings.HasPrefix(text, sopsValue):
 		return true

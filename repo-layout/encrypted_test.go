@@ -6,6 +6,8 @@ import (
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
+
+	repolayout "github.com/espalier-dev/espalier/repo-layout"
 )
 
 // TestEncrypted: what is said of documents that SOPS encrypted, by whoever has no key.
@@ -13,6 +15,7 @@ func TestEncrypted(t *testing.T) {
 	for name, c := range map[string]struct {
 		reason string
 		text   string
+		opened bool // built beside files that were decrypted
 		sealed bool
 		want   []string
 	}{
@@ -60,13 +63,38 @@ func TestEncrypted(t *testing.T) {
 			text:   "apiVersion: v1\nkind: Secret\nmetadata: {name: a}\ndata: {a: c29wc19tYWM9RU5DW0FFUzI1Nl9HQ00seQo=}\n",
 			sealed: true,
 		},
+		"Packed": {
+			reason: "A Secret that was made a ConfigMap has such a file as the Secret had it.",
+			text:   "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: a}\ndata: {a: c29wc19tYWM9RU5DW0FFUzI1Nl9HQ00seQo=}\n",
+			want:   []string{"1: error: a ConfigMap may not hold what SOPS encrypted: plans, statuses and reports quote what it says; take a Secret, or the file in plain text (EncryptedField)"},
+		},
 		"Decrypted": {
 			reason: "Of what was encrypted in Git nobody says that everybody can read it.",
 			text:   "apiVersion: v1\nkind: Secret\nmetadata: {name: a}\nstringData: {a: b}\nsops: decrypted\n",
+			opened: true,
+		},
+		"MarkFromGit": {
+			reason: "Anybody can write the mark.",
+			text:   "apiVersion: v1\nkind: Secret\nmetadata: {name: a}\nstringData: {a: b}\nsops: decrypted\n",
+			want: []string{
+				"1: warning: whoever can read the repository can read this Secret: encrypt it with SOPS, or let an external secrets operator bring it into the cluster and name it here only (SecretInGit)",
+				"5: error: sops: no such field; known are apiVersion, data, immutable, kind, metadata, stringData, type (UnknownField)",
+			},
+		},
+		"NothingEncrypted": {
+			reason: "And so can a key that SOPS has not written.",
+			text:   "apiVersion: v1\nkind: Secret\nmetadata: {name: a}\nstringData: {a: b}\nsops: {}\n",
+			want: []string{
+				"1: warning: whoever can read the repository can read this Secret: encrypt it with SOPS, or let an external secrets operator bring it into the cluster and name it here only (SecretInGit)",
+				"5: error: sops: no such field; known are apiVersion, data, immutable, kind, metadata, stringData, type (UnknownField)",
+			},
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
 			d, findings := decode(c.text)
+			if c.opened {
+				d, findings = repolayout.DecodeOpened([]byte(c.text), nil)
+			}
 			if diff := cmp.Diff(c.want, lines(findings)); diff != "" {
 				t.Errorf("%s\n-want +got:\n%s", c.reason, diff)
 			}

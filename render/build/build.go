@@ -94,6 +94,7 @@ func buildAll(ctx context.Context, c *Cache, tree fs.FS, root string, limits Lim
 		return nil, fmt.Errorf("path %q: %w", root, ErrNoPath)
 	}
 	s := newSource(tree, limits.withDefaults(), c != nil)
+	s.gone = ctx.Err
 	found, err := s.look(root)
 	switch {
 	case err != nil:
@@ -113,7 +114,9 @@ func buildAll(ctx context.Context, c *Cache, tree fs.FS, root string, limits Lim
 	fresh, err := c.build(ctx, s, p)
 	if err == nil && followed && s.exact {
 		// Near a limit the order of reading decides who is refused: all of it anew.
-		p, fresh, err = c.inOrder(ctx, newSource(tree, s.limits, true), root)
+		again := newSource(tree, s.limits, true)
+		again.gone = ctx.Err
+		p, fresh, err = c.inOrder(ctx, again, root)
 		before = nil
 	}
 	if err != nil {

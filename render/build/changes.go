@@ -54,7 +54,8 @@ func (r reader) patch(p types.Patch, from place) cost {
 		c = c.plus(r.visit(p.Path, from, r.parsed))
 		if file, err := resolve(r.dir, p.Path); err == nil && len(r.problems) == before {
 			c.copies = c.copies.plus(copyOperations(r.trees[file]))
-			r.secretPatch(p, file, from)
+			r.secret.moved(r.trees[file], from)
+			r.secret.patches = append(r.secret.patches, patchAt{r.trees[file], file, p.Target, from})
 		}
 	}
 	if p.Patch != "" {
@@ -65,6 +66,7 @@ func (r reader) patch(p types.Patch, from place) cost {
 		c.bytes = c.bytes.plus(size(len(p.Patch)))
 		c.copies = c.copies.plus(copyOperations(docs))
 		r.secret.moved(docs, from)
+		r.secret.patches = append(r.secret.patches, patchAt{docs, "", p.Target, from})
 	}
 	c.objects = 0
 	return c

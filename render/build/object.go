@@ -28,6 +28,7 @@ type Object struct {
 	id
 	position repolayout.Position
 	decoding *decoding
+	opened   bool // it is of a unit in which something was decrypted
 }
 
 // decoding is the document that an object is, once somebody has asked.
@@ -40,10 +41,14 @@ type decoding struct {
 // Decode is repolayout.Decode of the object, once for all who build the same.
 // What it returns is shared: copy before changing it.
 func (o Object) Decode() (repolayout.Decoded, []v1alpha1.Finding) {
-	if o.decoding == nil {
-		return repolayout.Decode(o.YAML, o)
+	decode := repolayout.Decode
+	if o.opened {
+		decode = repolayout.DecodeOpened
 	}
-	o.decoding.once.Do(func() { o.decoding.decoded, o.decoding.findings = repolayout.Decode(o.YAML, o) })
+	if o.decoding == nil {
+		return decode(o.YAML, o)
+	}
+	o.decoding.once.Do(func() { o.decoding.decoded, o.decoding.findings = decode(o.YAML, o) })
 	return o.decoding.decoded, o.decoding.findings
 }
 

@@ -69,6 +69,8 @@ func onlyListsAndGenerates(k types.Kustomization) bool {
 type builtObject struct {
 	Object
 	tree map[string]any
+	// sealed: it came of what may be encrypted, and is a Secret or nothing.
+	sealed bool
 }
 
 // quick returns the objects of a plain unit; false where Kustomize must build it.
@@ -173,7 +175,7 @@ func (u *plainUnit) write() ([]builtObject, bool) {
 		kind, name, namespace := identity(m.tree)
 		o := Object{YAML: text, id: id{groupOf(m.tree), kind, namespace, name}, decoding: &decoding{}}
 		o.position = m.position(texts, o.id)
-		list = append(list, builtObject{o, m.tree})
+		list = append(list, builtObject{o, m.tree, u.work.secret.holds(m.file)})
 	}
 	return list, true
 }

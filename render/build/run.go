@@ -35,6 +35,7 @@ type work struct {
 	files  map[string][]byte
 	docs   map[string][]*yaml.Node // the YAML files among them
 	plain  map[string]lister       // kustomizations that only list and generate, by folder
+	secret *secrets
 }
 
 // run has Kustomize build a kustomization of ours that lists the unit, as the
@@ -151,7 +152,7 @@ func (w work) objects(built resmap.ResMap) ([]builtObject, error) {
 		}
 		o := Object{YAML: text, id: id{r.GetGvk().Group, r.GetKind(), r.GetNamespace(), r.GetName()}, decoding: &decoding{}}
 		o.position = origins.position(origin, &o)
-		list = append(list, builtObject{o, o.tree()})
+		list = append(list, builtObject{o, o.tree(), w.secret.made(origin)})
 	}
 	return list, nil
 }

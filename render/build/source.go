@@ -45,6 +45,7 @@ type source struct {
 	beside  string // the folder that was looked into last
 	hashes  map[string]string
 	texts   map[string][]byte
+	gone    func() error // why nobody waits for the Build any more
 	docs    map[string][]*yaml.Node
 	charged map[string]bool // files that count against the limits
 	bytes   int64           // of those
@@ -68,6 +69,7 @@ func newSource(tree fs.FS, limits Limits, hashing bool) *source {
 		docs:    map[string][]*yaml.Node{},
 		charged: map[string]bool{},
 		stills:  map[[sha256.Size]byte]bool{},
+		gone:    func() error { return nil },
 	}
 }
 
@@ -284,10 +286,16 @@ func (s *source) text(p string) ([]byte, error) {
 
 // read reads a file up to the limit.
 func (s *source) read(p string) ([]byte, error) {
+	if err := s.gone(); err != nil {
+		return nil, fmt.Errorf("reading %s: %w", p, err)
+	}
 	f, err := s.tree.Open(p)
 	var failed *sops.Failure
 	switch {
 	case errors.As(err, &failed):
+		if err := s.charge(sized{p, failed.Bytes}); err != nil {
+			return nil, errors.Join(err, errBudget)
+		}
 		return nil, &refusal{failed.Code, place{p, failed.Line}, failed.Message}
 	case err != nil:
 		return nil, fmt.Errorf("opening %s: %w", p, err)

@@ -29,6 +29,8 @@ type Unit struct {
 	// Decrypted says that a file among them was encrypted: what the unit holds of it may
 	// be quoted nowhere.
 	Decrypted bool
+	// Encrypted says that a file among them is encrypted, or was.
+	Encrypted bool
 	// Key is the same for two units only if their Objects, and the places of
 	// these, are the same. "": a Build without a Cache, or a unit that failed.
 	Key string
@@ -62,8 +64,8 @@ func (s *source) prepare(p plan) *task {
 	finding.Sort(sc.problems)
 	t.unit.Findings = sc.problems
 	t.unit.Reads = slices.Sorted(maps.Keys(sc.files))
-	t.unit.Decrypted = sc.secret.decrypted()
-	t.work = work{plan: p, limits: s.limits, files: sc.files, docs: sc.trees, plain: sc.plain}
+	t.unit.Decrypted, t.unit.Encrypted = sc.secret.decrypted(), len(sc.secret.files) > 0
+	t.work = work{plan: p, limits: s.limits, files: sc.files, docs: sc.trees, plain: sc.plain, secret: sc.secret}
 	if s.hashing {
 		t.reads, t.fleeting, t.folder = sc.seen(), sc.fleeting, s.folderHash(p.path)
 		t.sizes = sc.sizes()
@@ -81,6 +83,9 @@ func (t *task) build(ctx context.Context) Unit {
 		return u
 	}
 	built, err := t.make(ctx)
+	if err == nil {
+		err = t.refuseLeaks(built)
+	}
 	if err != nil {
 		f := asFinding(err, t.plan.from)
 		if u.Decrypted && f.Code == BuildFailed {
@@ -92,6 +97,7 @@ func (t *task) build(ctx context.Context) Unit {
 		return u
 	}
 	for _, b := range built {
+		b.opened = u.Decrypted
 		u.Objects = append(u.Objects, b.Object)
 	}
 	u.links = linksOf(built)

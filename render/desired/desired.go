@@ -54,6 +54,8 @@ type Text struct {
 	Position repolayout.Position
 	Unit     string
 	Name     string
+	// Opened and Encrypted say that a file of its unit was decrypted, or is encrypted.
+	Opened, Encrypted bool
 }
 
 // Texts lists the documents of units in the order of the build, and the findings
@@ -64,7 +66,7 @@ func Texts(units []build.Unit) ([]Text, []v1alpha1.Finding) {
 	for _, u := range units {
 		findings = append(findings, u.Findings...)
 		for _, o := range u.Objects {
-			texts = append(texts, Text{YAML: o.YAML, Position: o, Unit: u.Path, Name: o.String()})
+			texts = append(texts, Text{YAML: o.YAML, Position: o, Unit: u.Path, Name: o.String(), Opened: u.Decrypted, Encrypted: u.Encrypted})
 		}
 	}
 	return texts, findings
@@ -91,9 +93,12 @@ func Assemble(sync *v1alpha1.RepoSync, texts []Text) ([]Document, []v1alpha1.Fin
 
 // decode reads a document with its variables in place.
 func decode(t Text, variables map[string]v1alpha1.VariableValue) (repolayout.Decoded, []v1alpha1.Finding) {
-	text, problems := withVariables(t.YAML, variables, t.Position)
+	text, problems := withVariables(t, variables)
 	if len(problems) > 0 {
 		return repolayout.Decoded{}, problems
+	}
+	if t.Opened {
+		return repolayout.DecodeOpened(text, t.Position)
 	}
 	return repolayout.Decode(text, t.Position)
 }

@@ -7,7 +7,6 @@ import (
 
 	"go.yaml.in/yaml/v3"
 
-	repolayout "github.com/espalier-dev/espalier/repo-layout"
 	"github.com/espalier-dev/espalier/repo-layout/finding"
 	"github.com/espalier-dev/espalier/repo-layout/v1alpha1"
 )
@@ -34,16 +33,18 @@ func readable(problems []v1alpha1.Finding) []v1alpha1.Finding {
 }
 
 // secretFields are the fields of an object that SOPS encrypted, or has: what looks like
-// a variable there is a part of a secret, and whoever has no key cannot see it.
-func secretFields(object *yaml.Node) []string {
+// a variable there is a part of a secret, and whoever has no key cannot see it. beside:
+// its unit has encrypted files, of which a patch or a generator may have brought
+// something to any Secret.
+func secretFields(object *yaml.Node, beside bool) []string {
 	var head struct {
 		Kind string
 		SOPS any `yaml:"sops"`
 	}
-	if object.Decode(&head) != nil || head.Kind != "Secret" || head.SOPS == nil {
+	if object.Decode(&head) != nil || head.Kind != "Secret" {
 		return nil
 	}
-	if text, ok := head.SOPS.(string); ok && text != repolayout.MarkDecrypted {
+	if _, sealed := head.SOPS.(map[string]any); !sealed && !beside {
 		return nil
 	}
 	return []string{"data", "stringData", "sops"}

@@ -40,7 +40,8 @@ func variablesOf(sync *v1alpha1.RepoSync) map[string]v1alpha1.VariableValue {
 // after its build, and returns what to decode. A variable that is not set and has no
 // default is a finding: it is not taken for empty. Values are put into the place of
 // values, and can add no field.
-func withVariables(text []byte, variables map[string]v1alpha1.VariableValue, position repolayout.Position) ([]byte, []v1alpha1.Finding) {
+func withVariables(t Text, variables map[string]v1alpha1.VariableValue) ([]byte, []v1alpha1.Finding) {
+	text := t.YAML
 	if variables == nil || !bytes.Contains(text, []byte("$")) {
 		return text, nil
 	}
@@ -48,7 +49,7 @@ func withVariables(text []byte, variables map[string]v1alpha1.VariableValue, pos
 	if yaml.Unmarshal(text, &document) != nil || len(document.Content) != 1 || keepsItsText(document.Content[0]) {
 		return text, nil // what does not parse, decoding says
 	}
-	s := substitution{variables: variables, position: position, except: secretFields(document.Content[0])}
+	s := substitution{variables: variables, position: t.Position, except: secretFields(document.Content[0], t.Encrypted)}
 	s.walk(document.Content[0], "")
 	if s.findings != nil || !s.changed {
 		return text, s.findings

@@ -104,9 +104,9 @@ func TestVariables(t *testing.T) {
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
-			got, findings := withVariables([]byte(tc.text), map[string]v1alpha1.VariableValue{
+			got, findings := withVariables(Text{YAML: []byte(tc.text), Position: inFile{tc.text}}, map[string]v1alpha1.VariableValue{
 				"CLASS": "azurefile", "COPIES": "3", "LINES": "a\nsuspend: true", "LONG": v1alpha1.VariableValue(strings.Repeat("x", 1000)),
-			}, inFile{tc.text})
+			})
 			if tc.code == "" {
 				if len(findings) > 0 || !strings.Contains(string(got), tc.want) {
 					t.Fatalf("%s\ngot %v and\n%s", tc.reason, findings, got)
@@ -123,7 +123,7 @@ func TestVariables(t *testing.T) {
 // Without variables a RepoSync leaves every text alone.
 func TestNoVariables(t *testing.T) {
 	text := []byte("apiVersion: v1\nkind: ConfigMap\ndata:\n  run.sh: echo ${HOME}\n")
-	if got, findings := withVariables(text, nil, nil); &got[0] != &text[0] || findings != nil {
+	if got, findings := withVariables(Text{YAML: text}, nil); &got[0] != &text[0] || findings != nil {
 		t.Errorf("got %v and\n%s", findings, got)
 	}
 }
@@ -136,7 +136,7 @@ func FuzzVariables(f *testing.F) {
 	f.Add("a: ${B:1:9223372036854775807}", "abc")
 	f.Add("a: ${B//${C:=}/${B//${C:=}/${B//${C:=}/x}}}", "abcdefghijk")
 	f.Fuzz(func(t *testing.T, text, value string) {
-		got, findings := withVariables([]byte(text), map[string]v1alpha1.VariableValue{"B": v1alpha1.VariableValue(value)}, nil)
+		got, findings := withVariables(Text{YAML: []byte(text)}, map[string]v1alpha1.VariableValue{"B": v1alpha1.VariableValue(value)})
 		if len(findings) == 0 && len(got) > 8*(maxSubstituted+len(text)) {
 			t.Errorf("%d bytes became %d", len(text), len(got))
 		}

@@ -133,7 +133,7 @@ func assembleUnit(sync *v1alpha1.RepoSync, u build.Unit, settled string) assembl
 	var a assembly
 	variables := variablesOf(sync)
 	for i, o := range u.Objects {
-		decoded, problems := decodeObject(o, variables)
+		decoded, problems := decodeObject(o, u, variables)
 		if u.Decrypted {
 			problems = readable(problems)
 		}
@@ -153,9 +153,9 @@ func copyOf(d repolayout.Decoded) repolayout.Decoded {
 
 // decodeObject decodes what a unit has built: what no variable changes is decoded
 // once for all who build the same.
-func decodeObject(o build.Object, variables map[string]v1alpha1.VariableValue) (repolayout.Decoded, []v1alpha1.Finding) {
+func decodeObject(o build.Object, u build.Unit, variables map[string]v1alpha1.VariableValue) (repolayout.Decoded, []v1alpha1.Finding) {
 	if variables == nil || !bytes.Contains(o.YAML, []byte("$")) {
 		return o.Decode()
 	}
-	return decode(Text{YAML: o.YAML, Position: o}, variables)
+	return decode(Text{YAML: o.YAML, Position: o, Opened: u.Decrypted, Encrypted: u.Encrypted}, variables)
 }

@@ -17,6 +17,7 @@ import (
 	agearmor "filippo.io/age/armor"
 	"github.com/ProtonMail/go-crypto/openpgp"
 	pgparmor "github.com/ProtonMail/go-crypto/openpgp/armor"
+	"github.com/ProtonMail/go-crypto/openpgp/packet"
 )
 
 // How the entries of a Secret with private keys end; Flux's own.
@@ -91,17 +92,50 @@ func readPGP(text []byte) (openpgp.EntityList, error) {
 // Fingerprint is the same only for the same keys. It says nothing of them.
 func (k *Keys) Fingerprint() string { return k.fingerprint }
 
+// maxTries bounds how often an encrypted data key is tried for one tree, and maxInOne
+// for one recipient, of whom SOPS writes one entry: each try costs as much as a
+// signature, whoever pushed it.
+const (
+	maxTries = 4096
+	maxInOne = 4
+)
+
+var errInOne = errors.New("has a data key that is encrypted for several recipients at once, which sops does not write: encrypt it anew")
+
+var errTries = fmt.Errorf("is not decrypted: more than %d encrypted data keys were tried for this RepoSync; "+
+	"put the recipient that the RepoSync has first, or divide the files among RepoSyncs", maxTries)
+
+// tries counts those of one tree. It belongs to one goroutine at a time.
+type tries struct{ done int }
+
+// take counts the entries for one recipient, and refuses what is too much.
+func (t *tries) take(entries int) error {
+	if t.done += max(entries, 1); t.done > maxTries {
+		return errTries
+	}
+	if entries > maxInOne {
+		return errInOne
+	}
+	return nil
+}
+
 // dataKey decrypts the key that the values of a file are encrypted with.
-func (k *Keys) dataKey(m metadata) ([]byte, error) {
+func (k *Keys) dataKey(m metadata, t *tries) ([]byte, error) {
 	if err := m.usable(); err != nil {
 		return nil, err
 	}
-	for _, r := range m.Age {
+	for _, r := range where(len(k.age) > 0, m.Age) {
+		if err := t.take(ageEntries(r.Encrypted)); err != nil {
+			return nil, err
+		}
 		if key := k.byAge(r.Encrypted); len(key) == keyBytes {
 			return key, nil
 		}
 	}
-	for _, r := range m.PGP {
+	for _, r := range where(len(k.pgp) > 0, m.PGP) {
+		if err := t.take(pgpEntries(r.Encrypted)); err != nil {
+			return nil, err
+		}
 		if key := k.byPGP(r.Encrypted); len(key) == keyBytes {
 			return key, nil
 		}
@@ -109,11 +143,46 @@ func (k *Keys) dataKey(m metadata) ([]byte, error) {
 	return nil, fmt.Errorf("%w: add one of them with sops updatekeys, or the private key that it is encrypted for", ErrNotForUs)
 }
 
-// byAge is nil where no identity fits.
-func (k *Keys) byAge(armored string) []byte {
-	if len(k.age) == 0 {
+// where are recipients of a kind of which there are keys.
+func where(there bool, all []recipient) []recipient {
+	if !there {
 		return nil
 	}
+	return all
+}
+
+// ageEntries is for how many recipients a data key is encrypted at once.
+func ageEntries(armored string) int {
+	text, err := io.ReadAll(agearmor.NewReader(strings.NewReader(armored)))
+	if err != nil {
+		return 0 // it will not open
+	}
+	return bytes.Count(text, []byte("\n-> "))
+}
+
+// pgpEntries is the same of a message of OpenPGP.
+func pgpEntries(armored string) (entries int) {
+	block, err := pgparmor.Decode(strings.NewReader(armored))
+	if err != nil {
+		return 0
+	}
+	packets := packet.NewReader(block.Body)
+	for {
+		p, err := packets.Next()
+		if err != nil {
+			return entries
+		}
+		switch p.(type) {
+		case *packet.EncryptedKey:
+			entries++
+		case *packet.SymmetricallyEncrypted, *packet.AEADEncrypted, *packet.Compressed, *packet.LiteralData, *packet.OnePassSignature:
+			return entries // the keys stand before what is encrypted with them
+		}
+	}
+}
+
+// byAge is nil where no identity fits.
+func (k *Keys) byAge(armored string) []byte {
 	opened, err := age.Decrypt(agearmor.NewReader(strings.NewReader(armored)), k.age...)
 	if err != nil {
 		return nil
@@ -123,9 +192,6 @@ func (k *Keys) byAge(armored string) []byte {
 
 // byPGP is nil where no key fits.
 func (k *Keys) byPGP(armored string) []byte {
-	if len(k.pgp) == 0 {
-		return nil
-	}
 	block, err := pgparmor.Decode(strings.NewReader(armored))
 	if err != nil {
 		return nil

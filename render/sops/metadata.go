@@ -15,6 +15,12 @@ import (
 // maxRecipients bounds for how many keys a file is encrypted: each costs a try.
 const maxRecipients = 64
 
+// maxEncryptedKey bounds the data key as it is encrypted for one recipient, in bytes.
+const maxEncryptedKey = 8 << 10
+
+// maxExpression bounds the rule of what is encrypted, in bytes.
+const maxExpression = 1 << 10
+
 // plainSuffix ends the keys whose values stay as they are, where a file says nothing.
 const plainSuffix = "_unencrypted"
 
@@ -23,6 +29,8 @@ type recipient struct {
 	// Encrypted data key, armored.
 	Encrypted string `json:"enc" yaml:"enc"`
 }
+
+func (r recipient) tooLong() bool { return len(r.Encrypted) > maxEncryptedKey }
 
 // metadata is what SOPS keeps in a file.
 type metadata struct {
@@ -69,6 +77,8 @@ func (m metadata) rule() (rule, error) {
 		switch {
 		case r.suffix != "":
 			rules = append(rules, rule{func(key string) bool { return strings.HasSuffix(key, r.suffix) }, r.others})
+		case len(r.regex) > maxExpression:
+			return rule{}, fmt.Errorf("has an expression of what is encrypted of more than %d bytes: encrypt it anew with a shorter one", maxExpression)
 		case r.regex != "":
 			expression, err := regexp.Compile(r.regex)
 			if err != nil {
@@ -125,6 +135,8 @@ func (m metadata) usable() error {
 		return errors.New("is encrypted for groups of keys, of which several are needed: that is not read; encrypt it for one group")
 	case len(m.Age)+len(m.PGP) > maxRecipients:
 		return fmt.Errorf("is encrypted for more than %d keys", maxRecipients)
+	case slices.ContainsFunc(slices.Concat(m.Age, m.PGP), recipient.tooLong):
+		return fmt.Errorf("has a data key of more than %d bytes: encrypt it anew", maxEncryptedKey)
 	case len(m.Age)+len(m.PGP) > 0:
 		return nil
 	case services != "":

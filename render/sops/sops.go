@@ -16,6 +16,7 @@ import (
 	"errors"
 	"fmt"
 	"path"
+	"strings"
 )
 
 // field is the key that SOPS keeps its own under, in every format that has keys.
@@ -74,31 +75,79 @@ func hasLine(text []byte, beginning string) bool {
 	return bytes.HasPrefix(text, []byte(beginning)) || bytes.Contains(text, []byte("\n"+beginning))
 }
 
+// Bounds of one file, beyond what people encrypt: who pushes decides how long it takes
+// to open one.
+const (
+	// maxBytes of an encrypted file: a Secret has at most 1 MiB.
+	maxBytes = 512 << 10
+	// maxLeaves is how many values it has.
+	maxLeaves = 10_000
+	// maxPath bounds the keys that lead to a value, in bytes: all of them are
+	// authenticated with it.
+	maxPath = 4 << 10
+)
+
+var (
+	errLeaves = fmt.Errorf("is encrypted and has more than %d values: divide it", maxLeaves)
+	errPath   = fmt.Errorf("is encrypted and has a value below keys of more than %d bytes: shorten them", maxPath)
+)
+
 // Decrypt returns the plain text of a file, and the text itself where it is not
 // encrypted. The name, relative to the root of the tree, says what JSON is.
 func (k *Keys) Decrypt(name string, text []byte) (decrypted []byte, was bool, err error) {
-	var f *file
-	switch formatOf(name, text) {
-	case plain:
+	if formatOf(name, text) == plain {
 		return text, false, nil
-	case yamlFile:
+	}
+	o, err := k.decrypt(name, text, &tries{})
+	return o.plain, true, err
+}
+
+// opened is a file in plain text.
+type opened struct {
+	plain   []byte
+	secrets []string // what was encrypted in it, value by value
+}
+
+// decrypt opens an encrypted file.
+func (k *Keys) decrypt(name string, text []byte, t *tries) (o opened, err error) {
+	var f *file
+	kind := formatOf(name, text)
+	switch {
+	case len(text) > maxBytes:
+		err = fmt.Errorf("is encrypted and has more than %d bytes: divide it, or keep what is no secret in plain text", maxBytes)
+	case kind == yamlFile:
 		f, err = readYAML(text)
-	case jsonFile:
+	case kind == jsonFile:
 		f, err = readJSON(text)
-	case binaryFile:
+	case kind == binaryFile:
 		f, err = readBinary(text)
-	case envFile:
+	case kind == envFile:
 		f, err = readEnv(text)
-	case iniFile:
+	default:
 		err = errors.New("is encrypted in the format ini, which is not read: encrypt it as a file of any kind, sops encrypt --input-type binary")
 	}
 	if err == nil {
-		decrypted, err = k.open(f)
+		o, err = k.open(f, t)
 	}
 	if err != nil {
-		return nil, true, fmt.Errorf("%s %w", name, err)
+		return opened{}, fmt.Errorf("%s %w", name, err)
 	}
-	return decrypted, true, nil
+	if kind == binaryFile || kind == envFile {
+		o.secrets = append(o.secrets, linesOf(o.plain)...)
+	}
+	return o, nil
+}
+
+// linesOf are the lines of a file, and what stands behind their first equals sign: a
+// generator takes them one by one.
+func linesOf(text []byte) (all []string) {
+	for line := range strings.Lines(string(text)) {
+		all = append(all, line)
+		if _, value, ok := strings.Cut(line, "="); ok {
+			all = append(all, value)
+		}
+	}
+	return all
 }
 
 // file is an encrypted file taken apart.
@@ -117,23 +166,44 @@ type leaf struct {
 	end   int
 }
 
+// bounded says what is too much in a file.
+func (f *file) bounded() error {
+	if len(f.leaves) > maxLeaves {
+		return errLeaves
+	}
+	for _, l := range f.leaves {
+		size := 0
+		for _, key := range l.path {
+			size += len(key)
+		}
+		if size > maxPath {
+			return errPath
+		}
+	}
+	return nil
+}
+
 // open decrypts a file, and returns nothing of it unless all of it is what was
 // encrypted.
-func (k *Keys) open(f *file) ([]byte, error) {
+func (k *Keys) open(f *file, t *tries) (opened, error) {
+	if err := f.bounded(); err != nil {
+		return opened{}, err
+	}
 	rule, err := f.meta.rule()
 	if err != nil {
-		return nil, err
+		return opened{}, err
 	}
-	key, err := k.dataKey(f.meta)
+	key, err := k.dataKey(f.meta, t)
 	if err != nil {
-		return nil, err
+		return opened{}, err
 	}
-	values, sum, err := decryptAll(f, rule, key)
+	all, err := decryptAll(f, rule, key)
 	if err != nil {
-		return nil, err
+		return opened{}, err
 	}
-	if err := f.meta.verify(key, sum); err != nil {
-		return nil, err
+	if err := f.meta.verify(key, all.sum); err != nil {
+		return opened{}, err
 	}
-	return f.write(values)
+	text, err := f.write(all.values)
+	return opened{text, all.secrets}, err
 }

@@ -25,6 +25,9 @@ const maxFile = 5 << 20
 // key on every recipient, whoever pushed it.
 const maxEncrypted = 1000
 
+// maxAll bounds what is decrypted of a tree together, in bytes of the encrypted files.
+const maxAll = 16 << 20
+
 // Failure is why a file of a tree is not decrypted.
 type Failure struct {
 	// Code of the finding, File and Line that it is about.
@@ -33,6 +36,8 @@ type Failure struct {
 	Line int
 	// Message holds nothing of the file.
 	Message string
+	// Bytes that were read of it.
+	Bytes int64
 }
 
 func (f *Failure) Error() string { return f.Message }
@@ -43,8 +48,16 @@ type decrypting struct {
 	fs.FS
 	keys *Keys
 
-	mu        sync.Mutex
-	decrypted map[string]bool
+	mu    sync.Mutex
+	known map[string]*known // by name
+	bytes int               // of these
+	tries tries
+}
+
+// known is an encrypted file that was opened once: what fails is not tried again.
+type known struct {
+	secrets []string
+	failure *Failure
 }
 
 // hashed is a tree that knows the hashes of its files and folders.
@@ -64,20 +77,24 @@ type listed interface {
 // is not possible. Where the tree knows hashes, those of this one are others with
 // other keys.
 func (k *Keys) Tree(tree fs.FS) fs.FS {
-	d := &decrypting{FS: tree, keys: k, decrypted: map[string]bool{}}
-	known, ok := tree.(hashed)
+	d := &decrypting{FS: tree, keys: k, known: map[string]*known{}}
+	hashes, ok := tree.(hashed)
 	lists, ok2 := tree.(listed)
 	if !ok || !ok2 {
 		return d
 	}
-	return &decryptingHashed{d, known, lists}
+	return &decryptingHashed{d, hashes, lists}
 }
 
-// Decrypted says whether a file that was opened was encrypted.
-func (d *decrypting) Decrypted(name string) bool {
+// Decrypted says whether a file that was opened was encrypted, and returns each value of
+// it that was.
+func (d *decrypting) Decrypted(name string) (secrets []string, was bool) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	return d.decrypted[name]
+	if k := d.known[name]; k != nil {
+		return k.secrets, true
+	}
+	return nil, false
 }
 
 // Open opens a folder as it is, and a file decrypted.
@@ -99,25 +116,51 @@ func (d *decrypting) Open(name string) (fs.File, error) {
 	if !Is(name, text) {
 		return &rest{f, bytes.NewReader(text)}, nil
 	}
-	if !d.take(name) {
-		return nil, errors.Join(failure(name, fmt.Errorf("%s is not decrypted: there are more than %d encrypted files; divide them among RepoSyncs", name, maxEncrypted)), f.Close())
-	}
-	plain, _, err := d.keys.Decrypt(name, text)
-	if err != nil {
-		return nil, errors.Join(failure(name, err), f.Close())
+	plain, failed := d.decrypt(name, text)
+	if failed != nil {
+		return nil, errors.Join(failed, f.Close())
 	}
 	return &rest{f, bytes.NewReader(plain)}, nil
 }
 
-// take counts a file as one that is decrypted, once.
-func (d *decrypting) take(name string) bool {
+// decrypt opens a file within the bounds of the tree. One that fails is not tried again.
+func (d *decrypting) decrypt(name string, text []byte) ([]byte, *Failure) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	if !d.decrypted[name] && len(d.decrypted) >= maxEncrypted {
-		return false
+	k := d.known[name]
+	if k != nil && k.failure != nil {
+		return nil, k.failure
 	}
-	d.decrypted[name] = true
-	return true
+	var err error
+	t := &tries{} // who was opened once opens again
+	if k == nil {
+		k, t = &known{}, &d.tries
+		d.known[name] = k
+		err = d.charge(name, len(text))
+	}
+	var o opened
+	if err == nil {
+		o, err = d.keys.decrypt(name, text, t)
+	}
+	if err != nil {
+		k.failure = failure(name, err)
+		k.failure.Bytes = int64(len(text))
+		return nil, k.failure
+	}
+	k.secrets = o.secrets
+	return o.plain, nil
+}
+
+// charge counts a file, and refuses it where there are too many, or too large ones.
+func (d *decrypting) charge(name string, size int) error {
+	d.bytes += size
+	switch {
+	case len(d.known) > maxEncrypted:
+		return fmt.Errorf("%s is not decrypted: there are more than %d encrypted files; divide them among RepoSyncs", name, maxEncrypted)
+	case d.bytes > maxAll:
+		return fmt.Errorf("%s is not decrypted: the encrypted files have more than %d bytes; divide them among RepoSyncs", name, maxAll)
+	}
+	return nil
 }
 
 func isKustomization(name string) bool {

@@ -35,7 +35,10 @@ func TestTree(t *testing.T) {
 	if list, err := fs.ReadDir(tree, "a"); err != nil || len(list) != 4 {
 		t.Errorf("a folder: %v, %v", list, err)
 	}
-	is := tree.(interface{ Decrypted(string) bool }).Decrypted
+	is := func(name string) bool {
+		_, was := tree.(interface{ Decrypted(string) ([]string, bool) }).Decrypted(name)
+		return was
+	}
 	if !is("a/s.yaml") || is("a/kustomization.yaml") || is("a/plain.txt") {
 		t.Error("what was decrypted is known, and what was not")
 	}

@@ -104,13 +104,20 @@ func bytesOf(value any) ([]byte, error) {
 	return nil, errValue
 }
 
+// decryptedAll are the values of a file.
+type decryptedAll struct {
+	values  []any
+	secrets []string // those that were encrypted, as texts
+	sum     string
+}
+
 // decryptAll decrypts the values that the rule of a file says, and sums up all.
-func decryptAll(f *file, r rule, key []byte) (values []any, sum string, err error) {
+func decryptAll(f *file, r rule, key []byte) (all decryptedAll, err error) {
 	hash := sha512.New()
 	if f.meta.OnlyEncrypted {
 		hash.Write(onlyEncrypted)
 	}
-	values = make([]any, len(f.leaves))
+	values := make([]any, len(f.leaves))
 	for i, l := range f.leaves {
 		values[i] = l.value
 		if l.value == nil {
@@ -120,10 +127,10 @@ func decryptAll(f *file, r rule, key []byte) (values []any, sum string, err erro
 		if covered {
 			text, ok := l.value.(string)
 			if !ok {
-				return nil, "", errAltered // a value in the clear, where there was none
+				return all, errAltered // a value in the clear, where there was none
 			}
 			if values[i], err = decryptValue(text, strings.Join(l.path, ":")+":", key); err != nil {
-				return nil, "", err
+				return all, err
 			}
 		}
 		if f.meta.OnlyEncrypted && !covered {
@@ -131,11 +138,15 @@ func decryptAll(f *file, r rule, key []byte) (values []any, sum string, err erro
 		}
 		summed, err := bytesOf(values[i])
 		if err != nil {
-			return nil, "", err
+			return all, err
 		}
 		hash.Write(summed)
+		if covered {
+			all.secrets = append(all.secrets, string(summed))
+		}
 	}
-	return values, fmt.Sprintf("%X", hash.Sum(nil)), nil
+	all.values, all.sum = values, fmt.Sprintf("%X", hash.Sum(nil))
+	return all, nil
 }
 
 // onlyEncrypted begins the sum of files whose other values are not summed up: such a

@@ -24,9 +24,14 @@ var errYAML = errors.New("is no YAML that sops has written: encrypt it anew")
 type yamlText struct {
 	text  []byte
 	lines []int // where each line begins
+	last  cursor
 	file
 	cuts []edit
 }
+
+// cursor is where the scalar before was found: the next is behind it. From the beginning
+// of the line for each, a long line would take a time that grows with its square.
+type cursor struct{ line, column, at int }
 
 // edit puts something else in the place of a part of a text.
 type edit struct {
@@ -78,13 +83,13 @@ func (y *yamlText) document(doc *yaml.Node, first bool) error {
 	if err != nil {
 		return err
 	}
-	if first && (own == nil || own.value.Decode(&y.meta) != nil) {
+	if first && (own == nil || count(own.value) > maxOwn || own.value.Decode(&y.meta) != nil) {
 		return errYAML
 	}
-	if err := y.allow(doc, own); err != nil {
+	if err := y.walk(doc, nil, 0); err != nil {
 		return err
 	}
-	return y.walk(doc, nil, 0)
+	return y.allow(doc, own)
 }
 
 // allow judges a document that is an object, and takes out what SOPS keeps in it.
@@ -101,17 +106,56 @@ func (y *yamlText) allow(doc *yaml.Node, own *member) error {
 	return y.cut(own.key, object)
 }
 
-// mayBeEncrypted says the same of an object as who decodes it without a key.
+// mayBeEncrypted says the same of an object as who decodes it without a key. It has no
+// alias, no key twice, and a depth.
 func mayBeEncrypted(doc *yaml.Node) error {
-	var tree map[string]any
-	if doc.Decode(&tree) != nil {
-		return errYAML
+	tree := map[string]any{}
+	for i := 0; i+1 < len(doc.Content); i += 2 {
+		if key := doc.Content[i].Value; key != field { // what SOPS keeps is judged by nobody
+			tree[key] = valueOf(doc.Content[i+1])
+		}
 	}
 	problems := repolayout.EncryptedProblems(tree)
 	if len(problems) == 0 {
 		return nil
 	}
 	return &Refused{Problem: problems[0], Line: doc.Line}
+}
+
+// valueOf is what a node stands for. The library compares every key of a mapping with
+// every other.
+func valueOf(n *yaml.Node) (v any) {
+	switch n.Kind {
+	case yaml.MappingNode:
+		tree := make(map[string]any, len(n.Content)/2)
+		for i := 0; i+1 < len(n.Content); i += 2 {
+			tree[n.Content[i].Value] = valueOf(n.Content[i+1])
+		}
+		return tree
+	case yaml.SequenceNode:
+		list := make([]any, len(n.Content))
+		for i, item := range n.Content {
+			list[i] = valueOf(item)
+		}
+		return list
+	}
+	if n.Decode(&v) != nil {
+		return nil
+	}
+	return v
+}
+
+// maxOwn bounds what SOPS keeps in a file, in keys and values: for 64 recipients it has
+// about 400.
+const maxOwn = 4096
+
+// count is the number of keys and values below a node, aliases not followed.
+func count(n *yaml.Node) int {
+	all := 1
+	for _, child := range n.Content {
+		all += count(child)
+	}
+	return all
 }
 
 // Refused is something encrypted that may not be.
@@ -255,14 +299,17 @@ func (y *yamlText) find(n *yaml.Node) (start int, ok bool) {
 	if n.Line < 1 || n.Line > len(y.lines) {
 		return 0, false
 	}
-	start = y.lines[n.Line-1]
-	for range n.Column - 1 {
-		if start >= len(y.text) {
+	if y.last.line != n.Line || y.last.column > n.Column {
+		y.last = cursor{n.Line, 1, y.lines[n.Line-1]}
+	}
+	for ; y.last.column < n.Column; y.last.column++ {
+		if y.last.at >= len(y.text) {
 			return 0, false
 		}
-		_, size := utf8.DecodeRune(y.text[start:])
-		start += size
+		_, size := utf8.DecodeRune(y.text[y.last.at:])
+		y.last.at += size
 	}
+	start = y.last.at
 	as := n.Value
 	switch {
 	case n.Style&yaml.DoubleQuotedStyle != 0:
