@@ -136,11 +136,13 @@ func (k *kept) forget(id string) {
 func (r *Reconciler) applyGuarded(ctx context.Context, p *pass, w wanted) (err error) {
 	defer func() {
 		if v := recover(); v != nil {
-			err = fmt.Errorf("applying %s panicked, which is a mistake of ours to report: %v", w.entry.ID, v)
+			if err = fmt.Errorf("applying %s panicked, which is a mistake of ours to report: %v", w.entry.ID, v); p.hides(w) {
+				err = fmt.Errorf("applying %s panicked, which is a mistake of ours to report; with what is not shown, since it may quote what was decrypted", w.entry.ID)
+			}
 			log.FromContext(ctx).Error(err, "Applying an object", "stack", string(debug.Stack()))
 		}
 	}()
-	return r.applyOne(ctx, p, w)
+	return p.guard(w, r.applyOne(ctx, p, w))
 }
 
 func (r *Reconciler) applyOne(ctx context.Context, p *pass, w wanted) error {

@@ -3,12 +3,18 @@
 package reposync
 
 import (
+	"context"
+	"errors"
+	"fmt"
 	"strings"
 	"testing"
 
+	"github.com/go-logr/logr"
+	"github.com/go-logr/logr/funcr"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/espalier-dev/espalier/reconciler/fault"
 	"github.com/espalier-dev/espalier/render/build"
@@ -62,6 +68,50 @@ func TestGuarded(t *testing.T) {
 		if strings.Contains(got, "hunter2") != c.quotes || !c.quotes && !strings.Contains(got, "(BadRequest)") {
 			t.Errorf("%s: %s\ngot %s", name, c.reason, got)
 		}
+	}
+}
+
+// TestGuard: nor may any other error, whoever it is of, and a terminal one stays one.
+func TestGuard(t *testing.T) {
+	secret := wanted{object: &unstructured.Unstructured{Object: map[string]any{"apiVersion": "v1", "kind": "Secret", "metadata": map[string]any{"name": "hf"}}}}
+	for name, c := range map[string]struct {
+		reason   string
+		err      error
+		terminal bool
+		says     string
+	}{
+		"Webhook":  {"A webhook fails with what it was sent.", apierrors.NewInternalError(errors.New("calling the webhook: hunter2")), false, "(InternalError)"},
+		"TooLarge": {"So does a server that takes no more.", apierrors.NewRequestEntityTooLargeError("hunter2"), false, "(RequestEntityTooLarge)"},
+		"Proxy":    {"Or what is before it.", errors.New("502: hunter2"), false, "(no reason given)"},
+		"Right":    {"A right that is missing stops all.", fault.Stop(v1alpha1.ReasonAccessDenied, errors.New("hunter2")), true, "docs/tenants.md"},
+	} {
+		got := (&pass{sync: decrypting()}).guard(secret, c.err)
+		if got == nil || strings.Contains(fmt.Sprintf("%v %+v", got, got), "hunter2") || errors.Is(got, c.err) || fault.IsTerminal(got) != c.terminal ||
+			!strings.Contains(got.Error(), c.says) || fault.Reason(got, "") != fault.Reason(c.err, "") {
+			t.Errorf("%s: %s\ngot %v", name, c.reason, got)
+		}
+	}
+	if err := (&pass{sync: decrypting()}).guard(secret, nil); err != nil {
+		t.Errorf("nothing failed: %v", err)
+	}
+}
+
+// panicking is a client that says what it was asked, at the top of its voice.
+type panicking struct{ client.Client }
+
+func (panicking) Get(context.Context, client.ObjectKey, client.Object, ...client.GetOption) error {
+	panic("hunter2")
+}
+
+// TestGuardedPanic: what a panic says may be anything.
+func TestGuardedPanic(t *testing.T) {
+	var logged strings.Builder
+	ctx := logr.NewContext(t.Context(), funcr.New(func(_, args string) { logged.WriteString(args) }, funcr.Options{}))
+	secret := wanted{object: &unstructured.Unstructured{Object: map[string]any{"apiVersion": "v1", "kind": "Secret", "metadata": map[string]any{"name": "hf"}}}}
+	r := &Reconciler{Deps: Deps{Client: panicking{}}}
+	err := r.applyGuarded(ctx, &pass{sync: decrypting(), kept: &kept{}}, secret)
+	if err == nil || strings.Contains(err.Error()+logged.String(), "hunter2") || !strings.Contains(logged.String(), "panicked") {
+		t.Errorf("got %v, logged %s", err, logged.String())
 	}
 }
 
