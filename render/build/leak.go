@@ -43,7 +43,7 @@ func needlesOf(values []string) *needles {
 		for _, text := range []string{value, base64.StdEncoding.EncodeToString([]byte(value))} {
 			beginning := binary.LittleEndian.Uint64([]byte(text[:shortest]))
 			n.by[beginning] = append(n.by[beginning], text)
-			n.first[uint16(beginning)] = true
+			n.first[beginning&0xffff] = true
 		}
 	}
 	return n
@@ -86,14 +86,19 @@ func (t *task) refuseLeaks(built []builtObject) error {
 	open := t.inPlain(n, hay)
 	for i, texts := range hay {
 		for _, text := range texts {
-			found := !own[i] && repolayout.EncryptedText(text)
-			known := n.in(text, func(needle string) { found = found || !open[needle] })
-			if found || !known {
+			if !own[i] && repolayout.EncryptedText(text) || n.leaksInto(text, open) {
 				return leaked(built[i].Object)
 			}
 		}
 	}
 	return nil
+}
+
+// leaksInto says whether a text has a needle that is not open, or nobody can tell.
+func (n *needles) leaksInto(text string, open map[string]bool) bool {
+	found := false
+	known := n.in(text, func(needle string) { found = found || !open[needle] })
+	return found || !known
 }
 
 // inPlain are the needles that are found in the result and that the files of the unit say

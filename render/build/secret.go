@@ -121,17 +121,26 @@ func (s *secrets) unfit(p patchAt) string {
 		return "SOPS encrypted " + p.file + ", which may patch Secrets alone: write target: {kind: Secret}, or leave target out"
 	}
 	for _, doc := range p.docs {
-		kind := yamltext.Field(doc, "kind")
-		switch {
-		case doc.Kind == yaml.SequenceNode:
-		case yamltext.Field(doc, "<<") != nil, !isSecret && yamltext.Field(doc, "sops") != nil:
-			return "beside encrypted files a patch takes no mark of SOPS away: drop its key sops, and << at its top"
-		case kind != nil && target != "" && kind.Value != target:
-			return "beside encrypted files a patch has the kind of its target: what is encrypted stays a Secret; write the kind that target says"
+		if why := unmerged(doc, target, isSecret); why != "" {
+			return why
 		}
 		if p.file == "" && steering(doc, 0) != nil {
 			return steers
 		}
+	}
+	return ""
+}
+
+// unmerged says why one document of a patch that is merged may not stand beside encrypted
+// files; "": it may, or it is a list of operations.
+func unmerged(doc *yaml.Node, target string, isSecret bool) string {
+	kind := yamltext.Field(doc, "kind")
+	switch {
+	case doc.Kind == yaml.SequenceNode:
+	case yamltext.Field(doc, "<<") != nil, !isSecret && yamltext.Field(doc, "sops") != nil:
+		return "beside encrypted files a patch takes no mark of SOPS away: drop its key sops, and << at its top"
+	case kind != nil && target != "" && kind.Value != target:
+		return "beside encrypted files a patch has the kind of its target: what is encrypted stays a Secret; write the kind that target says"
 	}
 	return ""
 }
