@@ -125,7 +125,7 @@ func (j job) answering() object {
 // leaders is the Service: requests reach the pods of rank 0.
 func (j job) leaders() patch {
 	return patch{kind: "Service", name: "workspace", body: object{
-		"metadata": object{"name": j.name}, "spec": object{"selector": j.answering()},
+		"metadata": j.serviceMeta(), "spec": object{"selector": j.answering()},
 	}}
 }
 

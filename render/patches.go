@@ -169,7 +169,7 @@ var fixed = map[string][]string{
 	"Deployment":             {"spec.selector", "spec.replicas"},
 	"StatefulSet":            {"spec.selector", "spec.replicas", "spec.serviceName", "spec.podManagementPolicy"},
 	"NetworkPolicy":          {"spec.podSelector"},
-	"PodMonitor":             {"spec.selector", "spec.namespaceSelector"},
+	KindServiceMonitor:       {"spec.selector", "spec.namespaceSelector"},
 	KindHPA:                  {"spec.scaleTargetRef", "spec.minReplicas", "spec.maxReplicas"},
 	KindScaledObject:         {"spec.scaleTargetRef", "spec.minReplicaCount", "spec.maxReplicaCount", "spec.idleReplicaCount", "spec.advanced.horizontalPodAutoscalerConfig.name", "spec.fallback"},
 	KindRoute:                {"spec.parentRefs", "spec.hostnames"},

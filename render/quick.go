@@ -138,7 +138,7 @@ var templated = map[string]bool{"Deployment": true, "Job": true}
 // untemplated kinds have none.
 var untemplated = map[string]bool{
 	"ConfigMap": true, "GPUNodePool": true, "PersistentVolumeClaim": true, "PodDisruptionBudget": true, "Service": true,
-	"PodMonitor": true, "NetworkPolicy": true, KindRoute: true, KindInferencePool: true, KindHPA: true, KindScaledObject: true,
+	KindServiceMonitor: true, "NetworkPolicy": true, KindRoute: true, KindInferencePool: true, KindHPA: true, KindScaledObject: true,
 }
 
 // finish puts an object into its namespace and labels it, as the layer's

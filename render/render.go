@@ -34,10 +34,10 @@ type Options struct {
 	HelperImage string
 	// StorageClass of claims; "" is the cluster's default.
 	StorageClass string
-	// PodMonitors says that the cluster has the Prometheus operator's kind, and
+	// ServiceMonitors says that the cluster has the Prometheus operator's kind, and
 	// that services get one; MonitorLabels are labels that it selects them by.
-	PodMonitors   bool
-	MonitorLabels map[string]string
+	ServiceMonitors bool
+	MonitorLabels   map[string]string
 	// LocalWeights is the directory of the nodes that holds weights, which whoever runs
 	// the controller vouches for; "": there is none.
 	LocalWeights string
@@ -245,7 +245,7 @@ func (j job) fill(l *layer) error {
 	if j.Assessment.Pod != nil {
 		return j.ownPod(l)
 	}
-	if j.Options.PodMonitors && !j.unpaged() { // whose /metrics is no exposition of Prometheus
+	if j.monitored() {
 		l.objects = append(l.objects, j.monitor())
 	}
 	if j.autoscaled() {

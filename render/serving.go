@@ -38,7 +38,7 @@ func (j job) serving(l *layer) error {
 			},
 		}, operations: []object{j.tolerate()}},
 		patch{kind: "Service", name: "workspace", body: object{
-			"metadata": object{"name": j.name},
+			"metadata": j.serviceMeta(),
 			"spec":     object{"selector": j.selector()},
 		}},
 		j.budget(),

@@ -25,6 +25,9 @@ const (
 	// LabelCopy is on the pods of one copy of a model that takes several nodes: the
 	// name of its StatefulSet.
 	LabelCopy = "espalier.dev/copy"
+	// LabelMonitored is on the one Service of a Workspace that Prometheus asks for
+	// metrics, where the installation has it asked.
+	LabelMonitored = "espalier.dev/monitored"
 	// LabelPool is the label and the taint key of a pool's nodes; see PoolLabelValue.
 	LabelPool = "espalier.dev/pool"
 	// LabelSyncName and LabelSyncNamespace are on everything a RepoSync applied.

@@ -159,18 +159,26 @@ func (o *controllerOptions) render() render.Options {
 
 // monitorOptions are about the Prometheus operator, which a cluster has or not.
 type monitorOptions struct {
-	PodMonitors bool
-	Labels      map[string]string
+	ServiceMonitors bool
+	Labels          map[string]string
 }
 
 // BindFlags binds the options to flags.
 func (o *monitorOptions) BindFlags(fs *pflag.FlagSet) {
-	fs.BoolVar(&o.PodMonitors, "pod-monitors", false, "Give each service a PodMonitor; the cluster must have the kind of the Prometheus operator")
-	fs.StringToStringVar(&o.Labels, "pod-monitor-label", nil, "Label KEY=VALUE by which Prometheus selects PodMonitors; repeatable")
+	fs.BoolVar(&o.ServiceMonitors, "service-monitors", false, "Give each service a ServiceMonitor; the cluster must have the kind of the Prometheus operator")
+	fs.StringToStringVar(&o.Labels, "service-monitor-label", nil, "Label KEY=VALUE by which Prometheus selects ServiceMonitors; repeatable")
+	// What they were called while services had PodMonitors: an installation that says so
+	// still starts, and is told.
+	fs.BoolVar(&o.ServiceMonitors, "pod-monitors", false, "")
+	fs.StringToStringVar(&o.Labels, "pod-monitor-label", nil, "")
+	for old, now := range map[string]string{"pod-monitors": "service-monitors", "pod-monitor-label": "service-monitor-label"} {
+		f := fs.Lookup(old)
+		f.Deprecated, f.Hidden = "it is --"+now+" now", true
+	}
 }
 
 func (o *monitorOptions) set(r *render.Options) {
-	r.PodMonitors, r.MonitorLabels = o.PodMonitors, o.Labels
+	r.ServiceMonitors, r.MonitorLabels = o.ServiceMonitors, o.Labels
 }
 
 // providers makes the node pool providers that this installation can use.

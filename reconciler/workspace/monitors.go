@@ -14,39 +14,65 @@ import (
 	ctrl "sigs.k8s.io/controller-runtime"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
+	"github.com/espalier-dev/espalier/render"
 	repolayout "github.com/espalier-dev/espalier/repo-layout"
 	"github.com/espalier-dev/espalier/repo-layout/v1alpha1"
 )
 
-var podMonitors = schema.GroupVersionKind{Group: "monitoring.coreos.com", Version: "v1", Kind: "PodMonitor"}
+// monitorKind is a kind of the Prometheus operator.
+func monitorKind(kind string) schema.GroupVersionKind {
+	return schema.GroupVersionKind{Group: "monitoring.coreos.com", Version: "v1", Kind: kind}
+}
 
-// dropMonitors removes the PodMonitors that services had while the installation
-// gave them one. Whether it does is a flag, so that once at the start is enough:
-// no pass asks for what a cluster may not even have a kind for.
+// formerMonitors is the kind that services had before they had ServiceMonitors. With both,
+// whatever Prometheus adds up would count twice.
+const formerMonitors = "PodMonitor"
+
+// droppedMonitors are the kinds that no service has.
+func (r *Reconciler) droppedMonitors() []schema.GroupVersionKind {
+	kinds := []schema.GroupVersionKind{monitorKind(formerMonitors)}
+	if !r.Render.ServiceMonitors {
+		kinds = append(kinds, monitorKind(render.KindServiceMonitor))
+	}
+	return kinds
+}
+
+// dropMonitors removes the monitors that services had from an earlier release, or while
+// the installation gave them one. Both are settled when the controller starts, so that once
+// is enough: no pass asks for what a cluster may not even have a kind for.
 func (r *Reconciler) dropMonitors(ctx context.Context) error {
 	backoff := wait.Backoff{Duration: retryFirst, Factor: 2, Steps: 10, Cap: time.Minute}
 	err := wait.ExponentialBackoffWithContext(ctx, backoff, func(ctx context.Context) (bool, error) {
 		err := r.deleteMonitors(ctx)
 		if err != nil {
-			ctrl.LoggerFrom(ctx).Error(err, "removing PodMonitors, which --pod-monitors no longer asks for")
+			ctrl.LoggerFrom(ctx).Error(err, "removing monitors that services no longer have")
 		}
 		return err == nil, nil
 	})
 	if err != nil && ctx.Err() == nil {
-		ctrl.LoggerFrom(ctx).Error(err, "PodMonitors are left: restart the controller, or delete them by their label app.kubernetes.io/managed-by=espalier")
+		ctrl.LoggerFrom(ctx).Error(err, "monitors are left: restart the controller, or delete those with label app.kubernetes.io/managed-by=espalier of the kind that the error names")
 	}
 	return nil // what is left over is no reason to end the controller
 }
 
 func (r *Reconciler) deleteMonitors(ctx context.Context) error {
+	for _, kind := range r.droppedMonitors() {
+		if err := r.deleteMonitorsOf(ctx, kind); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (r *Reconciler) deleteMonitorsOf(ctx context.Context, kind schema.GroupVersionKind) error {
 	list := &metav1.PartialObjectMetadataList{}
-	list.SetGroupVersionKind(podMonitors)
+	list.SetGroupVersionKind(kind)
 	err := r.Reader.List(ctx, list, client.HasLabels{repolayout.LabelWorkspace}, client.MatchingLabels{"app.kubernetes.io/managed-by": "espalier"})
 	if meta.IsNoMatchError(err) {
 		return nil
 	}
 	if err != nil {
-		return fmt.Errorf("listing PodMonitors: %w", err)
+		return fmt.Errorf("listing %ss: %w", kind.Kind, err)
 	}
 	for i := range list.Items {
 		m := &list.Items[i]
@@ -54,9 +80,9 @@ func (r *Reconciler) deleteMonitors(ctx context.Context) error {
 		if owner == nil || owner.Kind != v1alpha1.WorkspaceKind || owner.APIVersion != v1alpha1.GroupVersion.String() {
 			continue
 		}
-		m.SetGroupVersionKind(podMonitors)
+		m.SetGroupVersionKind(kind)
 		if err := r.Client.Delete(ctx, m, client.Preconditions{UID: &m.UID}); client.IgnoreNotFound(err) != nil {
-			return fmt.Errorf("deleting PodMonitor %s/%s: %w", m.Namespace, m.Name, err)
+			return fmt.Errorf("deleting %s %s/%s: %w", kind.Kind, m.Namespace, m.Name, err)
 		}
 	}
 	return nil
