@@ -3,12 +3,14 @@
 package render_test
 
 import (
+	"bytes"
 	"testing"
 
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/utils/ptr"
 
 	"github.com/espalier-dev/espalier/render"
+	repolayout "github.com/espalier-dev/espalier/repo-layout"
 	"github.com/espalier-dev/espalier/repo-layout/v1alpha1"
 )
 
@@ -81,5 +83,28 @@ func TestPodsFrom(t *testing.T) {
 				t.Errorf("%s: same %t, want %t", c.reason, same, c.same)
 			}
 		})
+	}
+}
+
+// TestCommitStays: which commit was applied is no part of a run, so that a commit that
+// changes none of its inputs renders the same bytes.
+func TestCommitStays(t *testing.T) {
+	var was []byte
+	for _, revision := range []string{"main@sha1:0123", "main@sha1:4567"} {
+		in := render.Input{Workspace: workspace(t, run), Options: options}
+		in.Workspace.Annotations = map[string]string{repolayout.AnnotationRevision: revision}
+		assess(t, &in, facts(""))
+		out, err := render.Render(in)
+		if err != nil {
+			t.Fatal(err)
+		}
+		is, err := out.Workload.MarshalJSON()
+		if err != nil {
+			t.Fatal(err)
+		}
+		if was != nil && !bytes.Equal(was, is) {
+			t.Errorf("two commits render two Jobs:\n%s\n%s", was, is)
+		}
+		was = is
 	}
 }

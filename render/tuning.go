@@ -49,7 +49,7 @@ func (j job) tuning(l *layer) error {
 	pod := object{"nodeSelector": j.nodeSelector(), "initContainers": []any{data}, "volumes": append(volumes, mounted...)}
 	j.keepOff(pod)
 	set(pod, "imagePullSecrets", pullSecrets(t.Input.PullSecrets))
-	if err := j.result(l, pod, train); err != nil {
+	if err := j.result(l, pod, train, config); err != nil {
 		return err
 	}
 	l.objects = append(l.objects, object{
@@ -72,8 +72,9 @@ func (j job) tuning(l *layer) error {
 	return nil
 }
 
-// result adds the trainer to the pod, and what becomes of the adapter.
-func (j job) result(l *layer, pod, train object) error {
+// result adds the trainer to the pod, and what becomes of the adapter that it trains by
+// its configuration.
+func (j job) result(l *layer, pod, train object, config string) error {
 	init, volumes := pod["initContainers"].([]any), pod["volumes"].([]any)
 	claim := j.spec.Tuning.Output.Claim
 	if claim != "" {
@@ -94,7 +95,7 @@ func (j job) result(l *layer, pod, train object) error {
 		l.components = append(l.components, "judge")
 		init, pod["containers"] = append(init, j.scored(l, train)...), []any{judge}
 	default:
-		publish, mounted, err := j.publish()
+		publish, mounted, err := j.publish(config)
 		if err != nil {
 			return err
 		}
@@ -183,21 +184,18 @@ func (j job) input() (container object, volumes []any, err error) {
 // publish is the patch of the container that pushes the adapter, and the volumes
 // with the credential in the form that every registry client reads, and with the
 // key that signs.
-func (j job) publish() (container object, volumes []any, err error) {
+func (j job) publish(config string) (container object, volumes []any, err error) {
 	if err := j.needHelper("pushing the adapter"); err != nil {
 		return nil, nil, err
 	}
 	out := j.spec.Tuning.Output
-	args := []string{
-		"--from", j.outputFolder(), "--to", out.Image,
-		// The digest tells a later look at the registry that this run is published.
-		"--annotation", repolayout.AnnotationInputDigest + "=" + j.digest,
-	}
+	args := append([]string{"--from", j.outputFolder(), "--to", out.Image}, j.lineage(config)...)
 	container = object{"name": "publish", "image": j.Options.HelperImage}
+	add(container, "volumeMounts", object{"name": "data", "mountPath": dataPath, "readOnly": true})
 	if out.PushSecret == "" {
 		args = append(args, withIdentity)
 		container["env"] = []any{object{"name": "DOCKER_CONFIG", "$patch": "delete"}}
-		container["volumeMounts"] = []any{object{"mountPath": "/docker", "$patch": "delete"}}
+		add(container, "volumeMounts", object{"mountPath": "/docker", "$patch": "delete"})
 	} else {
 		volumes = []any{object{"name": "docker", "secret": object{
 			"secretName":  out.PushSecret,

@@ -35,13 +35,14 @@ func newAdapterPushCommand() *cobra.Command {
 	var e adapter.Evaluation
 	var credentials secretFolders
 	var termination string
-	var annotations []string // no StringToString: it splits values at commas
+	var from lineage
 	var index int
 	command := &cobra.Command{
 		Use:   "push --from DIR --to IMAGE",
 		Short: "Push an adapter as an OCI image that image volumes mount",
 		Long: "Packs adapter_config.json and adapter_model.safetensors of DIR into one layer and pushes it for linux/amd64 and\n" +
-			"linux/arm64. The same bytes and annotations give the same digest. A damaged adapter is refused.\n" +
+			"linux/arm64. The same bytes and annotations give the same digest, and an image at the tag that differs in its\n" +
+			"commit alone keeps its own. A damaged adapter is refused.\n" +
 			"Prints IMAGE@sha256:…, and leaves it as {\"adapter\":\"…\"} in the termination message of the container.\n" +
 			"With --evaluation the numbers of the run are annotations of the image, and an adapter whose numbers miss a\n" +
 			"threshold is not pushed: that is no failure, and the message says so.\n" +
@@ -52,12 +53,12 @@ func newAdapterPushCommand() *cobra.Command {
 				fmt.Fprintf(c.ErrOrStderr(), "espalier: pod %d of the run: pod 0 pushes the adapter\n", index)
 				return nil
 			}
+			m := messageFile{termination, c.Flags().Changed("termination-log")}
 			var err error
-			if o.Annotations, err = keyValues(annotations); err != nil {
-				return err
+			if o.Annotations, err = from.annotations(c); err != nil {
+				return m.conclude(c, repolayout.Left{}, err)
 			}
 			e.From = o.From
-			m := messageFile{termination, c.Flags().Changed("termination-log")}
 			left, err := publish(c, o, e, credentials)
 			return m.conclude(c, left, err)
 		},
@@ -65,7 +66,7 @@ func newAdapterPushCommand() *cobra.Command {
 	fs := command.Flags()
 	fs.StringVar(&o.From, "from", "", "Folder that the trainer wrote the adapter to (required)")
 	fs.StringVar(&o.To, "to", "", "Image reference with a tag to push to (required)")
-	fs.StringArrayVar(&annotations, "annotation", nil, "Annotation KEY=VALUE of the image; may be given several times")
+	from.bindFlags(fs)
 	fs.StringVar(&credentials.docker, "docker-config", "", "Folder with config.json or .dockerconfigjson; empty: that of DOCKER_CONFIG, else Docker's default")
 	fs.BoolVar(&credentials.identity, identityFlag, false, identityUsage)
 	fs.StringVar(&credentials.key, "key", "", "Folder with cosign.key and cosign.password to sign the image with; empty: it is not signed")
@@ -78,19 +79,6 @@ func newAdapterPushCommand() *cobra.Command {
 	cobra.CheckErr(command.MarkFlagRequired("to"))
 	command.MarkFlagsMutuallyExclusive("docker-config", identityFlag)
 	return command
-}
-
-// keyValues reads KEY=VALUE arguments.
-func keyValues(args []string) (map[string]string, error) {
-	pairs := map[string]string{}
-	for _, arg := range args {
-		key, value, ok := strings.Cut(arg, "=")
-		if !ok || key == "" {
-			return nil, fmt.Errorf("--annotation %q: want KEY=VALUE", arg)
-		}
-		pairs[key] = value
-	}
-	return pairs, nil
 }
 
 // secretFolders are where Secrets are mounted, and whether the pod signs in as itself

@@ -17,7 +17,10 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/google/go-cmp/cmp"
+	reference "github.com/google/go-containerregistry/pkg/name"
 	"github.com/google/go-containerregistry/pkg/registry"
+	"github.com/google/go-containerregistry/pkg/v1/remote"
 )
 
 // command runs the command line and returns its exit code and what it said.
@@ -92,6 +95,51 @@ func TestAdapterPush(t *testing.T) {
 	var left struct{ Adapter string }
 	if err := json.Unmarshal(raw, &left); err != nil || left.Adapter != pushed {
 		t.Errorf("termination message: %s, want the adapter %s", raw, pushed)
+	}
+}
+
+// TestAdapterPushLineage: the image says which data and which commit it is of; data that
+// cannot be read keeps no adapter from being published that was paid for.
+func TestAdapterPushLineage(t *testing.T) {
+	t.Setenv("DOCKER_CONFIG", "")
+	server := httptest.NewServer(registry.New(registry.Logger(log.New(io.Discard, "", 0))))
+	defer server.Close()
+	data := t.TempDir()
+	if err := os.WriteFile(filepath.Join(data, "a.jsonl"), []byte("a"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	const sum = "sha256:ca978112ca1bbdcafac231b39a23dc4da786eff8147c4e72b9807785afee48bb"
+	for name, c := range map[string]struct {
+		reason         string
+		data, revision string
+		want           map[string]string
+	}{
+		"Told":     {"Where both are known.", data, "main@sha1:0123abcd", map[string]string{"espalier.dev/data-files": `{"a.jsonl":"` + sum + `"}`, "org.opencontainers.image.revision": "0123abcd"}},
+		"NoCommit": {"Flux applied the Workspace, and the controller knows of no commit.", data, "", map[string]string{"espalier.dev/data-files": `{"a.jsonl":"` + sum + `"}`}},
+		"NoData":   {"Unreadable data is said in the log.", filepath.Join(data, "gone"), "main@sha1:0123abcd", map[string]string{"org.opencontainers.image.revision": "0123abcd"}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			image := strings.TrimPrefix(server.URL, "http://") + "/models/" + strings.ToLower(name) + ":1"
+			if code, _, stderr := command(t, "adapter", "push", "--from", adapterFolder(t), "--to", image, "--data", c.data, "--revision", c.revision); code != exitOK {
+				t.Fatalf("exit code %d: %s", code, stderr)
+			}
+			tag, err := reference.NewTag(image)
+			if err != nil {
+				t.Fatal(err)
+			}
+			index, err := remote.Index(tag)
+			if err != nil {
+				t.Fatal(err)
+			}
+			manifest, err := index.IndexManifest()
+			if err != nil {
+				t.Fatal(err)
+			}
+			delete(manifest.Annotations, "espalier.dev/data-digest")
+			if diff := cmp.Diff(c.want, manifest.Annotations); diff != "" {
+				t.Errorf("%s\n%s", c.reason, diff)
+			}
+		})
 	}
 }
 

@@ -11,11 +11,13 @@ import (
 	"k8s.io/apimachinery/pkg/api/equality"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/utils/ptr"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/espalier-dev/espalier/reconciler/account"
+	"github.com/espalier-dev/espalier/reconciler/apply"
 	"github.com/espalier-dev/espalier/reconciler/fault"
 	repolayout "github.com/espalier-dev/espalier/repo-layout"
 	"github.com/espalier-dev/espalier/repo-layout/v1alpha1"
@@ -86,8 +88,35 @@ func (r *Reconciler) begin(ctx context.Context, p *pass) error {
 	if p.paused() || !p.queued() && !p.poolReady() {
 		return nil
 	}
-	_, err := r.applyChild(ctx, p.ws, p.out.Workload.DeepCopy())
+	job := p.out.Workload.DeepCopy()
+	if err := ofCommit(job, p.ws.Annotations[repolayout.AnnotationRevision]); err != nil {
+		return err
+	}
+	_, err := r.applyChildBy(ctx, p.ws, job, once)
 	return err
+}
+
+// ofCommit notes on the pods of a Job that is to be created which commit has last changed
+// the Workspace: its adapter says so. It is no part of what is rendered and of no digest,
+// and a Job that is there keeps the one that it was created with.
+func ofCommit(job *unstructured.Unstructured, revision string) error {
+	if revision == "" {
+		return nil
+	}
+	err := unstructured.SetNestedField(job.Object, revision, "spec", "template", "metadata", "annotations", repolayout.AnnotationRevision)
+	if err != nil {
+		return fmt.Errorf("noting the commit on Job %s: %w", job.GetName(), err)
+	}
+	return nil
+}
+
+// once applies an object that is not there, and leaves one that is: the cache may not have
+// a Job yet that an earlier pass created of an earlier commit.
+func once(ctx context.Context, c client.Client, desired *unstructured.Unstructured, live client.Object) (*unstructured.Unstructured, error) {
+	if live.GetUID() != "" {
+		return desired, nil
+	}
+	return apply.Object(ctx, c, desired, live)
 }
 
 // limitJob gives a run under way the limits that the spec has now: they are no

@@ -143,6 +143,7 @@ func TestTuneAndServe(t *testing.T) {
 	if adapter != run.Status.Tuning.Adapter {
 		t.Errorf("Git says %s, the Workspace %s", adapter, run.Status.Tuning.Adapter)
 	}
+	wantLineage(t, w, team, run, map[string]string{"parcels.parquet": fmt.Sprintf("sha256:%x", sha256.Sum256(table))})
 	weights := published(t, adapter, w.output("run"))
 	if want := learnt(rows, epochs); weights != want {
 		t.Errorf("the weights are %s, want %s: as if nothing had happened", weights, want)

@@ -115,16 +115,16 @@ func Push(ctx context.Context, o Options) (string, error) {
 	if err != nil {
 		return "", err
 	}
-	index, err := build(files, packed, o.Annotations)
+	o.verb = "push"
+	index, err := o.image(ctx, ref, files, packed)
 	if err != nil {
-		return "", err
+		return "", fmt.Errorf("pushing to %s: %w", ref, err)
 	}
 	digest, err := index.Digest()
 	if err != nil {
 		return "", fmt.Errorf("computing the digest of the image: %w", err)
 	}
 	say(o.Progress, "pushing %s, %d bytes of weights, as %s to %s", files.base(), files.weights.size, digest, ref)
-	o.verb = "push"
 	up := newUpload(o, packed, ref.Context())
 	o.farther = up.farther
 	err = retry(ctx, o.Tries, func(ctx context.Context) error {

@@ -12,12 +12,8 @@ import (
 	"github.com/google/go-containerregistry/pkg/v1/mutate"
 	"github.com/google/go-containerregistry/pkg/v1/partial"
 	"github.com/google/go-containerregistry/pkg/v1/types"
-)
 
-// Annotations that are read out of the adapter itself.
-const (
-	AnnotationBaseModel    = "espalier.dev/base-model"
-	AnnotationBaseRevision = "espalier.dev/base-revision"
+	repolayout "github.com/espalier-dev/espalier/repo-layout"
 )
 
 // epoch stands wherever a time is demanded: a real one would change the digest.
@@ -52,10 +48,10 @@ func build(f adapterFiles, packed *layer, given map[string]string) (v1.ImageInde
 func annotate(f adapterFiles, given map[string]string) map[string]string {
 	all := map[string]string{}
 	if f.peft.Base != "" {
-		all[AnnotationBaseModel] = f.peft.Base
+		all[repolayout.AnnotationBaseModel] = f.peft.Base
 	}
 	if f.peft.Revision != "" {
-		all[AnnotationBaseRevision] = f.peft.Revision
+		all[repolayout.AnnotationBaseRevision] = f.peft.Revision
 	}
 	maps.Copy(all, given)
 	return all

@@ -37,15 +37,19 @@ func (f *fetcher) recordPath(t target) string {
 // load reads the record of a target; the zero record when there is none for
 // this URL. A damaged record is none: the download begins anew.
 func (f *fetcher) load(t target) record {
-	raw, err := os.ReadFile(f.recordPath(t))
-	if err != nil {
-		return record{}
-	}
-	var r record
-	if json.Unmarshal(raw, &r) != nil || r.Key != t.key() {
+	r, there := readRecord(f.recordPath(t))
+	if !there || r.Key != t.key() {
 		return record{}
 	}
 	return r
+}
+
+func readRecord(path string) (r record, there bool) {
+	raw, err := os.ReadFile(path)
+	if err != nil || json.Unmarshal(raw, &r) != nil {
+		return record{}, false
+	}
+	return r, true
 }
 
 // save replaces the record at once: a crash leaves the old one or the new one.
