@@ -41,6 +41,7 @@ import (
 	"github.com/espalier-dev/espalier/cmd/espalier/signin"
 	"github.com/espalier-dev/espalier/reconciler/account"
 	"github.com/espalier-dev/espalier/reconciler/hook"
+	"github.com/espalier-dev/espalier/reconciler/inventory"
 	"github.com/espalier-dev/espalier/reconciler/nodepool"
 	"github.com/espalier-dev/espalier/reconciler/registry"
 	"github.com/espalier-dev/espalier/reconciler/reposync"
@@ -212,10 +213,11 @@ func addControllers(ctx context.Context, mgr ctrl.Manager, o controllerOptions, 
 	accounts := account.New(account.Options{
 		Config: mgr.GetConfig(), Client: mgr.GetClient(), Reader: mgr.GetAPIReader(), Default: o.DefaultAccount,
 	})
+	inventories := &inventory.Memory{}
 	syncs := reposync.New(reposync.Deps{
 		Client: mgr.GetClient(), Reader: mgr.GetAPIReader(), Events: mgr.GetEventRecorder("reposync"),
 		Source: source.NewStore(source.Options{}), Builds: build.NewCache(build.CacheLimits{}), Cluster: o.ClusterName, TargetNamespaces: o.TargetNamespaces,
-		NoCrossNamespaceRefs: o.NoCrossNamespaceRefs, Shard: part, Jitter: o.IntervalJitter, Accounts: accounts, Installation: installation, Clock: time.Now,
+		NoCrossNamespaceRefs: o.NoCrossNamespaceRefs, Shard: part, Jitter: o.IntervalJitter, Accounts: accounts, Inventories: inventories, Installation: installation, Clock: time.Now,
 	})
 	if err := syncs.SetupWithManager(ctx, mgr); err != nil {
 		return fmt.Errorf("setting up the RepoSync controller: %w", err)
@@ -223,7 +225,7 @@ func addControllers(ctx context.Context, mgr ctrl.Manager, o controllerOptions, 
 	if err := addHook(mgr, hook.Server{Addr: o.HookAddr, Path: "/hook", Wake: syncs.LookNow}); err != nil {
 		return err
 	}
-	if err := addWorkspaces(ctx, mgr, o, workspace.Deps{Accounts: accounts, Shard: part}); err != nil {
+	if err := addWorkspaces(ctx, mgr, o, workspace.Deps{Accounts: accounts, Inventories: inventories, Shard: part}); err != nil {
 		return err
 	}
 	if part != nil {

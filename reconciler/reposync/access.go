@@ -6,8 +6,6 @@ import (
 	"context"
 	"fmt"
 
-	"sigs.k8s.io/controller-runtime/pkg/client"
-
 	"github.com/espalier-dev/espalier/reconciler/account"
 	"github.com/espalier-dev/espalier/reconciler/inventory"
 )
@@ -35,9 +33,6 @@ func (r *Reconciler) access(ctx context.Context, p *pass) error {
 	if err := r.Accounts.Check(ctx, p.as, p.needs(), undone); err != nil {
 		return err
 	}
-	if err := r.foretell(ctx, p); err != nil {
-		return err
-	}
 	p.kept.allowed = now
 	return nil
 }
@@ -61,23 +56,4 @@ func (p *pass) needs() []account.Need {
 		}
 	}
 	return account.Sorted(needs)
-}
-
-// foretell writes what is about to be applied into the inventory: a Workspace
-// that is there before it stands in the inventory could not be told from one that
-// somebody labelled by hand.
-func (r *Reconciler) foretell(ctx context.Context, p *pass) error {
-	wantedNow := entriesOf(p.kept.built.wanted)
-	if len(inventory.Stale(wantedNow, p.before.Status.Inventory)) == 0 {
-		return nil
-	}
-	after := p.before.DeepCopy()
-	after.Status.Inventory = inventory.Union(wantedNow, after.Status.Inventory)
-	patch := client.MergeFromWithOptions(p.before, client.MergeFromWithOptimisticLock{})
-	if err := r.Client.Status().Patch(ctx, after, patch); err != nil {
-		return fmt.Errorf("writing the inventory of RepoSync %s/%s ahead: %w", after.Namespace, after.Name, err)
-	}
-	p.before.ResourceVersion, p.before.Status.Inventory = after.ResourceVersion, after.Status.Inventory
-	p.sync.ResourceVersion, p.sync.Status.Inventory = after.ResourceVersion, after.Status.Inventory
-	return nil
 }

@@ -35,6 +35,7 @@ import (
 	"github.com/espalier-dev/espalier/reconciler/apply"
 	"github.com/espalier-dev/espalier/reconciler/condition"
 	"github.com/espalier-dev/espalier/reconciler/fault"
+	"github.com/espalier-dev/espalier/reconciler/inventory"
 	"github.com/espalier-dev/espalier/reconciler/report"
 	"github.com/espalier-dev/espalier/reconciler/shard"
 	"github.com/espalier-dev/espalier/reconciler/source"
@@ -77,6 +78,9 @@ type Deps struct {
 	// NoCrossNamespaceRefs is --no-cross-namespace-refs: a RepoSync may name only
 	// RepoSyncs of its own namespace.
 	NoCrossNamespaceRefs bool
+	// Inventories keeps what inventories were unpacked to, for all controllers together;
+	// nil keeps nothing.
+	Inventories *inventory.Memory
 	// Accounts are as whom RepoSyncs write; nil: as the controller, all of them.
 	Accounts *account.Clients
 	Clock    func() time.Time
@@ -176,7 +180,7 @@ func (r *Reconciler) Reconcile(ctx context.Context, req ctrl.Request) (ctrl.Resu
 		return ctrl.Result{}, client.IgnoreNotFound(err)
 	}
 	if !r.Shard.Has(obj) {
-		r.kept.Delete(obj.UID) // of when it was: it is another's now
+		r.drop(obj) // of when it was: it is another's now
 		return ctrl.Result{}, nil
 	}
 	if !obj.DeletionTimestamp.IsZero() {
@@ -228,6 +232,10 @@ func (r *Reconciler) runAs(ctx context.Context, p *pass) error {
 
 // run goes through the steps and stops at the first that errs.
 func (r *Reconciler) run(ctx context.Context, p *pass) error {
+	if err := r.unpack(p.sync); err != nil {
+		p.failed = v1alpha1.ConditionApplied
+		return err
+	}
 	if p.sync.ReportsOnly() {
 		return r.runReport(ctx, p)
 	}
@@ -240,6 +248,7 @@ func (r *Reconciler) run(ctx context.Context, p *pass) error {
 		{"build", v1alpha1.ConditionBuilt, r.build},         // unit by unit; what fails, fails alone
 		{"depend", v1alpha1.ConditionApplied, r.depend},     // what comes first is Ready
 		{"access", v1alpha1.ConditionApplied, r.access},     // all rights are there, or nothing is written
+		{"foretell", v1alpha1.ConditionApplied, r.foretell}, // what is about to be there is known to be ours
 		{"apply", v1alpha1.ConditionApplied, r.apply},       // inputs, then Workspaces
 		{"prune", v1alpha1.ConditionApplied, r.prune},       // behind a guard
 	} {
@@ -256,9 +265,19 @@ func (r *Reconciler) recall(obj *v1alpha1.RepoSync) *kept {
 	return k.(*kept)
 }
 
+// drop drops what is kept of a RepoSync.
+func (r *Reconciler) drop(obj *v1alpha1.RepoSync) {
+	r.kept.Delete(obj.UID)
+	r.asked.Delete(obj.UID)
+	r.Inventories.Forget(client.ObjectKeyFromObject(obj))
+}
+
 // patchStatus is the one status write of a pass. A conflict means that the
 // object has changed: its event brings the next pass.
 func (r *Reconciler) patchStatus(ctx context.Context, before, after *v1alpha1.RepoSync) error {
+	if err := r.Inventories.Pack(before, after); err != nil {
+		return fmt.Errorf("writing the status of RepoSync %s/%s: %w", after.Namespace, after.Name, err)
+	}
 	if statusEqual(before, after) {
 		return nil
 	}

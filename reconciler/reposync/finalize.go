@@ -56,8 +56,7 @@ func (r *Reconciler) finalize(ctx context.Context, obj *v1alpha1.RepoSync) (ctrl
 			return ctrl.Result{RequeueAfter: goneAgain}, nil
 		}
 	}
-	r.kept.Delete(obj.UID)
-	r.asked.Delete(obj.UID)
+	r.drop(obj)
 	before := obj.DeepCopy()
 	controllerutil.RemoveFinalizer(obj, repolayout.Finalizer)
 	if err := r.Client.Patch(ctx, obj, client.MergeFrom(before)); client.IgnoreNotFound(err) != nil {
@@ -72,6 +71,9 @@ func (r *Reconciler) takeDownAs(ctx context.Context, obj *v1alpha1.RepoSync) (go
 	acting, err := r.Accounts.As(ctx, r.Accounts.Sync(obj))
 	if err != nil {
 		return false, err
+	}
+	if err := r.unpack(obj); err != nil {
+		return false, r.sayDenied(ctx, obj, err)
 	}
 	gone, err = r.takeDown(acting, obj)
 	if fault.IsTerminal(err) {
@@ -112,7 +114,7 @@ func (r *Reconciler) deleteThose(ctx context.Context, obj *v1alpha1.RepoSync, en
 	return err
 }
 
-// sayDenied says that the account may not delete what it once applied.
+// sayDenied says that what it once applied may not be deleted, or is not known.
 func (r *Reconciler) sayDenied(ctx context.Context, obj *v1alpha1.RepoSync, err error) error {
 	before := obj.DeepCopy()
 	message := fmt.Sprintf("%s. Or set spec.deletionPolicy: %s, which leaves what was applied", err, v1alpha1.Orphan)

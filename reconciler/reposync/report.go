@@ -30,6 +30,9 @@ func (r *Reconciler) observeAndReport(ctx context.Context, p *pass) error {
 	if p.sync.Status.LastAttemptedRevision == "" {
 		return nil // nothing was ever read: there is nothing to tell
 	}
+	if p.sync.Status.PackedInventory != nil {
+		return nil // it cannot be read: what is ours is not known
+	}
 	workspaces, err := r.workspaces(ctx, p)
 	if fault.IsTerminal(err) {
 		p.sync.Status.Workspaces = "" // what was counted while it was allowed

@@ -240,8 +240,12 @@ func (r *Reconciler) workspaces(ctx context.Context, s *v1alpha1.RepoSync) (map[
 		return nil, fmt.Errorf("listing the Workspaces of RepoSync %s/%s: %w", s.Namespace, s.Name, err)
 	}
 	byName := map[string]*v1alpha1.Workspace{}
+	listed := *s
+	if err := r.inventories.Unpack(&listed); err != nil {
+		return nil, err
+	}
 	target, held := cmp.Or(s.Spec.TargetNamespace, s.Namespace), map[string]bool{}
-	for _, e := range s.Status.Inventory {
+	for _, e := range listed.Status.Inventory {
 		held[e.ID] = true
 	}
 	for i := range list.Items {

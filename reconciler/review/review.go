@@ -31,6 +31,7 @@ import (
 
 	"github.com/espalier-dev/espalier/reconciler/fault"
 	"github.com/espalier-dev/espalier/reconciler/forge"
+	"github.com/espalier-dev/espalier/reconciler/inventory"
 	"github.com/espalier-dev/espalier/reconciler/trace"
 	repolayout "github.com/espalier-dev/espalier/repo-layout"
 	"github.com/espalier-dev/espalier/repo-layout/v1alpha1"
@@ -73,6 +74,8 @@ type Reconciler struct {
 	asked sync.Map // types.UID → true: somebody wants the forge looked at
 	tuned sync.Map // types.NamespacedName → true: a run with a promotion has changed
 	hook  chan event.GenericEvent
+
+	inventories inventory.Memory
 }
 
 // kept is what is known of a RepoSync's forge. It is a cache: without it the
@@ -134,6 +137,7 @@ func (r *Reconciler) Reconcile(ctx context.Context, req ctrl.Request) (ctrl.Resu
 	}
 	if obj.Spec.Review == nil || obj.Spec.Suspend || !obj.DeletionTimestamp.IsZero() {
 		r.kept.Delete(obj.UID)
+		r.inventories.Forget(req.NamespacedName)
 		return ctrl.Result{}, nil
 	}
 	k := r.recall(obj)

@@ -44,19 +44,28 @@ func (r *Reconciler) claimed(ctx context.Context, ws *v1alpha1.Workspace) (*v1al
 	if key == (types.NamespacedName{}) {
 		return nil, nil
 	}
-	sync := &v1alpha1.RepoSync{}
-	err := r.Client.Get(ctx, key, sync)
+	// It is not copied, as it may list all Workspaces, and not written to.
+	sync, err := r.listing(ctx, r.Client, key, client.UnsafeDisableDeepCopy)
 	if err == nil && !account.Holds(sync, ws) && !r.Accounts.Sync(sync).Own() {
-		sync = &v1alpha1.RepoSync{}
-		err = r.Reader.Get(ctx, key, sync)
+		sync, err = r.listing(ctx, r.Reader, key)
 	}
 	if apierrors.IsNotFound(err) {
+		r.Inventories.Forget(key)
 		return nil, nil
 	}
 	if err != nil {
 		return nil, fmt.Errorf("reading RepoSync %s of a Workspace: %w", key, err)
 	}
 	return sync, nil
+}
+
+// listing reads a RepoSync, with its inventory as a list.
+func (r *Reconciler) listing(ctx context.Context, reader client.Reader, key types.NamespacedName, opts ...client.GetOption) (*v1alpha1.RepoSync, error) {
+	sync := &v1alpha1.RepoSync{}
+	if err := reader.Get(ctx, key, sync, opts...); err != nil {
+		return nil, err
+	}
+	return sync, r.Inventories.Unpack(sync)
 }
 
 // access sees, before anything is written and before nodes are bought, that the

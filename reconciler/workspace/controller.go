@@ -36,6 +36,7 @@ import (
 
 	"github.com/espalier-dev/espalier/reconciler/account"
 	"github.com/espalier-dev/espalier/reconciler/fault"
+	"github.com/espalier-dev/espalier/reconciler/inventory"
 	"github.com/espalier-dev/espalier/reconciler/progress"
 	"github.com/espalier-dev/espalier/reconciler/shard"
 	"github.com/espalier-dev/espalier/reconciler/trace"
@@ -68,6 +69,8 @@ type Deps struct {
 	Shard *shard.Shard
 	// Accounts are as whom the children are written; nil: as the controller.
 	Accounts *account.Clients
+	// Inventories keeps what inventories were unpacked to; nil keeps nothing.
+	Inventories *inventory.Memory
 	// Progress is what trainers say while they train; nil: nobody listens.
 	Progress *progress.Store
 	// Registry is asked whether an adapter is published already; nil: nobody is.

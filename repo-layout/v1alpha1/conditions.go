@@ -78,6 +78,8 @@ const (
 	ReasonBuildFailed               = "BuildFailed"
 	ReasonDecryptionFailed          = "DecryptionFailed"
 	ReasonApplyFailed               = "ApplyFailed"
+	ReasonInventoryTooLarge         = "InventoryTooLarge"
+	ReasonInventoryUnreadable       = "InventoryUnreadable"
 	ReasonTooMuchToPrune            = "TooMuchToPrune"
 	ReasonNothingBuilt              = "NothingBuilt"
 	ReasonTargetNamespaceNotAllowed = "TargetNamespaceNotAllowed"

@@ -343,8 +343,11 @@ type RepoSyncStatus struct {
 	Content string `json:"content,omitempty"`
 	// LastHandledReconcileAt echoes the annotation reconcile.fluxcd.io/requestedAt.
 	LastHandledReconcileAt string `json:"lastHandledReconcileAt,omitempty"`
-	// Inventory lists what was applied, and so may be pruned.
+	// Inventory lists what was applied, and so may be pruned; empty where that is more
+	// than 500 objects, which packedInventory has.
 	Inventory []InventoryEntry `json:"inventory,omitempty"`
+	// PackedInventory is the inventory when it is long.
+	PackedInventory *PackedInventory `json:"packedInventory,omitempty"`
 	// Findings are the errors and warnings of the last attempted revision, the
 	// first 50.
 	Findings []Finding `json:"findings,omitempty"`
@@ -352,6 +355,15 @@ type RepoSyncStatus struct {
 	Workspaces string `json:"workspaces,omitempty"`
 	// Report is the last write to Git.
 	Report *ReportStatus `json:"report,omitempty"`
+}
+
+// PackedInventory is a long inventory in a form that etcd takes.
+type PackedInventory struct {
+	// Objects is how many it lists.
+	Objects int `json:"objects"`
+	// List is what status.inventory would be, as JSON and compressed with gzip; in
+	// base64, as every list of bytes.
+	List []byte `json:"list"`
 }
 
 // InventoryEntry identifies an applied object as namespace_name_group_kind,
