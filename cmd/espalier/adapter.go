@@ -180,12 +180,20 @@ func (m messageFile) conclude(c *cobra.Command, l repolayout.Left, err error) er
 	var refused *adapter.RefusedError
 	if errors.As(err, &refused) {
 		fmt.Fprintf(c.ErrOrStderr(), "espalier: %v\n", err)
-		return errors.Join(errRefused, m.leave(repolayout.Left{Why: refused.Message}))
+		return errors.Join(ends(refused), m.leave(repolayout.Left{Why: refused.Message}))
 	}
 	if err != nil {
 		return errors.Join(err, m.leave(repolayout.Left{Why: err.Error()}))
 	}
 	return m.leave(l)
+}
+
+// ends says whether another pod may do better where an adapter was refused.
+func ends(refused *adapter.RefusedError) error {
+	if refused.Again {
+		return errRefused
+	}
+	return errFinal
 }
 
 func (m messageFile) leave(l repolayout.Left) error {

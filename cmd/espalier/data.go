@@ -64,7 +64,7 @@ func fetched(c *cobra.Command, files []data.File, err error, termination string)
 	var refused *data.RefusedError
 	if errors.As(err, &refused) {
 		fmt.Fprintf(c.ErrOrStderr(), "espalier: %v\n", err)
-		return errRefused
+		return errFinal
 	}
 	if err != nil {
 		return err

@@ -13,6 +13,7 @@ import (
 	"os"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strconv"
 	"strings"
 	"testing"
@@ -21,6 +22,8 @@ import (
 	reference "github.com/google/go-containerregistry/pkg/name"
 	"github.com/google/go-containerregistry/pkg/registry"
 	"github.com/google/go-containerregistry/pkg/v1/remote"
+	batchv1 "k8s.io/api/batch/v1"
+	"sigs.k8s.io/yaml"
 )
 
 // command runs the command line and returns its exit code and what it said.
@@ -150,8 +153,9 @@ func TestHelpersRefuse(t *testing.T) {
 		code   int
 		want   string
 	}{
-		"Metadata":      {"A refusal is no failure: trying again does not help.", []string{"data", "fetch", "--to", t.TempDir(), "http://169.254.169.254/latest/x"}, exitRefused, "a link-local address"},
-		"NoAdapter":     {"So it is with what the trainer did not write.", []string{"adapter", "push", "--from", t.TempDir(), "--to", "registry.example.com/phi:1"}, exitRefused, "holds no adapter"},
+		"Metadata":      {"A refusal is no failure: trying again does not help, and the Job is told so.", []string{"data", "fetch", "--to", t.TempDir(), "http://169.254.169.254/latest/x"}, exitFinal, "a link-local address"},
+		"NoReference":   {"So it is with a name that is none.", []string{"data", "pull", "--to", t.TempDir(), "Not an image"}, exitFinal, "is no reference of an image"},
+		"NoAdapter":     {"What the trainer did not write, its next try may.", []string{"adapter", "push", "--from", t.TempDir(), "--to", "registry.example.com/phi:1"}, exitRefused, "holds no adapter"},
 		"NoURL":         {"Misuse.", []string{"data", "fetch", "--to", t.TempDir()}, exitFailed, "requires at least 1 arg"},
 		"NoFolder":      {"Misuse.", []string{"data", "fetch", "https://a.example/x"}, exitFailed, `required flag(s) "to" not set`},
 		"BadAnnotation": {"Misuse.", []string{"adapter", "push", "--from", t.TempDir(), "--to", "registry.example.com/phi:1", "--annotation", "x"}, exitFailed, "want KEY=VALUE"},
@@ -167,23 +171,58 @@ func TestHelpersRefuse(t *testing.T) {
 	}
 }
 
+// TestHopelessEndsTheJob: whichever container of a run says that no try can get further,
+// its Job tries no more, and the paid GPU is given back.
+func TestHopelessEndsTheJob(t *testing.T) {
+	for _, file := range []string{"job.yaml", "nodes/job.yaml"} {
+		text, err := os.ReadFile("../../presets/runtimes/axolotl/0.19.0/" + file)
+		if err != nil {
+			t.Fatal(err)
+		}
+		var job batchv1.Job
+		if err := yaml.Unmarshal(text, &job); err != nil {
+			t.Fatal(err)
+		}
+		ends := slices.ContainsFunc(job.Spec.PodFailurePolicy.Rules, func(r batchv1.PodFailurePolicyRule) bool {
+			c := r.OnExitCodes
+			return r.Action == batchv1.PodFailurePolicyActionFailJob && c != nil && c.ContainerName == nil && slices.Equal(c.Values, []int32{exitFinal})
+		})
+		if !ends {
+			t.Errorf("%s: exit code %d of any container does not fail the Job", file, exitFinal)
+		}
+	}
+	for _, component := range []string{"claim", "judge", "tasks"} { // a list there would take the place of the one in the base
+		files, err := filepath.Glob("../../presets/runtimes/axolotl/0.19.0/" + component + "/*.yaml")
+		if err != nil || len(files) == 0 {
+			t.Fatalf("%s: %v", component, err)
+		}
+		for _, file := range files {
+			if text, err := os.ReadFile(file); err != nil || strings.Contains(string(text), "podFailurePolicy") {
+				t.Errorf("%s has a failure policy of its own (%v)", file, err)
+			}
+		}
+	}
+}
+
 // TestHelpersLeaveWhy: the controller reads why a helper failed where Kubernetes
 // keeps the last words of a container.
 func TestHelpersLeaveWhy(t *testing.T) {
 	for name, tc := range map[string]struct {
 		reason string
 		args   []string
+		code   int
 		want   string
 	}{
-		"Data":    {"A download that is refused.", []string{"data", "fetch", "--to", t.TempDir(), "http://169.254.169.254/latest/x"}, "a link-local address"},
-		"Adapter": {"An adapter that is none.", []string{"adapter", "push", "--from", t.TempDir(), "--to", "registry.example.com/phi:1"}, "holds no adapter"},
+		"Data":    {"A download that is refused.", []string{"data", "fetch", "--to", t.TempDir(), "http://169.254.169.254/latest/x"}, exitFinal, "a link-local address"},
+		"Image":   {"Data that no image is named for.", []string{"data", "pull", "--to", t.TempDir(), "Not an image"}, exitFinal, "is no reference of an image"},
+		"Adapter": {"An adapter that is none.", []string{"adapter", "push", "--from", t.TempDir(), "--to", "registry.example.com/phi:1"}, exitRefused, "holds no adapter"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			file := filepath.Join(t.TempDir(), "termination-log")
 			if err := os.WriteFile(file, nil, 0o600); err != nil {
 				t.Fatal(err)
 			}
-			if code, _, _ := command(t, append(tc.args, "--termination-log", file)...); code != exitRefused {
+			if code, _, _ := command(t, append(tc.args, "--termination-log", file)...); code != tc.code {
 				t.Fatalf("%s exit code %d", tc.reason, code)
 			}
 			raw, err := os.ReadFile(file)

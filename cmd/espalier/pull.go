@@ -35,7 +35,7 @@ func newPullCommand(what string) *cobra.Command {
 			var refused *adapter.RefusedError
 			if errors.As(err, &refused) {
 				fmt.Fprintf(c.ErrOrStderr(), "espalier: %v\n", err)
-				return errRefused
+				return ends(refused)
 			}
 			if err == nil {
 				fmt.Fprintln(c.OutOrStdout(), copied)

@@ -12,12 +12,13 @@
 package adapter
 
 import (
-	"cmp"
 	"context"
 	"errors"
 	"fmt"
 	"io"
 	"net/http"
+	"strings"
+	"sync"
 	"time"
 
 	"github.com/google/go-containerregistry/pkg/authn"
@@ -25,6 +26,8 @@ import (
 	v1 "github.com/google/go-containerregistry/pkg/v1"
 	"github.com/google/go-containerregistry/pkg/v1/remote"
 	"github.com/google/go-containerregistry/pkg/v1/remote/transport"
+
+	"github.com/espalier-dev/espalier/cmd/espalier/data"
 )
 
 // Defaults of Options.
@@ -33,13 +36,17 @@ const (
 	DefaultBackoff  = 2 * time.Second
 )
 
+// deniedAttempts is how often a credential is shown that is not taken: one that was made,
+// or given a right, a moment ago is not known everywhere yet.
+const deniedAttempts = 3
+
 // Tries at a registry, and as whom. All have defaults.
 type Tries struct {
 	// Keychain holds the registry's credentials. Nil: none.
 	Keychain authn.Keychain
 	// Who signs in, for people. Empty: the Secret.
 	Who string
-	// Transport reaches the registry; nil: the client's own.
+	// Transport reaches the registry; nil: data.RegistryTransport.
 	Transport http.RoundTripper
 	// Attempts is how often the whole is tried without coming farther; what is there
 	// already is not sent again.
@@ -61,9 +68,12 @@ func (t Tries) keys() authn.Keychain {
 	return t.Keychain
 }
 
+// permitted is the one transport of this process, which keeps its connections.
+var permitted = sync.OnceValue(data.RegistryTransport)
+
 func (t Tries) transport() http.RoundTripper {
 	if t.Transport == nil {
-		return remote.DefaultTransport
+		return permitted()
 	}
 	return t.Transport
 }
@@ -94,11 +104,25 @@ type Options struct {
 
 // RefusedError is a push that no retry can bring about: the adapter, the
 // reference or the credential is wrong.
-type RefusedError struct{ Message string }
+type RefusedError struct {
+	Message string
+	// Again says that another pod may do better: its trainer goes on from the last
+	// checkpoint, and writes the adapter once more.
+	Again bool
+	// denied: the credential is not taken, which a registry may not know at once.
+	denied bool
+}
 
 func (e *RefusedError) Error() string { return e.Message }
 
-func refused(format string, a ...any) error { return &RefusedError{fmt.Sprintf(format, a...)} }
+func refused(format string, a ...any) error {
+	return &RefusedError{Message: fmt.Sprintf(format, a...)}
+}
+
+// unfinished refuses what a trainer left that was cut short.
+func unfinished(format string, a ...any) error {
+	return &RefusedError{Message: fmt.Sprintf(format, a...), Again: true}
+}
 
 // Push publishes the adapter and returns its reference by digest,
 // registry/repository@sha256:….
@@ -175,7 +199,7 @@ func retry(ctx context.Context, o Tries, do func(context.Context) error) error {
 	for n, wait := 1, backoff; ; n++ {
 		err := judge(do(ctx), o)
 		var no *RefusedError
-		if err == nil || errors.As(err, &no) || ctx.Err() != nil {
+		if err == nil || errors.As(err, &no) && (!no.denied || n >= deniedAttempts) || ctx.Err() != nil {
 			return err
 		}
 		if o.farther != nil && o.farther() {
@@ -196,15 +220,31 @@ func retry(ctx context.Context, o Tries, do func(context.Context) error) error {
 
 // judge makes a refusal of what the registry will answer again.
 func judge(err error, t Tries) error {
+	var address *data.RefusedError
+	switch {
+	case errors.As(err, &address):
+		return refused("%s", address.Message)
+	case err != nil && (strings.Contains(err.Error(), "SSRF protection") || strings.Contains(err.Error(), "private or link-local address")):
+		// go-containerregistry looks at some addresses first, and its error has no type.
+		return refused("%v: nothing that a repository names is read from there", err)
+	}
 	var answer *transport.Error
 	if !errors.As(err, &answer) {
 		return err
 	}
 	switch code := answer.StatusCode; {
 	case code == http.StatusUnauthorized, code == http.StatusForbidden:
-		return refused("the registry refuses the credential (%d): %s needs the right to %s there", code, cmp.Or(t.Who, "the "+t.verb+" Secret"), t.verb)
+		return &RefusedError{denied: true, Message: fmt.Sprintf("the registry refuses the credential (%d): %s", code, t.remedy())}
 	case code >= 400 && code < 500 && !answer.Temporary():
 		return refused("%v", answer)
 	}
 	return err
+}
+
+// remedy is what to do about a credential that is not taken.
+func (t Tries) remedy() string {
+	if t.Who != "" {
+		return fmt.Sprintf("%s needs the right to %s there", t.Who, t.verb)
+	}
+	return fmt.Sprintf("the %s Secret needs the right to %s there, or what it holds has expired: write a credential that is valid into it", t.verb, t.verb)
 }

@@ -74,7 +74,7 @@ func open(dir string) (adapterFiles, error) {
 		}
 	}
 	if len(missing) > 0 {
-		return adapterFiles{}, refused("%s holds no adapter: %s missing; the trainer has not finished, or did not save one",
+		return adapterFiles{}, unfinished("%s holds no adapter: %s missing; the trainer has not finished, or did not save one",
 			dir, strings.Join(missing, " and "))
 	}
 	var f adapterFiles
@@ -100,7 +100,7 @@ func readConfig(path string) ([]byte, peftConfig, error) {
 	}
 	var c peftConfig
 	if err := json.Unmarshal(raw, &c); err != nil || len(raw) > maxConfigBytes {
-		return nil, peftConfig{}, refused("%s is not a JSON object as PEFT writes it", configFile)
+		return nil, peftConfig{}, unfinished("%s is not a JSON object as PEFT writes it", configFile)
 	}
 	if c.PeftType != "LORA" {
 		return nil, peftConfig{}, refused("%s has peft_type %q: only LORA adapters can be served", configFile, c.PeftType)
@@ -125,11 +125,11 @@ func checkWeights(path string) (file, error) {
 	h, err := readHeader(r)
 	switch {
 	case err != nil:
-		return file{}, refused("%s is damaged: %v", weightsFile, err)
+		return file{}, unfinished("%s is damaged: %v", weightsFile, err)
 	case h.size() != info.Size():
-		return file{}, refused("%s is damaged: it has %d bytes, its header says %d", weightsFile, info.Size(), h.size())
+		return file{}, unfinished("%s is damaged: it has %d bytes, its header says %d", weightsFile, info.Size(), h.size())
 	case len(h.tensors) == 0:
-		return file{}, refused("%s holds no tensor", weightsFile)
+		return file{}, unfinished("%s holds no tensor", weightsFile)
 	}
 	if err := learnt(r, h); err != nil {
 		return file{}, err

@@ -28,7 +28,7 @@ func learnt(r io.ReaderAt, h layout) error {
 		zero, finite, err := values.scan(io.NewSectionReader(r, h.data+t.from, t.to-t.from))
 		switch {
 		case errors.Is(err, io.ErrUnexpectedEOF):
-			return refused("%s is damaged: tensor %s is no whole number of %s values", weightsFile, t.name, t.dtype)
+			return unfinished("%s is damaged: tensor %s is no whole number of %s values", weightsFile, t.name, t.dtype)
 		case err != nil:
 			return fmt.Errorf("reading tensor %s of the adapter: %w", t.name, err)
 		case !finite:

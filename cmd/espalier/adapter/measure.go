@@ -107,7 +107,7 @@ func losses(dir string) (before, after string, err error) {
 		return "", "", err
 	}
 	if state.Last <= 0 || state.Step < state.Last {
-		return "", "", refused("the newest checkpoint is of step %d of %d, so that nothing says what the finished adapter's loss is; the trainer has not finished", state.Step, state.Last)
+		return "", "", unfinished("the newest checkpoint is of step %d of %d, so that nothing says what the finished adapter's loss is; the trainer has not finished", state.Step, state.Last)
 	}
 	first, last := state.ends()
 	if first == nil || last == nil {
@@ -148,7 +148,7 @@ func newestState(dir string) (*trainerState, error) {
 		}
 	}
 	if newest == "" {
-		return nil, refused("%s holds no checkpoint, and so no loss on held-out rows", dir)
+		return nil, unfinished("%s holds no checkpoint, and so no loss on held-out rows", dir)
 	}
 	text, err := readBounded(newest)
 	if err != nil {
@@ -156,7 +156,7 @@ func newestState(dir string) (*trainerState, error) {
 	}
 	state := &trainerState{}
 	if err := json.Unmarshal(plainJSON(text), state); err != nil {
-		return nil, refused("%s is not as transformers writes it", newest)
+		return nil, unfinished("%s is not as transformers writes it", newest)
 	}
 	return state, nil
 }
@@ -165,7 +165,7 @@ func newestState(dir string) (*trainerState, error) {
 func score(dir, phase string, t v1alpha1.EvaluationTask) (metric, value string, err error) {
 	text, err := readBounded(filepath.Join(dir, phase, t.Name+".json"))
 	if errors.Is(err, os.ErrNotExist) {
-		return "", "", refused("task %s was not measured %s the training", t.Name, phase)
+		return "", "", unfinished("task %s was not measured %s the training", t.Name, phase)
 	}
 	if err != nil {
 		return "", "", fmt.Errorf("reading what task %s gave: %w", t.Name, err)

@@ -78,17 +78,42 @@ func newClient(permit func(netip.Addr) error) *http.Client {
 	}
 }
 
+// PermittedRegistry refuses what Permitted does, but loopback: a pod has its own, with
+// nothing in it but the pod, and a person pushes to a registry beside the terminal.
+func PermittedRegistry(a netip.Addr) error {
+	if a.Unmap().IsLoopback() {
+		return nil
+	}
+	return Permitted(a)
+}
+
 // Transport is for other clients of addresses that a repository names: it reaches
 // none that is not Permitted.
-func Transport() http.RoundTripper { return permitted{newTransport(Permitted)} }
+func Transport() http.RoundTripper { return permitted{Permitted, newTransport(Permitted)} }
+
+// RegistryTransport is for clients of a registry in a pod: it reaches none that is not
+// PermittedRegistry, whatever a name resolves to, a redirect leads to or a registry says
+// of where its tokens are.
+func RegistryTransport() http.RoundTripper {
+	under := newTransport(PermittedRegistry)
+	under.ResponseHeaderTimeout = committed
+	return permitted{PermittedRegistry, under}
+}
+
+// committed is how long a registry may take over the last request of a layer, when it
+// reads gigabytes once more.
+const committed = 10 * time.Minute
 
 // permitted checks hosts that are written as addresses, which a proxy would be
 // asked for.
-type permitted struct{ under http.RoundTripper }
+type permitted struct {
+	permit func(netip.Addr) error
+	under  http.RoundTripper
+}
 
 // RoundTrip implements http.RoundTripper.
 func (p permitted) RoundTrip(r *http.Request) (*http.Response, error) {
-	if err := permitHost(r.URL, Permitted); err != nil {
+	if err := permitHost(r.URL, p.permit); err != nil {
 		return nil, err
 	}
 	return p.under.RoundTrip(r)
