@@ -3,7 +3,6 @@
 package plan
 
 import (
-	"encoding/json"
 	"fmt"
 	"maps"
 	"reflect"
@@ -137,102 +136,11 @@ func (w *words) inference(a, b *v1alpha1.InferenceSpec) {
 	w.others(a, b, "template", "preset", "model", "revision", "accessSecret", "config", "replicas", "autoscale", "contextLength", "adapters", "route", "cache", "weights", "performanceMode")
 }
 
-// routeOf is where a service is published.
-func routeOf(r *v1alpha1.Route) string {
-	if r == nil {
-		return ""
-	}
-	var gateways []string
-	for _, p := range r.ParentRefs {
-		gateways = append(gateways, strings.Trim(p.Namespace+"/"+p.Name+"/"+p.SectionName, "/"))
-	}
-	hosts := "every hostname"
-	if len(r.Hostnames) > 0 {
-		hosts = joined(r.Hostnames)
-	}
-	return hosts + r.Path + " by Gateway " + joined(gateways) + pickerOf(r.InferencePool)
-}
-
-// pickerOf is who chooses the copy of a request, and what without an answer of it.
-func pickerOf(pool *v1alpha1.InferencePool) string {
-	if pool == nil {
-		return ""
-	}
-	ref := pool.EndpointPickerRef
-	return fmt.Sprintf(" to copies picked by %s:%d (%s)", ref.Name, ref.At(), ref.Fails())
-}
-
-// others names the fields that differ and have no words of their own.
-func (w *words) others(a, b any, said ...string) {
-	before, after := fieldsOf(a), fieldsOf(b)
-	for _, name := range union(before, after) {
-		if before[name] != after[name] && !slices.Contains(said, name) {
-			w.add("%s", name)
-		}
-	}
-}
-
-// fieldsOf is the JSON of each field of a part of a spec.
-func fieldsOf(part any) map[string]string {
-	text, err := json.Marshal(part)
-	if err != nil {
-		return nil // a decoded spec can be written
-	}
-	var raw map[string]json.RawMessage
-	if json.Unmarshal(text, &raw) != nil {
-		return nil
-	}
-	fields := map[string]string{}
-	for name, value := range raw {
-		fields[name] = string(value)
-	}
-	return fields
-}
-
 func tokens(n int32) string {
 	if n == 0 {
 		return "the longest that fits"
 	}
 	return fit.Thousands(int64(n))
-}
-
-// keyed says what became of one entry of a map.
-func (w *words) keyed(what, name string, before, after map[string]string) {
-	old, was := before[name]
-	now, is := after[name]
-	switch {
-	case !was && now == "":
-		w.add("%s %s added", what, name)
-	case !was:
-		w.add("%s %s added (%s)", what, name, brief(now))
-	case !is:
-		w.add("%s %s removed", what, name)
-	case old != now:
-		w.add("%s %s %s → %s", what, name, brief(old), brief(now))
-	}
-}
-
-// brief bounds a value in a sentence, in bytes.
-func brief(s string) string {
-	const most = 80
-	if s == "" {
-		return "without a value"
-	}
-	if len(s) > most {
-		return strings.ToValidUTF8(s[:most], "") + "…"
-	}
-	return s
-}
-
-func union[V any](a, b map[string]V) []string {
-	keys := slices.Sorted(maps.Keys(a))
-	for k := range b {
-		if _, ok := a[k]; !ok {
-			keys = append(keys, k)
-		}
-	}
-	slices.Sort(keys)
-	return keys
 }
 
 // config compares what the ConfigMap is read as: arguments of vLLM, or settings
