@@ -215,7 +215,10 @@ func (r *Reconciler) hold(ctx context.Context, p *pass) (bool, error) {
 	if err := r.Live.List(ctx, &workspaces); err != nil {
 		return false, fmt.Errorf("listing Workspaces: %w", err)
 	}
-	if users := usersOf(p.pool, workspaces.Items, finished); len(users) > 0 {
+	at := p.pool.DeletionTimestamp.Time
+	meant := pool.Approved(p.pool.Annotations[repolayout.AnnotationApproveDeletion], at)
+	held := pool.WasHeld(p.pool) && !meant && !explained(p.pool, workspaces.Items)
+	if users := usersOf(p.pool, workspaces.Items, finished); len(users) > 0 && !held { // else the breaker would forget
 		p.decision = pool.InUse(p.facts, p.decision, users)
 		return true, nil
 	}
@@ -228,9 +231,8 @@ func (r *Reconciler) hold(ctx context.Context, p *pass) (bool, error) {
 		return false, nil
 	}
 	p.works = atWork(p.pool, workspaces.Items)
-	at := p.pool.DeletionTimestamp.Time
 	mass := fleetOf(pools.Items, workspaces.Items).MassOf(pool.Doomed{At: at})
-	if mass == nil && !pool.WasHeld(p.pool) || pool.Approved(p.pool.Annotations[repolayout.AnnotationApproveDeletion], at) {
+	if mass == nil && !held || meant {
 		return false, nil
 	}
 	p.decision = pool.Held(p.facts, p.decision, mass, repolayout.AnnotationApproveDeletion)

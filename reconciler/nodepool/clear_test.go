@@ -256,12 +256,24 @@ func TestMassDeletion(t *testing.T) {
 	remove(names[:4]...)
 	w.drive(&life{}, names, func() bool { return held("p0") && held("p1") && held("p2") && held("p3") })
 	w.arm.Advance(100 * time.Hour)
+	user := &v1alpha1.Workspace{ObjectMeta: metav1.ObjectMeta{Namespace: "team-a", Name: "phi"}}
+	user.Spec.Resource.NodePool = "p0" // who comes to name a held pool, and leaves again, approves nothing
+	w.create(user)
 	r, _ := w.controller(&life{})
 	for _, n := range names {
 		w.once(r, n)
 	}
+	if !held("p0") {
+		t.Error("a Workspace that names a held pool made the breaker forget")
+	}
+	if err := w.kube.Delete(w.ctx, user); err != nil {
+		t.Fatal(err)
+	}
+	for _, n := range names {
+		w.once(r, n)
+	}
 	if w.arm.Counts()["DELETE"] != 0 {
-		t.Fatal("time let a fleet go")
+		t.Fatal("time, or a Workspace that came and went, let a fleet go")
 	}
 	message := w.condition("p0", v1alpha1.ConditionDeletionBlocked).Message
 	_, approval, found := strings.Cut(message, repolayout.AnnotationApproveDeletion+"=")
