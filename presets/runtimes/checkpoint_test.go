@@ -4,6 +4,7 @@ package runtimes
 
 import (
 	"bufio"
+	"encoding/binary"
 	"errors"
 	"os"
 	"os/exec"
@@ -42,35 +43,77 @@ func scriptIn(t *testing.T, file string) []string {
 	return args
 }
 
+// state is a trainer_state.json as transformers writes it.
+const state = "{\n  \"global_step\": 10,\n  \"log_history\": [\n    {\n      \"loss\": 1.5\n    }\n  ]\n}\n"
+
+// weights is a whole file of safetensors with two tensors.
+func weights() string {
+	const header = `{"__metadata__":{"format":"pt"},"b":{"dtype":"U8","shape":[60],"data_offsets":[40,100]},"a":{"dtype":"U8","shape":[40],"data_offsets":[0,40]}}`
+	return string(binary.LittleEndian.AppendUint64(nil, uint64(len(header)))) + header + strings.Repeat("\x00", 100)
+}
+
 // TestIncompleteCheckpoint runs what the container of the trainer runs before
 // the trainer: a checkpoint that was cut short goes, and nothing else does.
 func TestIncompleteCheckpoint(t *testing.T) {
-	args := trainerScript(t)
-	out, programs := t.TempDir(), t.TempDir()
-	for name, content := range map[string]string{
-		"checkpoint-10/trainer_state.json": "{}", "checkpoint-20/trainer_state.json": "", "checkpoint-30/optimizer.pt": "x", "adapter_config.json": "{}",
+	const states, tensors = "/trainer_state.json", "/adapter_model.safetensors"
+	full := weights()
+	for name, tc := range map[string]struct {
+		reason string
+		files  map[string]string // of the folder, beside the adapter's configuration
+		left   []string          // checkpoints that stay
+		anew   bool
+	}{
+		"Whole":         {"What is whole stays.", map[string]string{"checkpoint-10" + states: state, "checkpoint-10" + tensors: full}, []string{"checkpoint-10"}, false},
+		"OneLine":       {"JSON need not be indented.", map[string]string{"checkpoint-10" + states: "{}"}, []string{"checkpoint-10"}, false},
+		"NoState":       {"It is written last.", map[string]string{"checkpoint-10" + states: state, "checkpoint-30/optimizer.pt": "x"}, []string{"checkpoint-10"}, false},
+		"EmptyState":    {"A node that was lost leaves names without content.", map[string]string{"checkpoint-10" + states: state, "checkpoint-20" + states: ""}, []string{"checkpoint-10"}, false},
+		"CutState":      {"It ends in the middle.", map[string]string{"checkpoint-10" + states: state, "checkpoint-20" + states: state[:30]}, []string{"checkpoint-10"}, false},
+		"CutAtABrace":   {"The brace is of an inner object.", map[string]string{"checkpoint-10" + states: state, "checkpoint-20" + states: state[:strings.Index(state, "    }")+6]}, []string{"checkpoint-10"}, false},
+		"CutWeights":    {"They are shorter than their header says.", map[string]string{"checkpoint-10" + states: state, "checkpoint-20" + states: state, "checkpoint-20" + tensors: full[:len(full)-1]}, []string{"checkpoint-10"}, false},
+		"CutHeader":     {"They end within their header.", map[string]string{"checkpoint-10" + states: state, "checkpoint-20" + states: state, "checkpoint-20" + tensors: full[:50]}, []string{"checkpoint-10"}, false},
+		"EmptyWeights":  {"They have no header.", map[string]string{"checkpoint-10" + states: state, "checkpoint-20" + states: state, "checkpoint-20" + tensors: ""}, []string{"checkpoint-10"}, false},
+		"NoSafetensors": {"Their header is longer than any.", map[string]string{"checkpoint-10" + states: state, "checkpoint-20" + states: state, "checkpoint-20" + tensors: strings.Repeat("x", 200)}, []string{"checkpoint-10"}, false},
+		"TwoOfThree":    {"The one before the one before counts.", map[string]string{"checkpoint-5" + states: state, "checkpoint-10" + states: state[:9], "checkpoint-20" + states: ""}, []string{"checkpoint-5"}, false},
+		"None":          {"The log says that the run begins anew.", map[string]string{"checkpoint-10" + states: state[:9]}, nil, true},
+		"First":         {"A run that begins has nothing to say.", nil, nil, false},
 	} {
-		path := filepath.Join(out, name)
-		if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
-			t.Fatal(err)
+		for _, file := range []string{"axolotl/0.19.0/job.yaml", "axolotl/0.19.0/nodes/job.yaml"} {
+			t.Run(name+"/"+filepath.Base(filepath.Dir(file)), func(t *testing.T) {
+				args := scriptIn(t, file)
+				out, programs := t.TempDir(), t.TempDir()
+				write(t, filepath.Join(out, "adapter_config.json"), "{}")
+				for path, content := range tc.files {
+					write(t, filepath.Join(out, path), content)
+				}
+				write(t, filepath.Join(programs, "axolotl"), "#!/bin/sh\necho trained \"$2\"\n")
+				cmd := exec.CommandContext(t.Context(), args[0], args[1:]...)
+				cmd.Env = []string{"RUN_OUTPUT=" + out, "JOB_COMPLETION_INDEX=0", "PATH=" + programs + ":" + os.Getenv("PATH")}
+				said, err := cmd.CombinedOutput()
+				if err != nil || !strings.Contains(string(said), "trained /config/axolotl.yaml") || strings.Contains(string(said), "the run begins anew") != tc.anew {
+					t.Errorf("%s\nit ended with %v and said:\n%s", tc.reason, err, said)
+				}
+				found, err := filepath.Glob(filepath.Join(out, "checkpoint-*"))
+				var left []string
+				for _, path := range found {
+					left = append(left, filepath.Base(path))
+				}
+				if err != nil || !slices.Equal(left, tc.left) {
+					t.Errorf("%s\nleft are %v (%v), want %v; it said:\n%s", tc.reason, left, err, tc.left, said)
+				}
+				if gone := strings.Count(string(said), "is incomplete"); gone != checkpointsIn(tc.files)-len(tc.left) {
+					t.Errorf("%s\n%d are said to be incomplete:\n%s", tc.reason, gone, said)
+				}
+			})
 		}
-		if err := os.WriteFile(path, []byte(content), 0o644); err != nil {
-			t.Fatal(err)
-		}
 	}
-	if err := os.WriteFile(filepath.Join(programs, "axolotl"), []byte("#!/bin/sh\necho trained \"$@\"\n"), 0o755); err != nil {
-		t.Fatal(err)
+}
+
+func checkpointsIn(files map[string]string) int {
+	folders := map[string]bool{}
+	for path := range files {
+		folders[filepath.Dir(path)] = true
 	}
-	cmd := exec.CommandContext(t.Context(), args[0], args[1:]...)
-	cmd.Env = []string{"RUN_OUTPUT=" + out, "PATH=" + programs + ":" + os.Getenv("PATH")}
-	said, err := cmd.CombinedOutput()
-	if err != nil || !strings.Contains(string(said), "trained train /config/axolotl.yaml") || strings.Count(string(said), "is incomplete") != 2 {
-		t.Errorf("it ended with %v and said:\n%s", err, said)
-	}
-	left, err := filepath.Glob(filepath.Join(out, "*"))
-	if err != nil || len(left) != 2 || filepath.Base(left[1]) != "checkpoint-10" {
-		t.Errorf("left are %v, %v", left, err)
-	}
+	return len(folders)
 }
 
 // cudaError is how a run on one GPU ends that lacks memory: PyTorch's message is
@@ -79,6 +122,19 @@ const cudaError = `#!/bin/sh
 echo "torch.OutOfMemoryError: CUDA out of memory. Tried to allocate 2.50 GiB. GPU 0 has a total capacity of 15.77 GiB of which 1.20 GiB is free. Of the allocated memory 13 GiB is allocated by PyTorch" >&2
 echo "subprocess.CalledProcessError: Command returned non-zero exit status 1." >&2
 exit 1
+`
+
+// diskError is how a run ends that cannot write a checkpoint.
+const diskError = `#!/bin/sh
+echo "safetensors_rust.SafetensorError: Error while serializing: I/O error: No space left on device (os error 28)" >&2
+echo "subprocess.CalledProcessError: Command returned non-zero exit status 1." >&2
+exit 1
+`
+
+// fakeDisk says how full a disk is.
+const fakeDisk = `#!/bin/sh
+echo "Filesystem 1024-blocks Used Available Capacity Mounted on"
+echo "/dev/sdc 33554432 33553198 1234 100% /work"
 `
 
 // TestOutOfMemory sees that numbers are left for the condition, and that no try is
@@ -92,6 +148,7 @@ func TestOutOfMemory(t *testing.T) {
 	}{
 		"AtOnce":          {"The same again would end the same.", cudaError, "", 78, left},
 		"AfterCheckpoint": {"From a checkpoint a run may get further.", cudaError, "checkpoint-10/trainer_state.json", 1, left},
+		"FullDisk":        {"The next try would find the disk as full; how much is free says which disk it was.", diskError, "checkpoint-10/trainer_state.json", 78, "No space left on device: 1234 KiB are free where the checkpoints are\n"},
 		"Otherwise":       {"Any other end has the code of the trainer, and leaves nothing.", "#!/bin/sh\necho my row\nexit 3\n", "", 3, ""},
 	} {
 		for _, file := range []string{"axolotl/0.19.0/job.yaml", "axolotl/0.19.0/nodes/job.yaml"} {
@@ -100,6 +157,7 @@ func TestOutOfMemory(t *testing.T) {
 				out, programs := t.TempDir(), t.TempDir()
 				message := filepath.Join(programs, "termination-log")
 				write(t, filepath.Join(programs, "axolotl"), tc.trainer)
+				write(t, filepath.Join(programs, "df"), fakeDisk)
 				if tc.checkpoint != "" {
 					write(t, filepath.Join(out, tc.checkpoint), "{}")
 				}

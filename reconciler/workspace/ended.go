@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"regexp"
 	"slices"
+	"strconv"
 	"strings"
 
 	batchv1 "k8s.io/api/batch/v1"
@@ -23,6 +24,9 @@ const reasonOOM = "OOMKilled"
 // is all numbers: what was asked for, and the memory of the GPU.
 var lacked = regexp.MustCompile(`^CUDA out of memory\. Tried to allocate ([0-9.]{1,12} [KMG]iB)\. GPU [0-9]{1,3} has a total capacity of ([0-9.]{1,12} GiB)$`)
 
+// full is what that script keeps of a disk that is full.
+var full = regexp.MustCompile(`^No space left on device: ([0-9]{1,15}|\?) KiB are free where the checkpoints are$`)
+
 // lastEnd says why the newest attempt of a Job that failed did so, "" where none has.
 func (r *Reconciler) lastEnd(ctx context.Context, p *pass, job *batchv1.Job) (string, error) {
 	if job.Status.Failed == 0 {
@@ -30,14 +34,36 @@ func (r *Reconciler) lastEnd(ctx context.Context, p *pass, job *batchv1.Job) (st
 	}
 	pods, err := r.allPods(ctx, p)
 	pods = slices.DeleteFunc(pods, func(pod corev1.Pod) bool { return pod.Labels[batchv1.JobNameLabel] != job.Name })
-	return endAmong(pods, p.candidate.Fit), err
+	return endAmong(pods, counted{p.candidate.Fit, p.disk()}), err
+}
+
+// counted is what a run was given: the sum for each of its GPUs, and the claim that its
+// checkpoints are on, in words.
+type counted struct {
+	sum  fit.Report
+	disk string
+}
+
+// disk is the claim of the checkpoints, how large it is and what makes it larger.
+func (p *pass) disk() string {
+	if claim := p.ws.Spec.Tuning.Output.Claim; claim != "" {
+		return fmt.Sprintf("claim %s of spec.tuning.output.claim: make it larger, or keep fewer of them (checkpoints.keep)", claim)
+	}
+	name, size := repolayout.WorkClaimName(p.ws.Name), ""
+	if p.claim != nil {
+		has := p.claim.Status.Capacity[corev1.ResourceStorage]
+		if has.IsZero() {
+			has = p.claim.Spec.Resources.Requests[corev1.ResourceStorage]
+		}
+		size = ", which has " + has.String()
+	}
+	return fmt.Sprintf("claim %s%s: raise spec.tuning.checkpoints.size, or keep fewer of them (checkpoints.keep)", name, size)
 }
 
 // endAmong is why the newest pod that has failed did so, "" where none has: pods may
 // have been cleaned away. It repeats nothing that the trainer printed but
-// numbers, and of the helpers what they left for just that. The sum is what was
-// counted for a GPU.
-func endAmong(pods []corev1.Pod, sum fit.Report) string {
+// numbers, and of the helpers what they left for just that.
+func endAmong(pods []corev1.Pod, given counted) string {
 	var newest *corev1.Pod
 	for i := range pods {
 		p := &pods[i]
@@ -50,7 +76,7 @@ func endAmong(pods []corev1.Pod, sum fit.Report) string {
 	}
 	for _, c := range containersOf(newest) {
 		if t := c.State.Terminated; t != nil && t.ExitCode != 0 {
-			return endOf(newest, c.Name, t, sum)
+			return endOf(newest, c.Name, t, given)
 		}
 	}
 	if newest.Status.Reason != "" { // Evicted, for the disk or the memory of the node
@@ -60,7 +86,7 @@ func endAmong(pods []corev1.Pod, sum fit.Report) string {
 }
 
 // endOf is one sentence on a container that failed.
-func endOf(pod *corev1.Pod, name string, t *corev1.ContainerStateTerminated, sum fit.Report) string {
+func endOf(pod *corev1.Pod, name string, t *corev1.ContainerStateTerminated, given counted) string {
 	one, ours := repolayout.ReadLeft(t.Message)
 	switch limit := limited(pod, name); {
 	case t.Reason == reasonOOM && limit != "":
@@ -72,9 +98,30 @@ func endOf(pod *corev1.Pod, name string, t *corev1.ContainerStateTerminated, sum
 		return one.Why
 	case name == trainer && lacked.MatchString(strings.TrimSpace(t.Message)):
 		said := lacked.FindStringSubmatch(strings.TrimSpace(t.Message))
-		return exceeded(said[1], said[2], sum)
+		return exceeded(said[1], said[2], given.sum)
+	case name == trainer && full.MatchString(strings.TrimSpace(t.Message)):
+		return filled(full.FindStringSubmatch(strings.TrimSpace(t.Message))[1], given.disk)
 	}
 	return fmt.Sprintf("container %s ended with exit code %d, and kubectl logs -n %s %s -c %s has its last words", name, t.ExitCode, pod.Namespace, pod.Name, name)
+}
+
+// roomLeft is how much is free on a disk that another checkpoint did not fit on, at
+// most, in KiB: more than that, and it was another disk.
+const roomLeft = 1 << 20
+
+// filled says which disk of the trainer is full.
+func filled(free, disk string) string {
+	const said = "a disk of container train is full (No space left on device): "
+	kib, err := strconv.ParseInt(free, 10, 64)
+	if err != nil {
+		return said + "if it is that of the checkpoints, it is " + disk
+	}
+	mib := kib >> 10
+	if kib > roomLeft {
+		return fmt.Sprintf(said+"that of the checkpoints has %d MiB free, so that it is the node's own, or the 8Gi of /dev/shm; the log of the container names the file. "+
+			"Choose an instance type with a larger disk", mib)
+	}
+	return fmt.Sprintf(said+"%d MiB are left for checkpoints, the model and the prepared data on %s", mib, disk)
 }
 
 // exceeded says which part of the sum was too small: of the parts, weights, adapter

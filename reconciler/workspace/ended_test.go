@@ -12,6 +12,7 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"github.com/espalier-dev/espalier/gpu/fit"
+	"github.com/espalier-dev/espalier/repo-layout/v1alpha1"
 )
 
 // failed is a pod that has failed in a container.
@@ -66,6 +67,25 @@ func TestEndAmong(t *testing.T) {
 			"Who prints the message can print more than numbers.",
 			[]corev1.Pod{failed(1, "train", corev1.ContainerStateTerminated{ExitCode: 78, Message: short + " secret"})}, "container train ended with exit code 78",
 		},
+		"FullClaim": {
+			"Which claim, how large it is, and what makes it larger.",
+			[]corev1.Pod{failed(1, "train", corev1.ContainerStateTerminated{ExitCode: 78, Message: "No space left on device: 2048 KiB are free where the checkpoints are\n"})},
+			"2 MiB are left for checkpoints, the model and the prepared data on claim run-work, which has 32Gi",
+		},
+		"FullNode": {
+			"A claim with room is not the one.",
+			[]corev1.Pod{failed(1, "train", corev1.ContainerStateTerminated{ExitCode: 78, Message: "No space left on device: 9437184 KiB are free where the checkpoints are\n"})},
+			"that of the checkpoints has 9216 MiB free, so that it is the node's own",
+		},
+		"FullUnknown": {
+			"An image without df.",
+			[]corev1.Pod{failed(1, "train", corev1.ContainerStateTerminated{ExitCode: 78, Message: "No space left on device: ? KiB are free where the checkpoints are\n"})},
+			"if it is that of the checkpoints, it is claim run-work",
+		},
+		"FullAndMore": {
+			"Who prints the message can print more than a number.",
+			[]corev1.Pod{failed(1, "train", corev1.ContainerStateTerminated{ExitCode: 78, Message: "No space left on device: secret KiB are free where the checkpoints are"})}, "container train ended with exit code 78",
+		},
 		"Evicted": {"A full disk is said by the kubelet.", []corev1.Pod{evicted}, "Evicted: The node was low on resource: ephemeral-storage."},
 		"Newest": {
 			"Each attempt may end in another way; the last one counts.",
@@ -73,9 +93,36 @@ func TestEndAmong(t *testing.T) {
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
-			got := endAmong(tc.pods, sum)
+			got := endAmong(tc.pods, counted{sum, "claim run-work, which has 32Gi"})
 			if !strings.Contains(got, tc.want) || (got == "") != (tc.want == "") || strings.Contains(got, "secret") {
 				t.Errorf("%s\ngot %q, want %q in it", tc.reason, got, tc.want)
+			}
+		})
+	}
+}
+
+// TestDisk: the condition names what is set in Git.
+func TestDisk(t *testing.T) {
+	claim := &corev1.PersistentVolumeClaim{
+		Spec: corev1.PersistentVolumeClaimSpec{Resources: corev1.VolumeResourceRequirements{Requests: corev1.ResourceList{corev1.ResourceStorage: resource.MustParse("32Gi")}}},
+	}
+	grown := claim.DeepCopy()
+	grown.Status.Capacity = corev1.ResourceList{corev1.ResourceStorage: resource.MustParse("64Gi")}
+	for name, tc := range map[string]struct {
+		reason string
+		output v1alpha1.DataDestination
+		claim  *corev1.PersistentVolumeClaim
+		want   string
+	}{
+		"Asked":   {"What was asked for, before it is there.", v1alpha1.DataDestination{Image: "i"}, claim, "claim run-work, which has 32Gi: raise spec.tuning.checkpoints.size"},
+		"Has":     {"What it has may be more.", v1alpha1.DataDestination{Image: "i"}, grown, "claim run-work, which has 64Gi: raise spec.tuning.checkpoints.size"},
+		"Unknown": {"It may be gone by then.", v1alpha1.DataDestination{Image: "i"}, nil, "claim run-work: raise spec.tuning.checkpoints.size"},
+		"Output":  {"A run may write to a claim of somebody's.", v1alpha1.DataDestination{Claim: "theirs"}, claim, "claim theirs of spec.tuning.output.claim: make it larger"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			ws := &v1alpha1.Workspace{ObjectMeta: metav1.ObjectMeta{Name: "run"}, Spec: v1alpha1.WorkspaceSpec{Tuning: &v1alpha1.TuningSpec{Output: tc.output}}}
+			if got := (&pass{ws: ws, claim: tc.claim}).disk(); !strings.HasPrefix(got, tc.want) {
+				t.Errorf("%s\ngot %q, want %q", tc.reason, got, tc.want)
 			}
 		})
 	}

@@ -98,7 +98,7 @@ func shell() (v1.Layer, error) {
 		{Typeflag: tar.TypeDir, Name: "bin/", Mode: 0o755},
 		{Typeflag: tar.TypeReg, Name: "bin/busybox", Mode: 0o755, Size: int64(len(program))},
 	}
-	for _, called := range []string{"sh", "rm", "mkdir", "sleep", "cat", "ls", "mktemp", "mkfifo", "tee", "grep", "tail"} {
+	for _, called := range []string{"sh", "rm", "mkdir", "sleep", "cat", "ls", "mktemp", "mkfifo", "tee", "grep", "tail", "head", "wc", "od", "df"} {
 		headers = append(headers, tar.Header{Typeflag: tar.TypeSymlink, Name: path.Join("bin", called), Linkname: "busybox", Mode: 0o777})
 	}
 	for _, h := range headers {

@@ -12,6 +12,7 @@ import (
 	"path"
 	"path/filepath"
 	"runtime"
+	"syscall"
 
 	"github.com/google/go-containerregistry/pkg/name"
 	v1 "github.com/google/go-containerregistry/pkg/v1"
@@ -62,12 +63,20 @@ func Pull(ctx context.Context, o PullOptions) (string, error) {
 			return err
 		}
 		say(o.Progress, "copying %s, %s", ref, digest)
-		return extract(image, root, o.MaxBytes)
+		return noRoom(extract(image, root, o.MaxBytes), o.To)
 	})
 	if err != nil {
 		return "", fmt.Errorf("copying what %s holds: %w", ref, err)
 	}
 	return ref.Context().Digest(digest.String()).String(), nil
+}
+
+// noRoom makes a refusal of a disk that is full: the next try would fill it alike.
+func noRoom(err error, dir string) error {
+	if !errors.Is(err, syscall.ENOSPC) {
+		return err
+	}
+	return refused("%v: the volume of %s has no room for the files of the image; give it more, by a node with a larger disk", err, dir)
 }
 
 // extract writes the files of all layers, one over the other. Written again, after

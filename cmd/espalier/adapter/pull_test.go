@@ -5,6 +5,7 @@ package adapter
 import (
 	"archive/tar"
 	"bytes"
+	"errors"
 	"io"
 	"net/http"
 	"os"
@@ -12,6 +13,7 @@ import (
 	"strings"
 	"sync"
 	"sync/atomic"
+	"syscall"
 	"testing"
 	"time"
 
@@ -164,4 +166,16 @@ func regular(t *testing.T, dir string) []string {
 		t.Fatal(err)
 	}
 	return files
+}
+
+// TestNoRoom: a disk that is full ends the copy, and what else goes wrong does not.
+func TestNoRoom(t *testing.T) {
+	var no *RefusedError
+	err := noRoom(&os.PathError{Op: "write", Path: "adapter_model.safetensors", Err: syscall.ENOSPC}, "/adapters/a")
+	if !errors.As(err, &no) || !strings.Contains(err.Error(), "no space left on device: the volume of /adapters/a has no room") {
+		t.Errorf("a full disk: %v", err)
+	}
+	if err := noRoom(io.ErrUnexpectedEOF, "/adapters/a"); !errors.Is(err, io.ErrUnexpectedEOF) {
+		t.Errorf("a connection that was cut: %v", err)
+	}
 }

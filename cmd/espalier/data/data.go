@@ -12,12 +12,14 @@ package data
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"net/http"
 	"net/netip"
 	"os"
 	"sync/atomic"
+	"syscall"
 	"time"
 
 	"golang.org/x/sync/errgroup"
@@ -108,9 +110,18 @@ func Fetch(ctx context.Context, urls []string, o Options) ([]File, error) {
 		})
 	}
 	if err := group.Wait(); err != nil {
-		return nil, err
+		return nil, f.full(err)
 	}
 	return files, nil
+}
+
+// full makes a refusal of a disk that is full: the next try would fill it alike.
+func (f *fetcher) full(err error) error {
+	if !errors.Is(err, syscall.ENOSPC) {
+		return err
+	}
+	return refused("%v: the volume of %s holds %s of the files and not the rest; give it more room, by a node with a larger disk or, for training data, by a claim that has them (spec.tuning.input.claim)",
+		err, f.Dir, size(f.total.Load()))
 }
 
 // fetcher is what the downloads of one Fetch share.
