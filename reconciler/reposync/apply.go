@@ -162,6 +162,7 @@ func (r *Reconciler) applyOne(ctx context.Context, p *pass, w wanted) error {
 		keepAnnotation(desired, live, repolayout.AnnotationRevision)
 		keepAnnotation(desired, live, repolayout.AnnotationSource)
 	}
+	p.kept.writes.Add(1)
 	applied, err := apply.Object(ctx, account.Writer(ctx, r.Client), desired, live)
 	if err != nil {
 		return p.unapplied(ctx, w, err)
@@ -289,6 +290,15 @@ func keepAnnotation(desired *unstructured.Unstructured, live client.Object, key 
 	if value := live.GetAnnotations()[key]; value != "" {
 		setAnnotations(desired, map[string]string{key: value})
 	}
+}
+
+// entriesOfAll are the entries of objects, whose units are not known.
+func entriesOfAll(all []client.Object) []v1alpha1.InventoryEntry {
+	entries := make([]v1alpha1.InventoryEntry, len(all))
+	for i, o := range all {
+		entries[i] = inventory.EntryOf(o)
+	}
+	return entries
 }
 
 func entriesOf(all []wanted) []v1alpha1.InventoryEntry {

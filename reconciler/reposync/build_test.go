@@ -30,7 +30,7 @@ func workspaceFile(name string) *fstest.MapFile {
 	return &fstest.MapFile{Data: []byte(strings.ReplaceAll(good, "NAME", name))}
 }
 
-func assembleTree(t *testing.T, sync *v1alpha1.RepoSync, tree fstest.MapFS) built {
+func assembleTree(t testing.TB, sync *v1alpha1.RepoSync, tree fstest.MapFS) built {
 	t.Helper()
 	units, err := build.Build(t.Context(), tree, ".", build.DefaultLimits())
 	if err != nil {

@@ -13,6 +13,7 @@ import (
 	"errors"
 	"fmt"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
@@ -93,6 +94,9 @@ type Reconciler struct {
 	asked sync.Map // types.UID → true: somebody wants the source looked at
 	hook  chan event.GenericEvent
 	turns turns // of those who write to a branch, by repository and branch
+
+	stirred sync.Map // types.NamespacedName → true: something of it may not be as Git says
+	took    sync.Map // types.NamespacedName → time.Duration of the last pass
 }
 
 // kept is what a RepoSync's last pass learnt. It is a cache: without it, the
@@ -108,6 +112,8 @@ type kept struct {
 	marking    sync.Mutex            // of applied, while objects are applied beside each other
 	applied    map[string]apply.Mark // by inventory ID, as of our last apply
 	allowed    permission            // that was found in order, and is not asked for again
+	writes     atomic.Int64          // so far
+	settled    settled               // what the last pass found all there of
 	going      []types.UID           // of what Git dropped, until it is gone
 	denied     []string              // IDs of strays that may not be deleted, said once
 	files      report.Memory         // of the report
@@ -129,12 +135,12 @@ func (r *Reconciler) SetupWithManager(ctx context.Context, mgr ctrl.Manager) err
 	b := ctrl.NewControllerManagedBy(mgr).
 		Named("reposync").
 		For(&v1alpha1.RepoSync{}, builder.WithPredicates(r.Shard.Predicate(asked))).
-		Watches(&v1alpha1.Workspace{}, handler.EnqueueRequestsFromMapFunc(syncOf)).
+		Watches(&v1alpha1.Workspace{}, r.followed()).
 		Watches(&v1alpha1.Workspace{}, handler.EnqueueRequestsFromMapFunc(r.reportedBy)).
 		Watches(&v1alpha1.RepoSync{}, handler.EnqueueRequestsFromMapFunc(r.dependents), builder.WithPredicates(matters)).
-		Watches(&v1alpha1.GPUNodePool{}, handler.EnqueueRequestsFromMapFunc(syncOf)).
-		WatchesMetadata(&corev1.ConfigMap{}, handler.EnqueueRequestsFromMapFunc(syncOf), builder.WithPredicates(drift)).
-		WatchesMetadata(&corev1.Secret{}, handler.EnqueueRequestsFromMapFunc(syncOf), builder.WithPredicates(drift)).
+		Watches(&v1alpha1.GPUNodePool{}, r.followed()).
+		WatchesMetadata(&corev1.ConfigMap{}, handler.EnqueueRequestsFromMapFunc(r.stir), builder.WithPredicates(drift)).
+		WatchesMetadata(&corev1.Secret{}, handler.EnqueueRequestsFromMapFunc(r.stir), builder.WithPredicates(drift)).
 		WatchesMetadata(&corev1.Secret{}, handler.EnqueueRequestsFromMapFunc(r.naming), builder.WithPredicates(predicate.ResourceVersionChangedPredicate{})).
 		WatchesRawSource(crsource.Channel(r.hook, &handler.EnqueueRequestForObject{})).
 		WithOptions(controller.Options{
@@ -189,7 +195,7 @@ func (r *Reconciler) Reconcile(ctx context.Context, req ctrl.Request) (ctrl.Resu
 	if added, err := r.ensureFinalizer(ctx, obj); err != nil || added {
 		return ctrl.Result{}, err
 	}
-	before := obj.DeepCopy()
+	began, before := r.Clock(), obj.DeepCopy()
 	p := &pass{sync: obj, before: before, kept: r.recall(obj), as: r.Accounts.Sync(obj)}
 	if obj.Spec.Suspend {
 		p.suspend()
@@ -206,6 +212,9 @@ func (r *Reconciler) Reconcile(ctx context.Context, req ctrl.Request) (ctrl.Resu
 		return ctrl.Result{}, err
 	}
 	r.announce(before, obj, p)
+	if p.settled {
+		r.took.Store(req.NamespacedName, r.Clock().Sub(began))
+	}
 	result, err := p.result(stepErr, reportErr, r.Clock())
 	result.RequeueAfter = r.spread(result.RequeueAfter)
 	return result, err
@@ -244,13 +253,14 @@ func (r *Reconciler) run(ctx context.Context, p *pass) error {
 		condition string
 		do        func(context.Context, *pass) error
 	}{
-		{"source", v1alpha1.ConditionSourceReady, r.source}, // read the commit
-		{"build", v1alpha1.ConditionBuilt, r.build},         // unit by unit; what fails, fails alone
-		{"depend", v1alpha1.ConditionApplied, r.depend},     // what comes first is Ready
-		{"access", v1alpha1.ConditionApplied, r.access},     // all rights are there, or nothing is written
-		{"foretell", v1alpha1.ConditionApplied, r.foretell}, // what is about to be there is known to be ours
-		{"apply", v1alpha1.ConditionApplied, r.apply},       // inputs, then Workspaces
-		{"prune", v1alpha1.ConditionApplied, r.prune},       // behind a guard
+		{"source", v1alpha1.ConditionSourceReady, r.source},                // read the commit
+		{"build", v1alpha1.ConditionBuilt, r.build},                        // unit by unit; what fails, fails alone
+		{"depend", v1alpha1.ConditionApplied, r.depend},                    // what comes first is Ready
+		{"access", v1alpha1.ConditionApplied, r.access},                    // all rights are there, or nothing is written
+		{"settle", v1alpha1.ConditionApplied, r.settle},                    // whether there is anything to do about it
+		{"foretell", v1alpha1.ConditionApplied, unlessSettled(r.foretell)}, // what is about to be there is known to be ours
+		{"apply", v1alpha1.ConditionApplied, unlessSettled(r.apply)},       // inputs, then Workspaces
+		{"prune", v1alpha1.ConditionApplied, unlessSettled(r.prune)},       // behind a guard
 	} {
 		if err := trace.Step(ctx, s.name, func(ctx context.Context) error { return s.do(ctx, p) }); err != nil {
 			p.failed = s.condition
@@ -269,6 +279,8 @@ func (r *Reconciler) recall(obj *v1alpha1.RepoSync) *kept {
 func (r *Reconciler) drop(obj *v1alpha1.RepoSync) {
 	r.kept.Delete(obj.UID)
 	r.asked.Delete(obj.UID)
+	r.stirred.Delete(client.ObjectKeyFromObject(obj))
+	r.took.Delete(client.ObjectKeyFromObject(obj))
 	r.Inventories.Forget(client.ObjectKeyFromObject(obj))
 }
 

@@ -90,10 +90,7 @@ func (r *Reconciler) takeDown(ctx context.Context, obj *v1alpha1.RepoSync) (gone
 	if err != nil {
 		return false, err
 	}
-	all := obj.Status.Inventory
-	for _, o := range applied {
-		all = inventory.Union(all, []v1alpha1.InventoryEntry{inventory.EntryOf(o)})
-	}
+	all := inventory.Union(obj.Status.Inventory, entriesOfAll(applied))
 	if err := r.deleteThose(ctx, obj, all, true); err != nil {
 		return false, err
 	}

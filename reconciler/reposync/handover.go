@@ -23,17 +23,13 @@ import (
 // prune nothing that belongs to Flux by then (docs/design/0026).
 func (r *Reconciler) handOver(ctx context.Context, p *pass) error {
 	s := p.sync
-	entries := s.Status.Inventory
 	applied, err := r.labelled(ctx, r.Client, s)
 	if err != nil {
 		return err
 	}
-	for _, o := range applied {
-		entries = inventory.Union(entries, []v1alpha1.InventoryEntry{inventory.EntryOf(o)})
-	}
 	var failed []error
 	n := 0
-	for _, e := range entries {
+	for _, e := range inventory.Union(s.Status.Inventory, entriesOfAll(applied)) {
 		released, err := r.letGo(ctx, s, e)
 		if err != nil {
 			failed = append(failed, err)

@@ -3,6 +3,7 @@
 package reposync
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"slices"
@@ -13,7 +14,6 @@ import (
 	"k8s.io/apimachinery/pkg/types"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
-	"github.com/espalier-dev/espalier/reconciler/apply"
 	"github.com/espalier-dev/espalier/reconciler/fault"
 	"github.com/espalier-dev/espalier/reconciler/inventory"
 	"github.com/espalier-dev/espalier/render/desired"
@@ -76,7 +76,7 @@ func (r *Reconciler) labelled(ctx context.Context, reader client.Reader, s *v1al
 	labels := client.MatchingLabels{repolayout.LabelSyncName: s.Name, repolayout.LabelSyncNamespace: s.Namespace}
 	workspaces, pools := &v1alpha1.WorkspaceList{}, &v1alpha1.GPUNodePoolList{}
 	for _, list := range []client.ObjectList{workspaces, pools} {
-		if err := reader.List(ctx, list, labels); err != nil {
+		if err := reader.List(ctx, list, labels, client.UnsafeDisableDeepCopy); err != nil { // nobody changes them
 			return nil, fmt.Errorf("listing what RepoSync %s/%s applied: %w", s.Namespace, s.Name, err)
 		}
 	}
@@ -92,7 +92,10 @@ func (r *Reconciler) labelled(ctx context.Context, reader client.Reader, s *v1al
 	found = slices.DeleteFunc(found, func(o client.Object) bool {
 		return !r.mayWrite(s, o.GetNamespace()) || metav1.GetControllerOf(o) != nil
 	})
-	slices.SortFunc(found, func(a, b client.Object) int { return strings.Compare(apply.Describe(a), apply.Describe(b)) })
+	slices.SortFunc(found, func(a, b client.Object) int {
+		return cmp.Or(strings.Compare(a.GetObjectKind().GroupVersionKind().Kind, b.GetObjectKind().GroupVersionKind().Kind),
+			strings.Compare(a.GetNamespace(), b.GetNamespace()), strings.Compare(a.GetName(), b.GetName()))
+	})
 	return found, nil
 }
 

@@ -33,6 +33,8 @@ type pass struct {
 	as     account.Account // who writes what is applied and pruned
 
 	looked    bool   // the source was asked in this pass
+	settled   bool   // all is as Git says: nothing is applied
+	writes    int64  // that were made before this pass
 	failed    string // the condition of the step that erred
 	conflicts []string
 	refusals  []string // objects the API server would not take, with its words

@@ -50,6 +50,7 @@ func (r *Reconciler) prune(ctx context.Context, p *pass) error {
 	strays := inventory.Stale(decision.Keep, known)
 	s.Status.Inventory = inventory.Union(wantedNow, inventory.Stale(decision.Keep, strays))
 	p.held = decision.HeldMessage
+	p.concludeSettled(len(decision.Keep) > 0)
 	if p.held == "" {
 		condition.Remove(s, v1alpha1.ConditionPruneHeld)
 		return nil

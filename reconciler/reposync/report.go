@@ -3,6 +3,7 @@
 package reposync
 
 import (
+	"cmp"
 	"context"
 	"crypto/sha256"
 	"encoding/hex"
@@ -176,14 +177,15 @@ func (r *Reconciler) workspaces(ctx context.Context, p *pass) ([]v1alpha1.Worksp
 			return nil, err
 		}
 	}
-	if err := r.Client.List(ctx, list, which...); err != nil {
+	// They are read, and never written to: copying all of them costs more than all else.
+	if err := r.Client.List(ctx, list, append(which, client.UnsafeDisableDeepCopy)...); err != nil {
 		return nil, fmt.Errorf("listing the Workspaces of RepoSync %s/%s: %w", s.Namespace, s.Name, err)
 	}
 	if !s.ReportsOnly() {
 		list.Items = r.applied(p, list.Items)
 	}
 	slices.SortFunc(list.Items, func(a, b v1alpha1.Workspace) int {
-		return strings.Compare(a.Namespace+"/"+a.Name, b.Namespace+"/"+b.Name)
+		return cmp.Or(strings.Compare(a.Namespace, b.Namespace), strings.Compare(a.Name, b.Name))
 	})
 	return append([]v1alpha1.Workspace{}, list.Items...), nil
 }

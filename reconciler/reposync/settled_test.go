@@ -1,0 +1,150 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package reposync
+
+import (
+	"testing"
+	"time"
+
+	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/types"
+	"k8s.io/client-go/util/workqueue"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+	"sigs.k8s.io/controller-runtime/pkg/event"
+	"sigs.k8s.io/controller-runtime/pkg/reconcile"
+
+	"github.com/espalier-dev/espalier/reconciler/account"
+	"github.com/espalier-dev/espalier/reconciler/condition"
+	repolayout "github.com/espalier-dev/espalier/repo-layout"
+	"github.com/espalier-dev/espalier/repo-layout/v1alpha1"
+)
+
+// TestFollowed: news of a status wait for more of them and stir nothing; whatever else
+// has changed brings a pass that applies, at once.
+func TestFollowed(t *testing.T) {
+	for name, c := range map[string]struct {
+		reason string
+		change func(*v1alpha1.Workspace)
+		stirs  []string // RepoSyncs
+	}{
+		"Status":     {"The model answers.", func(w *v1alpha1.Workspace) { condition.Ready(w, v1alpha1.ReasonSucceeded, "It answers") }, nil},
+		"Finalizer":  {"Git says nothing of it.", func(w *v1alpha1.Workspace) { w.Finalizers = []string{repolayout.Finalizer} }, nil},
+		"Spec":       {"Somebody may have changed what Git says.", func(w *v1alpha1.Workspace) { w.Generation++ }, []string{"team"}},
+		"Annotation": {"It may be one that was applied.", func(w *v1alpha1.Workspace) { w.Annotations = map[string]string{"a": "b"} }, []string{"team"}},
+		"Deletion":   {"It is to come back.", func(w *v1alpha1.Workspace) { w.DeletionTimestamp = &metav1.Time{Time: time.Unix(1, 0)} }, []string{"team"}},
+		"Recreated":  {"Deleted and made anew between two looks.", func(w *v1alpha1.Workspace) { w.UID = "other" }, []string{"team"}},
+		"Owner":      {"It would go with another object.", func(w *v1alpha1.Workspace) { w.OwnerReferences = []metav1.OwnerReference{{UID: "u"}} }, []string{"team"}},
+		"LabelGone":  {"Nobody would know whose it is.", func(w *v1alpha1.Workspace) { w.Labels = nil }, []string{"team"}},
+		"Taken":      {"Both have to look.", func(w *v1alpha1.Workspace) { w.Labels = appliedBy("other", "models", "a", nil).Labels }, []string{"team", "other"}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			r := newQueued(t)
+			r.took.Store(types.NamespacedName{Namespace: "models", Name: "team"}, time.Hour)
+			was := appliedBy("team", "models", "a", nil)
+			is := was.DeepCopy()
+			c.change(is)
+			r.followed().Update(t.Context(), event.UpdateEvent{ObjectOld: was, ObjectNew: is}, r.queue)
+			if got := r.queue.Len(); got != len(c.stirs) {
+				t.Errorf("%s\n%d passes are due at once, want %d", c.reason, got, len(c.stirs))
+			}
+			for _, name := range []string{"team", "other"} {
+				_, got := r.stirred.Load(types.NamespacedName{Namespace: "models", Name: name})
+				if want := len(c.stirs) > 0 && (name == "team" || len(c.stirs) > 1); got != want {
+					t.Errorf("%s\n%s is stirred: %v, want %v", c.reason, name, got, want)
+				}
+			}
+		})
+	}
+	t.Run("ComesAndGoes", func(t *testing.T) {
+		for what, happen := range map[string]func(*queued, client.Object){
+			"created": func(r *queued, o client.Object) {
+				r.followed().Create(t.Context(), event.CreateEvent{Object: o}, r.queue)
+			},
+			"deleted": func(r *queued, o client.Object) {
+				r.followed().Delete(t.Context(), event.DeleteEvent{Object: o}, r.queue)
+			},
+		} {
+			r := newQueued(t)
+			happen(r, appliedBy("team", "models", "a", nil))
+			if _, stirred := r.stirred.Load(types.NamespacedName{Namespace: "models", Name: "team"}); !stirred || r.queue.Len() != 1 {
+				t.Errorf("a Workspace is %s: stirred %v, %d passes", what, stirred, r.queue.Len())
+			}
+		}
+	})
+}
+
+type queued struct {
+	*Reconciler
+	queue workqueue.TypedRateLimitingInterface[reconcile.Request]
+}
+
+func newQueued(t *testing.T) *queued {
+	t.Helper()
+	r := &queued{New(Deps{}), workqueue.NewTypedRateLimitingQueue(workqueue.DefaultTypedControllerRateLimiter[reconcile.Request]())}
+	t.Cleanup(r.queue.ShutDown)
+	return r
+}
+
+// TestSettled: a pass compares nothing only where the one before it found all as the
+// same revision says, and nothing has happened to it since.
+func TestSettled(t *testing.T) {
+	team := types.NamespacedName{Namespace: "models", Name: "team"}
+	for name, c := range map[string]struct {
+		reason string
+		happen func(*testing.T, *Reconciler, *shelf, *kept)
+		looks  bool // at every object
+		writes int
+	}{
+		"News":    {reason: "A Workspace has become ready."},
+		"Stirred": {"Something was changed by hand, and back.", func(_ *testing.T, r *Reconciler, _ *shelf, _ *kept) { r.stirred.Store(team, true) }, true, 0},
+		"WorkspaceGone": {"It comes back.", func(t *testing.T, r *Reconciler, s *shelf, _ *kept) {
+			s.lose(t, r, appliedBy("team", "models", "model-00001", nil))
+		}, true, 1},
+		"ConfigMapGone": {"It comes back.", func(t *testing.T, r *Reconciler, s *shelf, _ *kept) { s.lose(t, r, configMap("model-00001")) }, true, 1},
+		"OtherRevision": {"A push.", func(_ *testing.T, _ *Reconciler, _ *shelf, k *kept) {
+			k.settled.revision = "main@sha1:0"
+		}, true, 0},
+		"OtherAccount": {"It acts as somebody else now.", func(_ *testing.T, _ *Reconciler, _ *shelf, k *kept) {
+			k.settled.as = account.Account{Namespace: "models", Name: "a"}
+		}, true, 0},
+		"InventoryByHand": {"Somebody has taken an entry out.", func(_ *testing.T, _ *Reconciler, s *shelf, _ *kept) {
+			s.sync.Status.Inventory = s.sync.Status.Inventory[1:]
+		}, true, 0},
+		"Looked": {"The interval is over: all is compared, whatever events have said.", func(_ *testing.T, _ *Reconciler, _ *shelf, k *kept) { k.settled = settled{} }, true, 0},
+	} {
+		t.Run(name, func(t *testing.T) {
+			r, s := shelved(t, 5)
+			for range 2 { // what was written is to be seen before it counts
+				r.mustReconcile(t)
+			}
+			k := r.recall(s.sync)
+			s.gets, s.applied = 0, 0
+			if c.happen != nil {
+				c.happen(t, r, s, k)
+			}
+			r.mustReconcile(t)
+			if looked := s.gets > 0; looked != c.looks || s.applied != c.writes {
+				t.Errorf("%s\nlooked at objects: %v, wrote %d", c.reason, looked, s.applied)
+			}
+			if k.settled.revision != "" != (c.writes == 0) {
+				t.Errorf("%s\nthat all is there is believed: %v", c.reason, k.settled)
+			}
+		})
+	}
+}
+
+func configMap(name string) client.Object {
+	return &corev1.ConfigMap{ObjectMeta: metav1.ObjectMeta{Namespace: "models", Name: name, Labels: appliedBy("team", "models", name, nil).Labels}}
+}
+
+// lose deletes an object, which its watch tells.
+func (s *shelf) lose(t *testing.T, r *Reconciler, o client.Object) {
+	t.Helper()
+	if _, ours := o.(*v1alpha1.Workspace); ours {
+		delete(s.fleet, client.ObjectKeyFromObject(o))
+	} else {
+		delete(s.inputs, client.ObjectKeyFromObject(o))
+	}
+	r.stir(t.Context(), o)
+}
