@@ -5,6 +5,7 @@ package workspace
 import (
 	"context"
 	"fmt"
+	"time"
 
 	appsv1 "k8s.io/api/apps/v1"
 	"k8s.io/apimachinery/pkg/api/meta"
@@ -119,14 +120,25 @@ func (r *Reconciler) removeAutoscalers(ctx context.Context, ws *v1alpha1.Workspa
 	return nil
 }
 
+// believedLacking is how long a cluster that lacked a kind is not asked for it again
+// when its objects are to be removed: each question is a discovery. Whoever applies one
+// asks.
+const believedLacking = time.Minute
+
 // removeAutoscaler removes one that is the Workspace's, and says whether it, or
 // what KEDA made of it, is still there.
 func (r *Reconciler) removeAutoscaler(ctx context.Context, ws *v1alpha1.Workspace, kind schema.GroupVersionKind) (left bool, err error) {
+	if lacking, ok := r.lacking.Load(kind); ok && r.Clock().Before(lacking.(time.Time).Add(believedLacking)) {
+		return false, nil
+	}
 	o := &metav1.PartialObjectMetadata{}
 	o.SetGroupVersionKind(kind)
 	err = r.Reader.Get(ctx, client.ObjectKeyFromObject(ws), o)
 	switch {
-	case meta.IsNoMatchError(err), client.IgnoreNotFound(err) == nil && err != nil:
+	case meta.IsNoMatchError(err):
+		r.lacking.Store(kind, r.Clock())
+		return false, nil
+	case client.IgnoreNotFound(err) == nil && err != nil:
 		return false, nil
 	case err != nil:
 		return false, fmt.Errorf("reading %s %s/%s: %w", kind.Kind, ws.Namespace, ws.Name, err)
@@ -148,6 +160,7 @@ func (r *Reconciler) applyAutoscaler(ctx context.Context, p *pass) error {
 	if scaler == nil {
 		return nil
 	}
+	r.lacking.Delete(scaler.GroupVersionKind())
 	_, err := r.applyChild(ctx, p.ws, scaler.DeepCopy())
 	if meta.IsNoMatchError(err) {
 		return r.withoutKEDA(ctx, p)

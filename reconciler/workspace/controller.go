@@ -92,6 +92,8 @@ type Reconciler struct {
 	// applied are the marks of what was applied for each Workspace, by its key. They
 	// only save writes.
 	applied sync.Map
+	// lacking are kinds that the cluster was found to lack, and when.
+	lacking sync.Map
 }
 
 // New returns a Reconciler.

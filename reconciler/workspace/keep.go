@@ -30,15 +30,16 @@ const believedKept = time.Hour
 // release of Espalier, whose bases and catalogue may say something else, restarts
 // none of them until the spec or an input changes (docs/design/0020).
 func (r *Reconciler) keep(ctx context.Context, p *pass) error {
-	if p.settled || p.ws.Spec.Inference == nil {
+	if p.settled || p.ws.Spec.Inference == nil || p.askedKept || !p.mayServe() {
 		return nil
 	}
-	known, hour := r.marksOf(p.ws), fmt.Sprint(r.Clock().Truncate(believedKept).Unix())
+	p.askedKept = true
+	known := r.marksOf(p.ws)
 	for _, workload := range p.workloads() {
 		kept := &appsv1.ControllerRevision{}
 		key := client.ObjectKey{Namespace: p.ws.Namespace, Name: repolayout.RevisionName(workload.GetName(), p.out.Pods)}
-		rendered := apply.Digest(workload)
-		if known[revisionMark(key)].Digest == rendered+hour {
+		rendered := r.believed(workload)
+		if known[revisionMark(key)] == rendered {
 			p.kept[workload.GetName()] = true
 			continue
 		}
@@ -57,8 +58,8 @@ func (r *Reconciler) keep(ctx context.Context, p *pass) error {
 		}
 		p.kept[workload.GetName()] = true
 		maps.Copy(workload.Object["spec"].(map[string]any), spec)
-		if apply.Digest(workload) == rendered {
-			known[revisionMark(key)] = apply.Mark{Digest: rendered + hour} // it says what is rendered anyhow
+		if r.believed(workload) == rendered {
+			known[revisionMark(key)] = rendered // it says what is rendered anyhow
 		}
 	}
 	return nil
@@ -67,6 +68,12 @@ func (r *Reconciler) keep(ctx context.Context, p *pass) error {
 // revisionMark is where the marks of a Workspace have what a ControllerRevision was
 // found to say.
 func revisionMark(key client.ObjectKey) string { return "ControllerRevision/" + key.Name }
+
+// believed is the mark of a ControllerRevision that was seen in this hour to say what a
+// workload is rendered to.
+func (r *Reconciler) believed(workload *unstructured.Unstructured) apply.Mark {
+	return apply.Mark{Digest: apply.Digest(workload) + fmt.Sprint(r.Clock().Truncate(believedKept).Unix())}
+}
 
 // workloads of a service, as they are rendered.
 func (p *pass) workloads() []*unstructured.Unstructured {
@@ -83,8 +90,12 @@ func (r *Reconciler) record(ctx context.Context, p *pass, workload *unstructured
 	if err != nil {
 		return err
 	}
-	if err := account.Writer(ctx, r.Client).Create(ctx, revision); err != nil && !apierrors.IsAlreadyExists(err) {
+	err = account.Writer(ctx, r.Client).Create(ctx, revision)
+	if err != nil && !apierrors.IsAlreadyExists(err) {
 		return account.Explain(ctx, fmt.Errorf("keeping what %s was rendered to: %w", workload.GetName(), err))
+	}
+	if err == nil {
+		r.marksOf(p.ws)[revisionMark(client.ObjectKeyFromObject(revision))] = r.believed(workload)
 	}
 	return r.forget(ctx, p)
 }

@@ -47,6 +47,7 @@ type pass struct {
 	candidate  check.Candidate // obtained, else the first that works
 	out        render.Output
 	kept       map[string]bool // workloads of which an earlier pass has recorded the pods, by name
+	askedKept  bool            // it was asked for them
 	rolled     bool            // other pods were asked for in this pass
 	settled    bool            // the catalogue would refuse today what already runs: left alone
 

@@ -31,6 +31,9 @@ type trouble struct{ reason, message string }
 // pass is due after a while.
 func (r *Reconciler) podTrouble(ctx context.Context, p *pass) (trouble, error) {
 	p.lookAfter(lookAgain)
+	if p.rolled {
+		return trouble{}, nil // they were asked for just now
+	}
 	pods, err := r.podsOf(ctx, p)
 	message := troubleAmong(pods)
 	if err != nil || message == "" {

@@ -43,6 +43,9 @@ func (r *Reconciler) serve(ctx context.Context, p *pass) error {
 	if !p.mayServe() {
 		return nil
 	}
+	if err := r.keep(ctx, p); err != nil { // the nodes may have come in this very pass
+		return err
+	}
 	if err := r.retire(ctx, p); err != nil {
 		return err
 	}
