@@ -11,10 +11,11 @@ import (
 	"github.com/espalier-dev/espalier/reconciler/notice"
 )
 
-// withEvents is a manager whose recorders post each event to --events-addr too.
+// withEvents is a manager whose recorders keep to what Kubernetes takes of an event, and
+// post each to --events-addr too, where there is one.
 func withEvents(mgr ctrl.Manager, address string) (ctrl.Manager, error) {
 	if address == "" {
-		return mgr, nil
+		return eventsManager{Manager: mgr}, nil
 	}
 	sender, err := notice.New(address, mgr.GetScheme())
 	if err != nil {
@@ -28,10 +29,14 @@ func withEvents(mgr ctrl.Manager, address string) (ctrl.Manager, error) {
 
 type eventsManager struct {
 	ctrl.Manager
-	sender *notice.Sender
+	sender *notice.Sender // nil: nowhere else
 }
 
 // GetEventRecorder implements cluster.Cluster.
 func (m eventsManager) GetEventRecorder(name string) events.EventRecorder {
-	return m.sender.Recorder(m.Manager.GetEventRecorder(name), "espalier")
+	recorder := notice.Bounded(m.Manager.GetEventRecorder(name))
+	if m.sender == nil {
+		return recorder
+	}
+	return m.sender.Recorder(recorder, "espalier")
 }

@@ -9,6 +9,8 @@
 package condition
 
 import (
+	"strings"
+
 	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
@@ -83,7 +85,8 @@ func Stalled(h Holder, reason, message string) {
 
 func set(h Holder, kind string, status metav1.ConditionStatus, reason, message string) {
 	if len(message) > maxMessage {
-		message = message[:maxMessage-3] + "..."
+		// Half a letter would come back as another, and be written anew with every pass.
+		message = strings.ToValidUTF8(message[:maxMessage-3], "") + "..."
 	}
 	conditions := h.GetConditions()
 	meta.SetStatusCondition(&conditions, metav1.Condition{

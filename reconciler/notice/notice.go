@@ -41,6 +41,7 @@ const (
 	queued      = 256             // events that wait; what comes on top is dropped
 	postTimeout = 5 * time.Second // of one try, as in Flux's controllers
 	maxMessage  = 39000           // characters, the most that the event API takes
+	maxNote     = 1024            // bytes, the most that Kubernetes takes of an event
 )
 
 // tries are the waits between the tries of one event: about 4 seconds in all.
@@ -133,6 +134,21 @@ func (s *Sender) post(ctx context.Context, body []byte) (again bool, err error) 
 		return true, fmt.Errorf("posting the event: %s", res.Status)
 	}
 	return false, fmt.Errorf("posting the event: %s", res.Status)
+}
+
+// Bounded tells Kubernetes, by inner, what it takes: an event whose note is longer is
+// refused whole, and what is long is what went wrong with much.
+func Bounded(inner events.EventRecorder) events.EventRecorder { return bounded{inner} }
+
+type bounded struct{ events.EventRecorder }
+
+// Eventf implements events.EventRecorder.
+func (b bounded) Eventf(regarding, related runtime.Object, kind, reason, action, note string, args ...any) {
+	text := fmt.Sprintf(note, args...)
+	if len(text) > maxNote {
+		text = strings.ToValidUTF8(text[:maxNote-len("…")], "") + "…"
+	}
+	b.EventRecorder.Eventf(regarding, related, kind, reason, action, "%s", text)
 }
 
 // Recorder also tells Kubernetes, by inner, of what a controller says.

@@ -111,6 +111,24 @@ func TestRecorder(t *testing.T) {
 	}
 }
 
+// TestBounded: Kubernetes refuses an event whose note is longer than 1024 bytes.
+func TestBounded(t *testing.T) {
+	for name, c := range map[string]struct{ reason, said, want string }{
+		"Short": {"It is told as it is, whatever is in it.", "100 % of models/a", "100 % of models/a"},
+		"Most":  {"It is told whole.", strings.Repeat("a", maxNote), strings.Repeat("a", maxNote)},
+		"Long":  {"Its beginning is told.", strings.Repeat("a", maxNote+1), strings.Repeat("a", maxNote-3) + "…"},
+		"Wide":  {"No letter is cut in two.", strings.Repeat("ü", maxNote), strings.Repeat("ü", (maxNote-3)/2) + "…"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			inner := events.NewFakeRecorder(1)
+			Bounded(inner).Eventf(&v1alpha1.Workspace{}, nil, corev1.EventTypeNormal, "Pruned", "Prune", "%s", c.said)
+			if got, want := <-inner.Events, "Normal Pruned "+c.want; got != want {
+				t.Errorf("%s\ngot  %q\nwant %q", c.reason, got, want)
+			}
+		})
+	}
+}
+
 // TestDeliver: what may pass is tried again, what does not is not.
 func TestDeliver(t *testing.T) {
 	cases := map[string]struct {
