@@ -44,10 +44,12 @@ func writeTable(b *bytes.Buffer, s Snapshot) {
 		b.WriteString("No Workspaces.\n\n")
 		return
 	}
+	b.WriteString(counted(s.Workspaces))
 	b.WriteString("| Workspace | What | Revision | State | Instance | USD/h | Endpoint or adapter | Since |\n")
 	b.WriteString("|---|---|---|---|---|--:|---|---|\n")
-	for i := range s.Workspaces {
-		w := &s.Workspaces[i]
+	rows := listed(s.Workspaces)
+	for i := range rows {
+		w := &rows[i]
 		state := StateOf(w)
 		cells := []string{
 			"[" + markdown.Cell(nameIn(s, w)) + "](" + repolayout.StatusFile(w.Namespace, w.Name) + ")",
@@ -206,34 +208,28 @@ func plural(n int, what string) string {
 
 // writeReasons says why what is not ready is not.
 func writeReasons(b *bytes.Buffer, s Snapshot) {
-	begun := false
-	for i := range s.Workspaces {
-		w := &s.Workspaces[i]
-		why := reason(w)
-		if why == "" {
-			continue
-		}
-		if !begun {
-			b.WriteString("## Not ready\n\n")
-			begun = true
-		}
-		fmt.Fprintf(b, "- %s %s: %s\n", glyphs[StateOf(w)], markdown.Code(nameIn(s, w)), why)
-	}
-	if begun {
-		b.WriteString("\n")
+	if lines := reasons(s); len(lines) > 0 {
+		b.WriteString("## Not ready\n\n" + strings.Join(lines, "\n") + "\n\n")
 	}
 }
 
-// reason is why a Workspace is not ready, "" where there is nothing to say.
+// hasReason says whether there is anything to say of why a Workspace is not ready.
+func hasReason(w *v1alpha1.Workspace) bool {
+	c := meta.FindStatusCondition(w.Status.Conditions, v1alpha1.ConditionReady)
+	if c == nil || StateOf(w) == Ready {
+		return false
+	}
+	if c.Status == metav1.ConditionTrue {
+		return w.DeletionTimestamp.IsZero()
+	}
+	return c.Message != ""
+}
+
+// reason is why a Workspace is not ready, where there is anything to say.
 func reason(w *v1alpha1.Workspace) string {
 	c := meta.FindStatusCondition(w.Status.Conditions, v1alpha1.ConditionReady)
-	switch {
-	case StateOf(w) == Ready || c == nil:
-		return ""
-	case c.Status == metav1.ConditionTrue && w.DeletionTimestamp.IsZero():
+	if c.Status == metav1.ConditionTrue {
 		return "its last change has not been looked at yet"
-	case c.Status == metav1.ConditionTrue || c.Message == "":
-		return ""
 	}
 	return markdown.Text(c.Message) + " (" + markdown.Text(c.Reason) + ")"
 }
