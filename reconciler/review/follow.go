@@ -8,6 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"maps"
+	"regexp"
 	"strings"
 	"time"
 
@@ -194,7 +195,7 @@ func (r *Reconciler) tell(ctx context.Context, k *kept, f *followed, p progress)
 	next.after = &after{words: words, ended: ends && now.Sub(f.ends) >= editEvery, edits: 1}
 	if was := f.body.after; was != nil {
 		next.after.edits = was.edits + 1
-		if !next.after.ended && (was.edits >= maxEdits || same(was.words, words)) {
+		if !next.after.ended && (was.edits >= maxEdits || sameButLoss(was.words, words)) {
 			return rest(ends, editEvery-now.Sub(f.ends)), nil
 		}
 		if wait := editEvery - now.Sub(f.wrote); wait > 0 {
@@ -231,6 +232,15 @@ func rest(wait bool, d time.Duration) time.Duration {
 
 // same compares what is to be said with what a forge gave back.
 func same(a, b string) bool { return strings.TrimSpace(a) == strings.TrimSpace(b) }
+
+// aLoss is that of a run on its way. One that is no number is news.
+var aLoss = regexp.MustCompile(`( % trained, loss )[0-9.]+`)
+
+// sameButLoss says that there is nothing new to say: a loss, which is another one after
+// each step, is told with the percent, and is no reason for an edit.
+func sameButLoss(a, b string) bool {
+	return same(aLoss.ReplaceAllString(a, "$1"), aLoss.ReplaceAllString(b, "$1"))
+}
 
 // workspaces of a RepoSync, by namespace/name: those that carry its labels, which
 // anybody can write, and lie where it writes or are in its inventory.

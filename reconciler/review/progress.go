@@ -218,11 +218,14 @@ func resultOf(w *v1alpha1.Workspace) string {
 }
 
 // trained is how far a run is, in steps so coarse that the comment is edited some
-// ten times in a run.
+// ten times in a run, with the loss of then; see sameButLoss.
 func trained(t *v1alpha1.TuningStatus) string {
 	const step = 10
 	p := t.Progress
 	text := fmt.Sprintf("%d %% trained", p.Percent/step*step)
+	if p.Loss != "" {
+		text += ", loss " + markdown.Clean(p.Loss, 20)
+	}
 	if left := report.Remaining(p); left != "" && p.Percent >= step {
 		text += ", " + left + " left"
 	}

@@ -204,6 +204,27 @@ func TestProgress(t *testing.T) {
 
 // TestBody: what was written is read again, however the forge ends its lines, and
 // what is too long lets go of the plan.
+// TestSameButLoss: a comment is edited for a step of the percent, and not for each loss.
+func TestSameButLoss(t *testing.T) {
+	const was = "| `a` | training | 30 % trained, loss 0.8, about 3 h left |"
+	for name, tc := range map[string]struct {
+		reason, is string
+		same       bool
+	}{
+		"Loss":    {"Another step of the trainer is no news.", "| `a` | training | 30 % trained, loss 0.7531, about 3 h left |", true},
+		"Percent": {"Another tenth is, and brings the loss of then.", "| `a` | training | 40 % trained, loss 0.7, about 3 h left |", false},
+		"Left":    {"So is the time.", "| `a` | training | 30 % trained, loss 0.8, about 2 h left |", false},
+		"NaN":     {"So is a run that has broken down.", "| `a` | training | 30 % trained, loss NaN, about 3 h left |", false},
+		"First":   {"So is the first loss.", "| `a` | training | 30 % trained, about 3 h left |", false},
+	} {
+		t.Run(name, func(t *testing.T) {
+			if sameButLoss(was, tc.is) != tc.same {
+				t.Errorf("%s", tc.reason)
+			}
+		})
+	}
+}
+
 func TestBody(t *testing.T) {
 	plans := "a plan\n\n<details><summary>Rendered</summary>\n\n```\n</details>\n" + planBegin + "```\n\n</details>\n"
 	b := body{
