@@ -42,8 +42,29 @@ func PromotedAdapters(tuning, inference *v1alpha1.Workspace) []int {
 	return found
 }
 
-// Promotions finds tuning Workspaces whose adapter could be promoted nowhere. One
-// that promotes to a Workspace of other files is only warned about.
+// TrainedAdapters are the adapters of an inference Workspace that name, by its tag, the
+// very image that a tuning Workspace pushes to, by index.
+func TrainedAdapters(tuning, inference *v1alpha1.Workspace) []int {
+	t, s := tuning.Spec.Tuning, inference.Spec.Inference
+	if t == nil || s == nil || t.Output.Image == "" {
+		return nil
+	}
+	to, err := name.ParseReference(t.Output.Image)
+	if err != nil {
+		return nil
+	}
+	var found []int
+	for i, a := range s.Adapters {
+		if from, err := name.ParseReference(a.Image); err == nil && a.Image != "" && !Pinned(a.Image) && from.Name() == to.Name() {
+			found = append(found, i)
+		}
+	}
+	return found
+}
+
+// Promotions finds tuning Workspaces whose adapter could be promoted nowhere, and
+// services that name by tag what one trains and nobody promotes. A run that promotes to a
+// Workspace of other files is only warned about.
 func Promotions(entries []Entry) []v1alpha1.Finding {
 	workspaces := map[string][]*v1alpha1.Workspace{}
 	for _, e := range entries {
@@ -51,7 +72,7 @@ func Promotions(entries []Entry) []v1alpha1.Finding {
 			workspaces[w.Name] = append(workspaces[w.Name], w)
 		}
 	}
-	var findings []v1alpha1.Finding
+	findings := unpinned(entries)
 	for _, e := range entries {
 		w := e.Workspace
 		if w == nil || w.Spec.Tuning == nil || w.Spec.Tuning.Promote == nil || w.Spec.Tuning.Promote.To == "" {
@@ -65,9 +86,45 @@ func Promotions(entries []Entry) []v1alpha1.Finding {
 	return findings
 }
 
+// unpinned finds adapters by the tag that another Workspace of these files pushes to, where
+// no pull request brings the digest.
+func unpinned(entries []Entry) []v1alpha1.Finding {
+	var findings []v1alpha1.Finding
+	for _, service := range entries {
+		if service.Workspace == nil || service.Workspace.Spec.Inference == nil || len(service.Workspace.Spec.Inference.Adapters) == 0 {
+			continue
+		}
+		for _, run := range entries {
+			if run.Workspace != nil {
+				findings = append(findings, byTag(run.Workspace, service)...)
+			}
+		}
+	}
+	return findings
+}
+
+// byTag are the adapters of a service that name the tag that a run pushes to.
+func byTag(run *v1alpha1.Workspace, service Entry) []v1alpha1.Finding {
+	to := service.Workspace
+	if !alike(run.Namespace, to.Namespace) || len(PromotedAdapters(run, to)) > 0 {
+		return nil
+	}
+	var findings []v1alpha1.Finding
+	for _, i := range TrainedAdapters(run, to) {
+		p := finding.Warningf(finding.AdapterNotPinned, finding.Index("spec.inference.adapters", i)+".image",
+			"Workspace %s pushes to this tag, so that Git does not say which of its adapters is served, and a new one reaches no pod: name its digest, or let the run propose it by spec.tuning.promote {to: %s}",
+			run.Name, to.Name)
+		findings = append(findings, p.At(service.Position, object(v1alpha1.WorkspaceKind, to.Namespace, to.Name)))
+	}
+	return findings
+}
+
+// alike says that two namespaces may be the same: one that is left open is set elsewhere.
+func alike(a, b string) bool { return a == b || a == "" || b == "" }
+
 func sameNamespace(w *v1alpha1.Workspace, list []*v1alpha1.Workspace) *v1alpha1.Workspace {
 	for _, other := range list {
-		if other.Namespace == w.Namespace || other.Namespace == "" || w.Namespace == "" {
+		if alike(other.Namespace, w.Namespace) {
 			return other
 		}
 	}

@@ -4,12 +4,14 @@ package repolayout_test
 
 import (
 	"errors"
+	"slices"
 	"strings"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
 
 	repolayout "github.com/espalier-dev/espalier/repo-layout"
+	"github.com/espalier-dev/espalier/repo-layout/v1alpha1"
 )
 
 const (
@@ -39,19 +41,48 @@ func TestPromotions(t *testing.T) {
 		"Owner":   {reason: "The same model with who published it.", text: promoting("microsoft/Phi-4", one)},
 		"Tunes":   {reason: "What tunes serves nothing.", text: strings.Replace(promoting("phi-4", one), "to: b", "to: a", 1), want: "a does not serve a model"},
 	} {
-		var entries []repolayout.Entry
-		for _, d := range repolayout.Split("f.yaml", []byte(c.text)) {
-			decoded, found := repolayout.Decode(d.Text, d)
-			if len(found) > 0 {
-				t.Fatalf("%s: %+v", name, found)
-			}
-			entries = append(entries, repolayout.Entry{Decoded: decoded, Position: d})
-		}
-		got := repolayout.Promotions(entries)
+		got := slices.DeleteFunc(repolayout.Promotions(entriesOf(t, c.text)), func(f v1alpha1.Finding) bool { return f.Code == "AdapterNotPinned" })
 		if len(got) > 1 || (len(got) == 1) != (c.want != "") || len(got) == 1 && (!strings.Contains(got[0].Message, c.want) || got[0].Line != 9 || got[0].Severity != "warning") {
 			t.Errorf("%s: %s\ngot %+v, want %q", name, c.reason, got, c.want)
 		}
 	}
+}
+
+// TestAdapterByTag: what a run pushes to a tag is served by digest, or nobody knows which.
+func TestAdapterByTag(t *testing.T) {
+	const one = "{name: dolly, image: '" + dolly + ":v1'}"
+	alone := strings.Replace(promoting("phi-4", one), "    promote: {to: b}\n", "", 1)
+	for name, c := range map[string]struct {
+		reason string
+		text   string
+		warns  bool
+	}{
+		"Tag":       {"The tag is of whichever run was last.", alone, true},
+		"Promoted":  {"A pull request brings the digest.", promoting("phi-4", one), false},
+		"Digest":    {"Git says what is served.", strings.Replace(alone, "dolly, image: '"+dolly+":v1'", "dolly, image: '"+newDolly+"'", 1), false},
+		"Another":   {"Another tag is another image.", strings.Replace(alone, "dolly, image: '"+dolly+":v1'", "dolly, image: '"+dolly+":v2'", 1), false},
+		"Elsewhere": {"A run of another namespace is somebody else's.", strings.Replace(strings.Replace(alone, "{name: b}", "{name: b, namespace: y}", 1), "{name: a}", "{name: a, namespace: x}", 1), false},
+	} {
+		t.Run(name, func(t *testing.T) {
+			got := repolayout.Promotions(entriesOf(t, c.text))
+			if (len(got) == 1) != c.warns || len(got) > 1 || c.warns && (got[0].Code != "AdapterNotPinned" || got[0].Severity != "warning" || !strings.Contains(got[0].Message, "promote {to: b}")) {
+				t.Errorf("%s\ngot %+v", c.reason, got)
+			}
+		})
+	}
+}
+
+func entriesOf(t *testing.T, text string) []repolayout.Entry {
+	t.Helper()
+	var entries []repolayout.Entry
+	for _, d := range repolayout.Split("f.yaml", []byte(text)) {
+		decoded, found := repolayout.Decode(d.Text, d)
+		if len(found) > 0 {
+			t.Fatalf("%+v", found)
+		}
+		entries = append(entries, repolayout.Entry{Decoded: decoded, Position: d})
+	}
+	return entries
 }
 
 func TestSetAdapterImage(t *testing.T) {

@@ -8,6 +8,7 @@ import (
 	"slices"
 
 	"k8s.io/apimachinery/pkg/types"
+	ctrl "sigs.k8s.io/controller-runtime"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/controller-runtime/pkg/reconcile"
 
@@ -17,8 +18,9 @@ import (
 	"github.com/espalier-dev/espalier/repo-layout/v1alpha1"
 )
 
-// adapters waits for the adapters that a tuning Workspace of the namespace promotes
-// to this one and that Git does not name by digest yet: until then they may not be
+// adapters waits for the adapters that a tuning Workspace of the namespace trains and
+// that have no digest yet: those that it promotes to this one until Git names the digest,
+// others by the tag that it pushes to until it has pushed. Until then they may not be
 // there, and nodes would be paid for nothing. What serves already, serves on.
 func (r *Reconciler) adapters(ctx context.Context, p *pass) error {
 	s := p.ws.Spec.Inference
@@ -59,14 +61,80 @@ func awaits(service, tuning *v1alpha1.Workspace) string {
 		}
 		return fmt.Sprintf("Adapter %s has no digest in Git yet: Workspace %s trains it; no node is requested before", a.Name, tuning.Name)
 	}
+	return awaitsTag(service, tuning)
+}
+
+// awaitsTag says which adapter of a service is at a tag that nothing was pushed to yet, by
+// the run that pushes there; "" for none.
+func awaitsTag(service, tuning *v1alpha1.Workspace) string {
+	t := tuning.Status.Tuning
+	if t != nil && repolayout.Pinned(t.Adapter) {
+		return ""
+	}
+	for _, i := range repolayout.TrainedAdapters(tuning, service) {
+		a := service.Spec.Inference.Adapters[i]
+		return fmt.Sprintf("Adapter %s has no digest yet: Workspace %s pushes to %s, and has not done so; no node is requested before. Where another run has, name what is there by digest",
+			a.Name, tuning.Name, a.Image)
+	}
 	return ""
 }
 
-// promotedTo maps a tuning Workspace to the one that waits for its adapter.
-func promotedTo(_ context.Context, o client.Object) []reconcile.Request {
+// awaiting maps a tuning Workspace to those that may wait for its adapter: the one that it
+// promotes to, and those that name the tag that it pushes to. Of the latter only those
+// that wait are woken while nothing is published: how far a run is concerns no service.
+func (r *Reconciler) awaiting(ctx context.Context, o client.Object) []reconcile.Request {
 	w, ok := o.(*v1alpha1.Workspace)
-	if !ok || w.Spec.Tuning == nil || w.Spec.Tuning.Promote == nil {
+	if !ok || w.Spec.Tuning == nil {
 		return nil
 	}
-	return []reconcile.Request{{NamespacedName: types.NamespacedName{Namespace: w.Namespace, Name: w.Spec.Tuning.Promote.To}}}
+	var requests []reconcile.Request
+	if p := w.Spec.Tuning.Promote; p != nil {
+		requests = append(requests, requestOf(w.Namespace, p.To))
+	}
+	from := repolayout.ImageRepository(w.Spec.Tuning.Output.Image)
+	if from == "" {
+		return requests
+	}
+	list := &v1alpha1.WorkspaceList{}
+	if err := r.Client.List(ctx, list, client.InNamespace(w.Namespace), client.MatchingFields{indexAdapter: from}); err != nil {
+		ctrl.LoggerFrom(ctx).Error(err, "listing the Workspaces that serve an adapter", "from", from)
+		return requests
+	}
+	for i := range list.Items {
+		if to := &list.Items[i]; mayServe(w) || waits(to) {
+			requests = append(requests, requestOf(to.Namespace, to.Name))
+		}
+	}
+	return requests
+}
+
+// mayServe says that nothing waits for a tuning Workspace any more.
+func mayServe(w *v1alpha1.Workspace) bool {
+	t := w.Status.Tuning
+	return !w.DeletionTimestamp.IsZero() || t != nil && repolayout.Pinned(t.Adapter)
+}
+
+// waits says that a service waits for an adapter, or had not been looked at.
+func waits(w *v1alpha1.Workspace) bool {
+	c := condition.Get(w, v1alpha1.ConditionReady)
+	return c == nil || c.Reason == v1alpha1.ReasonWaitingForAdapter
+}
+
+func requestOf(namespace, name string) reconcile.Request {
+	return reconcile.Request{NamespacedName: types.NamespacedName{Namespace: namespace, Name: name}}
+}
+
+// adapterRepositories are where the adapters of a spec are that have no digest.
+func adapterRepositories(s *v1alpha1.WorkspaceSpec) []string {
+	if s.Inference == nil {
+		return nil
+	}
+	var from []string
+	for _, a := range s.Inference.Adapters {
+		if a.Image != "" && !repolayout.Pinned(a.Image) {
+			from = append(from, repolayout.ImageRepository(a.Image))
+		}
+	}
+	slices.Sort(from)
+	return slices.Compact(from)
 }

@@ -117,7 +117,7 @@ func (r *Reconciler) SetupWithManager(ctx context.Context, mgr ctrl.Manager) err
 		Owns(&batchv1.Job{}).
 		Watches(&v1alpha1.GPUNodePool{}, handler.EnqueueRequestsFromMapFunc(r.sharing)).
 		Watches(&v1alpha1.RepoSync{}, handler.EnqueueRequestsFromMapFunc(r.actedFor), builder.WithPredicates(accountChanged)).
-		Watches(&v1alpha1.Workspace{}, handler.EnqueueRequestsFromMapFunc(promotedTo)).
+		Watches(&v1alpha1.Workspace{}, handler.EnqueueRequestsFromMapFunc(r.awaiting)).
 		WatchesMetadata(&corev1.ConfigMap{}, handler.EnqueueRequestsFromMapFunc(r.using(indexConfigMap))).
 		WatchesMetadata(&corev1.Secret{}, handler.EnqueueRequestsFromMapFunc(r.using(indexSecret))).
 		WatchesMetadata(&corev1.PersistentVolumeClaim{}, handler.EnqueueRequestsFromMapFunc(r.using(indexClaim))).

@@ -22,6 +22,7 @@ const (
 	indexSecret    = "spec.secrets"
 	indexNodePool  = "spec.resource.nodePool"
 	indexClaim     = "spec.claims"
+	indexAdapter   = "spec.inference.adapters"
 )
 
 func addIndexes(ctx context.Context, mgr ctrl.Manager) error {
@@ -29,6 +30,7 @@ func addIndexes(ctx context.Context, mgr ctrl.Manager) error {
 		indexConfigMap: (*v1alpha1.WorkspaceSpec).ConfigMaps,
 		indexSecret:    (*v1alpha1.WorkspaceSpec).Secrets,
 		indexClaim:     claimsOf,
+		indexAdapter:   adapterRepositories,
 		indexNodePool:  func(s *v1alpha1.WorkspaceSpec) []string { return nonEmpty(s.Resource.NodePool) },
 	} {
 		err := mgr.GetFieldIndexer().IndexField(ctx, &v1alpha1.Workspace{}, field, func(o client.Object) []string {

@@ -75,7 +75,7 @@ const (
 	AutoscaleInvalid    = "AutoscaleInvalid"    // bounds, triggers or addresses that no autoscaler can work with
 	AdapterInvalid      = "AdapterInvalid"      // an adapter without a usable name
 	AdapterDuplicate    = "AdapterDuplicate"    // two adapters of one name
-	AdapterNotPinned    = "AdapterNotPinned"    // warning: addresses of an adapter without a checksum
+	AdapterNotPinned    = "AdapterNotPinned"    // warning: addresses of an adapter without a checksum, or the tag that a run pushes to
 	ImageInvalid        = "ImageInvalid"        // no image reference
 	ImageNotPinned      = "ImageNotPinned"      // warning: no tag, or latest: what Git says is not what runs
 	InputMissing        = "InputMissing"        // no training data
