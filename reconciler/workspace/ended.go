@@ -34,14 +34,25 @@ func (r *Reconciler) lastEnd(ctx context.Context, p *pass, job *batchv1.Job) (st
 	}
 	pods, err := r.allPods(ctx, p)
 	pods = slices.DeleteFunc(pods, func(pod corev1.Pod) bool { return pod.Labels[batchv1.JobNameLabel] != job.Name })
-	return endAmong(pods, counted{p.candidate.Fit, p.disk()}), err
+	return endAmong(pods, counted{p.candidate.Fit, p.disk(), p.ram()}), err
 }
 
-// counted is what a run was given: the sum for each of its GPUs, and the claim that its
-// checkpoints are on, in words.
+// counted is what a run was given: the sum for each of its GPUs; in words, the claim that its
+// checkpoints are on, and the RAM of a node, "" where that is not known.
 type counted struct {
 	sum  fit.Report
 	disk string
+	ram  string
+}
+
+// ram is how much of it the size of the nodes has, and what it is for: the sum counts none
+// of it.
+func (p *pass) ram() string {
+	i := p.candidate.Instance
+	if i.RAMGiB <= 0 {
+		return ""
+	}
+	return fmt.Sprintf(": %s has %.0f GiB, for the weights while they are loaded, the rows that are prepared and the 8Gi of /dev/shm", i.Name, i.RAMGiB)
 }
 
 // disk is the claim of the checkpoints, how large it is and what makes it larger.
@@ -92,8 +103,8 @@ func endOf(pod *corev1.Pod, name string, t *corev1.ContainerStateTerminated, giv
 	case t.Reason == reasonOOM && limit != "":
 		return fmt.Sprintf("container %s needed more than its limit of %s of memory (OOMKilled). That is RAM, not memory of the GPU: raise the limit that a patch has set", name, limit)
 	case t.Reason == reasonOOM:
-		return fmt.Sprintf("container %s was killed because the node had no memory left (OOMKilled). That is RAM, not memory of the GPU: "+
-			"choose an instance type with more of it", name)
+		return fmt.Sprintf("container %s was killed because the node had no memory left (OOMKilled). That is RAM, not memory of the GPU%s; "+
+			"choose an instance type with more of it", name, given.ram)
 	case ours && one.Why != "" && name != trainer:
 		return one.Why
 	case name == trainer && lacked.MatchString(strings.TrimSpace(t.Message)):

@@ -12,6 +12,7 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"github.com/espalier-dev/espalier/gpu/fit"
+	"github.com/espalier-dev/espalier/gpu/sku"
 	"github.com/espalier-dev/espalier/repo-layout/v1alpha1"
 )
 
@@ -43,7 +44,7 @@ func TestEndAmong(t *testing.T) {
 	}{
 		"None":      {"What is gone says nothing.", nil, ""},
 		"Running":   {"What runs has not ended.", []corev1.Pod{running}, ""},
-		"OutOfRAM":  {"The sum of the fit is of the GPU, and this is another memory.", []corev1.Pod{failed(1, "train", killed)}, "instance type with more of it"},
+		"OutOfRAM":  {"The sum of the fit is of the GPU, and this is another memory.", []corev1.Pod{failed(1, "train", killed)}, "That is RAM, not memory of the GPU: Standard_NC4as_T4_v3 has 28 GiB; choose an instance type with more of it"},
 		"OverLimit": {"A limit is somebody's, and can be raised.", []corev1.Pod{limited}, "its limit of 8Gi of memory (OOMKilled)"},
 		"Helper": {
 			"A helper leaves why, and the condition is where people look.",
@@ -93,11 +94,47 @@ func TestEndAmong(t *testing.T) {
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
-			got := endAmong(tc.pods, counted{sum, "claim run-work, which has 32Gi"})
+			got := endAmong(tc.pods, counted{sum, "claim run-work, which has 32Gi", ": Standard_NC4as_T4_v3 has 28 GiB"})
 			if !strings.Contains(got, tc.want) || (got == "") != (tc.want == "") || strings.Contains(got, "secret") {
 				t.Errorf("%s\ngot %q, want %q in it", tc.reason, got, tc.want)
 			}
 		})
+	}
+}
+
+// TestExceeded: of the terms of the sum, the one that was estimated and is larger is named;
+// the others are known from the shape of the model.
+func TestExceeded(t *testing.T) {
+	sum := func(activations, logits int64) fit.Report {
+		return fit.Report{PerGPU: fit.Memory{Budget: 15 << 30, Weights: 5 << 30, Activation: activations << 30, Logits: logits << 30, Total: (5 + activations + logits) << 30}}
+	}
+	for name, tc := range map[string]struct {
+		reason      string
+		sum         fit.Report
+		want, never string
+	}{
+		"Activations": {"Long sequences of a small vocabulary.", sum(4, 1), "The sum was weights 5.0 + activations 4.0 + logits 1.0 = 10.0 of 15.0 GiB; what was exceeded is activations", "exceeded is logits"},
+		"Logits":      {"A large vocabulary.", sum(1, 4), "what was exceeded is logits, the part that grows with the tokens of a batch", "exceeded is activations"},
+		"NoSum":       {"Nothing was counted for a pod of the user's own.", fit.Report{}, "Lower sequence_len or micro_batch_size", "The sum was"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			got := exceeded("2.50 GiB", "15.77 GiB", tc.sum)
+			if !strings.Contains(got, tc.want) || strings.Contains(got, tc.never) || !strings.Contains(got, "2.50 GiB more were asked of one that has 15.77 GiB") {
+				t.Errorf("%s\ngot %q", tc.reason, got)
+			}
+		})
+	}
+}
+
+// TestRAM: the catalogue knows how much the nodes have.
+func TestRAM(t *testing.T) {
+	p := &pass{}
+	if got := p.ram(); got != "" {
+		t.Errorf("of an unknown size it says %q", got)
+	}
+	p.candidate.Instance = sku.Instance{Name: "Standard_NC4as_T4_v3", RAMGiB: 28}
+	if got := p.ram(); !strings.HasPrefix(got, ": Standard_NC4as_T4_v3 has 28 GiB, for the weights") {
+		t.Errorf("it says %q", got)
 	}
 }
 
