@@ -15,8 +15,8 @@ import (
 func TestRefusedOnce(t *testing.T) {
 	w, team := theWorld(t), newTeam(t, "refusedonce")
 	address := w.data.put("refused.jsonl", content(rows(4))) + "#sha256=" + strings.Repeat("0", 64)
-	follow(t, team, repository(map[string]string{"run": w.run("run", address, "")}))
-	run := until(t, team, "run", func(ws *v1alpha1.Workspace) bool { return isReady(ws) || hasFailed(ws) })
+	follow(t, team, repository(map[string]string{"refused": w.run("refused", address, "")}))
+	run := until(t, team, "refused", func(ws *v1alpha1.Workspace) bool { return isReady(ws) || hasFailed(ws) })
 	message := condition.Get(run, v1alpha1.ConditionTuningSucceeded).Message
 	if !hasFailed(run) || !strings.Contains(message, "the URL demands "+strings.Repeat("0", 64)) {
 		t.Errorf("TuningSucceeded says %q", message)
@@ -24,7 +24,7 @@ func TestRefusedOnce(t *testing.T) {
 	if got := run.Status.Tuning.Attempts; got != 1 {
 		t.Errorf("it was tried %d times", got)
 	}
-	if tagged(t, w.output("run")) {
+	if tagged(t, w.output("refused")) {
 		t.Error("an adapter was published")
 	}
 }
