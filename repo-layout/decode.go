@@ -284,7 +284,7 @@ func dropServerFields(tree map[string]any) []finding.Problem {
 // written are labels and annotations that Espalier itself puts on what it
 // applies; in Git they would speak of another commit.
 var written = map[string]bool{
-	LabelWorkspace: true, LabelPool: true, LabelSyncName: true, LabelSyncNamespace: true,
+	LabelWorkspace: true, LabelPool: true, LabelSyncName: true, LabelSyncNamespace: true, LabelSyncHub: true,
 	AnnotationRevision: true, AnnotationDigest: true, AnnotationInputDigest: true, AnnotationSource: true, AnnotationSubstituted: true, AnnotationDefaulted: true,
 	kaito.AnnotationConvertedFrom: true,
 }

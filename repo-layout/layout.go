@@ -33,6 +33,9 @@ const (
 	// LabelSyncName and LabelSyncNamespace are on everything a RepoSync applied.
 	LabelSyncName      = "espalier.dev/reposync-name"
 	LabelSyncNamespace = "espalier.dev/reposync-namespace"
+	// LabelSyncHub is beside them where the RepoSync is of another cluster: the UID of
+	// that one's namespace kube-system.
+	LabelSyncHub = "espalier.dev/reposync-hub"
 
 	// AnnotationRevision is the commit that last changed the object.
 	AnnotationRevision = "espalier.dev/revision"
@@ -55,6 +58,10 @@ const (
 	// value is the token of the condition PruneHeld, which names the commit and
 	// what is deleted.
 	AnnotationApprovePrune = "espalier.dev/approve-prune"
+	// AnnotationLeaveCluster on a RepoSync whose spec.kubeConfig leads elsewhere than
+	// before leaves what is in the old cluster there: its status.cluster, or
+	// LeaveThisCluster.
+	AnnotationLeaveCluster = "espalier.dev/leave-cluster"
 	// AnnotationForceConflicts on an object takes over fields that another
 	// manager owns.
 	AnnotationForceConflicts = "espalier.dev/force-conflicts"
@@ -83,6 +90,9 @@ const (
 	// Finalizer is on every kind of ours that has something to take down in order.
 	Finalizer = "espalier.dev/finalizer"
 )
+
+// LeaveThisCluster is the AnnotationLeaveCluster for the cluster of the RepoSync itself.
+const LeaveThisCluster = "this"
 
 // FieldManager is the server-side apply field manager of the controllers.
 const FieldManager = "espalier"

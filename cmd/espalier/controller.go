@@ -45,6 +45,7 @@ import (
 	"github.com/espalier-dev/espalier/reconciler/inventory"
 	"github.com/espalier-dev/espalier/reconciler/nodepool"
 	"github.com/espalier-dev/espalier/reconciler/registry"
+	"github.com/espalier-dev/espalier/reconciler/remote"
 	"github.com/espalier-dev/espalier/reconciler/reposync"
 	"github.com/espalier-dev/espalier/reconciler/shard"
 	"github.com/espalier-dev/espalier/reconciler/source"
@@ -229,6 +230,10 @@ func addControllers(ctx context.Context, mgr ctrl.Manager, o controllerOptions, 
 		Client: mgr.GetClient(), Reader: mgr.GetAPIReader(), Events: mgr.GetEventRecorder("reposync"),
 		Source: source.NewStore(source.Options{}), Builds: build.NewCache(build.CacheLimits{}), Cluster: o.ClusterName, TargetNamespaces: o.TargetNamespaces,
 		NoCrossNamespaceRefs: o.NoCrossNamespaceRefs, Shard: part, Jitter: o.IntervalJitter, Accounts: accounts, Inventories: inventories, Installation: installation, Clock: time.Now,
+		Remotes: remote.New(ctx, remote.Options{
+			Hub: installation, Client: mgr.GetClient(), Reader: mgr.GetAPIReader(), Scheme: mgr.GetScheme(), Default: o.DefaultAccount,
+			Allowed: o.KubeConfigs, UserAgent: mgr.GetConfig().UserAgent, QPS: o.KubeAPIQPS, Burst: o.KubeAPIBurst,
+		}),
 	})
 	if err := syncs.SetupWithManager(ctx, mgr); err != nil {
 		return fmt.Errorf("setting up the RepoSync controller: %w", err)

@@ -15,6 +15,7 @@ import (
 	"github.com/espalier-dev/espalier/gpu/karpenter"
 	"github.com/espalier-dev/espalier/gpu/pool"
 	"github.com/espalier-dev/espalier/reconciler/nodepool"
+	"github.com/espalier-dev/espalier/reconciler/remote"
 	"github.com/espalier-dev/espalier/reconciler/shard"
 	"github.com/espalier-dev/espalier/render"
 	"github.com/espalier-dev/espalier/repo-layout/v1alpha1"
@@ -36,6 +37,7 @@ type controllerOptions struct {
 	TargetNamespaces     []string
 	DefaultAccount       string
 	NoCrossNamespaceRefs bool
+	KubeConfigs          remote.Allowed
 	WatchLabelSelector   string
 	IntervalJitter       int
 
@@ -77,6 +79,9 @@ func (o *controllerOptions) BindFlags(fs *pflag.FlagSet) {
 	fs.StringVar(&o.WatchLabelSelector, "watch-label-selector", "", "Act on the RepoSyncs and Workspaces alone that this label selector selects, such as "+shard.Label+"=shard1; one among all shards works on node pools")
 	fs.IntVar(&o.IntervalJitter, "interval-jitter-percentage", 5, "By how many per cent the interval of a RepoSync is lengthened at most, at random, so that not all ask at once; 0 to 99")
 	fs.BoolVar(&o.NoCrossNamespaceRefs, "no-cross-namespace-refs", false, "Refuse RepoSyncs that name a RepoSync of another namespace in spec.dependsOn, and name no pods of other namespaces in messages; --allow-target-namespace is a matter of its own")
+
+	fs.BoolVar(&o.KubeConfigs.Exec, "insecure-kubeconfig-exec", false, "Allow kubeconfigs of spec.kubeConfig whose user is a program to run, which then runs in the controller's pod with what it may")
+	fs.BoolVar(&o.KubeConfigs.TLS, "insecure-kubeconfig-tls", false, "Allow kubeconfigs of spec.kubeConfig whose server is not verified, by insecure-skip-tls-verify or http")
 
 	fs.StringVar(&o.HelperImage, "helper-image", "", "Image of Espalier itself, by digest, for data and adapter helpers in tuning pods")
 	fs.StringVar(&o.StorageClass, "storage-class", "", "StorageClass of the claims for checkpoints; empty: the cluster's default")

@@ -76,8 +76,11 @@ func Holds(s *v1alpha1.RepoSync, ws *v1alpha1.Workspace) bool {
 }
 
 // ClaimOf is the RepoSync that the labels of a Workspace name; zero where they
-// name none.
+// name none, or one of another cluster, which has applied it here by a kubeconfig.
 func ClaimOf(ws *v1alpha1.Workspace) types.NamespacedName {
+	if ws.Labels[repolayout.LabelSyncHub] != "" {
+		return types.NamespacedName{}
+	}
 	key := types.NamespacedName{Namespace: ws.Labels[repolayout.LabelSyncNamespace], Name: ws.Labels[repolayout.LabelSyncName]}
 	if key.Namespace == "" || key.Name == "" {
 		return types.NamespacedName{}

@@ -42,6 +42,10 @@ type Options struct {
 	Reader client.Reader
 	// Default is the --default-service-account; "" is the controller itself.
 	Default string
+	// Impersonator is who acts as accounts, in messages; "" is the controller.
+	Impersonator string
+	// Wrap is put around the clients of accounts; nil: nothing.
+	Wrap func(client.Client) client.Client
 }
 
 // Clients holds a client for each account.
@@ -77,8 +81,9 @@ func New(o Options) *Clients {
 
 // actor is whom a pass acts as.
 type actor struct {
-	account Account
-	client  client.Client
+	account      Account
+	client       client.Client
+	impersonator string
 }
 
 type actorKey struct{}
@@ -92,7 +97,7 @@ func (c *Clients) As(ctx context.Context, a Account) (context.Context, error) {
 	if err != nil {
 		return nil, err
 	}
-	return context.WithValue(ctx, actorKey{}, actor{a, acting}), nil
+	return context.WithValue(ctx, actorKey{}, actor{a, acting, c.Impersonator}), nil
 }
 
 // Writer is the client of whom the context acts as, else own.
@@ -107,7 +112,7 @@ func Writer(ctx context.Context, own client.Client) client.Client {
 // every other error, a quota that is used up among them, stays as it is.
 func Explain(ctx context.Context, err error) error {
 	if acting, ok := ctx.Value(actorKey{}).(actor); ok {
-		return explain(err, acting.account)
+		return explain(err, acting.account, acting.impersonator)
 	}
 	return err
 }
@@ -122,6 +127,9 @@ func (c *Clients) client(a Account) (client.Client, error) {
 	acting, err := client.New(config, client.Options{Scheme: c.Client.Scheme(), Mapper: c.Client.RESTMapper()})
 	if err != nil {
 		return nil, fmt.Errorf("making a client that acts as %s: %w", a, err)
+	}
+	if c.Wrap != nil {
+		acting = c.Wrap(acting)
 	}
 	c.clients.Add(a, acting, keepClient)
 	return acting, nil
@@ -145,7 +153,7 @@ func (c *Clients) Check(ctx context.Context, a Account, needs []Need, undone str
 	for _, n := range Sorted(needs) {
 		may, err := c.may(ctx, acting, grant{a, n})
 		if err != nil {
-			return explain(err, a)
+			return explain(err, a, c.Impersonator)
 		}
 		if !may {
 			missing = append(missing, n)
@@ -177,7 +185,7 @@ func (c *Clients) Exists(ctx context.Context, a Account) error {
 		return fault.Stopf(v1alpha1.ReasonServiceAccountNotFound,
 			"%s, which is acted as, does not exist: create it with its rights, or name another in spec.serviceAccountName of the RepoSync (docs/tenants.md)", a)
 	case apierrors.IsForbidden(err):
-		return notBound(a)
+		return notBound(a, c.Impersonator)
 	case err != nil:
 		return fmt.Errorf("reading %s: %w", a, err)
 	}
@@ -205,13 +213,13 @@ func (c *Clients) may(ctx context.Context, acting client.Client, g grant) (bool,
 	return true, nil
 }
 
-func explain(err error, a Account) error {
+func explain(err error, a Account, impersonator string) error {
 	if !apierrors.IsForbidden(err) {
 		return err
 	}
 	switch text := err.Error(); {
 	case strings.Contains(text, "cannot impersonate"): // resource …; since Kubernetes 1.36 -on:serviceaccount:create resource …
-		return notBound(a)
+		return notBound(a, impersonator)
 	case strings.Contains(text, fmt.Sprintf("User %q cannot ", a.User())):
 		return fault.Stop(v1alpha1.ReasonAccessDenied,
 			fmt.Errorf("%w; bind %s a Role with this verb by a RoleBinding there, or the ClusterRole espalier-team (docs/tenants.md)", err, a))
@@ -219,7 +227,11 @@ func explain(err error, a Account) error {
 	return err
 }
 
-func notBound(a Account) error {
+func notBound(a Account, impersonator string) error {
+	if impersonator != "" {
+		return fault.Stopf(v1alpha1.ReasonAccessDenied,
+			"%s may not act as %s: bind it a Role with the verb impersonate for serviceaccounts, and get, in namespace %s there (docs/remote-clusters.md has the commands)", impersonator, a, a.Namespace)
+	}
 	return fault.Stopf(v1alpha1.ReasonAccessDenied,
 		"The controller may not act as %s: bind the ClusterRole espalier-impersonate to the controller's account in namespace %s (docs/tenants.md has the command)", a, a.Namespace)
 }

@@ -24,13 +24,13 @@ type permission struct {
 func (r *Reconciler) access(ctx context.Context, p *pass) error {
 	now := permission{p.kept.built.revision, p.sync.Generation, p.as}
 	if p.kept.allowed == now {
-		return r.Accounts.Exists(ctx, p.as)
+		return p.at.accounts.Exists(ctx, p.as)
 	}
 	if p.as.Own() {
 		return nil
 	}
 	undone := fmt.Sprintf("nothing of %s was applied, and what runs stays as it is", p.kept.built.revision)
-	if err := r.Accounts.Check(ctx, p.as, p.needs(), undone); err != nil {
+	if err := p.at.accounts.Check(ctx, p.as, p.needs(), undone); err != nil {
 		return err
 	}
 	p.kept.allowed = now
@@ -42,7 +42,7 @@ func (p *pass) needs() []account.Need {
 	var needs []account.Need
 	for _, w := range p.kept.built.wanted {
 		needs = append(needs, account.ToApply(w.object.GroupVersionKind(), w.object.GetNamespace())...)
-		if w.workspace != nil {
+		if w.workspace != nil && !p.at.remote() { // the controller of another cluster writes those
 			needs = append(needs, account.Children(w.workspace)...)
 		}
 		needs = account.Sorted(needs) // few, however many objects there are

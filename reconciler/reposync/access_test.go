@@ -41,10 +41,10 @@ func TestAccountGone(t *testing.T) {
 			p := passOf(s, built{})
 			p.as = r.Accounts.Sync(s)
 			p.kept.allowed = permission{p.kept.built.revision, s.Generation, p.as} // of an earlier pass
-			if err := r.access(t.Context(), p); len(c.objects) > 0 && (fault.Reason(err, "") != c.refused || fault.IsTerminal(err) != (c.refused != "")) {
+			if err := r.access(t.Context(), p.in(r)); len(c.objects) > 0 && (fault.Reason(err, "") != c.refused || fault.IsTerminal(err) != (c.refused != "")) {
 				t.Errorf("%s\na pass goes on with %v", c.reason, err)
 			}
-			gone, err := r.takeDown(t.Context(), s)
+			gone, err := r.takeDown(t.Context(), r.own(), s)
 			if fault.Reason(err, "") != c.refused || gone != (c.refused == "") {
 				t.Errorf("%s\ntaking down: gone %v, %v", c.reason, gone, err)
 			}

@@ -71,7 +71,7 @@ func (r *Reconciler) applyBeside(ctx context.Context, p *pass, group []wanted) [
 	for n := range told {
 		beside.Go(func() {
 			for i := int(next.Add(1)) - 1; i < len(group) && !stopped.Load(); i = int(next.Add(1)) - 1 {
-				one := pass{sync: p.sync, kept: p.kept, looked: p.looked}
+				one := pass{sync: p.sync, kept: p.kept, at: p.at, looked: p.looked}
 				err := r.applyGuarded(ctx, &one, group[i])
 				if err != nil || len(one.conflicts)+len(one.refusals) > 0 {
 					told[n] = append(told[n], outcome{i, one.conflicts, one.refusals, err})
@@ -163,7 +163,7 @@ func (r *Reconciler) applyOne(ctx context.Context, p *pass, w wanted) error {
 		keepAnnotation(desired, live, repolayout.AnnotationSource)
 	}
 	p.kept.writes.Add(1)
-	applied, err := apply.Object(ctx, account.Writer(ctx, r.Client), desired, live)
+	applied, err := apply.Object(ctx, account.Writer(ctx, p.at.client), desired, live)
 	if err != nil {
 		return p.unapplied(ctx, w, err)
 	}
@@ -190,7 +190,7 @@ func (p *pass) unapplied(ctx context.Context, w wanted, err error) error {
 // leave says whether an object is to be left as it is: another RepoSync holds
 // it, which is a conflict, or it is as wanted.
 func (r *Reconciler) leave(ctx context.Context, p *pass, w wanted, live client.Object) (bool, error) {
-	other, err := r.otherSync(ctx, p.sync, live)
+	other, err := r.otherSync(ctx, p.at, p.sync, live)
 	if err != nil {
 		return false, err
 	}
@@ -205,22 +205,22 @@ func (r *Reconciler) leave(ctx context.Context, p *pass, w wanted, live client.O
 }
 
 // live returns what the cluster holds, nil when it holds nothing. All comes from the
-// cache, of an input its metadata; of claims, which are not cached, only when the
-// source was looked at. What the cache does not have and was never applied is looked
+// cache, of an input its metadata; of claims, and of inputs in another cluster, which
+// are not cached, only when the source was looked at. What the cache does not have and was never applied is looked
 // for past it: it may be another's.
 func (r *Reconciler) live(ctx context.Context, p *pass, w wanted) (client.Object, error) {
 	_, done := p.kept.mark(w.entry.ID)
 	live := kindOf(w)
 	var err error
-	if w.object.GetKind() == "PersistentVolumeClaim" {
+	if w.object.GetKind() == "PersistentVolumeClaim" || p.at.remote() && !isOurs(w.object) {
 		if done && !p.looked {
 			return w.object, nil
 		}
-		err = r.Reader.Get(ctx, client.ObjectKeyFromObject(w.object), live)
+		err = p.at.reader.Get(ctx, client.ObjectKeyFromObject(w.object), live)
 	} else {
-		err = r.Client.Get(ctx, client.ObjectKeyFromObject(w.object), live)
-		if apierrors.IsNotFound(err) && !done && !isOurs(w.object) {
-			err = r.Reader.Get(ctx, client.ObjectKeyFromObject(w.object), live)
+		err = p.at.client.Get(ctx, client.ObjectKeyFromObject(w.object), live)
+		if apierrors.IsNotFound(err) && !done && (p.at.remote() || !isOurs(w.object)) {
+			err = p.at.reader.Get(ctx, client.ObjectKeyFromObject(w.object), live)
 		}
 	}
 	if apierrors.IsNotFound(err) {
@@ -272,7 +272,7 @@ func (r *Reconciler) adopt(ctx context.Context, p *pass, w wanted, live client.O
 	default:
 		whole = &unstructured.Unstructured{}
 		whole.SetGroupVersionKind(w.object.GroupVersionKind())
-		if err := r.Reader.Get(ctx, client.ObjectKeyFromObject(live), whole); err != nil {
+		if err := p.at.reader.Get(ctx, client.ObjectKeyFromObject(live), whole); err != nil {
 			return false, client.IgnoreNotFound(err) // it has gone since: it is applied
 		}
 	}

@@ -52,7 +52,7 @@ func TestAppliedBesideEachOther(t *testing.T) {
 		},
 	})
 	p := passOf(team(), assembleTree(t, team(), fleetOf(n)))
-	if err := r.applyAll(t.Context(), p); err != nil {
+	if err := r.applyAll(t.Context(), p.in(r)); err != nil {
 		t.Fatal(err)
 	}
 	if len(written) != 2*n || len(p.kept.applied) != 2*n {
@@ -92,7 +92,7 @@ func TestWhatIsRefusedIsToldInOrder(t *testing.T) {
 				},
 			})
 			p := passOf(team(), assembleTree(t, team(), fleetOf(12)))
-			err := r.applyAll(t.Context(), p)
+			err := r.applyAll(t.Context(), p.in(r))
 			if (err != nil) != c.failed || len(p.refusals) != c.told || !slices.IsSorted(p.refusals) {
 				t.Errorf("%s\ngot %v and %v", c.reason, err, p.refusals)
 			}
@@ -118,7 +118,7 @@ func TestPanicOfOneObject(t *testing.T) {
 		},
 	})
 	p := passOf(team(), assembleTree(t, team(), fleetOf(12)))
-	err := r.applyAll(t.Context(), p)
+	err := r.applyAll(t.Context(), p.in(r))
 	if err == nil || !strings.Contains(err.Error(), "c03") || len(p.kept.applied) != 23 {
 		t.Errorf("got %v, and %d objects were applied, want 23", err, len(p.kept.applied))
 	}

@@ -92,7 +92,7 @@ func (r *Reconciler) rebuild(ctx context.Context, p *pass, keys string) error {
 	if k.built.keys != keys {
 		k.allowed = permission{} // a revision may hold other names
 	}
-	k.built = k.assembled.assemble(s, k.commit.Revision, units)
+	k.built = k.assembled.assemble(s, r.hubOf(s), k.commit.Revision, units)
 	k.built.keys = keys
 	return nil
 }
@@ -105,14 +105,14 @@ type assembled struct {
 
 // assemble makes what is wanted of the documents of every unit, and takes what
 // was made of them for the commit before.
-func (a *assembled) assemble(s *v1alpha1.RepoSync, revision string, units []build.Unit) built {
+func (a *assembled) assemble(s *v1alpha1.RepoSync, hub, revision string, units []build.Unit) built {
 	b := built{revision: revision, generation: s.Generation, shard: s.Labels[shard.Label]}
 	documents, findings := a.units.Units(s, units)
 	now := make(map[string]wanted, len(documents))
 	for _, d := range documents {
 		w, ok := a.wanted[d.Key]
 		if !ok || d.Key == "" {
-			w = prepare(s, d)
+			w = prepare(s, hub, d)
 		}
 		if d.Key != "" {
 			now[d.Key] = w
@@ -146,8 +146,8 @@ func errorsFirst(findings []v1alpha1.Finding) {
 }
 
 // prepare turns a document into the object to apply, marked with where it comes
-// from.
-func prepare(s *v1alpha1.RepoSync, d desired.Document) wanted {
+// from, and for another cluster with this one. That one has shards of its own.
+func prepare(s *v1alpha1.RepoSync, hub string, d desired.Document) wanted {
 	o := d.Input
 	switch {
 	case d.Workspace != nil:
@@ -159,7 +159,9 @@ func prepare(s *v1alpha1.RepoSync, d desired.Document) wanted {
 		repolayout.LabelSyncName:      s.Name,
 		repolayout.LabelSyncNamespace: s.Namespace,
 	})
-	if key := s.Labels[shard.Label]; key != "" {
+	if hub != "" {
+		setLabels(o, map[string]string{repolayout.LabelSyncHub: hub})
+	} else if key := s.Labels[shard.Label]; key != "" {
 		setLabels(o, map[string]string{shard.Label: key})
 	}
 	file, line := d.Position.At("")

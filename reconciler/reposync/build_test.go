@@ -36,7 +36,7 @@ func assembleTree(t testing.TB, sync *v1alpha1.RepoSync, tree fstest.MapFS) buil
 	if err != nil {
 		t.Fatal(err)
 	}
-	return new(assembled).assemble(sync, "main@sha1:0123456789012345678901234567890123456789", units)
+	return new(assembled).assemble(sync, "", "main@sha1:0123456789012345678901234567890123456789", units)
 }
 
 func TestAssemble(t *testing.T) {
@@ -152,14 +152,14 @@ func TestAssembleKeepsUnits(t *testing.T) {
 	moving.Spec.Substitutions = map[string]string{"Standard_NC6s_v3": "Standard_NC4as_T4_v3"}
 	tree := fstest.MapFS{"a.yaml": workspaceFile("a"), "b.yaml": workspaceFile("b")}
 	var kept assembled
-	first := kept.assemble(moving, "1", units(tree))
+	first := kept.assemble(moving, "", "1", units(tree))
 	tree["b.yaml"] = workspaceFile("other")
-	second := kept.assemble(moving, "2", units(tree))
+	second := kept.assemble(moving, "", "2", units(tree))
 	if len(second.wanted) != 2 || first.wanted[0].object != second.wanted[0].object || first.wanted[1].object == second.wanted[1].object {
 		t.Errorf("a is the same object again, and b another: %v, %v", first.wanted, second.wanted)
 	}
 	staying := &v1alpha1.RepoSync{ObjectMeta: metav1.ObjectMeta{Namespace: "other", Name: "staying"}}
-	b := new(assembled).assemble(staying, "2", units(tree))
+	b := new(assembled).assemble(staying, "", "2", units(tree))
 	fresh := assembleTree(t, staying, tree)
 	for i := range fresh.wanted {
 		if diff := cmp.Diff(fresh.wanted[i].object.Object, b.wanted[i].object.Object); diff != "" {

@@ -37,6 +37,7 @@ import (
 	"github.com/espalier-dev/espalier/reconciler/condition"
 	"github.com/espalier-dev/espalier/reconciler/fault"
 	"github.com/espalier-dev/espalier/reconciler/inventory"
+	"github.com/espalier-dev/espalier/reconciler/remote"
 	"github.com/espalier-dev/espalier/reconciler/report"
 	"github.com/espalier-dev/espalier/reconciler/shard"
 	"github.com/espalier-dev/espalier/reconciler/source"
@@ -84,7 +85,9 @@ type Deps struct {
 	Inventories *inventory.Memory
 	// Accounts are as whom RepoSyncs write; nil: as the controller, all of them.
 	Accounts *account.Clients
-	Clock    func() time.Time
+	// Remotes are the clusters of spec.kubeConfig; nil where no RepoSync has one.
+	Remotes *remote.Clusters
+	Clock   func() time.Time
 }
 
 // Reconciler reconciles RepoSyncs.
@@ -110,6 +113,7 @@ type kept struct {
 	built      built
 	assembled  assembled
 	marking    sync.Mutex            // of applied, while objects are applied beside each other
+	cluster    string                // that what follows is of
 	applied    map[string]apply.Mark // by inventory ID, as of our last apply
 	allowed    permission            // that was found in order, and is not asked for again
 	writes     atomic.Int64          // so far
@@ -147,6 +151,9 @@ func (r *Reconciler) SetupWithManager(ctx context.Context, mgr ctrl.Manager) err
 			MaxConcurrentReconciles: 4,
 			RateLimiter:             workqueue.NewTypedItemExponentialFailureRateLimiter[reconcile.Request](retryFirst, retryMost),
 		})
+	if r.Remotes != nil {
+		b = b.WatchesRawSource(crsource.TypedChannel(r.Remotes.News(), r.heard()))
+	}
 	if err := errors.Join(r.watchFlux(ctx, mgr, b), r.watchKustomizations(mgr, b)); err != nil {
 		return err
 	}
@@ -164,7 +171,7 @@ var drift = predicate.Funcs{
 
 // syncOf maps an applied object to its RepoSync.
 func syncOf(_ context.Context, o client.Object) []reconcile.Request {
-	owner := ownerOf(o)
+	owner := place{}.ownerOf(o)
 	if owner == (types.NamespacedName{}) {
 		return nil
 	}
@@ -196,7 +203,7 @@ func (r *Reconciler) Reconcile(ctx context.Context, req ctrl.Request) (ctrl.Resu
 		return ctrl.Result{}, err
 	}
 	began, before := r.Clock(), obj.DeepCopy()
-	p := &pass{sync: obj, before: before, kept: r.recall(obj), as: r.Accounts.Sync(obj)}
+	p := &pass{sync: obj, before: before, kept: r.recall(obj)}
 	if obj.Spec.Suspend {
 		p.suspend()
 		return ctrl.Result{}, r.patchStatus(ctx, before, obj)
@@ -231,7 +238,16 @@ func (r *Reconciler) spread(d time.Duration) time.Duration {
 
 // runAs runs the steps with the writes of whom the RepoSync acts as.
 func (r *Reconciler) runAs(ctx context.Context, p *pass) error {
-	acting, err := r.Accounts.As(ctx, p.as)
+	if err := r.unpack(p.sync); err != nil {
+		p.failed = v1alpha1.ConditionApplied
+		return err
+	}
+	// Where it cannot be reached, what Git says is read and judged all the same.
+	if p.unplaced = r.placed(ctx, p); p.unplaced != nil {
+		return r.run(ctx, p)
+	}
+	p.as = p.at.accounts.Sync(p.sync)
+	acting, err := p.at.accounts.As(ctx, p.as)
 	if err != nil {
 		p.failed = v1alpha1.ConditionApplied
 		return err
@@ -241,10 +257,6 @@ func (r *Reconciler) runAs(ctx context.Context, p *pass) error {
 
 // run goes through the steps and stops at the first that errs.
 func (r *Reconciler) run(ctx context.Context, p *pass) error {
-	if err := r.unpack(p.sync); err != nil {
-		p.failed = v1alpha1.ConditionApplied
-		return err
-	}
 	if p.sync.ReportsOnly() {
 		return r.runReport(ctx, p)
 	}
@@ -256,6 +268,7 @@ func (r *Reconciler) run(ctx context.Context, p *pass) error {
 		{"source", v1alpha1.ConditionSourceReady, r.source},                // read the commit
 		{"build", v1alpha1.ConditionBuilt, r.build},                        // unit by unit; what fails, fails alone
 		{"depend", v1alpha1.ConditionApplied, r.depend},                    // what comes first is Ready
+		{"connect", v1alpha1.ConditionApplied, r.connect},                  // the cluster is there, and the same as ever
 		{"access", v1alpha1.ConditionApplied, r.access},                    // all rights are there, or nothing is written
 		{"settle", v1alpha1.ConditionApplied, r.settle},                    // whether there is anything to do about it
 		{"foretell", v1alpha1.ConditionApplied, unlessSettled(r.foretell)}, // what is about to be there is known to be ours
@@ -282,6 +295,7 @@ func (r *Reconciler) drop(obj *v1alpha1.RepoSync) {
 	r.stirred.Delete(client.ObjectKeyFromObject(obj))
 	r.took.Delete(client.ObjectKeyFromObject(obj))
 	r.Inventories.Forget(client.ObjectKeyFromObject(obj))
+	r.Remotes.Release(obj.UID)
 }
 
 // patchStatus is the one status write of a pass. A conflict means that the

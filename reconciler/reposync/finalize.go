@@ -4,6 +4,7 @@ package reposync
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"slices"
 	"time"
@@ -49,7 +50,7 @@ func (r *Reconciler) finalize(ctx context.Context, obj *v1alpha1.RepoSync) (ctrl
 	if !controllerutil.ContainsFinalizer(obj, repolayout.Finalizer) {
 		return ctrl.Result{}, nil
 	}
-	if obj.Spec.DeletionPolicy != v1alpha1.Orphan && !obj.ReportsOnly() {
+	if obj.Spec.DeletionPolicy != v1alpha1.Orphan && leavesSomething(obj) {
 		if gone, err := r.takeDownAs(ctx, obj); err != nil {
 			return ctrl.Result{}, err
 		} else if !gone {
@@ -68,14 +69,21 @@ func (r *Reconciler) finalize(ctx context.Context, obj *v1alpha1.RepoSync) (ctrl
 // takeDownAs is takeDown as whom the RepoSync acts. A right that is missing is said,
 // and waited for.
 func (r *Reconciler) takeDownAs(ctx context.Context, obj *v1alpha1.RepoSync) (gone bool, err error) {
-	acting, err := r.Accounts.As(ctx, r.Accounts.Sync(obj))
-	if err != nil {
-		return false, err
-	}
 	if err := r.unpack(obj); err != nil {
 		return false, r.sayDenied(ctx, obj, err)
 	}
-	gone, err = r.takeDown(acting, obj)
+	at, err := r.placeOf(ctx, obj)
+	if err == nil {
+		err = (&pass{sync: obj, at: at}).moved()
+	}
+	if err != nil {
+		return false, r.sayLeft(ctx, obj, err)
+	}
+	acting, err := at.accounts.As(ctx, at.accounts.Sync(obj))
+	if err != nil {
+		return false, err
+	}
+	gone, err = r.takeDown(acting, at, obj)
 	if fault.IsTerminal(err) {
 		return false, r.sayDenied(ctx, obj, err)
 	}
@@ -85,29 +93,29 @@ func (r *Reconciler) takeDownAs(ctx context.Context, obj *v1alpha1.RepoSync) (go
 // takeDown deletes what was applied. Until the Workspaces and node pools are
 // gone the status says so; what is annotated to be kept stays, and is not waited
 // for.
-func (r *Reconciler) takeDown(ctx context.Context, obj *v1alpha1.RepoSync) (gone bool, err error) {
-	applied, err := r.labelled(ctx, r.Reader, obj)
+func (r *Reconciler) takeDown(ctx context.Context, at place, obj *v1alpha1.RepoSync) (gone bool, err error) {
+	applied, err := r.labelled(ctx, at, at.reader, obj)
 	if err != nil {
 		return false, err
 	}
 	all := inventory.Union(obj.Status.Inventory, entriesOfAll(applied))
-	if err := r.deleteThose(ctx, obj, all, true); err != nil {
+	if err := r.deleteThose(ctx, at, obj, all, true); err != nil {
 		return false, err
 	}
-	if applied, err = r.labelled(ctx, r.Reader, obj); err != nil {
+	if applied, err = r.labelled(ctx, at, at.reader, obj); err != nil {
 		return false, err
 	}
 	going := slices.DeleteFunc(applied, func(o client.Object) bool { return o.GetDeletionTimestamp().IsZero() })
 	if len(going) > 0 {
 		return false, r.sayDeleting(ctx, obj, going)
 	}
-	return true, r.deleteThose(ctx, obj, all, false)
+	return true, r.deleteThose(ctx, at, obj, all, false)
 }
 
 // deleteThose deletes our kinds, or the inputs.
-func (r *Reconciler) deleteThose(ctx context.Context, obj *v1alpha1.RepoSync, entries []v1alpha1.InventoryEntry, ours bool) error {
+func (r *Reconciler) deleteThose(ctx context.Context, at place, obj *v1alpha1.RepoSync, entries []v1alpha1.InventoryEntry, ours bool) error {
 	those := slices.DeleteFunc(slices.Clone(entries), func(e v1alpha1.InventoryEntry) bool { return inventory.IsOurs(e) != ours })
-	_, err := r.deleteAll(ctx, obj, r.recall(obj), those)
+	_, err := r.deleteAll(ctx, at, obj, r.recall(obj), those)
 	return err
 }
 
@@ -117,6 +125,30 @@ func (r *Reconciler) sayDenied(ctx context.Context, obj *v1alpha1.RepoSync, err 
 	message := fmt.Sprintf("%s. Or set spec.deletionPolicy: %s, which leaves what was applied", err, v1alpha1.Orphan)
 	condition.Stalled(obj, fault.Reason(err, v1alpha1.ReasonAccessDenied), message)
 	return r.patchStatus(ctx, before, obj)
+}
+
+// leavesSomething says whether there may be something to take down. In another cluster
+// that is the inventory, which is written before anything is applied there, whatever
+// the mode is since.
+func leavesSomething(obj *v1alpha1.RepoSync) bool {
+	if obj.Spec.KubeConfig != nil || obj.Status.Cluster != "" {
+		return len(obj.Status.Inventory) > 0 || obj.Status.PackedInventory != nil
+	}
+	return !obj.ReportsOnly()
+}
+
+// sayLeft says that what was applied is in a cluster that cannot be asked, and how to
+// let go of it. Waiting may help: the error is returned then.
+func (r *Reconciler) sayLeft(ctx context.Context, obj *v1alpha1.RepoSync, err error) error {
+	before := obj.DeepCopy()
+	message := fmt.Sprintf("%d objects are not deleted: %s. To leave them where they are, running and paid, set spec.deletionPolicy: %s", len(obj.Status.Inventory), err, v1alpha1.Orphan)
+	reason := fault.Reason(err, v1alpha1.ReasonClusterUnreachable)
+	if fault.IsTerminal(err) {
+		condition.Stalled(obj, reason, message)
+		return r.patchStatus(ctx, before, obj)
+	}
+	condition.Progressing(obj, reason, message)
+	return errors.Join(r.patchStatus(ctx, before, obj), err)
 }
 
 func (r *Reconciler) sayDeleting(ctx context.Context, obj *v1alpha1.RepoSync, going []client.Object) error {

@@ -23,7 +23,7 @@ import (
 // prune nothing that belongs to Flux by then (docs/design/0026).
 func (r *Reconciler) handOver(ctx context.Context, p *pass) error {
 	s := p.sync
-	applied, err := r.labelled(ctx, r.Client, s)
+	applied, err := r.labelled(ctx, r.own(), r.Client, s)
 	if err != nil {
 		return err
 	}
@@ -59,7 +59,7 @@ var marks = []string{
 // letGo takes our labels and notes off an object, and our claim to its fields: a
 // field that its next owner drops must go. It says whether there was anything.
 func (r *Reconciler) letGo(ctx context.Context, s *v1alpha1.RepoSync, e v1alpha1.InventoryEntry) (bool, error) {
-	live, err := r.owned(ctx, s, e)
+	live, err := r.own().owned(ctx, s, e)
 	if live == nil || err != nil {
 		return false, err
 	}

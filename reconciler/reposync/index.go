@@ -38,6 +38,9 @@ func credentials(o client.Object) []string {
 	if keys := s.Spec.Decryption; keys != nil {
 		names = append(names, keys.SecretRef.Name)
 	}
+	if there := s.Spec.KubeConfig; there != nil {
+		names = append(names, there.SecretRef.Name)
+	}
 	if to := s.Spec.Report; to != nil && to.Commit != nil && to.Commit.SecretRef != nil {
 		names = append(names, to.Commit.SecretRef.Name)
 	}

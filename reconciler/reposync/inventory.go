@@ -37,7 +37,7 @@ func (r *Reconciler) foretell(ctx context.Context, p *pass) error {
 	}
 	all := inventory.Union(wantedNow, known)
 	after := p.before.DeepCopy()
-	after.Status.Inventory, after.Status.PackedInventory = all, nil
+	after.Status.Inventory, after.Status.PackedInventory, after.Status.Cluster = all, nil, p.at.cluster
 	if err := r.Inventories.Pack(p.before, after); errors.Is(err, inventory.ErrTooLarge) {
 		return fault.Stop(v1alpha1.ReasonInventoryTooLarge, fmt.Errorf("%w: nothing of %s is applied. Divide %s among several RepoSyncs, one a folder",
 			err, p.kept.built.revision, p.sync.Spec.Path))
@@ -54,6 +54,7 @@ func (r *Reconciler) foretell(ctx context.Context, p *pass) error {
 	}
 	p.before.ResourceVersion, p.sync.ResourceVersion = after.ResourceVersion, after.ResourceVersion
 	p.before.Status.Inventory, p.before.Status.PackedInventory = after.Status.Inventory, after.Status.PackedInventory
+	p.before.Status.Cluster = after.Status.Cluster
 	p.sync.Status.Inventory = all
 	return nil
 }

@@ -80,7 +80,7 @@ func (m *mortal) live(t *testing.T, writes int64, tree fstest.MapFS) error {
 		t.Fatal(err)
 	}
 	before := obj.DeepCopy()
-	p := passOf(obj, assembleTree(t, obj, tree))
+	p := passOf(obj, assembleTree(t, obj, tree)).in(r)
 	p.before = before
 	for _, step := range []func(context.Context, *pass) error{
 		func(_ context.Context, p *pass) error { return r.unpack(p.sync) }, r.foretell, r.apply, r.prune,

@@ -339,7 +339,7 @@ func TestInTurn(t *testing.T) {
 		other.Spec.Report.Commit.Path = fmt.Sprint("status/", i)
 		p := &pass{sync: other, kept: &kept{applied: map[string]apply.Mark{}}}
 		writers.Go(func() {
-			if err := s.observeAndReport(t.Context(), p); err != nil {
+			if err := s.observeAndReport(t.Context(), p.in(s.Reconciler)); err != nil {
 				t.Error(err)
 			}
 		})

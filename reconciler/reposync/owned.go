@@ -24,6 +24,9 @@ import (
 // mayWrite says whether a RepoSync acts in a namespace. It has the controller's
 // rights there, so it is its own, or one that the controller was told of.
 func (r *Reconciler) mayWrite(s *v1alpha1.RepoSync, namespace string) bool {
+	if s.Spec.KubeConfig != nil {
+		return true // in another cluster, which knows what the account may do there
+	}
 	return namespace == s.Namespace || slices.Contains(r.TargetNamespaces, namespace)
 }
 
@@ -37,25 +40,14 @@ func (r *Reconciler) mayTarget(s *v1alpha1.RepoSync) error {
 		"spec.targetNamespace %s is not this RepoSync's namespace, and the controller does not allow it: move the RepoSync there, or start the controller with --allow-target-namespace=%s", target, target)
 }
 
-// ownedBy says whether an object carries the labels of a RepoSync.
-func ownedBy(o client.Object, s *v1alpha1.RepoSync) bool {
-	return ownerOf(o) == client.ObjectKeyFromObject(s)
-}
-
-// ownerOf is the RepoSync that an object's labels name; zero where they name none.
-func ownerOf(o client.Object) types.NamespacedName {
-	key := types.NamespacedName{Namespace: o.GetLabels()[repolayout.LabelSyncNamespace], Name: o.GetLabels()[repolayout.LabelSyncName]}
-	if key.Namespace == "" || key.Name == "" {
-		return types.NamespacedName{}
-	}
-	return key
-}
-
 // otherSync names another RepoSync that holds an object, "" when none does: two
 // that apply one object would undo each other for ever. One that is gone holds
-// nothing.
-func (r *Reconciler) otherSync(ctx context.Context, s *v1alpha1.RepoSync, live client.Object) (string, error) {
-	owner := ownerOf(live)
+// nothing; of one of another cluster nobody here knows whether it is.
+func (r *Reconciler) otherSync(ctx context.Context, at place, s *v1alpha1.RepoSync, live client.Object) (string, error) {
+	if other := at.elsewhere(live); other != "" {
+		return other, nil
+	}
+	owner := at.ownerOf(live)
 	if owner == (types.NamespacedName{}) || owner == client.ObjectKeyFromObject(s) {
 		return "", nil
 	}
@@ -72,11 +64,10 @@ func (r *Reconciler) otherSync(ctx context.Context, s *v1alpha1.RepoSync, live c
 // labelled lists the Workspaces and node pools that carry the labels of a
 // RepoSync and lie where it may write: what it applied, whether or not the
 // status write that followed ever came.
-func (r *Reconciler) labelled(ctx context.Context, reader client.Reader, s *v1alpha1.RepoSync) ([]client.Object, error) {
-	labels := client.MatchingLabels{repolayout.LabelSyncName: s.Name, repolayout.LabelSyncNamespace: s.Namespace}
+func (r *Reconciler) labelled(ctx context.Context, at place, reader client.Reader, s *v1alpha1.RepoSync) ([]client.Object, error) {
 	workspaces, pools := &v1alpha1.WorkspaceList{}, &v1alpha1.GPUNodePoolList{}
 	for _, list := range []client.ObjectList{workspaces, pools} {
-		if err := reader.List(ctx, list, labels, client.UnsafeDisableDeepCopy); err != nil { // nobody changes them
+		if err := reader.List(ctx, list, append(at.labelsOf(s), client.UnsafeDisableDeepCopy)...); err != nil { // nobody changes them
 			return nil, fmt.Errorf("listing what RepoSync %s/%s applied: %w", s.Namespace, s.Name, err)
 		}
 	}
@@ -90,7 +81,7 @@ func (r *Reconciler) labelled(ctx context.Context, reader client.Reader, s *v1al
 		found = append(found, &pools.Items[i])
 	}
 	found = slices.DeleteFunc(found, func(o client.Object) bool {
-		return !r.mayWrite(s, o.GetNamespace()) || metav1.GetControllerOf(o) != nil
+		return !at.ownedBy(o, s) || !r.mayWrite(s, o.GetNamespace()) || metav1.GetControllerOf(o) != nil
 	})
 	slices.SortFunc(found, func(a, b client.Object) int {
 		return cmp.Or(strings.Compare(a.GetObjectKind().GroupVersionKind().Kind, b.GetObjectKind().GroupVersionKind().Kind),
@@ -102,8 +93,8 @@ func (r *Reconciler) labelled(ctx context.Context, reader client.Reader, s *v1al
 // strays are the entries of what was applied and neither inventoried nor is
 // wanted: the controller ended between an apply and its status write. The cache
 // finds them, and only they are read live, because it may lag behind a deletion.
-func (r *Reconciler) strays(ctx context.Context, s *v1alpha1.RepoSync, wanted []v1alpha1.InventoryEntry) ([]v1alpha1.InventoryEntry, error) {
-	all, err := r.labelled(ctx, r.Client, s)
+func (r *Reconciler) strays(ctx context.Context, at place, s *v1alpha1.RepoSync, wanted []v1alpha1.InventoryEntry) ([]v1alpha1.InventoryEntry, error) {
+	all, err := r.labelled(ctx, at, at.client, s)
 	if err != nil {
 		return nil, err
 	}
@@ -114,7 +105,7 @@ func (r *Reconciler) strays(ctx context.Context, s *v1alpha1.RepoSync, wanted []
 		}
 	}
 	for _, e := range inventory.Stale(inventory.Stale(labelled, wanted), s.Status.Inventory) {
-		live, err := r.deletable(ctx, s, e)
+		live, err := at.deletable(ctx, s, e)
 		if err != nil {
 			return nil, err
 		}

@@ -97,6 +97,12 @@ func passOf(s *v1alpha1.RepoSync, b built) *pass {
 	}}
 }
 
+// in says that a pass is one of the Reconciler's own cluster.
+func (p *pass) in(r *Reconciler) *pass {
+	p.at = r.own()
+	return p
+}
+
 func TestTargetNamespace(t *testing.T) {
 	for name, c := range map[string]struct {
 		reason  string
@@ -149,7 +155,7 @@ func TestOtherSync(t *testing.T) {
 				}
 			}
 			p := passOf(team(), assembleTree(t, team(), tree))
-			if err := r.applyOne(t.Context(), p, p.kept.built.wanted[0]); err != nil {
+			if err := r.applyOne(t.Context(), p.in(r), p.kept.built.wanted[0]); err != nil {
 				t.Fatal(err)
 			}
 			if got := strings.Join(p.conflicts, ";"); (c.want == "") != (got == "") || !strings.Contains(got, c.want) {
@@ -179,7 +185,7 @@ func TestApplyGoesOn(t *testing.T) {
 		},
 	})
 	p := passOf(team(), assembleTree(t, team(), fstest.MapFS{"a.yaml": workspaceFile("a"), "b.yaml": workspaceFile("b")}))
-	err := r.apply(t.Context(), p)
+	err := r.apply(t.Context(), p.in(r))
 	if err == nil || fault.IsTerminal(err) || !strings.Contains(err.Error(), "models/a") {
 		t.Errorf("want a retryable error that names the object, got %v", err)
 	}
@@ -249,7 +255,7 @@ func TestPrune(t *testing.T) {
 				s.Status.Inventory = append(s.Status.Inventory, v1alpha1.InventoryEntry{ID: id(n), Version: "v1alpha1"})
 			}
 			r, p := newReconciler(t, interceptor.Funcs{}, c.objects...), passOf(s, wantsA)
-			if err := r.prune(t.Context(), p); err != nil {
+			if err := r.prune(t.Context(), p.in(r)); err != nil {
 				t.Fatal(err)
 			}
 			if diff := cmp.Diff(c.want, names(t, r)); diff != "" {
@@ -276,14 +282,14 @@ func TestPruneGoesOn(t *testing.T) {
 			return c.Delete(ctx, o, opts...)
 		},
 	}, objects...)
-	if err := r.prune(t.Context(), passOf(s, built{})); err == nil {
+	if err := r.prune(t.Context(), passOf(s, built{}).in(r)); err == nil {
 		t.Error("the deletion that failed must be tried again")
 	}
 	if diff := cmp.Diff([]string{"models/a"}, names(t, r)); diff != "" {
 		t.Errorf("the other must go: -want +got:\n%s", diff)
 	}
 	fails = false
-	if err := r.prune(t.Context(), passOf(s, built{})); err != nil {
+	if err := r.prune(t.Context(), passOf(s, built{}).in(r)); err != nil {
 		t.Error(err)
 	}
 	if got := names(t, r); len(got) > 0 || condition.Is(s, v1alpha1.ConditionPruneHeld) {
@@ -313,7 +319,7 @@ func TestTakeDown(t *testing.T) {
 			if err := r.Client.Get(t.Context(), client.ObjectKeyFromObject(s), s); err != nil {
 				t.Fatal(err)
 			}
-			gone, err := r.takeDown(t.Context(), s)
+			gone, err := r.takeDown(t.Context(), r.own(), s)
 			if err != nil {
 				t.Fatal(err)
 			}

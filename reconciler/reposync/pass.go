@@ -30,7 +30,10 @@ type pass struct {
 	sync   *v1alpha1.RepoSync
 	before *v1alpha1.RepoSync // as it was read
 	kept   *kept
+	at     place           // where to
 	as     account.Account // who writes what is applied and pruned
+
+	unplaced error // why that place cannot be reached, or must not be written to
 
 	looked    bool   // the source was asked in this pass
 	settled   bool   // all is as Git says: nothing is applied

@@ -28,7 +28,7 @@ import (
 func (r *Reconciler) prune(ctx context.Context, p *pass) error {
 	s := p.sync
 	wantedNow, known := entriesOf(p.kept.built.wanted), p.sync.Status.Inventory
-	applied, err := r.inventory(ctx, s, wantedNow)
+	applied, err := r.inventory(ctx, p.at, s, wantedNow)
 	if err != nil {
 		return err
 	}
@@ -40,7 +40,7 @@ func (r *Reconciler) prune(ctx context.Context, p *pass) error {
 		Approved:  s.Annotations[repolayout.AnnotationApprovePrune],
 		Disabled:  !prunes(s),
 	})
-	if p.pruned, err = r.deleteAll(ctx, s, p.kept, decision.Delete); err != nil {
+	if p.pruned, err = r.deleteAll(ctx, p.at, s, p.kept, decision.Delete); err != nil {
 		// Whole as it was: an approval names all that it is for.
 		s.Status.Inventory = inventory.Union(wantedNow, known)
 		return err
@@ -62,23 +62,23 @@ func (r *Reconciler) prune(ctx context.Context, p *pass) error {
 func prunes(s *v1alpha1.RepoSync) bool { return s.Spec.Prune == nil || *s.Spec.Prune }
 
 // inventory is what earlier passes applied, whether or not the status says so.
-func (r *Reconciler) inventory(ctx context.Context, s *v1alpha1.RepoSync, wanted []v1alpha1.InventoryEntry) ([]v1alpha1.InventoryEntry, error) {
+func (r *Reconciler) inventory(ctx context.Context, at place, s *v1alpha1.RepoSync, wanted []v1alpha1.InventoryEntry) ([]v1alpha1.InventoryEntry, error) {
 	if !prunes(s) {
 		return s.Status.Inventory, nil
 	}
-	strays, err := r.strays(ctx, s, wanted)
+	strays, err := r.strays(ctx, at, s, wanted)
 	return inventory.Union(s.Status.Inventory, strays), err
 }
 
 // deleteAll deletes one by one, and returns what it did. A right that is missing
 // holds up all, but for what the inventory never held: anybody may have given it
 // the labels, and it is passed over.
-func (r *Reconciler) deleteAll(ctx context.Context, s *v1alpha1.RepoSync, k *kept, entries []v1alpha1.InventoryEntry) ([]v1alpha1.InventoryEntry, error) {
+func (r *Reconciler) deleteAll(ctx context.Context, at place, s *v1alpha1.RepoSync, k *kept, entries []v1alpha1.InventoryEntry) ([]v1alpha1.InventoryEntry, error) {
 	strays := inventory.Stale(entries, s.Status.Inventory)
 	var deleted []v1alpha1.InventoryEntry
 	var failed []error
 	for _, e := range entries {
-		uid, err := r.deleteEntry(ctx, s, e)
+		uid, err := r.deleteEntry(ctx, at, s, e)
 		stray, denied := slices.Contains(strays, e), fault.IsTerminal(err) || apierrors.IsForbidden(err)
 		switch {
 		case stray && denied:
@@ -113,17 +113,17 @@ func (r *Reconciler) passOver(s *v1alpha1.RepoSync, k *kept, e v1alpha1.Inventor
 // deleteEntry deletes an object of the inventory, if it is still this
 // RepoSync's and nobody has asked to keep it. It returns what it deleted, "" for
 // nothing.
-func (r *Reconciler) deleteEntry(ctx context.Context, s *v1alpha1.RepoSync, e v1alpha1.InventoryEntry) (types.UID, error) {
-	live, err := r.deletable(ctx, s, e)
+func (r *Reconciler) deleteEntry(ctx context.Context, at place, s *v1alpha1.RepoSync, e v1alpha1.InventoryEntry) (types.UID, error) {
+	live, err := at.deletable(ctx, s, e)
 	if live == nil || err != nil {
 		return "", err
 	}
 	// Asked for only now: a namespace that goes takes the account with it, and all
 	// that would have to be deleted.
-	if err := r.Accounts.Exists(ctx, r.Accounts.Sync(s)); err != nil {
+	if err := at.accounts.Exists(ctx, at.accounts.Sync(s)); err != nil {
 		return "", err
 	}
-	if err := r.deleteExact(ctx, live); err != nil {
+	if err := at.deleteExact(ctx, live); err != nil {
 		return "", err
 	}
 	return live.UID, nil
@@ -131,8 +131,8 @@ func (r *Reconciler) deleteEntry(ctx context.Context, s *v1alpha1.RepoSync, e v1
 
 // deletable reads the object of an entry. It is nil when there is nothing to
 // delete: it is gone or going, not this RepoSync's, or annotated to be kept.
-func (r *Reconciler) deletable(ctx context.Context, s *v1alpha1.RepoSync, e v1alpha1.InventoryEntry) (*metav1.PartialObjectMetadata, error) {
-	live, err := r.owned(ctx, s, e)
+func (at place) deletable(ctx context.Context, s *v1alpha1.RepoSync, e v1alpha1.InventoryEntry) (*metav1.PartialObjectMetadata, error) {
+	live, err := at.owned(ctx, s, e)
 	if live == nil || err != nil || !live.DeletionTimestamp.IsZero() || live.Annotations[repolayout.AnnotationPrune] == "disabled" {
 		return nil, err
 	}
@@ -141,21 +141,21 @@ func (r *Reconciler) deletable(ctx context.Context, s *v1alpha1.RepoSync, e v1al
 
 // owned reads the object of an entry. It is nil when it is gone, or not this
 // RepoSync's.
-func (r *Reconciler) owned(ctx context.Context, s *v1alpha1.RepoSync, e v1alpha1.InventoryEntry) (*metav1.PartialObjectMetadata, error) {
+func (at place) owned(ctx context.Context, s *v1alpha1.RepoSync, e v1alpha1.InventoryEntry) (*metav1.PartialObjectMetadata, error) {
 	stub, err := inventory.Stub(e)
 	if err != nil {
 		return nil, nil //nolint:nilerr,nilnil // an entry that cannot be read names nothing that could be deleted
 	}
 	live := &metav1.PartialObjectMetadata{}
 	live.SetGroupVersionKind(stub.GroupVersionKind())
-	err = r.Reader.Get(ctx, client.ObjectKeyFromObject(stub), live)
+	err = at.reader.Get(ctx, client.ObjectKeyFromObject(stub), live)
 	if apierrors.IsNotFound(err) {
 		return nil, nil //nolint:nilnil // gone is no error, and nothing to delete
 	}
 	if err != nil {
 		return nil, fmt.Errorf("reading %s as it is: %w", apply.Describe(stub), err)
 	}
-	if !ownedBy(live, s) {
+	if !at.ownedBy(live, s) {
 		return nil, nil //nolint:nilnil // as above
 	}
 	return live, nil
@@ -163,8 +163,8 @@ func (r *Reconciler) owned(ctx context.Context, s *v1alpha1.RepoSync, e v1alpha1
 
 // deleteExact deletes the very object that was looked at, not one that took its
 // name meanwhile.
-func (r *Reconciler) deleteExact(ctx context.Context, live *metav1.PartialObjectMetadata) error {
-	err := account.Writer(ctx, r.Client).Delete(ctx, live, client.Preconditions{UID: &live.UID}, client.PropagationPolicy(metav1.DeletePropagationBackground))
+func (at place) deleteExact(ctx context.Context, live *metav1.PartialObjectMetadata) error {
+	err := account.Writer(ctx, at.client).Delete(ctx, live, client.Preconditions{UID: &live.UID}, client.PropagationPolicy(metav1.DeletePropagationBackground))
 	if err != nil && !apierrors.IsNotFound(err) {
 		return account.Explain(ctx, fmt.Errorf("deleting %s: %w", apply.Describe(live), err))
 	}

@@ -34,6 +34,9 @@ func (r *Reconciler) observeAndReport(ctx context.Context, p *pass) error {
 	if p.sync.Status.PackedInventory != nil {
 		return nil // it cannot be read: what is ours is not known
 	}
+	if p.unplaced != nil {
+		return nil // how the Workspaces are is not known, and what was reported stays
+	}
 	workspaces, err := r.workspaces(ctx, p)
 	if fault.IsTerminal(err) {
 		p.sync.Status.Workspaces = "" // what was counted while it was allowed
@@ -168,9 +171,7 @@ func reportSecret(s *v1alpha1.RepoSync) *v1alpha1.LocalObjectReference {
 func (r *Reconciler) workspaces(ctx context.Context, p *pass) ([]v1alpha1.Workspace, error) {
 	s := p.sync
 	list := &v1alpha1.WorkspaceList{}
-	which := []client.ListOption{client.MatchingLabels{
-		repolayout.LabelSyncName: s.Name, repolayout.LabelSyncNamespace: s.Namespace,
-	}}
+	which := p.at.labelsOf(s)
 	if s.ReportsOnly() {
 		var err error
 		if which, err = r.selected(s); err != nil {
@@ -178,7 +179,7 @@ func (r *Reconciler) workspaces(ctx context.Context, p *pass) ([]v1alpha1.Worksp
 		}
 	}
 	// They are read, and never written to: copying all of them costs more than all else.
-	if err := r.Client.List(ctx, list, append(which, client.UnsafeDisableDeepCopy)...); err != nil {
+	if err := p.at.client.List(ctx, list, append(which, client.UnsafeDisableDeepCopy)...); err != nil {
 		return nil, fmt.Errorf("listing the Workspaces of RepoSync %s/%s: %w", s.Namespace, s.Name, err)
 	}
 	if !s.ReportsOnly() {
@@ -196,7 +197,7 @@ func (r *Reconciler) workspaces(ctx context.Context, p *pass) ([]v1alpha1.Worksp
 func (r *Reconciler) applied(p *pass, labelled []v1alpha1.Workspace) []v1alpha1.Workspace {
 	var going []types.UID
 	applied := slices.DeleteFunc(labelled, func(w v1alpha1.Workspace) bool {
-		if !r.mayWrite(p.sync, w.Namespace) {
+		if !p.at.ownedBy(&w, p.sync) || !r.mayWrite(p.sync, w.Namespace) {
 			return true
 		}
 		if slices.Contains(p.kept.going, w.UID) { // whether or not the cache knows it yet

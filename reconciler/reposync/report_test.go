@@ -47,7 +47,7 @@ func TestReportsItsOwn(t *testing.T) {
 			r := newReconciler(t, interceptor.Funcs{}, c.objects...)
 			r.TargetNamespaces = []string{"serving"}
 			p := passOf(s, built{})
-			if err := r.observeAndReport(t.Context(), p); err != nil {
+			if err := r.observeAndReport(t.Context(), p.in(r)); err != nil {
 				t.Fatal(err)
 			}
 			if s.Status.Workspaces != c.count {
@@ -67,11 +67,11 @@ func TestReportsWhatGoes(t *testing.T) {
 	p := passOf(s, built{wanted: []wanted{{entry: listed("models/a")[0]}}})
 	told := func(want string) {
 		t.Helper()
-		if err := r.observeAndReport(t.Context(), p); err != nil || s.Status.Workspaces != want {
+		if err := r.observeAndReport(t.Context(), p.in(r)); err != nil || s.Status.Workspaces != want {
 			t.Fatalf("told %s, want %s: %v", s.Status.Workspaces, want, err)
 		}
 	}
-	if err := r.prune(t.Context(), p); err != nil {
+	if err := r.prune(t.Context(), p.in(r)); err != nil {
 		t.Fatal(err)
 	}
 	told("0/2")
@@ -116,14 +116,14 @@ func TestStrayDenied(t *testing.T) {
 			r.TargetNamespaces, r.Events = []string{"serving"}, told
 			p := passOf(s, built{wanted: []wanted{{entry: listed("models/a")[0]}}})
 			for range 3 {
-				if err := r.prune(t.Context(), p); (err != nil) != c.stalls {
+				if err := r.prune(t.Context(), p.in(r)); (err != nil) != c.stalls {
 					t.Errorf("%s\nprune: %v", c.reason, err)
 				}
 			}
 			if n := len(told.Events); n > 1 || c.stalls != (n == 0) {
 				t.Errorf("%s\n%d events", c.reason, n)
 			}
-			gone, err := r.takeDown(t.Context(), s)
+			gone, err := r.takeDown(t.Context(), r.own(), s)
 			if gone == c.stalls || (err != nil) != c.stalls {
 				t.Errorf("%s\ntaking down: gone %v, %v", c.reason, gone, err)
 			}

@@ -27,6 +27,9 @@ func (r *Reconciler) runReport(ctx context.Context, p *pass) error {
 		return err
 	}
 	p.failed = v1alpha1.ConditionReady
+	if err := r.connect(ctx, p); err != nil { // what it applied to another cluster is not handed over here
+		return err
+	}
 	if err := r.mayTarget(p.sync); err != nil {
 		return err
 	}

@@ -16,6 +16,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/reconcile"
 
 	"github.com/espalier-dev/espalier/reconciler/account"
+	"github.com/espalier-dev/espalier/reconciler/remote"
 	"github.com/espalier-dev/espalier/repo-layout/v1alpha1"
 )
 
@@ -38,18 +39,19 @@ type settled struct {
 	generation int64
 	shard      string
 	keys       string
+	cluster    string
 	as         account.Account
 	inventory  []v1alpha1.InventoryEntry
 }
 
 func (p *pass) settles() settled {
 	b := p.kept.built
-	return settled{b.revision, b.generation, b.shard, b.keys, p.as, p.sync.Status.Inventory}
+	return settled{b.revision, b.generation, b.shard, b.keys, p.at.cluster, p.as, p.sync.Status.Inventory}
 }
 
 func (s settled) is(now settled) bool {
 	return s.revision != "" && s.revision == now.revision && s.generation == now.generation && s.shard == now.shard && s.keys == now.keys &&
-		s.as == now.as && slices.Equal(s.inventory, now.inventory)
+		s.cluster == now.cluster && s.as == now.as && slices.Equal(s.inventory, now.inventory)
 }
 
 // settle decides whether this pass has anything to apply or to prune. It has not where
@@ -114,6 +116,22 @@ func (r *Reconciler) followed() handler.EventHandler {
 			for _, req := range syncOf(ctx, e.ObjectNew) {
 				q.AddAfter(req, r.fold(req))
 			}
+		},
+	}
+}
+
+// heard brings a pass for what happened in other clusters, as followed does for this one;
+// that a cluster is away or there again is for all that is in it.
+func (r *Reconciler) heard() handler.TypedEventHandler[remote.News, reconcile.Request] {
+	return handler.TypedFuncs[remote.News, reconcile.Request]{
+		GenericFunc: func(_ context.Context, e event.TypedGenericEvent[remote.News], q workqueue.TypedRateLimitingInterface[reconcile.Request]) {
+			req := reconcile.Request{NamespacedName: e.Object.Sync}
+			if was, is := e.Object.Was, e.Object.Is; was != nil && is != nil && sameButStatus(was, is) {
+				q.AddAfter(req, r.fold(req))
+				return
+			}
+			r.stirred.Store(req.NamespacedName, true)
+			q.Add(req)
 		},
 	}
 }

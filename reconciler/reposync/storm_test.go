@@ -56,7 +56,7 @@ func newStorm(t *testing.T, workspaces int) *storm {
 	for _, o := range objects {
 		sync.Status.Inventory = append(sync.Status.Inventory, listed(o.GetNamespace()+"/"+o.GetName())...)
 	}
-	s.pass = passOf(sync, built{})
+	s.pass = passOf(sync, built{}).in(s.Reconciler)
 	return s
 }
 

@@ -64,7 +64,7 @@ func TestUnchangedIsNotWritten(t *testing.T) {
 					"a.yaml": workspaceFile("phi"),
 					"b.yaml": {Data: []byte("apiVersion: v1\nkind: ConfigMap\nmetadata: {name: settings}\ndata: {a: '1'}\n")},
 				}))
-				if err := r.applyAll(t.Context(), p); err != nil {
+				if err := r.applyAll(t.Context(), p.in(r)); err != nil {
 					t.Fatal(err)
 				}
 				if slices.Sort(written); !cmp.Equal(written, []string{"phi", "settings"}) {
@@ -79,7 +79,7 @@ func TestUnchangedIsNotWritten(t *testing.T) {
 				if restarted {
 					p.kept.applied = map[string]apply.Mark{}
 				}
-				if err := r.applyAll(t.Context(), p); err != nil {
+				if err := r.applyAll(t.Context(), p.in(r)); err != nil {
 					t.Fatal(err)
 				}
 				if !slices.Equal(written, c.want) {

@@ -261,6 +261,9 @@ func (r *Reconciler) workspaces(ctx context.Context, s *v1alpha1.RepoSync) (map[
 	for i := range list.Items {
 		w := &list.Items[i]
 		w.SetGroupVersionKind(v1alpha1.GroupVersion.WithKind(v1alpha1.WorkspaceKind)) // a list leaves it out
+		if w.Labels[repolayout.LabelSyncHub] != "" {
+			continue // another cluster's RepoSync of this name has applied it
+		}
 		if w.Namespace == target || held[inventory.EntryOf(w).ID] {
 			byName[w.Namespace+"/"+w.Name] = w
 		}
@@ -273,7 +276,7 @@ func (r *Reconciler) workspaces(ctx context.Context, s *v1alpha1.RepoSync) (map[
 func (r *Reconciler) syncOf(_ context.Context, o client.Object) []reconcile.Request {
 	labels := o.GetLabels()
 	name := types.NamespacedName{Namespace: labels[repolayout.LabelSyncNamespace], Name: labels[repolayout.LabelSyncName]}
-	if name.Name == "" || name.Namespace == "" {
+	if name.Name == "" || name.Namespace == "" || labels[repolayout.LabelSyncHub] != "" {
 		return nil
 	}
 	if w, ok := o.(*v1alpha1.Workspace); ok && w.Spec.Tuning != nil && w.Spec.Tuning.Promote != nil && published(w) {

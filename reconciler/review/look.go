@@ -180,7 +180,7 @@ func (r *Reconciler) verdict(ctx context.Context, t task) (Verdict, error) {
 		Sync: &v1alpha1.RepoSync{TypeMeta: t.sync.TypeMeta, ObjectMeta: metav1.ObjectMeta{Namespace: t.sync.Namespace, Name: t.sync.Name}, Spec: t.sync.Spec},
 		Base: t.pr.MergeBase, Head: t.pr.Head,
 		BaseName: source.Ref.Branch, HeadName: fmt.Sprintf("pull request %d", t.pr.Number),
-		Program: r.Program, Quota: r.quotas(ctx), Limit: t.forge.CommentLimit - room,
+		Program: r.Program, Quota: r.quotas(ctx, t.sync), Limit: t.forge.CommentLimit - room,
 	}, commits)
 	var undone *Undone
 	if errors.As(err, &undone) {

@@ -10,13 +10,14 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/espalier-dev/espalier/gpu/quota"
+	"github.com/espalier-dev/espalier/repo-layout/v1alpha1"
 )
 
-// quotas reads what the main controller published of the cloud's quotas; nil where
-// it did not. This controller has no credential to ask with, and a plan without
-// them says so.
-func (r *Reconciler) quotas(ctx context.Context) *quota.Snapshot {
-	if r.Quota.Name == "" {
+// quotas reads what the main controller published of the cloud's quotas; nil where it
+// did not, and for a RepoSync of another cluster, whose subscription may be another. This
+// controller has no credential to ask with, and a plan without them says so.
+func (r *Reconciler) quotas(ctx context.Context, s *v1alpha1.RepoSync) *quota.Snapshot {
+	if r.Quota.Name == "" || s.Spec.KubeConfig != nil {
 		return nil
 	}
 	held := &corev1.ConfigMap{}

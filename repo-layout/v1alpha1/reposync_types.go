@@ -68,6 +68,8 @@ const (
 // +kubebuilder:validation:XValidation:rule="has(self.source.git) || !has(self.report) || !has(self.report.commit) || has(self.report.commit.url)",message="report.commit.url is required with source.ref: an artifact says no clone address"
 // +kubebuilder:validation:XValidation:rule="(has(self.mode) && self.mode == 'ReportOnly') == has(self.workspaceSelector)",message="mode ReportOnly and workspaceSelector belong together: the selector says which Workspaces are reported on"
 // +kubebuilder:validation:XValidation:rule="!has(self.mode) || self.mode != 'ReportOnly' || !has(self.serviceAccountName)",message="serviceAccountName is as whom a RepoSync applies, and mode ReportOnly applies nothing: remove it"
+// +kubebuilder:validation:XValidation:rule="!has(self.mode) || self.mode != 'ReportOnly' || !has(self.kubeConfig)",message="kubeConfig is where a RepoSync applies, and mode ReportOnly applies nothing: remove it, and report from the cluster where the Workspaces are"
+// +kubebuilder:validation:XValidation:rule="!has(self.kubeConfig) || !has(self.report) || !has(self.report.pullRequest) || !self.report.pullRequest",message="report.pullRequest reads the Workspaces of this cluster, and kubeConfig applies to another: remove one of the two; report.commit and report.statuses work with both"
 // +kubebuilder:validation:XValidation:rule="!has(self.mode) || self.mode != 'ReportOnly' || !has(self.dependsOn)",message="dependsOn orders what is applied, and mode ReportOnly applies nothing: remove it"
 // +kubebuilder:validation:XValidation:rule="!has(self.mode) || self.mode != 'ReportOnly' || !(has(self.substitutions) || has(self.defaults) || has(self.postBuild) || has(self.decryption))",message="substitutions, decryption, postBuild and defaults change what is applied, and mode ReportOnly applies nothing: remove them"
 // +kubebuilder:validation:XValidation:rule="!has(self.report) || !has(self.report.commit) || !has(self.report.commit.path) || (has(self.source.git) && has(self.source.git.ref.branch) && has(self.report.commit.branch) && self.report.commit.branch == self.source.git.ref.branch && (!has(self.report.commit.url) || self.report.commit.url == self.source.git.url))",message="report.commit.path is a folder of the branch that is synced: set report.commit.branch to source.git.ref.branch, of the same repository; a branch of its own needs no path"
@@ -119,9 +121,15 @@ type RepoSyncSpec struct {
 	// ServiceAccountName is the ServiceAccount of the RepoSync's namespace with whose
 	// rights everything is applied and pruned, the children of its Workspaces too.
 	// Empty: the controller's --default-service-account, else the controller itself.
+	// With kubeConfig it is an account of that cluster, in the namespace of this name
+	// there, and empty is whoever the kubeconfig signs in as, unless there is a default.
 	// +kubebuilder:validation:MaxLength=253
 	// +kubebuilder:validation:Pattern=`^[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*$`
 	ServiceAccountName string `json:"serviceAccountName,omitempty"`
+	// KubeConfig names another cluster: everything is applied and pruned there, and read
+	// back from there, where a controller of that cluster runs the Workspaces. Absent:
+	// this cluster.
+	KubeConfig *KubeConfig `json:"kubeConfig,omitempty"`
 	// TargetNamespace is where Workspaces without a namespace go, and the only
 	// namespace they may name. Empty: the namespace of the RepoSync.
 	TargetNamespace string `json:"targetNamespace,omitempty"`
@@ -177,84 +185,6 @@ type Dependency struct {
 	// +kubebuilder:validation:MaxLength=63
 	// +kubebuilder:validation:Pattern=`^[a-z0-9]([-a-z0-9]*[a-z0-9])?$`
 	Namespace string `json:"namespace,omitempty"`
-}
-
-// ForgeProvider is a kind of forge.
-//
-// +kubebuilder:validation:Enum=Gitea;GitHub;GitLab;AzureDevOps;Bitbucket;BitbucketServer
-type ForgeProvider string
-
-// Values of ForgeProvider. Gitea is for Forgejo too, Bitbucket is the Cloud, and
-// BitbucketServer Bitbucket Data Center too.
-const (
-	Gitea           ForgeProvider = "Gitea"
-	GitHub          ForgeProvider = "GitHub"
-	GitLab          ForgeProvider = "GitLab"
-	AzureDevOps     ForgeProvider = "AzureDevOps"
-	Bitbucket       ForgeProvider = "Bitbucket"
-	BitbucketServer ForgeProvider = "BitbucketServer"
-)
-
-// ForkPolicy says what becomes of pull requests from other repositories.
-//
-// +kubebuilder:validation:Enum=Ignore;Plan
-type ForkPolicy string
-
-// Values of ForkPolicy.
-const (
-	IgnoreForks ForkPolicy = "Ignore"
-	PlanForks   ForkPolicy = "Plan"
-)
-
-// LineComments says which findings are comments on their lines too.
-//
-// +kubebuilder:validation:Enum=None;Fixes;Findings
-type LineComments string
-
-// Values of LineComments.
-const (
-	NoLineComments      LineComments = "None"
-	FixLineComments     LineComments = "Fixes"
-	FindingLineComments LineComments = "Findings"
-)
-
-// Review says how pull requests are answered.
-type Review struct {
-	// Provider is the kind of forge: Gitea, which is for Forgejo too, GitHub, GitLab,
-	// AzureDevOps, Bitbucket, which is Bitbucket Cloud, or BitbucketServer, which is
-	// Bitbucket Data Center too.
-	Provider ForgeProvider `json:"provider"`
-	// URL is the address of the repository for people, such as
-	// https://gitea.example.com/owner/repository. Empty: the source's clone address,
-	// over https where that is ssh.
-	// +kubebuilder:validation:Pattern=`^https?://[^\s]+$`
-	// +kubebuilder:validation:XValidation:rule="!self.matches('^https?://[^/]*@')",message="url: no credentials in the address; put them into a Secret and name it in secretRef"
-	URL string `json:"url,omitempty"`
-	// SecretRef names a Secret of the namespace with the token of an account that
-	// may comment and set commit statuses, under the key token, or password as in a
-	// Secret for Git, or with githubAppID, githubAppInstallationID and
-	// githubAppPrivateKey; ca.crt where the forge has a certificate of its own authority.
-	SecretRef LocalObjectReference `json:"secretRef"`
-	// Forks says whether pull requests from other repositories are planned. Ignore
-	// leaves them alone: whoever may fork could otherwise make the cluster work.
-	// +kubebuilder:default=Ignore
-	Forks ForkPolicy `json:"forks,omitempty"`
-	// Commands answers the comments /espalier plan and /espalier help of people who
-	// may write to the repository. On Gitea the account must be an administrator of
-	// the repository, because nobody else is told who may.
-	Commands bool `json:"commands,omitempty"`
-	// LineComments says which findings are comments on their lines too, where the
-	// diff of the pull request shows these: Fixes, those that one line mends, with that
-	// line as a suggestion that a button takes; Findings, all; None. The comment with
-	// the plan has them all, whatever is said here.
-	// +kubebuilder:default=None
-	LineComments LineComments `json:"lineComments,omitempty"`
-	// StatusPrefix is the beginning of the names of the commit statuses, which end in
-	// /plan, /fit and /cost. Several RepoSyncs of one repository need one each.
-	// +kubebuilder:validation:Pattern=`^[A-Za-z0-9][A-Za-z0-9._/-]*$`
-	// +kubebuilder:validation:MaxLength=100
-	// +kubebuilder:default=espalier
-	StatusPrefix string `json:"statusPrefix,omitempty"`
 }
 
 // SyncDefaults fill in what a Workspace leaves open; what it says itself counts.
@@ -343,6 +273,9 @@ type RepoSyncStatus struct {
 	Content string `json:"content,omitempty"`
 	// LastHandledReconcileAt echoes the annotation reconcile.fluxcd.io/requestedAt.
 	LastHandledReconcileAt string `json:"lastHandledReconcileAt,omitempty"`
+	// Cluster is where the inventory is, with spec.kubeConfig: the UID of the namespace
+	// kube-system there. Empty: in this cluster.
+	Cluster string `json:"cluster,omitempty"`
 	// Inventory lists what was applied, and so may be pruned; empty where that is more
 	// than 500 objects, which packedInventory has.
 	Inventory []InventoryEntry `json:"inventory,omitempty"`

@@ -1,0 +1,76 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package remote
+
+import (
+	"context"
+	"crypto/tls"
+	"crypto/x509"
+	"errors"
+	"fmt"
+	"net"
+	"net/url"
+	"syscall"
+
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	"github.com/espalier-dev/espalier/reconciler/fault"
+	"github.com/espalier-dev/espalier/repo-layout/v1alpha1"
+)
+
+// retold turns what a request ended in into what may be shown. An error of the
+// network names the address, and what answers there may be no API server and say
+// anything: both are told in words of our own. What an API server says stays.
+func (c *Cluster) retold(err error) error {
+	var status apierrors.APIStatus
+	switch {
+	case err == nil:
+		return nil
+	case apierrors.IsUnauthorized(err):
+		return fault.Retry(v1alpha1.ReasonAuthFailed, fmt.Errorf("the cluster of %s does not take its credentials: put a current kubeconfig into the Secret, which is watched; %s", c.secret, meanwhile))
+	case errors.As(err, &status) && !apierrors.HasStatusCause(err, metav1.CauseTypeUnexpectedServerResponse):
+		return err
+	case status != nil:
+		return c.unreachable("what answers there is no Kubernetes API server, or a proxy of it says no")
+	}
+	if words := ofNetwork(err); words != "" {
+		return c.unreachable(words)
+	}
+	return err
+}
+
+// meanwhile ends what is said of a cluster that is not to be had.
+const meanwhile = "nothing is applied or pruned there meanwhile, and what runs there runs on"
+
+func (c *Cluster) unreachable(words string) error {
+	return fault.Retry(v1alpha1.ReasonClusterUnreachable, fmt.Errorf("the cluster of %s cannot be reached: %s; %s. It is asked again by itself; compare the address in the kubeconfig, and see that this controller may connect there", c.secret, words, meanwhile))
+}
+
+// ofNetwork says what is wrong between here and a server, "" where nothing is.
+func ofNetwork(err error) string {
+	var request *url.Error
+	var dns *net.DNSError
+	var timeout net.Error
+	switch {
+	case errors.As(err, &dns):
+		return "the name of its server is not known here"
+	case errors.Is(err, context.DeadlineExceeded), errors.As(err, &timeout) && timeout.Timeout():
+		return "it does not answer in time"
+	case errors.Is(err, syscall.ECONNREFUSED):
+		return "its server refuses the connection"
+	case ofCertificate(err):
+		return "its certificate is not one that certificate-authority-data and the address in the kubeconfig allow"
+	case errors.As(err, &request), errors.As(err, &timeout), errors.Is(err, context.Canceled):
+		return "the connection fails"
+	}
+	return ""
+}
+
+func ofCertificate(err error) bool {
+	var authority x509.UnknownAuthorityError
+	var host x509.HostnameError
+	var invalid x509.CertificateInvalidError
+	var verification *tls.CertificateVerificationError
+	return errors.As(err, &authority) || errors.As(err, &host) || errors.As(err, &invalid) || errors.As(err, &verification)
+}

@@ -1,0 +1,148 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package reposync
+
+import (
+	"context"
+	"fmt"
+	"strings"
+
+	"k8s.io/apimachinery/pkg/types"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	"github.com/espalier-dev/espalier/reconciler/account"
+	"github.com/espalier-dev/espalier/reconciler/apply"
+	"github.com/espalier-dev/espalier/reconciler/fault"
+	"github.com/espalier-dev/espalier/render/desired"
+	repolayout "github.com/espalier-dev/espalier/repo-layout"
+	"github.com/espalier-dev/espalier/repo-layout/v1alpha1"
+)
+
+// place is where a RepoSync applies, prunes, and reads back what became of it: this
+// cluster, or that of spec.kubeConfig. The RepoSync itself, what it names and its
+// sources are always of this one.
+type place struct {
+	client   client.Client // reads what is cached
+	reader   client.Reader // reads past the cache
+	accounts *account.Clients
+	cluster  string // as in status.cluster; "": this one
+	hub      string // marks what is applied elsewhere as ours; "": in this one
+	within   string // the only namespace that may be listed; "": all
+}
+
+// own is this cluster.
+func (r *Reconciler) own() place {
+	return place{client: r.Client, reader: r.Reader, accounts: r.Accounts}
+}
+
+// remote says that it is another cluster.
+func (at place) remote() bool { return at.hub != "" }
+
+// placeOf is where a RepoSync applies, once it can be reached.
+func (r *Reconciler) placeOf(ctx context.Context, s *v1alpha1.RepoSync) (place, error) {
+	if s.Spec.KubeConfig == nil {
+		r.Remotes.Release(s.UID)
+		return r.own(), nil
+	}
+	cluster, err := r.Remotes.Of(ctx, s)
+	if err != nil {
+		return place{}, err
+	}
+	return place{
+		client: cluster.Client, reader: cluster.Reader, accounts: cluster.Accounts,
+		cluster: cluster.ID(), hub: r.Installation, within: desired.Target(s),
+	}, nil
+}
+
+// hubOf is what marks the objects of a RepoSync, "" where they stay in this cluster.
+func (r *Reconciler) hubOf(s *v1alpha1.RepoSync) string {
+	if s.Spec.KubeConfig == nil {
+		return ""
+	}
+	return r.Installation
+}
+
+// placed finds the place of a pass, and sees that it is the one of the inventory.
+func (r *Reconciler) placed(ctx context.Context, p *pass) error {
+	var err error
+	if p.at, err = r.placeOf(ctx, p.sync); err != nil {
+		return err
+	}
+	if err := p.moved(); err != nil {
+		return err
+	}
+	if k := p.kept; k.cluster != p.at.cluster {
+		k.cluster, k.applied, k.allowed, k.settled, k.going, k.denied = p.at.cluster, map[string]apply.Mark{}, permission{}, settled{}, nil, nil
+	}
+	p.sync.Status.Cluster = p.at.cluster
+	return nil
+}
+
+// connect says why nothing is written to the place, when all that is asked of it before
+// has been told.
+func (r *Reconciler) connect(_ context.Context, p *pass) error { return p.unplaced }
+
+// moved stops a RepoSync that leads to another cluster than its inventory: what is in
+// the old one costs money, and nobody would look after it. A person may say that it
+// stays there.
+func (p *pass) moved() error {
+	is := &p.sync.Status
+	if is.Cluster == p.at.cluster || len(is.Inventory) == 0 {
+		return nil
+	}
+	old := is.Cluster
+	if old == "" {
+		old = repolayout.LeaveThisCluster
+	}
+	if p.sync.Annotations[repolayout.AnnotationLeaveCluster] == old {
+		is.Inventory = nil
+		return nil
+	}
+	where := "the cluster whose kube-system has UID " + is.Cluster
+	if is.Cluster == "" {
+		where = "this cluster itself"
+	}
+	return fault.Stopf(v1alpha1.ReasonClusterChanged, "%d objects were applied to %s, and spec.kubeConfig leads elsewhere now: nothing is applied or pruned, here or there. "+
+		"Put spec.kubeConfig back, and delete this RepoSync to take them down; or leave them there, running and paid, for good: kubectl annotate --overwrite reposync %s %s=%s",
+		len(is.Inventory), where, p.sync.Name, repolayout.AnnotationLeaveCluster, old)
+}
+
+// ownerOf is the RepoSync that an object's labels name, of those that apply to the
+// place from here; zero where they name none.
+func (at place) ownerOf(o client.Object) types.NamespacedName {
+	labels := o.GetLabels()
+	key := types.NamespacedName{Namespace: labels[repolayout.LabelSyncNamespace], Name: labels[repolayout.LabelSyncName]}
+	if key.Namespace == "" || key.Name == "" || labels[repolayout.LabelSyncHub] != at.hub {
+		return types.NamespacedName{}
+	}
+	return key
+}
+
+// ownedBy says whether an object carries the labels of a RepoSync.
+func (at place) ownedBy(o client.Object, s *v1alpha1.RepoSync) bool {
+	return at.ownerOf(o) == client.ObjectKeyFromObject(s)
+}
+
+// elsewhere names the RepoSync of an object that no RepoSync of here has applied to the
+// place: one of the other cluster itself, or of another hub. "": there is none.
+func (at place) elsewhere(o client.Object) string {
+	labels := o.GetLabels()
+	name := labels[repolayout.LabelSyncNamespace] + "/" + labels[repolayout.LabelSyncName]
+	hub := labels[repolayout.LabelSyncHub]
+	switch {
+	case strings.HasPrefix(name, "/") || strings.HasSuffix(name, "/") || hub == at.hub:
+		return ""
+	case hub == "":
+		return name + " of that cluster itself"
+	}
+	return fmt.Sprintf("%s of the cluster whose kube-system has UID %s", name, hub)
+}
+
+// labelsOf select what a RepoSync has applied, where it may be listed.
+func (at place) labelsOf(s *v1alpha1.RepoSync) []client.ListOption {
+	labels := client.MatchingLabels{repolayout.LabelSyncName: s.Name, repolayout.LabelSyncNamespace: s.Namespace}
+	if at.remote() {
+		labels[repolayout.LabelSyncHub] = at.hub
+	}
+	return []client.ListOption{labels, client.InNamespace(at.within)}
+}

@@ -1,0 +1,101 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package reposync
+
+import (
+	"strings"
+	"testing"
+
+	"sigs.k8s.io/controller-runtime/pkg/client/interceptor"
+
+	"github.com/espalier-dev/espalier/reconciler/fault"
+	repolayout "github.com/espalier-dev/espalier/repo-layout"
+	"github.com/espalier-dev/espalier/repo-layout/v1alpha1"
+)
+
+// TestMoved: what is in one cluster is not forgotten because spec.kubeConfig leads to
+// another, and not looked for there.
+func TestMoved(t *testing.T) {
+	for name, c := range map[string]struct {
+		reason    string
+		is, to    string // status.cluster, and where spec.kubeConfig leads; "": this cluster
+		inventory []v1alpha1.InventoryEntry
+		annotated string
+		says      string // "": it goes on
+		kept      int    // entries of the inventory
+	}{
+		"Same":         {"It is where it was, by whatever Secret.", "a", "a", listed("models/a"), "", "", 1},
+		"First":        {"Nothing was applied yet.", "", "a", nil, "", "", 0},
+		"Emptied":      {"Nothing is left in the old one.", "a", "b", nil, "", "", 0},
+		"Elsewhere":    {"Nodes in the old one are paid.", "a", "b", listed("models/a", "models/b"), "", "2 objects were applied to the cluster whose kube-system has UID a", 2},
+		"Away":         {"So are those of this cluster.", "", "b", listed("models/a"), "", "1 objects were applied to this cluster itself", 1},
+		"Back":         {"A kubeConfig that is removed leads here.", "a", "", listed("models/a"), "", "leads elsewhere now", 1},
+		"Left":         {"A person says that it stays there.", "a", "b", listed("models/a"), "a", "", 0},
+		"LeftHere":     {"This cluster has a word of its own.", "", "b", listed("models/a"), repolayout.LeaveThisCluster, "", 0},
+		"LeftAnother":  {"What was said of one cluster is not said of the next.", "b", "c", listed("models/a"), "a", "leads elsewhere now", 1},
+		"LeftTheWrong": {"The new one is not the one to leave.", "a", "b", listed("models/a"), "b", "leads elsewhere now", 1},
+	} {
+		t.Run(name, func(t *testing.T) {
+			s := team()
+			s.Status.Cluster, s.Status.Inventory = c.is, c.inventory
+			s.Annotations = map[string]string{repolayout.AnnotationLeaveCluster: c.annotated}
+			err := (&pass{sync: s, at: place{cluster: c.to}}).moved()
+			switch {
+			case c.says == "" && err != nil:
+				t.Errorf("%s\nit says %v", c.reason, err)
+			case c.says != "" && (!fault.IsTerminal(err) || fault.Reason(err, "") != v1alpha1.ReasonClusterChanged || !strings.Contains(err.Error(), c.says)):
+				t.Errorf("%s\nit says %v, want %q", c.reason, err, c.says)
+			}
+			if got := len(s.Status.Inventory); got != c.kept {
+				t.Errorf("%s\nthe inventory has %d entries, want %d", c.reason, got, c.kept)
+			}
+		})
+	}
+}
+
+// TestOwnersOfClusters: RepoSyncs of one name on several hubs, and in the cluster itself,
+// are told apart by more than their name.
+func TestOwnersOfClusters(t *testing.T) {
+	here, there := place{}, place{hub: "hub", cluster: "spoke"}
+	for name, c := range map[string]struct {
+		reason string
+		at     place
+		hub    string // the label of the object
+		ours   bool
+		other  string // who holds it instead, in words
+	}{
+		"Ours":          {"It was applied here, from here.", here, "", true, ""},
+		"OfAHub":        {"A hub has applied it here: a RepoSync here of the same name must not prune it.", here, "hub", false, "team/models of the cluster whose kube-system has UID hub"},
+		"OursThere":     {"It was applied there, from here.", there, "hub", true, ""},
+		"Theirs":        {"A RepoSync of that cluster itself has applied it.", there, "", false, "team/models of that cluster itself"},
+		"OfAnotherHub":  {"Two hubs would undo each other for ever.", there, "other", false, "team/models of the cluster whose kube-system has UID other"},
+		"OfAnotherHere": {"So here.", here, "other", false, "team/models of the cluster whose kube-system has UID other"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			s := team()
+			s.Namespace, s.Name = "team", "models"
+			o := appliedBy("team", "models", "a", nil)
+			o.Labels[repolayout.LabelSyncNamespace], o.Labels[repolayout.LabelSyncName] = "team", "models"
+			if c.hub != "" {
+				o.Labels[repolayout.LabelSyncHub] = c.hub
+			}
+			r := newReconciler(t, interceptor.Funcs{}, s)
+			if got := c.at.ownedBy(o, s); got != c.ours {
+				t.Errorf("%s\nours: %v", c.reason, got)
+			}
+			if got, err := r.otherSync(t.Context(), c.at, s, o); err != nil || got != c.other {
+				t.Errorf("%s\nheld by %q (%v), want %q", c.reason, got, err, c.other)
+			}
+			if asks := len(syncOf(t.Context(), o)) > 0; asks != (c.hub == "") {
+				t.Errorf("%s\na change of it here is looked at: %v", c.reason, asks)
+			}
+		})
+	}
+	o := appliedBy("team", "models", "a", nil)
+	o.Labels = nil
+	for _, at := range []place{here, there} {
+		if got := at.elsewhere(o); got != "" {
+			t.Errorf("an object without labels is held by %q", got)
+		}
+	}
+}
