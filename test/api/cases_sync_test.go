@@ -193,6 +193,30 @@ var syncCases = map[string]written{
 		base:   sync, set: `spec: {dependsOn: [{name: Pools}]}`,
 		want: "spec.dependsOn[0].name",
 	},
+	"AnotherCluster": {
+		reason: "A kubeconfig of the namespace says where to apply, and its key is Flux's unless it is named.",
+		base:   sync, set: `spec: {kubeConfig: {secretRef: {name: spoke, key: value.yaml}}, serviceAccountName: models}`,
+	},
+	"AnotherClusterAndOnlyReports": {
+		reason: "Nothing is applied there, and what Flux applied there is not watched.",
+		base:   sync, set: `spec: {mode: ReportOnly, workspaceSelector: {matchLabels: {team: a}}, kubeConfig: {secretRef: {name: spoke}}}`,
+		want: "kubeConfig is where a RepoSync applies",
+	},
+	"AnotherClusterAndMerges": {
+		reason: "Who follows merged pull requests holds no kubeconfig, and would tell of the Workspaces here.",
+		base:   sync, set: `spec: {kubeConfig: {secretRef: {name: spoke}}, review: {provider: Gitea, secretRef: {name: token}}, report: {pullRequest: true}}`,
+		want: "report.pullRequest reads the Workspaces of this cluster",
+	},
+	"AnotherClusterOfNoName": {
+		reason: "A Secret has a name.",
+		base:   sync, set: `spec: {kubeConfig: {secretRef: {name: ""}}}`,
+		want: "spec.kubeConfig.secretRef.name",
+	},
+	"AnotherClusterByConfigMap": {
+		reason: "Flux's kubeconfig by workload identity is not there: without a Secret it would be this cluster, silently.",
+		base:   sync, set: `spec: {kubeConfig: {configMapRef: {name: spoke}}}`,
+		want: "spec.kubeConfig.secretRef: Required value",
+	},
 	"NoSuchMode": {
 		reason: "A mode that nobody knows would apply or not, as it comes.",
 		base:   sync, set: `spec: {mode: DryRun}`,
