@@ -5,10 +5,15 @@ package reposync
 import (
 	"strings"
 	"testing"
+	"time"
 
+	"k8s.io/apimachinery/pkg/types"
 	"sigs.k8s.io/controller-runtime/pkg/client/interceptor"
+	"sigs.k8s.io/controller-runtime/pkg/event"
 
+	"github.com/espalier-dev/espalier/reconciler/condition"
 	"github.com/espalier-dev/espalier/reconciler/fault"
+	"github.com/espalier-dev/espalier/reconciler/remote"
 	repolayout "github.com/espalier-dev/espalier/repo-layout"
 	"github.com/espalier-dev/espalier/repo-layout/v1alpha1"
 )
@@ -97,5 +102,35 @@ func TestOwnersOfClusters(t *testing.T) {
 		if got := at.elsewhere(o); got != "" {
 			t.Errorf("an object without labels is held by %q", got)
 		}
+	}
+}
+
+// TestHeard: news of another cluster are taken as those of this one, and that it is away
+// or there again is for everything in it.
+func TestHeard(t *testing.T) {
+	key := types.NamespacedName{Namespace: "models", Name: "team"}
+	was := appliedBy("team", "models", "a", nil)
+	told, changed := was.DeepCopy(), was.DeepCopy()
+	condition.Ready(told, v1alpha1.ReasonSucceeded, "It answers")
+	changed.Generation++
+	for name, c := range map[string]struct {
+		reason string
+		news   remote.News
+		stirs  bool
+	}{
+		"Status":  {"The model answers.", remote.News{Sync: key, Was: was, Is: told}, false},
+		"Spec":    {"Somebody may have changed what Git says.", remote.News{Sync: key, Was: was, Is: changed}, true},
+		"Deleted": {"It is to come back.", remote.News{Sync: key, Was: was}, true},
+		"Created": {"It is what we applied, or somebody wrote our labels.", remote.News{Sync: key, Is: was}, true},
+		"Cluster": {"It is there again, and what happened meanwhile nobody saw.", remote.News{Sync: key}, true},
+	} {
+		t.Run(name, func(t *testing.T) {
+			r := newQueued(t)
+			r.took.Store(key, time.Hour)
+			r.heard().Generic(t.Context(), event.TypedGenericEvent[remote.News]{Object: c.news}, r.queue)
+			if _, stirred := r.stirred.Load(key); stirred != c.stirs || (r.queue.Len() == 1) != c.stirs {
+				t.Errorf("%s\nstirred %v, %d passes are due at once", c.reason, stirred, r.queue.Len())
+			}
+		})
 	}
 }
