@@ -3,6 +3,7 @@
 package workspace
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 
@@ -158,7 +159,14 @@ func (r *Reconciler) observeTuning(ctx context.Context, p *pass) error {
 		condition.False(ws, v1alpha1.ConditionTuningSucceeded, reason, message)
 		return nil
 	}
-	ws.Status.Tuning = tuningStatus(p, job)
+	var pods []corev1.Pod
+	if job.Status.Active > 0 {
+		var err error
+		if pods, err = r.podsOf(ctx, p); err != nil {
+			return err
+		}
+	}
+	ws.Status.Tuning = tuningStatus(p, job, pods)
 	if said := r.Progress.Of(job.UID); said != nil {
 		ws.Status.Tuning.Progress = said
 	}
@@ -171,7 +179,7 @@ func (r *Reconciler) observeTuning(ctx context.Context, p *pass) error {
 	var trouble trouble
 	if job.Status.Active > 0 {
 		var err error
-		if trouble, err = r.podTrouble(ctx, p); err != nil {
+		if trouble, err = r.troubleWith(ctx, p, pods); err != nil {
 			return err
 		}
 	}
@@ -190,20 +198,37 @@ func (r *Reconciler) observeTuning(ctx context.Context, p *pass) error {
 	return nil
 }
 
-func tuningStatus(p *pass, job *batchv1.Job) *v1alpha1.TuningStatus {
+func tuningStatus(p *pass, job *batchv1.Job, pods []corev1.Pod) *v1alpha1.TuningStatus {
 	t := &v1alpha1.TuningStatus{
 		Run: job.Name, UID: string(job.UID), Digest: p.out.Digest, StartedAt: job.Status.StartTime,
 		Attempts: attempts(job),
 	}
 	if was := p.ws.Status.Tuning; was != nil && was.UID == string(job.UID) {
-		t.Adapter, t.Evaluation, t.Progress = was.Adapter, was.Evaluation, was.Progress
-		// Between the end of a pod and its being counted, the Job counts it nowhere.
+		t.Adapter, t.Evaluation, t.Progress, t.Pod = was.Adapter, was.Evaluation, was.Progress, was.Pod
+		// Between the end of a pod and its being counted, the Job counts it nowhere, and
+		// never one whose end is no failure of the run: of a lost node, of an eviction.
 		t.Attempts = max(t.Attempts, was.Attempts)
+		if pod := leaderOf(pods, job); was.Pod != "" && pod != "" && pod != was.Pod {
+			t.Attempts = max(t.Attempts, was.Attempts+1)
+		}
 		if t.Digest == "" {
 			t.Digest = was.Digest
 		}
 	}
+	t.Pod = cmp.Or(leaderOf(pods, job), t.Pod)
 	return t
+}
+
+// leaderOf is the UID of the pod of a Job, of several that train together of the first;
+// empty: there is none just now.
+func leaderOf(pods []corev1.Pod, job *batchv1.Job) string {
+	for i := range pods {
+		index := pods[i].Labels[batchv1.JobCompletionIndexAnnotation]
+		if pods[i].Labels[batchv1.ControllerUidLabel] == string(job.UID) && (index == "" || index == "0") {
+			return string(pods[i].UID)
+		}
+	}
+	return ""
 }
 
 // attempts counts the tries of a Job: pods that train together are one.

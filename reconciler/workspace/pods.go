@@ -35,9 +35,18 @@ func (r *Reconciler) podTrouble(ctx context.Context, p *pass) (trouble, error) {
 		return trouble{}, nil // they were asked for just now
 	}
 	pods, err := r.podsOf(ctx, p)
-	message := troubleAmong(pods)
-	if err != nil || message == "" {
+	if err != nil {
 		return trouble{}, err
+	}
+	return r.troubleWith(ctx, p, pods)
+}
+
+// troubleWith is podTrouble of pods that were listed.
+func (r *Reconciler) troubleWith(ctx context.Context, p *pass, pods []corev1.Pod) (trouble, error) {
+	p.lookAfter(lookAgain)
+	message := troubleAmong(pods)
+	if message == "" {
+		return trouble{}, nil
 	}
 	if strings.HasPrefix(message, cannotBePlaced) {
 		holders, err := r.holders(ctx, p)

@@ -8,9 +8,11 @@ import (
 	batchv1 "k8s.io/api/batch/v1"
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/utils/ptr"
 
 	"github.com/espalier-dev/espalier/reconciler/fault"
+	"github.com/espalier-dev/espalier/render"
 	"github.com/espalier-dev/espalier/repo-layout/v1alpha1"
 )
 
@@ -37,6 +39,56 @@ func TestAttempts(t *testing.T) {
 			job.Status = tc.status
 			if got := attempts(job); got != tc.want {
 				t.Errorf("%s: %d, want %d", tc.reason, got, tc.want)
+			}
+		})
+	}
+}
+
+// TestLostPodsCount: a pod whose end the Job forgives, because its node was lost or it
+// was evicted, was an attempt all the same.
+func TestLostPodsCount(t *testing.T) {
+	pod := func(uid, job, index string) corev1.Pod {
+		p := corev1.Pod{}
+		p.UID, p.Labels = types.UID(uid), map[string]string{batchv1.ControllerUidLabel: job}
+		if index != "" {
+			p.Labels[batchv1.JobCompletionIndexAnnotation] = index
+		}
+		return p
+	}
+	was := func(attempts int32, pod string) *v1alpha1.TuningStatus {
+		return &v1alpha1.TuningStatus{UID: "run", Attempts: attempts, Pod: pod}
+	}
+	for name, tc := range map[string]struct {
+		reason   string
+		was      *v1alpha1.TuningStatus
+		job      batchv1.JobStatus
+		pods     []corev1.Pod
+		attempts int32
+		pod      string
+	}{
+		"First":      {"there was none before", nil, batchv1.JobStatus{Active: 1}, []corev1.Pod{pod("a", "run", "")}, 1, "a"},
+		"Same":       {"it goes on", was(1, "a"), batchv1.JobStatus{Active: 1}, []corev1.Pod{pod("a", "run", "")}, 1, "a"},
+		"Between":    {"its node is gone, and the next waits", was(1, "a"), batchv1.JobStatus{}, nil, 1, "a"},
+		"Lost":       {"the Job counts no failure", was(1, "a"), batchv1.JobStatus{Active: 1}, []corev1.Pod{pod("b", "run", "")}, 2, "b"},
+		"Failed":     {"one that the Job counts too is counted once", was(1, "a"), batchv1.JobStatus{Active: 1, Failed: 1}, []corev1.Pod{pod("b", "run", "")}, 2, "b"},
+		"FailedSoon": {"the Job has not counted it yet", was(2, "b"), batchv1.JobStatus{Active: 1, Failed: 1}, []corev1.Pod{pod("c", "run", "")}, 3, "c"},
+		"Both":       {"one was lost, and the next failed", was(2, "b"), batchv1.JobStatus{Active: 1, Failed: 1}, []corev1.Pod{pod("c", "run", "")}, 3, "c"},
+		"Upgraded":   {"an earlier version has noted no pod", was(3, ""), batchv1.JobStatus{Active: 1, Failed: 2}, []corev1.Pod{pod("c", "run", "")}, 3, "c"},
+		"OtherJob":   {"what is left of another run is not its pod", was(1, "a"), batchv1.JobStatus{Active: 1}, []corev1.Pod{pod("x", "older", ""), pod("a", "run", "")}, 1, "a"},
+		"Together":   {"of several the first is looked at", was(1, "a"), batchv1.JobStatus{Active: 2}, []corev1.Pod{pod("z", "run", "1"), pod("b", "run", "0")}, 2, "b"},
+		"OtherRun":   {"another Job begins anew", &v1alpha1.TuningStatus{UID: "older", Attempts: 7, Pod: "x"}, batchv1.JobStatus{Active: 1}, []corev1.Pod{pod("a", "run", "")}, 1, "a"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			job := over(1)
+			job.UID, job.Status = "run", tc.job
+			if tc.was != nil && tc.job.Active > 1 {
+				job.Spec.Parallelism = ptr.To(tc.job.Active)
+			}
+			p := &pass{ws: &v1alpha1.Workspace{}, out: render.Output{}}
+			p.ws.Status.Tuning = tc.was
+			got := tuningStatus(p, job, tc.pods)
+			if got.Attempts != tc.attempts || got.Pod != tc.pod {
+				t.Errorf("%s: %d attempts, the last of pod %q; want %d, %q", tc.reason, got.Attempts, got.Pod, tc.attempts, tc.pod)
 			}
 		})
 	}

@@ -261,8 +261,12 @@ type TuningStatus struct {
 	UID string `json:"uid,omitempty"`
 	// Digest identifies the run: spec, data, configuration and base revision.
 	Digest string `json:"digest,omitempty"`
-	// Attempts counts the pods that were started for it.
+	// Attempts counts the pods that were started for it, those of lost nodes and
+	// evicted ones too; pods that train together are one.
 	Attempts int32 `json:"attempts,omitempty"`
+	// Pod is the UID of the pod of the attempt that was counted last; of several
+	// that train together, the first's.
+	Pod string `json:"pod,omitempty"`
 	// StartedAt is when the run began.
 	StartedAt *metav1.Time `json:"startedAt,omitempty"`
 	// FinishedAt is when it ended, well or not.
