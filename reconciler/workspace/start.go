@@ -233,9 +233,20 @@ func (p *pass) stoppedMessage(limit time.Duration) string {
 		why = s.Message
 	}
 	message := fmt.Sprintf("The work did not start within %s of having its nodes and was stopped, so that nobody pays on: %s. A change of the Workspace or of its inputs tries again",
-		strings.TrimSuffix(limit.String(), "0s"), why)
+		shortly(limit), why)
 	if s.UID != "" {
 		message += fmt.Sprintf("; to try the same once more: kubectl annotate --overwrite -n %s workspace %s %s=%s", p.ws.Namespace, p.ws.Name, repolayout.AnnotationRetry, s.UID)
 	}
 	return message
+}
+
+// shortly is a duration without the zeros at its end: 30m, 1h, 90s as 1m30s.
+func shortly(d time.Duration) string {
+	s := d.String()
+	for _, zero := range []string{"m0s", "h0m"} {
+		if strings.HasSuffix(s, zero) {
+			s = s[:len(s)-2]
+		}
+	}
+	return s
 }

@@ -95,3 +95,14 @@ func TestHasWorked(t *testing.T) {
 		})
 	}
 }
+
+// TestShortly: what is cut off is zeros alone.
+func TestShortly(t *testing.T) {
+	for in, want := range map[time.Duration]string{
+		30 * time.Minute: "30m", time.Hour: "1h", 90 * time.Second: "1m30s", 10 * time.Second: "10s", 70 * time.Minute: "1h10m", 10 * time.Hour: "10h",
+	} {
+		if got := shortly(in); got != want {
+			t.Errorf("%s is said as %s, want %s", in, got, want)
+		}
+	}
+}
