@@ -334,7 +334,7 @@ func addPools(mgr ctrl.Manager, o controllerOptions, installation string) error 
 	poolDeps := nodepool.Deps{
 		Metrics: pools, Events: mgr.GetEventRecorder("gpunodepool"),
 		Providers: providers, Installation: installation, Region: o.Region, PollInterval: o.PoolPollInterval, Clock: time.Now,
-		NamesWithin: o.NoCrossNamespaceRefs,
+		NamesWithin: o.NoCrossNamespaceRefs, LostAfter: o.NodeLostAfter,
 	}
 	if err := nodepool.SetupWithManager(mgr, poolDeps); err != nil {
 		return fmt.Errorf("setting up the GPUNodePool controller: %w", err)

@@ -47,6 +47,7 @@ type controllerOptions struct {
 	Monitors         monitorOptions
 	PoolPollInterval time.Duration
 	StartLimit       time.Duration
+	NodeLostAfter    time.Duration
 	Review           reviewOptions
 	AskRegistries    bool
 	QuotaConfigMap   string
@@ -87,8 +88,9 @@ func (o *controllerOptions) BindFlags(fs *pflag.FlagSet) {
 	fs.StringVar(&o.StorageClass, "storage-class", "", "StorageClass of the claims for checkpoints; empty: the cluster's default")
 	o.Weights.BindFlags(fs)
 	o.Monitors.BindFlags(fs)
-	fs.DurationVar(&o.PoolPollInterval, "pool-poll-interval", 15*time.Second, "How often to ask the cloud while a node pool is being created or deleted; less than 5s also shortens the look back at cordoned nodes before they are deleted")
+	fs.DurationVar(&o.PoolPollInterval, "pool-poll-interval", 15*time.Second, "How often to ask the cloud while a node pool is being created or deleted; less than 5s also shortens the look back at cordoned nodes before they are deleted, less than 15s the pause before nodes that went are ordered again")
 	fs.DurationVar(&o.StartLimit, "start-limit", 30*time.Minute, "How long nodes bought for a Workspace may wait for work that does not start before it is stopped and they are given back; 0 waits for ever")
+	fs.DurationVar(&o.NodeLostAfter, "node-lost-after", 20*time.Minute, "How long a node that was bought may be not Ready before its machine is deleted and another one ordered; 0 waits for ever, for the cloud or a person to see to it")
 
 	o.Review.BindFlags(fs)
 	fs.BoolVar(&o.AskRegistries, "ask-registries", true, "Ask the registry of a tuning run's output, before a node is requested, whether the adapter of the same inputs is published already")
@@ -150,6 +152,9 @@ func (o *controllerOptions) validateMain() error {
 	}
 	if o.StartLimit < 0 {
 		problems = append(problems, fmt.Errorf("--start-limit %s: at least 0, which waits for ever", o.StartLimit))
+	}
+	if o.NodeLostAfter < 0 {
+		problems = append(problems, fmt.Errorf("--node-lost-after %s: at least 0, which waits for ever", o.NodeLostAfter))
 	}
 	problems = append(problems, o.Progress.Validate(), o.Weights.Validate())
 	return errors.Join(problems...)

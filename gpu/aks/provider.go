@@ -265,6 +265,9 @@ func (p *Provider) ensure(ctx context.Context, t pool.Target) (pool.Step, error)
 	if now != pool.StateSucceeded && now != pool.StateFailed {
 		return pool.StepNone, nil
 	}
+	if t.Replace != "" {
+		return p.remove(ctx, t.PoolName, []string{t.Replace})
+	}
 	return p.adjust(ctx, t, found)
 }
 

@@ -74,6 +74,9 @@ type work struct {
 // NodeClaim too many.
 func (p *Provider) Ensure(ctx context.Context, t pool.Target) (pool.Step, error) {
 	w := work{Provider: p, t: t}
+	if t.Replace != "" {
+		return w.replace(ctx)
+	}
 	if t.ByPods {
 		return w.lanesOf(ctx)
 	}
@@ -141,6 +144,21 @@ func (w work) claims(ctx context.Context) (pool.Step, error) {
 	for _, name := range wanted {
 		if !taken[name] {
 			return pool.StepPartial, w.order(ctx, name)
+		}
+	}
+	return pool.StepNone, nil
+}
+
+// replace deletes the NodeClaim of a node that does not answer. Karpenter waits for no
+// pod whose end is overdue, and deletes the machine.
+func (w work) replace(ctx context.Context) (pool.Step, error) {
+	all, err := w.Provider.gather(ctx, w.Provider.cfg.Live, w.t)
+	if err != nil {
+		return pool.StepNone, err
+	}
+	for _, c := range all.of(w.t.Attempt).claims {
+		if c.live() && c.node == w.t.Replace {
+			return pool.StepScaled, w.Provider.remove(ctx, NodeClaim, c.name, c.identity)
 		}
 	}
 	return pool.StepNone, nil

@@ -30,6 +30,7 @@ const (
 	ReasonMassDeletion   = "MassDeletion"
 	ReasonOrphaned       = "Orphaned"
 	ReasonNodesMissing   = "NodesMissing"
+	ReasonNodeLost       = "NodeLost"
 	ReasonImmutableField = "ImmutableField"
 	ReasonIdle           = "Idle"
 )

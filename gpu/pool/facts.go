@@ -26,8 +26,12 @@ type Facts struct {
 	Users int
 	// Waiting says that a Workspace waits for nodes, where pods bring them.
 	Waiting bool
-	Poll    time.Duration // between looks while something is under way
-	Idle    time.Duration // between looks when nothing is
+	// LostAfter is how long a node may be not Ready before its machine is replaced; 0:
+	// for ever. Cluster counts all nodes, where one of the pool's is not Ready.
+	LostAfter time.Duration
+	Cluster   Census
+	Poll      time.Duration // between looks while something is under way
+	Idle      time.Duration // between looks when nothing is
 }
 
 // Action is the one mutation that a decision asks for.
@@ -56,6 +60,8 @@ type Decision struct {
 	Tunes   bool   // Do changes settings of nodes that stay
 	Lanes   []Lane // as they are wanted, of a pool that has some
 	Lets    bool   // Do lets nodes go because nobody uses them: pods on any of them forbid it
+	// Replaces is the node whose machine Do deletes because it does not answer.
+	Replaces string
 	// Removing names the nodes that Do removes, recorded before it is done.
 	Removing []string
 

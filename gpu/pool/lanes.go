@@ -43,7 +43,7 @@ func lanes(f Facts, d Decision) Decision {
 	if d.Candidate == nil || d.PoolName == "" {
 		return claimLanes(f, d)
 	}
-	d.Skipped = f.learn(d.Skipped)
+	d.Skipped, d.Removing = f.learn(d.Skipped), nil
 	d.Lanes = f.share(d.Skipped)
 	d.Candidate = f.leading(d)
 	d = drift(f, d)
@@ -189,10 +189,7 @@ func (f Facts) leading(d Decision) *v1alpha1.CandidateStatus {
 // sayLanes judges the pool: it is Ready when pods may come, because pods are what
 // brings nodes.
 func (f Facts) sayLanes(d Decision) Decision {
-	if d.Count.Stuck != "" {
-		d = d.alarm(v1alpha1.ConditionDegraded, ReasonNodesMissing, fmt.Sprintf("%d of %s can be used: %s",
-			d.Count.Usable, plural(bounded(int64(len(f.Nodes))), "node"), d.Count.Stuck))
-	}
+	d = f.sayLost(d)
 	open, _ := f.seenLane(f.Pool.Spec.Candidates[f.open(d.Skipped)])
 	none := choose(f.Pool.Spec.Candidates, d.Skipped, f.Now) < 0
 	switch {
@@ -211,10 +208,22 @@ func (f Facts) sayLanes(d Decision) Decision {
 		return f.awaiting(d, open)
 	}
 	d.Phase = v1alpha1.PhaseReady
-	if d.Do == ActionNone && !f.Waiting {
+	if d.Do == ActionNone && !f.Waiting && d.Wait != Soon {
 		d.Wait = f.Idle
 	}
 	return d.say(v1alpha1.ReasonSucceeded, fmt.Sprintf("Karpenter keeps %s, as pods need them: %s", f.laneWords(), f.laneCount()))
+}
+
+// sayLost says of nodes that cannot be used, and replaces one that does not answer.
+func (f Facts) sayLost(d Decision) Decision {
+	there := fmt.Sprintf("%d of %s can be used", d.Count.Usable, plural(bounded(int64(len(f.Nodes))), "node"))
+	if node, lost := f.lostNode(); lost {
+		return f.replace(d, node, there)
+	}
+	if d.Count.Stuck == "" {
+		return d
+	}
+	return d.alarm(v1alpha1.ConditionDegraded, ReasonNodesMissing, there+": "+d.Count.Stuck)
 }
 
 // awaiting is a pool whose first lane cannot be used yet.

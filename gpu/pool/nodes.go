@@ -29,6 +29,9 @@ type Node struct {
 	Offered      int32  // capacity: more than GPUs when some are unhealthy
 	Hardware     Hardware
 	Created      time.Time // by the cluster's clock
+	// Silent is since when the kubelet has not said that the node is Ready; zero: it
+	// says so, or the node is being deleted.
+	Silent time.Time
 	// Held are GPUs that pods hold who are no users of the pool, and Holders who they
 	// are; looked for on nodes that exist without us.
 	Held    int32
@@ -100,6 +103,9 @@ func NodeWith(n *corev1.Node, gpus corev1.ResourceName) Node {
 		case c.Status == corev1.ConditionTrue && slices.Contains(gpuProblems, string(c.Type)):
 			out.Problem = string(c.Type)
 		}
+	}
+	if since, silent := silentSince(n); silent && n.DeletionTimestamp == nil {
+		out.Silent = since
 	}
 	for _, t := range n.Spec.Taints {
 		if why, is := closed[t.Key]; is && out.Ready {

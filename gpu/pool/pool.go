@@ -57,6 +57,9 @@ type Target struct {
 	Orphan          bool   // Delete lets the nodes go and deletes none
 	Mend            bool   // nodes are missing: order as many once more
 	Shrink          bool   // there are more nodes than Replicas: some go
+	// Replace is the node whose machine goes, whatever runs on it, because it does not
+	// answer; empty: none does.
+	Replace string
 	// Remove names the nodes that may go where Replicas is less than there are:
 	// nothing runs on them. Registered names every node that has joined, so that
 	// machines that never did are told from them.

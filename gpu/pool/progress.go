@@ -60,6 +60,9 @@ func recount(f Facts, d Decision) Decision {
 const (
 	retryAfter = 10 * time.Minute
 	mendAfter  = 5 * time.Minute
+	// mendPolls bounds mendAfter where looks are close together, as in a test: with the
+	// default of 15 seconds both are the same.
+	mendPolls = 20
 )
 
 // mayRetry says whether a failed operation on a pool that was Ready has rested
@@ -74,7 +77,8 @@ func (f Facts) mayRetry() bool {
 func (f Facts) mayMend(c Count) bool {
 	settled := (f.Seen.State == StateSucceeded || f.mayRetry()) && !f.Seen.Autoscaled
 	gone := len(f.Nodes) < int(c.Wanted) && f.Pool.Status.Phase == v1alpha1.PhaseNodesJoining
-	return settled && gone && f.wasReady() && f.since() > mendAfter && f.sinceAccepted() > mendAfter
+	rest := min(mendAfter, mendPolls*f.Poll)
+	return settled && gone && f.wasReady() && f.since() > rest && f.sinceAccepted() > rest
 }
 
 func ready(f Facts, d Decision) Decision {
@@ -113,6 +117,9 @@ func degraded(f Facts, d Decision) Decision {
 	empty := !f.Seen.External && len(f.Nodes) == 0 && f.Pool.Status.Phase == v1alpha1.PhaseNodesJoining
 	if limit := f.Pool.Spec.Timeouts.Provision.Duration; empty && limit > 0 && f.since() > limit {
 		return fail(f, d, &Failure{Class: ClassProvisionTimeout, Text: "every node is gone and none came back"})
+	}
+	if node, lost := f.lostNode(); lost {
+		return f.replace(d, node, message)
 	}
 	return d.alarm(v1alpha1.ConditionDegraded, ReasonNodesMissing, message).say(ReasonNodesMissing, message)
 }
@@ -185,7 +192,7 @@ func drift(f Facts, d Decision) Decision {
 // somebody else's pod lets go of a GPU.
 func external(f Facts, d Decision) Decision {
 	d = judged(f, d)
-	d.Wait = 0
+	d.Wait = f.untilLost()
 	if d.Phase != v1alpha1.PhaseReady && f.contested() {
 		d.Wait = contestedPolls * f.Poll
 	}

@@ -35,6 +35,12 @@ func (r *Reconciler) act(ctx context.Context, p *pass) error {
 	}
 	t := target(p.pool, r.Deps.Installation, d.Subject, pool.Ordered(d.Candidate), d.Attempt)
 	t.Mend, t.Replicas, t.Lanes = d.Mends, d.Count.Wanted, d.Lanes
+	if d.Replaces != "" {
+		t.Replace = d.Replaces
+		if lost, err := r.stillLost(ctx, p); err != nil || !lost {
+			return err
+		}
+	}
 	if d.Shrinks && d.Do == pool.ActionEnsure {
 		t.Shrink, t.Replicas = true, p.facts.Seen.Count-d.Fewer
 	}

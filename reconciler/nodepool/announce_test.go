@@ -51,6 +51,13 @@ func TestHoldIsAnnounced(t *testing.T) {
 		"TooMany": {"Nodes more than wanted wait by themselves.", at(v1alpha1.PhaseReady, ""), tooMany, nil},
 		"Goes":    {"A deletion that is not held is a phase as any.", at(v1alpha1.PhaseReady, ""), at(v1alpha1.PhaseDeleting, ""), []string{"Normal Deleting going"}},
 	}
+	lost := at(v1alpha1.PhaseNodesJoining, "")
+	lost.Status.Conditions = append(lost.Status.Conditions, metav1.Condition{Type: v1alpha1.ConditionDegraded, Status: metav1.ConditionTrue, Reason: pool.ReasonNodeLost, Message: "silent"})
+	cases["Lost"] = struct {
+		reason        string
+		before, after *v1alpha1.GPUNodePool
+		want          []string
+	}{"The phase is that of missing nodes already: a machine that is deleted leaves a word.", at(v1alpha1.PhaseNodesJoining, ""), lost, []string{"Warning NodeLost silent"}}
 	for name, tc := range cases {
 		t.Run(name, func(t *testing.T) {
 			recorder := events.NewFakeRecorder(10)

@@ -110,6 +110,22 @@ var scenarios = map[string]scenario{
 		until: func(w *world) bool { return w.ready("p")() && w.get("p").Status.Candidate.InstanceType == a100 },
 		want:  a100,
 	},
+	"NodeLost": {
+		reason: "The machine of a node that does not answer is removed once and replaced, whenever the process dies, and the one beside it stays.",
+		prepare: func(w *world) {
+			p := gpuPool("p", t4)
+			scaledTo(2)(p)
+			w.create(p)
+			w.drive(&life{}, []string{"p"}, w.ready("p"))
+			w.podOn(w.nodes()[1], "busy-1")
+			w.setReady(w.nodes()[0], corev1.ConditionUnknown)
+			w.arm.Advance(lostAfter - time.Minute)
+		},
+		until: func(w *world) bool {
+			return w.removals() == 1 && w.ready("p")() && len(w.get("p").Status.Removing) == 0
+		},
+		want: t4,
+	},
 	"Foreseen": {
 		reason: "What Azure lists beforehand is passed over, and whoever dies over it orders nothing of it.",
 		prepare: func(w *world) {

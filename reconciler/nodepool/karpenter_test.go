@@ -93,6 +93,28 @@ var orchardScenarios = map[string]orchardScenario{
 		},
 		want: t4, nodes: 2,
 	},
+	"NodeLost": {
+		reason: "The NodeClaim of a node that does not answer is deleted, and another one ordered.", classes: []v1alpha1.NodeClassReference{ec2},
+		prepare: func(w *orchard) {
+			w.plant(replicas(2), t4)
+			w.drive(&life{}, w.whole)
+			w.silence("node-" + w.live()[0])
+			w.now = w.now.Add(lostAfter - time.Minute)
+		},
+		until: func(w *orchard) bool { return w.whole() && w.answers() && len(w.get().Status.Removing) == 0 },
+		want:  t4, nodes: 2,
+	},
+	"NodeLostStandalone": {
+		reason: "So is that of gpu-provisioner.", classes: []v1alpha1.NodeClassReference{kait},
+		prepare: func(w *orchard) {
+			w.plant(nil, t4)
+			w.drive(&life{}, w.whole)
+			w.silence("node-" + w.live()[0])
+			w.now = w.now.Add(lostAfter - time.Minute)
+		},
+		until: func(w *orchard) bool { return w.whole() && w.answers() && len(w.get().Status.Removing) == 0 },
+		want:  t4, nodes: 1,
+	},
 	"StatusLost": {
 		reason: "A restored object has no status: its NodeClaims carry its marks and are found again.", classes: []v1alpha1.NodeClassReference{ec2},
 		prepare: func(w *orchard) {

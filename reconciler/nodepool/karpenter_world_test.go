@@ -242,7 +242,7 @@ func (w *orchard) controller(l *life) (*Reconciler, context.Context) {
 	w.must(err)
 	r, err := New(kube, kube, Deps{
 		Providers:    map[v1alpha1.Provider]pool.Provider{v1alpha1.ProviderKarpenter: provider},
-		Installation: installation, Clock: clock, Sizes: sizes,
+		Installation: installation, Clock: clock, Sizes: sizes, LostAfter: lostAfter,
 		HourlyUSD: func(_ v1alpha1.Candidate, nodes int) string { return fmt.Sprintf("%d.5", nodes) },
 	})
 	w.must(err)

@@ -165,13 +165,16 @@ func zonesOf(zones []string) string {
 }
 
 // announce emits an event where a pool comes into another phase, where a candidate
-// is given up, and where a deletion begins to wait for a person.
+// is given up, where a deletion begins to wait for a person, and where a node is lost.
 func (r *Reconciler) announce(before, after *v1alpha1.GPUNodePool) {
 	if r.Deps.Events == nil {
 		return
 	}
 	for _, s := range foreseen(before, after) {
 		r.Deps.Events.Eventf(after, nil, corev1.EventTypeWarning, s.Class, "Foreseen", "%s is passed over: %s", s.InstanceType, s.Message)
+	}
+	if lost := loses(before, after); lost != nil {
+		r.Deps.Events.Eventf(after, nil, corev1.EventTypeWarning, lost.Reason, "Replace", "%s", lost.Message)
 	}
 	held := holds(before, after)
 	if held != nil {

@@ -41,6 +41,9 @@ type Deps struct {
 	// HourlyUSD is the list price of nodes as "0.526", empty where none is known;
 	// nil: gpu/price.
 	HourlyUSD func(c v1alpha1.Candidate, nodes int) string
+	// LostAfter is how long a node that was bought may be not Ready before its machine
+	// is replaced; 0: for ever.
+	LostAfter time.Duration
 	Workers   int                  // pools reconciled at a time; 0: 8
 	Events    events.EventRecorder // nil: none are emitted
 	Metrics   *Metrics             // nil: nothing is counted
@@ -142,7 +145,7 @@ func (r *Reconciler) finalizer(ctx context.Context, p *pass) error {
 func (r *Reconciler) observe(ctx context.Context, p *pass) error {
 	p.facts = pool.Facts{
 		Now: p.now, Installation: r.Deps.Installation, Pool: p.pool, Catalog: r.Deps.Sizes,
-		Poll: r.Deps.PollInterval, Idle: r.Deps.IdleInterval,
+		Poll: r.Deps.PollInterval, Idle: r.Deps.IdleInterval, LostAfter: r.Deps.LostAfter,
 	}
 	p.provider = r.Deps.Providers[p.pool.Spec.Provider]
 	if p.provider == nil {
@@ -164,6 +167,9 @@ func (r *Reconciler) observe(ctx context.Context, p *pass) error {
 		p.facts.Nodes = append(p.facts.Nodes, pool.NodeWith(&nodes[i], corev1.ResourceName(p.pool.Spec.GPUResource())))
 	}
 	if err != nil {
+		return err
+	}
+	if err := r.census(ctx, p); err != nil {
 		return err
 	}
 	r.forecast(ctx, p)

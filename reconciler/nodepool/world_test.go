@@ -274,7 +274,7 @@ func (w *world) controller(l *life) (*Reconciler, context.Context) {
 	})
 	r, err := New(kube, kube, Deps{
 		Providers:    map[v1alpha1.Provider]pool.Provider{v1alpha1.ProviderAKS: cloud, v1alpha1.ProviderExisting: existing.Provider{}},
-		Installation: installation, Clock: w.arm.Now,
+		Installation: installation, Clock: w.arm.Now, LostAfter: lostAfter,
 		Sizes: func(name string) (pool.Size, bool) {
 			h, ok := hardware[name]
 			size := pool.Size{GPUs: h.GPUs, Family: h.Family, VCPUs: h.VCPUs}

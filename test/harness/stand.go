@@ -56,6 +56,8 @@ type Options struct {
 	PollInterval time.Duration
 	// StartLimit of the controller; 0: its default.
 	StartLimit time.Duration
+	// NodeLostAfter of the controller; 0: its default.
+	NodeLostAfter time.Duration
 	// Provider are the controller's flags that choose where nodes come from; nil:
 	// --provider aks.
 	Provider []string
@@ -85,6 +87,7 @@ type Stand struct {
 	progress   string // address that trainers call; "": none
 	poll       time.Duration
 	limit      time.Duration
+	lostAfter  time.Duration
 	provider   []string
 	controller *Controller
 }
@@ -94,7 +97,7 @@ func Start(ctx context.Context, o Options) (*Stand, error) {
 	if o.Out == nil {
 		o.Out = io.Discard
 	}
-	s := &Stand{poll: o.PollInterval, limit: o.StartLimit, provider: o.Provider}
+	s := &Stand{poll: o.PollInterval, limit: o.StartLimit, lostAfter: o.NodeLostAfter, provider: o.Provider}
 	if len(s.provider) == 0 {
 		s.provider = []string{"--provider", "aks"}
 	}
@@ -228,6 +231,9 @@ func (s *Stand) controllerArgs() []string {
 	}
 	if s.limit > 0 {
 		args = append(args, "--start-limit", s.limit.String())
+	}
+	if s.lostAfter > 0 {
+		args = append(args, "--node-lost-after", s.lostAfter.String())
 	}
 	return append(append(args, s.provider...), s.armFlags...)
 }
