@@ -11,7 +11,7 @@ import (
 	"fmt"
 	"io"
 	"net/http"
-	"path/filepath"
+	"slices"
 	"strings"
 	"syscall"
 	"testing"
@@ -132,6 +132,8 @@ func TestTuneAndServe(t *testing.T) {
 		t.Errorf("the run took %d attempts, want 2: one was killed", got.Attempts)
 	}
 	logs := logs(t, team, "run", "train")
+	pods := podsOf(t, team, "run")
+	losesLittle(t, team, &pods[0], logsOf(t, &pods[0], team, "train"), logs)
 	if !strings.Contains(logs, "20 rows of /data/parcels.parquet") {
 		t.Errorf("the trainer did not read the Parquet file:\n%s", logs)
 	}
@@ -182,34 +184,36 @@ func until(t *testing.T, team *harness.Team, name string, holds func(*v1alpha1.W
 	return w
 }
 
-// kill kills a program of the node's pods as soon as a checkpoint is complete.
+// kill kills a program of the node's pods a few steps after a checkpoint is complete.
 func kill(t *testing.T, w *world, checkpoint, program string) {
 	t.Helper()
-	err := wait.PollUntilContextCancel(patient(t), 20*time.Millisecond, true, func(context.Context) (bool, error) {
-		found, err := filepath.Glob(filepath.Join(w.Cluster.Dir, "volumes", "*", "*", "out", checkpoint, "trainer_state.json"))
-		return len(found) > 0, err
-	})
-	if err != nil {
-		t.Fatalf("waiting for %s: %v", checkpoint, err)
-	}
+	saved(t, w, checkpoint)
+	<-time.After(3 * trainer.StepTime)
 	signal(t, w, program, syscall.SIGKILL)
 }
 
 // logs are those of a container of the newest pod of a Workspace.
 func logs(t *testing.T, team *harness.Team, workspace, container string) string {
 	t.Helper()
+	pods := podsOf(t, team, workspace)
+	return logsOf(t, &pods[len(pods)-1], team, container)
+}
+
+// podsOf are the pods of a Workspace that are there, the oldest first.
+func podsOf(t *testing.T, team *harness.Team, workspace string) []corev1.Pod {
+	t.Helper()
 	pods := &corev1.PodList{}
 	err := team.Client.List(t.Context(), pods, client.InNamespace(team.Namespace), client.MatchingLabels{repolayout.LabelWorkspace: workspace})
 	if err != nil || len(pods.Items) == 0 {
 		t.Fatalf("no pod of %s: %v", workspace, err)
 	}
-	newest := pods.Items[0]
-	for _, p := range pods.Items {
-		if p.CreationTimestamp.After(newest.CreationTimestamp.Time) {
-			newest = p
-		}
-	}
-	out, err := team.Cluster.Kubectl(t.Context(), "logs", "--namespace="+team.Namespace, newest.Name, "--container="+container)
+	slices.SortFunc(pods.Items, func(a, b corev1.Pod) int { return a.CreationTimestamp.Compare(b.CreationTimestamp.Time) })
+	return pods.Items
+}
+
+func logsOf(t *testing.T, pod *corev1.Pod, team *harness.Team, container string) string {
+	t.Helper()
+	out, err := team.Cluster.Kubectl(t.Context(), "logs", "--namespace="+pod.Namespace, pod.Name, "--container="+container)
 	if err != nil {
 		t.Fatal(err)
 	}

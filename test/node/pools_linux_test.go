@@ -64,31 +64,32 @@ func newCloud(t *testing.T) (*harness.Stand, *harness.Team) {
 	return stand, team
 }
 
-// runs brings a Workspace for each moment to its end, and says which was killed at its
-// very moment.
-func (s *workshop) runs(t *testing.T, moments []moment) []bool {
+// runs brings a Workspace for each plan to its end, whose attempts are killed at the
+// moments of the plan, one after the other, and says what was hit.
+func (s *workshop) runs(t *testing.T, plans [][]moment) (hits tally) {
 	t.Helper()
 	workspaces := map[string]string{}
-	for i := range moments {
+	for i := range plans {
 		workspaces[runName(i)] = fmt.Sprintf(killedRun, runName(i), s.tag(runName(i)))
 		s.prepare(t, runName(i))
 	}
 	follow(t, s.team, repository(workspaces))
 	ctx, cancel := context.WithTimeout(t.Context(), killedPatience)
 	defer cancel()
-	hits, errs, slots := make([]bool, len(moments)), make([]error, len(moments)), make(chan struct{}, atOnce)
+	each, errs, slots := make([]tally, len(plans)), make([]error, len(plans)), make(chan struct{}, atOnce)
 	var all sync.WaitGroup
-	for i, m := range moments {
-		all.Go(func() { hits[i], errs[i] = s.survive(ctx, runName(i), m, slots) })
+	for i, plan := range plans {
+		all.Go(func() { each[i], errs[i] = s.survive(ctx, runName(i), plan, slots) })
 	}
 	all.Wait()
-	for i, m := range moments {
+	for i, plan := range plans {
+		hits.add(each[i])
 		if errs[i] != nil {
-			t.Errorf("%s, killed %s: %v", runName(i), m, errs[i])
+			t.Errorf("%s, killed %s: %v", runName(i), plan, errs[i])
 			continue
 		}
 		if got := published(t, s.digest(t, runName(i)), s.tag(runName(i))); got != s.want {
-			t.Errorf("%s, killed %s: the weights are %s, want %s", runName(i), m, got, s.want)
+			t.Errorf("%s, killed %s: the weights are %s, want %s", runName(i), plan, got, s.want)
 		}
 	}
 	s.nothingHeld(t)
@@ -114,11 +115,15 @@ spec:
       - {op: add, path: /spec/template/metadata/annotations/pod-complete.stage.kwok.x-k8s.io~1delay, value: 1h}
 `
 
-// survive plays the kubelet of the pods of a run until it is Ready, and killing the first
-// attempt says whether it was killed at the very moment. When the run is over it has the
-// adapter that was published, and its pool and GPUs are given back.
-func (s *workshop) survive(ctx context.Context, name string, m moment, slots chan struct{}) (hit bool, err error) {
-	kill := func(cmd *exec.Cmd, push bool) { hit = s.killAt(cmd, name, m, push) || hit }
+// survive plays the kubelet of the pods of a run until it is Ready, kills its attempts as
+// the plan says, and says what that has hit. When the run is over it has the adapter that
+// was published, and its pool and GPUs are given back.
+func (s *workshop) survive(ctx context.Context, name string, plan []moment, slots chan struct{}) (hit tally, err error) {
+	kill := func(cmd *exec.Cmd, push bool) {
+		if len(plan) > 0 {
+			hit.add(s.killAt(cmd, name, plan[0], push))
+		}
+	}
 	w := &v1alpha1.Workspace{}
 	w.Namespace, w.Name = s.team.Namespace, name
 	played := map[types.UID]bool{}
@@ -140,7 +145,7 @@ func (s *workshop) survive(ctx context.Context, name string, m moment, slots cha
 		if len(played) == attempts && failed != nil {
 			return hit, fmt.Errorf("%d attempts did not do: %w: %s", attempts, failed, said)
 		}
-		kill = func(*exec.Cmd, bool) {}
+		plan = plan[min(1, len(plan)):]
 		if err := s.end(ctx, pod, name, failed); err != nil {
 			return hit, err
 		}

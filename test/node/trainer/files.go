@@ -144,7 +144,7 @@ var trusting = sync.OnceValues(func() (*http.Client, error) {
 func post(url string, step, steps int) error {
 	body, err := json.Marshal(map[string]any{"trainerStatus": map[string]any{
 		"lastUpdatedTime": time.Now().UTC().Format(time.RFC3339), "progressPercentage": 100 * step / steps,
-		"estimatedRemainingSeconds": int((time.Duration(steps-step) * stepTime).Seconds()),
+		"estimatedRemainingSeconds": int((time.Duration(steps-step) * StepTime).Seconds()),
 		"metrics": []map[string]string{
 			{"name": "loss", "value": fmt.Sprint(1 / float64(step))},
 			{"name": "current_step", "value": strconv.Itoa(step)}, {"name": "total_steps", "value": strconv.Itoa(steps)},

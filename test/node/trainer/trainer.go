@@ -31,8 +31,8 @@ const longest = 8 << 10
 // errMemory is what PyTorch says of a longer one.
 var errMemory = errors.New("torch.OutOfMemoryError: CUDA out of memory. Tried to allocate 2.50 GiB. GPU 0 has a total capacity of 15.77 GiB of which 1.20 GiB is free")
 
-// stepTime is long enough to be interrupted, and short for a test.
-const stepTime = 100 * time.Millisecond
+// StepTime is long enough to be interrupted, and short for a test.
+const StepTime = 100 * time.Millisecond
 
 // config is what it reads of axolotl.yaml.
 type config struct {
@@ -136,7 +136,7 @@ func train(c *config, rows [][]byte) error {
 		if len(rows[(step-1)%len(rows)]) > longest {
 			return errMemory
 		}
-		<-time.After(stepTime)
+		<-time.After(StepTime)
 		fmt.Printf("step %d of %d\n", step, steps)
 		tell(step, steps)
 		if step%every == 0 || c.SaveFirst && step == 1 || c.asked() {
