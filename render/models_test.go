@@ -85,7 +85,7 @@ func toldOf(t *testing.T, c models.Case) told {
 		Runs: fmt.Sprintf("%s on %d %s", out.Workload.GetKind(), c.Candidate.Nodes, c.Candidate.InstanceType),
 		GPUs: container.Resources.Limits.Name("nvidia.com/gpu", "").String(),
 	}
-	if c.Runtime != "axolotl" { // whose script is the same for all
+	if out.Workload.GetKind() != "Job" { // whose script is the same for all
 		is.Args = container.Args
 	}
 	if p := container.StartupProbe; p != nil {

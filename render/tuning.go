@@ -25,19 +25,23 @@ const (
 	signingPath = "/signing"
 )
 
-// tuning patches the base of Axolotl.
+// tuning patches the base of the trainer.
 func (j job) tuning(l *layer) error {
 	t := j.spec.Tuning
-	config, err := j.axolotl()
+	name, config, err := j.told()
 	if err != nil {
 		return err
 	}
-	files := object{"axolotl.yaml": config}
+	if j.kaitoTrains() {
+		l.folder = kaitoTuning
+	}
+	files := object{name: config}
 	if err := j.evaluated(files); err != nil {
 		return err
 	}
 	train := object{"name": "train", "image": j.image(), "resources": j.gpus()}
 	train["env"] = append(j.token(t.AccessSecret), object{"name": "RUN_OUTPUT", "value": j.outputFolder()})
+	train["env"] = append(train["env"].([]any), j.onGPUs()...)
 	volumes := append(j.Options.Progress.add(train, files),
 		object{"name": "config", "configMap": object{"name": j.name + "-config"}},
 		object{"name": "work", "persistentVolumeClaim": object{"claimName": repolayout.WorkClaimName(j.name)}},
@@ -85,7 +89,7 @@ func (j job) result(l *layer, pod, train object, config string) error {
 	switch {
 	case claim != "" && j.spec.Tuning.Evaluation == nil:
 		// The component has moved train among the containers.
-		l.components = append(l.components, "claim")
+		l.components = append(l.components, path.Join(l.folder, "claim"))
 		pod["containers"] = []any{train}
 	case claim != "":
 		judge, err := j.judge()

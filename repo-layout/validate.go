@@ -49,6 +49,7 @@ func workspaceProblems(w *v1alpha1.Workspace) []finding.Problem {
 	v.resource(w.Spec.Resource)
 	v.runtime(w.Spec)
 	v.transformers(w.Spec)
+	v.kaitoTrainer(w.Spec)
 	v.budget("spec.budget", w.Spec.Budget)
 	if b := w.Spec.Budget; b != nil && b.MaxUSD != "" && w.Spec.Tuning == nil && w.Spec.Inference != nil {
 		v.refuse(finding.BudgetInvalid, "spec.budget.maxUSD", "is for tuning runs, which end: a service that stopped when its money is spent would be an outage; bound it by budget.maxUSDPerHour, or stop it by spec.suspend")
@@ -212,7 +213,7 @@ func (v *validator) selector(path string, r v1alpha1.ResourceSpec) {
 }
 
 // runtime names, and the task each is for.
-var runtimes = map[string]string{"vllm": "inference", "kaito": "inference", kaito.Transformers: "inference", "axolotl": "tuning"}
+var runtimes = map[string]string{"vllm": "inference", v1alpha1.RuntimeKAITO: "either", kaito.Transformers: "inference", "axolotl": "tuning"}
 
 func (v *validator) runtime(s v1alpha1.WorkspaceSpec) {
 	if s.Runtime == nil {
@@ -227,7 +228,7 @@ func (v *validator) runtime(s v1alpha1.WorkspaceSpec) {
 	task, known := runtimes[s.Runtime.Name]
 	switch {
 	case !known:
-		v.refuse(finding.NotOneOf, "spec.runtime.name", "want vllm, kaito or kaito-transformers, which serve, or axolotl, which tunes")
+		v.refuse(finding.NotOneOf, "spec.runtime.name", "want vllm or kaito-transformers, which serve, axolotl, which tunes, or kaito, which does both")
 		meant(v, s.Runtime.Name, sortedKeys(runtimes)...)
 	case task == "inference" && s.Inference == nil && s.Tuning != nil:
 		v.refuse(finding.NotOneOf, "spec.runtime.name", "%s serves and does not tune: write axolotl or leave it out", s.Runtime.Name)

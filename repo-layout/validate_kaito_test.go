@@ -10,7 +10,7 @@ import (
 )
 
 // TestRuntimeKaito: KAITO's base image has no pin, so the spec has to name it, and
-// it only serves.
+// its programs have not what others have.
 func TestRuntimeKaito(t *testing.T) {
 	const (
 		serves = "  inference: {preset: phi-4}\n"
@@ -18,9 +18,16 @@ func TestRuntimeKaito(t *testing.T) {
 		image  = `, image: "registry.example.com/kaito-base@sha256:` + "0000000000000000000000000000000000000000000000000000000000000000" + `", cuda: "12.9"`
 	)
 	for name, tc := range map[string]struct{ reason, runtime, task, want string }{
-		"Named":   {"version, image and CUDA say all there is to say", `{name: kaito, version: "0.5.0"` + image + "}", serves, ""},
-		"NoImage": {"the RepoSync may name it, which is not known here", `{name: kaito, version: "0.5.0"}`, serves, ""},
-		"Tunes":   {"its trainer resumes nothing", `{name: kaito, version: "0.5.0"` + image + "}", tunes, "spec.runtime.name: kaito serves and does not tune"},
+		"Named":            {"version, image and CUDA say all there is to say", `{name: kaito, version: "0.5.0"` + image + "}", serves, ""},
+		"NoImage":          {"the RepoSync may name it, which is not known here", `{name: kaito, version: "0.5.0"}`, serves, ""},
+		"Tunes":            {"it has a trainer too", `{name: kaito, version: "0.5.0"` + image + "}", tunes, ""},
+		"TransformersTune": {"that program only serves", `{name: kaito-transformers}`, tunes, "spec.runtime.name: kaito-transformers serves and does not tune"},
+
+		"Evaluation": {"the trainer measures nothing", `{name: kaito}`, "  tuning: {preset: phi-4, method: qlora, input: {claim: a}, output: {claim: b}, evaluation: {split: '5%'}}\n", "spec.tuning.evaluation: KAITO's trainer measures nothing"},
+		"Format":     {"its configuration names the column", `{name: kaito}`, "  tuning: {preset: phi-4, method: qlora, input: {claim: a, format: {type: Text}}, output: {claim: b}}\n", "spec.tuning.input.format: KAITO's trainer takes the column"},
+		"SaveSteps":  {"it writes no checkpoint", `{name: kaito}`, "  tuning: {preset: phi-4, method: qlora, input: {claim: a}, output: {claim: b}, checkpoints: {saveSteps: 10}}\n", "spec.tuning.checkpoints.saveSteps: KAITO's trainer writes no checkpoint"},
+		"Keep":       {"it writes no checkpoint", `{name: kaito}`, "  tuning: {preset: phi-4, method: qlora, input: {claim: a}, output: {claim: b}, checkpoints: {keep: 2}}\n", "spec.tuning.checkpoints.keep: KAITO's trainer writes no checkpoint"},
+		"Nodes":      {"it has one node", `{name: kaito}`, tunes + "  resource: {instanceType: A, count: 2}\n", "spec.resource.count: KAITO's trainer trains on one node"},
 
 		"Transformers":     {"another program of the same image", `{name: kaito-transformers}`, "  inference: {preset: phi-4, contextLength: 4096, cache: {size: 100Gi}}\n", ""},
 		"Strength":         {"it merges adapters, each with a weight", `{name: kaito-transformers}`, adapter("'0.25'"), ""},
@@ -36,7 +43,7 @@ func TestRuntimeKaito(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			d, found := repolayout.Decode([]byte("apiVersion: espalier.dev/v1alpha1\nkind: Workspace\nmetadata: {name: w, namespace: n}\n"+
-				"spec:\n  resource: {instanceType: A}\n"+tc.task+"  runtime: "+tc.runtime+"\n"), nil)
+				"spec:\n"+nodes(tc.task)+tc.task+"  runtime: "+tc.runtime+"\n"), nil)
 			if d.Workspace != nil {
 				found = repolayout.ValidateWorkspace(d.Workspace, nil)
 			}
@@ -52,4 +59,12 @@ func TestRuntimeKaito(t *testing.T) {
 
 func adapter(strength string) string {
 	return "  inference: {preset: phi-4, adapters: [{name: a, claim: c, strength: " + strength + "}]}\n"
+}
+
+// nodes are those of a Workspace whose case says nothing of them.
+func nodes(task string) string {
+	if strings.Contains(task, "  resource:") {
+		return ""
+	}
+	return "  resource: {instanceType: A}\n"
 }

@@ -122,3 +122,26 @@ func (v *validator) transformers(s v1alpha1.WorkspaceSpec) {
 		}
 	}
 }
+
+// kaitoTrainer refuses what KAITO's trainer does not have.
+func (v *validator) kaitoTrainer(s v1alpha1.WorkspaceSpec) {
+	t := s.Tuning
+	if t == nil || s.Runtime == nil || s.Runtime.Name != v1alpha1.RuntimeKAITO {
+		return
+	}
+	kept := t.Kept()
+	for _, f := range []struct {
+		field, why string
+		set        bool
+	}{
+		{"spec.resource.count", "KAITO's trainer trains on one node: leave it out", s.Resource.Count > 1},
+		{"spec.tuning.evaluation", "KAITO's trainer measures nothing: remove it", t.Evaluation != nil},
+		{"spec.tuning.input.format", "KAITO's trainer takes the column that DatasetConfig of the configuration names (response_column, messages_column): remove it", t.Input.Format != nil},
+		{"spec.tuning.checkpoints.saveSteps", "KAITO's trainer writes no checkpoint: remove it", kept.SaveSteps > 0},
+		{"spec.tuning.checkpoints.keep", "KAITO's trainer writes no checkpoint: remove it", kept.Keep > 0},
+	} {
+		if f.set {
+			v.refuse(finding.RuntimeUnsupported, f.field, "%s, or write spec.runtime.name: axolotl", f.why)
+		}
+	}
+}

@@ -348,7 +348,7 @@ func TestValidateWorkspace(t *testing.T) {
 		"RuntimeUnknown": {
 			reason: "The CRD lists them.",
 			text:   header + onA100 + serves + "  runtime: {name: tgi}\n",
-			want:   []string{"7: error: spec.runtime.name: want vllm, kaito or kaito-transformers, which serve, or axolotl, which tunes (NotOneOf)"},
+			want:   []string{"7: error: spec.runtime.name: want vllm or kaito-transformers, which serve, axolotl, which tunes, or kaito, which does both (NotOneOf)"},
 		},
 		"Budget": {
 			reason: "An amount with its currency is no amount.",

@@ -3,6 +3,7 @@
 package main
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"os"
@@ -16,6 +17,7 @@ import (
 	"github.com/espalier-dev/espalier/gpu/sku"
 	"github.com/espalier-dev/espalier/presets"
 	"github.com/espalier-dev/espalier/presets/runtimes"
+	"github.com/espalier-dev/espalier/render/settings"
 	"github.com/espalier-dev/espalier/repo-layout/v1alpha1"
 )
 
@@ -174,11 +176,14 @@ func (o fitOptions) runtime() (runtimes.Runtime, error) {
 	if o.Tune != "" {
 		want = runtimes.Tuning
 	}
+	if ok && runtimes.Does(r.Name, want) {
+		r = r.For(want)
+	}
 	switch {
 	case !ok && len(runtimes.Versions(o.Runtime)) > 0:
 		return r, fmt.Errorf("%s has no version %q here: %s", o.Runtime, o.RuntimeVersion, strings.Join(runtimes.Versions(o.Runtime), ", "))
 	case !ok:
-		return r, fmt.Errorf("no runtime %q: vllm, kaito and kaito-transformers serve, axolotl tunes", o.Runtime)
+		return r, fmt.Errorf("no runtime %q: vllm, kaito and kaito-transformers serve, axolotl and kaito tune", o.Runtime)
 	case r.Task != want:
 		return r, fmt.Errorf("%s is for %s, not for %s", r.Name, r.Task, want)
 	}
@@ -198,14 +203,16 @@ func (j *judge) judge(i sku.Instance) judged {
 	out := judged{instance: i}
 	if j.runtime != nil {
 		out.runtime, _ = runtimes.Lookup(j.runtime.Name, j.runtime.Version, i.Driver)
+		out.runtime = out.runtime.For(task)
 	} else if r, ok := runtimes.Default(task, i.Driver); ok {
 		out.runtime = r
 	}
 	if o.Tune != "" {
+		defaults := settings.DefaultTraining(out.runtime)
 		out.report = fit.Tune(j.preset.Model, i, fit.Tuning{
-			Method: v1alpha1.TuningMethod(o.Tune), SequenceLength: o.Context, MicroBatch: o.MicroBatch, Rank: o.Rank,
+			Method: v1alpha1.TuningMethod(o.Tune), SequenceLength: cmp.Or(o.Context, defaults.SequenceLength), MicroBatch: o.MicroBatch, Rank: o.Rank,
 			TargetModules: o.TargetModules, FusedLoss: o.FusedLoss, NoCheckpointing: o.KeepAll, Nodes: o.Nodes,
-			Image: out.runtime.Requires,
+			Image: out.runtime.Requires, Optimizer32Bit: !defaults.EightBit(),
 		})
 	} else {
 		s := fit.Serving{

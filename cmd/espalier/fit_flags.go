@@ -53,7 +53,7 @@ func (o *fitOptions) BindFlags(fs *pflag.FlagSet) {
 	fs.StringVar(&o.Cloud, "cloud", "", "Cloud of --all and of alternatives: azure, aws, gcp or any; empty: that of --instance-type, else azure")
 
 	fs.StringVar(&o.Tune, "tune", "", "Judge tuning in place of serving: qlora or lora")
-	fs.IntVar(&o.Context, "context", 0, "Longest request, or training sequence, in tokens; 0: the longest that fits, 2048 for tuning")
+	fs.IntVar(&o.Context, "context", 0, "Longest request, or training sequence, in tokens; 0: the longest that fits; for tuning 2048, and 1024 with KAITO's trainer")
 	fs.IntVar(&o.MicroBatch, "micro-batch", 1, "Sequences of one training step on one GPU")
 	fs.IntVar(&o.Rank, "rank", 16, "Rank of the adapter")
 	fs.StringSliceVar(&o.TargetModules, "target-modules", nil, "Matrices the adapter changes, by name; empty: all of them")
@@ -65,7 +65,7 @@ func (o *fitOptions) BindFlags(fs *pflag.FlagSet) {
 	fs.IntVar(&o.TensorParallel, "tensor-parallel", 0, "GPUs that share each layer; 0: chosen")
 	fs.StringVar(&o.MIG, "mig", "", "MIG profile that each GPU is cut into, for example 3g")
 
-	fs.StringVar(&o.Runtime, "runtime", "", "Runtime: vllm, kaito, kaito-transformers or axolotl; empty: the task's, for the node's driver")
+	fs.StringVar(&o.Runtime, "runtime", "", "Runtime: vllm, axolotl, kaito or kaito-transformers; empty: the task's, for the node's driver")
 	fs.StringVar(&o.RuntimeVersion, "runtime-version", "", "Version of --runtime; empty: its default")
 	fs.StringVar(&o.Region, "region", "", "Cloud region that prices are quoted for; empty: the cheapest known")
 	fs.BoolVar(&o.Spot, "spot", false, "Price as spot")

@@ -21,6 +21,7 @@ import (
 
 	"github.com/espalier-dev/espalier/gpu/fit"
 	"github.com/espalier-dev/espalier/gpu/sku"
+	"github.com/espalier-dev/espalier/repo-layout/v1alpha1"
 )
 
 // Tasks of runtimes.
@@ -34,9 +35,9 @@ const (
 	VLLM    = "vllm"
 	Axolotl = "axolotl"
 	// KAITO is KAITO's base image, which has no pin: the spec names the image. It
-	// serves with the vLLM in it, KAITOTransformers with KAITO's program around
-	// Hugging Face's transformers.
-	KAITO             = "kaito"
+	// serves with the vLLM in it and tunes with KAITO's trainer; KAITOTransformers
+	// serves with KAITO's program around Hugging Face's transformers.
+	KAITO             = v1alpha1.RuntimeKAITO
 	KAITOTransformers = "kaito-transformers"
 )
 
@@ -165,8 +166,27 @@ var kaitoTransformers = Runtime{
 	Requires: fit.Image{Name: "kaito-transformers 0.5.0", MinDriver: kaito.Requires.MinDriver, MinCapability: kaito.Requires.MinCapability},
 }
 
+// kaitoTrainer is the least GPU that KAITO's trainer has arithmetic for: TRL 1.0 keeps the
+// adapter of a quantised model in bfloat16 on every GPU, and PEFT 0.11.1 that of a model in
+// float16 in float16, of which transformers scales no gradients.
+var kaitoTrainer = sku.Capability{Major: 8}
+
 // unpinned are the runtimes whose image a spec names.
 var unpinned = []Runtime{kaito, kaitoTransformers}
+
+// Does says that a runtime whose image a spec names has a program for a task.
+func Does(name, task string) bool {
+	return name == KAITO || Unpinned(name) && task == Inference
+}
+
+// For is the runtime doing a task, with what its program for that demands of a GPU.
+func (r Runtime) For(task string) Runtime {
+	r.Task = task
+	if r.Name == KAITO && task == Tuning {
+		r.Requires.MinCapability = kaitoTrainer
+	}
+	return r
+}
 
 // Unpinned says that a runtime has no image of its own here: a spec names it.
 func Unpinned(name string) bool {

@@ -304,11 +304,15 @@ func losses(w *desired.Workspace) string {
 	if t.Output.Claim != "" {
 		kept = "what is written to claim " + t.Output.Claim + " stays"
 	}
-	fate := "are kept where nothing was published yet and deleted otherwise"
-	if t.Kept().Retain == v1alpha1.RetainAlways {
-		fate = "are kept"
+	what := "checkpoints (claim " + repolayout.WorkClaimName(w.Workspace.Name) + ") are"
+	if !w.Workspace.Spec.Resumes() {
+		what = "volume (claim " + repolayout.WorkClaimName(w.Workspace.Name) + ") is"
 	}
-	return "a run that is under way ends; its checkpoints (claim " + repolayout.WorkClaimName(w.Workspace.Name) + ") " + fate + "; " + kept
+	fate := " kept where nothing was published yet and deleted otherwise"
+	if t.Kept().Retain == v1alpha1.RetainAlways {
+		fate = " kept"
+	}
+	return "a run that is under way ends; its " + what + fate + "; " + kept
 }
 
 // warn adds a finding on what the change does, at a field of a document.

@@ -33,7 +33,7 @@ func (c *comparer) danger(t transition, ch *Change) {
 	if ch.Effect.Kind == Reruns {
 		c.rerun(t, ch)
 	}
-	if ch.Effect.Kind == Replaced || ch.Effect.Kind == Resumes && t.was.pods == t.is.pods {
+	if ch.Effect.Kind == Replaced || t.is.job() && (ch.Effect.Kind == Resumes || ch.Effect.Kind == Restarted) && t.was.pods == t.is.pods {
 		c.warn(NodesReplaced, to, resourceField(t.to), "%s moves to other nodes%s", ch.Name, t.meanwhile())
 	}
 	if t.dropsCandidates() {
@@ -109,7 +109,7 @@ func (t transition) meanwhile() string {
 	if !t.is.job() {
 		return ": the old ones go first, and requests fail meanwhile"
 	}
-	return ": a run that is under way is interrupted and goes on from its last checkpoint"
+	return ": a run that is under way is interrupted and " + t.goesOn()
 }
 
 // sameOutputs finds two runs of head that push to one tag.

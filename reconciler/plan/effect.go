@@ -56,7 +56,7 @@ func (t transition) suspension() (Effect, bool) {
 	case !from && to && !t.is.job():
 		return Effect{Kind: Stops, Downtime: true, Message: "the pods go and the nodes are given back; requests fail until it is resumed"}, true
 	case !from && to:
-		return Effect{Kind: Stops, Message: "the pod goes and the nodes are given back; the run goes on from its last checkpoint when it is resumed"}, true
+		return Effect{Kind: Stops, Message: "the pod goes and the nodes are given back; the run " + t.goesOn() + " when it is resumed"}, true
 	case from && !to:
 		return Effect{Kind: Starts, Message: t.is.nodesWanted() + t.resumes()}, true
 	case from && to:
@@ -72,7 +72,18 @@ func (t transition) resumes() string {
 	if t.was.name != t.is.name {
 		return ", then a run of the new inputs begins"
 	}
-	return ", then the run goes on"
+	return ", then the run " + t.goesOn()
+}
+
+// goesOn says what becomes of a run that is under way when its pod goes.
+func (t transition) goesOn() string { return repolayout.GoesOn(t.to.Workspace.Spec) }
+
+// interrupted is the effect on a run whose inputs stay and whose pod goes.
+func (t transition) interrupted(message string) Effect {
+	if t.to.Workspace.Spec.Resumes() {
+		return Effect{Kind: Resumes, Message: message}
+	}
+	return Effect{Kind: Restarted, Message: message}
 }
 
 // nodesWanted says which nodes are bought.
@@ -131,15 +142,15 @@ func (t transition) run() (Effect, bool) {
 	case t.was.name != t.is.name:
 		return Effect{Kind: Reruns, Message: fmt.Sprintf("Job %s takes the place of %s: the earlier run is removed with what it has not published, and what it has cost is lost; the new one starts from the base model", t.is.name, t.was.name)}, true
 	case moved:
-		return Effect{Kind: Resumes, Message: fmt.Sprintf("the nodes of %s are given back, then %s is requested; a run that is under way goes on from its last checkpoint there, one that is finished is not repeated", old, now)}, true
+		return t.interrupted(fmt.Sprintf("the nodes of %s are given back, then %s is requested; a run that is under way %s there, one that is finished is not repeated", old, now, t.goesOn())), true
 	case t.from.Workspace.Spec.Queue != t.to.Workspace.Spec.Queue:
-		return Effect{Kind: Resumes, Message: "a run that is under way saves a checkpoint and goes" + queueing(t.to.Workspace.Spec.Queue) + "; one that is finished is not repeated"}, true
+		return t.interrupted("a run that is under way " + t.leaves() + queueing(t.to.Workspace.Spec.Queue) + "; one that is finished is not repeated"), true
 	case t.was.pods == 1 && t.is.pods > 1:
 		return Effect{Kind: Resumes, Message: fmt.Sprintf("%d nodes train together instead of one, on a volume that all of them mount: a run that has begun has one for a single node, and is refused until that claim is deleted, which loses its checkpoints; one that is finished is not repeated", t.is.pods)}, true
 	case t.was.pods != t.is.pods:
-		return Effect{Kind: Resumes, Message: fmt.Sprintf("%s instead of %d: a run that is under way goes on from its last checkpoint in a new Job, one that is finished is not repeated", trainers(t.is.pods), t.was.pods)}, true
+		return t.interrupted(fmt.Sprintf("%s instead of %d: a run that is under way %s in a new Job, one that is finished is not repeated", trainers(t.is.pods), t.was.pods, t.goesOn())), true
 	case t.was.gpus != t.is.gpus:
-		return Effect{Kind: Resumes, Message: fmt.Sprintf("a pod takes %d GPUs instead of %d: a run that is under way goes on from its last checkpoint in a new Job, one that is finished is not repeated", t.is.gpus, t.was.gpus)}, true
+		return t.interrupted(fmt.Sprintf("a pod takes %d GPUs instead of %d: a run that is under way %s in a new Job, one that is finished is not repeated", t.is.gpus, t.was.gpus, t.goesOn())), true
 	}
 	return Effect{Kind: None, Message: "the inputs of the run are the same: one that has started goes on" + t.kept() + ", one that is finished is not repeated"}, true
 }
@@ -149,6 +160,14 @@ func trainers(pods int64) string {
 		return "one node trains"
 	}
 	return fmt.Sprintf("%d nodes train together", pods)
+}
+
+// leaves says how a run leaves its place before it goes where queueing says.
+func (t transition) leaves() string {
+	if t.to.Workspace.Spec.Resumes() {
+		return "saves a checkpoint and goes"
+	}
+	return "loses what it has trained, as KAITO's trainer keeps no checkpoint, and goes"
 }
 
 // queueing says where a run goes on.
@@ -189,9 +208,12 @@ func (t transition) newBudget(was, is string) string {
 	after, limits := price.Amount(is)
 	switch {
 	case !limits:
-		return " without a limit to its money, and one that had spent it goes on from its last checkpoint"
+		return " without a limit to its money, and one that had spent it " + t.goesOn()
 	case limited && after > before:
-		return " until it has spent $" + is + ", and one that had spent $" + was + " goes on from its last checkpoint"
+		return " until it has spent $" + is + ", and one that had spent $" + was + " " + t.goesOn()
+	}
+	if !t.to.Workspace.Spec.Resumes() {
+		return " until it has spent $" + is + ": one that has, is stopped and loses what it has trained, as KAITO's trainer keeps no checkpoint"
 	}
 	return " until it has spent $" + is + ": one that has, is stopped after a checkpoint and gives its nodes back"
 }

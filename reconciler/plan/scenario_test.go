@@ -361,6 +361,16 @@ var scenarios = map[string]scenario{
 		base:   files{"t/workspace.yaml": run("t")},
 		head:   files{"t/workspace.yaml": run("t", "Standard_NC4as_T4_v3", "Standard_NC24ads_A100_v4")},
 	},
+	"RunOfKaito": {
+		reason: "KAITO's trainer keeps no checkpoint: what moves it costs all that it has done, and the plan says so.",
+		base:   files{"t/workspace.yaml": run("t", "Standard_NC4as_T4_v3", "Standard_NV36ads_A10_v5") + onKaito},
+		head:   files{"t/workspace.yaml": run("t", "Standard_NC4as_T4_v3", "Standard_NC24ads_A100_v4") + onKaito},
+	},
+	"RunToKaito": {
+		reason: "Another trainer is another run.",
+		base:   files{"t/workspace.yaml": run("t", "Standard_NC4as_T4_v3", "Standard_NC24ads_A100_v4")},
+		head:   files{"t/workspace.yaml": run("t", "Standard_NC4as_T4_v3", "Standard_NC24ads_A100_v4") + onKaito},
+	},
 	"BoundedRun": {
 		reason: "A number of steps bounds the price of a run.",
 		base:   files{},
@@ -480,3 +490,11 @@ var scenarios = map[string]scenario{
 			"candidates:\n    - {instanceType: Standard_NC24ads_A100_v4, priority: Spot}\n    - {instanceType: Standard_NC24ads_A100_v4}")},
 	},
 }
+
+// onKaito ends the spec of a run that KAITO's trainer does.
+const onKaito = `  runtime:
+    name: kaito
+    version: "0.5.0"
+    cuda: "12.9"
+    image: registry.example.com/kaito-base@sha256:1111111111111111111111111111111111111111111111111111111111111111
+`

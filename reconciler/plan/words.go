@@ -150,6 +150,9 @@ func (w *words) config(was, is desired.Workspace) {
 		return
 	}
 	before, after := settingsOf(was), settingsOf(is)
+	if is.Workspace.Spec.Tuning != nil && was.Assessment.Resolved.Runtime != is.Assessment.Resolved.Runtime {
+		before, after = nil, nil // those of one trainer are not another's
+	}
 	said := len(*w)
 	for _, key := range union(before, after) {
 		w.keyed("config", key, before, after)

@@ -147,7 +147,7 @@ func exceeded(asked, capacity string, sum fit.Report) string {
 		}
 		text += fmt.Sprintf("The sum was %s; what was exceeded is %s, the part that grows with the tokens of a batch. ", s, part)
 	}
-	return text + "Lower sequence_len or micro_batch_size in the ConfigMap of spec.tuning.config, or choose an instance type with a larger GPU"
+	return text + "Lower sequence_len or micro_batch_size in the ConfigMap of spec.tuning.config (of KAITO's trainer max_length or per_device_train_batch_size), or choose an instance type with a larger GPU"
 }
 
 // limited is the limit of memory that a container has, "" for none.

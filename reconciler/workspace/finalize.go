@@ -100,7 +100,8 @@ func (r *Reconciler) removeClaims(ctx context.Context, p *pass) (string, error) 
 	if started && !condition.Is(p.ws, v1alpha1.ConditionTuningSucceeded) {
 		for _, c := range claims.Items {
 			r.Events.Eventf(p.ws, nil, corev1.EventTypeWarning, "CheckpointsKept", "Delete",
-				"Claim %s keeps the checkpoints of a run that published nothing: a Workspace of the same name and inputs resumes from it; else kubectl delete pvc -n %s %s", c.Name, c.Namespace, c.Name)
+				"Claim %s keeps %s of a run that published nothing: a Workspace of the same name and inputs %s; else kubectl delete pvc -n %s %s",
+				c.Name, p.keeps(), p.resumes(), c.Namespace, c.Name)
 		}
 		return "", nil
 	}
@@ -130,4 +131,19 @@ func (r *Reconciler) removePools(ctx context.Context, p *pass) (string, error) {
 		return fmt.Sprintf("Node pool %s is being given back; until then it costs %s", pool.Name, usd(pool.Status.USDPerHour)), nil
 	}
 	return "", nil
+}
+
+// keeps and resumes say what the claim of a run holds, and what that is good for.
+func (p *pass) keeps() string {
+	if p.ws.Spec.Resumes() {
+		return "the checkpoints"
+	}
+	return "the adapter, where it was trained to its end,"
+}
+
+func (p *pass) resumes() string {
+	if p.ws.Spec.Resumes() {
+		return "resumes from it"
+	}
+	return "publishes it, or begins again"
 }

@@ -284,8 +284,11 @@ func runningMessage(job *batchv1.Job, why string) string {
 func failureMessage(ws *v1alpha1.Workspace, job *batchv1.Job, failed *batchv1.JobCondition, why string) string {
 	again := fmt.Sprintf("kubectl annotate --overwrite -n %s workspace %s %s=%s", ws.Namespace, ws.Name, repolayout.AnnotationRetry, job.UID)
 	if limit := ws.Spec.Tuning.Timeout; limit != nil && failed.Reason == batchv1.JobReasonDeadlineExceeded {
-		return fmt.Sprintf("Job %s took longer than spec.tuning.timeout, %s, and was stopped. Its checkpoints are kept: raise the limit in Git, then go on from them with %s",
-			job.Name, limit.Duration, again)
+		kept := "Its checkpoints are kept: raise the limit in Git, then go on from them with"
+		if !ws.Spec.Resumes() {
+			kept = "KAITO's trainer keeps no checkpoint: raise the limit in Git, then begin again with"
+		}
+		return fmt.Sprintf("Job %s took longer than spec.tuning.timeout, %s, and was stopped. %s %s", job.Name, limit.Duration, kept, again)
 	}
 	if why != "" {
 		return fmt.Sprintf("Job %s gave up: %s. A changed input is another run; to run the same once more: %s", job.Name, why, again)

@@ -50,11 +50,17 @@ func (p *pass) brokeMessage() string {
 	if repolayout.Defaulted(p.ws, repolayout.DefaultedMaxUSD) {
 		limit = fmt.Sprintf("$%s that spec.defaults.budget.maxUSD of the RepoSync allows it", p.ws.Spec.MaxUSD())
 	}
-	what := "no pod of it runs"
+	what, then := "no pod of it runs", "lets it go on from there"
 	if p.job() != nil {
 		what = "it is stopped after a checkpoint"
 	}
-	return "The run has spent the " + limit + ": " + what + " and " + p.nodesLeft() + ". A larger amount in Git lets it go on from there"
+	if !p.ws.Spec.Resumes() {
+		then = "lets it begin again from the base model: KAITO's trainer keeps no checkpoint"
+		if p.job() != nil {
+			what = "it is stopped"
+		}
+	}
+	return "The run has spent the " + limit + ": " + what + " and " + p.nodesLeft() + ". A larger amount in Git " + then
 }
 
 // nodesLeft says what becomes of the nodes of a Workspace that is not to run.

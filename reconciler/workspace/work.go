@@ -146,11 +146,11 @@ func (p *pass) startsOver(job *batchv1.Job) string {
 	case gaveUp(job) && p.askedAgain(string(job.UID)):
 		return "The run that gave up is being removed before its inputs run once more"
 	case job.Labels[repolayout.LabelQueue] != p.queueWanted():
-		return "The run is to wait in another queue, or in none: it goes on from its last checkpoint in a new Job"
+		return "The run is to wait in another queue, or in none: it " + repolayout.GoesOn(p.ws.Spec) + " in a new Job"
 	case trainersOf(job) != p.podsWanted():
-		return "The run is to be spread over another number of nodes: it goes on from its last checkpoint in a new Job"
+		return "The run is to be spread over another number of nodes: it " + repolayout.GoesOn(p.ws.Spec) + " in a new Job"
 	case p.poolReady() && gpusOf(job) != p.gpusWanted():
-		return "The nodes have another number of GPUs now: the run goes on from its last checkpoint in a new Job"
+		return "The nodes have another number of GPUs now: the run " + repolayout.GoesOn(p.ws.Spec) + " in a new Job"
 	}
 	return ""
 }

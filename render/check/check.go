@@ -69,6 +69,7 @@ const (
 	AutoscaleUnsupported  = "AutoscaleUnsupported" // copies that no autoscaler can count
 	ContextUnbounded      = "ContextUnbounded"     // warning: an engine that takes requests which do not fit
 	AdapterFormat         = "AdapterFormat"        // warning: an adapter that an older PEFT may not read
+	ResumesNothing        = "ResumesNothing"       // warning: a trainer that writes no checkpoint
 )
 
 // Facts are what a check needs beside the Workspace. Nil and zero mean none.
@@ -238,6 +239,7 @@ func assess(c *checker) Assessment {
 		c.performanceMode()
 		c.adapters()
 		c.data()
+		c.trainer()
 		c.checkpoints()
 		c.candidates()
 		c.zones()

@@ -72,8 +72,12 @@ func (c *checker) zones() {
 	if code == "" {
 		return
 	}
-	c.warn(code, field, "the nodes may be in %s, and a run goes on only where its checkpoints can be mounted: %s; with "+
-		"checkpoints.storageClass of a zone-redundant disk or a share (azurefile-csi-premium) every zone will do, or name one zone for all candidates", spoken(among), why)
+	goesOn := "a run goes on only where its checkpoints can be mounted"
+	if c.kaitoTrains() {
+		goesOn = "the next pod of a run, which begins again, starts only where its volume can be mounted"
+	}
+	c.warn(code, field, "the nodes may be in %s, and %s: %s; with "+
+		"checkpoints.storageClass of a zone-redundant disk or a share (azurefile-csi-premium) every zone will do, or name one zone for all candidates", spoken(among), goesOn, why)
 }
 
 // zonesOf are the zones a candidate's nodes may be in; "" stands for nodes
@@ -133,7 +137,7 @@ func (c *checker) mountable(candidate v1alpha1.Candidate, field string, add func
 	if c.workspace.Spec.Tuning == nil {
 		return
 	}
-	add(finding.Errorf(ZoneLocked, field, "nodes in %s cannot mount the checkpoints of the run, which are in %s: add a candidate there, or, once nothing on them is wanted: kubectl delete pvc -n %s %s",
+	add(finding.Errorf(ZoneLocked, field, "nodes in %s cannot mount the volume of the run, which are in %s: add a candidate there, or, once nothing on them is wanted: kubectl delete pvc -n %s %s",
 		spoken(zonesOf(candidate)), spoken(c.facts.ClaimZones), c.workspace.Namespace, repolayout.WorkClaimName(c.workspace.Name)))
 }
 

@@ -98,7 +98,7 @@ func (c *checker) refusedFile(field, name string) bool {
 		if c.plainText() {
 			return false
 		}
-		c.refuse(InputInvalid, field, "%s: each line of it is a row with the one column text: spec.tuning.input.format.type: %s reads that", name, v1alpha1.RowsText)
+		c.refuse(InputInvalid, field, "%s", c.textRefused(name))
 	default:
 		return false
 	}

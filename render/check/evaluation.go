@@ -17,7 +17,7 @@ const neverBetween = 1_000_000_000
 // configuration may not hold out rows as well.
 func (c *checker) evaluation() {
 	t := c.workspace.Spec.Tuning
-	if t == nil {
+	if t == nil || c.kaitoTrains() { // which measures nothing: ValidateWorkspace and trainer say so
 		return
 	}
 	const field = "spec.tuning.evaluation"

@@ -33,7 +33,7 @@ func TestKaito(t *testing.T) {
 		"OlderDriver":  {"it is built with CUDA 12.9", serving("Standard_NV36ads_A10_v5", onKaito), "", false, ""},
 		"NoImage":      {"nobody knows which one is meant", serving("Standard_NC24ads_A100_v4", onKaito, func(w *v1alpha1.Workspace) { w.Spec.Runtime.Image, w.Spec.Runtime.CUDA = "", "" }), "", true, "no digest of KAITO's base image"},
 		"OtherVersion": {"its program is known for one version", serving("Standard_NC24ads_A100_v4", onKaito, func(w *v1alpha1.Workspace) { w.Spec.Runtime.Version = "0.4.0" }), "", true, "versions: 0.5.0"},
-		"Tuning":       {"its trainer resumes nothing", tuning("Standard_NC24ads_A100_v4", onKaito), "", true, "kaito does no tuning"},
+		"Tuning":       {"it has a trainer too", tuning("Standard_NC24ads_A100_v4", onKaito), "", false, ""},
 		"SeveralNodes": {"its mode for several nodes is another", serving("Standard_NC4as_T4_v3", onKaito, preset("phi-4"), func(w *v1alpha1.Workspace) { w.Spec.Resource.Count = 3 }), "", true, "GiB"},
 		"Argument":     {"arguments are held to the vLLM that is in it", serving("Standard_NC24ads_A100_v4", onKaito, func(w *v1alpha1.Workspace) { w.Spec.Inference.Config = "c" }), "vllm: {max-num-seq: 4}", true, "max-num-seqs"},
 	} {

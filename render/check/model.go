@@ -70,7 +70,7 @@ func (c *checker) configuration() {
 	}
 	t := c.workspace.Spec.Tuning
 	if t != nil {
-		c.out.Training = settings.DefaultTraining()
+		c.out.Training = settings.DefaultTraining(c.out.Runtime)
 		defer c.format()
 	}
 	if name == "" || config == nil {
@@ -161,7 +161,8 @@ func (c *checker) keepRuntime(kept v1alpha1.Resolved, task string) {
 		r, _ = runtimes.Lookup(kept.Runtime, kept.Version, c.driver())
 		r = c.ownImage(r)
 	}
-	r.Name, r.Version, r.Image, r.Task = kept.Runtime, kept.Version, kept.Image, task
+	r.Name, r.Version, r.Image = kept.Runtime, kept.Version, kept.Image
+	r = r.For(task)
 	c.out.Resolved.HelperImage = kept.HelperImage
 	c.setRuntime(r)
 }
@@ -169,7 +170,7 @@ func (c *checker) keepRuntime(kept v1alpha1.Resolved, task string) {
 // namedRuntime takes the software that the spec names; name is what does the task
 // where it names only a version.
 func (c *checker) namedRuntime(spec v1alpha1.RuntimeSpec, task, name string) {
-	if runtimes.Unpinned(spec.Name) && task == runtimes.Inference {
+	if runtimes.Does(spec.Name, task) {
 		name = spec.Name
 	}
 	if spec.Name != "" && spec.Name != name {
@@ -185,13 +186,16 @@ func (c *checker) namedRuntime(spec v1alpha1.RuntimeSpec, task, name string) {
 		c.out.Findings = append(c.out.Findings, c.place(*p))
 		return
 	}
-	c.setRuntime(c.ownImage(r))
+	c.setRuntime(c.ownImage(r.For(task)))
 }
 
 // served refuses a model that an older version of vLLM does not know: the pod
 // would say so on a paid node.
 func (c *checker) served() {
 	r, p := c.out.Runtime, c.out.Preset
+	if c.workspace.Spec.Inference == nil {
+		return
+	}
 	if c.unpaged() {
 		c.transformers()
 	}

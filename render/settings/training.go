@@ -35,14 +35,25 @@ type Training struct {
 	// where the Workspace has an evaluation; one that is nil leaves a setting out.
 	Axolotl   map[string]any
 	Measuring map[string]any
+	// Kaito are the sections of the configuration that KAITO's trainer is given as they
+	// are; nil where another trains.
+	Kaito map[string]map[string]any
 }
 
-// DefaultTraining are the settings of a run without a configuration. Learning
+// DefaultTraining are the settings of a run without a configuration, by its trainer.
+func DefaultTraining(r runtimes.Runtime) Training {
+	if r.Name == runtimes.KAITO {
+		return kaitoTraining()
+	}
+	return axolotlTraining()
+}
+
+// axolotlTraining are the settings of Axolotl without a configuration. Learning
 // rate, dropout and warm-up are the QLoRA paper's for models of 7 to 13 billion
 // parameters (Dettmers et al., 2023); the rank lies between KAITO's 8 and the
 // paper's 64, alpha at twice the rank; three passes are transformers' default,
 // and so KAITO's; the length is gpu/fit's.
-func DefaultTraining() Training {
+func axolotlTraining() Training {
 	return Training{
 		Rank: 16, SequenceLength: 2048, MicroBatch: 1,
 		Optimizer: "adamw_bnb_8bit",
@@ -72,6 +83,7 @@ type training struct {
 	Training
 	method   v1alpha1.TuningMethod
 	field    string
+	form     form
 	root     *yaml.Node
 	problems []finding.Problem
 	ignored  []string
@@ -81,6 +93,35 @@ type training struct {
 
 // reader handles one key of a section.
 type reader func(t *training, s section, key string)
+
+// form is what a trainer takes of training_config: its sections with what becomes of
+// their keys, those that mean nothing, with why, and whether values are kept as they are,
+// as for KAITO's trainer, or become keys of Axolotl.
+type form struct {
+	sections      map[string]map[string]reader
+	withoutEffect map[string]string
+	keeps         bool
+}
+
+// formOf is what a trainer takes.
+func formOf(r runtimes.Runtime) form {
+	if r.Name == runtimes.KAITO {
+		return kaitoForm
+	}
+	return form{sections: sections, withoutEffect: withoutEffect}
+}
+
+// unknown says what is wrong with a key that is in no section.
+func (f form) unknown(section, key string) string {
+	if !f.keeps {
+		return "there is no counterpart in Axolotl for it here; leave it out"
+	}
+	if !slices.Contains(runtimes.KaitoKeys(section), key) {
+		return "KAITO's trainer has no such key, and ends at it"
+	}
+	return "it is not taken: what it does to memory, to the data or to the adapter is not judged; taken are " +
+		strings.Join(slices.Sorted(maps.Keys(f.sections[section])), ", ")
+}
 
 // schedulers are those of transformers that take no arguments of their own.
 var schedulers = []string{"linear", "cosine", "constant", "constant_with_warmup", "cosine_with_restarts", "polynomial"}
@@ -176,20 +217,16 @@ var withoutEffect = map[string]string{
 	"DatasetConfig.dataset_file_ext":            "the name of the file decides",
 }
 
-// ParseTraining reads training_config.yaml for a version of Axolotl: KAITO's
-// sections below training_config, Axolotl's own keys below axolotl. field is the
-// field of the Workspace that names the ConfigMap, for problems.
+// ParseTraining reads training_config.yaml for a trainer: KAITO's sections below
+// training_config, and for a version of Axolotl its own keys below axolotl. field is
+// the field of the Workspace that names the ConfigMap, for problems.
 func ParseTraining(data map[string]string, r runtimes.Runtime, method v1alpha1.TuningMethod, field string) (Training, []finding.Problem) {
 	doc, problems := document(data, TrainingKey, field)
 	if problems != nil {
-		return DefaultTraining(), problems
+		return DefaultTraining(r), problems
 	}
-	t := training{Training: DefaultTraining(), method: method, field: field, root: doc.root}
-	for _, key := range slices.Sorted(maps.Keys(doc.tree)) {
-		if key != kaitoSection && key != axolotlSection {
-			t.problem([]string{key}, "%.60s is not known: sections go below training_config, Axolotl's own keys below axolotl", key)
-		}
-	}
+	t := training{Training: DefaultTraining(r), method: method, field: field, form: formOf(r), root: doc.root}
+	t.top(doc, r)
 	config, ok := doc.tree[kaitoSection].(map[string]any)
 	if _, own := doc.tree[axolotlSection]; !ok && !own {
 		t.problem(nil, "there is neither training_config, a mapping of sections, nor axolotl, a mapping of keys")
@@ -199,12 +236,26 @@ func ParseTraining(data map[string]string, r runtimes.Runtime, method v1alpha1.T
 	for _, name := range slices.Sorted(maps.Keys(config)) {
 		t.section(name, config[name])
 	}
-	t.axolotl(doc, config, r)
+	if !t.form.keeps {
+		t.axolotl(doc, config, r)
+	}
 	if len(t.ignored) > 0 {
 		t.problems = append(t.problems, finding.Warningf(ConfigIgnored, field, "without effect here: %s", strings.Join(t.ignored, "; ")).
 			In(finding.Entry{Key: TrainingKey, Line: t.ignoredLine}))
 	}
 	return t.Training, t.problems
+}
+
+// top reads the keys of the text itself.
+func (t *training) top(doc decoded, r runtimes.Runtime) {
+	for _, key := range slices.Sorted(maps.Keys(doc.tree)) {
+		switch {
+		case key == axolotlSection && t.form.keeps:
+			t.problem([]string{key}, "these are Axolotl's keys, and spec.runtime.name is %s: write sections below training_config, or spec.runtime.name: axolotl", r.Name)
+		case key != kaitoSection && key != axolotlSection:
+			t.problem([]string{key}, "%.60s is not known: sections go below training_config, Axolotl's own keys below axolotl", key)
+		}
+	}
 }
 
 // problem with the key at a path, nil for the text as a whole.
@@ -214,9 +265,9 @@ func (t *training) problem(path []string, format string, args ...any) {
 }
 
 func (t *training) section(name string, value any) {
-	readers, known := sections[name]
+	readers, known := t.form.sections[name]
 	if !known {
-		t.problem([]string{kaitoSection, name}, "section %.60q is not known: %s", name, strings.Join(slices.Sorted(maps.Keys(sections)), ", "))
+		t.problem([]string{kaitoSection, name}, "section %.60q is not known: %s", name, strings.Join(slices.Sorted(maps.Keys(t.form.sections)), ", "))
 		return
 	}
 	values, ok := value.(map[string]any)
@@ -228,15 +279,18 @@ func (t *training) section(name string, value any) {
 	}
 	s := section{field: t.field, entry: TrainingKey, path: []string{kaitoSection, name}, root: t.root, values: values, problems: &t.problems}
 	for _, key := range slices.Sorted(maps.Keys(values)) {
-		if why, ok := withoutEffect[name+"."+key]; ok {
+		if why, ok := t.form.withoutEffect[name+"."+key]; ok {
 			t.ignore(s, key, why)
 			continue
 		}
 		read, ok := readers[key]
 		if !ok {
-			s.refuse(key, "there is no counterpart in Axolotl for it here; leave it out")
+			s.refuse(key, "%s", t.form.unknown(name, key))
 			continue
 		}
 		read(t, s, key)
+		if t.form.keeps && values[key] != nil {
+			t.keep(name, key, values[key])
+		}
 	}
 }

@@ -36,7 +36,7 @@ const (
 	AnnotationIgnored   = "AnnotationIgnored"   // warning: an annotation or label of KAITO without effect here
 	AnnotationInvalid   = "AnnotationInvalid"   // a value that KAITO refuses as well
 	ExposedService      = "ExposedService"      // warning: the model answers whoever reaches its address
-	RuntimeUnsupported  = "RuntimeUnsupported"  // what the transformers engine does not have
+	RuntimeUnsupported  = "RuntimeUnsupported"  // what KAITO's transformers engine, or its trainer, does not have
 	VolumeUnsupported   = "VolumeUnsupported"   // a volume that holds nothing, keeps nothing, or that the node would mount for a tenant
 	HostAccess          = "HostAccess"          // a path of the node
 	PartitionGPU        = "PartitionGPU"        // a part of a node that cannot be asked for

@@ -45,7 +45,8 @@ type TuningSpec struct {
 	// +kubebuilder:validation:XValidation:rule="duration(self) >= duration('1m')",message="timeout: at least 1m"
 	Timeout *metav1.Duration `json:"timeout,omitempty"`
 	// Retries is how many pods may fail before the run has failed. An evicted pod,
-	// or one whose spot node was taken away, is none of them. Absent: 6.
+	// or one whose spot node was taken away, is none of them. Absent: 6, and 1 of
+	// KAITO's trainer, each of whose pods begins again.
 	// +kubebuilder:validation:Minimum=0
 	// +kubebuilder:validation:Maximum=20
 	Retries *int32 `json:"retries,omitempty"`

@@ -205,3 +205,12 @@ func (s *WorkspaceSpec) ConfigName() string {
 	}
 	return ""
 }
+
+// RuntimeKAITO is the name of KAITO's base image among the runtimes.
+const RuntimeKAITO = "kaito"
+
+// Resumes says that a pod of the tuning run goes on from the checkpoint of the one before.
+// KAITO's trainer keeps none.
+func (s *WorkspaceSpec) Resumes() bool {
+	return s.Tuning != nil && (s.Runtime == nil || s.Runtime.Name != RuntimeKAITO)
+}

@@ -57,6 +57,7 @@ type WorkspaceList struct {
 // +kubebuilder:validation:XValidation:rule="!has(self.serviceAccountName) || !has(self.tuning) || !has(self.tuning.output.image) || has(self.tuning.output.pushSecret) || self.tuning.output.image.matches('^([a-z0-9]{5,50}(-[a-z0-9]+)?[.]azurecr[.](io|cn|us)|[0-9]{12}[.]dkr[.]ecr(-fips)?[.][a-z]{2,4}(-[a-z]+)+-[0-9]{1,2}[.]amazonaws[.]com([.]cn)?|[a-z0-9-]+-docker[.]pkg[.]dev|((us|eu|asia)[.])?gcr[.]io)/')",message="no identity signs in to the registry of output.image, which is none of Azure's, Amazon's or Google's own: name output.pushSecret"
 // +kubebuilder:validation:XValidation:rule="!has(self.serviceAccountName) || !has(self.inference) || !has(self.inference.weights) || !has(self.inference.weights.serviceAccountName) || self.inference.weights.serviceAccountName == self.serviceAccountName",message="a pod has one account: serviceAccountName and inference.weights.serviceAccountName must be the same"
 // +kubebuilder:validation:XValidation:rule="!has(self.runtime) || !has(self.runtime.name) || self.runtime.name != 'kaito-transformers' || !has(self.inference) || !has(self.inference.route) || !has(self.inference.route.inferencePool)",message="inference.route.inferencePool is for endpoint pickers, which read vLLM's metrics, and runtime kaito-transformers has none: remove it, or the runtime"
+// +kubebuilder:validation:XValidation:rule="!has(self.tuning) || !has(self.runtime) || !has(self.runtime.name) || self.runtime.name != 'kaito' || !(has(self.tuning.evaluation) || has(self.tuning.input.format) || (has(self.resource.count) && self.resource.count > 1))",message="runtime kaito tunes on one node, measures nothing and takes columns from its configuration: remove count, evaluation and format, or write axolotl"
 // +kubebuilder:validation:XValidation:rule="has(self.inference) == has(oldSelf.inference)",message="a Workspace cannot turn from inference into tuning or back: give the new task a Workspace of its own"
 type WorkspaceSpec struct {
 	// Resource says which GPU nodes the task runs on.
@@ -213,7 +214,8 @@ const (
 type RuntimeSpec struct {
 	// Name is vllm (serves), axolotl (tunes), or, of KAITO's base image, which image
 	// or spec.defaults.kaitoImage of the RepoSync names then: kaito, which serves with
-	// the vLLM in it, and kaito-transformers, which serves with its transformers engine.
+	// the vLLM in it and tunes with KAITO's trainer, and kaito-transformers, which serves
+	// with its transformers engine.
 	// +kubebuilder:validation:Enum=vllm;axolotl;kaito;kaito-transformers
 	Name string `json:"name,omitempty"`
 	// Version is one of the runtime's known versions; `espalier presets` lists

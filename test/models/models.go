@@ -30,10 +30,18 @@ var zeros = "sha256:" + strings.Repeat("0", 64)
 // options of every render.
 var options = render.Options{Provider: v1alpha1.ProviderAKS, HelperImage: "registry.example.com/espalier@" + zeros}
 
+// kaitoTuning is KAITO's base image tuning: the runtime of the same name serves.
+const kaitoTuning = runtimes.KAITO + "-tuning"
+
 // Runtimes are the names of those that models are rendered with.
 func Runtimes() []string {
-	return []string{"vllm", runtimes.KAITO, runtimes.KAITOTransformers, "axolotl"}
+	return []string{runtimes.VLLM, runtimes.KAITO, runtimes.KAITOTransformers, runtimes.Axolotl, kaitoTuning}
 }
+
+// tunes says whether models are tuned with it, and named what a Workspace calls it.
+func tunes(runtime string) bool { return runtime == runtimes.Axolotl || runtime == kaitoTuning }
+
+func named(runtime string) string { return strings.TrimSuffix(runtime, "-tuning") }
 
 // Case is one model with one runtime.
 type Case struct {
@@ -91,22 +99,25 @@ func document(p presets.Preset, runtime, name string) string {
 		access = ", accessSecret: hugging-face"
 	}
 	task := "inference: {preset: " + p.ID + access + "}"
-	if runtime == "axolotl" {
+	if tunes(runtime) {
 		task = "tuning: {preset: " + p.ID + access + ", method: qlora, input: {claim: data}, output: {claim: adapters}}"
 	}
-	named := ""
-	if runtimes.Unpinned(runtime) {
-		named = "  runtime: {name: " + runtime + ", version: 0.5.0, cuda: '12.9', image: 'registry.example.com/kaito-base@" + zeros + "'}\n"
+	image := ""
+	if runtimes.Unpinned(named(runtime)) {
+		image = "  runtime: {name: " + named(runtime) + ", version: 0.5.0, cuda: '12.9', image: 'registry.example.com/kaito-base@" + zeros + "'}\n"
 	}
 	return "apiVersion: espalier.dev/v1alpha1\nkind: Workspace\nmetadata: {name: " + name + ", namespace: models}\nspec:\n" +
-		"  resource: {instanceType: " + cheapest(p, runtime) + "}\n  " + task + "\n" + named
+		"  resource: {instanceType: " + cheapest(p, runtime) + "}\n  " + task + "\n" + image
 }
 
 // cheapest is a size that takes the model, or the largest.
 func cheapest(p presets.Preset, runtime string) string {
 	image := fit.Image{MinDriver: 580, MinCapability: sku.Capability{Major: 7, Minor: 5}}
 	best, found := fit.Alternative{}, false
-	if runtime == "axolotl" {
+	if runtime == kaitoTuning {
+		image.MinCapability = sku.Capability{Major: 8}
+	}
+	if tunes(runtime) {
 		best, found = fit.CheapestTuning(p.Model, azure(), "", fit.Tuning{Image: image})
 	} else {
 		best, found = fit.CheapestServing(p.Model, azure(), "", fit.Serving{Nodes: 1, Image: image})

@@ -90,7 +90,7 @@ func golden(t *testing.T, file string) []byte {
 }
 
 // levels that the bases state, by runtime.
-var levels = map[string]string{"vllm": "restricted", "axolotl": "baseline", runtimes.KAITO: "baseline", runtimes.KAITOTransformers: "baseline"}
+var levels = map[string]string{"vllm": "restricted", "axolotl": "baseline", runtimes.KAITO: "baseline", runtimes.KAITOTransformers: "baseline", "kaito-tuning": "baseline"}
 
 // TestEveryModel: whatever model of the catalogue is served or tuned, with whichever
 // runtime, its objects are accepted.
