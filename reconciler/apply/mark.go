@@ -47,8 +47,8 @@ func MarkOf(digest string, applied metav1.Object) Mark {
 // applied: not its spec, by the generation, nor labels and annotations. A kind
 // without generations has it only as long as nobody wrote it at all.
 func (m Mark) Still(desired, live metav1.Object) bool {
-	if m.Digest == "" || m.uid != live.GetUID() || !owned(live, desired) || !holds(asAny(live.GetLabels()), asAny(desired.GetLabels())) ||
-		!holds(asAny(live.GetAnnotations()), withoutPlace(desired.GetAnnotations())) {
+	if m.Digest == "" || m.uid != live.GetUID() || !owned(live, desired) || !has(live.GetLabels(), desired.GetLabels()) ||
+		!has(live.GetAnnotations(), desired.GetAnnotations()) {
 		return false
 	}
 	if m.generation > 0 {
@@ -81,23 +81,21 @@ func (m Mark) Before(live metav1.Object) bool {
 func Holds(live, desired *unstructured.Unstructured) bool {
 	want := desired.DeepCopy()
 	want.SetAnnotations(nil)
-	return holds(asAny(live.GetAnnotations()), withoutPlace(desired.GetAnnotations())) && holds(live.Object, want.Object)
+	return has(live.GetAnnotations(), desired.GetAnnotations()) && holds(live.Object, want.Object)
 }
 
-// withoutPlace leaves out where Git says an object: a line that moves changes nothing.
-func withoutPlace(annotations map[string]string) any {
-	rest := asAny(annotations)
-	delete(rest, repolayout.AnnotationSource)
-	delete(rest, repolayout.AnnotationRevision)
-	return rest
-}
-
-func asAny(texts map[string]string) map[string]any {
-	all := make(map[string]any, len(texts))
-	for k, v := range texts {
-		all[k] = v
+// has says that labels or annotations are as desired, whatever else there is. Where Git
+// says an object is left out: a line that moves changes nothing.
+func has(live, desired map[string]string) bool {
+	for key, want := range desired {
+		if key == repolayout.AnnotationSource || key == repolayout.AnnotationRevision {
+			continue
+		}
+		if value, ok := live[key]; !ok || value != want {
+			return false
+		}
 	}
-	return all
+	return true
 }
 
 // holds compares as JSON does: maps may have more, lists may not.

@@ -218,7 +218,7 @@ func (r *Reconciler) live(ctx context.Context, p *pass, w wanted) (client.Object
 		}
 		err = p.at.reader.Get(ctx, client.ObjectKeyFromObject(w.object), live)
 	} else {
-		err = p.at.client.Get(ctx, client.ObjectKeyFromObject(w.object), live)
+		err = p.at.client.Get(ctx, client.ObjectKeyFromObject(w.object), live, client.UnsafeDisableDeepCopy) // nobody changes it
 		if apierrors.IsNotFound(err) && !done && (p.at.remote() || !isOurs(w.object)) {
 			err = p.at.reader.Get(ctx, client.ObjectKeyFromObject(w.object), live)
 		}
