@@ -12,6 +12,7 @@ package report
 
 import (
 	"bytes"
+	"cmp"
 	"maps"
 	"slices"
 	"strings"
@@ -67,13 +68,12 @@ func Files(s Snapshot) map[string][]byte { return new(Memory).Files(s) }
 func (m *Memory) Files(s Snapshot) map[string][]byte {
 	now := make(map[types.NamespacedName]remembered, len(s.Workspaces))
 	defer func() { m.files = now }()
-	s.Workspaces = slices.Clone(s.Workspaces)
-	slices.SortFunc(s.Workspaces, func(a, b v1alpha1.Workspace) int {
-		if c := strings.Compare(a.Namespace, b.Namespace); c != 0 {
-			return c
-		}
-		return strings.Compare(a.Name, b.Name)
-	})
+	byName := func(a, b v1alpha1.Workspace) int {
+		return cmp.Or(strings.Compare(a.Namespace, b.Namespace), strings.Compare(a.Name, b.Name))
+	}
+	if !slices.IsSortedFunc(s.Workspaces, byName) {
+		s.Workspaces = slices.SortedFunc(slices.Values(s.Workspaces), byName)
+	}
 	files := map[string][]byte{}
 	for i := range s.Workspaces {
 		w := &s.Workspaces[i]

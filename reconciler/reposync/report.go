@@ -188,7 +188,10 @@ func (r *Reconciler) workspaces(ctx context.Context, p *pass) ([]v1alpha1.Worksp
 	slices.SortFunc(list.Items, func(a, b v1alpha1.Workspace) int {
 		return cmp.Or(strings.Compare(a.Namespace, b.Namespace), strings.Compare(a.Name, b.Name))
 	})
-	return append([]v1alpha1.Workspace{}, list.Items...), nil
+	if list.Items == nil {
+		return []v1alpha1.Workspace{}, nil // they were read
+	}
+	return list.Items, nil
 }
 
 // applied are those that the RepoSync has applied, and those it has deleted that are
