@@ -174,8 +174,8 @@ func TestHelpersRefuse(t *testing.T) {
 // TestHopelessEndsTheJob: whichever container of a run says that no try can get further,
 // its Job tries no more, and the paid GPU is given back.
 func TestHopelessEndsTheJob(t *testing.T) {
-	for _, file := range []string{"job.yaml", "nodes/job.yaml"} {
-		text, err := os.ReadFile("../../presets/runtimes/axolotl/0.19.0/" + file)
+	for _, file := range []string{"axolotl/0.19.0/job.yaml", "axolotl/0.19.0/nodes/job.yaml", "kaito/0.5.0/tuning/job.yaml"} {
+		text, err := os.ReadFile("../../presets/runtimes/" + file)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -191,8 +191,8 @@ func TestHopelessEndsTheJob(t *testing.T) {
 			t.Errorf("%s: exit code %d of any container does not fail the Job", file, exitFinal)
 		}
 	}
-	for _, component := range []string{"claim", "judge", "tasks"} { // a list there would take the place of the one in the base
-		files, err := filepath.Glob("../../presets/runtimes/axolotl/0.19.0/" + component + "/*.yaml")
+	for _, component := range []string{"axolotl/0.19.0/claim", "axolotl/0.19.0/judge", "axolotl/0.19.0/tasks", "kaito/0.5.0/tuning/claim"} { // a list there would take the place of the one in the base
+		files, err := filepath.Glob("../../presets/runtimes/" + component + "/*.yaml")
 		if err != nil || len(files) == 0 {
 			t.Fatalf("%s: %v", component, err)
 		}
