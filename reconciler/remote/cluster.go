@@ -77,22 +77,22 @@ var errNew = errors.New("it was not asked yet")
 func (o Options) newCluster(config *rest.Config, secret, namespace string) (*Cluster, error) {
 	config.UserAgent, config.QPS, config.Burst = o.UserAgent, o.QPS, o.Burst
 	config.WarningHandler = rest.NoWarnings{}
-	http, err := rest.HTTPClientFor(config)
+	transport, err := rest.HTTPClientFor(config)
 	if err != nil { // a certificate or key that is none: what it says may quote it
 		return nil, errors.New("its certificates or key cannot be read: try it with kubectl --kubeconfig FILE get namespaces")
 	}
-	mapper, err := apiutil.NewDynamicRESTMapper(config, http)
+	mapper, err := apiutil.NewDynamicRESTMapper(config, transport)
 	if err != nil {
 		return nil, errors.New("no client can be made of it")
 	}
 	c := &Cluster{
-		Namespace: namespace, secret: secret, idle: http.CloseIdleConnections,
+		Namespace: namespace, secret: secret, idle: transport.CloseIdleConnections,
 		tried: make(chan struct{}), nudge: make(chan struct{}, 1), away: errNew,
 	}
-	if c.watched, err = cache.New(config, c.watching(o, http, mapper)); err != nil {
+	if c.watched, err = cache.New(config, c.watching(o, transport, mapper)); err != nil {
 		return nil, errors.New("no client can be made of it")
 	}
-	options := client.Options{HTTPClient: http, Scheme: o.Scheme, Mapper: mapper}
+	options := client.Options{HTTPClient: transport, Scheme: o.Scheme, Mapper: mapper}
 	if c.plain, err = client.New(config, options); err != nil {
 		return nil, errors.New("no client can be made of it")
 	}
@@ -110,9 +110,9 @@ func (o Options) newCluster(config *rest.Config, secret, namespace string) (*Clu
 	return c, nil
 }
 
-func (c *Cluster) watching(o Options, http *http.Client, mapper meta.RESTMapper) cache.Options {
+func (c *Cluster) watching(o Options, transport *http.Client, mapper meta.RESTMapper) cache.Options {
 	return cache.Options{
-		Scheme: o.Scheme, Mapper: mapper, HTTPClient: http,
+		Scheme: o.Scheme, Mapper: mapper, HTTPClient: transport,
 		DefaultNamespaces:           map[string]cache.Config{c.Namespace: {}},
 		DefaultLabelSelector:        labels.SelectorFromSet(labels.Set{repolayout.LabelSyncHub: o.Hub}),
 		DefaultTransform:            cache.TransformStripManagedFields(),
