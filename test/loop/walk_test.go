@@ -236,7 +236,7 @@ func (w *walk) unlike(ctx context.Context, ws *v1alpha1.Workspace) string {
 	d, s := &appsv1.Deployment{}, &corev1.Service{}
 	for _, o := range []client.Object{d, s} {
 		if err := w.Client.Get(ctx, client.ObjectKeyFromObject(ws), o); err != nil {
-			return err.Error()
+			return fmt.Sprintf("%v; its Workspace says %+v", err, ws.Status.Conditions)
 		}
 		if o.GetLabels()[repolayout.LabelWorkspace] != ws.Name || !metav1.IsControlledBy(o, ws) {
 			return fmt.Sprintf("%T %s is not its Workspace's: labels %v", o, ws.Name, o.GetLabels())
