@@ -230,5 +230,6 @@ func all() map[string]written {
 	maps.Copy(every, syncCases)
 	maps.Copy(every, weightsCases)
 	maps.Copy(every, poolCases)
+	maps.Copy(every, kaitoCases)
 	return every
 }
