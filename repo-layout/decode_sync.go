@@ -143,6 +143,7 @@ func syncProblems(s *v1alpha1.RepoSync) []finding.Problem {
 	v.mode(s.Spec)
 	v.dependsOn("spec.dependsOn", s)
 	v.reference("spec.serviceAccountName", "ServiceAccount", s.Spec.ServiceAccountName)
+	v.kubeConfig("spec.kubeConfig", s.Spec)
 	v.substitutions("spec.substitutions", s.Spec.Substitutions)
 	v.decryption("spec.decryption", s.Spec.Decryption)
 	v.variables("spec.postBuild", s.Spec.PostBuild)

@@ -6,6 +6,8 @@ import (
 	"regexp"
 	"unicode/utf8"
 
+	"k8s.io/apimachinery/pkg/util/validation"
+
 	"github.com/espalier-dev/espalier/repo-layout/finding"
 	"github.com/espalier-dev/espalier/repo-layout/v1alpha1"
 )
@@ -30,6 +32,24 @@ func (v *validator) decryption(path string, d *v1alpha1.Decryption) {
 		meant(v, d.Provider, v1alpha1.DecryptionSOPS)
 	}
 	v.secretRef(path+".secretRef", &d.SecretRef)
+}
+
+// kubeConfig is where a RepoSync applies, if not in its own cluster.
+func (v *validator) kubeConfig(path string, s v1alpha1.RepoSyncSpec) {
+	if s.KubeConfig == nil {
+		return
+	}
+	if s.Mode == v1alpha1.ModeReportOnly {
+		v.refuse(finding.NotOneOf, path, "is where a RepoSync applies, and mode ReportOnly applies nothing: remove it, and report from the cluster where the Workspaces are")
+	}
+	if s.Report != nil && s.Report.PullRequest {
+		v.refuse(finding.ReferenceInvalid, "spec.report.pullRequest", "reads the Workspaces of this cluster, and kubeConfig applies to another: remove one of the two; report.commit and report.statuses work with both")
+	}
+	ref := s.KubeConfig.SecretRef
+	v.secretRef(path+".secretRef", &v1alpha1.LocalObjectReference{Name: ref.Name})
+	if at := path + ".secretRef.key"; ref.Key != "" && !v.placeholder(at, ref.Key) && len(validation.IsConfigMapKey(ref.Key)) > 0 {
+		v.refuse(finding.ReferenceInvalid, at, "no entry of a Secret can have this name: want letters, digits, '-', '_' and '.', 253 at most")
+	}
 }
 
 // variable is how the name of one is written.
