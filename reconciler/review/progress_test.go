@@ -202,8 +202,6 @@ func TestProgress(t *testing.T) {
 	}
 }
 
-// TestBody: what was written is read again, however the forge ends its lines, and
-// what is too long lets go of the plan.
 // TestSameButLoss: a comment is edited for a step of the percent, and not for each loss.
 func TestSameButLoss(t *testing.T) {
 	const was = "| `a` | training | 30 % trained, loss 0.8, about 3 h left |"
@@ -225,6 +223,8 @@ func TestSameButLoss(t *testing.T) {
 	}
 }
 
+// TestBody: what was written is read again, however the forge ends its lines, and
+// what is too long lets go of the plan.
 func TestBody(t *testing.T) {
 	plans := "a plan\n\n<details><summary>Rendered</summary>\n\n```\n</details>\n" + planBegin + "```\n\n</details>\n"
 	b := body{

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	appsv1 "k8s.io/api/apps/v1"
+	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
@@ -97,9 +98,9 @@ func scalerOf(d *appsv1.Deployment) string {
 	return d.Annotations[repolayout.AnnotationAutoscaler]
 }
 
-// inputsOf identifies what the pods of a Deployment are made from.
-func inputsOf(d *appsv1.Deployment) string {
-	return d.Spec.Template.Annotations[repolayout.AnnotationInputDigest]
+// inputsOf identifies what the pods of a workload are made from.
+func inputsOf(pods *corev1.PodTemplateSpec) string {
+	return pods.Annotations[repolayout.AnnotationInputDigest]
 }
 
 // removeAutoscalers removes the Workspace's autoscalers, all but the kind that is

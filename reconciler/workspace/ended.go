@@ -57,8 +57,12 @@ func (p *pass) ram() string {
 
 // disk is the claim of the checkpoints, how large it is and what makes it larger.
 func (p *pass) disk() string {
+	fewer := ""
+	if p.ws.Spec.Resumes() { // else there are no checkpoints to keep fewer of
+		fewer = ", or keep fewer of them (checkpoints.keep)"
+	}
 	if claim := p.ws.Spec.Tuning.Output.Claim; claim != "" {
-		return fmt.Sprintf("claim %s of spec.tuning.output.claim: make it larger, or keep fewer of them (checkpoints.keep)", claim)
+		return fmt.Sprintf("claim %s of spec.tuning.output.claim: make it larger%s", claim, fewer)
 	}
 	name, size := repolayout.WorkClaimName(p.ws.Name), ""
 	if p.claim != nil {
@@ -68,7 +72,7 @@ func (p *pass) disk() string {
 		}
 		size = ", which has " + has.String()
 	}
-	return fmt.Sprintf("claim %s%s: raise spec.tuning.checkpoints.size, or keep fewer of them (checkpoints.keep)", name, size)
+	return fmt.Sprintf("claim %s%s: raise spec.tuning.checkpoints.size%s", name, size, fewer)
 }
 
 // endAmong is why the newest pod that has failed did so, "" where none has: pods may

@@ -150,15 +150,21 @@ func TestDisk(t *testing.T) {
 		output v1alpha1.DataDestination
 		claim  *corev1.PersistentVolumeClaim
 		want   string
+		kaito  bool // its trainer keeps no checkpoints
 	}{
-		"Asked":   {"What was asked for, before it is there.", v1alpha1.DataDestination{Image: "i"}, claim, "claim run-work, which has 32Gi: raise spec.tuning.checkpoints.size"},
-		"Has":     {"What it has may be more.", v1alpha1.DataDestination{Image: "i"}, grown, "claim run-work, which has 64Gi: raise spec.tuning.checkpoints.size"},
-		"Unknown": {"It may be gone by then.", v1alpha1.DataDestination{Image: "i"}, nil, "claim run-work: raise spec.tuning.checkpoints.size"},
-		"Output":  {"A run may write to a claim of somebody's.", v1alpha1.DataDestination{Claim: "theirs"}, claim, "claim theirs of spec.tuning.output.claim: make it larger"},
+		"Asked":       {"What was asked for, before it is there.", v1alpha1.DataDestination{Image: "i"}, claim, "claim run-work, which has 32Gi: raise spec.tuning.checkpoints.size, or keep fewer of them (checkpoints.keep)", false},
+		"Has":         {"What it has may be more.", v1alpha1.DataDestination{Image: "i"}, grown, "claim run-work, which has 64Gi: raise spec.tuning.checkpoints.size, or keep fewer of them (checkpoints.keep)", false},
+		"Unknown":     {"It may be gone by then.", v1alpha1.DataDestination{Image: "i"}, nil, "claim run-work: raise spec.tuning.checkpoints.size, or keep fewer of them (checkpoints.keep)", false},
+		"Output":      {"A run may write to a claim of somebody's.", v1alpha1.DataDestination{Claim: "theirs"}, claim, "claim theirs of spec.tuning.output.claim: make it larger, or keep fewer of them (checkpoints.keep)", false},
+		"KAITO":       {"Its trainer keeps none, and the field is refused there.", v1alpha1.DataDestination{Image: "i"}, claim, "claim run-work, which has 32Gi: raise spec.tuning.checkpoints.size", true},
+		"KAITOOutput": {"Nor on a claim of somebody's.", v1alpha1.DataDestination{Claim: "theirs"}, claim, "claim theirs of spec.tuning.output.claim: make it larger", true},
 	} {
 		t.Run(name, func(t *testing.T) {
 			ws := &v1alpha1.Workspace{ObjectMeta: metav1.ObjectMeta{Name: "run"}, Spec: v1alpha1.WorkspaceSpec{Tuning: &v1alpha1.TuningSpec{Output: tc.output}}}
-			if got := (&pass{ws: ws, claim: tc.claim}).disk(); !strings.HasPrefix(got, tc.want) {
+			if tc.kaito {
+				ws.Spec.Runtime = &v1alpha1.RuntimeSpec{Name: v1alpha1.RuntimeKAITO}
+			}
+			if got := (&pass{ws: ws, claim: tc.claim}).disk(); got != tc.want {
 				t.Errorf("%s\ngot %q, want %q", tc.reason, got, tc.want)
 			}
 		})

@@ -5,6 +5,7 @@ package workspace
 import (
 	"context"
 	"fmt"
+	"slices"
 
 	appsv1 "k8s.io/api/apps/v1"
 	corev1 "k8s.io/api/core/v1"
@@ -64,8 +65,26 @@ func (r *Reconciler) serve(ctx context.Context, p *pass) error {
 			return err
 		}
 	}
-	p.rolled = was == nil || p.deployment == nil || inputsOf(was) != inputsOf(p.deployment)
+	p.rolled = p.otherPods(was, sets)
 	return r.applyAutoscaler(ctx, p)
+}
+
+// otherPods says whether a workload was not there before it was applied, or was for other
+// inputs: its pods were asked for just now.
+func (p *pass) otherPods(was *appsv1.Deployment, sets []appsv1.StatefulSet) bool {
+	had := map[string]string{} // inputs of what was there, by kind and name
+	if was != nil {
+		had["Deployment/"+was.Name] = inputsOf(&was.Spec.Template)
+	}
+	for i := range sets {
+		had["StatefulSet/"+sets[i].Name] = inputsOf(&sets[i].Spec.Template)
+	}
+	other := func(key string, template *corev1.PodTemplateSpec) bool {
+		inputs, there := had[key]
+		return !there || inputs != inputsOf(template)
+	}
+	return p.deployment != nil && other("Deployment/"+p.deployment.Name, &p.deployment.Spec.Template) ||
+		slices.ContainsFunc(p.sets, func(s appsv1.StatefulSet) bool { return other("StatefulSet/"+s.Name, &s.Spec.Template) })
 }
 
 // mayServe says whether the workload is there, or may be made now.

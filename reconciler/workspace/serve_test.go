@@ -3,13 +3,16 @@
 package workspace
 
 import (
+	"fmt"
 	"testing"
 
 	appsv1 "k8s.io/api/apps/v1"
+	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/utils/ptr"
 
 	"github.com/espalier-dev/espalier/reconciler/condition"
+	repolayout "github.com/espalier-dev/espalier/repo-layout"
 	"github.com/espalier-dev/espalier/repo-layout/v1alpha1"
 )
 
@@ -61,6 +64,47 @@ func TestCountCopies(t *testing.T) {
 			c := tc.p.countCopies()
 			if c.done() != tc.done || c.String() != tc.text {
 				t.Errorf("%s: done %v, %q; want %v, %q", tc.reason, c.done(), c, tc.done, tc.text)
+			}
+		})
+	}
+}
+
+// TestOtherPods: only pods that were asked for in this very pass are not looked at; those of
+// a copy over several nodes that cannot start are told like any others.
+func TestOtherPods(t *testing.T) {
+	template := func(inputs string) corev1.PodTemplateSpec {
+		return corev1.PodTemplateSpec{ObjectMeta: metav1.ObjectMeta{Annotations: map[string]string{repolayout.AnnotationInputDigest: inputs}}}
+	}
+	deployment := func(inputs string) *appsv1.Deployment {
+		return &appsv1.Deployment{ObjectMeta: metav1.ObjectMeta{Name: "chat"}, Spec: appsv1.DeploymentSpec{Template: template(inputs)}}
+	}
+	sets := func(inputs ...string) (all []appsv1.StatefulSet) {
+		for i, digest := range inputs {
+			all = append(all, appsv1.StatefulSet{ObjectMeta: metav1.ObjectMeta{Name: fmt.Sprintf("chat-%d", i)}, Spec: appsv1.StatefulSetSpec{Template: template(digest)}})
+		}
+		return all
+	}
+	for name, tc := range map[string]struct {
+		reason  string
+		was     *appsv1.Deployment
+		wasSets []appsv1.StatefulSet
+		p       pass
+		want    bool
+	}{
+		"New":          {"nothing was there", nil, nil, pass{deployment: deployment("a")}, true},
+		"Same":         {"its pods had their time", deployment("a"), nil, pass{deployment: deployment("a")}, false},
+		"OtherInputs":  {"its pods are replaced", deployment("a"), nil, pass{deployment: deployment("b")}, true},
+		"NewNodes":     {"nothing was there", nil, nil, pass{sets: sets("a", "a")}, true},
+		"SameNodes":    {"a wrong image of a copy over two nodes would never be told", nil, sets("a", "a"), pass{sets: sets("a", "a")}, false},
+		"OtherNodes":   {"the pods of one copy are replaced", nil, sets("a", "a"), pass{sets: sets("a", "b")}, true},
+		"MoreNodes":    {"a copy more is new", nil, sets("a"), pass{sets: sets("a", "a")}, true},
+		"FewerNodes":   {"what stays was not asked for", nil, sets("a", "a"), pass{sets: sets("a")}, false},
+		"BecameNodes":  {"a copy that takes several nodes from now on is new", deployment("a"), nil, pass{sets: sets("a")}, true},
+		"NothingToRun": {"no pods were asked for", nil, nil, pass{}, false},
+	} {
+		t.Run(name, func(t *testing.T) {
+			if got := tc.p.otherPods(tc.was, tc.wasSets); got != tc.want {
+				t.Errorf("%s: asked for in this pass: %v, want %v", tc.reason, got, tc.want)
 			}
 		})
 	}
