@@ -46,6 +46,9 @@ func scriptIn(t *testing.T, file string) []string {
 // state is a trainer_state.json as transformers writes it.
 const state = "{\n  \"global_step\": 10,\n  \"log_history\": [\n    {\n      \"loss\": 1.5\n    }\n  ]\n}\n"
 
+// saved is the end of what torch.save writes: a zip, whose last 22 bytes are the end record.
+const saved = "PK\x03\x04 tensors PK\x05\x06\x00\x00\x00\x00\x05\x00\x05\x00\x4a\x01\x00\x00\x80\x03\x00\x00\x00\x00"
+
 // weights is a whole file of safetensors with two tensors.
 func weights() string {
 	const header = `{"__metadata__":{"format":"pt"},"b":{"dtype":"U8","shape":[60],"data_offsets":[40,100]},"a":{"dtype":"U8","shape":[40],"data_offsets":[0,40]}}`
@@ -74,6 +77,11 @@ func TestIncompleteCheckpoint(t *testing.T) {
 		"EmptyWeights":  {"They have no header.", map[string]string{"checkpoint-10" + states: state, "checkpoint-20" + states: state, "checkpoint-20" + tensors: ""}, []string{"checkpoint-10"}, false},
 		"NoSafetensors": {"Their header is longer than any.", map[string]string{"checkpoint-10" + states: state, "checkpoint-20" + states: state, "checkpoint-20" + tensors: strings.Repeat("x", 200)}, []string{"checkpoint-10"}, false},
 		"TwoOfThree":    {"The one before the one before counts.", map[string]string{"checkpoint-5" + states: state, "checkpoint-10" + states: state[:9], "checkpoint-20" + states: ""}, []string{"checkpoint-5"}, false},
+		"WholeTorch":    {"What torch.save wrote to its end stays.", map[string]string{"checkpoint-10" + states: state, "checkpoint-10/optimizer.pt": saved, "checkpoint-10/rng_state.pth": saved}, []string{"checkpoint-10"}, false},
+		"EmptyTorch":    {"torch.load would fail in every try.", map[string]string{"checkpoint-10" + states: state, "checkpoint-20" + states: state, "checkpoint-20/optimizer.pt": ""}, []string{"checkpoint-10"}, false},
+		"CutTorch":      {"The end of the archive is missing.", map[string]string{"checkpoint-10" + states: state, "checkpoint-20" + states: state, "checkpoint-20/scheduler.pt": saved[:len(saved)-1]}, []string{"checkpoint-10"}, false},
+		"ZeroedTorch":   {"A file system may give a name its size and no content.", map[string]string{"checkpoint-10" + states: state, "checkpoint-20" + states: state, "checkpoint-20/rng_state_0.pth": strings.Repeat("\x00", len(saved))}, []string{"checkpoint-10"}, false},
+		"EmptyFile":     {"No file of a checkpoint is empty.", map[string]string{"checkpoint-10" + states: state, "checkpoint-20" + states: state, "checkpoint-20/training_args.bin": ""}, []string{"checkpoint-10"}, false},
 		"None":          {"The log says that the run begins anew.", map[string]string{"checkpoint-10" + states: state[:9]}, nil, true},
 		"First":         {"A run that begins has nothing to say.", nil, nil, false},
 	} {
@@ -131,6 +139,9 @@ echo "subprocess.CalledProcessError: Command returned non-zero exit status 1." >
 exit 1
 `
 
+// survivedDisk is how a run ends that a full disk did not stop hours ago.
+var survivedDisk = strings.Replace(diskError, "echo \"subprocess", "for step in $(seq 100); do echo \"step $step\"; done\necho \"CUDA error: uncorrectable ECC error encountered\"\necho \"subprocess", 1)
+
 // fakeDisk says how full a disk is.
 const fakeDisk = `#!/bin/sh
 echo "Filesystem 1024-blocks Used Available Capacity Mounted on"
@@ -149,6 +160,7 @@ func TestOutOfMemory(t *testing.T) {
 		"AtOnce":          {"The same again would end the same.", cudaError, "", 78, left},
 		"AfterCheckpoint": {"From a checkpoint a run may get further.", cudaError, "checkpoint-10/trainer_state.json", 1, left},
 		"FullDisk":        {"The next try would find the disk as full; how much is free says which disk it was.", diskError, "checkpoint-10/trainer_state.json", 78, "No space left on device: 1234 KiB are free where the checkpoints are\n"},
+		"SurvivedDisk":    {"What was overcome long ago is not why it ended.", survivedDisk, "checkpoint-10/trainer_state.json", 1, ""},
 		"Otherwise":       {"Any other end has the code of the trainer, and leaves nothing.", "#!/bin/sh\necho my row\nexit 3\n", "", 3, ""},
 	} {
 		for _, file := range []string{"axolotl/0.19.0/job.yaml", "axolotl/0.19.0/nodes/job.yaml"} {

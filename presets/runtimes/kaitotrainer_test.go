@@ -65,7 +65,8 @@ func (p pod) run(t *testing.T) (code int, said string) {
 // trained is what KAITO's trainer writes at its end.
 const trained = `#!/bin/sh
 echo "$@"
-for file in fine_tuning_completed.txt adapter_config.json adapter_model.safetensors; do echo x > "$RUN_OUTPUT/$file"; done
+for file in fine_tuning_completed.txt adapter_config.json; do echo x > "$RUN_OUTPUT/$file"; done
+printf '\002\000\000\000\000\000\000\000{}' > "$RUN_OUTPUT/adapter_model.safetensors"
 `
 
 // TestKaitoTrainer: the container ends as the trainer does, the metrics hold nothing up,
@@ -84,6 +85,8 @@ func TestKaitoTrainer(t *testing.T) {
 		"DiskFull":   {"another try would find it full too", "#!/bin/sh\necho 'OSError: [Errno 28] No space left on device'\nexit 1\n", 78, "No space left", "No space left on device: ", false},
 		"NoAdapter":  {"it ended well and has left nothing", "#!/bin/sh\nexit 0\n", 1, "has left no fine_tuning_completed.txt", "", false},
 		"HalfOfOne":  {"one of several processes may be done before another has saved", "#!/bin/sh\necho x > $RUN_OUTPUT/fine_tuning_completed.txt\necho x > $RUN_OUTPUT/adapter_config.json\n", 1, "has left no adapter_model.safetensors", "", false},
+		"CutAdapter": {"it ended well and its weights are shorter than they say", strings.Replace(trained, "{}'", "{'", 1), 1, "has left no whole adapter_model.safetensors", "", false},
+		"DiskOnce":   {"what was overcome long ago is not why it ended", survivedDisk, 1, "uncorrectable ECC", "", false},
 		"LeavesHeir": {"a process that outlives the trainer holds nothing up", strings.Replace(trained, "#!/bin/sh\n", "#!/bin/sh\nsleep 600 &\n", 1), 0, "", "", true},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -105,18 +108,25 @@ func TestKaitoTrainer(t *testing.T) {
 // TestKaitoTrainerAgain: a pod after one that was lost begins again, on nothing that the
 // other has left; after one that had trained it trains nothing.
 func TestKaitoTrainerAgain(t *testing.T) {
+	full := weights()
 	for name, tc := range map[string]struct {
-		reason, file string
-		trains       bool
+		reason string
+		files  map[string]string // that the pod before has left
+		trains bool
 	}{
-		"Lost": {"what was half written is no adapter", "adapter_model.safetensors", true},
-		"Done": {"it is to be published, and not paid for twice", "trained", false},
+		"Lost":    {"what was half written is no adapter", map[string]string{"adapter_model.safetensors": full}, true},
+		"Done":    {"it is to be published, and not paid for twice", map[string]string{"adapter_model.safetensors": full, "trained": ""}, false},
+		"Cut":     {"a machine was lost before the weights were on the disk, and no push can mend them", map[string]string{"adapter_model.safetensors": full[:len(full)-1], "trained": ""}, true},
+		"Empty":   {"a mark alone is no adapter", map[string]string{"adapter_model.safetensors": "", "trained": ""}, true},
+		"Missing": {"a mark alone is no adapter", map[string]string{"trained": ""}, true},
 	} {
 		t.Run(name, func(t *testing.T) {
 			p := trainerPod(t, "#!/bin/sh\nls \"$RUN_OUTPUT\"\necho it trains\nexit 5\n")
-			write(t, filepath.Join(p.out, tc.file), "of the pod before")
+			for file, text := range tc.files {
+				write(t, filepath.Join(p.out, file), text)
+			}
 			code, said := p.run(t)
-			if trains := strings.Contains(said, "it trains") && code == 5; trains != tc.trains || trains && strings.Contains(said, tc.file) {
+			if trains := strings.Contains(said, "it trains") && code == 5; trains != tc.trains || trains && strings.Contains(said, "\nadapter_model") {
 				t.Errorf("%s: ended with %d and said:\n%s", tc.reason, code, said)
 			}
 		})

@@ -17,6 +17,8 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"os"
+	"path/filepath"
 	"strings"
 	"sync"
 	"time"
@@ -133,6 +135,7 @@ func Push(ctx context.Context, o Options) (string, error) {
 	}
 	files, err := open(o.From)
 	if err != nil {
+		o.unmark(err)
 		return "", err
 	}
 	packed, err := newLayer(files)
@@ -179,6 +182,25 @@ func write(ctx context.Context, o Options, ref name.Tag, digest name.Digest, ind
 	}
 	say(o.Progress, "signed: %s", signatures)
 	return remote.Tag(ref, index, append(with, remote.WithContext(ctx))...)
+}
+
+// trainedMark is by what a pod of KAITO's trainer knows that nothing is left to train
+// (presets/runtimes/kaito).
+const trainedMark = "trained"
+
+// unmark takes the mark away from an adapter that is refused: the next pod trains it anew,
+// where it would train nothing and be refused again.
+func (o Options) unmark(err error) {
+	var no *RefusedError
+	if !errors.As(err, &no) {
+		return
+	}
+	switch err := os.Remove(filepath.Join(o.From, trainedMark)); {
+	case err == nil:
+		say(o.Progress, "another try trains it anew")
+	case !errors.Is(err, os.ErrNotExist):
+		say(o.Progress, "another try finds it as trained: %v", err)
+	}
 }
 
 func say(w io.Writer, format string, a ...any) {
