@@ -12,8 +12,9 @@ import (
 
 // Bounds of the README, which forges show up to half a MiB of.
 const (
-	maxRows    = 1_000
-	maxReasons = 200
+	maxRows     = 1_000
+	maxReasons  = 200
+	reasonsSize = 128 << 10 // bytes of all of them
 )
 
 // states in the order in which they are counted.
@@ -74,15 +75,16 @@ func counted(all []v1alpha1.Workspace) string {
 // reasons are the lines that say why what is not ready is not, the first of them.
 func reasons(s Snapshot) []string {
 	var lines []string
-	more := 0
+	more, size := 0, 0
 	for i := range s.Workspaces {
 		w := &s.Workspaces[i]
 		switch {
 		case !hasReason(w):
-		case len(lines) == maxReasons:
+		case len(lines) == maxReasons || size > reasonsSize:
 			more++
 		default:
-			lines = append(lines, fmt.Sprintf("- %s %s: %s", glyphs[StateOf(w)], markdown.Code(nameIn(s, w)), reason(w)))
+			line := fmt.Sprintf("- %s %s: %s", glyphs[StateOf(w)], markdown.Code(nameIn(s, w)), reason(w))
+			lines, size = append(lines, line), size+len(line)
 		}
 	}
 	if more > 0 {

@@ -10,6 +10,25 @@ import (
 	"github.com/espalier-dev/espalier/repo-layout/v1alpha1"
 )
 
+// TestLongReasons: what many Workspaces say at length, in letters that take most room,
+// leaves the README one that forges show; who is not heard is counted.
+func TestLongReasons(t *testing.T) {
+	s := Snapshot{Cluster: "prod", Namespace: "models", Name: "fleet", Revision: "main@sha1:" + commit}
+	for i := range maxRows {
+		w := serving(fmt.Sprintf("model-%05d-%s", i, strings.Repeat("a", 40)), is(v1alpha1.ConditionReady, "False", v1alpha1.ReasonWaitingForNodes, strings.Repeat("@ü#ö😀", 800)))
+		w.Status.ObservedGeneration = w.Generation
+		s.Workspaces = append(s.Workspaces, w)
+	}
+	text := string(readme(s))
+	if len(text) > 512<<10 {
+		t.Errorf("%d KiB", len(text)>>10)
+	}
+	told := strings.Count(text, "\n- ") - 1
+	if more := fmt.Sprintf("\n- and %d more\n", maxRows-told); told < 20 || !strings.Contains(text, more) {
+		t.Errorf("%d reasons, and no %q", told, more)
+	}
+}
+
 // TestManyWorkspaces: the README stays what a forge shows, and tells first what needs a
 // person.
 func TestManyWorkspaces(t *testing.T) {
