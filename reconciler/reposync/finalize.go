@@ -9,6 +9,7 @@ import (
 	"slices"
 	"time"
 
+	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	ctrl "sigs.k8s.io/controller-runtime"
 	"sigs.k8s.io/controller-runtime/pkg/client"
@@ -73,6 +74,10 @@ func (r *Reconciler) takeDownAs(ctx context.Context, obj *v1alpha1.RepoSync) (go
 		return false, r.sayDenied(ctx, obj, err)
 	}
 	at, err := r.placeOf(ctx, obj)
+	if err != nil && obj.Status.Cluster == "" && !inventoried(obj) { // it may never have been there
+		r.Events.Eventf(obj, nil, corev1.EventTypeWarning, "LeftUnseen", "Finalize", "Nothing is known to be applied, and nobody could look: %v", err)
+		return true, nil
+	}
 	if err == nil {
 		err = (&pass{sync: obj, at: at}).moved()
 	}
@@ -128,13 +133,14 @@ func (r *Reconciler) sayDenied(ctx context.Context, obj *v1alpha1.RepoSync, err 
 }
 
 // leavesSomething says whether there may be something to take down. In another cluster
-// that is the inventory, which is written before anything is applied there, whatever
-// the mode is since.
+// there may be whatever the mode is since, and without an inventory too: a person may have
+// taken away one that could not be read, and a backup brings no status back.
 func leavesSomething(obj *v1alpha1.RepoSync) bool {
-	if obj.Spec.KubeConfig != nil || obj.Status.Cluster != "" {
-		return len(obj.Status.Inventory) > 0 || obj.Status.PackedInventory != nil
-	}
-	return !obj.ReportsOnly()
+	return obj.Spec.KubeConfig != nil || inventoried(obj) || !obj.ReportsOnly()
+}
+
+func inventoried(obj *v1alpha1.RepoSync) bool {
+	return len(obj.Status.Inventory) > 0 || obj.Status.PackedInventory != nil
 }
 
 // sayLeft says that what was applied is in a cluster that cannot be asked, and how to
