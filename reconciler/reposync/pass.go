@@ -155,8 +155,8 @@ func (p *pass) result(stepErr, reportErr error, now time.Time) (ctrl.Result, err
 		return ctrl.Result{}, reportErr
 	}
 	next := p.kept.lookedAt.Add(interval(p.sync)).Sub(now)
-	if p.failed == v1alpha1.ConditionSourceReady {
-		next = interval(p.sync) // it was not read, and is not to be asked without rest
+	if p.failed == v1alpha1.ConditionSourceReady || p.failed != "" && next <= 0 {
+		next = interval(p.sync) // it was not read, or not come to, and is not to be asked without rest
 	}
 	if p.reportDue > 0 {
 		next = min(next, p.reportDue)

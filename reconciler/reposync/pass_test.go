@@ -132,6 +132,8 @@ func TestResult(t *testing.T) {
 		"Interval":   {reason: "The rest of the interval.", interval: time.Minute, looked: 20 * time.Second, want: 40 * time.Second},
 		"TooShort":   {reason: "An interval of nothing would be a loop without rest.", interval: 0, want: time.Second},
 		"Over":       {reason: "It ran out meanwhile: soon.", interval: time.Minute, looked: time.Hour, want: 100 * time.Millisecond},
+		"NotCome":    {reason: "What stops a pass before the source stops the next as well.", interval: time.Minute, looked: time.Hour, failed: v1alpha1.ConditionApplied, err: fault.Stopf("X", "no"), want: time.Minute},
+		"NotYet":     {reason: "So it is when the source is due later: then it is asked.", interval: time.Minute, looked: 20 * time.Second, failed: v1alpha1.ConditionApplied, err: fault.Stopf("X", "no"), want: 40 * time.Second},
 		"SourceDown": {reason: "What cannot be read is not asked without rest.", interval: time.Minute, looked: time.Hour, failed: v1alpha1.ConditionSourceReady, err: fault.Stopf("X", "no"), want: time.Minute},
 	} {
 		t.Run(name, func(t *testing.T) {
