@@ -189,8 +189,13 @@ func syncOf(_ context.Context, o client.Object) []reconcile.Request {
 // Reconcile makes one pass over a RepoSync.
 func (r *Reconciler) Reconcile(ctx context.Context, req ctrl.Request) (ctrl.Result, error) {
 	obj := &v1alpha1.RepoSync{}
-	if err := r.Client.Get(ctx, req.NamespacedName, obj); err != nil {
-		return ctrl.Result{}, client.IgnoreNotFound(err)
+	err := r.Client.Get(ctx, req.NamespacedName, obj)
+	if apierrors.IsNotFound(err) {
+		r.dropNamed(req.NamespacedName)
+		return ctrl.Result{}, nil
+	}
+	if err != nil {
+		return ctrl.Result{}, fmt.Errorf("reading RepoSync %s: %w", req, err)
 	}
 	if !r.Shard.Has(obj) {
 		r.drop(obj) // of when it was: it is another's now
@@ -292,10 +297,16 @@ func (r *Reconciler) recall(obj *v1alpha1.RepoSync) *kept {
 func (r *Reconciler) drop(obj *v1alpha1.RepoSync) {
 	r.kept.Delete(obj.UID)
 	r.asked.Delete(obj.UID)
-	r.stirred.Delete(client.ObjectKeyFromObject(obj))
-	r.took.Delete(client.ObjectKeyFromObject(obj))
-	r.Inventories.Forget(client.ObjectKeyFromObject(obj))
+	r.dropNamed(client.ObjectKeyFromObject(obj))
 	r.Remotes.Release(obj.UID)
+}
+
+// dropNamed drops what is kept by name, which may be one that no RepoSync has: anybody can
+// write a label.
+func (r *Reconciler) dropNamed(key types.NamespacedName) {
+	r.stirred.Delete(key)
+	r.took.Delete(key)
+	r.Inventories.Forget(key)
 }
 
 // patchStatus is the one status write of a pass. A conflict means that the

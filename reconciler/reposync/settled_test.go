@@ -3,6 +3,8 @@
 package reposync
 
 import (
+	"context"
+	"sync"
 	"testing"
 	"time"
 
@@ -11,13 +13,17 @@ import (
 	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/client-go/util/workqueue"
 	"sigs.k8s.io/controller-runtime/pkg/client"
+	"sigs.k8s.io/controller-runtime/pkg/client/interceptor"
 	"sigs.k8s.io/controller-runtime/pkg/event"
 	"sigs.k8s.io/controller-runtime/pkg/reconcile"
 
 	"github.com/espalier-dev/espalier/reconciler/account"
 	"github.com/espalier-dev/espalier/reconciler/condition"
+	"github.com/espalier-dev/espalier/reconciler/source"
+	"github.com/espalier-dev/espalier/render/build"
 	repolayout "github.com/espalier-dev/espalier/repo-layout"
 	"github.com/espalier-dev/espalier/repo-layout/v1alpha1"
+	"github.com/espalier-dev/espalier/test/gitserver"
 )
 
 // TestFollowed: news of a status wait for more of them and stir nothing; whatever else
@@ -111,7 +117,7 @@ func TestSettled(t *testing.T) {
 		"InventoryByHand": {"Somebody has taken an entry out.", func(_ *testing.T, _ *Reconciler, s *shelf, _ *kept) {
 			s.sync.Status.Inventory = s.sync.Status.Inventory[1:]
 		}, true, 0},
-		"Looked": {"The interval is over: all is compared, whatever events have said.", func(_ *testing.T, _ *Reconciler, _ *shelf, k *kept) { k.settled = settled{} }, true, 0},
+		"Looked": {"The interval is over: all is compared, whatever events have said.", lookAgain, true, 0},
 	} {
 		t.Run(name, func(t *testing.T) {
 			r, s := shelved(t, 5)
@@ -130,6 +136,96 @@ func TestSettled(t *testing.T) {
 			if k.settled.revision != "" != (c.writes == 0) {
 				t.Errorf("%s\nthat all is there is believed: %v", c.reason, k.settled)
 			}
+		})
+	}
+}
+
+// lookAgain lets the interval end, with the revision that was read before.
+func lookAgain(t *testing.T, r *Reconciler, s *shelf, k *kept) {
+	t.Helper()
+	server, err := gitserver.Start(gitserver.Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = server.Close() })
+	if err := server.Create(stormRepo); err != nil {
+		t.Fatal(err)
+	}
+	hash, err := server.Push(stormRepo, "main", map[string]string{"README.md": "theirs"}, "first")
+	if err != nil {
+		t.Fatal(err)
+	}
+	s.sync.Spec.Timeout.Duration = 30 * time.Second
+	s.sync.Spec.Source.Git = &v1alpha1.GitSource{URL: server.URL(stormRepo), Ref: v1alpha1.GitRef{Branch: "main"}}
+	r.Source = source.NewStore(source.Options{})
+	k.built.revision = "main@sha1:" + hash
+	k.settled.revision, k.lookedAt = k.built.revision, k.lookedAt.Add(-time.Hour)
+}
+
+// TestHealsElsewhere: nobody hears of a change by hand of an input in another cluster. It
+// is put right when the source is looked at, at the end of an interval.
+func TestHealsElsewhere(t *testing.T) {
+	settings := &corev1.ConfigMap{ObjectMeta: metav1.ObjectMeta{Namespace: "models", Name: "settings"}}
+	for name, c := range map[string]struct {
+		reason string
+		change func(context.Context, client.Client) error
+	}{
+		"Changed": {"A value is taken out.", func(ctx context.Context, c client.Client) error {
+			return c.Patch(ctx, settings.DeepCopy(), client.RawPatch(types.MergePatchType, []byte(`{"data":{"a":null}}`)))
+		}},
+		"Deleted": {"All of it is.", func(ctx context.Context, c client.Client) error { return c.Delete(ctx, settings.DeepCopy()) }},
+	} {
+		t.Run(name, func(t *testing.T) {
+			r, s := newReconciler(t, interceptor.Funcs{}), team()
+			r.Installation, s.Spec.KubeConfig = "hub", &v1alpha1.KubeConfig{SecretRef: v1alpha1.SecretKeyReference{Name: "spoke"}}
+			units, err := build.Build(t.Context(), folder([]string{"settings"}), ".", build.DefaultLimits())
+			if err != nil {
+				t.Fatal(err)
+			}
+			p := passOf(s, new(assembled).assemble(s, r.hubOf(s), "", units)).in(r)
+			p.before, p.at.hub, p.at.cluster, p.at.within = s.DeepCopy(), "hub", "spoke", "models"
+			turn := func(looked bool) string {
+				t.Helper()
+				p.looked = looked
+				for _, step := range []func(context.Context, *pass) error{r.settle, unlessSettled(r.apply), unlessSettled(r.prune)} {
+					if err := step(t.Context(), p); err != nil {
+						t.Fatal(err)
+					}
+				}
+				is := &corev1.ConfigMap{}
+				if err := r.Client.Get(t.Context(), client.ObjectKeyFromObject(settings), is); client.IgnoreNotFound(err) != nil {
+					t.Fatal(err)
+				}
+				return is.Data["a"]
+			}
+			turn(true)
+			turn(false) // what was written is to be seen before it counts
+			if err := c.change(t.Context(), r.Client); err != nil {
+				t.Fatal(err)
+			}
+			if is := turn(false); is != "" || !p.settled {
+				t.Errorf("%s\nit is %q after a pass that only tells (settled %v)", c.reason, is, p.settled)
+			}
+			if is := turn(true); is != "1" {
+				t.Errorf("%s\nit is %q after the source was looked at", c.reason, is)
+			}
+		})
+	}
+}
+
+// TestForgets: nothing is kept under a name that somebody wrote into a label and no
+// RepoSync has.
+func TestForgets(t *testing.T) {
+	r := newReconciler(t, interceptor.Funcs{})
+	requests := r.stir(t.Context(), appliedBy("nobody", "models", "a", nil))
+	r.took.Store(requests[0].NamespacedName, time.Second)
+	if _, err := r.Reconcile(t.Context(), requests[0]); err != nil {
+		t.Fatal(err)
+	}
+	for name, kept := range map[string]*sync.Map{"stirred": &r.stirred, "took": &r.took} {
+		kept.Range(func(key, _ any) bool {
+			t.Errorf("%s keeps %v", name, key)
+			return true
 		})
 	}
 }
