@@ -5,11 +5,13 @@ package workspace
 import (
 	"context"
 	"fmt"
+	"slices"
 	"time"
 
 	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime/schema"
+	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/apimachinery/pkg/util/wait"
 	ctrl "sigs.k8s.io/controller-runtime"
 	"sigs.k8s.io/controller-runtime/pkg/client"
@@ -28,61 +30,73 @@ func monitorKind(kind string) schema.GroupVersionKind {
 // whatever Prometheus adds up would count twice.
 const formerMonitors = "PodMonitor"
 
-// droppedMonitors are the kinds that no service has.
-func (r *Reconciler) droppedMonitors() []schema.GroupVersionKind {
-	kinds := []schema.GroupVersionKind{monitorKind(formerMonitors)}
-	if !r.Render.ServiceMonitors {
-		kinds = append(kinds, monitorKind(render.KindServiceMonitor))
-	}
-	return kinds
-}
+// sweeps are the waits between looks for monitors that services no longer have.
+var sweeps = wait.Backoff{Duration: retryFirst, Factor: 2, Steps: 10, Cap: time.Minute}
 
 // dropMonitors removes the monitors that services had from an earlier release, or while
-// the installation gave them one. Both are settled when the controller starts, so that once
-// is enough: no pass asks for what a cluster may not even have a kind for.
+// the installation gave them one. Both are settled when the controller starts, so that it
+// ends when none is left: no pass asks for what a cluster may not even have a kind for.
 func (r *Reconciler) dropMonitors(ctx context.Context) error {
-	backoff := wait.Backoff{Duration: retryFirst, Factor: 2, Steps: 10, Cap: time.Minute}
-	err := wait.ExponentialBackoffWithContext(ctx, backoff, func(ctx context.Context) (bool, error) {
-		err := r.deleteMonitors(ctx)
+	_ = sweeps.DelayFunc().Until(ctx, true, true, func(ctx context.Context) (bool, error) {
+		left, err := r.deleteMonitors(ctx)
 		if err != nil {
-			ctrl.LoggerFrom(ctx).Error(err, "removing monitors that services no longer have")
+			ctrl.LoggerFrom(ctx).Error(err, "removing monitors that services no longer have: it is tried again")
 		}
-		return err == nil, nil
+		return err == nil && left == 0, nil
 	})
-	if err != nil && ctx.Err() == nil {
-		ctrl.LoggerFrom(ctx).Error(err, "monitors are left: restart the controller, or delete those with label app.kubernetes.io/managed-by=espalier of the kind that the error names")
-	}
-	return nil // what is left over is no reason to end the controller
+	return nil // it ended, or the controller does
 }
 
-func (r *Reconciler) deleteMonitors(ctx context.Context) error {
-	for _, kind := range r.droppedMonitors() {
-		if err := r.deleteMonitorsOf(ctx, kind); err != nil {
-			return err
-		}
+// deleteMonitors removes what nobody needs any more, and says how many still wait: a
+// service whose one monitor went before the other is there would be seen by nobody, and
+// KEDA takes that for a service without requests.
+func (r *Reconciler) deleteMonitors(ctx context.Context) (left int, err error) {
+	former, err := r.monitors(ctx, formerMonitors)
+	if err != nil || r.Render.ServiceMonitors && len(former) == 0 {
+		return 0, err
 	}
-	return nil
+	now, err := r.monitors(ctx, render.KindServiceMonitor)
+	if err != nil {
+		return 0, err
+	}
+	if !r.Render.ServiceMonitors {
+		return 0, r.deleteEach(ctx, append(former, now...))
+	}
+	there := map[types.UID]bool{}
+	for i := range now {
+		there[metav1.GetControllerOf(&now[i]).UID] = now[i].DeletionTimestamp.IsZero()
+	}
+	replaced := slices.DeleteFunc(slices.Clone(former), func(m metav1.PartialObjectMetadata) bool { return !there[metav1.GetControllerOf(&m).UID] })
+	return len(former) - len(replaced), r.deleteEach(ctx, replaced)
 }
 
-func (r *Reconciler) deleteMonitorsOf(ctx context.Context, kind schema.GroupVersionKind) error {
+// monitors are those of a kind that a Workspace owns.
+func (r *Reconciler) monitors(ctx context.Context, kind string) ([]metav1.PartialObjectMetadata, error) {
 	list := &metav1.PartialObjectMetadataList{}
-	list.SetGroupVersionKind(kind)
+	list.SetGroupVersionKind(monitorKind(kind))
 	err := r.Reader.List(ctx, list, client.HasLabels{repolayout.LabelWorkspace}, client.MatchingLabels{"app.kubernetes.io/managed-by": "espalier"})
 	if meta.IsNoMatchError(err) {
-		return nil
+		return nil, nil
 	}
 	if err != nil {
-		return fmt.Errorf("listing %ss: %w", kind.Kind, err)
+		return nil, fmt.Errorf("listing %ss: %w", kind, err)
 	}
+	ours := list.Items[:0]
 	for i := range list.Items {
 		m := &list.Items[i]
-		owner := metav1.GetControllerOf(m)
-		if owner == nil || owner.Kind != v1alpha1.WorkspaceKind || owner.APIVersion != v1alpha1.GroupVersion.String() {
-			continue
+		m.SetGroupVersionKind(monitorKind(kind))
+		if owner := metav1.GetControllerOf(m); owner != nil && owner.Kind == v1alpha1.WorkspaceKind && owner.APIVersion == v1alpha1.GroupVersion.String() {
+			ours = append(ours, *m)
 		}
-		m.SetGroupVersionKind(kind)
+	}
+	return ours, nil
+}
+
+func (r *Reconciler) deleteEach(ctx context.Context, monitors []metav1.PartialObjectMetadata) error {
+	for i := range monitors {
+		m := &monitors[i]
 		if err := r.Client.Delete(ctx, m, client.Preconditions{UID: &m.UID}); client.IgnoreNotFound(err) != nil {
-			return fmt.Errorf("deleting %s %s/%s: %w", kind.Kind, m.Namespace, m.Name, err)
+			return fmt.Errorf("deleting %s %s/%s: %w", m.Kind, m.Namespace, m.Name, err)
 		}
 	}
 	return nil
