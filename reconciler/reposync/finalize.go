@@ -74,7 +74,8 @@ func (r *Reconciler) takeDownAs(ctx context.Context, obj *v1alpha1.RepoSync) (go
 		return false, r.sayDenied(ctx, obj, err)
 	}
 	at, err := r.placeOf(ctx, obj)
-	if err != nil && obj.Status.Cluster == "" && !inventoried(obj) { // it may never have been there
+	// What has a reason lasts, and there may never have been anything; any other error is tried again.
+	if fault.Reason(err, "") != "" && obj.Status.Cluster == "" && !inventoried(obj) {
 		r.Events.Eventf(obj, nil, corev1.EventTypeWarning, "LeftUnseen", "Finalize", "Nothing is known to be applied, and nobody could look: %v", err)
 		return true, nil
 	}
@@ -136,7 +137,7 @@ func (r *Reconciler) sayDenied(ctx context.Context, obj *v1alpha1.RepoSync, err 
 // there may be whatever the mode is since, and without an inventory too: a person may have
 // taken away one that could not be read, and a backup brings no status back.
 func leavesSomething(obj *v1alpha1.RepoSync) bool {
-	return obj.Spec.KubeConfig != nil || inventoried(obj) || !obj.ReportsOnly()
+	return obj.Spec.KubeConfig != nil || obj.Status.Cluster != "" && inventoried(obj) || !obj.ReportsOnly()
 }
 
 func inventoried(obj *v1alpha1.RepoSync) bool {
