@@ -48,6 +48,7 @@ type controllerOptions struct {
 	PoolPollInterval time.Duration
 	StartLimit       time.Duration
 	NodeLostAfter    time.Duration
+	nodeLostLeast    time.Duration // of NodeLostAfter; less than the flag's default only where nodes are simulated
 	Review           reviewOptions
 	AskRegistries    bool
 	QuotaConfigMap   string
@@ -90,7 +91,9 @@ func (o *controllerOptions) BindFlags(fs *pflag.FlagSet) {
 	o.Monitors.BindFlags(fs)
 	fs.DurationVar(&o.PoolPollInterval, "pool-poll-interval", 15*time.Second, "How often to ask the cloud while a node pool is being created or deleted; less than 5s also shortens the look back at cordoned nodes before they are deleted, less than 15s the pause before nodes that went are ordered again")
 	fs.DurationVar(&o.StartLimit, "start-limit", 30*time.Minute, "How long nodes bought for a Workspace may wait for work that does not start before it is stopped and they are given back; 0 waits for ever")
-	fs.DurationVar(&o.NodeLostAfter, "node-lost-after", 20*time.Minute, "How long a node that was bought may be not Ready before its machine is deleted and another one ordered; 0 waits for ever, for the cloud or a person to see to it")
+	fs.DurationVar(&o.NodeLostAfter, "node-lost-after", 20*time.Minute, "How long a node that was bought may be not Ready before its machine is deleted and another one ordered, 10m at least; 0 waits for ever, for the cloud or a person to see to it")
+	fs.DurationVar(&o.nodeLostLeast, "simulated-node-lost-least", 10*time.Minute, "Least of --node-lost-after, where nodes are simulated")
+	fs.Lookup("simulated-node-lost-least").Hidden = true // deletes machines that are coming back, where nodes are real
 
 	o.Review.BindFlags(fs)
 	fs.BoolVar(&o.AskRegistries, "ask-registries", true, "Ask the registry of a tuning run's output, before a node is requested, whether the adapter of the same inputs is published already")
@@ -153,8 +156,8 @@ func (o *controllerOptions) validateMain() error {
 	if o.StartLimit < 0 {
 		problems = append(problems, fmt.Errorf("--start-limit %s: at least 0, which waits for ever", o.StartLimit))
 	}
-	if o.NodeLostAfter < 0 {
-		problems = append(problems, fmt.Errorf("--node-lost-after %s: at least 0, which waits for ever", o.NodeLostAfter))
+	if o.NodeLostAfter != 0 && o.NodeLostAfter < o.nodeLostLeast {
+		problems = append(problems, fmt.Errorf("--node-lost-after %s: at least %s, or 0, which waits for ever: before, Kubernetes has not told the pods of such a node to go, nor the cloud had the time to mend it", o.NodeLostAfter, o.nodeLostLeast))
 	}
 	problems = append(problems, o.Progress.Validate(), o.Weights.Validate())
 	return errors.Join(problems...)

@@ -233,7 +233,7 @@ func (s *Stand) controllerArgs() []string {
 		args = append(args, "--start-limit", s.limit.String())
 	}
 	if s.lostAfter > 0 {
-		args = append(args, "--node-lost-after", s.lostAfter.String())
+		args = append(args, "--node-lost-after", s.lostAfter.String(), "--simulated-node-lost-least", "0s")
 	}
 	return append(append(args, s.provider...), s.armFlags...)
 }
