@@ -30,6 +30,8 @@ type Facts struct {
 	// for ever. Cluster counts all nodes, where one of the pool's is not Ready.
 	LostAfter time.Duration
 	Cluster   Census
+	// Replacing names another pool, of which a machine is being replaced; empty: none.
+	Replacing string
 	Poll      time.Duration // between looks while something is under way
 	Idle      time.Duration // between looks when nothing is
 }
@@ -64,6 +66,8 @@ type Decision struct {
 	Replaces string
 	// Removing names the nodes that Do removes, recorded before it is done.
 	Removing []string
+	// Anew begins the time in the phase anew.
+	Anew bool
 
 	Phase     v1alpha1.PoolPhase
 	Candidate *v1alpha1.CandidateStatus

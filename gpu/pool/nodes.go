@@ -32,6 +32,8 @@ type Node struct {
 	// Silent is since when the kubelet has not said that the node is Ready; zero: it
 	// says so, or the node is being deleted.
 	Silent time.Time
+	// Kept names pods that keep the machine of a lost node; empty: none do, or nobody looked.
+	Kept string
 	// Held are GPUs that pods hold who are no users of the pool, and Holders who they
 	// are; looked for on nodes that exist without us.
 	Held    int32

@@ -43,10 +43,13 @@ func recount(f Facts, d Decision) Decision {
 	case (settled || f.mayRetry()) && (f.Seen.Count < fewest || f.Seen.Count > most):
 		d.Do, d.Fewer = ActionEnsure, max(f.Seen.Count-most, 0)
 		d.Shrinks = d.Fewer > 0
+		if !d.Shrinks {
+			d.Removing = nil // they are gone
+		}
 	case f.mayTune():
 		d.Do, d.Tunes = ActionEnsure, true
 	case f.mayMend(d.Count):
-		d.Do, d.Mends = ActionEnsure, true
+		d.Do, d.Mends, d.Removing = ActionEnsure, true, nil
 	case settled:
 		d.Removing = nil
 	case f.Seen.Short:
@@ -114,14 +117,21 @@ func degraded(f Facts, d Decision) Decision {
 	default:
 		message = f.detailed(message)
 	}
-	empty := !f.Seen.External && len(f.Nodes) == 0 && f.Pool.Status.Phase == v1alpha1.PhaseNodesJoining
-	if limit := f.Pool.Spec.Timeouts.Provision.Duration; empty && limit > 0 && f.since() > limit {
+	d.Anew = len(f.Pool.Status.Removing) > 0 && len(d.Removing) == 0
+	if limit := f.Pool.Spec.Timeouts.Provision.Duration; f.emptied() && limit > 0 && f.since() > limit {
 		return fail(f, d, &Failure{Class: ClassProvisionTimeout, Text: "every node is gone and none came back"})
 	}
 	if node, lost := f.lostNode(); lost {
 		return f.replace(d, node, message)
 	}
 	return d.alarm(v1alpha1.ConditionDegraded, ReasonNodesMissing, message).say(ReasonNodesMissing, message)
+}
+
+// emptied says that every node went by itself: while one that was lost is taken away here
+// it may have been the last.
+func (f Facts) emptied() bool {
+	st := f.Pool.Status
+	return !f.Seen.External && len(f.Nodes) == 0 && len(st.Removing) == 0 && st.Phase == v1alpha1.PhaseNodesJoining
 }
 
 func creating(f Facts, d Decision) Decision {

@@ -3,6 +3,7 @@
 package pool
 
 import (
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -76,7 +77,7 @@ func TestNodeLost(t *testing.T) {
 		"Many": {
 			reason: "When many nodes are gone the network or the control plane is, and their pods may be well.",
 			in:     facts(v1alpha1.PhaseReady, ours(StateSucceeded), nodes(silent("n1")), losing(10, 3), after(lostAfter), removing("n1")),
-			says:   "3 of 10 nodes of the cluster are not: that is no fault of a machine, and none is replaced", wait: poll,
+			says:   "3 of 10 nodes of the cluster are not, or came back less than 10 minutes ago: that is no fault of a machine, and none is replaced", wait: poll,
 		},
 		"Fifth": {
 			reason: "As many as Karpenter's repair takes on.",
@@ -97,7 +98,35 @@ func TestNodeLost(t *testing.T) {
 			reason: "It is gone, and as many as before are ordered.",
 			in: facts(v1alpha1.PhaseNodesJoining, with(ours(StateSucceeded), func(o *Observation) { o.Count = 0 }), degradedBefore,
 				losing(9, 0), after(lostAfter), removing("n1")),
-			do: ActionEnsure, removing: []string{"n1"}, wait: poll,
+			do: ActionEnsure, wait: poll,
+		},
+		"BoughtOnes": {
+			reason: "Nodes that were bought may have a network of their own: the others are well, and they are cut off.",
+			in: facts(v1alpha1.PhaseReady, ours(StateSucceeded), nodes(silent("n1")), losing(100, 15), after(lostAfter), removing("n1"),
+				func(f *Facts) { f.Cluster.Bought, f.Cluster.BoughtNotReady = 15, 15 }),
+			says: "15 of 15 nodes that were bought are not", wait: poll,
+		},
+		"OneAfterTheOther": {
+			reason: "Whatever makes machines fail, it takes one at a time.",
+			in: facts(v1alpha1.PhaseReady, ours(StateSucceeded), nodes(silent("n1")), losing(10, 2), after(lostAfter),
+				func(f *Facts) { f.Replacing = "pool team-b/q" }),
+			says: "its machine is deleted when that of pool team-b/q is replaced", wait: poll,
+		},
+		"KeptPassedOver": {
+			reason: "One that is kept for pods keeps no other from being replaced.",
+			in: facts(v1alpha1.PhaseReady, with(ours(StateSucceeded), func(o *Observation) { o.Count = 3 }), replicas(3),
+				nodes(kept("n1"), silent("n3"), silent("n2")), losing(20, 3), after(lostAfter), removing("n2")),
+			do: ActionEnsure, replaces: "n2", removing: []string{"n2"}, says: "node n2", wait: poll,
+		},
+		"KeptOnly": {
+			reason: "Whose pods keep it is said.",
+			in:     facts(v1alpha1.PhaseReady, ours(StateSucceeded), nodes(kept("n1")), losing(10, 1), after(lostAfter), removing("n1"), owned),
+			says:   "kept for pods that are not of this pool's Workspace and tolerate that: db/postgres-0; delete them", wait: poll,
+		},
+		"KeptDeclared": {
+			reason: "A pool that no Workspace owns does not know whose pods may go.",
+			in:     facts(v1alpha1.PhaseReady, ours(StateSucceeded), nodes(kept("n1")), losing(10, 1), after(lostAfter), removing("n1")),
+			says:   "this pool is no Workspace's own, so that those of its Workspaces count as well: db/postgres-0; delete them", wait: poll,
 		},
 		"TurnedOff": {
 			reason: "--node-lost-after=0 leaves it to the cloud.",
@@ -148,21 +177,105 @@ func TestNodeLost(t *testing.T) {
 	}
 }
 
-// TestNodeOccupied: what is kept for somebody's pods says so, and nothing else.
-func TestNodeOccupied(t *testing.T) {
-	f := facts(v1alpha1.PhaseReady, ours(StateSucceeded), nodes(silent("n1")), losing(10, 1), after(lostAfter), removing("n1"))
-	d := Occupied(f, Decide(f), []string{"db/postgres-0"})
-	if d.Do != ActionNone || d.Replaces != "" || d.Reason != ReasonNodeLost || strings.Contains(d.Message, "is deleted") {
-		t.Errorf("got %q of %q, %s: %s", d.Do, d.Replaces, d.Reason, d.Message)
+// kept is a silent node with a pod that nobody has told to go.
+func kept(name string) Node {
+	n := silent(name)
+	n.Kept = "db/postgres-0"
+	return n
+}
+
+// owned lets a Workspace own the pool.
+func owned(f *Facts) {
+	yes := true
+	f.Pool.OwnerReferences = []metav1.OwnerReference{{Kind: "Workspace", Name: "w", Controller: &yes}}
+}
+
+// TestNodeKept: what is kept for somebody's pods is alarming, and both alarms name them.
+func TestNodeKept(t *testing.T) {
+	d := Decide(facts(v1alpha1.PhaseReady, ours(StateSucceeded), nodes(kept("n1")), losing(10, 1), after(lostAfter)))
+	if strings.Contains(d.Message, "is deleted") {
+		t.Errorf("got %s", d.Message)
 	}
 	for _, kind := range []string{v1alpha1.ConditionDegraded, v1alpha1.ConditionDeletionBlocked} {
-		found := false
-		for _, a := range d.Alarms {
-			found = found || a.Type == kind && strings.Contains(a.Message, "tolerate that: db/postgres-0; delete them")
-		}
-		if !found {
+		if !slices.ContainsFunc(d.Alarms, func(a Alarm) bool { return a.Type == kind && strings.Contains(a.Message, "db/postgres-0; delete them") }) {
 			t.Errorf("%s does not name the pod: %+v", kind, d.Alarms)
 		}
+	}
+}
+
+// TestOnlyNodeTaken: while the only machine of a pool is taken away and replaced no node is
+// left, and its candidate is not given up for that: the time for another one begins when
+// it is ordered.
+func TestOnlyNodeTaken(t *testing.T) {
+	at := func(s State, count int32, change ...func(*Facts)) Decision {
+		seen := ours(s)
+		seen.Count = count
+		return Decide(facts(v1alpha1.PhaseNodesJoining, seen, append(change, degradedBefore, losing(9, 0), after(22*time.Minute), removing("n1"))...))
+	}
+	ordered := spec(func(p *v1alpha1.GPUNodePool) { p.Status.Candidate.Accepted.Time = now.Add(21 * time.Minute) })
+	for name, c := range map[string]struct {
+		reason string
+		got    Decision
+		do     Action
+		anew   bool
+	}{
+		"Going":     {"The cloud is deleting the machine.", at(StateDeleting, 1), ActionNone, false},
+		"Gone":      {"It still works on it.", at(StateRunning, 0), ActionNone, false},
+		"Ordered":   {"Another is ordered, for which time begins now.", at(StateSucceeded, 0), ActionEnsure, true},
+		"Unwritten": {"It was ordered, and the order not recorded.", at(StateRunning, 1, ordered), ActionNone, false},
+		"Coming":    {"It was ordered: time begins when that is seen.", at(StateSucceeded, 1, ordered), ActionNone, true},
+		"Refused":   {"The cloud failed, and is asked again: that is not for ever.", at(StateFailed, 0), ActionEnsure, true},
+	} {
+		t.Run(name, func(t *testing.T) {
+			d := c.got
+			if d.Phase != v1alpha1.PhaseNodesJoining || d.Do != c.do || d.Mends || d.Anew != c.anew || (len(d.Removing) == 0) != c.anew {
+				t.Errorf("%s\ngot %s %q, anew %t, removing %v: %s; want %q, anew %t", c.reason, d.Phase, d.Do, d.Anew, d.Removing, d.Message, c.do, c.anew)
+			}
+		})
+	}
+	never := Decide(facts(v1alpha1.PhaseNodesJoining, ours(StateSucceeded), degradedBefore, losing(9, 0), after(22*time.Minute)))
+	if never.Phase != v1alpha1.PhaseCleaning {
+		t.Errorf("when another one was ordered and does not come, the candidate is given up; got %s: %s", never.Phase, never.Message)
+	}
+}
+
+// TestCensus: who counts as not Ready.
+func TestCensus(t *testing.T) {
+	const label = "example.com/pool"
+	node := func(status corev1.ConditionStatus, since time.Duration, change ...func(*corev1.Node)) corev1.Node {
+		n := corev1.Node{Status: corev1.NodeStatus{Conditions: []corev1.NodeCondition{
+			{Type: corev1.NodeReady, Status: status, LastTransitionTime: metav1.NewTime(now.Add(-since))},
+		}}}
+		n.CreationTimestamp = metav1.NewTime(now.Add(-24 * time.Hour))
+		for _, c := range change {
+			c(&n)
+		}
+		return n
+	}
+	bought := func(n *corev1.Node) { n.Labels = map[string]string{label: "p"} }
+	off := func(n *corev1.Node) { n.Spec.Taints = []corev1.Taint{{Key: taintShutdown}} }
+	fresh := func(n *corev1.Node) { n.CreationTimestamp = metav1.NewTime(now.Add(-3 * time.Minute)) }
+	for name, c := range map[string]struct {
+		reason string
+		in     corev1.Node
+		want   Census
+	}{
+		"Well":           {"It has been so for long.", node(corev1.ConditionTrue, time.Hour), Census{All: 1}},
+		"Silent":         {"It does not answer.", node(corev1.ConditionUnknown, time.Hour), Census{All: 1, NotReady: 1}},
+		"CameBack":       {"Others are on their way as well.", node(corev1.ConditionTrue, 9*time.Minute), Census{All: 1, NotReady: 1}},
+		"BackForLong":    {"Who is not back by now has a fault of its own.", node(corev1.ConditionTrue, 10*time.Minute), Census{All: 1}},
+		"Joined":         {"It is new, and was never away.", node(corev1.ConditionTrue, 2*time.Minute, fresh), Census{All: 1}},
+		"Off":            {"Somebody wanted it off.", node(corev1.ConditionUnknown, time.Hour, off), Census{}},
+		"Bought":         {"It counts among its like as well.", node(corev1.ConditionTrue, time.Hour, bought), Census{All: 1, Bought: 1}},
+		"BoughtSilent":   {"So it does when it is silent.", node(corev1.ConditionUnknown, time.Hour, bought), Census{1, 1, 1, 1}},
+		"BoughtCameBack": {"And when it was.", node(corev1.ConditionTrue, time.Minute, bought), Census{1, 1, 1, 1}},
+		"BoughtOff":      {"Whoever buys it does not switch it off: a cloud that does so with all of them is at fault.", node(corev1.ConditionUnknown, time.Hour, bought, off), Census{1, 1, 1, 1}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			if diff := cmp.Diff(c.want, CensusOf([]corev1.Node{c.in}, label, now)); diff != "" {
+				t.Errorf("%s (-want +got):\n%s", c.reason, diff)
+			}
+		})
 	}
 }
 
@@ -221,7 +334,7 @@ func TestSilence(t *testing.T) {
 					t.Errorf("%s lost after %s: %t, want %t", c.reason, wait, got, want)
 				}
 			}
-			if got := CensusOf([]corev1.Node{*c.in}); got.All != 1 || (got.NotReady == 1) != c.counts {
+			if got := CensusOf([]corev1.Node{*c.in}, "example.com/pool", now.Add(time.Hour)); got.All != 1 || (got.NotReady == 1) != c.counts {
 				t.Errorf("%s counts %+v", c.reason, got)
 			}
 		})

@@ -126,6 +126,24 @@ var scenarios = map[string]scenario{
 		},
 		want: t4,
 	},
+	"OnlyNodeLost": {
+		reason: "The only node of a pool is replaced in the same attempt, whenever the process dies.",
+		prepare: func(w *world) {
+			w.create(gpuPool("p", t4, a100))
+			w.drive(&life{}, []string{"p"}, w.ready("p"))
+			w.others("other-a", "other-b")
+			w.setReady(w.nodes()[0], corev1.ConditionUnknown)
+			w.arm.Advance(lostAfter - time.Minute)
+		},
+		until: func(w *world) bool {
+			st := w.get("p").Status
+			if st.Candidate.Attempt != 1 || len(st.Skipped) > 0 {
+				w.t.Fatalf("given up: %+v", st)
+			}
+			return w.removals() == 1 && w.ready("p")() && len(st.Removing) == 0
+		},
+		want: t4,
+	},
 	"Foreseen": {
 		reason: "What Azure lists beforehand is passed over, and whoever dies over it orders nothing of it.",
 		prepare: func(w *world) {

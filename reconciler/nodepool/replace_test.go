@@ -3,6 +3,7 @@
 package nodepool
 
 import (
+	"fmt"
 	"strings"
 	"testing"
 	"time"
@@ -78,6 +79,25 @@ func TestNodeLost(t *testing.T) {
 	}
 }
 
+// TestOnlyNodeLost: the only node of a pool is replaced in the same attempt. Its candidate
+// is not given up because no node is left for a moment, and the agent pool stays.
+func TestOnlyNodeLost(t *testing.T) {
+	w := readyWorld(t, 1)
+	w.others("foreign-a", "foreign-b")
+	gone, before := w.nodes()[0], w.arm.Counts()
+	w.setReady(gone, corev1.ConditionUnknown)
+	w.drive(&life{}, []string{"p"}, func() bool {
+		return w.node(gone) == nil && w.ready("p")() && len(w.get("p").Status.Removing) == 0
+	})
+	counts := w.arm.Counts()
+	if counts["REMOVE"] != 1 || counts["DELETE"] != 0 || counts["PUT"] != before["PUT"]+1 {
+		t.Errorf("%v requests, before %v: want one REMOVE, one PUT and no DELETE", counts, before)
+	}
+	if st := w.get("p").Status; st.Candidate.Attempt != 1 || len(st.Skipped) != 0 || len(w.nodes()) != 1 {
+		t.Errorf("attempt %d, skipped %+v, nodes %v: want the same attempt", st.Candidate.Attempt, st.Skipped, w.nodes())
+	}
+}
+
 // terminating gives a pod a finalizer, for want of a kubelet that would have to say that
 // it has ended.
 func (w *world) terminating(name string) *corev1.Pod {
@@ -112,12 +132,115 @@ func TestNodesLostTogether(t *testing.T) {
 	if w.removals() != 0 || w.node(ours) == nil {
 		t.Fatalf("%d machines were removed in a partition", w.removals())
 	}
+	back := w.arm.Now()
 	w.setReady("foreign-a", corev1.ConditionTrue)
 	w.setReady("foreign-b", corev1.ConditionTrue)
+	w.drive(&life{}, []string{"p"}, func() bool { return w.removals() > 0 })
+	if waited := w.arm.Now().Sub(back); waited < 10*time.Minute || waited > 12*time.Minute {
+		t.Errorf("removed %s after the others came back, want the ten minutes that it may take longer", waited)
+	}
 	w.drive(&life{}, []string{"p"}, w.ready("p"))
 	if w.removals() != 1 || w.node(ours) != nil {
 		t.Errorf("%d machines were removed, want that of %s", w.removals(), ours)
 	}
+}
+
+// TestNodesComeBack: a partition of 25 minutes ends, and the node with GPUs is back some
+// minutes after the others: its machine is not touched.
+func TestNodesComeBack(t *testing.T) {
+	w := readyWorld(t, 1)
+	w.others("foreign-a", "foreign-b", "foreign-c")
+	ours := w.nodes()[0]
+	for _, name := range []string{ours, "foreign-a", "foreign-b"} {
+		w.setReady(name, corev1.ConditionUnknown)
+	}
+	at := w.arm.Now()
+	until := func(d time.Duration) func() bool { return func() bool { return w.arm.Now().Sub(at) >= d } }
+	w.drive(&life{}, []string{"p"}, until(25*time.Minute))
+	w.setReady("foreign-a", corev1.ConditionTrue)
+	w.setReady("foreign-b", corev1.ConditionTrue)
+	w.drive(&life{}, []string{"p"}, until(33*time.Minute))
+	w.setReady(ours, corev1.ConditionTrue)
+	w.drive(&life{}, []string{"p"}, w.ready("p"))
+	if st := w.get("p").Status; w.removals() != 0 || w.node(ours) == nil || len(st.Removing) != 0 {
+		t.Errorf("%d machines were removed, recorded %v", w.removals(), st.Removing)
+	}
+}
+
+// TestNodesLostInTurn: of two pools that lose their node at once, one is replaced after
+// the other has another one ordered, whoever begins.
+func TestNodesLostInTurn(t *testing.T) {
+	w := newWorld(t)
+	names := []string{"p", "q"}
+	for _, name := range names {
+		w.create(gpuPool(name, t4))
+	}
+	w.drive(&life{}, names, func() bool { return w.ready("p")() && w.ready("q")() })
+	lost := w.nodes()
+	for i := range 6 { // of other pools that were bought: two of eight are no disturbance
+		name := fmt.Sprintf("bought-%d", i)
+		w.create(&corev1.Node{ObjectMeta: metav1.ObjectMeta{Name: name, Labels: map[string]string{repolayout.LabelPool: "other"}}})
+		w.setReady(name, corev1.ConditionTrue)
+	}
+	for _, name := range lost {
+		w.setReady(name, corev1.ConditionUnknown)
+	}
+	w.drive(&life{}, names, func() bool {
+		going := 0
+		for _, name := range names {
+			if p := w.get(name); pool.Replaces(p) && w.removals() > 0 {
+				going++
+			}
+		}
+		if going > 1 {
+			t.Fatalf("two machines are replaced at a time: %s", w.describe(names))
+		}
+		return w.removals() == 2 && w.ready("p")() && w.ready("q")()
+	})
+	if counts := w.arm.Counts(); len(lost) != 2 || counts["DELETE"] != 0 || counts["REMOVE"] != 2 {
+		t.Errorf("lost %v: %v requests", lost, counts)
+	}
+}
+
+// TestReplacingInTurn: of two pools that recorded a machine at the same moment one goes.
+func TestReplacingInTurn(t *testing.T) {
+	w := newWorld(t)
+	recorded := func(name string) *v1alpha1.GPUNodePool {
+		p := gpuPool(name, t4)
+		p.Status.Removing = []string{"n-" + name}
+		p.Status.Conditions = []metav1.Condition{{Type: v1alpha1.ConditionDegraded, Status: metav1.ConditionTrue, Reason: pool.ReasonNodeLost, LastTransitionTime: metav1.NewTime(w.arm.Now())}}
+		w.create(p)
+		return w.get(name)
+	}
+	a, b := recorded("a"), recorded("b")
+	r, _ := w.controller(&life{})
+	for name, c := range map[string]struct {
+		pool     *v1alpha1.GPUNodePool
+		recorded bool
+		hidden   bool // names of other namespaces are not for this one
+		want     string
+	}{
+		"First":         {a, true, false, ""},
+		"Second":        {b, true, false, "pool team-a/a"},
+		"FirstNotYet":   {a, false, false, "pool team-a/b"},
+		"OtherTeam":     {stranger(b), false, true, "a pool of another namespace"},
+		"OtherTeamSeen": {stranger(b), false, false, "pool team-a/a"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			r.Deps.NamesWithin = c.hidden
+			got, err := r.replacing(w.ctx, w.kube, &pass{pool: c.pool}, c.recorded)
+			if err != nil || got != c.want {
+				t.Errorf("got %q, %v; want %q", got, err, c.want)
+			}
+		})
+	}
+}
+
+// stranger is a pool as if it were of another namespace.
+func stranger(p *v1alpha1.GPUNodePool) *v1alpha1.GPUNodePool {
+	p = p.DeepCopy()
+	p.Namespace = "team-z"
+	return p
 }
 
 // TestNodeBackInTime: the cache is behind; the live look before the order sees that the
@@ -193,5 +316,5 @@ func (w *orchard) answers() bool {
 	w.t.Helper()
 	nodes := &corev1.NodeList{}
 	w.must(w.kube.List(w.t.Context(), nodes))
-	return pool.CensusOf(nodes.Items).NotReady == 0
+	return pool.CensusOf(nodes.Items, repolayout.LabelPool, w.now).NotReady == 0
 }

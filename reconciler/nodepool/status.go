@@ -50,8 +50,11 @@ func (r *Reconciler) fill(p *pass) {
 		return // nothing was judged: the status still speaks of the earlier generation
 	}
 	st.ObservedGeneration = p.pool.Generation
+	now := metav1.NewTime(p.now.Truncate(time.Second))
+	if d.Anew {
+		st.Since = &now
+	}
 	if st.Phase != d.Phase || st.Since == nil {
-		now := metav1.NewTime(p.now.Truncate(time.Second))
 		st.Since = &now
 		st.Phases = timed(st.Phases, st.Phase, v1alpha1.PhaseTime{Phase: d.Phase, At: now})
 	}

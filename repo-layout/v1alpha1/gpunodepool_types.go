@@ -197,7 +197,8 @@ type GPUNodePoolStatus struct {
 	Tuned *metav1.Time `json:"tuned,omitempty"`
 	// IdleSince is since when nobody has used the pool, where spec.idle is set.
 	IdleSince *metav1.Time `json:"idleSince,omitempty"`
-	// Since is when the pool entered its phase.
+	// Since is when the pool entered its phase, or when another node was ordered in it for
+	// one that was taken away.
 	Since *metav1.Time `json:"since,omitempty"`
 	// Phases are those that the attempt went through, from when it was recorded, or
 	// an idle pool was asked for nodes again, until it was Ready or given up: where

@@ -290,7 +290,7 @@ func bystanders(t *testing.T, team *harness.Team) {
 		}
 		t.Cleanup(func() { _ = team.Client.Delete(patient(t), n) })
 		if err := harness.Until(patient(t), team.Stand, n, "Ready", func(n *corev1.Node) bool {
-			return gpupool.CensusOf([]corev1.Node{*n}).NotReady == 0 && len(n.Status.Conditions) > 0
+			return gpupool.CensusOf([]corev1.Node{*n}, repolayout.LabelPool, time.Now()).NotReady == 0 && len(n.Status.Conditions) > 0
 		}); err != nil {
 			t.Fatal(err)
 		}
