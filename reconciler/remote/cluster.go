@@ -18,11 +18,11 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/labels"
 	"k8s.io/apimachinery/pkg/types"
+	utilnet "k8s.io/apimachinery/pkg/util/net"
 	"k8s.io/client-go/rest"
 	toolscache "k8s.io/client-go/tools/cache"
 	"sigs.k8s.io/controller-runtime/pkg/cache"
 	"sigs.k8s.io/controller-runtime/pkg/client"
-	"sigs.k8s.io/controller-runtime/pkg/client/apiutil"
 
 	"github.com/espalier-dev/espalier/reconciler/account"
 	"github.com/espalier-dev/espalier/reconciler/fault"
@@ -61,6 +61,7 @@ type Cluster struct {
 	idle    func()
 
 	tried   chan struct{} // closed when it is known whether it is there
+	missed  atomic.Bool   // whether somebody has ceased to wait for it, and is to be told
 	nudge   chan struct{}
 	started bool        // the watches
 	doubt   atomic.Bool // whether it may still watch
@@ -77,16 +78,14 @@ var errNew = errors.New("it was not asked yet")
 func (o Options) newCluster(config *rest.Config, secret, namespace string) (*Cluster, error) {
 	config.UserAgent, config.QPS, config.Burst = o.UserAgent, o.QPS, o.Burst
 	config.WarningHandler = rest.NoWarnings{}
+	bound(config)
 	transport, err := rest.HTTPClientFor(config)
 	if err != nil { // a certificate or key that is none: what it says may quote it
 		return nil, errors.New("its certificates or key cannot be read: try it with kubectl --kubeconfig FILE get namespaces")
 	}
-	mapper, err := apiutil.NewDynamicRESTMapper(config, transport)
-	if err != nil {
-		return nil, errors.New("no client can be made of it")
-	}
+	mapper := kinds()
 	c := &Cluster{
-		Namespace: namespace, secret: secret, idle: transport.CloseIdleConnections,
+		Namespace: namespace, secret: secret, idle: func() { utilnet.CloseIdleConnectionsFor(transport.Transport) },
 		tried: make(chan struct{}), nudge: make(chan struct{}, 1), away: errNew,
 	}
 	if c.watched, err = cache.New(config, c.watching(o, transport, mapper)); err != nil {
@@ -155,6 +154,23 @@ func (c *Cluster) lost(err error) {
 	}
 }
 
+// wasTried waits until it is known whether the cluster is there. Who ceases to wait is
+// told of it by its news.
+func (c *Cluster) wasTried(ctx context.Context) bool {
+	select {
+	case <-c.tried:
+		return true
+	case <-ctx.Done():
+	}
+	c.missed.Store(true)
+	select {
+	case <-c.tried:
+		return true
+	default:
+		return false
+	}
+}
+
 // wonder has the cluster asked now.
 func (c *Cluster) wonder() {
 	select {
@@ -178,7 +194,9 @@ func (c *Cluster) run(ctx context.Context) {
 		changed := c.note(err)
 		if first {
 			close(c.tried)
-		} else if changed {
+			changed = c.missed.Load()
+		}
+		if changed {
 			c.turned()
 		}
 		next := beat
@@ -233,6 +251,9 @@ func (c *Cluster) look(ctx context.Context) error {
 	if err := c.mayWatch(limited); err != nil {
 		return err
 	}
+	if err := c.knows(limited); err != nil {
+		return err
+	}
 	return c.watch(ctx)
 }
 
@@ -245,6 +266,9 @@ func (c *Cluster) identify(ctx context.Context) error {
 	}
 	if err != nil {
 		return c.retold(fmt.Errorf("asking who the cluster of %s is: %w", c.secret, err))
+	}
+	if ns.UID == "" { // "" is this cluster
+		return c.unreachable("what answers there is no Kubernetes API server")
 	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -276,32 +300,49 @@ func (c *Cluster) mayWatch(ctx context.Context) error {
 	return nil
 }
 
-// watch begins to watch, where it was not begun, and waits for the first look.
-func (c *Cluster) watch(ctx context.Context) error {
-	for _, o := range []client.Object{&v1alpha1.Workspace{}, &v1alpha1.GPUNodePool{}} {
-		informer, err := c.watched.GetInformer(ctx, o, cache.BlockUntilSynced(false))
-		if meta.IsNoMatchError(err) {
-			return fault.Retry(v1alpha1.ReasonClusterUnreachable, fmt.Errorf("the cluster of %s does not know the kinds of Espalier: install it there (docs/remote-clusters.md); %s", c.secret, meanwhile))
-		}
-		if err != nil {
-			return c.retold(fmt.Errorf("watching what was applied to the cluster of %s: %w", c.secret, err))
-		}
-		if c.started {
-			continue
-		}
-		if _, err := informer.AddEventHandler(c.tells()); err != nil {
-			return fmt.Errorf("watching what was applied to the cluster of %s: %w", c.secret, err)
+// knows sees that the cluster has the kinds of Espalier: a watch of one that is not
+// there, or that was taken away, says so nowhere but in a log.
+func (c *Cluster) knows(ctx context.Context) error {
+	for _, list := range []client.ObjectList{&v1alpha1.WorkspaceList{}, &v1alpha1.GPUNodePoolList{}} {
+		if err := c.plain.List(ctx, list, client.InNamespace(c.Namespace), client.Limit(1)); err != nil {
+			return c.retold(fmt.Errorf("looking at the cluster of %s: %w", c.secret, err))
 		}
 	}
+	return nil
+}
+
+// watch begins to watch, where it was not begun, and waits for the first look.
+func (c *Cluster) watch(ctx context.Context) error {
 	if !c.started {
+		if err := c.begin(ctx); err != nil {
+			return fmt.Errorf("watching what was applied to the cluster of %s: %w", c.secret, err)
+		}
 		c.started = true
-		go func() { _ = c.watched.Start(ctx) }() // it ends with ctx and no error
 	}
 	limited, cancel := context.WithTimeout(ctx, syncLimit)
 	defer cancel()
 	if !c.watched.WaitForCacheSync(limited) {
 		return c.unreachable("its Workspaces are not listed in time")
 	}
+	return nil
+}
+
+// begin has both kinds watched, or neither.
+func (c *Cluster) begin(ctx context.Context) error {
+	var informers []cache.Informer
+	for _, o := range []client.Object{&v1alpha1.Workspace{}, &v1alpha1.GPUNodePool{}} {
+		informer, err := c.watched.GetInformer(ctx, o, cache.BlockUntilSynced(false))
+		if err != nil {
+			return err
+		}
+		informers = append(informers, informer)
+	}
+	for _, informer := range informers {
+		if _, err := informer.AddEventHandler(c.tells()); err != nil {
+			return err
+		}
+	}
+	go func() { _ = c.watched.Start(ctx) }() // it ends with ctx and no error
 	return nil
 }
 

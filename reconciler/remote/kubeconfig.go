@@ -59,6 +59,8 @@ func (a Allowed) judgeServer(c *api.Cluster) error {
 		return errors.New("its server is no address such as https://cluster.example.com:6443")
 	case c.CertificateAuthority != "":
 		return errors.New("its certificate-authority is a file: put the certificate itself into certificate-authority-data")
+	case c.ProxyURL != "":
+		return errors.New("it has a proxy-url, which is refused: the controller connects to the server itself, or through the proxy of its own environment")
 	case a.TLS:
 		return nil
 	case at.Scheme == "http":

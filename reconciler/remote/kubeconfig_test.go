@@ -96,6 +96,12 @@ func TestParse(t *testing.T) {
 			},
 			want: "auth-provider",
 		},
+		"Proxy": {
+			reason:  "Who names it has the controller connect wherever the proxy is, and flags allow other things.",
+			change:  func(_ *api.Config, c *api.Cluster, _ *api.AuthInfo) { c.ProxyURL = "http://hidden.example.com:3128" },
+			allowed: Allowed{Exec: true, TLS: true},
+			want:    "proxy-url",
+		},
 		"NoServer": {
 			reason: "client-go would take localhost.",
 			change: func(_ *api.Config, c *api.Cluster, _ *api.AuthInfo) { c.Server = "" },
@@ -158,7 +164,7 @@ func FuzzParse(f *testing.F) {
 		if err != nil {
 			return
 		}
-		if config.ExecProvider != nil || config.Insecure || config.BearerTokenFile != "" || config.CAFile != "" || config.CertFile != "" || config.KeyFile != "" ||
+		if config.ExecProvider != nil || config.Insecure || config.BearerTokenFile != "" || config.CAFile != "" || config.CertFile != "" || config.KeyFile != "" || config.Proxy != nil ||
 			!strings.HasPrefix(strings.ToLower(config.Host), "https://") {
 			t.Errorf("%q is taken as %v", text, config)
 		}

@@ -95,10 +95,13 @@ func (c *Clusters) Of(ctx context.Context, s *v1alpha1.RepoSync) (*Cluster, erro
 		c.Release(s.UID) // a Secret that was taken away counts no more
 		return nil, err
 	}
-	select {
-	case <-cluster.tried:
-	case <-ctx.Done():
-		return nil, ctx.Err()
+	limited, cancel := context.WithTimeout(ctx, callLimit)
+	defer cancel()
+	if !cluster.wasTried(limited) {
+		if ctx.Err() != nil {
+			return nil, ctx.Err()
+		}
+		return nil, cluster.unreachable("it does not answer in time")
 	}
 	if err := cluster.Down(); err != nil {
 		return nil, err

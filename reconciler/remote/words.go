@@ -29,15 +29,25 @@ func (c *Cluster) retold(err error) error {
 		return nil
 	case apierrors.IsUnauthorized(err):
 		return fault.Retry(v1alpha1.ReasonAuthFailed, fmt.Errorf("the cluster of %s does not take its credentials: put a current kubeconfig into the Secret, which is watched; %s", c.secret, meanwhile))
+	case isUnknownKind(err):
+		return fault.Retry(v1alpha1.ReasonClusterUnreachable, fmt.Errorf("the cluster of %s does not know the kinds of Espalier: install it there (docs/remote-clusters.md); %s", c.secret, meanwhile))
 	case errors.As(err, &status) && !apierrors.HasStatusCause(err, metav1.CauseTypeUnexpectedServerResponse):
 		return err
 	case status != nil:
 		return c.unreachable("what answers there is no Kubernetes API server, or a proxy of it says no")
 	}
-	if words := ofNetwork(err); words != "" {
-		return c.unreachable(words)
+	return c.unreachable(ofNetwork(err))
+}
+
+// isUnknownKind says that a kind of ours is what is missing, and not an object of it: of
+// an object the answer is a Status.
+func isUnknownKind(err error) bool {
+	var status apierrors.APIStatus
+	if !apierrors.IsNotFound(err) || !errors.As(err, &status) || status.Status().Details == nil {
+		return false
 	}
-	return err
+	details := status.Status().Details
+	return details.Group == v1alpha1.Group && (details.Name == "" || apierrors.HasStatusCause(err, metav1.CauseTypeUnexpectedServerResponse))
 }
 
 // meanwhile ends what is said of a cluster that is not to be had.
@@ -47,12 +57,17 @@ func (c *Cluster) unreachable(words string) error {
 	return fault.Retry(v1alpha1.ReasonClusterUnreachable, fmt.Errorf("the cluster of %s cannot be reached: %s; %s. It is asked again by itself; compare the address in the kubeconfig, and see that this controller may connect there", c.secret, words, meanwhile))
 }
 
-// ofNetwork says what is wrong between here and a server, "" where nothing is.
+// ofNetwork says what is wrong between here and a server. What is none of this is of
+// what the server answered, and may quote it.
 func ofNetwork(err error) string {
 	var request *url.Error
 	var dns *net.DNSError
 	var timeout net.Error
 	switch {
+	case errors.Is(err, errRedirected):
+		return "its server leads elsewhere by a redirect, which is not followed: name the address it leads to"
+	case errors.Is(err, errTooLarge):
+		return "it answers more than any API server that is asked for this"
 	case errors.As(err, &dns):
 		return "the name of its server is not known here"
 	case errors.Is(err, context.DeadlineExceeded), errors.As(err, &timeout) && timeout.Timeout():
@@ -64,7 +79,7 @@ func ofNetwork(err error) string {
 	case errors.As(err, &request), errors.As(err, &timeout), errors.Is(err, context.Canceled):
 		return "the connection fails"
 	}
-	return ""
+	return "what it answers cannot be read as that of a Kubernetes API server"
 }
 
 func ofCertificate(err error) bool {

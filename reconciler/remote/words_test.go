@@ -12,7 +12,6 @@ import (
 	"testing"
 
 	corev1 "k8s.io/api/core/v1"
-	"k8s.io/apimachinery/pkg/api/meta"
 	"k8s.io/apimachinery/pkg/runtime"
 	clientgoscheme "k8s.io/client-go/kubernetes/scheme"
 	"k8s.io/client-go/rest"
@@ -33,6 +32,11 @@ func TestRetold(t *testing.T) {
 		})
 	}
 	hangs := http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) { <-r.Context().Done() })
+	secret := httptest.NewServer(answer(200, "application/json", `{"password":"hidden"}`))
+	t.Cleanup(secret.Close)
+	redirect := http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		http.Redirect(w, r, secret.URL+"/hidden", http.StatusFound)
+	})
 	const status = `{"kind":"Status","apiVersion":"v1","status":"Failure","reason":"%s","message":"%s","code":%d}`
 	for name, c := range map[string]struct {
 		reason  string
@@ -46,6 +50,9 @@ func TestRetold(t *testing.T) {
 		"Unknown":      {"One whose certificate nobody vouches for gets no token.", hangs, true, v1alpha1.ReasonClusterUnreachable, "certificate"},
 		"Page":         {"A proxy's page may say anything.", answer(502, "text/html", "hidden"), false, v1alpha1.ReasonClusterUnreachable, "no Kubernetes API server"},
 		"Metadata":     {"So may a service that is none of Kubernetes.", answer(404, "text/plain", "hidden"), false, v1alpha1.ReasonClusterUnreachable, "no Kubernetes API server"},
+		"Kind":         {"Nor may what has the look of one.", answer(200, "application/json", `{"kind":"hidden","apiVersion":"hidden/v1"}`), false, v1alpha1.ReasonClusterUnreachable, "cannot be read"},
+		"Broken":       {"Or half of it.", answer(200, "application/json", `{"kind":"ConfigMap","apiVersion":"v1","data":{"password":"hidden`), false, v1alpha1.ReasonClusterUnreachable, "cannot be read"},
+		"Redirects":    {"What this controller can reach is nobody else's to read.", redirect, false, v1alpha1.ReasonClusterUnreachable, "redirect, which is not followed"},
 		"Unauthorized": {"A token that has ended is a matter of the Secret.", answer(401, "application/json", fmt.Sprintf(status, "Unauthorized", "hidden", 401)), false, v1alpha1.ReasonAuthFailed, "does not take its credentials"},
 		"Forbidden":    {"What an API server says of a right names what is missing.", answer(403, "application/json", fmt.Sprintf(status, "Forbidden", "User hub cannot get", 403)), false, "", "User hub cannot get"},
 	} {
@@ -62,14 +69,14 @@ func TestRetold(t *testing.T) {
 				t.Cleanup(server.CloseClientConnections)
 				address = server.URL
 			}
+			config := &rest.Config{Host: address}
+			bound(config)
 			k := &Cluster{secret: "Secret models/spoke (spec.kubeConfig)", turned: func() {}, nudge: make(chan struct{}, 1)}
-			mapper := meta.NewDefaultRESTMapper(nil)
-			mapper.Add(corev1.SchemeGroupVersion.WithKind("ConfigMap"), meta.RESTScopeNamespace)
 			scheme := runtime.NewScheme()
 			if err := clientgoscheme.AddToScheme(scheme); err != nil {
 				t.Fatal(err)
 			}
-			asking, err := client.New(&rest.Config{Host: address}, client.Options{Scheme: scheme, Mapper: mapper})
+			asking, err := client.New(config, client.Options{Scheme: scheme, Mapper: kinds()})
 			if err != nil {
 				t.Fatal(err)
 			}

@@ -1,0 +1,101 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package remote
+
+import (
+	"errors"
+	"io"
+	"net/http"
+
+	authorizationv1 "k8s.io/api/authorization/v1"
+	corev1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/api/meta"
+	"k8s.io/client-go/rest"
+
+	"github.com/espalier-dev/espalier/repo-layout/v1alpha1"
+)
+
+// maxAnswer bounds what one answer may hold, in bytes. The first look of a watch may
+// list everything at once: 10,000 Workspaces of 25 KiB each, which none has.
+const maxAnswer = 256 << 20
+
+var (
+	errRedirected = errors.New("the answer is a redirect, which is not followed")
+	errTooLarge   = errors.New("the answer is larger than any that was asked for")
+)
+
+// kinds are those that are spoken of with another cluster. It is not asked which it
+// knows: that question takes no context, and would be waited for as long as its server
+// pleases.
+func kinds() meta.RESTMapper {
+	m := meta.NewDefaultRESTMapper(nil)
+	for _, kind := range []string{v1alpha1.WorkspaceKind, v1alpha1.GPUNodePoolKind} {
+		m.Add(v1alpha1.GroupVersion.WithKind(kind), meta.RESTScopeNamespace)
+	}
+	for _, kind := range []string{"ConfigMap", "Secret", "PersistentVolumeClaim", "ServiceAccount"} {
+		m.Add(corev1.SchemeGroupVersion.WithKind(kind), meta.RESTScopeNamespace)
+	}
+	m.Add(corev1.SchemeGroupVersion.WithKind("Namespace"), meta.RESTScopeRoot)
+	m.Add(authorizationv1.SchemeGroupVersion.WithKind("SelfSubjectAccessReview"), meta.RESTScopeRoot)
+	return m
+}
+
+// bound has every client that is made of a configuration refuse what no API server
+// answers: whoever wrote the kubeconfig may have written the server too.
+func bound(config *rest.Config) {
+	config.DisableCompression = true // what little is sent would inflate to anything
+	config.Wrap(func(next http.RoundTripper) http.RoundTripper { return bounded{next} })
+}
+
+type bounded struct{ next http.RoundTripper }
+
+// RoundTrip implements http.RoundTripper. An answer that leads elsewhere is none: the
+// request would be made from here, with what the controller can reach.
+func (b bounded) RoundTrip(r *http.Request) (*http.Response, error) {
+	answer, err := b.next.RoundTrip(r)
+	if err != nil {
+		return nil, err
+	}
+	if answer.StatusCode >= 300 && answer.StatusCode < 400 {
+		_ = answer.Body.Close()
+		return nil, errRedirected
+	}
+	if !isWatch(r) {
+		answer.Body = &limited{answer.Body, maxAnswer}
+	}
+	return answer, nil
+}
+
+// WrappedRoundTripper lets client-go see through to what is wrapped.
+func (b bounded) WrappedRoundTripper() http.RoundTripper { return b.next }
+
+// isWatch says that an answer has no end, and is read one event at a time.
+func isWatch(r *http.Request) bool {
+	watch := r.URL.Query().Get("watch")
+	return watch == "true" || watch == "1"
+}
+
+// limited is a body that fails where it goes on past its limit.
+type limited struct {
+	io.ReadCloser
+	left int64
+}
+
+// Read implements io.Reader.
+func (l *limited) Read(p []byte) (int, error) {
+	if l.left <= 0 {
+		return l.past()
+	}
+	n, err := l.ReadCloser.Read(p[:min(int64(len(p)), l.left)])
+	l.left -= int64(n)
+	return n, err
+}
+
+// past tells an answer that ends at the limit from one that goes on.
+func (l *limited) past() (int, error) {
+	n, err := l.ReadCloser.Read(make([]byte, 1))
+	if n > 0 {
+		return 0, errTooLarge
+	}
+	return 0, err
+}
