@@ -117,6 +117,9 @@ func runController(ctx context.Context, o controllerOptions, requests transport.
 	config.QPS, config.Burst = o.KubeAPIQPS, o.KubeAPIBurst
 	config.UserAgent = "espalier"
 	config.Wrap(requests)
+	if err := remote.HideHosts(config); err != nil {
+		return err
+	}
 	options := ctrl.Options{
 		Scheme:                  newScheme(),
 		Metrics:                 server.Options{BindAddress: o.MetricsAddr},

@@ -199,14 +199,21 @@ func (c *Cluster) run(ctx context.Context) {
 		if changed {
 			c.turned()
 		}
-		next := beat
-		if err != nil {
+		next, there := beat, err == nil
+		if !there {
 			next, wait = wait, min(2*wait, askMost)
-		} else {
-			wait = askFirst
 		}
-		if !c.rest(ctx, next, err == nil) {
+		if !c.rest(ctx, next, there) {
 			return
+		}
+		switch {
+		case there && c.Down() == nil:
+			wait = askFirst
+		case there: // to whoever asks who it is it answers, and not to others
+			if !c.rest(ctx, wait, false) {
+				return
+			}
+			wait = min(2*wait, askMost)
 		}
 	}
 }

@@ -5,6 +5,7 @@ package remote
 import (
 	"context"
 	"fmt"
+	"sync"
 	"time"
 
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
@@ -18,6 +19,38 @@ import (
 // others need.
 const callLimit = 10 * time.Second
 
+// passLimit is how long one pass may ask a cluster, from its first request on: one that
+// answers each request a little before its limit would hold a worker for hours.
+const passLimit = 2 * time.Minute
+
+type allowanceKey struct{}
+
+// allowance is what is left to a pass.
+type allowance struct {
+	mu   sync.Mutex
+	ends time.Time
+}
+
+// Limited returns the context of a pass, in which requests to another cluster end when
+// passLimit is over. Nothing else does.
+func Limited(ctx context.Context) context.Context {
+	return context.WithValue(ctx, allowanceKey{}, &allowance{})
+}
+
+// isUsedUp says that a pass has asked for long enough.
+func isUsedUp(ctx context.Context) bool {
+	a, ok := ctx.Value(allowanceKey{}).(*allowance)
+	if !ok {
+		return false
+	}
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if a.ends.IsZero() {
+		a.ends = time.Now().Add(passLimit)
+	}
+	return !time.Now().Before(a.ends)
+}
+
 // guarded is a client whose requests end in time, whose errors hold no address, and
 // which asks nothing of a cluster that is known to be away.
 type guarded struct {
@@ -30,6 +63,9 @@ type guarded struct {
 func (g guarded) do(ctx context.Context, call func(context.Context) error) error {
 	if err := g.of.Down(); err != nil {
 		return err
+	}
+	if isUsedUp(ctx) {
+		return g.of.tooSlow()
 	}
 	limited, cancel := context.WithTimeout(ctx, callLimit)
 	defer cancel()

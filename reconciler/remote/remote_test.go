@@ -21,6 +21,7 @@ import (
 	"k8s.io/client-go/rest"
 	"k8s.io/client-go/tools/clientcmd"
 	"sigs.k8s.io/controller-runtime/pkg/client"
+	"sigs.k8s.io/controller-runtime/pkg/client/apiutil"
 	"sigs.k8s.io/controller-runtime/pkg/client/fake"
 
 	"github.com/espalier-dev/espalier/reconciler/account"
@@ -144,6 +145,22 @@ func TestAccountsAreBound(t *testing.T) {
 	err = account.Writer(acting, nil).Get(acting, client.ObjectKey{Namespace: "models", Name: "config"}, &corev1.ConfigMap{})
 	if err == nil || !strings.Contains(err.Error(), "redirect, which is not followed") || strings.Contains(err.Error(), "127.0.0.1") {
 		t.Errorf("says %v", err)
+	}
+}
+
+// TestKinds: what is read of the cache and past it is known by itself.
+func TestKinds(t *testing.T) {
+	scheme := runtime.NewScheme()
+	if err := errors.Join(clientgoscheme.AddToScheme(scheme), v1alpha1.AddToScheme(scheme)); err != nil {
+		t.Fatal(err)
+	}
+	for _, o := range []runtime.Object{
+		&v1alpha1.Workspace{}, &v1alpha1.WorkspaceList{}, &v1alpha1.GPUNodePool{}, &v1alpha1.GPUNodePoolList{},
+		&corev1.ConfigMap{}, &corev1.Secret{}, &corev1.PersistentVolumeClaim{}, &corev1.ServiceAccount{},
+	} {
+		if namespaced, err := apiutil.IsObjectNamespaced(o, scheme, kinds()); !namespaced || err != nil {
+			t.Errorf("%T: namespaced %v, %v", o, namespaced, err)
+		}
 	}
 }
 

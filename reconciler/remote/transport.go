@@ -10,6 +10,7 @@ import (
 	authorizationv1 "k8s.io/api/authorization/v1"
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/api/meta"
+	"k8s.io/apimachinery/pkg/runtime/schema"
 	"k8s.io/client-go/rest"
 
 	"github.com/espalier-dev/espalier/repo-layout/v1alpha1"
@@ -29,14 +30,16 @@ var (
 // pleases.
 func kinds() meta.RESTMapper {
 	m := meta.NewDefaultRESTMapper(nil)
-	for _, kind := range []string{v1alpha1.WorkspaceKind, v1alpha1.GPUNodePoolKind} {
-		m.Add(v1alpha1.GroupVersion.WithKind(kind), meta.RESTScopeNamespace)
+	add := func(of schema.GroupVersion, scope meta.RESTScope, kinds ...string) {
+		for _, kind := range kinds {
+			m.Add(of.WithKind(kind), scope)
+			m.Add(of.WithKind(kind+"List"), scope) // what is cached is asked for by it
+		}
 	}
-	for _, kind := range []string{"ConfigMap", "Secret", "PersistentVolumeClaim", "ServiceAccount"} {
-		m.Add(corev1.SchemeGroupVersion.WithKind(kind), meta.RESTScopeNamespace)
-	}
-	m.Add(corev1.SchemeGroupVersion.WithKind("Namespace"), meta.RESTScopeRoot)
-	m.Add(authorizationv1.SchemeGroupVersion.WithKind("SelfSubjectAccessReview"), meta.RESTScopeRoot)
+	add(v1alpha1.GroupVersion, meta.RESTScopeNamespace, v1alpha1.WorkspaceKind, v1alpha1.GPUNodePoolKind)
+	add(corev1.SchemeGroupVersion, meta.RESTScopeNamespace, "ConfigMap", "Secret", "PersistentVolumeClaim", "ServiceAccount")
+	add(corev1.SchemeGroupVersion, meta.RESTScopeRoot, "Namespace")
+	add(authorizationv1.SchemeGroupVersion, meta.RESTScopeRoot, "SelfSubjectAccessReview")
 	return m
 }
 

@@ -57,6 +57,12 @@ func (c *Cluster) unreachable(words string) error {
 	return fault.Retry(v1alpha1.ReasonClusterUnreachable, fmt.Errorf("the cluster of %s cannot be reached: %s; %s. It is asked again by itself; compare the address in the kubeconfig, and see that this controller may connect there", c.secret, words, meanwhile))
 }
 
+// tooSlow says that a pass has ended in its midst. The cluster is there.
+func (c *Cluster) tooSlow() error {
+	return fault.Retry(v1alpha1.ReasonClusterUnreachable, fmt.Errorf("the cluster of %s answers too slowly for all that there is to do: after %d minutes others have their turn, "+
+		"and the next pass goes on where this one ends", c.secret, int(passLimit.Minutes())))
+}
+
 // ofNetwork says what is wrong between here and a server. What is none of this is of
 // what the server answered, and may quote it.
 func ofNetwork(err error) string {

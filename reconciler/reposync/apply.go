@@ -45,7 +45,7 @@ func (r *Reconciler) applyAll(ctx context.Context, p *pass) error {
 	var failed []error
 	for _, group := range inOrder(p.kept.built.wanted) {
 		for _, err := range r.applyBeside(ctx, p, group) {
-			if fault.IsTerminal(err) {
+			if fault.IsTerminal(err) || isAway(err) {
 				return err
 			}
 			failed = append(failed, err)
@@ -76,7 +76,7 @@ func (r *Reconciler) applyBeside(ctx context.Context, p *pass, group []wanted) [
 				if err != nil || len(one.conflicts)+len(one.refusals) > 0 {
 					told[n] = append(told[n], outcome{i, one.conflicts, one.refusals, err})
 				}
-				if fault.IsTerminal(err) {
+				if fault.IsTerminal(err) || isAway(err) {
 					stopped.Store(true)
 				}
 			}

@@ -120,6 +120,7 @@ type kept struct {
 	settled    settled               // what the last pass found all there of
 	going      []types.UID           // of what Git dropped, until it is gone
 	denied     []string              // IDs of strays that may not be deleted, said once
+	taken      map[string]bool       // IDs of what the end of the RepoSync has deleted
 	files      report.Memory         // of the report
 	reported   string                // digest of the files last written, and where
 	pace       pace                  // of the commits that are made of them
@@ -257,7 +258,7 @@ func (r *Reconciler) runAs(ctx context.Context, p *pass) error {
 		p.failed = v1alpha1.ConditionApplied
 		return err
 	}
-	return r.run(acting, p)
+	return r.run(remote.Limited(acting), p)
 }
 
 // run goes through the steps and stops at the first that errs.

@@ -19,6 +19,7 @@ import (
 	"github.com/espalier-dev/espalier/reconciler/condition"
 	"github.com/espalier-dev/espalier/reconciler/fault"
 	"github.com/espalier-dev/espalier/reconciler/inventory"
+	"github.com/espalier-dev/espalier/reconciler/remote"
 	repolayout "github.com/espalier-dev/espalier/repo-layout"
 	"github.com/espalier-dev/espalier/repo-layout/v1alpha1"
 )
@@ -85,12 +86,19 @@ func (r *Reconciler) takeDownAs(ctx context.Context, obj *v1alpha1.RepoSync) (go
 	if err != nil {
 		return false, r.sayLeft(ctx, obj, err)
 	}
+	return r.takeDownAt(ctx, at, obj)
+}
+
+func (r *Reconciler) takeDownAt(ctx context.Context, at place, obj *v1alpha1.RepoSync) (gone bool, err error) {
 	acting, err := at.accounts.As(ctx, at.accounts.Sync(obj))
 	if err != nil {
 		return false, err
 	}
-	gone, err = r.takeDown(acting, at, obj)
-	if fault.IsTerminal(err) {
+	gone, err = r.takeDown(remote.Limited(acting), at, obj)
+	switch {
+	case err != nil && at.remote():
+		return false, r.sayLeft(ctx, obj, err)
+	case fault.IsTerminal(err):
 		return false, r.sayDenied(ctx, obj, err)
 	}
 	return gone, err
@@ -100,29 +108,61 @@ func (r *Reconciler) takeDownAs(ctx context.Context, obj *v1alpha1.RepoSync) (go
 // gone the status says so; what is annotated to be kept stays, and is not waited
 // for.
 func (r *Reconciler) takeDown(ctx context.Context, at place, obj *v1alpha1.RepoSync) (gone bool, err error) {
-	applied, err := r.labelled(ctx, at, at.reader, obj)
+	applied, err := r.labelled(ctx, at, paged{at.reader}, obj)
 	if err != nil {
 		return false, err
 	}
 	all := inventory.Union(obj.Status.Inventory, entriesOfAll(applied))
+	k := r.recall(obj)
+	for _, o := range applied {
+		if o.GetDeletionTimestamp().IsZero() {
+			delete(k.taken, inventory.EntryOf(o).ID) // it is back, or may go now
+		}
+	}
 	if err := r.deleteThose(ctx, at, obj, all, true); err != nil {
 		return false, err
 	}
-	if applied, err = r.labelled(ctx, at, at.reader, obj); err != nil {
+	if applied, err = r.labelled(ctx, at, paged{at.reader}, obj); err != nil {
 		return false, err
 	}
-	going := slices.DeleteFunc(applied, func(o client.Object) bool { return o.GetDeletionTimestamp().IsZero() })
+	going, err := at.goingElsewhere(ctx, obj)
+	if err != nil {
+		return false, err
+	}
+	going = append(going, slices.DeleteFunc(applied, func(o client.Object) bool { return o.GetDeletionTimestamp().IsZero() })...)
 	if len(going) > 0 {
 		return false, r.sayDeleting(ctx, obj, going)
 	}
 	return true, r.deleteThose(ctx, at, obj, all, false)
 }
 
-// deleteThose deletes our kinds, or the inputs.
+// deleteThose deletes our kinds, or the inputs. What an earlier pass has deleted it does
+// not ask for again: it would get no further in another cluster that is slow.
 func (r *Reconciler) deleteThose(ctx context.Context, at place, obj *v1alpha1.RepoSync, entries []v1alpha1.InventoryEntry, ours bool) error {
-	those := slices.DeleteFunc(slices.Clone(entries), func(e v1alpha1.InventoryEntry) bool { return inventory.IsOurs(e) != ours })
-	_, err := r.deleteAll(ctx, at, obj, r.recall(obj), those)
-	return err
+	k := r.recall(obj)
+	var failed []error
+	for _, e := range entries {
+		if inventory.IsOurs(e) != ours || k.taken[e.ID] {
+			continue
+		}
+		switch _, err := r.deleteAll(ctx, at, obj, k, []v1alpha1.InventoryEntry{e}); {
+		case fault.IsTerminal(err) || isAway(err):
+			return err
+		case err != nil:
+			failed = append(failed, err)
+		default:
+			k.take(e.ID)
+		}
+	}
+	return errors.Join(failed...)
+}
+
+// take notes what the end of the RepoSync has deleted.
+func (k *kept) take(id string) {
+	if k.taken == nil {
+		k.taken = map[string]bool{}
+	}
+	k.taken[id] = true
 }
 
 // sayDenied says that what it once applied may not be deleted, or is not known.

@@ -5,14 +5,18 @@ package reposync
 import (
 	"context"
 	"fmt"
+	"slices"
 	"strings"
 
+	"k8s.io/apimachinery/pkg/api/meta"
+	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/types"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/espalier-dev/espalier/reconciler/account"
 	"github.com/espalier-dev/espalier/reconciler/apply"
 	"github.com/espalier-dev/espalier/reconciler/fault"
+	"github.com/espalier-dev/espalier/reconciler/inventory"
 	"github.com/espalier-dev/espalier/render/desired"
 	repolayout "github.com/espalier-dev/espalier/repo-layout"
 	"github.com/espalier-dev/espalier/repo-layout/v1alpha1"
@@ -145,4 +149,56 @@ func (at place) labelsOf(s *v1alpha1.RepoSync) []client.ListOption {
 		labels[repolayout.LabelSyncHub] = at.hub
 	}
 	return []client.ListOption{labels, client.InNamespace(at.within)}
+}
+
+// isAway says of an error that the other cluster is not to be had, now or in this pass:
+// the next object has no other fate.
+func isAway(err error) bool {
+	reason := fault.Reason(err, "")
+	return reason == v1alpha1.ReasonClusterUnreachable || reason == v1alpha1.ReasonAuthFailed
+}
+
+// goingElsewhere are the Workspaces and node pools of an inventory that are on their
+// way out where the place may not list: spec.targetNamespace was another once.
+func (at place) goingElsewhere(ctx context.Context, s *v1alpha1.RepoSync) ([]client.Object, error) {
+	var going []client.Object
+	for _, e := range s.Status.Inventory {
+		stub, err := inventory.Stub(e)
+		if err != nil || !at.remote() || !inventory.IsOurs(e) || stub.GetNamespace() == at.within {
+			continue
+		}
+		live, err := at.owned(ctx, s, e)
+		if err != nil {
+			return nil, err
+		}
+		if live != nil && !live.DeletionTimestamp.IsZero() {
+			going = append(going, live)
+		}
+	}
+	return going, nil
+}
+
+// pageSize is how many objects are listed in one request past the cache.
+const pageSize = 500
+
+// paged lists page by page: all at once may take longer than a request may.
+type paged struct{ client.Reader }
+
+// List implements client.Reader.
+func (r paged) List(ctx context.Context, list client.ObjectList, opts ...client.ListOption) error {
+	var all []runtime.Object
+	for next := ""; ; {
+		page := list.DeepCopyObject().(client.ObjectList)
+		if err := r.Reader.List(ctx, page, append(slices.Clone(opts), client.Limit(pageSize), client.Continue(next))...); err != nil {
+			return err
+		}
+		items, err := meta.ExtractList(page)
+		if err != nil {
+			return err
+		}
+		all = append(all, items...)
+		if next = page.GetContinue(); next == "" {
+			return meta.SetList(list, all)
+		}
+	}
 }

@@ -84,7 +84,7 @@ func (r *Reconciler) deleteAll(ctx context.Context, at place, s *v1alpha1.RepoSy
 		case stray && denied:
 			r.passOver(s, k, e, err)
 			continue
-		case fault.IsTerminal(err):
+		case fault.IsTerminal(err) || isAway(err):
 			return deleted, err
 		case err != nil:
 			failed = append(failed, err)
