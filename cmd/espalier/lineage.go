@@ -3,9 +3,11 @@
 package main
 
 import (
+	"context"
 	"fmt"
 	"maps"
 	"strings"
+	"time"
 
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
@@ -44,7 +46,7 @@ func (l *lineage) annotations(c *cobra.Command) (map[string]string, error) {
 	if l.data == "" {
 		return pairs, nil
 	}
-	sums, err := data.Sums(c.Context(), l.data)
+	sums, err := sumsWithin(c.Context(), l.data, sumFor)
 	if c.Context().Err() != nil {
 		return nil, c.Context().Err()
 	}
@@ -54,4 +56,19 @@ func (l *lineage) annotations(c *cobra.Command) (map[string]string, error) {
 	}
 	maps.Copy(pairs, adapter.Trained(sums))
 	return pairs, nil
+}
+
+// sumFor is how long the data is read for its sums: GPUs are paid for meanwhile, and a share
+// may be slow.
+const sumFor = time.Minute
+
+// sumsWithin are the sums of a folder that is read in that time.
+func sumsWithin(ctx context.Context, dir string, within time.Duration) (map[string]string, error) {
+	ctx, cancel := context.WithTimeoutCause(ctx, within, fmt.Errorf("it could not be read within %s", within))
+	defer cancel()
+	sums, err := data.Sums(ctx, dir)
+	if err != nil && ctx.Err() != nil {
+		err = context.Cause(ctx)
+	}
+	return sums, err
 }

@@ -7,11 +7,11 @@ import (
 	"crypto/sha256"
 	"encoding/hex"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"maps"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/google/go-containerregistry/pkg/name"
 	v1 "github.com/google/go-containerregistry/pkg/v1"
@@ -51,9 +51,9 @@ func (o Options) image(ctx context.Context, ref name.Tag, files adapterFiles, pa
 	if err != nil || o.Annotations[repolayout.AnnotationCommit] == "" {
 		return index, err
 	}
-	there, err := o.there(ctx, ref)
-	if err != nil || there == nil {
-		return index, err
+	there := o.there(ctx, ref)
+	if there == nil {
+		return index, nil
 	}
 	again := maps.Clone(o.Annotations)
 	again[repolayout.AnnotationCommit] = there.Annotations[repolayout.AnnotationCommit]
@@ -69,17 +69,18 @@ func (o Options) image(ctx context.Context, ref name.Tag, files adapterFiles, pa
 	return same, nil
 }
 
-// there is what the tag holds, nil where it holds nothing or the credential may only push.
-func (o Options) there(ctx context.Context, ref name.Tag) (tag *registry.Tag, err error) {
-	err = retry(ctx, o.Tries, func(ctx context.Context) error {
-		tag, err = registry.Client{Transport: o.transport()}.Look(ctx, ref.Name(), o.keys())
-		if errors.Is(err, registry.ErrDenied) {
-			return nil
-		}
-		return err
-	})
+// lookFor is how long a look at the tag may take, which saves a digest and no more.
+const lookFor = time.Minute
+
+// there is what the tag holds, nil where it holds nothing or does not say. It is asked once:
+// an adapter that was paid for is pushed whatever is answered.
+func (o Options) there(ctx context.Context, ref name.Tag) *registry.Tag {
+	ctx, cancel := context.WithTimeout(ctx, lookFor)
+	defer cancel()
+	tag, err := registry.Client{Transport: o.transport()}.Look(ctx, ref.Name(), o.keys())
 	if err != nil {
-		return nil, fmt.Errorf("asking for what the tag holds: %w", err)
+		say(o.Progress, "%s does not say what it holds, so that the image gets the commit of this run: %v", ref, err)
+		return nil
 	}
-	return tag, nil
+	return tag
 }
