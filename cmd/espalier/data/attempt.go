@@ -142,6 +142,10 @@ func (f *fetcher) judge(t target, resp *http.Response, offset int64, known recor
 	if passing(resp.StatusCode) {
 		return 0, 0, &retryError{err: errors.New("the server answers " + resp.Status), after: retryAfter(resp.Header)}
 	}
+	switch resp.StatusCode {
+	case http.StatusUnauthorized, http.StatusForbidden, http.StatusNotFound:
+		return 0, 0, &retryError{err: errors.New("the server answers " + resp.Status), denied: true}
+	}
 	return 0, 0, refused("the server answers %s", resp.Status)
 }
 

@@ -125,10 +125,21 @@ func TestFetchFile(t *testing.T) {
 			ranges:  []string{"", "", ""},
 		},
 		"NotThere": {
-			reason:  "404 does not pass: one request, and the answer is said.",
+			reason:  "404 is asked again a few times, and then said.",
 			answers: answers{status(404)},
-			ranges:  []string{""},
+			ranges:  []string{"", "", "", ""},
 			refused: "404 Not Found",
+		},
+		"RefusedOnce": {
+			reason:  "A signature may begin to hold a moment later.",
+			answers: answers{status(403), status(401), status(404), whole(content, `"a"`)},
+			ranges:  []string{"", "", "", ""},
+		},
+		"Gone": {
+			reason:  "410 does not pass: one request, and the answer is said.",
+			answers: answers{status(410)},
+			ranges:  []string{""},
+			refused: "410 Gone",
 		},
 		"WrongSum": {
 			reason:  "A wrong content is not kept, and a fresh download is not repeated.",
@@ -230,13 +241,13 @@ func TestSecondRunDownloadsNothing(t *testing.T) {
 
 func TestResumeAcrossRuns(t *testing.T) {
 	const part = 300_000
-	s := &script{answer: []func(http.ResponseWriter, *http.Request){cut(part, `"a"`), status(403), whole(content, `"a"`)}}
+	s := &script{answer: []func(http.ResponseWriter, *http.Request){cut(part, `"a"`), status(410), whole(content, `"a"`)}}
 	server := httptest.NewServer(s)
 	defer server.Close()
 	o := options(t)
 	urls := []string{server.URL + "/train.jsonl"}
 	if _, err := Fetch(t.Context(), urls, o); err == nil {
-		t.Fatal("the first run succeeded, want the 403 after the cut to end it")
+		t.Fatal("the first run succeeded, want the 410 after the cut to end it")
 	}
 	if _, err := os.Stat(filepath.Join(o.Dir, "train.jsonl")); err == nil {
 		t.Error("an incomplete download has the name of the file")
@@ -252,7 +263,7 @@ func TestResumeAcrossRuns(t *testing.T) {
 
 func TestResumedOtherContentIsDownloadedAnew(t *testing.T) {
 	other := bytes.Repeat([]byte("x"), len(content))
-	s := &script{answer: []func(http.ResponseWriter, *http.Request){cut(300_000, ""), status(403), whole(other, ""), whole(other, "")}}
+	s := &script{answer: []func(http.ResponseWriter, *http.Request){cut(300_000, ""), status(410), whole(other, ""), whole(other, "")}}
 	server := httptest.NewServer(s)
 	defer server.Close()
 	o := options(t)

@@ -18,6 +18,8 @@ import (
 type retryError struct {
 	err   error
 	after time.Duration
+	// denied: the server refuses, which it may do for a moment alone.
+	denied bool
 }
 
 func (e *retryError) Error() string { return e.err.Error() }
@@ -85,15 +87,30 @@ func (f *fetcher) resumePoint(t target) (int64, error) {
 // beginning: the server's validator or the checksum of the whole.
 func resumable(t target, r record) bool { return r.Validator != "" || t.sum != "" }
 
+// A server that refuses is asked again, over minutes: a signature may begin to hold a moment
+// later, a role take its time to be known everywhere, and some servers refuse who asks too often.
+const (
+	deniedAttempts = 4
+	deniedPause    = 30 // backoffs after the first refusal, half a minute; it doubles with each
+)
+
 // download runs attempts until one ends at the end of the content. The wait
 // doubles with each attempt that came no further than one before.
 func (f *fetcher) download(ctx context.Context, t target) error {
-	wait, futile, farthest := f.Backoff, 0, int64(0)
+	wait, futile, denials, farthest := f.Backoff, 0, 0, int64(0)
 	for {
 		reached, err := f.attempt(ctx, t)
 		var again *retryError
 		if err == nil || !errors.As(err, &again) || ctx.Err() != nil {
 			return err
+		}
+		if again.denied {
+			if denials++; denials >= deniedAttempts {
+				return refused("%v, %d times in a row", again.err, denials)
+			}
+			again.after = f.Backoff * deniedPause << (denials - 1)
+		} else {
+			denials = 0
 		}
 		if reached > farthest {
 			wait, futile, farthest = f.Backoff, 0, reached
