@@ -115,17 +115,17 @@ func TestNodeLost(t *testing.T) {
 		"KeptPassedOver": {
 			reason: "One that is kept for pods keeps no other from being replaced.",
 			in: facts(v1alpha1.PhaseReady, with(ours(StateSucceeded), func(o *Observation) { o.Count = 3 }), replicas(3),
-				nodes(kept("n1"), silent("n3"), silent("n2")), losing(20, 3), after(lostAfter), removing("n2")),
+				nodes(kept(), silent("n3"), silent("n2")), losing(20, 3), after(lostAfter), removing("n2")),
 			do: ActionEnsure, replaces: "n2", removing: []string{"n2"}, says: "node n2", wait: poll,
 		},
 		"KeptOnly": {
 			reason: "Whose pods keep it is said.",
-			in:     facts(v1alpha1.PhaseReady, ours(StateSucceeded), nodes(kept("n1")), losing(10, 1), after(lostAfter), removing("n1"), owned),
+			in:     facts(v1alpha1.PhaseReady, ours(StateSucceeded), nodes(kept()), losing(10, 1), after(lostAfter), removing("n1"), owned),
 			says:   "kept for pods that are not of this pool's Workspace and tolerate that: db/postgres-0; delete them", wait: poll,
 		},
 		"KeptDeclared": {
 			reason: "A pool that no Workspace owns does not know whose pods may go.",
-			in:     facts(v1alpha1.PhaseReady, ours(StateSucceeded), nodes(kept("n1")), losing(10, 1), after(lostAfter), removing("n1")),
+			in:     facts(v1alpha1.PhaseReady, ours(StateSucceeded), nodes(kept()), losing(10, 1), after(lostAfter), removing("n1")),
 			says:   "this pool is no Workspace's own, so that those of its Workspaces count as well: db/postgres-0; delete them", wait: poll,
 		},
 		"TurnedOff": {
@@ -177,9 +177,9 @@ func TestNodeLost(t *testing.T) {
 	}
 }
 
-// kept is a silent node with a pod that nobody has told to go.
-func kept(name string) Node {
-	n := silent(name)
+// kept is n1, a silent node with a pod that nobody has told to go.
+func kept() Node {
+	n := silent("n1")
 	n.Kept = "db/postgres-0"
 	return n
 }
@@ -192,7 +192,7 @@ func owned(f *Facts) {
 
 // TestNodeKept: what is kept for somebody's pods is alarming, and both alarms name them.
 func TestNodeKept(t *testing.T) {
-	d := Decide(facts(v1alpha1.PhaseReady, ours(StateSucceeded), nodes(kept("n1")), losing(10, 1), after(lostAfter)))
+	d := Decide(facts(v1alpha1.PhaseReady, ours(StateSucceeded), nodes(kept()), losing(10, 1), after(lostAfter)))
 	if strings.Contains(d.Message, "is deleted") {
 		t.Errorf("got %s", d.Message)
 	}

@@ -35,22 +35,30 @@ func (r *Reconciler) act(ctx context.Context, p *pass) error {
 	}
 	t := target(p.pool, r.Deps.Installation, d.Subject, pool.Ordered(d.Candidate), d.Attempt)
 	t.Mend, t.Replicas, t.Lanes = d.Mends, d.Count.Wanted, d.Lanes
-	if d.Replaces != "" {
-		t.Replace = d.Replaces
-		if lost, err := r.stillLost(ctx, p); err != nil || !lost {
-			return err
-		}
-	}
-	if d.Shrinks && d.Do == pool.ActionEnsure {
-		t.Shrink, t.Replicas = true, p.facts.Seen.Count-d.Fewer
-	}
-	if d.Shrinks {
-		if clear, err := r.clear(ctx, p, &t); err != nil || !clear {
-			return err
-		}
+	if may, err := r.mayTake(ctx, p, &t); err != nil || !may {
+		return err
 	}
 	p.mutate(ctx, t)
 	return nil
+}
+
+// mayTake says whether the nodes that the decision takes away, if any, may go now,
+// and names them to the provider.
+func (r *Reconciler) mayTake(ctx context.Context, p *pass, t *pool.Target) (bool, error) {
+	d := p.decision
+	if d.Replaces != "" {
+		t.Replace = d.Replaces
+		if lost, err := r.stillLost(ctx, p); err != nil || !lost {
+			return false, err
+		}
+	}
+	if !d.Shrinks {
+		return true, nil
+	}
+	if d.Do == pool.ActionEnsure {
+		t.Shrink, t.Replicas = true, p.facts.Seen.Count-d.Fewer
+	}
+	return r.clear(ctx, p, t)
 }
 
 // mutate asks the provider for the one change, and settles what came of it.

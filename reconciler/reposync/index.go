@@ -28,7 +28,7 @@ func addSecretIndex(ctx context.Context, mgr ctrl.Manager) error {
 // and writes with. The hook's token is read with every call instead.
 func credentials(o client.Object) []string {
 	s := o.(*v1alpha1.RepoSync)
-	var names []string
+	names := reportCredentials(s.Spec.Report)
 	if git := s.Spec.Source.Git; git != nil && git.SecretRef != nil {
 		names = append(names, git.SecretRef.Name)
 	}
@@ -41,10 +41,17 @@ func credentials(o client.Object) []string {
 	if there := s.Spec.KubeConfig; there != nil {
 		names = append(names, there.SecretRef.Name)
 	}
-	if to := s.Spec.Report; to != nil && to.Commit != nil && to.Commit.SecretRef != nil {
+	return names
+}
+
+func reportCredentials(to *v1alpha1.Report) (names []string) {
+	if to == nil || to.Commit == nil {
+		return nil
+	}
+	if to.Commit.SecretRef != nil {
 		names = append(names, to.Commit.SecretRef.Name)
 	}
-	if to := s.Spec.Report; to != nil && to.Commit != nil && to.Commit.Signing != nil {
+	if to.Commit.Signing != nil {
 		names = append(names, to.Commit.Signing.SecretRef.Name)
 	}
 	return names

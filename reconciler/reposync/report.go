@@ -25,16 +25,17 @@ import (
 	"github.com/espalier-dev/espalier/repo-layout/v1alpha1"
 )
 
+// blind says whether the pass cannot see what is the RepoSync's: its inventory cannot be
+// read, or its cluster.
+func (p *pass) blind() bool { return p.sync.Status.PackedInventory != nil || p.unplaced != nil }
+
 // observeAndReport reads the Workspaces and writes their state to Git when it
 // differs from what is there. It runs in every pass, with or without an error.
 func (r *Reconciler) observeAndReport(ctx context.Context, p *pass) error {
 	if p.sync.Status.LastAttemptedRevision == "" {
 		return nil // nothing was ever read: there is nothing to tell
 	}
-	if p.sync.Status.PackedInventory != nil {
-		return nil // it cannot be read: what is ours is not known
-	}
-	if p.unplaced != nil {
+	if p.blind() {
 		return nil // how the Workspaces are is not known, and what was reported stays
 	}
 	workspaces, err := r.workspaces(ctx, p)

@@ -145,6 +145,18 @@ func servedModels(p *pass) []string {
 	return models
 }
 
+// setStarted sets JobStarted of a Job that may run.
+func setStarted(ws *v1alpha1.Workspace, job string, trouble trouble) {
+	switch {
+	case trouble.message != "":
+		condition.False(ws, v1alpha1.ConditionJobStarted, trouble.reason, trouble.message)
+	case ws.Status.Tuning.Attempts > 0: // a started run stays started, also between two of its pods
+		condition.True(ws, v1alpha1.ConditionJobStarted, v1alpha1.ReasonJobRunning, "Job "+job+" was started")
+	default:
+		condition.False(ws, v1alpha1.ConditionJobStarted, v1alpha1.ReasonWaitingForPods, "Job "+job+" waits for its pod")
+	}
+}
+
 // observeTuning sets JobStarted and TuningSucceeded from the Job.
 func (r *Reconciler) observeTuning(ctx context.Context, p *pass) error {
 	ws, job := p.ws, p.job()
@@ -183,14 +195,7 @@ func (r *Reconciler) observeTuning(ctx context.Context, p *pass) error {
 			return err
 		}
 	}
-	switch {
-	case trouble.message != "":
-		condition.False(ws, v1alpha1.ConditionJobStarted, trouble.reason, trouble.message)
-	case ws.Status.Tuning.Attempts > 0: // a started run stays started, also between two of its pods
-		condition.True(ws, v1alpha1.ConditionJobStarted, v1alpha1.ReasonJobRunning, "Job "+job.Name+" was started")
-	default:
-		condition.False(ws, v1alpha1.ConditionJobStarted, v1alpha1.ReasonWaitingForPods, "Job "+job.Name+" waits for its pod")
-	}
+	setStarted(ws, job.Name, trouble)
 	if err := r.concludeJob(ctx, p, job); err != nil || trouble.message == "" {
 		return err
 	}

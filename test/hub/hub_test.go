@@ -171,7 +171,7 @@ func (w *world) away(files map[string]string) {
 	commit := w.push(files, "models: shorter context")
 	w.says(v1alpha1.ReasonClusterUnreachable, "does not answer in time", "what runs there runs on")
 
-	beside, err := w.Stand.NewTeam(w.t.Context(), "beside")
+	beside, err := w.NewTeam(w.t.Context(), "beside")
 	if err != nil {
 		w.t.Fatal(err)
 	}

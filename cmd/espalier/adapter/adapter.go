@@ -220,8 +220,7 @@ func retry(ctx context.Context, o Tries, do func(context.Context) error) error {
 	}
 	for n, wait := 1, backoff; ; n++ {
 		err := judge(do(ctx), o)
-		var no *RefusedError
-		if err == nil || errors.As(err, &no) && (!no.denied || n >= deniedAttempts) || ctx.Err() != nil {
+		if err == nil || conclusive(err, n) || ctx.Err() != nil {
 			return err
 		}
 		if o.farther != nil && o.farther() {
@@ -238,6 +237,12 @@ func retry(ctx context.Context, o Tries, do func(context.Context) error) error {
 		}
 		wait *= 2
 	}
+}
+
+// conclusive says whether the nth answer in a row is one that another would not differ from.
+func conclusive(err error, n int) bool {
+	var no *RefusedError
+	return errors.As(err, &no) && (!no.denied || n >= deniedAttempts)
 }
 
 // judge makes a refusal of what the registry will answer again.
