@@ -139,14 +139,19 @@ func (f *fetcher) judge(t target, resp *http.Response, offset int64, known recor
 		}
 		return 0, 0, f.anew(t, offset, "the server does not have the range")
 	}
+	return 0, 0, unwilling(resp)
+}
+
+// unwilling is what an answer without content means.
+func unwilling(resp *http.Response) error {
 	if passing(resp.StatusCode) {
-		return 0, 0, &retryError{err: errors.New("the server answers " + resp.Status), after: retryAfter(resp.Header)}
+		return &retryError{err: errors.New("the server answers " + resp.Status), after: retryAfter(resp.Header)}
 	}
 	switch resp.StatusCode {
 	case http.StatusUnauthorized, http.StatusForbidden, http.StatusNotFound:
-		return 0, 0, &retryError{err: errors.New("the server answers " + resp.Status), denied: true}
+		return &retryError{err: errors.New("the server answers " + resp.Status), denied: true}
 	}
-	return 0, 0, refused("the server answers %s", resp.Status)
+	return refused("the server answers %s", resp.Status)
 }
 
 // passing says whether a status may be another one soon.
