@@ -126,6 +126,34 @@ func (f form) unknown(section, key string) string {
 // schedulers are those of transformers that take no arguments of their own.
 var schedulers = []string{"linear", "cosine", "constant", "constant_with_warmup", "cosine_with_restarts", "polynomial"}
 
+// argumentsOfBoth are keys of TrainingArguments that mean the same to Axolotl, by the
+// setting that they become, and to KAITO's trainer.
+var argumentsOfBoth = map[string]reader{
+	"num_train_epochs":            number("num_epochs", 0.01, 1000),
+	"max_steps":                   (*training).steps,
+	"per_device_train_batch_size": (*training).microBatch,
+	"gradient_accumulation_steps": whole("gradient_accumulation_steps", 1, 4096),
+	"learning_rate":               number("learning_rate", 1e-9, 1),
+	"lr_scheduler_type":           text("lr_scheduler", schedulers...),
+	"warmup_steps":                (*training).warmupSteps,
+	"warmup_ratio":                (*training).warmupRatio,
+	"weight_decay":                number("weight_decay", 0, 1),
+	"max_grad_norm":               number("max_grad_norm", 0, 1000),
+	"adam_beta1":                  number("adam_beta1", 0, 1),
+	"adam_beta2":                  number("adam_beta2", 0, 1),
+	"adam_epsilon":                number("adam_epsilon", 0, 1),
+	"neftune_noise_alpha":         number("neftune_noise_alpha", 0.01, 100),
+	"seed":                        whole("seed", 0, math.MaxInt32),
+	"logging_steps":               whole("logging_steps", 1, 100000),
+}
+
+// with is shared and more; more wins.
+func with(shared, more map[string]reader) map[string]reader {
+	all := maps.Clone(shared)
+	maps.Copy(all, more)
+	return all
+}
+
 // sections of training_config.yaml and what their keys become. A key that is
 // in none of them is a problem.
 var sections = map[string]map[string]reader{
@@ -148,34 +176,18 @@ var sections = map[string]map[string]reader{
 		"bias":           oneOf("none"),
 		"task_type":      oneOf("CAUSAL_LM"),
 	},
-	"TrainingArguments": {
-		"num_train_epochs":            number("num_epochs", 0.01, 1000),
-		"max_steps":                   (*training).steps,
-		"per_device_train_batch_size": (*training).microBatch,
-		"per_device_eval_batch_size":  whole("eval_batch_size", 1, 1024),
-		"gradient_accumulation_steps": whole("gradient_accumulation_steps", 1, 4096),
-		"learning_rate":               number("learning_rate", 1e-9, 1),
-		"lr_scheduler_type":           text("lr_scheduler", schedulers...),
-		"warmup_steps":                (*training).warmupSteps,
-		"warmup_ratio":                (*training).warmupRatio,
-		"weight_decay":                number("weight_decay", 0, 1),
-		"max_grad_norm":               number("max_grad_norm", 0, 1000),
-		"adam_beta1":                  number("adam_beta1", 0, 1),
-		"adam_beta2":                  number("adam_beta2", 0, 1),
-		"adam_epsilon":                number("adam_epsilon", 0, 1),
-		"neftune_noise_alpha":         number("neftune_noise_alpha", 0.01, 100),
-		"optim":                       (*training).optimizer,
-		"seed":                        whole("seed", 0, math.MaxInt32),
-		"logging_steps":               whole("logging_steps", 1, 100000),
-		"save_steps":                  (*training).saveSteps,
-		"save_total_limit":            (*training).saveLimit,
-		"max_seq_length":              (*training).length,
-		"max_length":                  (*training).length,
-		"packing":                     yes("sample_packing"),
-		"gradient_checkpointing":      (*training).checkpointing,
-		"ddp_find_unused_parameters":  yes("ddp_find_unused_parameters"),
-		"dataloader_num_workers":      whole("dataloader_num_workers", 0, 64),
-	},
+	"TrainingArguments": with(argumentsOfBoth, map[string]reader{
+		"per_device_eval_batch_size": whole("eval_batch_size", 1, 1024),
+		"optim":                      (*training).optimizer,
+		"save_steps":                 (*training).saveSteps,
+		"save_total_limit":           (*training).saveLimit,
+		"max_seq_length":             (*training).length,
+		"max_length":                 (*training).length,
+		"packing":                    yes("sample_packing"),
+		"gradient_checkpointing":     (*training).checkpointing,
+		"ddp_find_unused_parameters": yes("ddp_find_unused_parameters"),
+		"dataloader_num_workers":     whole("dataloader_num_workers", 0, 64),
+	}),
 	"DataCollator": {},
 	"DatasetConfig": {
 		"shuffle_dataset":  yes("shuffle_merged_datasets"),
