@@ -11,6 +11,7 @@ import (
 	"path/filepath"
 	"regexp"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
@@ -120,6 +121,28 @@ func TestProcessPlannerEnds(t *testing.T) {
 			var undone *review.Undone
 			if !errors.As(err, &undone) || !strings.Contains(undone.Why, tc.says) {
 				t.Errorf("%s\ngot %v, want %q", tc.reason, err, tc.says)
+			}
+		})
+	}
+}
+
+// TestOutOfTime: the clock that kills and the clock that is read are two.
+func TestOutOfTime(t *testing.T) {
+	const killed, failed = syscall.WaitStatus(syscall.SIGKILL), syscall.WaitStatus(2 << 8)
+	for name, tc := range map[string]struct {
+		reason string
+		status syscall.WaitStatus
+		used   time.Duration
+		want   bool
+	}{
+		"Killed":      {reason: "The limit was reached by the clock of ticks.", status: killed, used: 700 * time.Millisecond, want: true},
+		"KilledEarly": {reason: "Somebody else killed it: the container's memory, most likely.", status: killed, used: 200 * time.Millisecond},
+		"Failed":      {reason: "It ended by itself, and has time left.", status: failed, used: 700 * time.Millisecond},
+		"FailedLate":  {reason: "It ended over its last grains of time.", status: failed, used: 950 * time.Millisecond, want: true},
+	} {
+		t.Run(name, func(t *testing.T) {
+			if got := outOfTime(tc.status, tc.used, time.Second); got != tc.want {
+				t.Errorf("%s\ngot %t, want %t", tc.reason, got, tc.want)
 			}
 		})
 	}
