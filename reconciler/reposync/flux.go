@@ -6,9 +6,11 @@ import (
 	"context"
 	"fmt"
 
+	fluxmeta "github.com/fluxcd/pkg/apis/meta"
 	sourcev1 "github.com/fluxcd/source-controller/api/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/api/meta"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime/schema"
 	"k8s.io/apimachinery/pkg/types"
 	ctrl "sigs.k8s.io/controller-runtime"
@@ -28,6 +30,7 @@ import (
 type fluxSource interface {
 	client.Object
 	sourcev1.Source
+	GetConditions() []metav1.Condition
 }
 
 // fluxKinds are the kinds that a RepoSync may follow.
@@ -59,11 +62,21 @@ func (r *Reconciler) readArtifact(ctx context.Context, s *v1alpha1.RepoSync) (*s
 	artifact := obj.GetArtifact()
 	if artifact == nil {
 		return nil, fault.Retry(v1alpha1.ReasonSourceUnreachable,
-			fmt.Errorf("%s %s has no artifact yet: see its conditions", ref.Kind, name))
+			fmt.Errorf("%s %s has no artifact yet: %s", ref.Kind, name, lacking(obj)))
 	}
 	return r.Source.FetchArtifact(ctx, source.Artifact{
 		URL: artifact.URL, Revision: artifact.Revision, Digest: artifact.Digest, Timeout: s.Spec.Timeout.Duration,
 	})
+}
+
+// lacking says in the words of the source why it offers nothing: its server does not
+// answer, or what was fetched is not signed.
+func lacking(s fluxSource) string {
+	c := meta.FindStatusCondition(s.GetConditions(), fluxmeta.ReadyCondition)
+	if c == nil || c.Status == metav1.ConditionTrue || c.Message == "" {
+		return "it has not been fetched"
+	}
+	return c.Reason + ": " + c.Message
 }
 
 // watchFlux watches the kinds of Flux that this cluster serves, so that a new

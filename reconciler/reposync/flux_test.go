@@ -101,6 +101,40 @@ func TestArtifactOfEachKind(t *testing.T) {
 	}
 }
 
+// TestNoArtifact: who reads the RepoSync need not look for the source.
+func TestNoArtifact(t *testing.T) {
+	for name, c := range map[string]struct {
+		reason     string
+		conditions []metav1.Condition
+		want       string
+	}{
+		"New": {reason: "Flux has not looked at it.", want: "OCIRepository models/models has no artifact yet: it has not been fetched"},
+		"Unsigned": {
+			reason:     "The words are those of Flux.",
+			conditions: []metav1.Condition{{Type: meta.ReadyCondition, Status: metav1.ConditionFalse, Reason: "VerificationError", Message: "no signatures found"}},
+			want:       "OCIRepository models/models has no artifact yet: VerificationError: no signatures found",
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			r := newReconciler(t, interceptor.Funcs{})
+			if err := sourcev1.AddToScheme(r.Client.Scheme()); err != nil {
+				t.Fatal(err)
+			}
+			o := &sourcev1.OCIRepository{ObjectMeta: metav1.ObjectMeta{Namespace: "models", Name: "models"}}
+			o.Status.Conditions = c.conditions
+			if err := r.Client.Create(t.Context(), o); err != nil {
+				t.Fatal(err)
+			}
+			s := team()
+			s.Spec.Source.Ref = &v1alpha1.SourceRef{Kind: v1alpha1.OCIRepositoryKind, Name: "models"}
+			_, err := r.readArtifact(t.Context(), s)
+			if err == nil || err.Error() != c.want {
+				t.Errorf("%s\ngot  %v\nwant %s", c.reason, err, c.want)
+			}
+		})
+	}
+}
+
 // packed is an artifact with one file.
 func packed(t *testing.T, name, text string) []byte {
 	t.Helper()

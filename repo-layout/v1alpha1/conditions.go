@@ -3,7 +3,8 @@
 package v1alpha1
 
 // Condition types. Ready, Reconciling and Stalled follow kstatus, so that
-// `kubectl wait`, Flux and Argo CD understand every kind here without a script.
+// `kubectl wait` and Flux understand every kind here without a script; Argo CD has
+// one in deploy/argocd.
 const (
 	ConditionReady       = "Ready"
 	ConditionReconciling = "Reconciling"
