@@ -19,11 +19,11 @@ import (
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
-	reference "github.com/google/go-containerregistry/pkg/name"
 	"github.com/google/go-containerregistry/pkg/registry"
-	"github.com/google/go-containerregistry/pkg/v1/remote"
 	batchv1 "k8s.io/api/batch/v1"
 	"sigs.k8s.io/yaml"
+
+	"github.com/espalier-dev/espalier/test/images"
 )
 
 // command runs the command line and returns its exit code and what it said.
@@ -126,20 +126,9 @@ func TestAdapterPushLineage(t *testing.T) {
 			if code, _, stderr := command(t, "adapter", "push", "--from", adapterFolder(t), "--to", image, "--data", c.data, "--revision", c.revision); code != exitOK {
 				t.Fatalf("exit code %d: %s", code, stderr)
 			}
-			tag, err := reference.NewTag(image)
-			if err != nil {
-				t.Fatal(err)
-			}
-			index, err := remote.Index(tag)
-			if err != nil {
-				t.Fatal(err)
-			}
-			manifest, err := index.IndexManifest()
-			if err != nil {
-				t.Fatal(err)
-			}
-			delete(manifest.Annotations, "espalier.dev/data-digest")
-			if diff := cmp.Diff(c.want, manifest.Annotations); diff != "" {
+			got := images.Annotations(t, image)
+			delete(got, "espalier.dev/data-digest")
+			if diff := cmp.Diff(c.want, got); diff != "" {
 				t.Errorf("%s\n%s", c.reason, diff)
 			}
 		})

@@ -15,6 +15,7 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"strings"
 	"time"
 
 	sourcev1 "github.com/fluxcd/source-controller/api/v1"
@@ -215,6 +216,26 @@ func (s *Stand) Stop() error {
 		err = errors.Join(err, os.RemoveAll(s.dir))
 	}
 	return err
+}
+
+// Ended is the exit code of a package whose tests ended with one: the controller's account
+// has lacked no right, and what was started stops. A nil Stand was never started.
+func Ended(s *Stand, code int) int {
+	if s == nil {
+		return code
+	}
+	log, err := os.ReadFile(s.ControllerLog())
+	if errors.Is(err, os.ErrNotExist) { // no test came as far as a controller
+		err = nil
+	}
+	if err == nil && strings.Contains(string(log), "is forbidden") {
+		err = fmt.Errorf("the controller's account lacks a right that it uses:\n%s", log)
+	}
+	if err = errors.Join(err, s.Stop()); err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		return max(code, 1)
+	}
+	return code
 }
 
 // ControllerLog is the file the controller writes its log to, over all its lives.

@@ -10,7 +10,6 @@ package install
 
 import (
 	"context"
-	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -44,17 +43,7 @@ var stand struct {
 
 func TestMain(m *testing.M) {
 	code := m.Run()
-	if stand.Stand != nil {
-		if log, err := os.ReadFile(stand.ControllerLog()); err == nil && strings.Contains(string(log), "is forbidden") {
-			fmt.Fprintln(os.Stderr, "the installed account lacks a right that the controller uses:\n"+string(log))
-			code = max(code, 1)
-		}
-		if err := stand.Stop(); err != nil {
-			fmt.Fprintln(os.Stderr, err)
-			code = max(code, 1)
-		}
-	}
-	os.Exit(code)
+	os.Exit(harness.Ended(stand.Stand, code))
 }
 
 // theStand is a cluster with nothing of Espalier in it, and beside it a Git server

@@ -8,7 +8,6 @@ package karpenter
 
 import (
 	"context"
-	"fmt"
 	"os"
 	"path/filepath"
 	"strings"
@@ -48,17 +47,7 @@ var stand struct {
 
 func TestMain(m *testing.M) {
 	code := m.Run()
-	if stand.Stand != nil {
-		if log, err := os.ReadFile(stand.ControllerLog()); err != nil || strings.Contains(string(log), "is forbidden") {
-			fmt.Fprintln(os.Stderr, "deploy/rbac lacks a right that the controller uses:", err, string(log))
-			code = max(code, 1)
-		}
-		if err := stand.Stop(); err != nil {
-			fmt.Fprintln(os.Stderr, err)
-			code = max(code, 1)
-		}
-	}
-	os.Exit(code)
+	os.Exit(harness.Ended(stand.Stand, code))
 }
 
 func theStand(t *testing.T) *harness.Stand {

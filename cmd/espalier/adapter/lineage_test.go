@@ -10,10 +10,9 @@ import (
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
-	"github.com/google/go-containerregistry/pkg/name"
-	"github.com/google/go-containerregistry/pkg/v1/remote"
 
 	repolayout "github.com/espalier-dev/espalier/repo-layout"
+	"github.com/espalier-dev/espalier/test/images"
 )
 
 func TestTrained(t *testing.T) {
@@ -86,7 +85,7 @@ func TestCommitKeepsDigest(t *testing.T) {
 			if c.same {
 				want = "aaaa"
 			}
-			if got := annotationsOf(t, o.To)[repolayout.AnnotationCommit]; got != want {
+			if got := images.Annotations(t, o.To)[repolayout.AnnotationCommit]; got != want {
 				t.Errorf("%s The tag is of commit %s, want %s", c.reason, got, want)
 			}
 		})
@@ -116,21 +115,4 @@ func TestCommitOfPushOnly(t *testing.T) {
 			}
 		})
 	}
-}
-
-func annotationsOf(t *testing.T, image string) map[string]string {
-	t.Helper()
-	tag, err := name.NewTag(image)
-	if err != nil {
-		t.Fatal(err)
-	}
-	index, err := remote.Index(tag)
-	if err != nil {
-		t.Fatal(err)
-	}
-	manifest, err := index.IndexManifest()
-	if err != nil {
-		t.Fatal(err)
-	}
-	return manifest.Annotations
 }
