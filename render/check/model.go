@@ -3,6 +3,7 @@
 package check
 
 import (
+	"fmt"
 	"slices"
 	"strings"
 
@@ -240,8 +241,9 @@ func (c *checker) revision() {
 		}
 		remedy := "set revision to a commit of the model repository"
 		if c.workspace.Annotations[kaito.AnnotationConvertedFrom] != "" {
-			remedy = "only the native form can pin one: espalier convert writes it, then set revision to a commit of the model repository"
+			remedy = "only the native form can pin one: espalier convert writes it, then " + remedy
 		}
+		remedy += fmt.Sprintf("; git ls-remote https://huggingface.co/%s HEAD prints the newest", c.out.Preset.ID)
 		c.warn(ModelRevisionUnpinned, c.task()+".revision", "no commit of %s is pinned, neither here nor in %s: a restarted pod may load other weights; %s", c.out.Preset.ID, source, remedy)
 	}
 }
