@@ -16,77 +16,13 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"net/http"
 	"os"
 	"path/filepath"
-	"strings"
-	"sync"
-	"time"
 
-	"github.com/google/go-containerregistry/pkg/authn"
 	"github.com/google/go-containerregistry/pkg/name"
 	v1 "github.com/google/go-containerregistry/pkg/v1"
 	"github.com/google/go-containerregistry/pkg/v1/remote"
-	"github.com/google/go-containerregistry/pkg/v1/remote/transport"
-
-	"github.com/espalier-dev/espalier/cmd/espalier/data"
 )
-
-// Defaults of Options.
-const (
-	DefaultAttempts = 5
-	DefaultBackoff  = 2 * time.Second
-)
-
-// deniedAttempts is how often a credential is shown that is not taken: one that was made,
-// or given a right, a moment ago is not known everywhere yet.
-const deniedAttempts = 3
-
-// Tries at a registry, and as whom. All have defaults.
-type Tries struct {
-	// Keychain holds the registry's credentials. Nil: none.
-	Keychain authn.Keychain
-	// Who signs in, for people. Empty: the Secret.
-	Who string
-	// Transport reaches the registry; nil: data.RegistryTransport.
-	Transport http.RoundTripper
-	// Attempts is how often the whole is tried without coming farther; what is there
-	// already is not sent again.
-	Attempts int
-	// Backoff is the wait after the first failure; it doubles with each.
-	Backoff time.Duration
-	// Progress receives a line now and then; nil: none.
-	Progress io.Writer
-
-	verb    string      // push or pull: what the Secret is for
-	farther func() bool // than before: a try that came farther counts none; nil: none does
-}
-
-// keys are the credentials, none where there is no keychain.
-func (t Tries) keys() authn.Keychain {
-	if t.Keychain == nil {
-		return authn.NewMultiKeychain()
-	}
-	return t.Keychain
-}
-
-// permitted is the one transport of this process, which keeps its connections.
-var permitted = sync.OnceValue(data.RegistryTransport)
-
-func (t Tries) transport() http.RoundTripper {
-	if t.Transport == nil {
-		return permitted()
-	}
-	return t.Transport
-}
-
-// remote are the options of the client.
-func (t Tries) remote() []remote.Option {
-	return []remote.Option{
-		remote.WithAuthFromKeychain(t.keys()), remote.WithUserAgent("espalier"), remote.WithTransport(t.transport()),
-		remote.WithRetryBackoff(remote.Backoff{Duration: t.Backoff, Steps: 1}),
-	}
-}
 
 // Options say what to push where.
 type Options struct {
@@ -142,7 +78,7 @@ func Push(ctx context.Context, o Options) (string, error) {
 	if err != nil {
 		return "", err
 	}
-	o.verb = "push"
+	o.begin("push")
 	index, err := o.image(ctx, ref, files, packed)
 	if err != nil {
 		return "", fmt.Errorf("pushing to %s: %w", ref, err)
@@ -207,71 +143,4 @@ func say(w io.Writer, format string, a ...any) {
 	if w != nil {
 		fmt.Fprintf(w, format+"\n", a...)
 	}
-}
-
-// retry calls do until it succeeds or fails in a way that time cannot cure.
-func retry(ctx context.Context, o Tries, do func(context.Context) error) error {
-	attempts, backoff := o.Attempts, o.Backoff
-	if attempts <= 0 {
-		attempts = DefaultAttempts
-	}
-	if backoff <= 0 {
-		backoff = DefaultBackoff
-	}
-	for n, wait := 1, backoff; ; n++ {
-		err := judge(do(ctx), o)
-		if err == nil || conclusive(err, n) || ctx.Err() != nil {
-			return err
-		}
-		if o.farther != nil && o.farther() {
-			n, wait = 1, backoff
-		}
-		if n == attempts {
-			return fmt.Errorf("giving up after %d attempts: %w", n, err)
-		}
-		say(o.Progress, "%v; trying again in %s", err, wait)
-		select {
-		case <-ctx.Done():
-			return ctx.Err()
-		case <-time.After(wait):
-		}
-		wait *= 2
-	}
-}
-
-// conclusive says whether the nth answer in a row is one that another would not differ from.
-func conclusive(err error, n int) bool {
-	var no *RefusedError
-	return errors.As(err, &no) && (!no.denied || n >= deniedAttempts)
-}
-
-// judge makes a refusal of what the registry will answer again.
-func judge(err error, t Tries) error {
-	var address *data.RefusedError
-	switch {
-	case errors.As(err, &address):
-		return refused("%s", address.Message)
-	case err != nil && (strings.Contains(err.Error(), "SSRF protection") || strings.Contains(err.Error(), "private or link-local address")):
-		// go-containerregistry looks at some addresses first, and its error has no type.
-		return refused("%v: nothing that a repository names is read from there", err)
-	}
-	var answer *transport.Error
-	if !errors.As(err, &answer) {
-		return err
-	}
-	switch code := answer.StatusCode; {
-	case code == http.StatusUnauthorized, code == http.StatusForbidden:
-		return &RefusedError{denied: true, Message: fmt.Sprintf("the registry refuses the credential (%d): %s", code, t.remedy())}
-	case code >= 400 && code < 500 && !answer.Temporary():
-		return refused("%v", answer)
-	}
-	return err
-}
-
-// remedy is what to do about a credential that is not taken.
-func (t Tries) remedy() string {
-	if t.Who != "" {
-		return fmt.Sprintf("%s needs the right to %s there", t.Who, t.verb)
-	}
-	return fmt.Sprintf("the %s Secret needs the right to %s there, or what it holds has expired: write a credential that is valid into it", t.verb, t.verb)
 }

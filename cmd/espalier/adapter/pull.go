@@ -52,7 +52,7 @@ func Pull(ctx context.Context, o PullOptions) (string, error) {
 	}
 	defer root.Close()
 	var digest v1.Hash
-	o.verb = "pull"
+	o.begin("pull")
 	err = retry(ctx, o.Tries, func(ctx context.Context) error {
 		image, err := remote.Image(ref, append(o.remote(), remote.WithContext(ctx),
 			remote.WithPlatform(v1.Platform{OS: "linux", Architecture: runtime.GOARCH}))...)

@@ -315,7 +315,7 @@ func TestFlakyRegistry(t *testing.T) {
 		"BusyUpload":    {"503 passes.", &faults{left: 2, method: http.MethodPatch, answer: code(503)}, ""},
 		"BusyManifest":  {"So it does for the manifests, when the layer is there.", &faults{left: 2, method: http.MethodPut, answer: code(503)}, ""},
 		"Throttled":     {"429 passes.", &faults{left: 2, method: http.MethodPost, answer: code(429)}, ""},
-		"AlwaysDown":    {"It is given up in the end.", &faults{left: 1000, method: http.MethodPost, answer: code(503)}, "giving up after 5 attempts"},
+		"AlwaysDown":    {"It is given up in the end.", &faults{left: 1000, method: http.MethodPost, answer: code(503)}, "giving up after 8 attempts"},
 		"JustAllowed":   {"A right that was given a moment ago is not known everywhere yet.", &faults{left: 2, method: http.MethodPost, answer: code(403)}, ""},
 		"Forbidden":     {"A credential without the right gains nothing by more waiting.", &faults{left: 3, method: http.MethodPost, answer: code(403)}, "refuses the credential (403)"},
 		"NotAllowed405": {"Neither does a registry that is read-only.", &faults{left: 1, method: http.MethodPost, answer: code(405)}, "405"},

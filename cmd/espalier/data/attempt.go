@@ -142,18 +142,6 @@ func (f *fetcher) judge(t target, resp *http.Response, offset int64, known recor
 	return 0, 0, unwilling(resp)
 }
 
-// unwilling is what an answer without content means.
-func unwilling(resp *http.Response) error {
-	if passing(resp.StatusCode) {
-		return &retryError{err: errors.New("the server answers " + resp.Status), after: retryAfter(resp.Header)}
-	}
-	switch resp.StatusCode {
-	case http.StatusUnauthorized, http.StatusForbidden, http.StatusNotFound:
-		return &retryError{err: errors.New("the server answers " + resp.Status), denied: true}
-	}
-	return refused("the server answers %s", resp.Status)
-}
-
 // passing says whether a status may be another one soon.
 func passing(code int) bool {
 	switch code {
@@ -223,8 +211,9 @@ func contentRange(s string) (start, total int64, ok bool) {
 	return start, total, err == nil && total > start
 }
 
-// retryAfter reads the seconds form of the header; 0 when there is none.
-func retryAfter(h http.Header) time.Duration {
+// RetryAfter is how long an answer asks to be left alone, two minutes at most; 0 where it asks
+// for nothing. Only the form in seconds is read: the other one needs clocks that agree.
+func RetryAfter(h http.Header) time.Duration {
 	seconds, err := strconv.Atoi(h.Get("Retry-After"))
 	if err != nil || seconds < 0 {
 		return 0

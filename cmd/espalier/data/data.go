@@ -29,7 +29,7 @@ import (
 const (
 	DefaultMaxBytes = 256 << 30 // bytes, all files together
 	DefaultParallel = 4         // files at a time
-	DefaultAttempts = 6         // tries in a row that bring no new byte
+	DefaultAttempts = 8         // tries in a row that bring no new byte: two minutes of pauses
 	DefaultBackoff  = time.Second
 	DefaultStall    = time.Minute
 )
@@ -133,6 +133,14 @@ type fetcher struct {
 }
 
 func newFetcher(o Options) (*fetcher, error) {
+	o.defaults()
+	if err := os.MkdirAll(recordFolder(o.Dir), 0o755); err != nil { // the trainer reads below it, as another user
+		return nil, fmt.Errorf("creating the data folder: %w", err)
+	}
+	return &fetcher{Options: o, client: newClient(o.Permit), lines: &progress{out: o.Progress}}, nil
+}
+
+func (o *Options) defaults() {
 	setDefault(&o.MaxBytes, DefaultMaxBytes)
 	setDefault(&o.Parallel, DefaultParallel)
 	setDefault(&o.Attempts, DefaultAttempts)
@@ -144,10 +152,6 @@ func newFetcher(o Options) (*fetcher, error) {
 	if o.Progress == nil {
 		o.Progress = io.Discard
 	}
-	if err := os.MkdirAll(recordFolder(o.Dir), 0o755); err != nil { // the trainer reads below it, as another user
-		return nil, fmt.Errorf("creating the data folder: %w", err)
-	}
-	return &fetcher{Options: o, client: newClient(o.Permit), lines: &progress{out: o.Progress}}, nil
 }
 
 func setDefault[T int | int64 | time.Duration](v *T, def T) {

@@ -14,17 +14,6 @@ import (
 	"time"
 )
 
-// retryError is an attempt that another may cure, not before after.
-type retryError struct {
-	err   error
-	after time.Duration
-	// denied: the server refuses, which it may do for a moment alone.
-	denied bool
-}
-
-func (e *retryError) Error() string { return e.err.Error() }
-func (e *retryError) Unwrap() error { return e.err }
-
 // diskError is a write that went wrong on this side: asking the server again
 // is no cure.
 type diskError struct{ err error }
@@ -87,45 +76,27 @@ func (f *fetcher) resumePoint(t target) (int64, error) {
 // beginning: the server's validator or the checksum of the whole.
 func resumable(t target, r record) bool { return r.Validator != "" || t.sum != "" }
 
-// A server that refuses is asked again, over minutes: a signature may begin to hold a moment
-// later, a role take its time to be known everywhere, and some servers refuse who asks too often.
-const (
-	deniedAttempts = 4
-	deniedPause    = 30 // backoffs after the first refusal, half a minute; it doubles with each
-)
-
-// download runs attempts until one ends at the end of the content. The wait
-// doubles with each attempt that came no further than one before.
+// download runs attempts until one ends at the end of the content.
 func (f *fetcher) download(ctx context.Context, t target) error {
-	wait, futile, denials, farthest := f.Backoff, 0, 0, int64(0)
+	p, farthest := newPatience(f.Options), int64(0)
 	for {
 		reached, err := f.attempt(ctx, t)
 		var again *retryError
 		if err == nil || !errors.As(err, &again) || ctx.Err() != nil {
 			return err
 		}
-		if again.denied {
-			if denials++; denials >= deniedAttempts {
-				return refused("%v, %d times in a row", again.err, denials)
-			}
-			again.after = f.Backoff * deniedPause << (denials - 1)
-		} else {
-			denials = 0
-		}
 		if reached > farthest {
-			wait, futile, farthest = f.Backoff, 0, reached
+			farthest = reached
+			p.further()
 		}
-		if futile++; futile >= f.Attempts {
-			return fmt.Errorf("giving up after %d attempts that came no further: %w", futile, again.err)
+		pause, err := p.pause(again)
+		if err != nil {
+			return err
 		}
-		pause := min(max(wait, again.after), maxBackoff)
 		f.lines.printf("%s: %v; trying again in %s", t.name, again.err, pause.Round(time.Millisecond))
-		select {
-		case <-ctx.Done():
-			return ctx.Err()
-		case <-time.After(pause):
+		if err := Sleep(ctx, pause); err != nil {
+			return err
 		}
-		wait = min(2*wait, maxBackoff)
 	}
 }
 

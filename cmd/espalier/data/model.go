@@ -55,21 +55,39 @@ var (
 // folder below. Each is whole or not there; neither the token nor what signs the files
 // reaches a log or an error.
 func FetchModel(ctx context.Context, m Model, o Options) ([]File, error) {
-	permit := o.Permit
-	if permit == nil {
-		permit = Permitted
-	}
-	r := registry{client: newClient(permit), azure: azureHost, blobs: blobHost}
+	o.defaults()
+	r := registry{client: newClient(o.Permit), azure: azureHost, blobs: blobHost}
 	// A token goes to the address that Git names, and nowhere else.
 	r.client.CheckRedirect = func(*http.Request, []*http.Request) error {
 		return refused("the registry sends elsewhere, where no token of the identity goes")
 	}
 	defer r.client.CloseIdleConnections()
-	files, err := r.files(ctx, m)
+	files, err := r.patiently(ctx, m, o)
 	if err != nil {
 		return nil, err
 	}
 	return Fetch(ctx, files, o)
+}
+
+// patiently asks for the files as long as a file is asked for: each attempt signs in anew, so
+// that a token that has ended, or a role that was given a moment ago, ends nothing.
+func (r registry) patiently(ctx context.Context, m Model, o Options) ([]string, error) {
+	p, lines := newPatience(o), &progress{out: o.Progress}
+	for {
+		files, err := r.files(ctx, m)
+		var again *retryError
+		if err == nil || !errors.As(err, &again) || ctx.Err() != nil {
+			return files, err
+		}
+		pause, err := p.pause(again)
+		if err != nil {
+			return nil, err
+		}
+		lines.printf("%v; trying again in %s", again.err, pause.Round(time.Millisecond))
+		if err := Sleep(ctx, pause); err != nil {
+			return nil, err
+		}
+	}
 }
 
 // registry asks a registry and the container that it names.
@@ -90,7 +108,7 @@ func (r registry) files(ctx context.Context, m Model) ([]string, error) {
 	}
 	token, err := m.Token(ctx, scope)
 	if err != nil {
-		return nil, fmt.Errorf("signing in: %w", err)
+		return nil, &retryError{err: fmt.Errorf("signing in: %w", err)}
 	}
 	blob, id, err := r.resolve(ctx, version, token)
 	if err != nil {
@@ -222,22 +240,30 @@ func (r registry) read(ctx context.Context, q request) ([]byte, error) {
 		if errors.As(err, &refusal) {
 			return nil, refusal
 		}
-		return nil, fmt.Errorf("asking %s: no answer", shownURL(q.url)) // the cause repeats the query
+		return nil, &retryError{err: fmt.Errorf("asking %s: no answer", shownURL(q.url))} // the cause repeats the query
 	}
 	defer response.Body.Close()
-	switch {
-	case response.StatusCode == http.StatusUnauthorized, response.StatusCode == http.StatusForbidden:
-		return nil, refused("%s answers %s: the identity may not read it", shownURL(q.url), response.Status)
-	case response.StatusCode == http.StatusNotFound:
-		return nil, refused("%s is not there", shownURL(q.url))
-	case response.StatusCode >= http.StatusMultipleChoices:
-		return nil, fmt.Errorf("asking %s: %s", shownURL(q.url), response.Status)
+	if response.StatusCode >= http.StatusMultipleChoices {
+		return nil, asking(q.url, unwilling(response))
 	}
 	text, err := io.ReadAll(io.LimitReader(response.Body, maxAnswer+1))
 	if err != nil || len(text) > maxAnswer {
-		return nil, fmt.Errorf("reading the answer of %s: it is longer than %d bytes, or was cut short", shownURL(q.url), maxAnswer)
+		return nil, &retryError{err: fmt.Errorf("reading the answer of %s: it is longer than %d bytes, or was cut short", shownURL(q.url), maxAnswer)}
 	}
 	return text, nil
+}
+
+// asking says of an answer without content who gave it, and what it means of a registry.
+func asking(u *url.URL, err error) error {
+	var again *retryError
+	if !errors.As(err, &again) {
+		return refused("asking %s: %v", shownURL(u), err)
+	}
+	said := fmt.Errorf("asking %s: %w", shownURL(u), again.err)
+	if again.denied {
+		said = fmt.Errorf("%w: it is not there, or the identity may not read it", said)
+	}
+	return &retryError{err: said, after: again.after, denied: again.denied}
 }
 
 // list names the files in the folder of the container that has the safetensors.

@@ -3,6 +3,7 @@
 package data
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -24,6 +25,7 @@ type azure struct {
 	public bool
 	pages  []string // of the list of the container
 	status int      // of the registry; 0: it answers
+	first  int      // that many requests get the status; 0: all do
 	asked  []string
 }
 
@@ -42,7 +44,7 @@ func (a *azure) ServeHTTP(w http.ResponseWriter, q *http.Request) {
 	switch {
 	case q.Header.Get("Authorization") != "Bearer "+bearer:
 		w.WriteHeader(http.StatusUnauthorized)
-	case a.status != 0:
+	case a.status != 0 && (a.first == 0 || len(a.asked) <= a.first):
 		w.WriteHeader(a.status)
 	case q.Method == http.MethodGet && a.public:
 		fmt.Fprintf(w, `{"id": "asset", "properties": {"modelUri": "%s/container/x"}}`, a.server.URL)
@@ -107,8 +109,21 @@ func TestRegistry(t *testing.T) {
 		"TwoFolders": {"Which of two would be served, nobody can say.", azure{pages: []string{blobs("a/x.safetensors", "b/x.safetensors")}}, "/models/m/versions/3", nil, "in several folders", nil},
 		"Elsewhere":  {"A name leads out of no folder.", azure{pages: []string{blobs("a.safetensors", "../x")}}, "/models/m/versions/3", nil, "leads elsewhere", nil},
 		"Absolute":   {"A folder above the root would have no end.", azure{pages: []string{blobs("/a.safetensors", "b/x.safetensors")}}, "/models/m/versions/3", nil, "leads elsewhere", nil},
-		"Forbidden":  {"What is missing is the right, and trying again does not help.", azure{status: http.StatusForbidden}, "/models/m/versions/3", nil, "the identity may not read it", nil},
-		"NotThere":   {"Git names a version that is not there.", azure{status: http.StatusNotFound}, "/models/m/versions/3", nil, "is not there", nil},
+		"Forbidden":  {"What is missing is the right, and trying again does not help.", azure{status: http.StatusForbidden}, "/models/m/versions/3", nil, "the identity may not read it, 4 times in a row", nil},
+		"NotThere":   {"Git names a version that is not there.", azure{status: http.StatusNotFound}, "/models/m/versions/3", nil, "404 Not Found: it is not there", nil},
+		"Mistaken":   {"A request that is wrong stays wrong.", azure{status: http.StatusBadRequest}, "/models/m/versions/3", nil, "400 Bad Request", nil},
+		"NotYet": {
+			reason: "A role that was given a moment ago is not known everywhere, nor is a version that was published.",
+			azure:  azure{status: http.StatusNotFound, first: 3, pages: []string{blobs("model.safetensors")}},
+			path:   "/models/m/versions/3", want: []string{"/container/model.safetensors"},
+			asked: []string{"GET /models/m/versions/3", "GET /models/m/versions/3", "GET /models/m/versions/3", "GET /models/m/versions/3", "POST /models/m/versions/3/credentials", "GET /container"},
+		},
+		"Busy": {
+			reason: "A registry that is started anew is there a while later.",
+			azure:  azure{status: http.StatusServiceUnavailable, first: 6, pages: []string{blobs("model.safetensors")}},
+			path:   "/models/m/versions/3", want: []string{"/container/model.safetensors"},
+			asked: append(slices.Repeat([]string{"GET /models/m/versions/3"}, 7), "POST /models/m/versions/3/credentials", "GET /container"),
+		},
 	} {
 		t.Run(name, func(t *testing.T) {
 			tc.azure.server = httptest.NewTLSServer(&tc.azure)
@@ -116,7 +131,9 @@ func TestRegistry(t *testing.T) {
 			local := regexp.MustCompile(`^127\.0\.0\.1$`)
 			r := registry{client: tc.azure.server.Client(), azure: local, blobs: local}
 			token := func(context.Context, string) (string, error) { return bearer, nil }
-			files, err := r.files(t.Context(), Model{URL: tc.azure.server.URL + tc.path + "?api-version=1", Token: token})
+			o := options(t)
+			o.defaults()
+			files, err := r.patiently(t.Context(), Model{URL: tc.azure.server.URL + tc.path + "?api-version=1", Token: token}, o)
 			if tc.says != "" {
 				var refusal *RefusedError
 				if !errors.As(err, &refusal) || !strings.Contains(err.Error(), tc.says) || strings.Contains(err.Error(), "sig") || strings.Contains(err.Error(), bearer) {
@@ -136,6 +153,32 @@ func TestRegistry(t *testing.T) {
 				t.Errorf("%s: %v %v, asked %v", tc.reason, err, paths, tc.azure.asked)
 			}
 		})
+	}
+}
+
+// TestTokenThatEnded: a token that ends before it is shown is asked for anew, and nobody has
+// to wait for another pod.
+func TestTokenThatEnded(t *testing.T) {
+	a := azure{pages: []string{blobs("model.safetensors")}}
+	a.server = httptest.NewTLSServer(&a)
+	defer a.server.Close()
+	local := regexp.MustCompile(`^127\.0\.0\.1$`)
+	tokens := []string{bearer, "one-that-has-ended"}
+	token := func(context.Context, string) (string, error) {
+		next := tokens[len(tokens)-1]
+		tokens = tokens[:len(tokens)-1]
+		return next, nil
+	}
+	var said bytes.Buffer
+	o := options(t)
+	o.Progress = &said
+	o.defaults()
+	r := registry{client: a.server.Client(), azure: local, blobs: local}
+	if files, err := r.patiently(t.Context(), Model{URL: a.server.URL + "/models/m/versions/3", Token: token}, o); err != nil || len(files) != 1 {
+		t.Errorf("%v, %v", files, err)
+	}
+	if !strings.Contains(said.String(), "401 Unauthorized") || strings.Contains(said.String(), "one-that") {
+		t.Errorf("it said %q", said.String())
 	}
 }
 
