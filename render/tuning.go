@@ -50,7 +50,8 @@ func (j job) tuning(l *layer) error {
 	if err != nil {
 		return err
 	}
-	pod := object{"nodeSelector": j.nodeSelector(), "initContainers": []any{data}, "volumes": append(volumes, mounted...)}
+	before := append([]any{data}, j.resumes()...)
+	pod := object{"nodeSelector": j.nodeSelector(), "initContainers": before, "volumes": append(volumes, mounted...)}
 	j.keepOff(pod)
 	set(pod, "imagePullSecrets", pullSecrets(t.Input.PullSecrets))
 	if err := j.result(l, pod, train, config); err != nil {
@@ -74,6 +75,19 @@ func (j job) tuning(l *layer) error {
 	}
 	l.patches = append(l.patches, run, j.work())
 	return nil
+}
+
+// resumes patches the container that looks at the checkpoints of earlier pods; KAITO's trainer
+// goes on from none.
+func (j job) resumes() []any {
+	if j.kaitoTrains() {
+		return nil
+	}
+	look := object{"name": "resume", "image": j.image(), "env": []any{object{"name": "RUN_OUTPUT", "value": j.outputFolder()}}}
+	if j.spec.Tuning.Output.Claim != "" {
+		add(look, "volumeMounts", object{"name": "output", "mountPath": outputPath})
+	}
+	return []any{look}
 }
 
 // result adds the trainer to the pod, and what becomes of the adapter that it trains by

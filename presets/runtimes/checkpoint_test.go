@@ -15,14 +15,15 @@ import (
 	"testing"
 
 	batchv1 "k8s.io/api/batch/v1"
+	corev1 "k8s.io/api/core/v1"
 	"sigs.k8s.io/yaml"
 )
 
 // trainerScript is the command of the container of the trainer.
-func trainerScript(t *testing.T) []string { return scriptIn(t, "axolotl/0.19.0/job.yaml") }
+func trainerScript(t *testing.T) []string { return scriptIn(t, "axolotl/0.19.0/job.yaml", "train") }
 
-// scriptIn is the shell's part of that command.
-func scriptIn(t *testing.T, file string) []string {
+// scriptIn is the shell's part of the command of a container.
+func scriptIn(t *testing.T, file, container string) []string {
 	t.Helper()
 	text, err := files.ReadFile(file)
 	if err != nil {
@@ -33,7 +34,7 @@ func scriptIn(t *testing.T, file string) []string {
 		t.Fatal(err)
 	}
 	init := job.Spec.Template.Spec.InitContainers
-	args := init[len(init)-1].Args
+	args := init[slices.IndexFunc(init, func(c corev1.Container) bool { return c.Name == container })].Args
 	if i := slices.Index(args, "--"); i >= 0 { // of espalier member
 		args = args[i+1:]
 	}
@@ -55,8 +56,8 @@ func weights() string {
 	return string(binary.LittleEndian.AppendUint64(nil, uint64(len(header)))) + header + strings.Repeat("\x00", 100)
 }
 
-// TestIncompleteCheckpoint runs what the container of the trainer runs before
-// the trainer: a checkpoint that was cut short goes, and nothing else does.
+// TestIncompleteCheckpoint runs what is run before the trainer: a checkpoint that was cut short
+// goes, and nothing else does; what is wrong with it is left for the controller.
 func TestIncompleteCheckpoint(t *testing.T) {
 	const states, tensors = "/trainer_state.json", "/adapter_model.safetensors"
 	full := weights()
@@ -64,41 +65,44 @@ func TestIncompleteCheckpoint(t *testing.T) {
 		reason string
 		files  map[string]string // of the folder, beside the adapter's configuration
 		left   []string          // checkpoints that stay
-		anew   bool
+		says   string            // the message
 	}{
-		"Whole":         {"What is whole stays.", map[string]string{"checkpoint-10" + states: state, "checkpoint-10" + tensors: full}, []string{"checkpoint-10"}, false},
-		"OneLine":       {"JSON need not be indented.", map[string]string{"checkpoint-10" + states: "{}"}, []string{"checkpoint-10"}, false},
-		"NoState":       {"It is written last.", map[string]string{"checkpoint-10" + states: state, "checkpoint-30/optimizer.pt": "x"}, []string{"checkpoint-10"}, false},
-		"EmptyState":    {"A node that was lost leaves names without content.", map[string]string{"checkpoint-10" + states: state, "checkpoint-20" + states: ""}, []string{"checkpoint-10"}, false},
-		"CutState":      {"It ends in the middle.", map[string]string{"checkpoint-10" + states: state, "checkpoint-20" + states: state[:30]}, []string{"checkpoint-10"}, false},
-		"CutAtABrace":   {"The brace is of an inner object.", map[string]string{"checkpoint-10" + states: state, "checkpoint-20" + states: state[:strings.Index(state, "    }")+6]}, []string{"checkpoint-10"}, false},
-		"CutWeights":    {"They are shorter than their header says.", map[string]string{"checkpoint-10" + states: state, "checkpoint-20" + states: state, "checkpoint-20" + tensors: full[:len(full)-1]}, []string{"checkpoint-10"}, false},
-		"CutHeader":     {"They end within their header.", map[string]string{"checkpoint-10" + states: state, "checkpoint-20" + states: state, "checkpoint-20" + tensors: full[:50]}, []string{"checkpoint-10"}, false},
-		"EmptyWeights":  {"They have no header.", map[string]string{"checkpoint-10" + states: state, "checkpoint-20" + states: state, "checkpoint-20" + tensors: ""}, []string{"checkpoint-10"}, false},
-		"NoSafetensors": {"Their header is longer than any.", map[string]string{"checkpoint-10" + states: state, "checkpoint-20" + states: state, "checkpoint-20" + tensors: strings.Repeat("x", 200)}, []string{"checkpoint-10"}, false},
-		"TwoOfThree":    {"The one before the one before counts.", map[string]string{"checkpoint-5" + states: state, "checkpoint-10" + states: state[:9], "checkpoint-20" + states: ""}, []string{"checkpoint-5"}, false},
-		"WholeTorch":    {"What torch.save wrote to its end stays.", map[string]string{"checkpoint-10" + states: state, "checkpoint-10/optimizer.pt": saved, "checkpoint-10/rng_state.pth": saved}, []string{"checkpoint-10"}, false},
-		"EmptyTorch":    {"torch.load would fail in every try.", map[string]string{"checkpoint-10" + states: state, "checkpoint-20" + states: state, "checkpoint-20/optimizer.pt": ""}, []string{"checkpoint-10"}, false},
-		"CutTorch":      {"The end of the archive is missing.", map[string]string{"checkpoint-10" + states: state, "checkpoint-20" + states: state, "checkpoint-20/scheduler.pt": saved[:len(saved)-1]}, []string{"checkpoint-10"}, false},
-		"ZeroedTorch":   {"A file system may give a name its size and no content.", map[string]string{"checkpoint-10" + states: state, "checkpoint-20" + states: state, "checkpoint-20/rng_state_0.pth": strings.Repeat("\x00", len(saved))}, []string{"checkpoint-10"}, false},
-		"EmptyFile":     {"No file of a checkpoint is empty.", map[string]string{"checkpoint-10" + states: state, "checkpoint-20" + states: state, "checkpoint-20/training_args.bin": ""}, []string{"checkpoint-10"}, false},
-		"None":          {"The log says that the run begins anew.", map[string]string{"checkpoint-10" + states: state[:9]}, nil, true},
-		"First":         {"A run that begins has nothing to say.", nil, nil, false},
+		"Whole":         {"What is whole stays.", map[string]string{"checkpoint-10" + states: state, "checkpoint-10" + tensors: full}, []string{"checkpoint-10"}, ""},
+		"OneLine":       {"JSON need not be indented.", map[string]string{"checkpoint-10" + states: "{}"}, []string{"checkpoint-10"}, ""},
+		"NoState":       {"It is written last.", map[string]string{"checkpoint-10" + states: state, "checkpoint-30/optimizer.pt": "x"}, []string{"checkpoint-10"}, "checkpoint-30: trainer_state.json is not there, or empty\n"},
+		"EmptyState":    {"A node that was lost leaves names without content.", map[string]string{"checkpoint-10" + states: state, "checkpoint-20" + states: ""}, []string{"checkpoint-10"}, "checkpoint-20: trainer_state.json is not there, or empty\n"},
+		"CutState":      {"It ends in the middle.", map[string]string{"checkpoint-10" + states: state, "checkpoint-20" + states: state[:30]}, []string{"checkpoint-10"}, "checkpoint-20: trainer_state.json has no end\n"},
+		"CutAtABrace":   {"The brace is of an inner object.", map[string]string{"checkpoint-10" + states: state, "checkpoint-20" + states: state[:strings.Index(state, "    }")+6]}, []string{"checkpoint-10"}, "checkpoint-20: trainer_state.json has no end\n"},
+		"CutWeights":    {"They are shorter than their header says.", map[string]string{"checkpoint-10" + states: state, "checkpoint-20" + states: state, "checkpoint-20" + tensors: full[:len(full)-1]}, []string{"checkpoint-10"}, "checkpoint-20: adapter_model.safetensors has no end\n"},
+		"CutHeader":     {"They end within their header.", map[string]string{"checkpoint-10" + states: state, "checkpoint-20" + states: state, "checkpoint-20" + tensors: full[:50]}, []string{"checkpoint-10"}, "checkpoint-20: adapter_model.safetensors has no end\n"},
+		"EmptyWeights":  {"They have no header.", map[string]string{"checkpoint-10" + states: state, "checkpoint-20" + states: state, "checkpoint-20" + tensors: ""}, []string{"checkpoint-10"}, "checkpoint-20: adapter_model.safetensors has no end\n"},
+		"NoSafetensors": {"Their header is longer than any.", map[string]string{"checkpoint-10" + states: state, "checkpoint-20" + states: state, "checkpoint-20" + tensors: strings.Repeat("x", 200)}, []string{"checkpoint-10"}, "checkpoint-20: adapter_model.safetensors has no end\n"},
+		"TwoOfThree":    {"The one before the one before counts.", map[string]string{"checkpoint-5" + states: state, "checkpoint-10" + states: state[:9], "checkpoint-20" + states: ""}, []string{"checkpoint-5"}, "checkpoint-10: trainer_state.json has no end\ncheckpoint-20: trainer_state.json is not there, or empty\n"},
+		"WholeTorch":    {"What torch.save wrote to its end stays.", map[string]string{"checkpoint-10" + states: state, "checkpoint-10/optimizer.pt": saved, "checkpoint-10/rng_state.pth": saved}, []string{"checkpoint-10"}, ""},
+		"EmptyTorch":    {"torch.load would fail in every try.", map[string]string{"checkpoint-10" + states: state, "checkpoint-20" + states: state, "checkpoint-20/optimizer.pt": ""}, []string{"checkpoint-10"}, "checkpoint-20: optimizer.pt is empty\n"},
+		"CutTorch":      {"The end of the archive is missing.", map[string]string{"checkpoint-10" + states: state, "checkpoint-20" + states: state, "checkpoint-20/scheduler.pt": saved[:len(saved)-1]}, []string{"checkpoint-10"}, "checkpoint-20: scheduler.pt has no end\n"},
+		"ZeroedTorch":   {"A file system may give a name its size and no content.", map[string]string{"checkpoint-10" + states: state, "checkpoint-20" + states: state, "checkpoint-20/rng_state_0.pth": strings.Repeat("\x00", len(saved))}, []string{"checkpoint-10"}, "checkpoint-20: rng_state_0.pth has no end\n"},
+		"EmptyFile":     {"No file of a checkpoint is empty.", map[string]string{"checkpoint-10" + states: state, "checkpoint-20" + states: state, "checkpoint-20/training_args.bin": ""}, []string{"checkpoint-10"}, "checkpoint-20: training_args.bin is empty\n"},
+		"None":          {"The log says that the run begins anew.", map[string]string{"checkpoint-10" + states: state[:9]}, nil, "checkpoint-10: trainer_state.json has no end\nanew\n"},
+		"First":         {"A run that begins has nothing to say.", nil, nil, ""},
 	} {
 		for _, file := range []string{"axolotl/0.19.0/job.yaml", "axolotl/0.19.0/nodes/job.yaml"} {
 			t.Run(name+"/"+filepath.Base(filepath.Dir(file)), func(t *testing.T) {
-				args := scriptIn(t, file)
-				out, programs := t.TempDir(), t.TempDir()
+				args := scriptIn(t, file, "resume")
+				out, message := t.TempDir(), filepath.Join(t.TempDir(), "termination-log")
 				write(t, filepath.Join(out, "adapter_config.json"), "{}")
+				write(t, message, "")
 				for path, content := range tc.files {
 					write(t, filepath.Join(out, path), content)
 				}
-				write(t, filepath.Join(programs, "axolotl"), "#!/bin/sh\necho trained \"$2\"\n")
-				cmd := exec.CommandContext(t.Context(), args[0], args[1:]...)
-				cmd.Env = []string{"RUN_OUTPUT=" + out, "JOB_COMPLETION_INDEX=0", "PATH=" + programs + ":" + os.Getenv("PATH")}
+				cmd := exec.CommandContext(t.Context(), args[0], args[1], strings.ReplaceAll(args[2], "/dev/termination-log", message))
+				cmd.Env = []string{"RUN_OUTPUT=" + out, "JOB_COMPLETION_INDEX=0", "PATH=" + os.Getenv("PATH")}
 				said, err := cmd.CombinedOutput()
-				if err != nil || !strings.Contains(string(said), "trained /config/axolotl.yaml") || strings.Contains(string(said), "the run begins anew") != tc.anew {
+				if err != nil || strings.Contains(string(said), "the run begins anew") != strings.HasSuffix(tc.says, "anew\n") {
 					t.Errorf("%s\nit ended with %v and said:\n%s", tc.reason, err, said)
+				}
+				if text, err := os.ReadFile(message); err != nil || string(text) != tc.says {
+					t.Errorf("%s\nit left %q (%v), want %q", tc.reason, text, err, tc.says)
 				}
 				found, err := filepath.Glob(filepath.Join(out, "checkpoint-*"))
 				var left []string
@@ -108,8 +112,8 @@ func TestIncompleteCheckpoint(t *testing.T) {
 				if err != nil || !slices.Equal(left, tc.left) {
 					t.Errorf("%s\nleft are %v (%v), want %v; it said:\n%s", tc.reason, left, err, tc.left, said)
 				}
-				if gone := strings.Count(string(said), "is incomplete"); gone != checkpointsIn(tc.files)-len(tc.left) {
-					t.Errorf("%s\n%d are said to be incomplete:\n%s", tc.reason, gone, said)
+				if gone := strings.Count(string(said), "is cut short and is removed"); gone != checkpointsIn(tc.files)-len(tc.left) {
+					t.Errorf("%s\n%d are said to be cut short:\n%s", tc.reason, gone, said)
 				}
 			})
 		}
@@ -165,7 +169,7 @@ func TestOutOfMemory(t *testing.T) {
 	} {
 		for _, file := range []string{"axolotl/0.19.0/job.yaml", "axolotl/0.19.0/nodes/job.yaml"} {
 			t.Run(name+"/"+filepath.Base(filepath.Dir(file)), func(t *testing.T) {
-				args := scriptIn(t, file)
+				args := scriptIn(t, file, "train")
 				out, programs := t.TempDir(), t.TempDir()
 				message := filepath.Join(programs, "termination-log")
 				write(t, filepath.Join(programs, "axolotl"), tc.trainer)

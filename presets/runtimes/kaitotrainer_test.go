@@ -25,7 +25,7 @@ type pod struct {
 // never ends.
 func trainerPod(t *testing.T, trainer string) pod {
 	t.Helper()
-	args := scriptIn(t, kaitoJob)
+	args := scriptIn(t, kaitoJob, "train")
 	dir, programs := t.TempDir(), t.TempDir()
 	p := pod{out: filepath.Join(dir, "run", "out"), left: filepath.Join(dir, "termination-log")}
 	write(t, filepath.Join(programs, "accelerate"), trainer)

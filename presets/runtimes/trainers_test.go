@@ -16,7 +16,7 @@ import (
 // podOf is the script of one pod of a run over two nodes, with a trainer.
 func podOf(t *testing.T, index, out, trainer string) *exec.Cmd {
 	t.Helper()
-	args := scriptIn(t, "axolotl/0.19.0/nodes/job.yaml")
+	args := scriptIn(t, "axolotl/0.19.0/nodes/job.yaml", "train")
 	programs := t.TempDir()
 	if err := os.WriteFile(filepath.Join(programs, "axolotl"), []byte(trainer), 0o755); err != nil {
 		t.Fatal(err)
@@ -42,6 +42,11 @@ func TestTrainersStart(t *testing.T) {
 			" --master_addr=run-0.w-nodes.n.svc --master_port=29500"
 		if err != nil || !strings.Contains(string(said), want) {
 			t.Errorf("pod %s ended with %v and said:\n%s", index, err, said)
+		}
+		look := exec.CommandContext(t.Context(), "sh", "-c", scriptIn(t, "axolotl/0.19.0/nodes/job.yaml", "resume")[2])
+		look.Env = []string{"JOB_COMPLETION_INDEX=" + index, "RUN_OUTPUT=" + out, "PATH=" + os.Getenv("PATH")}
+		if said, err := look.CombinedOutput(); err != nil && left == 1 {
+			t.Errorf("pod %s looked at the checkpoints of others: %v: %s", index, err, said)
 		}
 		if checkpoints, _ := filepath.Glob(filepath.Join(out, "checkpoint-*")); len(checkpoints) != left {
 			t.Errorf("pod %s left %d incomplete checkpoints, want %d", index, len(checkpoints), left)

@@ -119,9 +119,6 @@ func TestLeftBy(t *testing.T) {
 	r, p := endedRun(t, "no JSON", nil)
 	pod := func(name string, second int64, adapter string) *corev1.Pod {
 		pod := &corev1.Pod{ObjectMeta: metav1.ObjectMeta{Namespace: "n", Name: name, Labels: map[string]string{batchv1.JobNameLabel: p.job().Name}, CreationTimestamp: metav1.Unix(second, 0)}}
-		says := func(container, message string) []corev1.ContainerStatus {
-			return []corev1.ContainerStatus{{Name: container, State: corev1.ContainerState{Terminated: &corev1.ContainerStateTerminated{Message: message}}}}
-		}
 		pod.Status.InitContainerStatuses = says("train", `{"adapter": "registry.example.com/of/somebody@sha256:0", "evaluation": {"lossAfter": "0.0001"}}`)
 		pod.Status.ContainerStatuses = says("publish", `{"adapter": "`+adapter+`"}`)
 		return pod
@@ -130,4 +127,9 @@ func TestLeftBy(t *testing.T) {
 	if got, err := r.leftBy(t.Context(), p.job()); err != nil || got.Adapter != "newer" || got.Evaluation != nil {
 		t.Errorf("got %+v, %v", got, err)
 	}
+}
+
+// says is a container that has ended and left a message.
+func says(container, message string) []corev1.ContainerStatus {
+	return []corev1.ContainerStatus{{Name: container, State: corev1.ContainerState{Terminated: &corev1.ContainerStateTerminated{Message: message}}}}
 }

@@ -196,7 +196,7 @@ func (r *Reconciler) observeTuning(ctx context.Context, p *pass) error {
 		}
 	}
 	setStarted(ws, job.Name, trouble)
-	if err := r.concludeJob(ctx, p, job); err != nil || trouble.message == "" {
+	if err := r.concludeJob(ctx, p, job, resumed(pods, job)); err != nil || trouble.message == "" {
 		return err
 	}
 	condition.False(ws, v1alpha1.ConditionTuningSucceeded, trouble.reason, trouble.message)
@@ -245,7 +245,8 @@ func attempts(job *batchv1.Job) int32 {
 	return s.Failed + min(1, s.Active+s.Succeeded)
 }
 
-func (r *Reconciler) concludeJob(ctx context.Context, p *pass, job *batchv1.Job) error {
+// concludeJob sets TuningSucceeded; note is what the pod has found of earlier ones.
+func (r *Reconciler) concludeJob(ctx context.Context, p *pass, job *batchv1.Job, note string) error {
 	ws := p.ws
 	complete, failed := jobCondition(job, batchv1.JobComplete), jobCondition(job, batchv1.JobFailed)
 	switch {
@@ -272,17 +273,22 @@ func (r *Reconciler) concludeJob(ctx context.Context, p *pass, job *batchv1.Job)
 		if err != nil {
 			return err
 		}
-		condition.False(ws, v1alpha1.ConditionTuningSucceeded, v1alpha1.ReasonJobRunning, runningMessage(job, why))
+		condition.False(ws, v1alpha1.ConditionTuningSucceeded, v1alpha1.ReasonJobRunning, runningMessage(job, why, note))
 	}
 	return nil
 }
 
-// runningMessage says why the attempt before ended, where there was one.
-func runningMessage(job *batchv1.Job, why string) string {
-	if why == "" {
-		return "Job " + job.Name + " is running"
+// runningMessage says why the attempt before ended, where there was one, and what the one
+// that runs has found of it.
+func runningMessage(job *batchv1.Job, why, note string) string {
+	message := "Job " + job.Name + " is running"
+	if why != "" {
+		message = "Job " + job.Name + " tries once more after a failure: " + why
 	}
-	return "Job " + job.Name + " tries once more after a failure: " + why
+	if note != "" {
+		message += ofEarlier + note
+	}
+	return message
 }
 
 // failureMessage says why a Job gave up and how its inputs run once more.

@@ -191,6 +191,9 @@ func (r *Reconciler) announce(before, after *v1alpha1.Workspace) {
 	if said := milestone(before.Status.Tuning, after.Status.Tuning); said != "" {
 		r.Events.Eventf(after, nil, corev1.EventTypeNormal, eventTraining, "Train", "%s", said)
 	}
+	if said := foundNow(before, after); said != "" {
+		r.Events.Eventf(after, nil, corev1.EventTypeWarning, eventTraining, "Resume", "%s", said)
+	}
 	was, is := condition.Get(before, v1alpha1.ConditionReady), condition.Get(after, v1alpha1.ConditionReady)
 	if is == nil || equality.Semantic.DeepEqual(was, is) || (was != nil && was.Reason == is.Reason && was.Status == is.Status) {
 		return

@@ -32,10 +32,10 @@ const littleMemory = noRetry + `  patches:
   - target: {kind: Job}
     patch: |
       - op: add
-        path: /spec/template/spec/initContainers/1/resources/limits/memory
+        path: /spec/template/spec/initContainers/2/resources/limits/memory
         value: 48Mi
       - op: add
-        path: /spec/template/spec/initContainers/1/resources/requests/memory
+        path: /spec/template/spec/initContainers/2/resources/requests/memory
         value: 48Mi
 `
 

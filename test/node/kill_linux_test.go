@@ -121,11 +121,12 @@ const steps = 6
 
 // workshop has what a pod has.
 type workshop struct {
-	dir, script, espalier string
-	registry              string
-	want                  string // checksum of the weights
-	stand                 *harness.Stand
-	team                  *harness.Team
+	dir, espalier string
+	scripts       []string // of the containers before the one that publishes
+	registry      string
+	want          string // checksum of the weights
+	stand         *harness.Stand
+	team          *harness.Team
 
 	mu      sync.Mutex
 	pushing map[string]chan struct{} // closed when a run begins to push
@@ -155,7 +156,9 @@ func newWorkshop(t *testing.T) *workshop {
 	if err := yaml.Unmarshal(text, &job); err != nil {
 		t.Fatal(err)
 	}
-	s.script = job.Spec.Template.Spec.InitContainers[1].Args[2]
+	for _, c := range job.Spec.Template.Spec.InitContainers[1:] { // after that of the data
+		s.scripts = append(s.scripts, c.Args[2])
+	}
 	s.want = learnt(chats.Rows(steps), 1)
 	server := httptest.NewServer(s.slow(registry.New(registry.Logger(log.New(io.Discard, "", 0)))))
 	t.Cleanup(server.Close)
@@ -238,11 +241,14 @@ func (s *workshop) attempt(ctx context.Context, name string, kill func(cmd *exec
 	dir := filepath.Join(s.dir, name)
 	output := filepath.Join(dir, "out")
 	left := filepath.Join(dir, "termination-log")
-	train := []string{"sh", "-c", strings.NewReplacer("/config/axolotl.yaml", filepath.Join(dir, "axolotl.yaml"),
-		"/dev/termination-log", left).Replace(s.script)}
-	push := []string{s.espalier, "adapter", "push", "--from", output, "--to", s.tag(name), "--termination-log", left}
+	here := strings.NewReplacer("/config/axolotl.yaml", filepath.Join(dir, "axolotl.yaml"), "/dev/termination-log", left)
+	var containers [][]string
+	for _, script := range s.scripts {
+		containers = append(containers, []string{"sh", "-c", here.Replace(script)})
+	}
+	containers = append(containers, []string{s.espalier, "adapter", "push", "--from", output, "--to", s.tag(name), "--termination-log", left})
 	var said bytes.Buffer
-	for i, args := range [][]string{train, push} {
+	for i, args := range containers {
 		cmd := exec.CommandContext(ctx, args[0], args[1:]...)
 		cmd.Env = []string{"RUN_OUTPUT=" + output, "PATH=" + s.dir + ":" + os.Getenv("PATH"), "HOME=" + dir, "TMPDIR=" + dir}
 		cmd.Stdout, cmd.Stderr = &said, &said
@@ -251,7 +257,9 @@ func (s *workshop) attempt(ctx context.Context, name string, kill func(cmd *exec
 		if err := cmd.Start(); err != nil {
 			return "", err
 		}
-		kill(cmd, i == 1)
+		if i > 0 { // what looks at the checkpoints is over before a moment comes
+			kill(cmd, i == len(containers)-1)
+		}
 		if err := cmd.Wait(); err != nil {
 			return said.String(), err
 		}

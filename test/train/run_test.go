@@ -76,9 +76,16 @@ func (r *run) attempt(interrupt func(script *exec.Cmd)) *exec.ExitError {
 		r.Fatal(err)
 	}
 	defer out.Close()
-	args := r.container(r.T, "train").Args
-	cmd := exec.CommandContext(r.Context(), args[0], args[1], r.here.Replace(args[2]))
-	cmd.Env, cmd.Stdout, cmd.Stderr, cmd.Dir = r.environment(), out, out, r.dir
+	container := func(name string) *exec.Cmd {
+		args := r.container(r.T, name).Args
+		cmd := exec.CommandContext(r.Context(), args[0], args[1], r.here.Replace(args[2]))
+		cmd.Env, cmd.Stdout, cmd.Stderr, cmd.Dir = r.environment(), out, out, r.dir
+		return cmd
+	}
+	if err := container("resume").Run(); err != nil {
+		r.Fatalf("looking at the checkpoints: %v:\n%s", err, r.log(r.attempts))
+	}
+	cmd := container("train")
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
 	r.ended.Store(false)
 	if err := cmd.Start(); err != nil {
