@@ -31,13 +31,19 @@ controller: {args: [--ask-registries=false]} # that of the sample does not exist
 `, fakearm.Subscription, fakearm.ResourceGroup, fakearm.Cluster)
 
 // release installs or upgrades the release as docs/install.md has it, and waits for
-// the Deployment, whose pod is simulated.
+// it.
 func release(t *testing.T, s *harness.Stand, verb, chart, values string) {
 	t.Helper()
 	kubectl(t, s, "apply", "--server-side", "-f", root+"/deploy/base/namespace.yaml")
 	file := filepath.Join(t.TempDir(), "values.yaml")
 	must(t, os.WriteFile(file, []byte(values), 0o600))
 	helm(t, s, verb, "espalier", chart, "--namespace", namespace, "--values", file)
+	rolledOut(t, s)
+}
+
+// rolledOut waits for the Deployment, whose pod is simulated.
+func rolledOut(t *testing.T, s *harness.Stand) {
+	t.Helper()
 	kubectl(t, s, "rollout", "status", "deployment/espalier", "--namespace", namespace, "--timeout=2m")
 }
 
@@ -60,20 +66,15 @@ func running(t *testing.T, s *harness.Stand) *harness.Controller {
 // uninstalled too early it leaves nodes that are paid for, which the same chart finds
 // again; and in the order of docs/install.md nothing is left that costs.
 func TestChart(t *testing.T) {
-	s := theStand(t)
+	s := theStandWithHelm(t)
 	release(t, s, "install", olderChart(t), forFakeAzure)
 	controller := running(t, s)
 
-	team, err := s.NewTeam(t.Context(), "charted")
-	must(t, err)
 	files, err := harness.Example()
 	must(t, err)
-	drop(t, files, "clusters/staging/workspaces/kustomization.yaml", "- ../../../models/phi-3-dolly\n")
-	_, err = team.Push(files, "models: serve phi-4-mini")
-	must(t, err)
-	sync := team.RepoSync(nil)
-	must(t, s.Client.Create(t.Context(), sync))
-	generation := ready(t, team, 0)
+	drop(t, files, listFile, "- ../../../models/phi-3-dolly\n")
+	team := synced(t, s, "charted", files)
+	generation := ready(t, team, harness.InferenceName, 0)
 	bought(t, team, 1)
 
 	release(t, s, "upgrade", chartFolder, forFakeAzure+"hook: {enabled: true}\n")
@@ -86,7 +87,7 @@ func TestChart(t *testing.T) {
 	files[served] = strings.ReplaceAll(files[served], "contextLength: 32768", "contextLength: 8192")
 	_, err = team.Push(files, "models: shorter")
 	must(t, err)
-	generation = ready(t, team, generation)
+	generation = ready(t, team, harness.InferenceName, generation)
 	bought(t, team, 1)
 
 	// Too early: what is paid for stays, and nobody is there to give it back.
@@ -105,8 +106,8 @@ func TestChart(t *testing.T) {
 
 	release(t, s, "install", chartFolder, forFakeAzure)
 	controller = running(t, s)
-	kubectl(t, s, "annotate", "--overwrite", "reposync", sync.Name, "--namespace", "charted", "reconcile.fluxcd.io/requestedAt=again")
-	ready(t, team, generation-1)
+	kubectl(t, s, "annotate", "--overwrite", "reposync", team.Sync, "--namespace", "charted", "reconcile.fluxcd.io/requestedAt=again")
+	ready(t, team, harness.InferenceName, generation-1)
 	bought(t, team, 1)
 
 	kubectl(t, s, "delete", "reposyncs", "--all", "--all-namespaces", "--timeout=2m")
@@ -137,6 +138,20 @@ func olderChart(t *testing.T) string {
 	return folder
 }
 
+// listFile lists what RepoSyncs of a Team apply.
+const listFile = "clusters/staging/workspaces/kustomization.yaml"
+
+// synced is a team whose repository is pushed and followed.
+func synced(t *testing.T, s *harness.Stand, name string, files map[string]string) *harness.Team {
+	t.Helper()
+	team, err := s.NewTeam(t.Context(), name)
+	must(t, err)
+	_, err = team.Push(files, "models: begin")
+	must(t, err)
+	must(t, s.Client.Create(t.Context(), team.RepoSync(nil)))
+	return team
+}
+
 // drop takes a line out of a file.
 func drop(t *testing.T, files map[string]string, name, line string) {
 	t.Helper()
@@ -146,12 +161,12 @@ func drop(t *testing.T, files map[string]string, name, line string) {
 	files[name] = strings.Replace(files[name], line, "", 1)
 }
 
-// ready waits until the served model is Ready at a later generation than the one
-// named, and returns that.
-func ready(t *testing.T, team *harness.Team, after int64) int64 {
+// ready waits until a Workspace is Ready at a later generation than the one named, and
+// returns that.
+func ready(t *testing.T, team *harness.Team, name string, after int64) int64 {
 	t.Helper()
 	w := &v1alpha1.Workspace{}
-	w.Namespace, w.Name = team.Namespace, harness.InferenceName
+	w.Namespace, w.Name = team.Namespace, name
 	must(t, harness.Until(patient(t), team.Stand, w, "Ready", func(w *v1alpha1.Workspace) bool {
 		return w.Generation > after && w.Status.ObservedGeneration == w.Generation && condition.Is(w, v1alpha1.ConditionReady)
 	}))

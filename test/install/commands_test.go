@@ -242,7 +242,7 @@ func TestMisspelt(t *testing.T) {
 // where a controller acts that the chart has installed. What is not run is marked in
 // testdata/commands.yaml, with the reason.
 func TestCommands(t *testing.T) {
-	s, g := theStand(t), newGuide(t)
+	s, g := theStandWithHelm(t), newGuide(t)
 	for _, repo := range []string{"models"} {
 		must(t, s.Git.Create(repo))
 	}

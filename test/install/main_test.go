@@ -2,7 +2,8 @@
 
 // Package install tests the ways into a cluster and out of it, on a real API server
 // with simulated nodes: the Helm chart, installed by the real Helm and run with the
-// flags and the rights that it brings, and every command that a document shows.
+// flags and the rights that it brings, Kustomize overlays by kubectl, and every command
+// that a document shows.
 //
 // What the chart and the manifests hold is compared in test/deploy; what a
 // controller does with a repository is the matter of test/loop.
@@ -46,13 +47,19 @@ func TestMain(m *testing.M) {
 	os.Exit(harness.Ended(stand.Stand, code))
 }
 
-// theStand is a cluster with nothing of Espalier in it, and beside it a Git server
-// and a cloud. It has one node without GPUs.
-func theStand(t *testing.T) *harness.Stand {
+// theStandWithHelm is theStand, where Helm is built.
+func theStandWithHelm(t *testing.T) *harness.Stand {
 	t.Helper()
 	if _, err := os.Stat(helmProgram(t)); err != nil {
 		t.Skip("helm is not built: run `make bin/helm` in the root of the repository")
 	}
+	return theStand(t)
+}
+
+// theStand is a cluster with nothing of Espalier in it, and beside it a Git server
+// and a cloud. It has one node without GPUs.
+func theStand(t *testing.T) *harness.Stand {
+	t.Helper()
 	stand.once.Do(func() {
 		stand.Stand, stand.err = harness.Start(context.Background(), harness.Options{
 			CreateDelay: 500 * time.Millisecond, GPUDelay: 300 * time.Millisecond, DeleteDelay: 300 * time.Millisecond,
