@@ -102,8 +102,10 @@ func (b *Branch) As(name string) (*Branch, error) {
 // Change is a commit to make.
 type Change struct {
 	// Owns says which paths are the caller's: after the commit exactly Files are
-	// there. All other paths stay as they are.
+	// there, and those of Stays. All other paths stay as they are.
 	Owns func(path string) bool
+	// Stays are paths of the caller's that hold what they are to hold already.
+	Stays map[string]bool
 	// Within is a folder that all of them lie in; "": the root. What lies outside is
 	// taken over as it is, at no cost.
 	Within string
@@ -175,6 +177,12 @@ func (b *Branch) Push(ctx context.Context) error {
 	return b.remote.explain(cause(parent, ctx), err, "branch "+b.ref.Short(), b.remote.timeout())
 }
 
+// Hash is what Git knows the content of a file by.
+type Hash [20]byte
+
+// HashOf is the Hash of a content.
+func HashOf(content []byte) Hash { return Hash(plumbing.ComputeHash(plumbing.BlobObject, content)) }
+
 // ErrRefused is in the chain of a push that the server did not take.
 var ErrRefused = errors.New("the server refused the push")
 
@@ -221,6 +229,8 @@ func (b *Branch) keep(root *folder, at string, c Change) error {
 		switch {
 		case entry.Mode == filemode.Dir && c.reaches(name):
 			err = b.keep(root, name, c)
+		case c.Stays[name]:
+			err = root.put(strings.Split(name, "/"), object.TreeEntry{Mode: filemode.Regular, Hash: entry.Hash})
 		case entry.Mode == filemode.Dir, !c.Owns(name):
 			err = root.put(strings.Split(name, "/"), object.TreeEntry{Mode: entry.Mode, Hash: entry.Hash})
 		}

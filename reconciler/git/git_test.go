@@ -364,14 +364,14 @@ func FuzzPack(f *testing.F) {
 func TestBranchKeepsWhatIsNotOurs(t *testing.T) {
 	server := serve(t, gitserver.Options{})
 	push(t, server, map[string]string{
-		"ours/old": "1", "theirs/link": gitserver.Symlink("x"), "theirs/run": gitserver.Executable("y"), "theirs/sub": gitserver.Submodule(strings.Repeat("2", 40)), "z": "z",
+		"ours/old": "1", "ours/same": gitserver.Executable("s"), "theirs/link": gitserver.Symlink("x"), "theirs/run": gitserver.Executable("y"), "theirs/sub": gitserver.Submodule(strings.Repeat("2", 40)), "z": "z",
 	})
 	b, err := Remote{URL: server.URL(repo)}.Branch(context.Background(), "main")
 	if err != nil {
 		t.Fatal(err)
 	}
 	owns := func(p string) bool { return strings.HasPrefix(p, "ours/") }
-	change := Change{Owns: owns, Files: map[string][]byte{"ours/new": []byte("2")}, Message: "m", Name: "a <b>\n", Email: "e", When: time.Unix(1700000000, 0)}
+	change := Change{Owns: owns, Stays: map[string]bool{"ours/same": true}, Files: map[string][]byte{"ours/new": []byte("2")}, Message: "m", Name: "a <b>\n", Email: "e", When: time.Unix(1700000000, 0)}
 	if _, changed, err := b.Commit(change); err != nil || !changed {
 		t.Fatalf("got %v, %v", changed, err)
 	}
@@ -386,7 +386,7 @@ func TestBranchKeepsWhatIsNotOurs(t *testing.T) {
 		}
 		return err
 	})
-	want := []string{"---------- ours/new", "L--------- theirs/link", "---------- theirs/run", "?--------- theirs/sub", "---------- z"}
+	want := []string{"---------- ours/new", "---------- ours/same", "L--------- theirs/link", "---------- theirs/run", "?--------- theirs/sub", "---------- z"}
 	if d := cmp.Diff(want, got); d != "" {
 		t.Errorf("(-want +got):\n%s", d)
 	}

@@ -3,7 +3,6 @@
 package report
 
 import (
-	"bytes"
 	"fmt"
 	"maps"
 	"slices"
@@ -16,11 +15,11 @@ import (
 const maxLines = 20
 
 // message is the whole commit message: the subject, a line for each Workspace
-// that changed, [skip ci] so that no pipeline runs for it, and trailers.
-func (w *writer) message(old map[string][]byte) string {
+// of which the files have changed, [skip ci] so that no pipeline runs for it, and trailers.
+func (w *writer) message(old, now map[string][]byte) string {
 	var b strings.Builder
 	b.WriteString(markdown.Quiet(markdown.Clean(w.subject, 200)) + "\n\n")
-	lines := w.changes(parse(unlike(old, w.files)), parse(unlike(w.files, old)))
+	lines := w.changes(parse(old), parse(now))
 	if len(lines) == 0 {
 		lines = []string{"No Workspace changed."}
 	}
@@ -41,18 +40,6 @@ func (w *writer) message(old map[string][]byte) string {
 	trailer("Espalier-RepoSync", w.Namespace+"/"+w.Name)
 	trailer("Espalier-Revision", w.Revision)
 	return b.String()
-}
-
-// unlike are the files of which others say something else, or nothing: of a fleet few
-// have changed, and only they are read.
-func unlike(files, others map[string][]byte) map[string][]byte {
-	few := map[string][]byte{}
-	for path, content := range files {
-		if other, ok := others[path]; !ok || !bytes.Equal(content, other) {
-			few[path] = content
-		}
-	}
-	return few
 }
 
 // changes says in a line each what became of the Workspaces.

@@ -13,6 +13,8 @@ package report
 import (
 	"bytes"
 	"cmp"
+	"crypto/sha256"
+	"encoding/hex"
 	"maps"
 	"slices"
 	"strings"
@@ -23,6 +25,7 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
 
+	"github.com/espalier-dev/espalier/reconciler/git"
 	"github.com/espalier-dev/espalier/reconciler/markdown"
 	repolayout "github.com/espalier-dev/espalier/repo-layout"
 	"github.com/espalier-dev/espalier/repo-layout/v1alpha1"
@@ -47,8 +50,28 @@ type Snapshot struct {
 	Approval string
 }
 
-// Memory keeps the files of Workspaces as they were rendered last. The zero value
-// remembers nothing yet. It belongs to one goroutine.
+// Report is the files of a status branch by their path.
+type Report map[string]File
+
+// File is one file of a Report: what Git knows its content by, and how to have it. The
+// text of thousands would be held for the few that are written.
+type File struct {
+	Hash git.Hash
+
+	of     *v1alpha1.Workspace // that it tells of
+	render func(*v1alpha1.Workspace) []byte
+}
+
+// Content of the file. Nobody changes the Workspaces of the Snapshot before.
+func (f File) Content() []byte { return f.render(f.of) }
+
+// fileOf is a file of a content.
+func fileOf(text []byte) File {
+	return File{Hash: git.HashOf(text), render: func(*v1alpha1.Workspace) []byte { return text }}
+}
+
+// Memory keeps what the files of Workspaces were when they were rendered last, by
+// their hashes. The zero value remembers nothing yet. It belongs to one goroutine.
 type Memory struct {
 	files map[types.NamespacedName]remembered
 }
@@ -57,15 +80,21 @@ type Memory struct {
 type remembered struct {
 	uid         types.UID
 	version     string
-	text, badge []byte
+	text, badge git.Hash
 }
 
 // Files renders a snapshot: the files of a status branch, path by content.
-func Files(s Snapshot) map[string][]byte { return new(Memory).Files(s) }
+func Files(s Snapshot) map[string][]byte {
+	files := map[string][]byte{}
+	for name, file := range new(Memory).Report(s) {
+		files[name] = file.Content()
+	}
+	return files
+}
 
-// Files is the function Files; it renders only Workspaces that have changed since the
-// last time. Nobody changes what it returns.
-func (m *Memory) Files(s Snapshot) map[string][]byte {
+// Report is the files of a snapshot. Only Workspaces that have changed since the last
+// time are rendered for their hash; a content that is asked for is rendered then.
+func (m *Memory) Report(s Snapshot) Report {
 	now := make(map[types.NamespacedName]remembered, len(s.Workspaces))
 	defer func() { m.files = now }()
 	byName := func(a, b v1alpha1.Workspace) int {
@@ -74,21 +103,36 @@ func (m *Memory) Files(s Snapshot) map[string][]byte {
 	if !slices.IsSortedFunc(s.Workspaces, byName) {
 		s.Workspaces = slices.SortedFunc(slices.Values(s.Workspaces), byName)
 	}
-	files := map[string][]byte{}
+	files := make(Report, 2*len(s.Workspaces)+1)
 	for i := range s.Workspaces {
 		w := &s.Workspaces[i]
 		key := types.NamespacedName{Namespace: w.Namespace, Name: w.Name}
 		known := m.files[key]
 		if known.uid != w.UID || known.version != w.ResourceVersion || w.ResourceVersion == "" {
-			known = remembered{w.UID, w.ResourceVersion, encode(newDocument(w)), badge(w.Name, StateOf(w))}
+			known = remembered{w.UID, w.ResourceVersion, git.HashOf(textOf(w)), git.HashOf(badgeOf(w))}
 		}
 		now[key] = known
-		files[repolayout.StatusFile(w.Namespace, w.Name)] = known.text
-		files[repolayout.StatusBadge(w.Namespace, w.Name)] = known.badge
+		files[repolayout.StatusFile(w.Namespace, w.Name)] = File{known.text, w, textOf}
+		files[repolayout.StatusBadge(w.Namespace, w.Name)] = File{known.badge, w, badgeOf}
 	}
-	files[repolayout.StatusReadme] = readme(s)
+	files[repolayout.StatusReadme] = fileOf(readme(s))
 	return files
 }
+
+// Digest identifies what a report says.
+func (r Report) Digest() string {
+	h := sha256.New()
+	for _, name := range slices.Sorted(maps.Keys(r)) {
+		hash := r[name].Hash
+		h.Write(append([]byte(name), 0))
+		h.Write(hash[:])
+	}
+	return hex.EncodeToString(h.Sum(nil))
+}
+
+func textOf(w *v1alpha1.Workspace) []byte { return encode(newDocument(w)) }
+
+func badgeOf(w *v1alpha1.Workspace) []byte { return badge(w.Name, StateOf(w)) }
 
 // document is the file of one Workspace. Fields are added, never renamed: scripts
 // read them.

@@ -73,7 +73,7 @@ func (c *clusterWriter) files() map[string][]byte {
 // report writes what it sees, and notes the commit.
 func (c *clusterWriter) report(t *testing.T) {
 	files := c.files()
-	result, err := Write(context.Background(), c.to, files, "espalier: "+c.to.Cluster)
+	result, err := Write(context.Background(), c.to, of(files), "espalier: "+c.to.Cluster)
 	switch {
 	case err != nil:
 		t.Errorf("cluster %s: %v", c.to.Cluster, err)
@@ -282,7 +282,7 @@ func TestThreeClustersOneBranch(t *testing.T) {
 			}
 			done.Go(func() {
 				var failure *Error
-				_, err := Write(context.Background(), c.to, c.files(), "s")
+				_, err := Write(context.Background(), c.to, of(c.files()), "s")
 				if !errors.As(err, &failure) || failure.Reason != v1alpha1.ReasonReportConflict || !strings.Contains(err.Error(), "cluster prod-eu") {
 					t.Errorf("cluster %s: got %v, want a conflict that names prod-eu", c.to.Cluster, err)
 				}

@@ -62,7 +62,7 @@ type Result struct {
 // branch that moved meanwhile is read again and the commit built anew on it.
 //
 // Errors are *Error, or context.Canceled when ctx was.
-func Write(ctx context.Context, t Target, files map[string][]byte, subject string) (Result, error) {
+func Write(ctx context.Context, t Target, files Report, subject string) (Result, error) {
 	if t.Timeout <= 0 {
 		t.Timeout = git.DefaultTimeout
 	}
@@ -88,7 +88,7 @@ type writer struct {
 	Target
 	subject string
 	remote  git.Remote
-	files   map[string][]byte
+	files   Report
 }
 
 // owner is the file that says whose a branch is.
@@ -101,19 +101,19 @@ type owner struct {
 }
 
 // take checks the files, and adds the one that says whose the branch is.
-func (w *writer) take(files map[string][]byte) error {
+func (w *writer) take(files Report) error {
 	if w.Installation == "" {
 		return w.remote.Errorf(v1alpha1.ReasonReportFailed, "The controller does not know which installation it is, so it cannot tell its branch from another's")
 	}
-	w.files = map[string][]byte{}
-	for path, content := range files {
+	w.files = make(Report, len(files)+1)
+	for path, file := range files {
 		if !fs.ValidPath(path) || !repolayout.IsStatusPath(path) || path == repolayout.StatusOwnerFile {
 			return w.remote.Errorf(v1alpha1.ReasonReportFailed, "A report may not write %q", path)
 		}
-		w.files[path] = content
+		w.files[path] = file
 	}
 	mark := owner{Format: 1, Installation: w.Installation, Cluster: w.Cluster, Namespace: w.Namespace, RepoSync: w.Name}
-	w.files[repolayout.StatusOwnerFile] = append([]byte("# Whose report this is. Espalier writes over none that another installation has marked.\n"), encode(mark)...)
+	w.files[repolayout.StatusOwnerFile] = fileOf(append([]byte("# Whose report this is. Espalier writes over none that another installation has marked.\n"), encode(mark)...))
 	return nil
 }
 
@@ -172,12 +172,17 @@ func (w *writer) commit(ctx context.Context, branch *git.Branch) (result Result,
 	if err := w.mayWrite(branch); err != nil {
 		return Result{}, "", err
 	}
-	old, err := w.statusFiles(branch)
+	hashes, err := w.statusFiles(branch)
+	if err != nil {
+		return Result{}, "", err
+	}
+	change := w.compare(hashes)
+	old, err := w.read(branch, change.gone)
 	if err != nil {
 		return Result{}, "", err
 	}
 	made, changed, err := branch.Commit(git.Change{
-		Owns: w.owns, Within: w.Folder, Files: w.placed(), Message: w.message(old),
+		Owns: w.owns, Within: w.Folder, Stays: change.stays, Files: w.placed(change.new), Message: w.message(old, change.new),
 		Name: orElse(w.Author.Name, "Espalier"), Email: orElse(w.Author.Email, "espalier@localhost"), When: time.Now(),
 		Signer: w.Signer,
 	})
@@ -207,13 +212,13 @@ func (w *writer) owns(name string) bool {
 	return repolayout.IsStatusPath(name)
 }
 
-// placed are the files by their place on the branch.
-func (w *writer) placed() map[string][]byte {
-	files := map[string][]byte{}
-	for name, content := range w.files {
-		files[w.at(name)] = content
+// placed are files by their place on the branch.
+func (w *writer) placed(files map[string][]byte) map[string][]byte {
+	placed := make(map[string][]byte, len(files))
+	for name, content := range files {
+		placed[w.at(name)] = content
 	}
-	return files
+	return placed
 }
 
 // where names what is written to, as a person would.
@@ -283,33 +288,6 @@ func (w *writer) mayMake() error {
 	}
 	return w.remote.Errorf(v1alpha1.ReasonReportFailed,
 		"Branch %s of %s is not there, and a report makes no branch that holds other things: push it first", w.Branch, w.remote.Address())
-}
-
-// statusFiles reads what an earlier report left.
-func (w *writer) statusFiles(branch *git.Branch) (map[string][]byte, error) {
-	files := map[string][]byte{}
-	if branch.Hash == "" {
-		return files, nil
-	}
-	root := path.Join(".", w.Folder)
-	err := fs.WalkDir(branch.Tree, root, func(name string, entry fs.DirEntry, err error) error {
-		if name == root && errors.Is(err, fs.ErrNotExist) {
-			return fs.SkipAll
-		}
-		if err != nil || !entry.Type().IsRegular() || !w.owns(name) {
-			return err
-		}
-		if path.Base(name) == repolayout.StatusOwnerFile && name != w.at(repolayout.StatusOwnerFile) {
-			return w.remote.Errorf(v1alpha1.ReasonReportConflict, "%s holds the report %s of somebody else, which would be deleted: give each a folder of its own", w.where(), path.Dir(name))
-		}
-		content, err := branch.Tree.ReadFile(name)
-		files[strings.TrimPrefix(name, w.Folder+"/")] = content
-		return err
-	})
-	if err != nil {
-		return nil, fmt.Errorf("reading the last report: %w", err)
-	}
-	return files, nil
 }
 
 // busy says that a server refused because somebody else was pushing just then,

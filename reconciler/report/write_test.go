@@ -50,9 +50,18 @@ func snapshot(workspaces ...v1alpha1.Workspace) map[string][]byte {
 	return Files(Snapshot{Cluster: "prod-eu", Namespace: "models", Name: "fleet", Revision: "main@sha1:" + commit, Workspaces: workspaces})
 }
 
+// of is a report of these files.
+func of(files map[string][]byte) Report {
+	all := Report{}
+	for name, text := range files {
+		all[name] = fileOf(text)
+	}
+	return all
+}
+
 func write(t *testing.T, to Target, files map[string][]byte) Result {
 	t.Helper()
-	result, err := Write(context.Background(), to, files, "espalier: main@sha1:1a2b3c4")
+	result, err := Write(context.Background(), to, of(files), "espalier: main@sha1:1a2b3c4")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -172,6 +181,7 @@ func TestOnlyStatusPathsChange(t *testing.T) {
 	}
 	// A person adds files of their own, and meddles with ours.
 	files["LICENSE"], files["docs/run"], files["README.md"] = "free", gitserver.Executable("#!/bin/sh"), "edited"
+	files["badges/models/phi-4-mini.svg"] = gitserver.Executable(files["badges/models/phi-4-mini.svg"])
 	files["workspaces/models/phi-4-mini.yaml"] = "state: [not, a, state"
 	if _, err := server.Push(repo, branch, files, "by hand"); err != nil {
 		t.Fatal(err)
@@ -189,7 +199,7 @@ func TestOnlyStatusPathsChange(t *testing.T) {
 	}
 	for _, path := range []string{"docs/x.md", "workspaces/../main.go", "/README.md", ".espalier.yaml", "workspaces"} {
 		server.ResetRequests()
-		_, err := Write(context.Background(), target(server), map[string][]byte{path: []byte("x")}, "s")
+		_, err := Write(context.Background(), target(server), of(map[string][]byte{path: []byte("x")}), "s")
 		if err == nil || len(server.Requests()) != 0 {
 			t.Errorf("%s: got %v and %v, want a refusal before any request", path, err, server.Requests())
 		}
@@ -249,7 +259,7 @@ func TestTwoWritersRace(t *testing.T) {
 	for i := range 4 {
 		done.Go(func() {
 			name := string(rune('a' + i))
-			result, err := Write(context.Background(), target(server), snapshot(progressing(name)), "s")
+			result, err := Write(context.Background(), target(server), of(snapshot(progressing(name))), "s")
 			if err != nil {
 				t.Error(err)
 				return
@@ -278,14 +288,14 @@ func TestCancel(t *testing.T) {
 	server := serve(t, gitserver.Options{})
 	ctx, cancel := context.WithCancel(context.Background())
 	server.Break(gitserver.Fault{Service: gitserver.Push, Before: cancel})
-	if _, err := Write(ctx, target(server), snapshot(served()), "s"); err != nil && !errors.Is(err, context.Canceled) {
+	if _, err := Write(ctx, target(server), of(snapshot(served())), "s"); err != nil && !errors.Is(err, context.Canceled) {
 		t.Errorf("got %v, want context.Canceled", err)
 	}
 }
 
 func TestMessageMentionsNobody(t *testing.T) {
 	w := &writer{Target: Target{Namespace: "models", Name: "fleet", Cluster: "x"}, subject: "by @team: closes #12\nEvil-Trailer: main@sha1:1"}
-	got, _, _ := strings.Cut(w.message(nil), "\n")
+	got, _, _ := strings.Cut(w.message(nil, nil), "\n")
 	if want := "by @\u200bteam: closes #\u200b12 Evil-Trailer: main@sha1:1"; got != want {
 		t.Errorf("got %q, want %q", got, want)
 	}

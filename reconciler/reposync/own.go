@@ -49,7 +49,7 @@ func (r *Reconciler) withoutReports(ctx context.Context, s *v1alpha1.RepoSync, c
 // writeInTurn writes a report when no other RepoSync of this controller writes to a
 // branch that several report into: they would push in each other's way. A branch of a
 // RepoSync's own has no other.
-func (r *Reconciler) writeInTurn(ctx context.Context, t report.Target, files map[string][]byte, subject string) (report.Result, error) {
+func (r *Reconciler) writeInTurn(ctx context.Context, t report.Target, files report.Report, subject string) (report.Result, error) {
 	if t.Folder != "" {
 		done, err := r.turns.take(ctx, t.URL+" "+t.Branch, cmp.Or(t.Timeout, git.DefaultTimeout))
 		if err != nil {

@@ -5,11 +5,8 @@ package reposync
 import (
 	"cmp"
 	"context"
-	"crypto/sha256"
-	"encoding/hex"
 	"errors"
 	"fmt"
-	"maps"
 	"slices"
 	"strings"
 
@@ -55,7 +52,7 @@ func (r *Reconciler) observeAndReport(ctx context.Context, p *pass) error {
 		return fault.Stopf(v1alpha1.ReasonClusterNameMissing,
 			"readiness cannot be reported: the controller was started without --cluster-name, which names the status branch")
 	}
-	files := p.kept.files.Files(r.snapshot(p, workspaces))
+	files := p.kept.files.Report(r.snapshot(p, workspaces))
 	return r.write(ctx, p, files)
 }
 
@@ -78,10 +75,10 @@ func (r *Reconciler) snapshot(p *pass, workspaces []v1alpha1.Workspace) report.S
 
 // write writes the files to the status branch, as often as its pace allows: what
 // happens meanwhile is folded into the next commit.
-func (r *Reconciler) write(ctx context.Context, p *pass, files map[string][]byte) error {
+func (r *Reconciler) write(ctx context.Context, p *pass, files report.Report) error {
 	commit := p.sync.Spec.Report.Commit
 	// Where they go is part of it: what was written elsewhere is not written here.
-	digest := strings.Join([]string{digestFiles(files), commit.URL, commit.Branch, commit.Path}, " ")
+	digest := strings.Join([]string{files.Digest(), commit.URL, commit.Branch, commit.Path}, " ")
 	if digest == p.kept.reported {
 		return nil
 	}
@@ -222,15 +219,6 @@ func countReady(workspaces []v1alpha1.Workspace) int {
 		}
 	}
 	return n
-}
-
-func digestFiles(files map[string][]byte) string {
-	h := sha256.New()
-	for _, name := range slices.Sorted(maps.Keys(files)) {
-		fmt.Fprintf(h, "%s %d\n", name, len(files[name]))
-		h.Write(files[name])
-	}
-	return hex.EncodeToString(h.Sum(nil))
 }
 
 // shortRevision is main@1a2b3c4 of a whole revision, as the README says it.
