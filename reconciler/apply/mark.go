@@ -7,10 +7,13 @@ import (
 	"encoding/hex"
 	"encoding/json"
 	"fmt"
+	"maps"
 	"reflect"
 	"slices"
 	"strconv"
+	"unique"
 
+	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/types"
@@ -47,8 +50,13 @@ func MarkOf(digest string, applied metav1.Object) Mark {
 // applied: not its spec, by the generation, nor labels and annotations. A kind
 // without generations has it only as long as nobody wrote it at all.
 func (m Mark) Still(desired, live metav1.Object) bool {
-	if m.Digest == "" || m.uid != live.GetUID() || !owned(live, desired) || !has(live.GetLabels(), desired.GetLabels()) ||
-		!has(live.GetAnnotations(), desired.GetAnnotations()) {
+	return m.StillCarries(CarriedBy(desired), live)
+}
+
+// StillCarries is Still for what is known of a desired object.
+func (m Mark) StillCarries(desired Carried, live metav1.Object) bool {
+	if m.Digest == "" || m.uid != live.GetUID() || !desired.ownersOf(live) || !carries(live.GetLabels(), desired.labels) ||
+		!carries(live.GetAnnotations(), desired.annotations) {
 		return false
 	}
 	if m.generation > 0 {
@@ -57,11 +65,50 @@ func (m Mark) Still(desired, live metav1.Object) bool {
 	return m.version > 0 && m.version == versionOf(live)
 }
 
-// owned says that an object still has the owners that it was applied with.
-func owned(live, desired metav1.Object) bool {
+// Carried is what Still compares of a desired object: small, where thousands are held.
+type Carried struct {
+	labels, annotations []string // key, value, key, value, …
+	owners              []types.UID
+}
+
+// CarriedBy an object.
+func CarriedBy(o metav1.Object) Carried {
+	c := Carried{labels: pairs(o.GetLabels()), annotations: pairs(o.GetAnnotations())}
+	for _, owner := range o.GetOwnerReferences() {
+		c.owners = append(c.owners, owner.UID)
+	}
+	return c
+}
+
+// pairs of a map, without what is no part of a comparison: where Git says an object, and
+// the copy that kubectl notes, which somebody may have committed and no cache holds.
+func pairs(of map[string]string) []string {
+	if len(of) == 0 {
+		return nil
+	}
+	list := make([]string, 0, 2*len(of))
+	for _, key := range slices.Sorted(maps.Keys(of)) {
+		if key != repolayout.AnnotationSource && key != repolayout.AnnotationRevision && key != corev1.LastAppliedConfigAnnotation {
+			list = append(list, unique.Make(key).Value(), of[key])
+		}
+	}
+	return list
+}
+
+func carries(live map[string]string, desired []string) bool {
+	for i := 0; i+1 < len(desired); i += 2 {
+		if value, ok := live[desired[i]]; !ok || value != desired[i+1] {
+			return false
+		}
+	}
+	return true
+}
+
+// ownersOf says that an object still has the owners that it was applied with.
+func (c Carried) ownersOf(live metav1.Object) bool {
 	has := live.GetOwnerReferences()
-	for _, want := range desired.GetOwnerReferences() {
-		if !slices.ContainsFunc(has, func(o metav1.OwnerReference) bool { return o.UID == want.UID }) {
+	for _, want := range c.owners {
+		if !slices.ContainsFunc(has, func(o metav1.OwnerReference) bool { return o.UID == want }) {
 			return false
 		}
 	}
@@ -86,17 +133,7 @@ func Holds(live, desired *unstructured.Unstructured) bool {
 
 // has says that labels or annotations are as desired, whatever else there is. Where Git
 // says an object is left out: a line that moves changes nothing.
-func has(live, desired map[string]string) bool {
-	for key, want := range desired {
-		if key == repolayout.AnnotationSource || key == repolayout.AnnotationRevision {
-			continue
-		}
-		if value, ok := live[key]; !ok || value != want {
-			return false
-		}
-	}
-	return true
-}
+func has(live, desired map[string]string) bool { return carries(live, pairs(desired)) }
 
 // holds compares as JSON does: maps may have more, lists may not.
 func holds(live, desired any) bool {

@@ -41,9 +41,9 @@ func (r *Reconciler) access(ctx context.Context, p *pass) error {
 func (p *pass) needs() []account.Need {
 	var needs []account.Need
 	for _, w := range p.kept.built.wanted {
-		needs = append(needs, account.ToApply(w.object.GroupVersionKind(), w.object.GetNamespace())...)
-		if w.workspace != nil && !p.at.remote() { // the controller of another cluster writes those
-			needs = append(needs, account.Children(w.workspace)...)
+		needs = append(needs, account.ToApply(w.kind, w.key.Namespace)...)
+		if !p.at.remote() { // the controller of another cluster writes the children
+			needs = append(needs, w.children...)
 		}
 		needs = account.Sorted(needs) // few, however many objects there are
 	}

@@ -63,7 +63,7 @@ type outcome struct {
 
 // applyBeside applies objects of which none needs another. What it has come to is
 // told in their order, whichever was done first.
-func (r *Reconciler) applyBeside(ctx context.Context, p *pass, group []wanted) []error {
+func (r *Reconciler) applyBeside(ctx context.Context, p *pass, group []*wanted) []error {
 	var next atomic.Int64
 	var stopped atomic.Bool
 	told := make([][]outcome, min(appliers, len(group)))
@@ -97,13 +97,13 @@ func (r *Reconciler) applyBeside(ctx context.Context, p *pass, group []wanted) [
 }
 
 // inOrder has the inputs before what names them, and node pools before Workspaces.
-func inOrder(all []wanted) [][]wanted {
-	groups := make([][]wanted, 3)
+func inOrder(all []*wanted) [][]*wanted {
+	groups := make([][]*wanted, 3)
 	for _, w := range all {
 		switch {
-		case !isOurs(w.object):
+		case !w.ours():
 			groups[0] = append(groups[0], w)
-		case w.object.GetKind() != v1alpha1.WorkspaceKind:
+		case w.kind.Kind != v1alpha1.WorkspaceKind:
 			groups[1] = append(groups[1], w)
 		default:
 			groups[2] = append(groups[2], w)
@@ -133,7 +133,7 @@ func (k *kept) forget(id string) {
 }
 
 // applyGuarded is applyOne in a goroutine of its own, where nobody else catches a panic.
-func (r *Reconciler) applyGuarded(ctx context.Context, p *pass, w wanted) (err error) {
+func (r *Reconciler) applyGuarded(ctx context.Context, p *pass, w *wanted) (err error) {
 	defer func() {
 		if v := recover(); v != nil {
 			if err = fmt.Errorf("applying %s panicked, which is a mistake of ours to report: %v", w.entry.ID, v); p.hides(w) {
@@ -145,7 +145,10 @@ func (r *Reconciler) applyGuarded(ctx context.Context, p *pass, w wanted) (err e
 	return p.guard(w, r.applyOne(ctx, p, w))
 }
 
-func (r *Reconciler) applyOne(ctx context.Context, p *pass, w wanted) error {
+func (r *Reconciler) applyOne(ctx context.Context, p *pass, w *wanted) error {
+	if p.believed(w) {
+		return nil
+	}
 	live, err := r.live(ctx, p, w)
 	if err != nil {
 		return err
@@ -155,7 +158,7 @@ func (r *Reconciler) applyOne(ctx context.Context, p *pass, w wanted) error {
 			return err
 		}
 	}
-	desired := w.object.DeepCopy()
+	desired := w.object()
 	setAnnotations(desired, map[string]string{repolayout.AnnotationRevision: p.kept.built.revision})
 	if live != nil && digestOf(live) == digestOf(desired) {
 		// Unchanged since an earlier commit: the revision is the one that last changed it.
@@ -167,12 +170,12 @@ func (r *Reconciler) applyOne(ctx context.Context, p *pass, w wanted) error {
 	if err != nil {
 		return p.unapplied(ctx, w, err)
 	}
-	p.kept.note(w.entry.ID, apply.MarkOf(digestOf(w.object), applied))
+	p.kept.note(w.entry.ID, apply.MarkOf(w.digest, applied))
 	return nil
 }
 
 // unapplied notes what holds up this object alone, and returns what holds up more.
-func (p *pass) unapplied(ctx context.Context, w wanted, err error) error {
+func (p *pass) unapplied(ctx context.Context, w *wanted, err error) error {
 	if conflict, ok := apply.AsConflict(err); ok {
 		p.conflicts = append(p.conflicts, conflict.Error())
 		return nil
@@ -189,14 +192,14 @@ func (p *pass) unapplied(ctx context.Context, w wanted, err error) error {
 
 // leave says whether an object is to be left as it is: another RepoSync holds
 // it, which is a conflict, or it is as wanted.
-func (r *Reconciler) leave(ctx context.Context, p *pass, w wanted, live client.Object) (bool, error) {
+func (r *Reconciler) leave(ctx context.Context, p *pass, w *wanted, live client.Object) (bool, error) {
 	other, err := r.otherSync(ctx, p.at, p.sync, live)
 	if err != nil {
 		return false, err
 	}
 	if other != "" {
 		p.conflicts = append(p.conflicts, fmt.Sprintf("%s (%s): RepoSync %s applies it as well: drop it from one of the two, or give it another name",
-			apply.Describe(w.object), finding.Location(w.file, w.line), other))
+			w, finding.Location(w.file, w.line), other))
 	}
 	if other != "" || p.upToDate(w, live) {
 		return true, nil
@@ -204,23 +207,31 @@ func (r *Reconciler) leave(ctx context.Context, p *pass, w wanted, live client.O
 	return r.adopt(ctx, p, w, live)
 }
 
-// live returns what the cluster holds, nil when it holds nothing. All comes from the
-// cache, of an input its metadata; of claims, and of inputs in another cluster, which
-// are not cached, only when the source was looked at. What the cache does not have and was never applied is looked
-// for past it: it may be another's.
-func (r *Reconciler) live(ctx context.Context, p *pass, w wanted) (client.Object, error) {
+// uncached says that no cache has an object: a claim, or an input in another cluster.
+func (p *pass) uncached(w *wanted) bool {
+	return w.kind.Kind == "PersistentVolumeClaim" || p.at.remote() && !w.ours()
+}
+
+// believed says that an object that no cache has was applied as it is wanted, and need
+// not be read before the source is looked at.
+func (p *pass) believed(w *wanted) bool {
+	m, done := p.kept.mark(w.entry.ID)
+	return done && m.Digest == w.digest && !p.looked && p.uncached(w)
+}
+
+// live returns what the cluster holds, nil when it holds nothing. What is cached comes from
+// the cache, of an input its metadata. What the cache does not have and was never applied is
+// looked for past it: it may be another's.
+func (r *Reconciler) live(ctx context.Context, p *pass, w *wanted) (client.Object, error) {
 	_, done := p.kept.mark(w.entry.ID)
 	live := kindOf(w)
 	var err error
-	if w.object.GetKind() == "PersistentVolumeClaim" || p.at.remote() && !isOurs(w.object) {
-		if done && !p.looked {
-			return w.object, nil
-		}
-		err = p.at.reader.Get(ctx, client.ObjectKeyFromObject(w.object), live)
+	if p.uncached(w) {
+		err = p.at.reader.Get(ctx, w.key, live)
 	} else {
-		err = p.at.client.Get(ctx, client.ObjectKeyFromObject(w.object), live, client.UnsafeDisableDeepCopy) // nobody changes it
-		if apierrors.IsNotFound(err) && !done && (p.at.remote() || !isOurs(w.object)) {
-			err = p.at.reader.Get(ctx, client.ObjectKeyFromObject(w.object), live)
+		err = p.at.client.Get(ctx, w.key, live, client.UnsafeDisableDeepCopy) // nobody changes it
+		if apierrors.IsNotFound(err) && !done && (p.at.remote() || !w.ours()) {
+			err = p.at.reader.Get(ctx, w.key, live)
 		}
 	}
 	if apierrors.IsNotFound(err) {
@@ -228,58 +239,56 @@ func (r *Reconciler) live(ctx context.Context, p *pass, w wanted) (client.Object
 		return nil, nil
 	}
 	if err != nil {
-		return nil, fmt.Errorf("reading %s: %w", apply.Describe(w.object), err)
+		return nil, fmt.Errorf("reading %s: %w", w, err)
 	}
 	return live, nil
 }
 
 // kindOf is an empty object to read what is wanted into: whole where the kind is
 // ours, else its metadata.
-func kindOf(w wanted) client.Object {
-	switch w.object.GetKind() {
+func kindOf(w *wanted) client.Object {
+	switch w.kind.Kind {
 	case v1alpha1.WorkspaceKind:
 		return &v1alpha1.Workspace{}
 	case v1alpha1.GPUNodePoolKind:
 		return &v1alpha1.GPUNodePool{}
 	}
 	metadata := &metav1.PartialObjectMetadata{}
-	metadata.SetGroupVersionKind(w.object.GroupVersionKind())
+	metadata.SetGroupVersionKind(w.kind)
 	return metadata
 }
 
-func isOurs(o *unstructured.Unstructured) bool { return o.GroupVersionKind().Group == v1alpha1.Group }
-
 // upToDate says that we applied exactly this, and that nobody has changed the
 // object since: an unchanged object costs no call.
-func (p *pass) upToDate(w wanted, live client.Object) bool {
+func (p *pass) upToDate(w *wanted, live client.Object) bool {
 	m, ok := p.kept.mark(w.entry.ID)
-	if !ok || m.Digest != digestOf(w.object) {
+	if !ok || m.Digest != w.digest {
 		return false
 	}
-	return live == client.Object(w.object) || m.Before(live) || m.Still(w.object, live)
+	return m.Before(live) || m.StillCarries(w.carries, live)
 }
 
 // adopt takes an object that an earlier life of the controller applied for what this
 // one would apply, where it is: a start writes nothing that is there.
-func (r *Reconciler) adopt(ctx context.Context, p *pass, w wanted, live client.Object) (bool, error) {
-	if _, known := p.kept.mark(w.entry.ID); known || digestOf(live) != digestOf(w.object) {
+func (r *Reconciler) adopt(ctx context.Context, p *pass, w *wanted, live client.Object) (bool, error) {
+	if _, known := p.kept.mark(w.entry.ID); known || digestOf(live) != w.digest {
 		return false, nil
 	}
 	var whole *unstructured.Unstructured
 	switch o := live.(type) {
 	case *v1alpha1.Workspace, *v1alpha1.GPUNodePool:
-		whole = toUnstructured(o, w.object.GetKind())
+		whole = toUnstructured(o, w.kind.Kind)
 	default:
 		whole = &unstructured.Unstructured{}
-		whole.SetGroupVersionKind(w.object.GroupVersionKind())
+		whole.SetGroupVersionKind(w.kind)
 		if err := p.at.reader.Get(ctx, client.ObjectKeyFromObject(live), whole); err != nil {
 			return false, client.IgnoreNotFound(err) // it has gone since: it is applied
 		}
 	}
-	if !apply.Holds(whole, w.object) {
+	if !apply.Holds(whole, w.object()) {
 		return false, nil
 	}
-	p.kept.note(w.entry.ID, apply.MarkOf(digestOf(w.object), whole))
+	p.kept.note(w.entry.ID, apply.MarkOf(w.digest, whole))
 	return true, nil
 }
 
@@ -301,7 +310,7 @@ func entriesOfAll(all []client.Object) []v1alpha1.InventoryEntry {
 	return entries
 }
 
-func entriesOf(all []wanted) []v1alpha1.InventoryEntry {
+func entriesOf(all []*wanted) []v1alpha1.InventoryEntry {
 	entries := make([]v1alpha1.InventoryEntry, len(all))
 	for i, w := range all {
 		entries[i] = w.entry

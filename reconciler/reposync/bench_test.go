@@ -173,13 +173,14 @@ func assembleFleet(b testing.TB, n int) built {
 	var all built
 	for i := range n {
 		for _, w := range one.wanted {
-			w.object = w.object.DeepCopy()
-			w.object.SetName(fmt.Sprintf("model-%05d", i))
-			w.entry = inventory.Entry(w.object, fmt.Sprintf("workspaces/model-%05d", i))
-			all.wanted = append(all.wanted, w)
+			o, another := w.object(), *w
+			o.SetName(fmt.Sprintf("model-%05d", i))
+			another.entry = inventory.Entry(o, fmt.Sprintf("workspaces/model-%05d", i))
+			another.pack(o)
+			all.wanted = append(all.wanted, &another)
 		}
 	}
-	slices.SortFunc(all.wanted, func(x, y wanted) int { return strings.Compare(x.entry.ID, y.entry.ID) })
+	slices.SortFunc(all.wanted, func(x, y *wanted) int { return strings.Compare(x.entry.ID, y.entry.ID) })
 	return all
 }
 

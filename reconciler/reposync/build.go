@@ -12,14 +12,11 @@ import (
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/runtime"
 
-	"github.com/espalier-dev/espalier/reconciler/apply"
+	"github.com/espalier-dev/espalier/reconciler/account"
 	"github.com/espalier-dev/espalier/reconciler/fault"
-	"github.com/espalier-dev/espalier/reconciler/inventory"
 	"github.com/espalier-dev/espalier/reconciler/shard"
 	"github.com/espalier-dev/espalier/render/build"
 	"github.com/espalier-dev/espalier/render/desired"
-	repolayout "github.com/espalier-dev/espalier/repo-layout"
-	"github.com/espalier-dev/espalier/repo-layout/finding"
 	"github.com/espalier-dev/espalier/repo-layout/v1alpha1"
 )
 
@@ -29,17 +26,8 @@ type built struct {
 	generation int64
 	shard      string // the label that what is wanted got of the RepoSync
 	keys       string // version of the Secret that decrypted it
-	wanted     []wanted
+	wanted     []*wanted
 	findings   []v1alpha1.Finding
-}
-
-// wanted is an object that the commit wants in the cluster.
-type wanted struct {
-	object    *unstructured.Unstructured
-	entry     v1alpha1.InventoryEntry
-	workspace *v1alpha1.Workspace // nil: it is none
-	file      string
-	line      int
 }
 
 // build builds the commit unit by unit and decodes every document. What fails,
@@ -100,7 +88,8 @@ func (r *Reconciler) rebuild(ctx context.Context, p *pass, keys string) error {
 // assembled is what was made of documents for one generation of a RepoSync.
 type assembled struct {
 	units  desired.Memory
-	wanted map[string]wanted // by key of the document
+	wanted map[string]*wanted        // by key of the document
+	needs  map[string][]account.Need // of children, by their text: there are few kinds of Workspaces
 }
 
 // assemble makes what is wanted of the documents of every unit, and takes what
@@ -108,11 +97,12 @@ type assembled struct {
 func (a *assembled) assemble(s *v1alpha1.RepoSync, hub, revision string, units []build.Unit) built {
 	b := built{revision: revision, generation: s.Generation, shard: s.Labels[shard.Label]}
 	documents, findings := a.units.Units(s, units)
-	now := make(map[string]wanted, len(documents))
+	now := make(map[string]*wanted, len(documents))
 	for _, d := range documents {
 		w, ok := a.wanted[d.Key]
 		if !ok || d.Key == "" {
 			w = prepare(s, hub, d)
+			w.children = a.share(w.children)
 		}
 		if d.Key != "" {
 			now[d.Key] = w
@@ -122,9 +112,23 @@ func (a *assembled) assemble(s *v1alpha1.RepoSync, hub, revision string, units [
 		}
 	}
 	a.wanted = now
+	a.units.Lighten()
 	b.findings = findings
 	errorsFirst(b.findings)
 	return b
+}
+
+// share is the same list of rights for all Workspaces that need the same.
+func (a *assembled) share(needs []account.Need) []account.Need {
+	if a.needs == nil {
+		a.needs = map[string][]account.Need{}
+	}
+	text := account.Text(needs)
+	if known, ok := a.needs[text]; ok {
+		return known
+	}
+	a.needs[text] = needs
+	return needs
 }
 
 // inStatus are findings as a status has them, without what mends them: a status that
@@ -143,33 +147,6 @@ func errorsFirst(findings []v1alpha1.Finding) {
 	slices.SortStableFunc(findings, func(a, b v1alpha1.Finding) int {
 		return strings.Compare(a.Severity, b.Severity) // error before warning
 	})
-}
-
-// prepare turns a document into the object to apply, marked with where it comes
-// from, and for another cluster with this one. That one has shards of its own.
-func prepare(s *v1alpha1.RepoSync, hub string, d desired.Document) wanted {
-	o := d.Input
-	switch {
-	case d.Workspace != nil:
-		o = toUnstructured(d.Workspace, v1alpha1.WorkspaceKind)
-	case d.Pool != nil:
-		o = toUnstructured(d.Pool, v1alpha1.GPUNodePoolKind)
-	}
-	setLabels(o, map[string]string{
-		repolayout.LabelSyncName:      s.Name,
-		repolayout.LabelSyncNamespace: s.Namespace,
-	})
-	if hub != "" {
-		setLabels(o, map[string]string{repolayout.LabelSyncHub: hub})
-	} else if key := s.Labels[shard.Label]; key != "" {
-		setLabels(o, map[string]string{shard.Label: key})
-	}
-	file, line := d.Position.At("")
-	setAnnotations(o, map[string]string{
-		repolayout.AnnotationDigest: apply.Digest(o),
-		repolayout.AnnotationSource: finding.Location(file, line),
-	})
-	return wanted{object: o, entry: inventory.Entry(o, d.Unit), workspace: d.Workspace, file: file, line: line}
 }
 
 // toUnstructured converts one of our kinds; it cannot fail on a decoded one.

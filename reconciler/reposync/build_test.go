@@ -120,7 +120,7 @@ func TestAssembleMarksWhereItComesFrom(t *testing.T) {
 	if len(b.wanted) != 1 {
 		t.Fatalf("findings: %v", b.findings)
 	}
-	o := b.wanted[0].object
+	o := b.wanted[0].object()
 	want := map[string]string{
 		repolayout.AnnotationSource:      "a.yaml:1",
 		repolayout.AnnotationSubstituted: "Standard_NC6s_v3=Standard_NC4as_T4_v3",
@@ -131,7 +131,7 @@ func TestAssembleMarksWhereItComesFrom(t *testing.T) {
 		}
 	}
 	again := assembleTree(t, sync, fstest.MapFS{"a.yaml": workspaceFile("a"), "unrelated.md": {Data: []byte("x")}})
-	if diff := cmp.Diff(o.Object, again.wanted[0].object.Object); diff != "" {
+	if diff := cmp.Diff(o.Object, again.wanted[0].object().Object); diff != "" {
 		t.Errorf("a commit that changes something else changes this object:\n%s", diff)
 	}
 }
@@ -155,14 +155,14 @@ func TestAssembleKeepsUnits(t *testing.T) {
 	first := kept.assemble(moving, "", "1", units(tree))
 	tree["b.yaml"] = workspaceFile("other")
 	second := kept.assemble(moving, "", "2", units(tree))
-	if len(second.wanted) != 2 || first.wanted[0].object != second.wanted[0].object || first.wanted[1].object == second.wanted[1].object {
+	if len(second.wanted) != 2 || first.wanted[0] != second.wanted[0] || first.wanted[1] == second.wanted[1] {
 		t.Errorf("a is the same object again, and b another: %v, %v", first.wanted, second.wanted)
 	}
 	staying := &v1alpha1.RepoSync{ObjectMeta: metav1.ObjectMeta{Namespace: "other", Name: "staying"}}
 	b := new(assembled).assemble(staying, "", "2", units(tree))
 	fresh := assembleTree(t, staying, tree)
 	for i := range fresh.wanted {
-		if diff := cmp.Diff(fresh.wanted[i].object.Object, b.wanted[i].object.Object); diff != "" {
+		if diff := cmp.Diff(fresh.wanted[i].object().Object, b.wanted[i].object().Object); diff != "" {
 			t.Errorf("another RepoSync's substitutions are in a shared document (-fresh +cache):\n%s", diff)
 		}
 	}

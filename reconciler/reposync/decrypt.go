@@ -13,7 +13,6 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
 
-	"github.com/espalier-dev/espalier/reconciler/apply"
 	"github.com/espalier-dev/espalier/reconciler/fault"
 	"github.com/espalier-dev/espalier/render/build"
 	"github.com/espalier-dev/espalier/render/sops"
@@ -96,13 +95,13 @@ func undecrypted(s *v1alpha1.RepoSync, units []build.Unit) error {
 }
 
 // hides says that what the API server says of an object may quote what was decrypted.
-func (p *pass) hides(w wanted) bool {
-	return p.sync.Spec.Decryption != nil && w.object.GetKind() == "Secret"
+func (p *pass) hides(w *wanted) bool {
+	return p.sync.Spec.Decryption != nil && w.kind.Kind == "Secret"
 }
 
 // guarded takes the API server's words on a Secret away from a RepoSync that decrypts:
 // they may quote what it holds.
-func (p *pass) guarded(w wanted, err error) string {
+func (p *pass) guarded(w *wanted, err error) string {
 	if !p.hides(w) {
 		return err.Error()
 	}
@@ -113,12 +112,12 @@ func (p *pass) guarded(w wanted, err error) string {
 // guard does the same to an error, whichever it is: a proxy, a webhook and our own
 // mistakes quote too. It stays terminal or not, and holds nothing else of what it was. A
 // conflict is none of them: it names fields.
-func (p *pass) guard(w wanted, err error) error {
+func (p *pass) guard(w *wanted, err error) error {
 	if err == nil || !p.hides(w) {
 		return err
 	}
 	words := fmt.Errorf("applying %s failed (%s); what was said is not shown, since it may quote what was decrypted: "+
-		"try the decrypted file with kubectl apply --dry-run=server", apply.Describe(w.object), cmp.Or(string(apierrors.ReasonForError(err)), "no reason given"))
+		"try the decrypted file with kubectl apply --dry-run=server", w, cmp.Or(string(apierrors.ReasonForError(err)), "no reason given"))
 	if fault.IsTerminal(err) {
 		return fault.Stopf(fault.Reason(err, v1alpha1.ReasonApplyFailed), "%w; an account without the right needs a Role (docs/tenants.md)", words)
 	}

@@ -11,9 +11,9 @@ import (
 
 	"github.com/go-logr/logr"
 	"github.com/go-logr/logr/funcr"
+	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
-	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/espalier-dev/espalier/reconciler/fault"
@@ -49,8 +49,8 @@ func TestUndecrypted(t *testing.T) {
 // TestGuarded: the API server's words on a Secret may quote it.
 func TestGuarded(t *testing.T) {
 	refusal := apierrors.NewBadRequest(`.stringData.token: expected string, got &value.valueUnstructured{Value:"hunter2"}`)
-	of := func(kind string) wanted {
-		return wanted{object: &unstructured.Unstructured{Object: map[string]any{"apiVersion": "v1", "kind": kind}}}
+	of := func(kind string) *wanted {
+		return &wanted{kind: corev1.SchemeGroupVersion.WithKind(kind)}
 	}
 	plain := decrypting()
 	plain.Spec.Decryption = nil
@@ -73,7 +73,7 @@ func TestGuarded(t *testing.T) {
 
 // TestGuard: nor may any other error, whoever it is of, and a terminal one stays one.
 func TestGuard(t *testing.T) {
-	secret := wanted{object: &unstructured.Unstructured{Object: map[string]any{"apiVersion": "v1", "kind": "Secret", "metadata": map[string]any{"name": "hf"}}}}
+	secret := &wanted{kind: corev1.SchemeGroupVersion.WithKind("Secret"), key: client.ObjectKey{Name: "hf"}}
 	for name, c := range map[string]struct {
 		reason   string
 		err      error
@@ -107,7 +107,7 @@ func (panicking) Get(context.Context, client.ObjectKey, client.Object, ...client
 func TestGuardedPanic(t *testing.T) {
 	var logged strings.Builder
 	ctx := logr.NewContext(t.Context(), funcr.New(func(_, args string) { logged.WriteString(args) }, funcr.Options{}))
-	secret := wanted{object: &unstructured.Unstructured{Object: map[string]any{"apiVersion": "v1", "kind": "Secret", "metadata": map[string]any{"name": "hf"}}}}
+	secret := &wanted{kind: corev1.SchemeGroupVersion.WithKind("Secret"), key: client.ObjectKey{Name: "hf"}}
 	r := &Reconciler{Deps: Deps{Client: panicking{}}}
 	err := r.applyGuarded(ctx, &pass{sync: decrypting(), kept: &kept{}}, secret)
 	if err == nil || strings.Contains(err.Error()+logged.String(), "hunter2") || !strings.Contains(logged.String(), "panicked") {

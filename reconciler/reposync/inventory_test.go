@@ -206,7 +206,7 @@ func TestInventoryTooLarge(t *testing.T) {
 	p.before = s.DeepCopy()
 	for i := range 120_000 { // names that do not compress
 		e := v1alpha1.InventoryEntry{ID: fmt.Sprintf("models_m-%016x__ConfigMap", uint64(i)*0x9e3779b97f4a7c15), Version: "v1"}
-		p.kept.built.wanted = append(p.kept.built.wanted, wanted{entry: e})
+		p.kept.built.wanted = append(p.kept.built.wanted, &wanted{entry: e})
 	}
 	err := r.foretell(t.Context(), p)
 	if fault.Reason(err, "") != v1alpha1.ReasonInventoryTooLarge || !fault.IsTerminal(err) || !strings.Contains(err.Error(), "120000 objects") {

@@ -150,7 +150,7 @@ func TestOtherSync(t *testing.T) {
 			if c.holder != "" {
 				holder := team()
 				holder.Name = c.holder
-				if _, err := apply.Object(t.Context(), r.Client, assembleTree(t, holder, tree).wanted[0].object, nil); err != nil {
+				if _, err := apply.Object(t.Context(), r.Client, assembleTree(t, holder, tree).wanted[0].object(), nil); err != nil {
 					t.Fatal(err)
 				}
 			}
@@ -198,7 +198,7 @@ func TestApplyGoesOn(t *testing.T) {
 }
 
 func TestPrune(t *testing.T) {
-	wantsA := built{wanted: []wanted{{entry: v1alpha1.InventoryEntry{ID: id("a"), Version: "v1alpha1"}}}}
+	wantsA := built{wanted: []*wanted{{entry: v1alpha1.InventoryEntry{ID: id("a"), Version: "v1alpha1"}}}}
 	for name, c := range map[string]struct {
 		reason    string
 		objects   []client.Object

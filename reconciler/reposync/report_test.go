@@ -64,7 +64,7 @@ func TestReportsWhatGoes(t *testing.T) {
 	s.Status.Inventory = listed("models/a", "models/b")
 	r := newReconciler(t, interceptor.Funcs{}, appliedBy("team", "models", "a", nil), appliedBy("team", "models", "b", withFinalizer),
 		appliedBy("team", "models", "stray", withFinalizer))
-	p := passOf(s, built{wanted: []wanted{{entry: listed("models/a")[0]}}})
+	p := passOf(s, built{wanted: []*wanted{{entry: listed("models/a")[0]}}})
 	told := func(want string) {
 		t.Helper()
 		if err := r.observeAndReport(t.Context(), p.in(r)); err != nil || s.Status.Workspaces != want {
@@ -114,7 +114,7 @@ func TestStrayDenied(t *testing.T) {
 			told := events.NewFakeRecorder(9)
 			r := newReconciler(t, denied, s, appliedBy("team", "models", "a", nil), appliedBy("team", "serving", "b", nil))
 			r.TargetNamespaces, r.Events = []string{"serving"}, told
-			p := passOf(s, built{wanted: []wanted{{entry: listed("models/a")[0]}}})
+			p := passOf(s, built{wanted: []*wanted{{entry: listed("models/a")[0]}}})
 			for range 3 {
 				if err := r.prune(t.Context(), p.in(r)); (err != nil) != c.stalls {
 					t.Errorf("%s\nprune: %v", c.reason, err)

@@ -6,6 +6,7 @@ import (
 	"path"
 	"strings"
 	"sync"
+	"weak"
 
 	"sigs.k8s.io/kustomize/api/resource"
 
@@ -31,14 +32,19 @@ type Object struct {
 	opened   bool // it is of a unit in which something was decrypted
 }
 
-// decoding is the document that an object is, once somebody has asked.
+// decoding is the document that an object is, while somebody who has asked holds it, and
+// no longer than until the next collection of garbage: the text is a third of it.
 type decoding struct {
-	once     sync.Once
+	mutex sync.Mutex
+	last  weak.Pointer[document]
+}
+
+type document struct {
 	decoded  repolayout.Decoded
 	findings []v1alpha1.Finding
 }
 
-// Decode is repolayout.Decode of the object, once for all who build the same.
+// Decode is repolayout.Decode of the object, once for all who build the same at a time.
 // What it returns is shared: copy before changing it.
 func (o Object) Decode() (repolayout.Decoded, []v1alpha1.Finding) {
 	decode := repolayout.Decode
@@ -48,8 +54,15 @@ func (o Object) Decode() (repolayout.Decoded, []v1alpha1.Finding) {
 	if o.decoding == nil {
 		return decode(o.YAML, o)
 	}
-	o.decoding.once.Do(func() { o.decoding.decoded, o.decoding.findings = decode(o.YAML, o) })
-	return o.decoding.decoded, o.decoding.findings
+	o.decoding.mutex.Lock()
+	defer o.decoding.mutex.Unlock()
+	last := o.decoding.last.Value()
+	if last == nil {
+		last = &document{}
+		last.decoded, last.findings = decode(o.YAML, o)
+		o.decoding.last = weak.Make(last)
+	}
+	return last.decoded, last.findings
 }
 
 // At returns the file and line that a field was written at: in the document

@@ -43,9 +43,10 @@ type Document struct {
 	// applied, since nobody can say which was meant.
 	Collides bool
 
-	object string   // kind/name
-	names  []string // the inputs that a Workspace names, as kind/name
-	rests  []string // those, and its node pool
+	object    string // kind/name
+	namespace string
+	names     []string // the inputs that a Workspace names, as kind/name
+	rests     []string // those, and its node pool
 }
 
 // Text is one document as it was built or written.
@@ -142,7 +143,7 @@ func (a *assembly) add(sync *v1alpha1.RepoSync, d Document, problems []v1alpha1.
 		a.findings = append(a.findings, *refusal)
 		return
 	}
-	d.object = d.Kind() + "/" + d.ObjectName()
+	d.object, d.namespace = d.Kind()+"/"+d.ObjectName(), d.Namespace()
 	if w := d.Workspace; w != nil {
 		d.names = named(&w.Spec)
 		d.rests = d.names
@@ -200,7 +201,7 @@ func (d Document) ObjectName() string {
 	return ""
 }
 
-func (d Document) id() string { return d.Kind() + "/" + d.Namespace() + "/" + d.ObjectName() }
+func (d Document) id() string { return d.namespace + "/" + d.object }
 
 // settle substitutes instance types, fills in the defaults of the RepoSync and puts
 // the document into its namespace, or says why it may not be where it wants to be.

@@ -39,16 +39,15 @@ func compare(units []*made) ([]v1alpha1.Finding, names) {
 // of another, or promotes to another, and the names are of no use any more.
 func (n names) exchange(out, in []*made) bool {
 	for _, u := range out {
-		for _, e := range u.entries {
-			delete(n, nameOf(e))
+		for _, name := range u.named {
+			delete(n, name)
 		}
 	}
 	for _, u := range in {
-		if promotes(u.entries) {
+		if u.promotes {
 			return false
 		}
-		for _, e := range u.entries {
-			name := nameOf(e)
+		for _, name := range u.named {
 			if n[name] {
 				return false
 			}

@@ -52,7 +52,8 @@ func TestRemembering(t *testing.T) {
 	random := rand.New(rand.NewPCG(1, 2))
 	pick := func(from ...string) string { return from[random.IntN(len(from))] }
 	tree, cache, judge := fstest.MapFS{}, build.NewCache(build.CacheLimits{}), newJudge()
-	var memory desired.Memory
+	var memory, light desired.Memory
+	known := map[string]bool{}
 	for step := range 120 {
 		switch random.IntN(8) {
 		case 0:
@@ -89,9 +90,32 @@ func TestRemembering(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		got := telling(judge.State(memory.Units(sync, units)))
+		documents, findings := memory.Units(sync, units)
+		checkLight(t, step, documents, findings, known, func() ([]desired.Document, []v1alpha1.Finding) { return light.Units(sync, units) })
+		light.Lighten()
+		got := telling(judge.State(documents, findings))
 		if diff := cmp.Diff(telling(state(t, newJudge(), sync, tree)), got); diff != "" {
 			t.Fatalf("step %d: what is remembered is not what is there (-fresh +remembered):\n%s", step, diff)
 		}
+	}
+}
+
+// checkLight: a Memory that drops the objects of its documents says what one that keeps them
+// says, and gives back an object for each document that nobody has seen.
+func checkLight(t *testing.T, step int, want []desired.Document, found []v1alpha1.Finding, known map[string]bool, light func() ([]desired.Document, []v1alpha1.Finding)) {
+	t.Helper()
+	got, findings := light()
+	if diff := cmp.Diff(fmt.Sprintf("%+v", found), fmt.Sprintf("%+v", findings)); diff != "" || len(got) != len(want) {
+		t.Fatalf("step %d: %d documents in the place of %d, and findings (-whole +light):\n%s", step, len(got), len(want), diff)
+	}
+	for i, d := range got {
+		w := want[i]
+		if d.Unit != w.Unit || d.Name != w.Name || d.Key != w.Key || d.Collides != w.Collides {
+			t.Fatalf("step %d: %+v is not %+v", step, d, w)
+		}
+		if d.Kind() == "" && !known[d.Key] || d.Kind() != "" && d.Kind()+"/"+d.ObjectName() != w.Kind()+"/"+w.ObjectName() {
+			t.Fatalf("step %d: of %s nobody knows what it is, which is %s/%s", step, d.Name, w.Kind(), w.ObjectName())
+		}
+		known[d.Key] = true
 	}
 }

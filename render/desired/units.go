@@ -27,6 +27,45 @@ type Memory struct {
 type made struct {
 	path, key string
 	assembly
+	named    []objectName // of the entries
+	promotes bool
+	light    bool // of the documents no more than what they are known by is there
+}
+
+func newMade(sync *v1alpha1.RepoSync, u build.Unit, settled string) *made {
+	m := &made{path: u.Path, key: u.Key, assembly: assembleUnit(sync, u, settled)}
+	for _, e := range m.entries {
+		m.named = append(m.named, nameOf(e))
+	}
+	m.promotes = promotes(m.entries)
+	return m
+}
+
+// Lighten drops the objects of the documents that Units returned last, where nothing of them
+// is compared any more: Units returns those of a unit that is the same with no more than
+// what tells them apart, for somebody who knows by their keys what was made of them.
+func (m *Memory) Lighten() {
+	if m.names == nil {
+		return
+	}
+	for _, u := range m.units {
+		if u.light || u.key == "" {
+			continue
+		}
+		u.light, u.entries = true, nil
+		for i, d := range u.documents {
+			u.documents[i] = Document{Unit: d.Unit, Name: d.Name, Key: d.Key, object: d.object, namespace: d.namespace}
+		}
+	}
+}
+
+// whole assembles units again whose documents were dropped.
+func (m *Memory) whole(sync *v1alpha1.RepoSync, units []build.Unit, now []*made) {
+	for i, u := range now {
+		if u.light {
+			now[i] = newMade(sync, units[i], m.settled)
+		}
+	}
 }
 
 // Units assembles what units of a build want. The findings are those of the
@@ -37,6 +76,12 @@ func (m *Memory) Units(sync *v1alpha1.RepoSync, units []build.Unit) ([]Document,
 		*m = Memory{settled: settled}
 	}
 	now, fresh := m.recall(sync, units)
+	if m.names != nil && !m.names.exchange(left(m.units, now), fresh) {
+		m.names = nil
+	}
+	if m.names == nil {
+		m.whole(sync, units, now)
+	}
 	documents := make([]Document, 0, max(m.documents, len(units))+16)
 	var findings, own []v1alpha1.Finding
 	for i, u := range units {
@@ -45,9 +90,6 @@ func (m *Memory) Units(sync *v1alpha1.RepoSync, units []build.Unit) ([]Document,
 		documents = append(documents, now[i].documents...)
 	}
 	findings = append(findings, own...)
-	if m.names != nil && !m.names.exchange(left(m.units, now), fresh) {
-		m.names = nil
-	}
 	if m.names == nil {
 		var compared []v1alpha1.Finding
 		compared, m.names = compare(now)
@@ -78,7 +120,7 @@ func (m *Memory) recall(sync *v1alpha1.RepoSync, units []build.Unit) (now, fresh
 			now[i] = byKey[u.Key]
 		}
 		if now[i] == nil {
-			now[i] = &made{u.Path, u.Key, assembleUnit(sync, u, m.settled)}
+			now[i] = newMade(sync, u, m.settled)
 			fresh = append(fresh, now[i])
 		}
 	}

@@ -1,0 +1,56 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package reposync
+
+import (
+	"runtime"
+	"testing"
+	"testing/fstest"
+
+	"github.com/espalier-dev/espalier/render/build"
+	"github.com/espalier-dev/espalier/test/scale"
+)
+
+// BenchmarkHeld prints what is held of each Workspace, and of what comes with it in Git,
+// while nothing happens: what its unit was built to, and what the RepoSync wants of it.
+func BenchmarkHeld(b *testing.B) {
+	const n = 1_000
+	tree := fstest.MapFS{}
+	for name, text := range scale.Fleet(n) {
+		tree[name] = &fstest.MapFile{Data: []byte(text)}
+	}
+	per := func(bytes int64) float64 { return float64(bytes) / n }
+	for b.Loop() {
+		before := inUse()
+		cache, held := build.NewCache(build.CacheLimits{}), assembled{}
+		units, err := cache.Build(b.Context(), tree, "workspaces", build.DefaultLimits())
+		if err != nil {
+			b.Fatal(err)
+		}
+		wants := held.assemble(team(), "", "main@sha1:"+testHash, units)
+		if units = nil; len(wants.wanted) < n {
+			b.Fatalf("%d objects are wanted of %d Workspaces: %v", len(wants.wanted), n, errorsOf(wants.findings))
+		}
+		all := inUse()
+		runtime.KeepAlive(wants)
+		held = assembled{units: held.units}
+		remembered := inUse()
+		runtime.KeepAlive(held)
+		cached := inUse()
+		b.ReportMetric(per(all-before), "B-held/Workspace")
+		b.ReportMetric(per(all-remembered), "B-wanted/Workspace")
+		b.ReportMetric(per(remembered-cached), "B-units/Workspace")
+		b.ReportMetric(per(cached-before), "B-built/Workspace")
+		runtime.KeepAlive(cache)
+	}
+	runtime.KeepAlive(tree)
+}
+
+// inUse is the heap that is reachable.
+func inUse() int64 {
+	var m runtime.MemStats
+	runtime.GC()
+	runtime.GC()
+	runtime.ReadMemStats(&m)
+	return int64(m.HeapAlloc)
+}

@@ -1,0 +1,91 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package reposync
+
+import (
+	"encoding/json"
+	"fmt"
+
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+	"k8s.io/apimachinery/pkg/runtime/schema"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	"github.com/espalier-dev/espalier/reconciler/account"
+	"github.com/espalier-dev/espalier/reconciler/apply"
+	"github.com/espalier-dev/espalier/reconciler/inventory"
+	"github.com/espalier-dev/espalier/reconciler/shard"
+	"github.com/espalier-dev/espalier/render/desired"
+	repolayout "github.com/espalier-dev/espalier/repo-layout"
+	"github.com/espalier-dev/espalier/repo-layout/finding"
+	"github.com/espalier-dev/espalier/repo-layout/v1alpha1"
+)
+
+// wanted is an object that the commit wants in the cluster. Of thousands few are applied
+// in a pass: what comparing them takes is at hand, and the whole is JSON until then.
+type wanted struct {
+	kind     schema.GroupVersionKind
+	key      client.ObjectKey
+	digest   string // of the object as Git says it
+	carries  apply.Carried
+	packed   []byte
+	entry    v1alpha1.InventoryEntry
+	children []account.Need // rights that the children of a Workspace need
+	file     string
+	line     int
+}
+
+// object is the whole, which is the caller's to change.
+func (w *wanted) object() *unstructured.Unstructured {
+	o := &unstructured.Unstructured{}
+	if err := o.UnmarshalJSON(w.packed); err != nil {
+		panic(fmt.Sprintf("unpacking %s: %v", w, err)) // it was packed by us
+	}
+	return o
+}
+
+// String names the object in messages: kind namespace/name.
+func (w *wanted) String() string { return fmt.Sprintf("%s %s", w.kind.Kind, w.key) }
+
+// ours says that the kind is.
+func (w *wanted) ours() bool { return w.kind.Group == v1alpha1.Group }
+
+// prepare turns a document into the object to apply, marked with where it comes
+// from, and for another cluster with this one. That one has shards of its own.
+func prepare(s *v1alpha1.RepoSync, hub string, d desired.Document) *wanted {
+	w := &wanted{}
+	o := d.Input
+	switch {
+	case d.Workspace != nil:
+		o = toUnstructured(d.Workspace, v1alpha1.WorkspaceKind)
+		w.children = account.Children(d.Workspace)
+	case d.Pool != nil:
+		o = toUnstructured(d.Pool, v1alpha1.GPUNodePoolKind)
+	}
+	setLabels(o, map[string]string{
+		repolayout.LabelSyncName:      s.Name,
+		repolayout.LabelSyncNamespace: s.Namespace,
+	})
+	if hub != "" {
+		setLabels(o, map[string]string{repolayout.LabelSyncHub: hub})
+	} else if key := s.Labels[shard.Label]; key != "" {
+		setLabels(o, map[string]string{shard.Label: key})
+	}
+	w.file, w.line = d.Position.At("")
+	w.digest = apply.Digest(o)
+	setAnnotations(o, map[string]string{
+		repolayout.AnnotationDigest: w.digest,
+		repolayout.AnnotationSource: finding.Location(w.file, w.line),
+	})
+	w.entry = inventory.Entry(o, d.Unit)
+	w.pack(o)
+	return w
+}
+
+// pack takes an object in.
+func (w *wanted) pack(o *unstructured.Unstructured) {
+	packed, err := json.Marshal(o.Object)
+	if err != nil {
+		panic(fmt.Sprintf("packing %s: %v", apply.Describe(o), err)) // it was read from JSON
+	}
+	w.kind, w.key, w.packed, w.carries = o.GroupVersionKind(), client.ObjectKeyFromObject(o), packed, apply.CarriedBy(o)
+}
