@@ -20,7 +20,6 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	networkingv1 "k8s.io/api/networking/v1"
 	policyv1 "k8s.io/api/policy/v1"
-	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/labels"
 	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/selection"
@@ -48,6 +47,7 @@ import (
 	"github.com/espalier-dev/espalier/reconciler/remote"
 	"github.com/espalier-dev/espalier/reconciler/reposync"
 	"github.com/espalier-dev/espalier/reconciler/shard"
+	"github.com/espalier-dev/espalier/reconciler/slim"
 	"github.com/espalier-dev/espalier/reconciler/source"
 	"github.com/espalier-dev/espalier/reconciler/trace"
 	"github.com/espalier-dev/espalier/reconciler/workspace"
@@ -171,22 +171,12 @@ func cached() cache.Options {
 	}
 	only := cache.ByObject{Label: labels.NewSelector().Add(*ours)}
 	return cache.Options{
-		DefaultTransform: slim,
+		DefaultTransform: slim.Transform,
 		ByObject: map[client.Object]cache.ByObject{
 			&corev1.Service{}: only, &policyv1.PodDisruptionBudget{}: only, &networkingv1.NetworkPolicy{}: only,
 			&appsv1.Deployment{}: only, &appsv1.StatefulSet{}: only, &batchv1.Job{}: only,
 		},
 	}
-}
-
-// slim drops who has set which field, which is read past the caches, and of objects of
-// which the metadata is kept the copy of the whole that kubectl notes there: ConfigMaps
-// and Secrets are those of the whole cluster.
-func slim(o any) (any, error) {
-	if metadata, ok := o.(*metav1.PartialObjectMetadata); ok {
-		delete(metadata.Annotations, corev1.LastAppliedConfigAnnotation)
-	}
-	return cache.TransformStripManagedFields()(o)
 }
 
 func newScheme() *runtime.Scheme {

@@ -26,6 +26,7 @@ import (
 
 	"github.com/espalier-dev/espalier/reconciler/account"
 	"github.com/espalier-dev/espalier/reconciler/fault"
+	"github.com/espalier-dev/espalier/reconciler/slim"
 	repolayout "github.com/espalier-dev/espalier/repo-layout"
 	"github.com/espalier-dev/espalier/repo-layout/v1alpha1"
 )
@@ -114,7 +115,7 @@ func (c *Cluster) watching(o Options, transport *http.Client, mapper meta.RESTMa
 		Scheme: o.Scheme, Mapper: mapper, HTTPClient: transport,
 		DefaultNamespaces:           map[string]cache.Config{c.Namespace: {}},
 		DefaultLabelSelector:        labels.SelectorFromSet(labels.Set{repolayout.LabelSyncHub: o.Hub}),
-		DefaultTransform:            cache.TransformStripManagedFields(),
+		DefaultTransform:            slim.Transform,
 		ReaderFailOnMissingInformer: true,
 		// The usual one logs the address.
 		DefaultWatchErrorHandler: func(_ context.Context, _ *toolscache.Reflector, err error) {

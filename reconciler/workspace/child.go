@@ -149,11 +149,14 @@ func (r *Reconciler) asApplied(ctx context.Context, child *unstructured.Unstruct
 		if err := r.Client.Get(ctx, client.ObjectKeyFromObject(child), live); err != nil {
 			return nil, missing(child, err)
 		}
-		whole, err := asUnstructured(live, kind)
-		if err != nil || !isAsApplied(whole, child, was, digest) {
+		cached, err := asUnstructured(live, kind)
+		if err != nil || was.Digest != "" && !isAsApplied(cached, child, was, digest) {
 			return nil, err
 		}
-		return whole, nil
+		if was.Digest != "" {
+			return cached, nil
+		}
+		return r.asFound(ctx, child, cached.GetAnnotations()[repolayout.AnnotationDigest] == digest)
 	}
 	if _, ok := watchedByName[kind]; ok {
 		return r.asNamed(ctx, child, was, digest)
@@ -161,8 +164,7 @@ func (r *Reconciler) asApplied(ctx context.Context, child *unstructured.Unstruct
 	return nil, nil
 }
 
-// asNamed is asApplied for a child whose metadata is watched. What another process
-// has applied is read whole, once.
+// asNamed is asApplied for a child whose metadata is watched.
 func (r *Reconciler) asNamed(ctx context.Context, child *unstructured.Unstructured, was apply.Mark, digest string) (*unstructured.Unstructured, error) {
 	live := &metav1.PartialObjectMetadata{}
 	live.SetGroupVersionKind(child.GroupVersionKind())
@@ -176,7 +178,16 @@ func (r *Reconciler) asNamed(ctx context.Context, child *unstructured.Unstructur
 		there.SetGeneration(live.Generation)
 		there.SetResourceVersion(live.ResourceVersion)
 		return there, nil
-	case was.Digest != "" || live.Annotations[repolayout.AnnotationDigest] != digest:
+	case was.Digest != "":
+		return nil, nil
+	}
+	return r.asFound(ctx, child, live.Annotations[repolayout.AnnotationDigest] == digest)
+}
+
+// asFound is asApplied for a child that another process has applied of what this one would
+// apply: it is read whole, once, because the caches hold parts of it.
+func (r *Reconciler) asFound(ctx context.Context, child *unstructured.Unstructured, sameDigest bool) (*unstructured.Unstructured, error) {
+	if !sameDigest {
 		return nil, nil
 	}
 	whole := &unstructured.Unstructured{}
@@ -190,14 +201,10 @@ func (r *Reconciler) asNamed(ctx context.Context, child *unstructured.Unstructur
 	return whole, nil
 }
 
-// isAsApplied says that nobody has changed a child since it was applied; where that
-// was by another process, that it holds what it would be applied with. One that the
-// cache has from before is not: its status is not of what was applied.
+// isAsApplied says that nobody has changed a child since this process applied it. One that
+// the cache has from before is not: its status is not of what was applied.
 func isAsApplied(live, child *unstructured.Unstructured, was apply.Mark, digest string) bool {
-	if was.Digest != "" {
-		return was.Digest == digest && !was.Before(live) && was.Still(child, live)
-	}
-	return live.GetAnnotations()[repolayout.AnnotationDigest] == digest && apply.Holds(live, child)
+	return was.Digest == digest && !was.Before(live) && was.Still(child, live)
 }
 
 func missing(child *unstructured.Unstructured, err error) error {

@@ -1,0 +1,179 @@
+// SPDX-License-Identifier: Apache-2.0
+
+// Package slim makes objects small before a cache holds them: of thousands of Workspaces
+// each has a node, a workload and a handful of children in memory, for as long as they are
+// there.
+//
+// It drops what nobody reads from a cache, and holds once what many objects say alike. What
+// it has made is never written back as a whole: it is patched, or applied anew. What needs a
+// dropped field reads past the cache, or adds it here.
+package slim
+
+import (
+	"maps"
+	"slices"
+	"strings"
+	"unique"
+
+	appsv1 "k8s.io/api/apps/v1"
+	batchv1 "k8s.io/api/batch/v1"
+	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	repolayout "github.com/espalier-dev/espalier/repo-layout"
+	"github.com/espalier-dev/espalier/repo-layout/v1alpha1"
+)
+
+// Transform is a transform of a cache. The object that it is given may be changed in place;
+// what it has made before is left as it is.
+func Transform(in any) (any, error) {
+	o, ok := in.(metav1.Object)
+	if !ok {
+		return in, nil // the stand-in of an object whose deletion was missed
+	}
+	o.SetManagedFields(nil)
+	metadata(o)
+	switch o := in.(type) {
+	case *metav1.PartialObjectMetadata:
+		o.APIVersion, o.Kind = once(o.APIVersion), once(o.Kind)
+	case *appsv1.Deployment:
+		deployment(o)
+	case *appsv1.StatefulSet:
+		statefulSet(o)
+	case *batchv1.Job:
+		job(o)
+	case *corev1.Node:
+		node(o)
+	case *v1alpha1.Workspace:
+		conditions(o.Status.Conditions)
+	case *v1alpha1.GPUNodePool:
+		conditions(o.Status.Conditions)
+	}
+	return in, nil
+}
+
+// once is a text that is held once, however many objects have it.
+func once(text string) string { return unique.Make(text).Value() }
+
+// metadata keeps the labels and annotations, which may have been applied, but for the copy
+// of the whole that kubectl notes. Of inputs of the whole cluster that are not ours nobody
+// reads more than their names.
+func metadata(o metav1.Object) {
+	labels, annotations := o.GetLabels(), o.GetAnnotations()
+	if isForeign(o) {
+		foreign := func(key, _ string) bool { return !strings.HasPrefix(key, v1alpha1.Group+"/") }
+		maps.DeleteFunc(labels, foreign)
+		maps.DeleteFunc(annotations, foreign)
+	}
+	delete(annotations, corev1.LastAppliedConfigAnnotation)
+	o.SetLabels(alike(labels, true))
+	o.SetAnnotations(alike(annotations, false))
+	owners := o.GetOwnerReferences()
+	for i := range owners {
+		owners[i].APIVersion, owners[i].Kind = once(owners[i].APIVersion), once(owners[i].Kind)
+	}
+	finalizers := o.GetFinalizers()
+	for i := range finalizers {
+		finalizers[i] = once(finalizers[i])
+	}
+}
+
+// isForeign says of a ConfigMap, Secret or claim that nothing of Espalier has applied it.
+func isForeign(o metav1.Object) bool {
+	m, ok := o.(*metav1.PartialObjectMetadata)
+	if !ok || !slices.Contains([]string{"ConfigMap", "Secret", "PersistentVolumeClaim"}, m.Kind) {
+		return false
+	}
+	_, synced := m.Labels[repolayout.LabelSyncName]
+	_, child := m.Labels[repolayout.LabelWorkspace]
+	return !synced && !child
+}
+
+// alike is a map of texts of which the keys, and the values of labels, are held once.
+func alike(of map[string]string, values bool) map[string]string {
+	if len(of) == 0 {
+		return nil
+	}
+	same := make(map[string]string, len(of))
+	for key, value := range of {
+		if values {
+			value = once(value)
+		}
+		same[once(key)] = value
+	}
+	return same
+}
+
+func conditions(list []metav1.Condition) {
+	for i := range list {
+		c := &list[i]
+		c.Type, c.Reason, c.Message, c.Status = once(c.Type), once(c.Reason), once(c.Message), metav1.ConditionStatus(once(string(c.Status)))
+	}
+}
+
+// pods keeps of a template whose pods they are and what they were made from.
+func pods(of corev1.PodTemplateSpec) corev1.PodTemplateSpec {
+	left := corev1.PodTemplateSpec{}
+	if digest, ok := of.Annotations[repolayout.AnnotationInputDigest]; ok {
+		left.Annotations = map[string]string{once(repolayout.AnnotationInputDigest): digest}
+	}
+	return left
+}
+
+// deployment keeps how many pods are wanted, and how many are there.
+func deployment(d *appsv1.Deployment) {
+	d.Spec = appsv1.DeploymentSpec{Replicas: d.Spec.Replicas, Template: pods(d.Spec.Template)}
+	for i, c := range d.Status.Conditions {
+		d.Status.Conditions[i] = appsv1.DeploymentCondition{
+			Type: appsv1.DeploymentConditionType(once(string(c.Type))), Status: corev1.ConditionStatus(once(string(c.Status))), Reason: once(c.Reason),
+		}
+	}
+}
+
+func statefulSet(s *appsv1.StatefulSet) {
+	s.Spec = appsv1.StatefulSetSpec{Replicas: s.Spec.Replicas, Template: pods(s.Spec.Template)}
+	s.Status.Conditions = nil
+}
+
+// job keeps all but its pods, of which it keeps how many GPUs each container takes.
+func job(j *batchv1.Job) {
+	template := pods(j.Spec.Template)
+	template.Spec.InitContainers, template.Spec.Containers = limits(j.Spec.Template.Spec.InitContainers), limits(j.Spec.Template.Spec.Containers)
+	j.Spec.Template = template
+}
+
+func limits(of []corev1.Container) []corev1.Container {
+	var left []corev1.Container
+	for _, c := range of {
+		left = append(left, corev1.Container{Name: once(c.Name), Resources: corev1.ResourceRequirements{Limits: extended(c.Resources.Limits)}})
+	}
+	return left
+}
+
+// extended are the resources that are no processor, memory or disk: GPUs, and slices of them.
+func extended(of corev1.ResourceList) corev1.ResourceList {
+	var left corev1.ResourceList
+	for name, quantity := range of {
+		if !strings.Contains(string(name), "/") {
+			continue
+		}
+		if left == nil {
+			left = corev1.ResourceList{}
+		}
+		left[corev1.ResourceName(once(string(name)))] = quantity
+	}
+	return left
+}
+
+// node keeps what tells its GPUs and whether they can be used.
+func node(n *corev1.Node) {
+	maps.DeleteFunc(n.Annotations, func(key, _ string) bool { return !strings.HasPrefix(key, v1alpha1.Group+"/") })
+	n.Spec = corev1.NodeSpec{Taints: n.Spec.Taints, Unschedulable: n.Spec.Unschedulable}
+	was := n.Status
+	n.Status = corev1.NodeStatus{Allocatable: extended(was.Allocatable), Capacity: extended(was.Capacity)}
+	for _, c := range was.Conditions {
+		n.Status.Conditions = append(n.Status.Conditions, corev1.NodeCondition{
+			Type: corev1.NodeConditionType(once(string(c.Type))), Status: corev1.ConditionStatus(once(string(c.Status))), Reason: once(c.Reason), LastTransitionTime: c.LastTransitionTime,
+		})
+	}
+}
