@@ -240,7 +240,7 @@ func (w *orchard) controller(l *life) (*Reconciler, context.Context) {
 	}
 	provider, err := karpenter.New(karpenter.Config{Client: kube, Live: kube, Classes: w.classes, Sizes: sizes, Region: "eastus", Clock: clock})
 	w.must(err)
-	r, err := New(kube, kube, Deps{
+	r, err := New(slimmed{kube}, kube, Deps{
 		Providers:    map[v1alpha1.Provider]pool.Provider{v1alpha1.ProviderKarpenter: provider},
 		Installation: installation, Clock: clock, Sizes: sizes, LostAfter: lostAfter,
 		HourlyUSD: func(_ v1alpha1.Candidate, nodes int) string { return fmt.Sprintf("%d.5", nodes) },

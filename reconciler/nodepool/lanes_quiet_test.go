@@ -42,7 +42,7 @@ func TestLanesQuiet(t *testing.T) {
 	clock := func() time.Time { return w.now }
 	provider, err := karpenter.New(karpenter.Config{Client: w.kube, Live: live, Classes: w.classes, Sizes: sizes, Region: "eastus", Clock: clock})
 	w.must(err)
-	r, err := New(w.kube, live, Deps{
+	r, err := New(slimmed{w.kube}, live, Deps{
 		Providers: map[v1alpha1.Provider]pool.Provider{v1alpha1.ProviderKarpenter: provider}, Installation: installation, Clock: clock, Sizes: sizes,
 		HourlyUSD: func(v1alpha1.Candidate, int) string { return "1" },
 	})

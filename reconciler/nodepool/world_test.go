@@ -272,7 +272,7 @@ func (w *world) controller(l *life) (*Reconciler, context.Context) {
 			return l.call("patch "+sub, func() error { return c.SubResource(sub).Patch(ctx, o, p, opts...) })
 		},
 	})
-	r, err := New(kube, kube, Deps{
+	r, err := New(slimmed{kube}, kube, Deps{
 		Providers:    map[v1alpha1.Provider]pool.Provider{v1alpha1.ProviderAKS: cloud, v1alpha1.ProviderExisting: existing.Provider{}},
 		Installation: installation, Clock: w.arm.Now, LostAfter: lostAfter,
 		Sizes: func(name string) (pool.Size, bool) {

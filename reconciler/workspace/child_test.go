@@ -16,6 +16,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client/interceptor"
 	"sigs.k8s.io/yaml"
 
+	"github.com/espalier-dev/espalier/reconciler/slim"
 	"github.com/espalier-dev/espalier/repo-layout/v1alpha1"
 )
 
@@ -58,7 +59,7 @@ func TestUnchangedChildIsNotWritten(t *testing.T) {
 						return c.Apply(ctx, o, opts...)
 					},
 				}).Build()
-				r.Client, r.Reader = fake, fake
+				r.Client, r.Reader = slimmed(fake), fake
 				ws := &v1alpha1.Workspace{ObjectMeta: metav1.ObjectMeta{Namespace: "models", Name: "phi", UID: "uid-1"}}
 				if _, err := r.applyChild(t.Context(), ws, parsed(t, c.wanted)); err != nil {
 					t.Fatal(err)
@@ -88,6 +89,19 @@ func TestUnchangedChildIsNotWritten(t *testing.T) {
 			})
 		}
 	}
+}
+
+// slimmed reads as the caches of a controller do.
+func slimmed(whole client.WithWatch) client.WithWatch {
+	return interceptor.NewClient(whole, interceptor.Funcs{
+		Get: func(ctx context.Context, c client.WithWatch, key client.ObjectKey, into client.Object, opts ...client.GetOption) error {
+			if err := c.Get(ctx, key, into, opts...); err != nil {
+				return err
+			}
+			_, err := slim.Transform(into)
+			return err
+		},
+	})
 }
 
 func parsed(t *testing.T, text string) *unstructured.Unstructured {
