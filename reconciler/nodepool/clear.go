@@ -4,12 +4,14 @@ package nodepool
 
 import (
 	"context"
+	"encoding/json"
 	"fmt"
 	"slices"
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/types"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/espalier-dev/espalier/gpu/pool"
@@ -167,25 +169,36 @@ func cordonedFor(n *corev1.Node, p *v1alpha1.GPUNodePool) bool {
 func (r *Reconciler) cordon(ctx context.Context, p *v1alpha1.GPUNodePool, nodes []corev1.Node, c pool.Clearing) error {
 	for i := range nodes {
 		n := &nodes[i]
-		before := n.DeepCopy()
+		var patch []byte
+		var err error
 		switch {
 		case slices.Contains(c.Cordon, n.Name):
-			n.Spec.Unschedulable = true
-			metav1.SetMetaDataAnnotation(&n.ObjectMeta, repolayout.AnnotationCordonedFor, string(p.UID))
-			metav1.SetMetaDataAnnotation(&n.ObjectMeta, repolayout.AnnotationCordonedAt, r.Deps.Clock().UTC().Format(time.RFC3339))
+			patch, err = cordoning(true, string(p.UID), r.Deps.Clock().UTC().Format(time.RFC3339))
 		case slices.Contains(c.Uncordon, n.Name):
-			n.Spec.Unschedulable = false
-			delete(n.Annotations, repolayout.AnnotationCordonedFor)
-			delete(n.Annotations, repolayout.AnnotationCordonedAt)
+			patch, err = cordoning(nil, nil, nil)
 		default:
 			continue
 		}
-		err := r.Client.Patch(ctx, n, client.MergeFrom(before), client.FieldOwner(repolayout.FieldManager))
+		if err != nil {
+			return fmt.Errorf("writing a patch of node %s: %w", n.Name, err)
+		}
+		err = r.Client.Patch(ctx, n, client.RawPatch(types.MergePatchType, patch), client.FieldOwner(repolayout.FieldManager))
 		if client.IgnoreNotFound(err) != nil {
 			return fmt.Errorf("cordoning node %s: %w", n.Name, err)
 		}
 	}
 	return nil
+}
+
+// cordoning is a merge patch of what is ours of a node, and of nothing else; nil removes.
+// It is no difference of two copies: the caches leave out what others noted, and where ours
+// are the last that they know of, the difference is that a node has no annotations at all.
+func cordoning(unschedulable, whose, since any) ([]byte, error) {
+	annotations := map[string]any{repolayout.AnnotationCordonedFor: whose, repolayout.AnnotationCordonedAt: since}
+	return json.Marshal(map[string]any{
+		"metadata": map[string]any{"annotations": annotations},
+		"spec":     map[string]any{"unschedulable": unschedulable},
+	})
 }
 
 // restore gives nodes back that were cordoned for something that is no longer

@@ -190,7 +190,7 @@ func (w *orchard) register(c *unstructured.Unstructured, size string) {
 		Capacity: gpus, Allocatable: gpus,
 		Conditions: []corev1.NodeCondition{{Type: corev1.NodeReady, Status: corev1.ConditionTrue}},
 	}
-	if err := w.kube.Create(w.t.Context(), n); err != nil && !apierrors.IsAlreadyExists(err) {
+	if err := w.kube.Create(w.t.Context(), withForeign(n)); err != nil && !apierrors.IsAlreadyExists(err) {
 		w.t.Fatal(err)
 	}
 }
@@ -227,7 +227,13 @@ func (w *orchard) controller(l *life) (*Reconciler, context.Context) {
 			return l.call("apply", func() error { return c.Apply(ctx, o, opts...) })
 		},
 		Patch: func(ctx context.Context, c client.WithWatch, o client.Object, p client.Patch, opts ...client.PatchOption) error {
-			return l.call("patch", func() error { return c.Patch(ctx, o, p, opts...) })
+			return l.call("patch", func() error {
+				err := c.Patch(ctx, o, p, opts...)
+				if n, isNode := o.(*corev1.Node); isNode && err == nil {
+					keepsForeign(w.t, n)
+				}
+				return err
+			})
 		},
 		SubResourcePatch: func(ctx context.Context, c client.Client, sub string, o client.Object, p client.Patch, opts ...client.SubResourcePatchOption) error {
 			return l.call("patch "+sub, func() error { return c.SubResource(sub).Patch(ctx, o, p, opts...) })

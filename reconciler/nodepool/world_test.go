@@ -117,7 +117,7 @@ type sink struct {
 
 func (s sink) Create(ctx context.Context, n *corev1.Node) error {
 	defer s.w.remember(n.Name)
-	err := s.c.Create(ctx, n)
+	err := s.c.Create(ctx, withForeign(n))
 	if apierrors.IsAlreadyExists(err) {
 		return nil
 	}
@@ -158,6 +158,7 @@ func (w *world) remember(name string) {
 		delete(w.cache, name)
 		return
 	}
+	keepsForeign(w.t, n)
 	w.cache[name] = n
 }
 
@@ -311,10 +312,14 @@ func gpuPool(name string, instances ...string) *v1alpha1.GPUNodePool {
 
 func (w *world) create(o client.Object) {
 	w.t.Helper()
+	n, isNode := o.(*corev1.Node)
+	if isNode {
+		withForeign(n)
+	}
 	if err := w.kube.Create(w.ctx, o); err != nil {
 		w.t.Fatal(err)
 	}
-	if n, isNode := o.(*corev1.Node); isNode {
+	if isNode {
 		w.remember(n.Name)
 	}
 }

@@ -5,7 +5,8 @@
 // there.
 //
 // It drops what nobody reads from a cache, and holds once what many objects say alike. What
-// it has made is never written back as a whole: it is patched, or applied anew. What needs a
+// it has made is never written back as a whole: it is patched, or applied anew. A patch that
+// deletes a key of a map names the key: a difference may take the whole map. What needs a
 // dropped field reads past the cache, or adds it here.
 package slim
 
