@@ -150,16 +150,25 @@ func (r *Reconciler) asApplied(ctx context.Context, child *unstructured.Unstruct
 			return nil, missing(child, err)
 		}
 		cached, err := asUnstructured(live, kind)
-		if err != nil || was.Digest != "" && !isAsApplied(cached, child, was, digest) {
+		if err != nil {
 			return nil, err
 		}
-		if was.Digest != "" {
-			return cached, nil
-		}
-		return r.asFound(ctx, child, cached.GetAnnotations()[repolayout.AnnotationDigest] == digest)
+		return r.asWatched(ctx, child, cached, was, digest)
 	}
 	if _, ok := watchedByName[kind]; ok {
 		return r.asNamed(ctx, child, was, digest)
+	}
+	return nil, nil
+}
+
+// asWatched is asApplied for a child whose state is watched.
+func (r *Reconciler) asWatched(ctx context.Context, child, cached *unstructured.Unstructured, was apply.Mark, digest string) (*unstructured.Unstructured, error) {
+	sameDigest := cached.GetAnnotations()[repolayout.AnnotationDigest] == digest
+	switch pool := child.GetKind() == v1alpha1.GPUNodePoolKind; {
+	case was.Digest == "" && !pool:
+		return r.asFound(ctx, child, sameDigest)
+	case was.Digest != "" && isAsApplied(cached, child, was, digest), was.Digest == "" && sameDigest && apply.Holds(cached, child): // the caches hold pools whole
+		return cached, nil
 	}
 	return nil, nil
 }
@@ -185,7 +194,7 @@ func (r *Reconciler) asNamed(ctx context.Context, child *unstructured.Unstructur
 }
 
 // asFound is asApplied for a child that another process has applied of what this one would
-// apply: it is read whole, once, because the caches hold parts of it.
+// apply, and of which the caches hold parts: it is read whole, once.
 func (r *Reconciler) asFound(ctx context.Context, child *unstructured.Unstructured, sameDigest bool) (*unstructured.Unstructured, error) {
 	if !sameDigest {
 		return nil, nil
