@@ -11,7 +11,6 @@ import (
 	"reflect"
 	"slices"
 	"strconv"
-	"unique"
 
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -89,7 +88,7 @@ func pairs(of map[string]string) []string {
 	list := make([]string, 0, 2*len(of))
 	for _, key := range slices.Sorted(maps.Keys(of)) {
 		if key != repolayout.AnnotationSource && key != repolayout.AnnotationRevision && key != corev1.LastAppliedConfigAnnotation {
-			list = append(list, unique.Make(key).Value(), of[key])
+			list = append(list, key, of[key])
 		}
 	}
 	return list

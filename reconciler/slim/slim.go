@@ -4,17 +4,16 @@
 // each has a node, a workload and a handful of children in memory, for as long as they are
 // there.
 //
-// It drops what nobody reads from a cache, and holds once what many objects say alike. What
-// it has made is never written back as a whole: it is patched, or applied anew. A patch that
-// deletes a key of a map names the key: a difference may take the whole map. What needs a
-// dropped field reads past the cache, or adds it here.
+// It drops what nobody reads from a cache. What it has made is never written back as a whole:
+// it is patched, or applied anew. A patch that deletes a key of a map names the key: a
+// difference may take the whole map. What needs a dropped field reads past the cache, or adds
+// it here.
 package slim
 
 import (
 	"maps"
 	"slices"
 	"strings"
-	"unique"
 
 	appsv1 "k8s.io/api/apps/v1"
 	batchv1 "k8s.io/api/batch/v1"
@@ -35,8 +34,6 @@ func Transform(in any) (any, error) {
 	o.SetManagedFields(nil)
 	metadata(o)
 	switch o := in.(type) {
-	case *metav1.PartialObjectMetadata:
-		o.APIVersion, o.Kind = once(o.APIVersion), once(o.Kind)
 	case *appsv1.Deployment:
 		deployment(o)
 	case *appsv1.StatefulSet:
@@ -45,16 +42,9 @@ func Transform(in any) (any, error) {
 		job(o)
 	case *corev1.Node:
 		node(o)
-	case *v1alpha1.Workspace:
-		conditions(o.Status.Conditions)
-	case *v1alpha1.GPUNodePool:
-		conditions(o.Status.Conditions)
 	}
 	return in, nil
 }
-
-// once is a text that is held once, however many objects have it.
-func once(text string) string { return unique.Make(text).Value() }
 
 // metadata keeps the labels and annotations, which may have been applied, but for the copy
 // of the whole that kubectl notes. Of inputs of the whole cluster that are not ours nobody
@@ -67,16 +57,16 @@ func metadata(o metav1.Object) {
 		maps.DeleteFunc(annotations, foreign)
 	}
 	delete(annotations, corev1.LastAppliedConfigAnnotation)
-	o.SetLabels(alike(labels, true))
-	o.SetAnnotations(alike(annotations, false))
-	owners := o.GetOwnerReferences()
-	for i := range owners {
-		owners[i].APIVersion, owners[i].Kind = once(owners[i].APIVersion), once(owners[i].Kind)
+	o.SetLabels(orNone(labels))
+	o.SetAnnotations(orNone(annotations))
+}
+
+// orNone is a map, or none in the place of an empty one.
+func orNone(of map[string]string) map[string]string {
+	if len(of) == 0 {
+		return nil
 	}
-	finalizers := o.GetFinalizers()
-	for i := range finalizers {
-		finalizers[i] = once(finalizers[i])
-	}
+	return of
 }
 
 // isForeign says of a ConfigMap, Secret or claim that nothing of Espalier has applied it.
@@ -90,33 +80,11 @@ func isForeign(o metav1.Object) bool {
 	return !synced && !child
 }
 
-// alike is a map of texts of which the keys, and the values of labels, are held once.
-func alike(of map[string]string, values bool) map[string]string {
-	if len(of) == 0 {
-		return nil
-	}
-	same := make(map[string]string, len(of))
-	for key, value := range of {
-		if values {
-			value = once(value)
-		}
-		same[once(key)] = value
-	}
-	return same
-}
-
-func conditions(list []metav1.Condition) {
-	for i := range list {
-		c := &list[i]
-		c.Type, c.Reason, c.Message, c.Status = once(c.Type), once(c.Reason), once(c.Message), metav1.ConditionStatus(once(string(c.Status)))
-	}
-}
-
 // pods keeps of a template whose pods they are and what they were made from.
 func pods(of corev1.PodTemplateSpec) corev1.PodTemplateSpec {
 	left := corev1.PodTemplateSpec{}
 	if digest, ok := of.Annotations[repolayout.AnnotationInputDigest]; ok {
-		left.Annotations = map[string]string{once(repolayout.AnnotationInputDigest): digest}
+		left.Annotations = map[string]string{repolayout.AnnotationInputDigest: digest}
 	}
 	return left
 }
@@ -126,7 +94,7 @@ func deployment(d *appsv1.Deployment) {
 	d.Spec = appsv1.DeploymentSpec{Replicas: d.Spec.Replicas, Template: pods(d.Spec.Template)}
 	for i, c := range d.Status.Conditions {
 		d.Status.Conditions[i] = appsv1.DeploymentCondition{
-			Type: appsv1.DeploymentConditionType(once(string(c.Type))), Status: corev1.ConditionStatus(once(string(c.Status))), Reason: once(c.Reason),
+			Type: c.Type, Status: c.Status, Reason: c.Reason,
 		}
 	}
 }
@@ -146,7 +114,7 @@ func job(j *batchv1.Job) {
 func limits(of []corev1.Container) []corev1.Container {
 	var left []corev1.Container
 	for _, c := range of {
-		left = append(left, corev1.Container{Name: once(c.Name), Resources: corev1.ResourceRequirements{Limits: extended(c.Resources.Limits)}})
+		left = append(left, corev1.Container{Name: c.Name, Resources: corev1.ResourceRequirements{Limits: extended(c.Resources.Limits)}})
 	}
 	return left
 }
@@ -161,7 +129,7 @@ func extended(of corev1.ResourceList) corev1.ResourceList {
 		if left == nil {
 			left = corev1.ResourceList{}
 		}
-		left[corev1.ResourceName(once(string(name)))] = quantity
+		left[name] = quantity
 	}
 	return left
 }
@@ -174,7 +142,7 @@ func node(n *corev1.Node) {
 	n.Status = corev1.NodeStatus{Allocatable: extended(was.Allocatable), Capacity: extended(was.Capacity)}
 	for _, c := range was.Conditions {
 		n.Status.Conditions = append(n.Status.Conditions, corev1.NodeCondition{
-			Type: corev1.NodeConditionType(once(string(c.Type))), Status: corev1.ConditionStatus(once(string(c.Status))), Reason: once(c.Reason), LastTransitionTime: c.LastTransitionTime,
+			Type: c.Type, Status: c.Status, Reason: c.Reason, LastTransitionTime: c.LastTransitionTime,
 		})
 	}
 }
