@@ -9,57 +9,118 @@ import (
 	"github.com/espalier-dev/espalier/repo-layout/v1alpha1"
 )
 
-// names are the objects that documents stand for, where all are different and none
-// says anything of another: then comparing the documents has nothing to find.
-type names map[objectName]bool
+// ties count what the documents of all units say of each other: only those that are tied to
+// another have to be compared, which are none in most repositories. The zero value is of no
+// units.
+type ties struct {
+	named  tally[objectName] // documents that stand for it
+	asked  tally[objectName] // runs that promote to it
+	pushed tally[string]     // runs that push to the repository of images
+	pulled tally[string]     // adapters that are from there, by tag
+	twice  int               // names that more than one document stands for
+}
+
+type tally[K comparable] map[K]int
+
+func (t *tally[K]) add(key K, by int) int {
+	if *t == nil {
+		*t = tally[K]{}
+	}
+	if (*t)[key] += by; (*t)[key] == 0 {
+		delete(*t, key)
+	}
+	return (*t)[key]
+}
 
 type objectName struct{ kind, name string }
 
-func nameOf(e repolayout.Entry) objectName {
-	d := Document{Decoded: e.Decoded}
-	return objectName{d.Kind(), d.ObjectName()}
+// said is what the documents of a unit have in ties.
+type said struct {
+	named, asked   []objectName
+	pushed, pulled []string
 }
 
-// compare compares the documents of all units with each other. The names are nil
-// where another document may change what is found.
-func compare(units []*made) ([]v1alpha1.Finding, names) {
-	var entries []repolayout.Entry
-	for _, u := range units {
-		entries = append(entries, u.entries...)
-	}
-	findings := append(repolayout.Collisions(entries), repolayout.Promotions(entries)...)
-	all := make(names, len(entries))
-	if !all.exchange(nil, units) {
-		all = nil
-	}
-	return findings, all
-}
-
-// exchange takes units out and others in. False: one of their documents has the name
-// of another, or promotes to another, and the names are of no use any more.
-func (n names) exchange(out, in []*made) bool {
-	for _, u := range out {
-		for _, name := range u.named {
-			delete(n, name)
+func saidBy(entries []repolayout.Entry) said {
+	var s said
+	for _, e := range entries {
+		d := Document{Decoded: e.Decoded}
+		s.named = append(s.named, objectName{d.Kind(), d.ObjectName()})
+		if e.Workspace == nil {
+			continue
 		}
+		if t := e.Workspace.Spec.Tuning; t != nil {
+			if t.Output.Image != "" {
+				s.pushed = append(s.pushed, repolayout.ImageRepository(t.Output.Image))
+			}
+			if t.Promote != nil {
+				s.asked = append(s.asked, objectName{v1alpha1.WorkspaceKind, t.Promote.To})
+			}
+		}
+		if i := e.Workspace.Spec.Inference; i != nil {
+			for _, a := range i.Adapters {
+				if a.Image != "" && !repolayout.Pinned(a.Image) {
+					s.pulled = append(s.pulled, repolayout.ImageRepository(a.Image))
+				}
+			}
+		}
+	}
+	return s
+}
+
+// exchange takes units out and others in.
+func (t *ties) exchange(out, in []*made) {
+	for _, u := range out {
+		t.add(u.said, -1)
 	}
 	for _, u := range in {
-		if u.promotes {
-			return false
-		}
-		for _, name := range u.named {
-			if n[name] {
-				return false
-			}
-			n[name] = true
-		}
+		t.add(u.said, 1)
 	}
-	return true
 }
 
-// promotes says whether a tuning run among the documents names who serves it.
-func promotes(entries []repolayout.Entry) bool {
-	return slices.ContainsFunc(entries, func(e repolayout.Entry) bool {
-		return e.Workspace != nil && e.Workspace.Spec.Tuning != nil && e.Workspace.Spec.Tuning.Promote != nil
-	})
+func (t *ties) add(s said, by int) {
+	for _, name := range s.named {
+		switch after := t.named.add(name, by); {
+		case by > 0 && after == 2:
+			t.twice++
+		case by < 0 && after == 1:
+			t.twice--
+		}
+	}
+	for _, name := range s.asked {
+		t.asked.add(name, by)
+	}
+	for _, repository := range s.pushed {
+		t.pushed.add(repository, by)
+	}
+	for _, repository := range s.pulled {
+		t.pulled.add(repository, by)
+	}
+}
+
+// none says that no document is tied to another.
+func (t *ties) none() bool { return t.twice == 0 && len(t.asked) == 0 && len(t.pulled) == 0 }
+
+// tie says whether a document of a unit is tied to another, so that it is to be compared.
+func (t *ties) tie(s said) bool {
+	if t.none() {
+		return false
+	}
+	return len(s.asked) > 0 ||
+		slices.ContainsFunc(s.named, func(name objectName) bool { return t.named[name] > 1 || t.asked[name] > 0 }) ||
+		slices.ContainsFunc(s.pushed, func(repository string) bool { return t.pulled[repository] > 0 }) ||
+		slices.ContainsFunc(s.pulled, func(repository string) bool { return t.pushed[repository] > 0 })
+}
+
+// compare compares the documents of units that are tied to others with each other.
+func (t *ties) compare(units []*made) []v1alpha1.Finding {
+	if t.none() {
+		return nil
+	}
+	var entries []repolayout.Entry
+	for _, u := range units {
+		if t.tie(u.said) {
+			entries = append(entries, u.entries...)
+		}
+	}
+	return append(repolayout.Collisions(entries), repolayout.Promotions(entries)...)
 }

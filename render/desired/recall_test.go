@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"maps"
 	"math/rand/v2"
+	"slices"
 	"strings"
 	"testing"
 	"testing/fstest"
@@ -45,6 +46,71 @@ spec:
     promote: {to: TO}
 `
 
+// byTag is of a service that names by its tag what tuning pushes.
+const byTag = "    adapters: [{name: tuned, image: \"registry.example.com/tune:1\"}]\n"
+
+// ofKAITO stands for the object of a Workspace of ours of that name, which no build sees.
+const ofKAITO = `apiVersion: kaito.sh/v1beta1
+kind: Workspace
+metadata: {name: NAME}
+resource: {instanceType: Standard_NC24ads_A100_v4, labelSelector: {matchLabels: {apps: NAME}}}
+inference: {preset: {name: phi-4-mini-instruct}}
+`
+
+// unpromoted is a tuning run that proposes nothing.
+func unpromoted(text string) string { before, _, _ := strings.Cut(text, "    promote:"); return before }
+
+// TestLighten: what a revision says again is decoded where it is compared, and nowhere else.
+func TestLighten(t *testing.T) {
+	service := func(name string) string { return strings.ReplaceAll(serving, "NAME", name) }
+	run, kaito := strings.ReplaceAll(tuning, "TO", "b"), strings.ReplaceAll(ofKAITO, "NAME", "c")
+	for name, c := range map[string]struct {
+		reason string
+		files  map[string]string // beside three services
+		gone   string            // a file that goes then
+		want   string
+	}{
+		"Apart":         {"Nothing says anything of another.", map[string]string{"tune.yaml": unpromoted(run)}, "", ""},
+		"Promotion":     {"A run is compared with whom it promotes to.", map[string]string{"tune.yaml": run}, "", "b tune"},
+		"PromotionGone": {"Then there is nothing to compare.", map[string]string{"tune.yaml": run}, "tune.yaml", ""},
+		"NameTwice":     {"Who has one name is compared.", map[string]string{"z.yaml": kaito}, "", "c c"},
+		"NameOnceAgain": {"One of them went.", map[string]string{"z.yaml": kaito}, "z.yaml", ""},
+		"ByTag":         {"A service that names what a run pushes is compared with it.", map[string]string{"tune.yaml": unpromoted(run), "z.yaml": service("z") + byTag}, "", "tune z"},
+		"OtherTag":      {"Nobody pushes what a service names.", map[string]string{"z.yaml": service("z") + byTag}, "", ""},
+	} {
+		t.Run(name, func(t *testing.T) {
+			tree, cache := fstest.MapFS{}, build.NewCache(build.CacheLimits{})
+			for _, n := range []string{"a", "b", "c"} {
+				tree[n+".yaml"] = file(service(n))
+			}
+			for n, text := range c.files {
+				tree[n] = file(text)
+			}
+			var memory desired.Memory
+			var decoded []string
+			for range 3 {
+				units, err := cache.Build(t.Context(), tree, ".", build.DefaultLimits())
+				if err != nil {
+					t.Fatal(err)
+				}
+				documents, _ := memory.Units(team(func(*v1alpha1.RepoSync) {}), units)
+				decoded = nil
+				for _, d := range documents {
+					if d.Kind() != "" {
+						decoded = append(decoded, d.ObjectName())
+					}
+				}
+				memory.Lighten()
+				delete(tree, c.gone)
+			}
+			slices.Sort(decoded)
+			if got := strings.Join(decoded, " "); got != c.want {
+				t.Errorf("%s\ndecoded are %q, want %q", c.reason, got, c.want)
+			}
+		})
+	}
+}
+
 // TestRemembering: over a random history a Memory and a Judge that remember the
 // revision before say what new ones say, also when what a Workspace names changes
 // and the Workspace does not, and when the RepoSync does.
@@ -57,7 +123,10 @@ func TestRemembering(t *testing.T) {
 	for step := range 120 {
 		switch random.IntN(8) {
 		case 0:
-			text := strings.ReplaceAll(serving, "NAME", pick("a", "b"))
+			text := strings.ReplaceAll(serving, "NAME", pick("a", "b", "old"))
+			if random.IntN(3) == 0 {
+				text += byTag
+			}
 			tree[pick("a.yaml", "b.yaml")] = file(strings.Replace(text, "preset:", "config: "+pick("one", "two")+"\n    preset:", 1))
 		case 1:
 			tree[pick("one.yaml", "other.yaml")] = file("apiVersion: v1\nkind: ConfigMap\nmetadata: {name: " + pick("one", "two") +
@@ -68,9 +137,13 @@ func TestRemembering(t *testing.T) {
 		case 3:
 			tree["c.yaml"] = file(strings.Replace(strings.ReplaceAll(serving, "NAME", "c"), "instanceType: Standard_NC24ads_A100_v4", "nodePool: shared", 1))
 		case 4:
-			tree["old.yaml"] = file(retired)
+			tree["old.yaml"] = file(pick(retired, strings.ReplaceAll(ofKAITO, "NAME", "a")))
 		case 5:
-			tree["tune.yaml"] = file(strings.ReplaceAll(tuning, "TO", pick("a", "b", "c")))
+			text := strings.ReplaceAll(tuning, "TO", pick("a", "b", "c"))
+			if random.IntN(2) == 0 {
+				text = unpromoted(text)
+			}
+			tree["tune.yaml"] = file(text)
 		case 6:
 			tree[pick("0.yaml", "m.yaml", "z.yaml")] = tree[pick("a.yaml", "b.yaml", "other.yaml")]
 			maps.DeleteFunc(tree, func(_ string, f *fstest.MapFile) bool { return f == nil })

@@ -20,36 +20,29 @@ type Memory struct {
 	settled   string  // what the RepoSync makes of documents
 	units     []*made // in the order of the last revision
 	documents int     // of that
-	names     names   // of those; nil: they have to be compared with each other again
+	ties      ties    // of those
 }
 
 // made is what a unit was assembled to.
 type made struct {
 	path, key string
 	assembly
-	named    []objectName // of the entries
-	promotes bool
-	light    bool // of the documents no more than what they are known by is there
+	said  said // by the entries
+	light bool // of the documents no more than what they are known by is there
 }
 
 func newMade(sync *v1alpha1.RepoSync, u build.Unit, settled string) *made {
 	m := &made{path: u.Path, key: u.Key, assembly: assembleUnit(sync, u, settled)}
-	for _, e := range m.entries {
-		m.named = append(m.named, nameOf(e))
-	}
-	m.promotes = promotes(m.entries)
+	m.said = saidBy(m.entries)
 	return m
 }
 
-// Lighten drops the objects of the documents that Units returned last, where nothing of them
-// is compared any more: Units returns those of a unit that is the same with no more than
+// Lighten drops the objects of the documents that Units returned last, but for those that are
+// compared with others: Units returns those of a unit that is the same with no more than
 // what tells them apart, for somebody who knows by their keys what was made of them.
 func (m *Memory) Lighten() {
-	if m.names == nil {
-		return
-	}
 	for _, u := range m.units {
-		if u.light || u.key == "" {
+		if u.light || u.key == "" || m.ties.tie(u.said) {
 			continue
 		}
 		u.light, u.entries = true, nil
@@ -59,10 +52,10 @@ func (m *Memory) Lighten() {
 	}
 }
 
-// whole assembles units again whose documents were dropped.
+// whole assembles units again whose documents were dropped, and are to be compared now.
 func (m *Memory) whole(sync *v1alpha1.RepoSync, units []build.Unit, now []*made) {
 	for i, u := range now {
-		if u.light {
+		if u.light && m.ties.tie(u.said) {
 			now[i] = newMade(sync, units[i], m.settled)
 		}
 	}
@@ -76,12 +69,8 @@ func (m *Memory) Units(sync *v1alpha1.RepoSync, units []build.Unit) ([]Document,
 		*m = Memory{settled: settled}
 	}
 	now, fresh := m.recall(sync, units)
-	if m.names != nil && !m.names.exchange(left(m.units, now), fresh) {
-		m.names = nil
-	}
-	if m.names == nil {
-		m.whole(sync, units, now)
-	}
+	m.ties.exchange(left(m.units, now), fresh)
+	m.whole(sync, units, now)
 	documents := make([]Document, 0, max(m.documents, len(units))+16)
 	var findings, own []v1alpha1.Finding
 	for i, u := range units {
@@ -89,12 +78,7 @@ func (m *Memory) Units(sync *v1alpha1.RepoSync, units []build.Unit) ([]Document,
 		own = append(own, now[i].findings...)
 		documents = append(documents, now[i].documents...)
 	}
-	findings = append(findings, own...)
-	if m.names == nil {
-		var compared []v1alpha1.Finding
-		compared, m.names = compare(now)
-		findings = append(findings, compared...)
-	}
+	findings = append(append(findings, own...), m.ties.compare(now)...)
 	m.units, m.documents = now, len(documents)
 	markCollisions(documents, findings)
 	return documents, findings
