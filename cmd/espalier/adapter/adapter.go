@@ -47,8 +47,6 @@ type RefusedError struct {
 	// Again says that another pod may do better: its trainer goes on from the last
 	// checkpoint, and writes the adapter once more.
 	Again bool
-	// denied: the credential is not taken, which a registry may not know at once.
-	denied bool
 }
 
 func (e *RefusedError) Error() string { return e.Message }

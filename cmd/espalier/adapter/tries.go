@@ -120,13 +120,15 @@ func (t Tries) remote() []remote.Option {
 func retry(ctx context.Context, o Tries, do func(context.Context) error) error {
 	o.defaults()
 	begun := time.Now()
+	denials := 0 // in a row
 	for n, wait := 1, o.Backoff; ; n++ {
 		err := judge(do(ctx), o)
-		if err == nil || conclusive(err, n) || ctx.Err() != nil {
-			return err
-		}
 		if o.farther != nil && o.farther() {
-			n, wait, begun = 1, o.Backoff, time.Now()
+			n, denials, wait, begun = 1, 0, o.Backoff, time.Now()
+		}
+		err = decided(err, &denials)
+		if err == nil || conclusive(err) || ctx.Err() != nil {
+			return err
 		}
 		pause := max(wait, o.busy.asked())
 		if n >= o.Attempts || n > 1 && time.Since(begun)+pause > o.Within {
@@ -155,10 +157,34 @@ func (t *Tries) defaults() {
 	}
 }
 
-// conclusive says whether the nth answer in a row is one that another would not differ from.
-func conclusive(err error, n int) bool {
+// deniedError is a credential that is not taken, which a registry may not know at once.
+type deniedError struct{ message string }
+
+func (e *deniedError) Error() string { return e.message }
+
+// decided makes a refusal of as many denials in a row as are enough.
+func decided(err error, denials *int) error {
+	var no *deniedError
+	if !errors.As(err, &no) {
+		*denials = 0
+		return err
+	}
+	if *denials++; *denials >= deniedAttempts {
+		return refused("%s", no.message)
+	}
+	return err
+}
+
+// conclusive says whether another answer would not differ from this one.
+func conclusive(err error) bool {
 	var no *RefusedError
-	return errors.As(err, &no) && (!no.denied || n >= deniedAttempts)
+	return errors.As(err, &no)
+}
+
+// passing says whether a registry may answer otherwise soon: one that is busy may, whatever
+// code is in its body.
+func passing(answer *transport.Error) bool {
+	return answer.StatusCode == http.StatusTooManyRequests || answer.Temporary()
 }
 
 // judge makes a refusal of what the registry will answer again.
@@ -177,8 +203,8 @@ func judge(err error, t Tries) error {
 	}
 	switch code := answer.StatusCode; {
 	case code == http.StatusUnauthorized, code == http.StatusForbidden:
-		return &RefusedError{denied: true, Message: fmt.Sprintf("the registry refuses the credential (%d): %s", code, t.remedy())}
-	case code >= 400 && code < 500 && code != http.StatusTooManyRequests && !answer.Temporary():
+		return &deniedError{fmt.Sprintf("the registry refuses the credential (%d): %s", code, t.remedy())}
+	case code >= 400 && code < 500 && !passing(answer):
 		return refused("%v", answer)
 	}
 	return err

@@ -8,6 +8,7 @@ import (
 	"net/http"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 )
@@ -25,12 +26,19 @@ func TestPatience(t *testing.T) {
 	status := func(code int) http.HandlerFunc {
 		return func(w http.ResponseWriter, _ *http.Request) { http.Error(w, `{}`, code) }
 	}
+	inTurn := func(codes ...int) http.HandlerFunc { // one for each try: of its requests the first answers otherwise
+		var n atomic.Int32
+		return func(w http.ResponseWriter, _ *http.Request) {
+			http.Error(w, `{}`, codes[min(int(n.Add(1)), len(codes))-1])
+		}
+	}
 	for name, c := range map[string]struct {
 		reason string
 		answer http.HandlerFunc // nil: nobody listens
 		within time.Duration
 		want   []time.Duration
 		says   string
+		again  bool // another pod may do better
 	}{
 		"Refused": {
 			reason: "A registry that is started anew takes half a minute, or one.",
@@ -56,6 +64,18 @@ func TestPatience(t *testing.T) {
 			reason: "A credential is shown three times, within seconds.", answer: status(http.StatusForbidden),
 			want: []time.Duration{2 * s, 4 * s}, says: "the registry refuses the credential (403)",
 		},
+		"DeniedBetween": {
+			reason: "Three refusals in a row count, and nothing else that went wrong before.", answer: inTurn(502, 502, 403, 502, 403, 403, 502, 403),
+			want: []time.Duration{2 * s, 4 * s, 8 * s, 16 * s, 32 * s, 60 * s, 60 * s}, says: "giving up after 8 attempts", again: true,
+		},
+		"DeniedAtLast": {
+			reason: "It decides once it has said so three times.", answer: inTurn(502, 502, 403, 403, 403),
+			want: []time.Duration{2 * s, 4 * s, 8 * s, 16 * s}, says: "the registry refuses the credential (403)",
+		},
+		"DeniedSlowly": {
+			reason: "Two that took long are no three.", answer: status(http.StatusForbidden), within: time.Nanosecond,
+			want: []time.Duration{2 * s}, says: "giving up after 2 attempts", again: true,
+		},
 		"NotThere": {
 			reason: "No wait makes a repository.", answer: status(http.StatusNotFound), says: "404",
 		},
@@ -73,6 +93,10 @@ func TestPatience(t *testing.T) {
 			_, err := Pull(t.Context(), PullOptions{Image: host + "/models/dolly:1", To: t.TempDir(), Tries: tries})
 			if err == nil || !strings.Contains(err.Error(), c.says) {
 				t.Errorf("%s\nerror: %v, want %q", c.reason, err, c.says)
+			}
+			var no *RefusedError
+			if refused := errors.As(err, &no); refused && c.again {
+				t.Errorf("%s\nit is refused for good: %v", c.reason, err)
 			}
 			if !slices.Equal(waited, c.want) {
 				t.Errorf("%s\nwaited %v, want %v", c.reason, waited, c.want)

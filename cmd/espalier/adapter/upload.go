@@ -82,7 +82,7 @@ func (u *upload) run(ctx context.Context, keys authn.Keychain) error {
 // final says that a registry will answer so again, and not because of who asks.
 func final(answer *transport.Error) bool {
 	switch code := answer.StatusCode; {
-	case code == http.StatusUnauthorized, code == http.StatusForbidden, answer.Temporary():
+	case code == http.StatusUnauthorized, code == http.StatusForbidden, passing(answer):
 		return false
 	case code == http.StatusNotImplemented:
 		return true
@@ -206,7 +206,7 @@ func (u *upload) resume(ctx context.Context) error {
 	}
 	answer, err := u.do(r, http.StatusNoContent, http.StatusAccepted)
 	var refusal *transport.Error
-	if errors.As(err, &refusal) && refusal.StatusCode < 500 && !refusal.Temporary() {
+	if errors.As(err, &refusal) && refusal.StatusCode < 500 && !passing(refusal) {
 		u.say("the registry has forgotten the upload (%d): it begins anew", refusal.StatusCode)
 		u.session = nil
 		return nil

@@ -297,7 +297,16 @@ func TestUploadTrouble(t *testing.T) {
 			return true
 		}
 	}
-	var forgotten sync.Map
+	const busy = `{"errors":[{"code":"DENIED","message":"slow down"}]}`
+	var forgotten, slowed sync.Map
+	slow := func(what string, w http.ResponseWriter) bool { // once each
+		if _, was := slowed.LoadOrStore(what, true); was {
+			return false
+		}
+		w.WriteHeader(http.StatusTooManyRequests)
+		_, _ = io.WriteString(w, busy)
+		return true
+	}
 	var atEnd atomic.Bool
 	for title, tc := range map[string]struct {
 		reason string
@@ -321,6 +330,15 @@ func TestUploadTrouble(t *testing.T) {
 			w.WriteHeader(http.StatusNotFound)
 			return true
 		}},
+		"BusyAtAChunk": {"A registry that wants time says so by 429, whatever code is in its body, and not that it takes no chunks.", func(n int, w http.ResponseWriter, r *http.Request) bool {
+			return n == 3 && r.Method == http.MethodPatch && slow("chunk", w)
+		}},
+		"BusyWhenAsked": {"And not that it has forgotten what it holds.", func(n int, w http.ResponseWriter, r *http.Request) bool {
+			if n == 3 && r.Method == http.MethodPatch {
+				panic(http.ErrAbortHandler)
+			}
+			return r.Method == http.MethodGet && upload(r) && slow("session", w)
+		}},
 		"NoChunks307": {"Or send each to another place.", refuse(http.StatusTemporaryRedirect)},
 		"NoChunks400": {"Registries that take layers as a whole answer so.", refuse(http.StatusBadRequest)},
 		"NoChunks405": {"Or so.", refuse(http.StatusMethodNotAllowed)},
@@ -331,9 +349,14 @@ func TestUploadTrouble(t *testing.T) {
 			host := serve(t, func(next http.Handler) http.Handler { return &uploads{next: next, answer: tc.answer} })
 			o := options(trained(t, nil), host)
 			o.Chunk = 9_000 // of 102,400 bytes
+			var said bytes.Buffer
+			o.Progress = &said
 			pushed, err := Push(t.Context(), o)
 			if err != nil {
 				t.Fatalf("%s\n%v", tc.reason, err)
+			}
+			if strings.Contains(said.String(), "(429)") {
+				t.Errorf("%s\nit said:\n%s", tc.reason, &said)
 			}
 			ref, err := name.NewDigest(pushed)
 			if err != nil {
