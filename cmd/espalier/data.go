@@ -6,13 +6,16 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strings"
 
+	"github.com/Azure/azure-sdk-for-go/sdk/azcore"
 	"github.com/Azure/azure-sdk-for-go/sdk/azcore/policy"
 	"github.com/Azure/azure-sdk-for-go/sdk/azidentity"
 	"github.com/spf13/cobra"
 	"k8s.io/apimachinery/pkg/api/resource"
 
 	"github.com/espalier-dev/espalier/cmd/espalier/data"
+	"github.com/espalier-dev/espalier/cmd/espalier/signin"
 	repolayout "github.com/espalier-dev/espalier/repo-layout"
 )
 
@@ -90,7 +93,7 @@ func newDataModelCommand() *cobra.Command {
 		RunE: func(c *cobra.Command, urls []string) error {
 			o.MaxBytes = limit.Value()
 			o.Progress = c.ErrOrStderr()
-			files, err := data.FetchModel(c.Context(), data.Model{URL: urls[0], Token: workloadToken(client)}, o)
+			files, err := data.FetchModel(c.Context(), data.Model{URL: urls[0], Token: workloadToken(client, nil)}, o)
 			return fetched(c, files, err, termination)
 		},
 	}
@@ -106,18 +109,32 @@ func newDataModelCommand() *cobra.Command {
 	return command
 }
 
-// workloadToken signs in as the workload identity of the pod. The credential's own errors
-// have no token in them.
-func workloadToken(client string) func(context.Context, string) (string, error) {
+// workloadToken signs in as the workload identity of the pod, by a transport; nil: Azure's. The
+// credential's own errors have no token in them.
+func workloadToken(client string, by policy.Transporter) func(context.Context, string) (string, error) {
 	return func(ctx context.Context, scope string) (string, error) {
-		credential, err := azidentity.NewWorkloadIdentityCredential(&azidentity.WorkloadIdentityCredentialOptions{ClientID: client})
-		if err != nil {
-			return "", fmt.Errorf("reading the workload identity: %w", err)
+		credential, err := azidentity.NewWorkloadIdentityCredential(&azidentity.WorkloadIdentityCredentialOptions{
+			ClientID: client, ClientOptions: azcore.ClientOptions{Transport: by},
+		})
+		if err != nil { // of the environment of the pod, which stays
+			return "", &data.RefusedError{Message: fmt.Sprintf("reading the workload identity: %v", err)}
 		}
 		token, err := credential.GetToken(ctx, policy.TokenRequestOptions{Scopes: []string{scope}})
 		if err != nil {
-			return "", fmt.Errorf("asking for a token: %w", err)
+			return "", unissued(signin.Directory(err))
 		}
 		return token.Token, nil
 	}
+}
+
+// unissued makes a refusal of what Entra ID will answer again. A federated credential that was
+// made a moment ago (70021 to 700213) is not known everywhere, and the kubelet renews a token
+// whose time is over (700024).
+func unissued(err error) error {
+	var no *signin.RefusedError
+	said := fmt.Errorf("asking for a token: %w", err)
+	if !errors.As(err, &no) || strings.Contains(err.Error(), "AADSTS70021") || strings.Contains(err.Error(), "AADSTS700024") {
+		return said
+	}
+	return &data.RefusedError{Message: said.Error()}
 }

@@ -25,7 +25,7 @@ import (
 const (
 	DefaultAttempts = 8
 	DefaultBackoff  = 2 * time.Second
-	DefaultWithin   = 5 * time.Minute
+	DefaultWithin   = data.DefaultWithin
 )
 
 // maxBackoff bounds the doubling of the wait; a registry may ask for more (Retry-After).

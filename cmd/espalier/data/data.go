@@ -32,6 +32,7 @@ const (
 	DefaultAttempts = 8         // tries in a row that bring no new byte: two minutes of pauses
 	DefaultBackoff  = time.Second
 	DefaultStall    = time.Minute
+	DefaultWithin   = 5 * time.Minute
 )
 
 // maxBackoff bounds the wait between two attempts, also where a server asks for more.
@@ -50,6 +51,8 @@ type Options struct {
 	Attempts int
 	// Backoff is the wait after the first such try; it doubles with each.
 	Backoff time.Duration
+	// Within is how long attempts that bring no new byte begin; two are made whatever they take.
+	Within time.Duration
 	// Stall is how long a connection may bring nothing before it is given up.
 	Stall time.Duration
 	// Progress receives a line now and then; nil: none.
@@ -146,6 +149,7 @@ func (o *Options) defaults() {
 	setDefault(&o.Attempts, DefaultAttempts)
 	setDefault(&o.Backoff, DefaultBackoff)
 	setDefault(&o.Stall, DefaultStall)
+	setDefault(&o.Within, DefaultWithin)
 	if o.Permit == nil {
 		o.Permit = Permitted
 	}

@@ -22,7 +22,7 @@ import (
 type Model struct {
 	// URL of the version, as spec.inference.weights.registry.url.
 	URL string
-	// Token signs in to the registry for a scope.
+	// Token signs in to the registry for a scope. A RefusedError of it is final.
 	Token func(ctx context.Context, scope string) (string, error)
 }
 
@@ -107,6 +107,10 @@ func (r registry) files(ctx context.Context, m Model) ([]string, error) {
 		scope = publicScope
 	}
 	token, err := m.Token(ctx, scope)
+	var no *RefusedError
+	if errors.As(err, &no) {
+		return nil, refused("signing in: %s", no.Message)
+	}
 	if err != nil {
 		return nil, &retryError{err: fmt.Errorf("signing in: %w", err)}
 	}
@@ -247,8 +251,11 @@ func (r registry) read(ctx context.Context, q request) ([]byte, error) {
 		return nil, asking(q.url, unwilling(response))
 	}
 	text, err := io.ReadAll(io.LimitReader(response.Body, maxAnswer+1))
-	if err != nil || len(text) > maxAnswer {
-		return nil, &retryError{err: fmt.Errorf("reading the answer of %s: it is longer than %d bytes, or was cut short", shownURL(q.url), maxAnswer)}
+	if len(text) > maxAnswer {
+		return nil, refused("the answer of %s is longer than %d bytes", shownURL(q.url), maxAnswer)
+	}
+	if err != nil {
+		return nil, &retryError{err: fmt.Errorf("the answer of %s was cut short", shownURL(q.url))} // the cause may repeat the query
 	}
 	return text, nil
 }

@@ -156,6 +156,47 @@ func TestRegistry(t *testing.T) {
 	}
 }
 
+// TestAtOnce: what no wait can mend is not asked for twice, while a GPU waits.
+func TestAtOnce(t *testing.T) {
+	for name, tc := range map[string]struct {
+		reason string
+		long   bool
+		token  error
+		says   string
+		again  bool // another try may do better
+		asked  int
+	}{
+		"Long":    {"The same answer is as long the next time.", true, nil, "is longer than 16777216 bytes", false, 1},
+		"Nobody":  {"No wait makes an identity.", false, &RefusedError{Message: "AADSTS700016: no such application"}, "signing in: AADSTS700016", false, 0},
+		"Passing": {"A token service that is away is asked again.", false, errors.New("no answer"), "giving up after 3 attempts that came no further: signing in: no answer", true, 0},
+	} {
+		t.Run(name, func(t *testing.T) {
+			asked, tokens := 0, 0
+			server := httptest.NewTLSServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+				asked++
+				if tc.long {
+					_, _ = w.Write(bytes.Repeat([]byte(" "), maxAnswer+1))
+				}
+			}))
+			defer server.Close()
+			local := regexp.MustCompile(`^127\.0\.0\.1$`)
+			r := registry{client: server.Client(), azure: local, blobs: local}
+			token := func(context.Context, string) (string, error) { tokens++; return bearer, tc.token }
+			o := options(t)
+			o.Attempts = 3
+			o.defaults()
+			_, err := r.patiently(t.Context(), Model{URL: server.URL + "/models/m/versions/3", Token: token}, o)
+			var refusal *RefusedError
+			if err == nil || errors.As(err, &refusal) == tc.again || !strings.Contains(err.Error(), tc.says) {
+				t.Errorf("%s: %v, want %q", tc.reason, err, tc.says)
+			}
+			if asked != tc.asked || !tc.again && tokens != 1 {
+				t.Errorf("%s: %d requests and %d tokens", tc.reason, asked, tokens)
+			}
+		})
+	}
+}
+
 // TestTokenThatEnded: a token that ends before it is shown is asked for anew, and nobody has
 // to wait for another pod.
 func TestTokenThatEnded(t *testing.T) {

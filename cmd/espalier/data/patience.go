@@ -49,14 +49,16 @@ type patience struct {
 	attempts        int // in a row that may come no further
 	wait            time.Duration
 	futile, denials int
+	within          time.Duration // since begun
+	begun           time.Time     // the first of them
 }
 
 func newPatience(o Options) *patience {
-	return &patience{backoff: o.Backoff, attempts: o.Attempts, wait: o.Backoff}
+	return &patience{backoff: o.Backoff, attempts: o.Attempts, wait: o.Backoff, within: o.Within, begun: time.Now()}
 }
 
 // further begins the count anew.
-func (p *patience) further() { p.wait, p.futile = p.backoff, 0 }
+func (p *patience) further() { p.wait, p.futile, p.begun = p.backoff, 0, time.Now() }
 
 // pause is the wait before the next attempt, or how all of them end.
 func (p *patience) pause(again *retryError) (time.Duration, error) {
@@ -69,10 +71,10 @@ func (p *patience) pause(again *retryError) (time.Duration, error) {
 	} else {
 		p.denials = 0
 	}
-	if p.futile++; p.futile >= p.attempts {
+	pause := min(max(p.wait, after), maxBackoff)
+	if p.futile++; p.futile >= p.attempts || p.futile > 1 && time.Since(p.begun)+pause > p.within {
 		return 0, fmt.Errorf("giving up after %d attempts that came no further: %w", p.futile, again.err)
 	}
-	pause := min(max(p.wait, after), maxBackoff)
 	p.wait = min(2*p.wait, maxBackoff)
 	return pause, nil
 }

@@ -40,7 +40,7 @@ func (i Identity) azure(ctx context.Context, host string) (authn.AuthConfig, err
 	}
 	token, err := credential.GetToken(ctx, policy.TokenRequestOptions{Scopes: []string{registryScope}})
 	if err != nil {
-		return authn.AuthConfig{}, fmt.Errorf("asking Entra ID for a token: %w", directory(err))
+		return authn.AuthConfig{}, fmt.Errorf("asking Entra ID for a token: %w", Directory(err))
 	}
 	refresh, err := exchange(ctx, client, host, token.Token)
 	if err != nil {
@@ -49,9 +49,9 @@ func (i Identity) azure(ctx context.Context, host string) (authn.AuthConfig, err
 	return authn.AuthConfig{Username: tokenUser, Password: refresh}, nil
 }
 
-// directory says in one line what Entra ID answers. Its text names the code and has no
-// token in it.
-func directory(err error) error {
+// Directory says in one line what Entra ID answers, and makes a RefusedError of what it will
+// answer again. Its text names the code and has no token in it.
+func Directory(err error) error {
 	var failed *azidentity.AuthenticationFailedError
 	if !errors.As(err, &failed) || failed.RawResponse == nil {
 		return err
@@ -63,7 +63,7 @@ func directory(err error) error {
 	text, _, _ = strings.Cut(text, `\r`)
 	text, _, _ = strings.Cut(text, "\n")
 	said := fmt.Errorf("%.300s", strings.TrimRight(strings.TrimSpace(text), `",`))
-	if code := failed.RawResponse.StatusCode; code == http.StatusBadRequest || code == http.StatusUnauthorized || code == http.StatusForbidden {
+	if code := failed.RawResponse.StatusCode; code >= 400 && code < 500 && code != http.StatusRequestTimeout && code != http.StatusTooManyRequests {
 		return &RefusedError{said}
 	}
 	return said
