@@ -122,6 +122,11 @@ func TestDecodeSync(t *testing.T) {
 				"6: error: spec.decryption.secretRef.name: name the Secret (ReferenceInvalid)",
 			},
 		},
+		"DecryptionByVault": {
+			reason: "A vault may have the key, and an account has a name.",
+			text:   following + "  decryption: {provider: sops, serviceAccountName: No_Name}\n",
+			want:   []string{"6: error: spec.decryption.serviceAccountName: no ServiceAccount can have this name: want lower-case letters, digits, '-' and '.' (ReferenceInvalid)"},
+		},
 		"UnknownField": {
 			reason: "As strict as every other kind.",
 			text:   following + "  prunes: true\n",

@@ -31,7 +31,8 @@ func (v *validator) decryption(path string, d *v1alpha1.Decryption) {
 		v.refuse(finding.NotOneOf, path+".provider", "want %s, which is what files can be encrypted with", v1alpha1.DecryptionSOPS)
 		meant(v, d.Provider, v1alpha1.DecryptionSOPS)
 	}
-	v.secretRef(path+".secretRef", &d.SecretRef)
+	v.secretRef(path+".secretRef", d.SecretRef)
+	v.reference(path+".serviceAccountName", "ServiceAccount", d.ServiceAccountName)
 }
 
 // kubeConfig is where a RepoSync applies, if not in its own cluster.

@@ -84,15 +84,28 @@ func (o *Options) Config() (Config, error) {
 		SubscriptionID: o.SubscriptionID, ResourceGroup: o.ResourceGroup, ClusterName: o.ClusterName,
 		Endpoint: o.Endpoint, Audience: o.Audience, Cloud: where,
 	}
-	if o.CAFile != "" {
-		client, err := trusting(o.CAFile)
-		if err != nil {
-			return Config{}, fmt.Errorf("--azure-ca-file: %w", err)
-		}
+	client, err := o.Client()
+	if err != nil {
+		return Config{}, err
+	}
+	if client != nil { // a nil one would be a Transport
 		cfg.Transport = client
 	}
 	cfg.Credential, err = NewCredential(cfg)
 	return cfg, err
+}
+
+// Client is an HTTP client that trusts who the options say, in the place of the default
+// one; nil: the default trusts enough.
+func (o *Options) Client() (*http.Client, error) {
+	if o.CAFile == "" {
+		return nil, nil
+	}
+	client, err := trusting(o.CAFile)
+	if err != nil {
+		return nil, fmt.Errorf("--azure-ca-file: %w", err)
+	}
+	return client, nil
 }
 
 // trusting is an HTTP client that also trusts the authorities of a PEM file.

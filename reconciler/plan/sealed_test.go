@@ -27,7 +27,7 @@ func TestSealed(t *testing.T) {
 	}
 	serving := service("a", "replicas: 1", "replicas: 1\n    accessSecret: token")
 	sync := team()
-	sync.Spec.Decryption = &v1alpha1.Decryption{Provider: v1alpha1.DecryptionSOPS, SecretRef: v1alpha1.LocalObjectReference{Name: "keys"}}
+	sync.Spec.Decryption = &v1alpha1.Decryption{Provider: v1alpha1.DecryptionSOPS, SecretRef: &v1alpha1.LocalObjectReference{Name: "keys"}}
 	p := scenario{
 		sync: sync,
 		base: files{"s.yaml": encrypt(), "a.yaml": serving},

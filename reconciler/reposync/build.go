@@ -59,10 +59,11 @@ func (b built) of(s *v1alpha1.RepoSync, revision, keys string) bool {
 // rebuild builds, with what the cache of builds has of it.
 func (r *Reconciler) rebuild(ctx context.Context, p *pass, keys string) error {
 	k, s := p.kept, p.sync
-	tree, err := r.decrypting(ctx, s, k.commit.Tree)
+	tree, asked, err := r.decrypting(ctx, s, k.commit.Tree)
 	if err != nil {
 		return err
 	}
+	defer asked.Close()
 	units, err := r.Builds.Build(ctx, tree, s.Spec.Path, build.DefaultLimits())
 	// A path that is gone is a revision that holds nothing, which the guard
 	// of pruning judges; where nothing was ever applied it is a mistake.
@@ -70,7 +71,7 @@ func (r *Reconciler) rebuild(ctx context.Context, p *pass, keys string) error {
 		k.built, s.Status.Findings = built{}, nil
 		return fault.Stop(v1alpha1.ReasonBuildFailed, fmt.Errorf("building %s: %w", k.commit.Revision, err))
 	}
-	if err := undecrypted(s, units); err != nil {
+	if err := undecrypted(s, asked, units); err != nil {
 		k.built, s.Status.Findings = built{}, nil
 		return err
 	}

@@ -37,6 +37,7 @@ import (
 	"github.com/espalier-dev/espalier/reconciler/condition"
 	"github.com/espalier-dev/espalier/reconciler/fault"
 	"github.com/espalier-dev/espalier/reconciler/inventory"
+	"github.com/espalier-dev/espalier/reconciler/keyvault"
 	"github.com/espalier-dev/espalier/reconciler/remote"
 	"github.com/espalier-dev/espalier/reconciler/report"
 	"github.com/espalier-dev/espalier/reconciler/shard"
@@ -87,7 +88,9 @@ type Deps struct {
 	Accounts *account.Clients
 	// Remotes are the clusters of spec.kubeConfig; nil where no RepoSync has one.
 	Remotes *remote.Clusters
-	Clock   func() time.Time
+	// Vaults opens what is encrypted for Azure Key Vault; nil: nobody asks one.
+	Vaults *keyvault.Client
+	Clock  func() time.Time
 }
 
 // Reconciler reconciles RepoSyncs.

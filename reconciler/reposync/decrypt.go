@@ -13,7 +13,9 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
 
+	"github.com/espalier-dev/espalier/reconciler/account"
 	"github.com/espalier-dev/espalier/reconciler/fault"
+	"github.com/espalier-dev/espalier/reconciler/keyvault"
 	"github.com/espalier-dev/espalier/render/build"
 	"github.com/espalier-dev/espalier/render/sops"
 	"github.com/espalier-dev/espalier/repo-layout/finding"
@@ -23,6 +25,7 @@ import (
 // undone ends what is said where nothing of a revision can be read.
 const undone = "nothing of it is applied, and what runs stays as it is"
 
+// keysOf is the Secret with the keys; only where there is one.
 func keysOf(s *v1alpha1.RepoSync) types.NamespacedName {
 	return types.NamespacedName{Namespace: s.Namespace, Name: s.Spec.Decryption.SecretRef.Name}
 }
@@ -31,7 +34,7 @@ func keysOf(s *v1alpha1.RepoSync) types.NamespacedName {
 // none is named. It is the cache that is asked, which has the metadata of Secrets: a
 // pass in which nothing has changed reads no Secret.
 func (r *Reconciler) keysVersion(ctx context.Context, s *v1alpha1.RepoSync) (string, error) {
-	if s.Spec.Decryption == nil {
+	if s.Spec.Decryption == nil || s.Spec.Decryption.SecretRef == nil {
 		return "", nil
 	}
 	key := keysOf(s)
@@ -47,10 +50,39 @@ func (r *Reconciler) keysVersion(ctx context.Context, s *v1alpha1.RepoSync) (str
 }
 
 // decrypting is a tree whose encrypted files read as plain text, where the RepoSync
-// has keys for them.
-func (r *Reconciler) decrypting(ctx context.Context, s *v1alpha1.RepoSync, tree fs.FS) (fs.FS, error) {
+// has keys for them or a vault has, and who asks vaults as long as it is read; nil: nobody.
+func (r *Reconciler) decrypting(ctx context.Context, s *v1alpha1.RepoSync, tree fs.FS) (fs.FS, *keyvault.Session, error) {
 	if s.Spec.Decryption == nil {
-		return tree, nil
+		return tree, nil, nil
+	}
+	keys, err := r.privateKeys(ctx, s)
+	if err != nil {
+		return nil, nil, err
+	}
+	if r.Vaults == nil {
+		return keys.Tree(tree), nil, nil
+	}
+	asks, as := r.asksVaults(ctx, s)
+	return keys.Asking(asks, as).Tree(tree), asks, nil
+}
+
+// asksVaults decides as whom vaults are asked: never as somebody with more rights than
+// what the RepoSync applies is written with. as is what tells one from another.
+func (r *Reconciler) asksVaults(ctx context.Context, s *v1alpha1.RepoSync) (session *keyvault.Session, as string) {
+	who := r.Accounts.Sync(s)
+	switch name := s.Spec.Decryption.ServiceAccountName; {
+	case name != "":
+		who = account.Account{Namespace: s.Namespace, Name: name}
+	case s.Spec.KubeConfig != nil:
+		return keyvault.Nobody("a RepoSync with kubeConfig acts as nobody of this cluster: name an account of it, with a workload identity, in spec.decryption.serviceAccountName"), ""
+	}
+	return r.Vaults.Session(ctx, who), who.User()
+}
+
+// privateKeys are those of the Secret that is named; where none is, there are none.
+func (r *Reconciler) privateKeys(ctx context.Context, s *v1alpha1.RepoSync) (*sops.Keys, error) {
+	if s.Spec.Decryption.SecretRef == nil {
+		return &sops.Keys{}, nil
 	}
 	key := keysOf(s)
 	secret := &corev1.Secret{}
@@ -66,12 +98,12 @@ func (r *Reconciler) decrypting(ctx context.Context, s *v1alpha1.RepoSync, tree 
 	if err != nil {
 		return nil, fault.Stopf(v1alpha1.ReasonDecryptionFailed, "secret %s of spec.decryption: %w; %s", key, err, undone)
 	}
-	return keys.Tree(tree), nil
+	return keys, nil
 }
 
 // undecrypted stops a revision of which a file cannot be opened: what belongs together
 // is not applied without it.
-func undecrypted(s *v1alpha1.RepoSync, units []build.Unit) error {
+func undecrypted(s *v1alpha1.RepoSync, asked *keyvault.Session, units []build.Unit) error {
 	var first *v1alpha1.Finding
 	files := map[string]bool{}
 	for _, u := range units {
@@ -91,7 +123,15 @@ func undecrypted(s *v1alpha1.RepoSync, units []build.Unit) error {
 	if len(files) > 1 {
 		more = fmt.Sprintf(" (and %d files more)", len(files)-1)
 	}
-	return fault.Stopf(v1alpha1.ReasonDecryptionFailed, "%s%s; the keys are those of secret %s; %s", first.Message, more, keysOf(s), undone)
+	keys := ""
+	if s.Spec.Decryption.SecretRef != nil && !asked.Refused() {
+		keys = fmt.Sprintf("the keys are those of secret %s; ", keysOf(s))
+	}
+	err := fmt.Errorf("%s%s; %s%s", first.Message, more, keys, undone)
+	if asked.Retryable() {
+		return fault.Retry(v1alpha1.ReasonDecryptionFailed, err)
+	}
+	return fault.Stop(v1alpha1.ReasonDecryptionFailed, err)
 }
 
 // hides says that what the API server says of an object may quote what was decrypted.

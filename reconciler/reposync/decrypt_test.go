@@ -25,7 +25,7 @@ import (
 func decrypting() *v1alpha1.RepoSync {
 	return &v1alpha1.RepoSync{
 		ObjectMeta: metav1.ObjectMeta{Namespace: "models", Name: "team"},
-		Spec:       v1alpha1.RepoSyncSpec{Decryption: &v1alpha1.Decryption{Provider: v1alpha1.DecryptionSOPS, SecretRef: v1alpha1.LocalObjectReference{Name: "keys"}}},
+		Spec:       v1alpha1.RepoSyncSpec{Decryption: &v1alpha1.Decryption{Provider: v1alpha1.DecryptionSOPS, SecretRef: &v1alpha1.LocalObjectReference{Name: "keys"}}},
 	}
 }
 
@@ -36,10 +36,10 @@ func TestUndecrypted(t *testing.T) {
 		return build.Unit{Path: file, Findings: []v1alpha1.Finding{{Severity: finding.Error, Code: finding.DecryptionFailed, File: file, Message: file + " is encrypted for none"}}}
 	}
 	other := build.Unit{Path: "o", Findings: []v1alpha1.Finding{{Severity: finding.Error, Code: build.BuildFailed, File: "o", Message: "no"}}}
-	if err := undecrypted(decrypting(), []build.Unit{other}); err != nil {
+	if err := undecrypted(decrypting(), nil, []build.Unit{other}); err != nil {
 		t.Errorf("another mistake stops its own unit alone: %v", err)
 	}
-	err := undecrypted(decrypting(), []build.Unit{other, bad("a"), bad("b"), bad("c"), bad("c")})
+	err := undecrypted(decrypting(), nil, []build.Unit{other, bad("a"), bad("b"), bad("c"), bad("c")})
 	want := "a is encrypted for none (and 2 files more); the keys are those of secret models/keys; nothing of it is applied, and what runs stays as it is"
 	if err == nil || !fault.IsTerminal(err) || fault.Reason(err, "") != v1alpha1.ReasonDecryptionFailed || err.Error() != want {
 		t.Errorf("got %v\nwant %s", err, want)

@@ -35,7 +35,7 @@ func credentials(o client.Object) []string {
 	if git := s.Spec.Source.Git; git != nil && git.Verify != nil {
 		names = append(names, git.Verify.SecretRef.Name)
 	}
-	if keys := s.Spec.Decryption; keys != nil {
+	if keys := s.Spec.Decryption; keys != nil && keys.SecretRef != nil {
 		names = append(names, keys.SecretRef.Name)
 	}
 	if there := s.Spec.KubeConfig; there != nil {

@@ -101,7 +101,7 @@ func (v *view) note(p string, err error) {
 	}
 	hash, hashErr := v.hash(p)
 	var r *refusal
-	if hashErr != nil || errors.Is(err, errBudget) || err != nil && !errors.As(err, &r) {
+	if hashErr != nil || errors.Is(err, errBudget) || errors.Is(err, errAsked) || err != nil && !errors.As(err, &r) {
 		v.fleeting = true
 		return
 	}

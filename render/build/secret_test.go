@@ -3,7 +3,9 @@
 package build_test
 
 import (
+	"errors"
 	"io/fs"
+	"os"
 	"strings"
 	"testing"
 	"testing/fstest"
@@ -80,4 +82,31 @@ func newSealed(t *testing.T) sealing {
 		t.Fatal(err)
 	}
 	return sealing{key, keys}
+}
+
+// awayOnce is a vault that is away at first.
+type awayOnce struct{ asked int }
+
+func (a *awayOnce) Decrypt(sops.VaultKey, []byte) ([]byte, error) {
+	a.asked++
+	return nil, errors.New("it is away")
+}
+
+// TestVaultIsAskedAgain: what a vault did not open is not kept, though no file changes.
+func TestVaultIsAskedAgain(t *testing.T) {
+	text, err := os.ReadFile("../sops/testdata/vault.yaml")
+	if err != nil {
+		t.Fatal(err)
+	}
+	files := fstest.MapFS{
+		"kustomization.yaml": {Data: []byte("apiVersion: kustomize.config.k8s.io/v1beta1\nkind: Kustomization\nresources:\n- s.yaml\n")},
+		"s.yaml":             {Data: text},
+	}
+	cache, v := build.NewCache(build.CacheLimits{}), &awayOnce{}
+	for i := range 3 {
+		units, err := cache.Build(t.Context(), sops.Keys{}.Asking(v, "a").Tree(listing{newHashed(files)}), ".", build.DefaultLimits())
+		if err != nil || len(units) != 1 || len(units[0].Findings) != 1 || units[0].Findings[0].Code != finding.DecryptionFailed || v.asked != i+1 {
+			t.Fatalf("time %d: %+v, %v, asked %d times", i, units, err, v.asked)
+		}
+	}
 }

@@ -265,6 +265,9 @@ type sized struct {
 // errBudget marks a refusal that says more of the Build than of the file.
 var errBudget = errors.New("over a limit of the whole build")
 
+// errAsked marks a refusal that says more of the day than of the file: it is not kept.
+var errAsked = errors.New("a service did not open it")
+
 // text returns the content of a regular file.
 func (s *source) text(p string) ([]byte, error) {
 	if text, ok := s.texts[p]; ok {
@@ -296,7 +299,11 @@ func (s *source) read(p string) ([]byte, error) {
 		if err := s.charge(sized{p, failed.Bytes}); err != nil {
 			return nil, errors.Join(err, errBudget)
 		}
-		return nil, &refusal{failed.Code, place{p, failed.Line}, failed.Message}
+		refused := &refusal{failed.Code, place{p, failed.Line}, failed.Message}
+		if failed.Asked {
+			return nil, errors.Join(refused, errAsked)
+		}
+		return nil, refused
 	case err != nil:
 		return nil, fmt.Errorf("opening %s: %w", p, err)
 	}

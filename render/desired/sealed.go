@@ -17,7 +17,7 @@ func (d Document) sealed(sync *v1alpha1.RepoSync) v1alpha1.Finding {
 	p := finding.Warningf(finding.NotDecrypted, "", "not checked: SOPS encrypted its values, and only the controller has the key (spec.decryption of the RepoSync)")
 	if sync != nil && sync.Spec.Decryption == nil {
 		p = finding.Errorf(finding.EncryptedSecret, "", "SOPS encrypted it, and RepoSync %s/%s has no key: name the Secret with the private key in spec.decryption, "+
-			"{provider: sops, secretRef: {name: …}}", sync.Namespace, sync.Name)
+			"{provider: sops, secretRef: {name: …}}, or {provider: sops} where Azure Key Vault has it", sync.Namespace, sync.Name)
 	}
 	return p.At(d.Position, d.Kind()+"/"+d.ObjectName())
 }

@@ -24,7 +24,7 @@ const becomes = `{apiVersion: v1, kind: ConfigMap, metadata: {name: hf, annotati
 func TestSealedStaysSecret(t *testing.T) {
 	k, yaml, binary := sealing(t)
 	sync := team(func(s *v1alpha1.RepoSync) {
-		s.Spec.Decryption = &v1alpha1.Decryption{Provider: v1alpha1.DecryptionSOPS, SecretRef: v1alpha1.LocalObjectReference{Name: "keys"}}
+		s.Spec.Decryption = &v1alpha1.Decryption{Provider: v1alpha1.DecryptionSOPS, SecretRef: &v1alpha1.LocalObjectReference{Name: "keys"}}
 	})
 	generator := "secretGenerator: [{name: hf, files: [model.lock.yaml=id.enc], options: {disableNameSuffixHash: true}}]\n"
 	for name, c := range map[string]struct {
@@ -119,7 +119,7 @@ func TestSealedStaysSecret(t *testing.T) {
 func TestSealedUnit(t *testing.T) {
 	k, yaml, _ := sealing(t)
 	sync := team(func(s *v1alpha1.RepoSync) {
-		s.Spec.Decryption = &v1alpha1.Decryption{Provider: v1alpha1.DecryptionSOPS, SecretRef: v1alpha1.LocalObjectReference{Name: "keys"}}
+		s.Spec.Decryption = &v1alpha1.Decryption{Provider: v1alpha1.DecryptionSOPS, SecretRef: &v1alpha1.LocalObjectReference{Name: "keys"}}
 		s.Spec.PostBuild = &v1alpha1.PostBuild{Substitute: map[string]v1alpha1.VariableValue{"TEAM": "a"}}
 	})
 	plain := "apiVersion: v1\nkind: Secret\nmetadata:\n  name: plain\n  annotations:\n    example.com/of: ${TEAM}\nstringData:\n  token: ${TEAM}-${NOBODY}\n"

@@ -48,7 +48,7 @@ func sealing(t *testing.T) (k *sops.Keys, yaml, binary func(string) *fstest.MapF
 func TestSealed(t *testing.T) {
 	k, yaml, binary := sealing(t)
 	decrypts := team(func(s *v1alpha1.RepoSync) {
-		s.Spec.Decryption = &v1alpha1.Decryption{Provider: v1alpha1.DecryptionSOPS, SecretRef: v1alpha1.LocalObjectReference{Name: "keys"}}
+		s.Spec.Decryption = &v1alpha1.Decryption{Provider: v1alpha1.DecryptionSOPS, SecretRef: &v1alpha1.LocalObjectReference{Name: "keys"}}
 		s.Spec.PostBuild = &v1alpha1.PostBuild{Substitute: map[string]v1alpha1.VariableValue{"TEAM": "a"}}
 	})
 	for name, c := range map[string]struct {

@@ -6,13 +6,14 @@ import (
 	"bytes"
 	"errors"
 	"regexp"
+	"slices"
 	"strings"
 )
 
 var errEnv = errors.New("is no file of NAME=value lines that sops has written: encrypt it anew")
 
 // flat is how a key that is deeper is written in one line.
-var flat = regexp.MustCompile(`^(age|pgp|kms|gcp_kms|azure_kv|hc_vault|hckms|key_groups)__list_[0-9]+__map_(.+)$`)
+var flat = regexp.MustCompile(`^(age|pgp|kms|gcp_kms|azure_kv|hc_vault|hckms|key_groups)__list_([0-9]+)__map_(.+)$`)
 
 // readEnv reads lines of NAME=value. A line break within a value is written \n.
 func readEnv(text []byte) (*file, error) {
@@ -41,7 +42,11 @@ func readEnv(text []byte) (*file, error) {
 func (m *metadata) set(name, value string) {
 	value = strings.ReplaceAll(value, `\n`, "\n")
 	if parts := flat.FindStringSubmatch(name); parts != nil {
-		m.setKey(parts[1], parts[2], value)
+		if parts[1] == "azure_kv" {
+			m.setVault(parts[2], parts[3], value)
+			return
+		}
+		m.setKey(parts[1], parts[3], value)
 		return
 	}
 	switch name {
@@ -83,12 +88,32 @@ func (m *metadata) setKey(list, part, value string) {
 		m.AWS = append(m.AWS, value)
 	case "gcp_kms":
 		m.GCP = append(m.GCP, value)
-	case "azure_kv":
-		m.Azure = append(m.Azure, value)
 	case "hc_vault":
 		m.Vault = append(m.Vault, value)
 	case "hckms":
 		m.Huawei = append(m.Huawei, value)
+	}
+}
+
+// setVault takes one line of the key of a vault, which has one for each of its parts.
+func (m *metadata) setVault(item, part, value string) {
+	at := slices.IndexFunc(m.Azure, func(s sealedBy) bool { return s.item == item })
+	if at < 0 {
+		if len(m.Azure) > maxRecipients {
+			return // refused for their number
+		}
+		at = len(m.Azure)
+		m.Azure = append(m.Azure, sealedBy{item: item})
+	}
+	switch s := &m.Azure[at]; part {
+	case "vault_url":
+		s.VaultURL = value
+	case "name":
+		s.Name = value
+	case "version":
+		s.Version = value
+	case "enc":
+		s.Encrypted = value
 	}
 }
 

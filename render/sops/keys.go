@@ -26,11 +26,13 @@ const (
 	pgpSuffix = ".asc"
 )
 
-// Keys are private keys that files may be encrypted for.
+// Keys are private keys that files may be encrypted for, and who asks key vaults. The
+// zero Keys have none.
 type Keys struct {
 	age         []age.Identity
 	pgp         openpgp.EntityList
 	fingerprint string
+	vaults      Vaults
 }
 
 // KeysOf reads the private keys of a Secret, by the names that Flux takes:
@@ -67,7 +69,7 @@ func KeysOf(data map[string][]byte) (*Keys, error) {
 	case len(k.age)+len(k.pgp) > 0:
 		return k, nil
 	case len(services) > 0:
-		return nil, fmt.Errorf("has no private key, only %s: services of a cloud are not asked; add NAME%s with an age identity", strings.Join(services, ", "), ageSuffix)
+		return nil, fmt.Errorf("has no private key, only %s: no service of a cloud is asked with what a Secret has, and Azure Key Vault as a ServiceAccount (docs/secrets.md); add NAME%s with an age identity", strings.Join(services, ", "), ageSuffix)
 	}
 	return nil, fmt.Errorf("has no private key: add NAME%s with an age identity, or NAME%s with an OpenPGP key", ageSuffix, pgpSuffix)
 }
@@ -105,8 +107,17 @@ var errInOne = errors.New("has a data key that is encrypted for several recipien
 var errTries = fmt.Errorf("is not decrypted: more than %d encrypted data keys were tried for this RepoSync; "+
 	"put the recipient that the RepoSync has first, or divide the files among RepoSyncs", maxTries)
 
-// tries counts those of one tree. It belongs to one goroutine at a time.
-type tries struct{ done int }
+// tries counts those of one tree, and how often vaults were asked. It belongs to one
+// goroutine at a time.
+type tries struct {
+	done, asked int
+	vaulted     map[sealedBy][]byte // what vaults have opened: they are asked once
+}
+
+func newTries() tries { return tries{vaulted: map[sealedBy][]byte{}} }
+
+// again are tries of a file that was opened once, which count for nothing.
+func (t *tries) again() *tries { return &tries{vaulted: t.vaulted} }
 
 // take counts the entries for one recipient, and refuses what is too much.
 func (t *tries) take(entries int) error {
@@ -121,7 +132,7 @@ func (t *tries) take(entries int) error {
 
 // dataKey decrypts the key that the values of a file are encrypted with.
 func (k *Keys) dataKey(m metadata, t *tries) ([]byte, error) {
-	if err := m.usable(); err != nil {
+	if err := m.usable(k.vaults != nil); err != nil {
 		return nil, err
 	}
 	for _, r := range where(len(k.age) > 0, m.Age) {
@@ -139,6 +150,9 @@ func (k *Keys) dataKey(m metadata, t *tries) ([]byte, error) {
 		if key := k.byPGP(r.Encrypted); len(key) == keyBytes {
 			return key, nil
 		}
+	}
+	if k.vaults != nil && len(m.Azure) > 0 {
+		return k.byVault(m.Azure, t)
 	}
 	return nil, fmt.Errorf("%w: add one of them with sops updatekeys, or the private key that it is encrypted for", ErrNotForUs)
 }

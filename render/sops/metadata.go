@@ -32,13 +32,28 @@ type recipient struct {
 
 func (r recipient) tooLong() bool { return len(r.Encrypted) > maxEncryptedKey }
 
+// sealedBy is a key of Azure Key Vault that a file is encrypted for, with the data key,
+// in base64 as it stands in URLs.
+type sealedBy struct {
+	VaultURL  string `json:"vault_url" yaml:"vault_url"`
+	Name      string `json:"name" yaml:"name"`
+	Version   string `json:"version" yaml:"version"`
+	Encrypted string `json:"enc" yaml:"enc"`
+
+	item string // of lines of NAME=value: which of the list this is
+}
+
+func (s sealedBy) tooLong() bool {
+	return max(len(s.Encrypted), len(s.VaultURL), len(s.Name), len(s.Version)) > maxEncryptedKey
+}
+
 // metadata is what SOPS keeps in a file.
 type metadata struct {
 	Age       []recipient `json:"age" yaml:"age"`
 	PGP       []recipient `json:"pgp" yaml:"pgp"`
 	AWS       []any       `json:"kms" yaml:"kms"`
 	GCP       []any       `json:"gcp_kms" yaml:"gcp_kms"`
-	Azure     []any       `json:"azure_kv" yaml:"azure_kv"`
+	Azure     []sealedBy  `json:"azure_kv" yaml:"azure_kv"`
 	Vault     []any       `json:"hc_vault" yaml:"hc_vault"`
 	Huawei    []any       `json:"hckms" yaml:"hckms"`
 	KeyGroups []any       `json:"key_groups" yaml:"key_groups"`
@@ -117,27 +132,27 @@ func (m metadata) verify(key []byte, sum string) error {
 func (m metadata) others() string {
 	var names []string
 	for _, s := range []struct {
-		keys []any
+		keys int
 		name string
-	}{{m.AWS, "AWS KMS"}, {m.GCP, "Google Cloud KMS"}, {m.Azure, "Azure Key Vault"}, {m.Vault, "HashiCorp Vault"}, {m.Huawei, "Huawei Cloud KMS"}} {
-		if len(s.keys) > 0 {
+	}{{len(m.AWS), "AWS KMS"}, {len(m.GCP), "Google Cloud KMS"}, {len(m.Azure), "Azure Key Vault"}, {len(m.Vault), "HashiCorp Vault"}, {len(m.Huawei), "Huawei Cloud KMS"}} {
+		if s.keys > 0 {
 			names = append(names, s.name)
 		}
 	}
 	return strings.Join(names, " and ")
 }
 
-// usable refuses what no key can help with.
-func (m metadata) usable() error {
+// usable refuses what no key can help with. asks: key vaults are asked.
+func (m metadata) usable(asks bool) error {
 	services := m.others()
 	switch {
 	case len(m.KeyGroups) > 0:
 		return errors.New("is encrypted for groups of keys, of which several are needed: that is not read; encrypt it for one group")
-	case len(m.Age)+len(m.PGP) > maxRecipients:
+	case len(m.Age)+len(m.PGP)+len(m.Azure) > maxRecipients:
 		return fmt.Errorf("is encrypted for more than %d keys", maxRecipients)
-	case slices.ContainsFunc(slices.Concat(m.Age, m.PGP), recipient.tooLong):
+	case slices.ContainsFunc(slices.Concat(m.Age, m.PGP), recipient.tooLong), slices.ContainsFunc(m.Azure, sealedBy.tooLong):
 		return fmt.Errorf("has a data key of more than %d bytes: encrypt it anew", maxEncryptedKey)
-	case len(m.Age)+len(m.PGP) > 0:
+	case len(m.Age)+len(m.PGP) > 0, asks && len(m.Azure) > 0:
 		return nil
 	case services != "":
 		return fmt.Errorf("is encrypted for %s alone, which is not asked: add an age recipient (sops rotate --add-age RECIPIENT --in-place)", services)

@@ -98,7 +98,8 @@ func (k *Keys) Decrypt(name string, text []byte) (decrypted []byte, was bool, er
 	if formatOf(name, text) == plain {
 		return text, false, nil
 	}
-	o, err := k.decrypt(name, text, &tries{})
+	t := newTries()
+	o, err := k.decrypt(name, text, &t)
 	return o.plain, true, err
 }
 

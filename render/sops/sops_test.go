@@ -203,7 +203,7 @@ func TestKeysOf(t *testing.T) {
 		want   string
 	}{
 		"Empty":    {"A Secret without a key is no way to read anything.", map[string]string{"token": "hunter2"}, "has no private key: add NAME.agekey"},
-		"Services": {"Flux's keys of services are named, not passed over.", map[string]string{"sops.azure-kv": "hunter2"}, "has no private key, only sops.azure-kv: services of a cloud are not asked"},
+		"Services": {"Flux's keys of services are named, not passed over.", map[string]string{"sops.azure-kv": "hunter2"}, "has no private key, only sops.azure-kv: no service of a cloud is asked with what a Secret has"},
 		"NoAge":    {"What is no identity is said without a word of it.", map[string]string{"a.agekey": "hunter2"}, "a.agekey holds no age identities"},
 		"NoPGP":    {"The same of OpenPGP.", map[string]string{"a.asc": "hunter2"}, "a.asc holds no armored OpenPGP key"},
 	} {

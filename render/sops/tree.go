@@ -38,6 +38,9 @@ type Failure struct {
 	Message string
 	// Bytes that were read of it.
 	Bytes int64
+	// Asked says that it was a vault that did not open it: the same file may open when it
+	// is asked again.
+	Asked bool
 }
 
 func (f *Failure) Error() string { return f.Message }
@@ -77,7 +80,7 @@ type listed interface {
 // is not possible. Where the tree knows hashes, those of this one are others with
 // other keys.
 func (k *Keys) Tree(tree fs.FS) fs.FS {
-	d := &decrypting{FS: tree, keys: k, known: map[string]*known{}}
+	d := &decrypting{FS: tree, keys: k, known: map[string]*known{}, tries: newTries()}
 	hashes, ok := tree.(hashed)
 	lists, ok2 := tree.(listed)
 	if !ok || !ok2 {
@@ -132,7 +135,7 @@ func (d *decrypting) decrypt(name string, text []byte) ([]byte, *Failure) {
 		return nil, k.failure
 	}
 	var err error
-	t := &tries{} // who was opened once opens again
+	t := d.tries.again() // who was opened once opens again
 	if k == nil {
 		k, t = &known{}, &d.tries
 		d.known[name] = k
@@ -177,7 +180,8 @@ func failure(name string, err error) *Failure {
 	if errors.As(err, &refused) {
 		return &Failure{Code: refused.Code, File: name, Line: refused.Line, Message: refused.Error()}
 	}
-	return &Failure{Code: finding.DecryptionFailed, File: name, Message: err.Error()}
+	var asked *vaultError
+	return &Failure{Code: finding.DecryptionFailed, File: name, Message: err.Error(), Asked: errors.As(err, &asked)}
 }
 
 // rest is an open file of which something was read.

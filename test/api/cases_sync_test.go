@@ -154,10 +154,14 @@ var syncCases = map[string]written{
 		base:   sync, set: `spec: {decryption: {provider: vault, secretRef: {name: a}}}`,
 		want: "spec.decryption.provider: Unsupported value",
 	},
-	"DecryptedWithoutKey": {
-		reason: "There is no key but that of a Secret.",
-		base:   sync, set: `spec: {decryption: {provider: sops}}`,
-		want: "spec.decryption.secretRef: Required value",
+	"DecryptedByAVault": {
+		reason: "A vault may have the key: no Secret is needed.",
+		base:   sync, set: `spec: {decryption: {provider: sops, serviceAccountName: sops}}`,
+	},
+	"DecryptedAsNobody": {
+		reason: "An account has the name of an object.",
+		base:   sync, set: `spec: {decryption: {provider: sops, serviceAccountName: No_Name}}`,
+		want: "spec.decryption.serviceAccountName",
 	},
 	"VariableWithoutName": {
 		reason: "A document could not name it.",

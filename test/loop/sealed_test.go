@@ -64,7 +64,7 @@ func TestSealedSecrets(t *testing.T) {
 	push(t, team, sealedFiles(t, "hunter2-one", ada), "models: serve with a token")
 	sync := team.RepoSync(nil)
 	sync.Spec.Path = "models"
-	sync.Spec.Decryption = &v1alpha1.Decryption{Provider: v1alpha1.DecryptionSOPS, SecretRef: v1alpha1.LocalObjectReference{Name: "sops"}}
+	sync.Spec.Decryption = &v1alpha1.Decryption{Provider: v1alpha1.DecryptionSOPS, SecretRef: &v1alpha1.LocalObjectReference{Name: "sops"}}
 	apply(t, team, sync)
 	undecrypted(t, team, "secret sealed/sops of spec.decryption does not exist")
 	nothingApplied(t, team)

@@ -1,0 +1,239 @@
+// SPDX-License-Identifier: Apache-2.0
+
+// Package keyvault has Azure Key Vault decrypt the data keys of files that SOPS
+// encrypted, as a ServiceAccount of the namespace that the files belong to, or as the
+// controller.
+//
+// Which vault is asked stands in the file, and so is written by whoever can push. A
+// request goes to a host that is a vault of the cloud that is configured, and to no
+// other, by https, to no redirect; what it carries is a token for vaults alone. An error
+// of it says what is missing, where, and who can give it, and never repeats an answer.
+//
+// Why it is so: docs/design/0079.
+package keyvault
+
+import (
+	"context"
+	"net/http"
+	"net/url"
+	"regexp"
+	"strings"
+	"time"
+
+	"github.com/Azure/azure-sdk-for-go/sdk/azcore"
+	"github.com/Azure/azure-sdk-for-go/sdk/azcore/cloud"
+	"github.com/Azure/azure-sdk-for-go/sdk/azcore/policy"
+	"github.com/Azure/azure-sdk-for-go/sdk/security/keyvault/azkeys"
+	"k8s.io/utils/ptr"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	"github.com/espalier-dev/espalier/reconciler/account"
+	"github.com/espalier-dev/espalier/render/sops"
+)
+
+// Options are what a Client is made of.
+type Options struct {
+	// Cloud as --azure-cloud has it: public, government or china; "" is public.
+	Cloud string
+	// Foreign says that the cloud is one of somebody's own, whose vaults nobody knows:
+	// none is asked.
+	Foreign bool
+	// HTTP is who is asked by; nil: http.DefaultClient. Redirects are never followed.
+	HTTP *http.Client
+	// Kube makes tokens of accounts, and reads those past the cache.
+	Kube   client.Client
+	Reader client.Reader
+	// Env has the environment of the controller, in which its own workload identity is.
+	Env func(string) string
+}
+
+// Client asks vaults.
+type Client struct {
+	Options
+	http  *http.Client
+	where vaults
+}
+
+// vaults are those of one cloud.
+type vaults struct {
+	name, suffix string // of hosts
+	scope        string // of tokens, which are good for vaults and for nothing else
+	cloud        cloud.Configuration
+}
+
+// The suffixes are Microsoft's own
+// (https://learn.microsoft.com/azure/key-vault/general/about-keys-secrets-certificates#dns-suffixes-for-object-identifiers).
+var clouds = map[string]vaults{
+	"public":     {"public", ".vault.azure.net", "https://vault.azure.net/.default", cloud.AzurePublic},
+	"government": {"government", ".vault.usgovcloudapi.net", "https://vault.usgovcloudapi.net/.default", cloud.AzureGovernment},
+	"china":      {"china", ".vault.azure.cn", "https://vault.azure.cn/.default", cloud.AzureChina},
+}
+
+// New returns a Client. A cloud that is not known has no vaults.
+func New(o Options) *Client {
+	if o.Cloud == "" {
+		o.Cloud = "public"
+	}
+	base := o.HTTP
+	if base == nil {
+		base = http.DefaultClient
+	}
+	own := *base
+	own.CheckRedirect = func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }
+	c := &Client{Options: o, http: &own}
+	if !o.Foreign {
+		c.where = clouds[o.Cloud]
+	}
+	return c
+}
+
+// What one pass over a repository may take: who pushes decides how many vaults it names.
+const (
+	maxSession = 2 * time.Minute
+	maxAnswer  = 25 * time.Second // of one question, with its tries
+	maxTry     = 10 * time.Second
+)
+
+// Session asks for one pass over a repository. It belongs to one goroutine at a time.
+type Session struct {
+	*Client
+	as     account.Account
+	nobody string          // why nothing is asked at all
+	ctx    context.Context // of the pass: a tree of files, which asks, has none
+	close  func()
+
+	signed         *signer // who signs in; nil: nothing was asked yet
+	clients        map[string]*azkeys.Client
+	unanswered     map[string]*refusal // vaults and keys that are not asked again, with why
+	refused, retry bool
+}
+
+// Session begins a pass. Close ends it.
+func (c *Client) Session(ctx context.Context, as account.Account) *Session {
+	ctx, cancel := context.WithTimeout(ctx, maxSession)
+	return &Session{Client: c, as: as, ctx: ctx, close: cancel, clients: map[string]*azkeys.Client{}, unanswered: map[string]*refusal{}}
+}
+
+// Nobody is a Session that asks nothing, and says why.
+func Nobody(why string) *Session { return &Session{Client: &Client{}, nobody: why, close: func() {}} }
+
+// Close ends a Session; nil asks nothing.
+func (s *Session) Close() {
+	if s != nil {
+		s.close()
+	}
+}
+
+// Refused says whether something was not decrypted.
+func (s *Session) Refused() bool { return s != nil && s.refused }
+
+// Retryable says whether waiting can cure something of it.
+func (s *Session) Retryable() bool { return s != nil && s.retry }
+
+var (
+	vaultName = regexp.MustCompile(`^[a-zA-Z][a-zA-Z0-9-]{1,22}[a-zA-Z0-9]$`)
+	keyName   = regexp.MustCompile(`^[a-zA-Z0-9-]{1,127}$`)
+	version   = regexp.MustCompile(`^[a-zA-Z0-9]{0,64}$`)
+)
+
+// hostOf is the host of a vault of the cloud that is configured, and of nothing else.
+func (v vaults) hostOf(address string) (host string, ok bool) {
+	at, err := url.Parse(address)
+	if err != nil || v.suffix == "" || at.Scheme != "https" || at.User != nil || at.RawQuery != "" || at.Fragment != "" || strings.Trim(at.Path, "/") != "" {
+		return "", false
+	}
+	name, ok := strings.CutSuffix(strings.ToLower(at.Host), v.suffix) // with a port it is no vault
+	return name + v.suffix, ok && vaultName.MatchString(name)
+}
+
+// Decrypt implements sops.Vaults.
+func (s *Session) Decrypt(key sops.VaultKey, encrypted []byte) ([]byte, error) {
+	opened, refused := s.decrypt(key, encrypted)
+	if refused == nil {
+		return opened, nil
+	}
+	s.refused, s.retry = true, s.retry || refused.retry
+	return nil, refused
+}
+
+func (s *Session) decrypt(key sops.VaultKey, encrypted []byte) (opened []byte, refused *refusal) {
+	host, ok := s.where.hostOf(key.URL)
+	switch {
+	case s.nobody != "":
+		return nil, refusef("%s", s.nobody)
+	case s.where.suffix == "":
+		return nil, errForeign
+	case !ok:
+		return nil, s.noVault(key.URL)
+	case !keyName.MatchString(key.Name) || !version.MatchString(key.Version):
+		return nil, refusef("the file names a key of %s that no vault can have: encrypt it anew", host)
+	}
+	one := host + "/" + key.Name + "/" + key.Version
+	for _, place := range []string{everywhere, host, one} {
+		if refused := s.unanswered[place]; refused != nil {
+			return nil, refused
+		}
+	}
+	opened, refused = s.ask(host, key, encrypted)
+	if refused == nil {
+		return opened, nil
+	}
+	switch refused.of {
+	case ofAll:
+		s.unanswered[everywhere] = refused
+	case ofVault:
+		s.unanswered[host] = refused
+	case ofKey:
+		s.unanswered[one] = refused
+	}
+	return nil, refused
+}
+
+// everywhere stands for all vaults.
+const everywhere = ""
+
+// ask asks one vault.
+func (s *Session) ask(host string, key sops.VaultKey, encrypted []byte) (opened []byte, refused *refusal) {
+	// What a proxy puts in the place of a challenge can make the library panic.
+	defer func() {
+		if recover() != nil {
+			opened, refused = nil, unreadable(host)
+		}
+	}()
+	signed, refused := s.signIn()
+	if refused != nil {
+		return nil, refused
+	}
+	vault, err := s.clientOf(host, signed)
+	if err != nil {
+		return nil, unreadable(host)
+	}
+	ctx, cancel := context.WithTimeout(s.ctx, maxAnswer)
+	defer cancel()
+	answer, err := vault.Decrypt(ctx, key.Name, key.Version, azkeys.KeyOperationParameters{
+		Algorithm: ptr.To(azkeys.EncryptionAlgorithmRSAOAEP256), Value: encrypted,
+	}, nil)
+	if err != nil {
+		return nil, said{host: host, key: key.Name, version: key.Version, who: signed.who}.of(err)
+	}
+	return answer.Result, nil
+}
+
+func (s *Session) clientOf(host string, as azcore.TokenCredential) (*azkeys.Client, error) {
+	if c := s.clients[host]; c != nil {
+		return c, nil
+	}
+	c, err := azkeys.NewClient("https://"+host, as, &azkeys.ClientOptions{ClientOptions: s.clientOptions()})
+	if err == nil {
+		s.clients[host] = c
+	}
+	return c, err
+}
+
+// clientOptions are those of who signs in and of who asks.
+func (c *Client) clientOptions() azcore.ClientOptions {
+	return azcore.ClientOptions{
+		Cloud: c.where.cloud, Transport: c.http, Telemetry: policy.TelemetryOptions{Disabled: true},
+		Retry: policy.RetryOptions{MaxRetries: 2, TryTimeout: maxTry, RetryDelay: 300 * time.Millisecond, MaxRetryDelay: 3 * time.Second},
+	}
+}
