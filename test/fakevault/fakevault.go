@@ -3,8 +3,8 @@
 // Package fakevault answers as Azure Key Vault does, and as Microsoft Entra ID before it:
 // it is the transport of a client, and opens no connection. A request without a token
 // gets the challenge that says where to sign in and for what; one with it encrypts and
-// decrypts with real RSA keys (RSA-OAEP-256). Answers that refuse have the bodies that
-// are recorded of the service.
+// decrypts with real RSA keys (RSA-OAEP-256). Answers that refuse have the form and codes
+// that are documented; their words were written from memory, and compared with no vault.
 //
 // What was sent where is kept: a token that reaches a host which is no vault is what a
 // test looks for.
@@ -35,7 +35,7 @@ type Refusal struct {
 	Times  int // how often; 0: always
 }
 
-// What the service answers, word by word but for ids.
+// What the service answers, by its codes; see above of the words.
 var (
 	ForbiddenByRBAC     = Refusal{Status: http.StatusForbidden, Body: `{"error":{"code":"Forbidden","message":"Caller is not authorized to perform action on resource.\r\nIf role assignments, deny assignments or role definitions were changed recently, please observe propagation time.\r\nCaller: appid=5e6f;oid=7a8b;iss=https://sts.windows.net/11111111-1111-1111-1111-111111111111/\r\nAction: 'Microsoft.KeyVault/vaults/keys/decrypt/action'\r\nResource: '/subscriptions/s/resourcegroups/g/providers/microsoft.keyvault/vaults/team-a/keys/sops/1'\r\nAssignment: (not found)\r\nDenyAssignmentId: null\r\nDecisionReason: null \r\nVault: team-a;location=westeurope\r\n","innererror":{"code":"ForbiddenByRbac"}}}`}
 	ForbiddenByPolicy   = Refusal{Status: http.StatusForbidden, Body: `{"error":{"code":"Forbidden","message":"The user, group or application 'appid=5e6f;oid=7a8b;iss=https://sts.windows.net/11111111-1111-1111-1111-111111111111/' does not have keys decrypt permission on key vault 'team-a;location=westeurope'. For help resolving this issue, please see https://go.microsoft.com/fwlink/?linkid=2125287","innererror":{"code":"ForbiddenByPolicy"}}}`}
