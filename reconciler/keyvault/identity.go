@@ -99,15 +99,25 @@ func (s *Session) ofController() (*signer, *refusal) {
 	return &signer{TokenCredential: credential, who: "the controller's identity (application " + short(app) + ")", tenant: tenant}, nil
 }
 
-// ofAccount is the workload identity of a ServiceAccount, by a token that is made of it.
-func (s *Session) ofAccount() (*signer, *refusal) {
+// read reads the account that asks, past the cache.
+func (s *Session) read() (*corev1.ServiceAccount, *refusal) {
 	live := &corev1.ServiceAccount{}
-	switch err := s.Reader.Get(s.ctx, client.ObjectKey{Namespace: s.as.Namespace, Name: s.as.Name}, live); {
+	switch err := s.Reader.Get(s.pass, client.ObjectKey{Namespace: s.as.Namespace, Name: s.as.Name}, live); {
 	case apierrors.IsNotFound(err):
 		return nil, refusef("%s does not exist: create it, with the annotation %s", s.as, annotationClient)
 	case err != nil:
 		return nil, retryf("%s cannot be read (%s)", s.as, cmp.Or(string(apierrors.ReasonForError(err)), "the API server does not answer"))
 	}
+	return live, nil
+}
+
+// ofAccount is the workload identity of a ServiceAccount, by a token that is made of it.
+// It is the account that the mark is of, and no later one.
+func (s *Session) ofAccount() (*signer, *refusal) {
+	if s.unread != nil {
+		return nil, s.unread
+	}
+	live := s.live
 	app := live.Annotations[annotationClient]
 	tenant := cmp.Or(live.Annotations[annotationTenant], s.Env("AZURE_TENANT_ID"))
 	if app == "" || tenant == "" {
@@ -128,7 +138,7 @@ func (s *Session) ofAccount() (*signer, *refusal) {
 // token is one of an account that Entra ID takes, and no API server.
 func (s *Session) token(of *corev1.ServiceAccount) (string, *refusal) {
 	request := &authenticationv1.TokenRequest{Spec: authenticationv1.TokenRequestSpec{Audiences: []string{tokenAudience}, ExpirationSeconds: ptr.To[int64](tokenSeconds)}}
-	switch err := s.Kube.SubResource("token").Create(s.ctx, &corev1.ServiceAccount{ObjectMeta: of.ObjectMeta}, request); {
+	switch err := s.Kube.SubResource("token").Create(s.within(), &corev1.ServiceAccount{ObjectMeta: of.ObjectMeta}, request); {
 	case apierrors.IsForbidden(err):
 		return "", refusef("the controller may not make tokens of %s: bind it the ClusterRole espalier-decrypt in namespace %s (docs/secrets.md)", s.as, s.as.Namespace)
 	case err != nil:

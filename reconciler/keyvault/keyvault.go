@@ -7,13 +7,16 @@
 // Which vault is asked stands in the file, and so is written by whoever can push. A
 // request goes to a host that is a vault of the cloud that is configured, and to no
 // other, by https, to no redirect; what it carries is a token for vaults alone. An error
-// of it says what is missing, where, and who can give it, and never repeats an answer.
+// of it says what is missing, where, and who can give it. Of a vault's answer it repeats
+// no words; of a refusal of Entra ID the code, and where that is no known one, its first
+// sentence.
 //
 // Why it is so: docs/design/0079.
 package keyvault
 
 import (
 	"context"
+	"fmt"
 	"net/http"
 	"net/url"
 	"regexp"
@@ -24,6 +27,7 @@ import (
 	"github.com/Azure/azure-sdk-for-go/sdk/azcore/cloud"
 	"github.com/Azure/azure-sdk-for-go/sdk/azcore/policy"
 	"github.com/Azure/azure-sdk-for-go/sdk/security/keyvault/azkeys"
+	corev1 "k8s.io/api/core/v1"
 	"k8s.io/utils/ptr"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
@@ -98,9 +102,14 @@ const (
 type Session struct {
 	*Client
 	as     account.Account
-	nobody string          // why nothing is asked at all
-	ctx    context.Context // of the pass: a tree of files, which asks, has none
-	close  func()
+	nobody string                 // why nothing is asked at all
+	live   *corev1.ServiceAccount // as it was when the pass began; nil: unread, or the controller asks
+	unread *refusal               // why it was not read
+
+	pass  context.Context // a tree of files, which asks, has none
+	limit time.Duration   // of all questions together
+	ctx   context.Context // of those; nil: none was asked yet
+	close func()
 
 	signed         *signer // who signs in; nil: nothing was asked yet
 	clients        map[string]*azkeys.Client
@@ -108,11 +117,40 @@ type Session struct {
 	refused, retry bool
 }
 
-// Session begins a pass. Close ends it.
+// Session begins a pass, as the account that has the name now. Close ends it.
 func (c *Client) Session(ctx context.Context, as account.Account) *Session {
-	ctx, cancel := context.WithTimeout(ctx, maxSession)
-	return &Session{Client: c, as: as, ctx: ctx, close: cancel, clients: map[string]*azkeys.Client{}, unanswered: map[string]*refusal{}}
+	s := &Session{Client: c, as: as, pass: ctx, limit: maxSession, close: func() {}, clients: map[string]*azkeys.Client{}, unanswered: map[string]*refusal{}}
+	if !as.Own() && c.where.suffix != "" {
+		s.live, s.unread = s.read()
+	}
+	return s
 }
+
+// Mark tells who asks from all others: what was opened for one is not handed to another. An
+// account that was made anew is another, whatever its name, and so is one whose workload
+// identity was changed.
+func (s *Session) Mark() string {
+	if s.nobody != "" {
+		return ""
+	}
+	mark := s.as.User()
+	if s.live != nil {
+		mark = fmt.Sprintf("%s %q %q", mark, s.live.UID, []string{s.live.Annotations[annotationClient], s.live.Annotations[annotationTenant]})
+	}
+	return mark
+}
+
+// within is what bounds all questions. It begins with the first: how long a build takes
+// before is no vault's doing.
+func (s *Session) within() context.Context {
+	if s.ctx == nil {
+		s.ctx, s.close = context.WithTimeout(s.pass, s.limit)
+	}
+	return s.ctx
+}
+
+// late says that the time of all questions is up, while that of the pass is not.
+func (s *Session) late() bool { return s.ctx != nil && s.ctx.Err() != nil && s.pass.Err() == nil }
 
 // Nobody is a Session that asks nothing, and says why.
 func Nobody(why string) *Session { return &Session{Client: &Client{}, nobody: why, close: func() {}} }
@@ -178,6 +216,10 @@ func (s *Session) decrypt(key sops.VaultKey, encrypted []byte) (opened []byte, r
 	if refused == nil {
 		return opened, nil
 	}
+	if refused.retry && s.late() {
+		refused = retryf("%s was not asked within %s, which is what key vaults have for a revision", host, s.limit)
+		refused.of = ofAll
+	}
 	switch refused.of {
 	case ofAll:
 		s.unanswered[everywhere] = refused
@@ -208,7 +250,7 @@ func (s *Session) ask(host string, key sops.VaultKey, encrypted []byte) (opened 
 	if err != nil {
 		return nil, unreadable(host)
 	}
-	ctx, cancel := context.WithTimeout(s.ctx, maxAnswer)
+	ctx, cancel := context.WithTimeout(s.within(), maxAnswer)
 	defer cancel()
 	answer, err := vault.Decrypt(ctx, key.Name, key.Version, azkeys.KeyOperationParameters{
 		Algorithm: ptr.To(azkeys.EncryptionAlgorithmRSAOAEP256), Value: encrypted,

@@ -16,6 +16,7 @@ import (
 	"strings"
 	"testing"
 	"testing/fstest"
+	"time"
 
 	authenticationv1 "k8s.io/api/authentication/v1"
 	corev1 "k8s.io/api/core/v1"
@@ -228,6 +229,70 @@ func otherKey(w *world) {
 		panic(err)
 	}
 	w.vault().Keys["sops/"+version1] = key
+}
+
+// TestMark: what was opened is marked with the account that asked, which is more than its
+// name: a namespace is deleted and made anew for another team.
+func TestMark(t *testing.T) {
+	seen := map[string]string{}
+	for name, c := range map[string]struct {
+		reason string
+		change func(*corev1.ServiceAccount)
+	}{
+		"Same":   {"The account of yesterday.", func(*corev1.ServiceAccount) {}},
+		"Anew":   {"One of the same name, made since.", func(a *corev1.ServiceAccount) { a.UID = "2" }},
+		"Client": {"One with another identity.", func(a *corev1.ServiceAccount) { a.Annotations[annotationClient] = "app-other" }},
+		"Tenant": {"Or with one of another tenant.", func(a *corev1.ServiceAccount) { a.Annotations[annotationTenant] = "other" }},
+	} {
+		w := newWorld(t)
+		w.account.UID = "1"
+		c.change(w.account)
+		mark := w.session(t, team, nil).Mark()
+		if again := w.session(t, team, nil).Mark(); again != mark {
+			t.Errorf("%s: %s\nmarked %q, then %q", name, c.reason, mark, again)
+		}
+		if other, is := seen[mark]; is {
+			t.Errorf("%s: %s\nmarked as %s is: %q", name, c.reason, other, mark)
+		}
+		seen[mark] = name
+	}
+}
+
+// TestAsksAsMarked: who asks is the account that the mark is of, whatever becomes of it
+// before the first question.
+func TestAsksAsMarked(t *testing.T) {
+	w := newWorld(t)
+	s := w.session(t, team, nil)
+	w.account.Annotations[annotationClient] = "app-other"
+	if _, err := open(t, s, ""); err != nil {
+		t.Fatal(err)
+	}
+	if signed := w.Entra.SignIns(); len(signed) != 1 || signed[0].Form.Get("client_id") != "app-team" {
+		t.Errorf("signed in as %+v", signed)
+	}
+	w.account = nil
+	gone := w.session(t, team, nil)
+	w.account = newWorld(t).account
+	if _, err := open(t, gone, ""); err == nil || !strings.Contains(err.Error(), "does not exist") {
+		t.Errorf("asked as an account that was not there when the mark was made: %v", err)
+	}
+}
+
+// TestLate: the time of all questions begins with the first, and where it is up that is
+// said, and no vault blamed.
+func TestLate(t *testing.T) {
+	w := newWorld(t)
+	s := w.session(t, team, nil)
+	if s.ctx != nil {
+		t.Error("the time runs before anything is asked")
+	}
+	s.limit = time.Nanosecond
+	want := host + " was not asked within 1ns, which is what key vaults have for a revision; it is tried again"
+	for range 2 {
+		if _, err := open(t, s, ""); err == nil || !strings.HasSuffix(err.Error(), want) || !s.Retryable() {
+			t.Errorf("got %v\nwant %s", err, want)
+		}
+	}
 }
 
 // TestTriedAgain: a vault that is busy for a moment opens all the same.

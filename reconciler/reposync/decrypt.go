@@ -62,21 +62,21 @@ func (r *Reconciler) decrypting(ctx context.Context, s *v1alpha1.RepoSync, tree 
 	if r.Vaults == nil {
 		return keys.Tree(tree), nil, nil
 	}
-	asks, as := r.asksVaults(ctx, s)
-	return keys.Asking(asks, as).Tree(tree), asks, nil
+	asks := r.asksVaults(ctx, s)
+	return keys.Asking(asks, asks.Mark()).Tree(tree), asks, nil
 }
 
-// asksVaults decides as whom vaults are asked: never as somebody with more rights than
-// what the RepoSync applies is written with. as is what tells one from another.
-func (r *Reconciler) asksVaults(ctx context.Context, s *v1alpha1.RepoSync) (session *keyvault.Session, as string) {
+// asksVaults decides as whom vaults are asked: as an account of the RepoSync's namespace,
+// and as the controller only where the RepoSync acts as that and names no account for it.
+func (r *Reconciler) asksVaults(ctx context.Context, s *v1alpha1.RepoSync) *keyvault.Session {
 	who := r.Accounts.Sync(s)
 	switch name := s.Spec.Decryption.ServiceAccountName; {
 	case name != "":
 		who = account.Account{Namespace: s.Namespace, Name: name}
 	case s.Spec.KubeConfig != nil:
-		return keyvault.Nobody("a RepoSync with kubeConfig acts as nobody of this cluster: name an account of it, with a workload identity, in spec.decryption.serviceAccountName"), ""
+		return keyvault.Nobody("a RepoSync with kubeConfig acts as nobody of this cluster: name an account of it, with a workload identity, in spec.decryption.serviceAccountName")
 	}
-	return r.Vaults.Session(ctx, who), who.User()
+	return r.Vaults.Session(ctx, who)
 }
 
 // privateKeys are those of the Secret that is named; where none is, there are none.

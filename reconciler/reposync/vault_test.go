@@ -3,10 +3,14 @@
 package reposync
 
 import (
+	"context"
 	"strings"
 	"testing"
 
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	"k8s.io/apimachinery/pkg/runtime/schema"
 	"k8s.io/client-go/rest"
+	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/espalier-dev/espalier/reconciler/account"
 	"github.com/espalier-dev/espalier/reconciler/keyvault"
@@ -14,7 +18,15 @@ import (
 	"github.com/espalier-dev/espalier/repo-layout/v1alpha1"
 )
 
-// TestAsksVaults: a vault is asked as nobody who may more than what writes.
+// noAccounts is an API server that has none.
+type noAccounts struct{ client.Reader }
+
+func (noAccounts) Get(_ context.Context, key client.ObjectKey, _ client.Object, _ ...client.GetOption) error {
+	return apierrors.NewNotFound(schema.GroupResource{Resource: "serviceaccounts"}, key.Name)
+}
+
+// TestAsksVaults: a vault is asked as an account of the namespace, and as the controller
+// only where that writes.
 func TestAsksVaults(t *testing.T) {
 	for name, c := range map[string]struct {
 		reason     string
@@ -36,10 +48,10 @@ func TestAsksVaults(t *testing.T) {
 		if c.remote {
 			s.Spec.KubeConfig = &v1alpha1.KubeConfig{}
 		}
-		r := &Reconciler{Deps: Deps{Accounts: account.New(account.Options{Config: &rest.Config{}, Default: c.fallback}), Vaults: keyvault.New(keyvault.Options{})}}
-		session, as := r.asksVaults(t.Context(), s)
+		r := &Reconciler{Deps: Deps{Accounts: account.New(account.Options{Config: &rest.Config{}, Default: c.fallback}), Vaults: keyvault.New(keyvault.Options{Reader: noAccounts{}})}}
+		session := r.asksVaults(t.Context(), s)
 		defer session.Close()
-		if as != c.as {
+		if as := session.Mark(); as != c.as {
 			t.Errorf("%s: %s\nasks as %q, want %q", name, c.reason, as, c.as)
 		}
 		if _, err := session.Decrypt(sops.VaultKey{URL: "https://evil.example.com"}, nil); c.as == "" && (err == nil || !strings.Contains(err.Error(), "spec.decryption.serviceAccountName")) {

@@ -154,8 +154,13 @@ func (k *Keys) dataKey(m metadata, t *tries) ([]byte, error) {
 	if k.vaults != nil && len(m.Azure) > 0 {
 		return k.byVault(m.Azure, t)
 	}
+	if len(k.age)+len(k.pgp) == 0 {
+		return nil, errNoKeys
+	}
 	return nil, fmt.Errorf("%w: add one of them with sops updatekeys, or the private key that it is encrypted for", ErrNotForUs)
 }
+
+var errNoKeys = errors.New("is encrypted for a private key, and the RepoSync has none: name the Secret with it in spec.decryption.secretRef")
 
 // where are recipients of a kind of which there are keys.
 func where(there bool, all []recipient) []recipient {

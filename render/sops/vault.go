@@ -3,7 +3,9 @@
 package sops
 
 import (
+	"crypto/sha256"
 	"encoding/base64"
+	"encoding/hex"
 	"errors"
 	"fmt"
 	"strings"
@@ -36,13 +38,15 @@ func (e *vaultError) Unwrap() error { return e.error }
 // ask: what was opened for one is not handed to another.
 func (k Keys) Asking(v Vaults, as string) *Keys {
 	k.vaults = v
-	k.fingerprint += "@" + strings.ToValidUTF8(as, "")
+	sum := sha256.Sum256([]byte(as))
+	k.fingerprint += "@" + hex.EncodeToString(sum[:16])
 	return &k
 }
 
-// byVault asks one vault after the other: the first that opens is the last.
+// byVault asks one vault after the other: the first that opens is the last. What a vault
+// refused goes before what is wrong with the file: it may open when it is asked again.
 func (k *Keys) byVault(all []sealedBy, t *tries) ([]byte, error) {
-	var failed error
+	var failed, wrong error
 	for _, s := range all {
 		s.item = ""
 		if key := t.vaulted[s]; key != nil {
@@ -53,7 +57,7 @@ func (k *Keys) byVault(all []sealedBy, t *tries) ([]byte, error) {
 		}
 		encrypted, err := base64.RawURLEncoding.DecodeString(strings.TrimRight(s.Encrypted, "="))
 		if err != nil || len(encrypted) == 0 {
-			failed = first(failed, errors.New("has a data key for Azure Key Vault that is not written as sops writes it: encrypt it anew"))
+			wrong = first(wrong, errors.New("has a data key for Azure Key Vault that is not written as sops writes it: encrypt it anew"))
 			continue
 		}
 		key, err := k.vaults.Decrypt(VaultKey{s.VaultURL, s.Name, s.Version}, encrypted)
@@ -61,13 +65,13 @@ func (k *Keys) byVault(all []sealedBy, t *tries) ([]byte, error) {
 		case err != nil:
 			failed = first(failed, &vaultError{fmt.Errorf("is not decrypted by Azure Key Vault: %w", err)})
 		case len(key) != keyBytes:
-			failed = first(failed, errors.New("has a data key for Azure Key Vault that is none of sops: encrypt it anew"))
+			wrong = first(wrong, errors.New("has a data key for Azure Key Vault that is none of sops: encrypt it anew"))
 		default:
 			t.vaulted[s] = key
 			return key, nil
 		}
 	}
-	return nil, failed
+	return nil, first(failed, wrong)
 }
 
 func first(before, now error) error {

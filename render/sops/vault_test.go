@@ -9,6 +9,7 @@ import (
 	"encoding/pem"
 	"errors"
 	"io/fs"
+	"regexp"
 	"strings"
 	"testing"
 	"testing/fstest"
@@ -63,7 +64,8 @@ func TestVault(t *testing.T) {
 		"AgeFirst": {"An own key asks nobody.", "vault-and-age.yaml", "secret.yaml", keys(t, "team.agekey"), true, 0, ""},
 		"NoAge":    {"Without it the vault is asked.", "vault-and-age.yaml", "secret.yaml", keys(t, "team.asc"), true, 1, ""},
 		"Nobody":   {"Without anybody who asks it is as it was: a file for none of the keys.", "vault.yaml", "", keys(t, "team.agekey"), false, 0, "vault.yaml is encrypted for Azure Key Vault alone, which is not asked"},
-		"AgeOnly":  {"A file for age alone is nothing to ask a vault for.", "secret.yaml", "", &sops.Keys{}, true, 0, "none of the keys that are there"},
+		"AgeOnly":  {"A file for age alone is nothing to ask a vault for.", "secret.yaml", "", &sops.Keys{}, true, 0, "name the Secret with it in spec.decryption.secretRef"},
+		"OtherKeys": {"Where there are keys, it is for none of them.", "secret.yaml", "", keys(t, "team.asc"), true, 0, "none of the keys that are there"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			v, k := newVault(t), c.keys
@@ -121,6 +123,28 @@ func TestVaultTree(t *testing.T) {
 	}
 	if len(away.asked) != 1 {
 		t.Errorf("asked %d times", len(away.asked))
+	}
+}
+
+// TestWrongAndAway: an entry that is wrong does not hide that a vault was away, before it
+// or after: the file may open when it is asked again.
+func TestWrongAndAway(t *testing.T) {
+	const entry = "        - created_at:"
+	text := string(read(t, "vault.yaml"))
+	begin, end := strings.Index(text, entry), strings.Index(text, "    encrypted_regex:")
+	right := text[begin:end]
+	wrong := regexp.MustCompile(`enc: \S+`).ReplaceAllString(right, "enc: '!'")
+	if wrong == right {
+		t.Fatal("nothing is wrong")
+	}
+	for name, entries := range map[string]string{"Before": wrong + right, "After": right + wrong} {
+		away := newVault(t)
+		away.err = errors.New("it is away")
+		tree := (sops.Keys{}).Asking(away, "a").Tree(fstest.MapFS{"a.yaml": {Data: []byte(text[:begin] + entries + text[end:])}})
+		var failed *sops.Failure
+		if _, err := fs.ReadFile(tree, "a.yaml"); !errors.As(err, &failed) || !failed.Asked || !strings.Contains(failed.Message, "it is away") {
+			t.Errorf("%s: got %+v", name, err)
+		}
 	}
 }
 

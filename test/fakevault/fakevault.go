@@ -3,8 +3,10 @@
 // Package fakevault answers as Azure Key Vault does, and as Microsoft Entra ID before it:
 // it is the transport of a client, and opens no connection. A request without a token
 // gets the challenge that says where to sign in and for what; one with it encrypts and
-// decrypts with real RSA keys (RSA-OAEP-256). Answers that refuse have the form and codes
-// that are documented; their words were written from memory, and compared with no vault.
+// decrypts with real RSA keys (RSA-OAEP-256). The challenge (401,
+// AKV10000), the 403 of roles (ForbiddenByRbac), the 404 (KeyNotFound) and the 429 have the words
+// that others recorded of the service, as in the tests of Azure's SDK for JavaScript; the words of
+// the other refusals were written from memory. None was compared with a vault of ours.
 //
 // What was sent where is kept: a token that reaches a host which is no vault is what a
 // test looks for.
