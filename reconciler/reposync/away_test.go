@@ -56,6 +56,19 @@ func TestTakeDownThatFails(t *testing.T) {
 	}
 }
 
+// TestTakeDownOfNothing: where nothing is known to be applied, no number is made of it.
+func TestTakeDownOfNothing(t *testing.T) {
+	s := leavingTo()
+	r := newReconciler(t, interceptor.Funcs{}, s)
+	if err := r.sayLeft(t.Context(), s, errors.New("it hails")); err == nil {
+		t.Error("nobody tries again")
+	}
+	is := condition.Get(s, v1alpha1.ConditionReady)
+	if want := "Nothing is known to be applied, and nobody could look: it hails. To let go of what may be there, set spec.deletionPolicy: Orphan"; is == nil || is.Message != want {
+		t.Errorf("the status says %v\nwant %s", is, want)
+	}
+}
+
 // TestTakeDownElsewhere: what lies in the target namespace of yesterday is waited for.
 func TestTakeDownElsewhere(t *testing.T) {
 	s := leavingTo("yesterday/a")

@@ -189,6 +189,9 @@ func inventoried(obj *v1alpha1.RepoSync) bool {
 func (r *Reconciler) sayLeft(ctx context.Context, obj *v1alpha1.RepoSync, err error) error {
 	before := obj.DeepCopy()
 	message := fmt.Sprintf("%d objects are not deleted: %s. To leave them where they are, running and paid, set spec.deletionPolicy: %s", len(obj.Status.Inventory), err, v1alpha1.Orphan)
+	if len(obj.Status.Inventory) == 0 {
+		message = fmt.Sprintf("Nothing is known to be applied, and nobody could look: %s. To let go of what may be there, set spec.deletionPolicy: %s", err, v1alpha1.Orphan)
+	}
 	reason := fault.Reason(err, v1alpha1.ReasonClusterUnreachable)
 	if fault.IsTerminal(err) {
 		condition.Stalled(obj, reason, message)
