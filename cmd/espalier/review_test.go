@@ -134,15 +134,17 @@ func TestOutOfTime(t *testing.T) {
 		status syscall.WaitStatus
 		used   time.Duration
 		want   bool
+		memory bool
 	}{
-		"Killed":      {reason: "The limit was reached by the clock of ticks.", status: killed, used: 700 * time.Millisecond, want: true},
+		"Killed":      {reason: "The limit was reached by the clock of ticks, or the memory was.", status: killed, used: 700 * time.Millisecond, want: true, memory: true},
+		"KilledLate":  {reason: "By both clocks its time was up.", status: killed, used: 950 * time.Millisecond, want: true},
 		"KilledEarly": {reason: "Somebody else killed it: the container's memory, most likely.", status: killed, used: 200 * time.Millisecond},
 		"Failed":      {reason: "It ended by itself, and has time left.", status: failed, used: 700 * time.Millisecond},
 		"FailedLate":  {reason: "It ended over its last grains of time.", status: failed, used: 950 * time.Millisecond, want: true},
 	} {
 		t.Run(name, func(t *testing.T) {
-			if got := outOfTime(tc.status, tc.used, time.Second); got != tc.want {
-				t.Errorf("%s\ngot %t, want %t", tc.reason, got, tc.want)
+			if got, memory := outOfTime(tc.status, tc.used, time.Second); got != tc.want || memory != tc.memory {
+				t.Errorf("%s\ngot %t and memory %t, want %t and %t", tc.reason, got, memory, tc.want, tc.memory)
 			}
 		})
 	}

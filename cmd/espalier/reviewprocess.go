@@ -101,20 +101,25 @@ func (p *processPlanner) undone(trace string, ended *os.ProcessState) error {
 		return &review.Undone{Why: fmt.Sprintf("planning it takes more than %d MiB of memory, which is all there is", p.memory>>20)}
 	}
 	share := p.processor()
-	if outOfTime(ended.Sys().(syscall.WaitStatus), ended.UserTime()+ended.SystemTime(), share) {
+	switch time, memory := outOfTime(ended.Sys().(syscall.WaitStatus), ended.UserTime()+ended.SystemTime(), share); {
+	case time && memory:
+		return &review.Undone{Why: fmt.Sprintf("planning it takes more than %s of processor time or more memory than there is", share)}
+	case time:
 		return &review.Undone{Why: fmt.Sprintf("planning it takes more than %s of processor time, which is all there is", share)}
 	}
 	return &review.Undone{Why: "planning it ended badly; the log of the review controller says how"}
 }
 
-// outOfTime tells whether the kernel ended a process for what it used of its share of
+// outOfTime tells whether the kernel may have ended a process for what it used of its share of
 // processors. The clock that the kernel holds to the limit counts whole ticks, and on a busy
-// machine it is far ahead of the one that it tells of: so for what was killed, half the share will do.
-func outOfTime(status syscall.WaitStatus, used, share time.Duration) bool {
-	if status.Signaled() && status.Signal() == syscall.SIGKILL {
-		return used >= share/2
+// machine it is far ahead of the one that it tells of: so for what was killed, half the share
+// will do. Below nine tenths it may as well have been memory, since that kills the same way.
+func outOfTime(status syscall.WaitStatus, used, share time.Duration) (time, memory bool) {
+	if used >= share*9/10 {
+		return true, false
 	}
-	return used >= share*9/10
+	half := status.Signaled() && status.Signal() == syscall.SIGKILL && used >= share/2
+	return half, half
 }
 
 // limited keeps the beginning of what is written to it.
