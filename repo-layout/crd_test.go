@@ -212,7 +212,6 @@ var celCases = map[string]string{
 	"report.pullRequest needs review, whose comment it continues":                                                                                                               following + "  report: {pullRequest: true}\n",
 	"verify.mode Tag and TagAndHEAD need ref.tag, without ref.commit":                                                                                                           strings.Replace(verified, "verify: {", "verify: {mode: Tag, ", 1),
 	"kubeConfig is where a RepoSync applies, and mode ReportOnly applies nothing: remove it, and report from the cluster where the Workspaces are":                              reporting + elsewhere,
-	"report.pullRequest reads the Workspaces of this cluster, and kubeConfig applies to another: remove one of the two; report.commit and report.statuses work with both":       following + reviewed + "  report: {pullRequest: true}\n" + elsewhere,
 	"dependsOn orders what is applied, and mode ReportOnly applies nothing: remove it":                                                                                          reporting + "  dependsOn: [{name: pools}]\n",
 	"spec.dependsOn: a RepoSync cannot wait for itself":                                                                                                                         following + "  dependsOn: [{name: a}]\n",
 	// Of two generations, which a single document does not have: the API server's and the plan's.

@@ -209,6 +209,12 @@ func PromotionBranches(cluster, namespace, tuning string) string {
 	return "espalier/promote/" + cluster + "/" + namespace + "/" + tuning + "/"
 }
 
+// PromotingElsewhere takes the place of the namespace in these names where a RepoSync
+// applies to another cluster: two of them may lead to namesakes. No namespace has a "_".
+func PromotingElsewhere(syncNamespace, sync, namespace string) string {
+	return syncNamespace + "_" + sync + "_" + namespace
+}
+
 // IsStatusPath says whether a path belongs to a status branch: a status commit
 // touches no other.
 func IsStatusPath(p string) bool {

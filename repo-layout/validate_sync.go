@@ -43,9 +43,6 @@ func (v *validator) kubeConfig(path string, s v1alpha1.RepoSyncSpec) {
 	if s.Mode == v1alpha1.ModeReportOnly {
 		v.refuse(finding.NotOneOf, path, "is where a RepoSync applies, and mode ReportOnly applies nothing: remove it, and report from the cluster where the Workspaces are")
 	}
-	if s.Report != nil && s.Report.PullRequest {
-		v.refuse(finding.ReferenceInvalid, "spec.report.pullRequest", "reads the Workspaces of this cluster, and kubeConfig applies to another: remove one of the two; report.commit and report.statuses work with both")
-	}
 	ref := s.KubeConfig.SecretRef
 	v.secretRef(path+".secretRef", &v1alpha1.LocalObjectReference{Name: ref.Name})
 	if at := path + ".secretRef.key"; ref.Key != "" && !v.placeholder(at, ref.Key) && len(validation.IsConfigMapKey(ref.Key)) > 0 {

@@ -75,6 +75,16 @@ var never = []struct {
 		},
 		why: "what controllers share must not know them",
 	},
+	{
+		packages: []string{"reconciler/review"},
+		imports:  []string{module + "/reconciler/remote"},
+		why:      "the process with the forge's token holds no kubeconfig: of another cluster it knows what the status of a RepoSync tells",
+	},
+	{
+		packages: []string{"reconciler/spoke"},
+		imports:  []string{module + "/reconciler/review", module + "/reconciler/reposync", module + "/reconciler/remote"},
+		why:      "one controller writes what the other reads, and it is of neither",
+	},
 }
 
 // only lists libraries whose types must not leak: of the product, these

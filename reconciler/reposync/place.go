@@ -9,6 +9,7 @@ import (
 	"strings"
 
 	"k8s.io/apimachinery/pkg/api/meta"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/types"
 	"sigs.k8s.io/controller-runtime/pkg/client"
@@ -17,6 +18,7 @@ import (
 	"github.com/espalier-dev/espalier/reconciler/apply"
 	"github.com/espalier-dev/espalier/reconciler/fault"
 	"github.com/espalier-dev/espalier/reconciler/inventory"
+	"github.com/espalier-dev/espalier/reconciler/spoke"
 	"github.com/espalier-dev/espalier/render/desired"
 	repolayout "github.com/espalier-dev/espalier/repo-layout"
 	"github.com/espalier-dev/espalier/repo-layout/v1alpha1"
@@ -176,6 +178,23 @@ func (at place) goingElsewhere(ctx context.Context, s *v1alpha1.RepoSync) ([]cli
 		}
 	}
 	return going, nil
+}
+
+// tellReview has the status say what pull requests are told of Workspaces in another
+// cluster. What the cache has not heard of yet speaks of an older spec: a merge is not
+// done for what answered before it.
+func (p *pass) tellReview() error {
+	told, err := spoke.Told(p.sync, p.sync.Status.Spoke, p.workspaces, func(w *v1alpha1.Workspace) bool {
+		named := &v1alpha1.Workspace{ObjectMeta: metav1.ObjectMeta{Namespace: w.Namespace, Name: w.Name}}
+		named.SetGroupVersionKind(v1alpha1.GroupVersion.WithKind(v1alpha1.WorkspaceKind))
+		m, ok := p.kept.mark(inventory.EntryOf(named).ID)
+		return ok && m.Before(w)
+	})
+	if err != nil {
+		return err
+	}
+	p.sync.Status.Spoke = told
+	return nil
 }
 
 // pageSize is how many objects are listed in one request past the cache.

@@ -7,13 +7,17 @@ import (
 	"testing"
 	"time"
 
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
 	"sigs.k8s.io/controller-runtime/pkg/client/interceptor"
 	"sigs.k8s.io/controller-runtime/pkg/event"
 
+	"github.com/espalier-dev/espalier/reconciler/apply"
 	"github.com/espalier-dev/espalier/reconciler/condition"
 	"github.com/espalier-dev/espalier/reconciler/fault"
 	"github.com/espalier-dev/espalier/reconciler/remote"
+	"github.com/espalier-dev/espalier/reconciler/report"
+	"github.com/espalier-dev/espalier/reconciler/spoke"
 	repolayout "github.com/espalier-dev/espalier/repo-layout"
 	"github.com/espalier-dev/espalier/repo-layout/v1alpha1"
 )
@@ -130,6 +134,37 @@ func TestHeard(t *testing.T) {
 			r.heard().Generic(t.Context(), event.TypedGenericEvent[remote.News]{Object: c.news}, r.queue)
 			if _, stirred := r.stirred.Load(key); stirred != c.stirs || (r.queue.Len() == 1) != c.stirs {
 				t.Errorf("%s\nstirred %v, %d passes are due at once", c.reason, stirred, r.queue.Len())
+			}
+		})
+	}
+}
+
+// TestTellReview: what pull requests are told of a Workspace that the cache has as it was
+// before it was applied is of an older spec.
+func TestTellReview(t *testing.T) {
+	at := func(version string, generation int64) *v1alpha1.Workspace {
+		w := &v1alpha1.Workspace{ObjectMeta: metav1.ObjectMeta{Namespace: "models", Name: "phi", UID: "u", ResourceVersion: version, Generation: generation}}
+		condition.Ready(w, v1alpha1.ReasonSucceeded, "It answers")
+		return w
+	}
+	for name, c := range map[string]struct {
+		reason string
+		cached *v1alpha1.Workspace
+		want   report.State
+	}{
+		"Heard":  {"The cache has heard of the apply, and the controller there has said that it is well.", at("20", 3), report.Ready},
+		"Behind": {"What answered before the apply is not what was merged.", at("17", 2), report.Progressing},
+	} {
+		t.Run(name, func(t *testing.T) {
+			s := &v1alpha1.RepoSync{Spec: v1alpha1.RepoSyncSpec{KubeConfig: &v1alpha1.KubeConfig{}, Review: &v1alpha1.Review{}, Report: &v1alpha1.Report{PullRequest: true}}}
+			p := &pass{sync: s, before: s.DeepCopy(), kept: &kept{applied: map[string]apply.Mark{}}, workspaces: []v1alpha1.Workspace{*c.cached}}
+			p.kept.note("models_phi_espalier.dev_Workspace", apply.MarkOf("sha256:1", at("20", 3)))
+			if err := p.tellReview(); err != nil {
+				t.Fatal(err)
+			}
+			told, err := spoke.Workspaces(s.Status.Spoke)
+			if err != nil || len(told) != 1 || report.StateOf(&told[0]) != c.want {
+				t.Errorf("%s\ntold %+v, %v", c.reason, told, err)
 			}
 		})
 	}

@@ -44,6 +44,9 @@ func (r *Reconciler) observeAndReport(ctx context.Context, p *pass) error {
 	}
 	p.workspaces = workspaces
 	p.sync.Status.Workspaces = fmt.Sprintf("%d/%d", countReady(workspaces), len(workspaces))
+	if err := p.tellReview(); err != nil {
+		return err
+	}
 	to := p.sync.Spec.Report
 	if to == nil || to.Commit == nil {
 		return nil

@@ -3,6 +3,7 @@
 package review
 
 import (
+	"bytes"
 	"cmp"
 	"context"
 	"errors"
@@ -16,8 +17,10 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/controller-runtime/pkg/reconcile"
 
+	"github.com/espalier-dev/espalier/reconciler/fault"
 	"github.com/espalier-dev/espalier/reconciler/forge"
 	"github.com/espalier-dev/espalier/reconciler/inventory"
+	"github.com/espalier-dev/espalier/reconciler/spoke"
 	repolayout "github.com/espalier-dev/espalier/repo-layout"
 	"github.com/espalier-dev/espalier/repo-layout/v1alpha1"
 )
@@ -245,6 +248,9 @@ func sameButLoss(a, b string) bool {
 // workspaces of a RepoSync, by namespace/name: those that carry its labels, which
 // anybody can write, and lie where it writes or are in its inventory.
 func (r *Reconciler) workspaces(ctx context.Context, s *v1alpha1.RepoSync) (map[string]*v1alpha1.Workspace, error) {
+	if s.Spec.KubeConfig != nil {
+		return elsewhere(s)
+	}
 	list := &v1alpha1.WorkspaceList{}
 	if err := r.Client.List(ctx, list, client.MatchingLabels{repolayout.LabelSyncName: s.Name, repolayout.LabelSyncNamespace: s.Namespace}); err != nil {
 		return nil, fmt.Errorf("listing the Workspaces of RepoSync %s/%s: %w", s.Namespace, s.Name, err)
@@ -269,6 +275,34 @@ func (r *Reconciler) workspaces(ctx context.Context, s *v1alpha1.RepoSync) (map[
 		}
 	}
 	return byName, nil
+}
+
+// elsewhere are the Workspaces of a RepoSync in another cluster, as its status tells of
+// them: this process has nothing to look there with.
+func elsewhere(s *v1alpha1.RepoSync) (map[string]*v1alpha1.Workspace, error) {
+	told, err := spoke.Workspaces(s.Status.Spoke)
+	if errors.Is(err, spoke.ErrTooMany) {
+		return nil, fault.Stopf(ReasonTooManyWorkspaces, "RepoSync %s/%s has %d Workspaces in the cluster of spec.kubeConfig, and %w: merged pull requests are not followed and adapters not promoted; "+
+			"divide it among several RepoSyncs, one a folder", s.Namespace, s.Name, s.Status.Spoke.Workspaces, err)
+	}
+	if err != nil {
+		return nil, err
+	}
+	byName := map[string]*v1alpha1.Workspace{}
+	for i := range told {
+		byName[told[i].Namespace+"/"+told[i].Name] = &told[i]
+	}
+	return byName, nil
+}
+
+// news says whether the status tells of Workspaces in another cluster what it did not
+// at the last pass: no event of theirs comes here.
+func (k *kept) news(s *v1alpha1.RepoSync) bool {
+	if s.Spec.KubeConfig == nil || s.Status.Spoke == nil || bytes.Equal(s.Status.Spoke.List, k.spoke) {
+		return false
+	}
+	k.spoke = s.Status.Spoke.List
+	return true
 }
 
 // syncOf maps a Workspace to its RepoSync, and notes that a run may have published

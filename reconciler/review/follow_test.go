@@ -7,9 +7,11 @@ import (
 	"testing"
 	"time"
 
+	ctrl "sigs.k8s.io/controller-runtime"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/espalier-dev/espalier/reconciler/condition"
+	"github.com/espalier-dev/espalier/reconciler/spoke"
 	repolayout "github.com/espalier-dev/espalier/repo-layout"
 	"github.com/espalier-dev/espalier/repo-layout/v1alpha1"
 )
@@ -305,5 +307,77 @@ func TestFollowGone(t *testing.T) {
 	s.mustPass(r)
 	if s.writes != writes {
 		t.Error("it is edited though it is not there")
+	}
+}
+
+// tells says how the Workspaces of another cluster are.
+func (s *stage) tells(all ...*v1alpha1.Workspace) {
+	s.t.Helper()
+	s.syncs(func(live *v1alpha1.RepoSync) {
+		var list []v1alpha1.Workspace
+		for _, w := range all {
+			list = append(list, *w)
+		}
+		var err error
+		live.Status.Spoke, err = spoke.Told(live, live.Status.Spoke, list, func(*v1alpha1.Workspace) bool { return false })
+		if err != nil {
+			s.t.Fatal(err)
+		}
+	})
+}
+
+// elsewhere has the RepoSync apply to another cluster.
+func (s *stage) elsewhere() {
+	s.t.Helper()
+	s.syncs(func(live *v1alpha1.RepoSync) {
+		live.Spec.KubeConfig = &v1alpha1.KubeConfig{SecretRef: v1alpha1.SecretKeyReference{Name: "spoke"}}
+	})
+}
+
+// TestFollowElsewhere: Workspaces of another cluster are followed by what the status
+// tells of them, and a namesake of this cluster is none of them.
+func TestFollowElsewhere(t *testing.T) {
+	s, r := merged(t)
+	s.elsewhere()
+	s.stands(answering) // here, which is another Workspace
+	s.comes(mergedAs)
+	s.mustPass(r)
+	s.says("⏳ On its way", "| `phi` | ⏳ on its way |", "synced by RepoSync `team/models` to the cluster of its `spec.kubeConfig`")
+	s.tells(workspaceOf("phi", waiting(v1alpha1.ReasonWaitingForNodes)))
+	s.mustPass(r)
+	s.says("⏳ waiting for its nodes")
+	s.syncs(func(live *v1alpha1.RepoSync) {
+		condition.False(live, v1alpha1.ConditionApplied, v1alpha1.ReasonClusterUnreachable, "it does not answer in time")
+	})
+	s.mustPass(r)
+	s.says("**How they are now is not known:** it does not answer in time", "⏳ waiting for its nodes")
+	s.syncs(func(live *v1alpha1.RepoSync) {
+		condition.True(live, v1alpha1.ConditionApplied, v1alpha1.ReasonSucceeded, "Applied")
+	})
+	s.tells(workspaceOf("phi", answering))
+	r = s.controller()
+	s.mustPass(r)
+	s.mustPass(r)
+	s.says("✅ Done in cluster `prod`: 1 of 1 workspaces", "`http://phi.team.svc/v1`", " true -->")
+}
+
+// TestFollowTooMany: where what there is to tell does not fit, that is said, once.
+func TestFollowTooMany(t *testing.T) {
+	s, r := merged(t)
+	s.elsewhere()
+	s.syncs(func(live *v1alpha1.RepoSync) { live.Status.Spoke = &v1alpha1.SpokeStatus{Workspaces: 20_000} })
+	s.comes(mergedAs)
+	key := client.ObjectKeyFromObject(s.sync)
+	for range 2 {
+		if _, err := r.Reconcile(t.Context(), ctrl.Request{NamespacedName: key}); err != nil {
+			t.Fatal(err)
+		}
+		s.now = s.now.Add(time.Minute)
+	}
+	if got := <-s.events.Events; !strings.Contains(got, ReasonTooManyWorkspaces) || !strings.Contains(got, "20000 Workspaces") || !strings.Contains(got, "divide it") {
+		t.Errorf("the event says %s", got)
+	}
+	if len(s.events.Events) != 0 {
+		t.Errorf("said again: %s", <-s.events.Events)
 	}
 }

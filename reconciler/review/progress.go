@@ -62,9 +62,11 @@ func (p progress) words() (text string, ended bool) {
 	stalled := p.stalled()
 	var b strings.Builder
 	fmt.Fprintf(&b, "### %s in cluster %s: %d of %d workspaces\n\n", headline(good == len(rows), ended), markdown.Code(p.cluster), good, len(rows))
-	fmt.Fprintf(&b, "Merged as %s, synced by RepoSync %s.\n\n", commit, markdown.Code(p.sync.Namespace+"/"+p.sync.Name))
+	fmt.Fprintf(&b, "Merged as %s, synced by RepoSync %s%s.\n\n", commit, markdown.Code(p.sync.Namespace+"/"+p.sync.Name), p.to())
 	if stalled != "" {
 		b.WriteString("**The RepoSync is stalled:** " + markdown.Text(stalled) + "\n\n")
+	} else if away := p.away(); away != "" {
+		b.WriteString("**How they are now is not known:** " + markdown.Text(away) + "\n\n")
 	}
 	b.WriteString("| Workspace | State | On | Result | Cost |\n|---|---|---|---|---|\n")
 	for _, r := range rows {
@@ -268,6 +270,23 @@ func (p progress) stalled() string {
 		return ready.Message
 	}
 	return ""
+}
+
+// to says that what was merged runs in another cluster.
+func (p progress) to() string {
+	if p.sync.Spec.KubeConfig != nil {
+		return " to the cluster of its `spec.kubeConfig`"
+	}
+	return ""
+}
+
+// away is why the other cluster is not to be had, if it is not.
+func (p progress) away() string {
+	c := condition.Get(p.sync, v1alpha1.ConditionApplied)
+	if p.sync.Spec.KubeConfig == nil || c == nil || c.Reason != v1alpha1.ReasonClusterUnreachable && c.Reason != v1alpha1.ReasonAuthFailed {
+		return ""
+	}
+	return c.Message
 }
 
 func cell(s string) string {

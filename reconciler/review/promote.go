@@ -35,11 +35,29 @@ type promotion struct {
 	measured                   string // by the evaluation of the run; "" where nothing was
 	file                       string // of the service's document
 	line                       int
+	by                         *v1alpha1.RepoSync // that applies both to another cluster; nil: to this one
 }
 
 // branch is the one that proposes it.
 func (p promotion) branch(cluster string) string {
-	return repolayout.PromotionBranch(cluster, p.namespace, p.tuning, digestOf(p.image))
+	return repolayout.PromotionBranch(cluster, p.within(), p.tuning, digestOf(p.image))
+}
+
+// within is the namespace as branches name it.
+func (p promotion) within() string {
+	if p.by != nil {
+		return repolayout.PromotingElsewhere(p.by.Namespace, p.by.Name, p.namespace)
+	}
+	return p.namespace
+}
+
+// run names the Workspace that has published the adapter.
+func (p promotion) run(cluster string) string {
+	run, hub := markdown.Code(p.namespace+"/"+p.tuning), markdown.Code(cluster)
+	if p.by != nil {
+		return fmt.Sprintf("%s in the cluster that RepoSync %s of cluster %s applies to", run, markdown.Code(p.by.Namespace+"/"+p.by.Name), hub)
+	}
+	return run + " in cluster " + hub
 }
 
 func digestOf(image string) string {
@@ -69,7 +87,10 @@ func promotions(workspaces map[string]*v1alpha1.Workspace) []promotion {
 		}
 		file, line, _ := strings.Cut(to.Annotations[repolayout.AnnotationSource], ":")
 		n, _ := strconv.Atoi(line)
-		list = append(list, promotion{w.Namespace, w.Name, to.Name, a.Name, a.Image, w.Status.Tuning.Adapter, strings.Join(repolayout.Measured(w.Status.Tuning.Evaluation), "; "), file, n})
+		list = append(list, promotion{
+			namespace: w.Namespace, tuning: w.Name, service: to.Name, adapter: a.Name, from: a.Image, image: w.Status.Tuning.Adapter,
+			measured: strings.Join(repolayout.Measured(w.Status.Tuning.Evaluation), "; "), file: file, line: n,
+		})
 	}
 	slices.SortFunc(list, func(a, b promotion) int { return strings.Compare(a.namespace+"/"+a.tuning, b.namespace+"/"+b.tuning) })
 	return list
@@ -93,6 +114,9 @@ func (r *Reconciler) promote(ctx context.Context, s *v1alpha1.RepoSync, k *kept)
 	proposed := map[string]bool{}
 	var problems []error
 	for _, p := range promotions(workspaces) {
+		if s.Spec.KubeConfig != nil {
+			p.by = s
+		}
 		branch := p.branch(r.Cluster)
 		if !k.proposed[branch] {
 			if err := r.propose(ctx, s, k, p); err != nil {
@@ -199,7 +223,7 @@ func (r *Reconciler) withdrawOlder(ctx context.Context, k *kept, p promotion, ba
 		return err
 	}
 	for _, pr := range open {
-		if pr.Fork || pr.Branch == p.branch(r.Cluster) || !strings.HasPrefix(pr.Branch, repolayout.PromotionBranches(r.Cluster, p.namespace, p.tuning)) {
+		if pr.Fork || pr.Branch == p.branch(r.Cluster) || !strings.HasPrefix(pr.Branch, repolayout.PromotionBranches(r.Cluster, p.within(), p.tuning)) {
 			continue
 		}
 		if err := k.forge.Withdraw(ctx, pr.Number); err != nil {
@@ -218,9 +242,9 @@ func (p promotion) body(cluster string) string {
 	if p.measured != "" {
 		measured = "| measured before and after | " + markdown.Cell(p.measured) + " |\n"
 	}
-	return fmt.Sprintf("Workspace %s in cluster %s has published an adapter:\n\n| | adapter %s of %s |\n|---|---|\n| now | %s |\n| proposed | %s |\n%s\n"+
+	return fmt.Sprintf("Workspace %s has published an adapter:\n\n| | adapter %s of %s |\n|---|---|\n| now | %s |\n| proposed | %s |\n%s\n"+
 		"It changes one line of %s. What that does to the cluster, the plan says in a comment. Merge it to serve the adapter; "+
 		"close it to decline: this adapter is not proposed again, and the next one closes this pull request by itself.\n",
-		markdown.Code(p.namespace+"/"+p.tuning), markdown.Code(cluster), markdown.Cell(p.adapter), markdown.Cell(p.service),
+		p.run(cluster), markdown.Cell(p.adapter), markdown.Cell(p.service),
 		markdown.Cell(p.from), markdown.Cell(p.image), measured, markdown.Code(p.file))
 }

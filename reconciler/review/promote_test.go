@@ -8,6 +8,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
@@ -116,6 +117,47 @@ func TestPromote(t *testing.T) {
 	s.mustPass(r)
 	if got := s.proposals(); !slices.Equal(got, []string{branch, strings.ReplaceAll(branch, "aaaaaaaaaaaa", "bbbbbbbbbbbb") + " +"}) {
 		t.Errorf("proposed %q, want the older one closed", got)
+	}
+}
+
+// TestPromoteElsewhere: an adapter of another cluster is proposed when the status tells of
+// it, without a look at the forge, in a branch that names who applies to that cluster: a
+// namesake in a third one is left alone.
+func TestPromoteElsewhere(t *testing.T) {
+	s := promoted(t, strings.Replace(serviceYAML, "IMAGE", dolly+":v1", 1))
+	var all []*v1alpha1.Workspace
+	for _, name := range []string{"phi", "dolly-run"} {
+		w := &v1alpha1.Workspace{}
+		if err := s.kube.Get(t.Context(), client.ObjectKey{Namespace: "team", Name: name}, w); err != nil {
+			t.Fatal(err)
+		}
+		if err := s.kube.Delete(t.Context(), w); err != nil {
+			t.Fatal(err)
+		}
+		all = append(all, w)
+	}
+	s.elsewhere()
+	other := "espalier/promote/prod/team_east_team/dolly-run/" + strings.Repeat("c", 12)
+	s.pulls[50] = forge.PullRequest{Number: 50, Base: "main", Branch: other, Head: s.base, MergeBase: s.base, Open: true}
+	r := s.controller()
+	s.mustPass(r)
+	if got := s.proposals(); !slices.Equal(got, []string{other + " +"}) {
+		t.Fatalf("proposed %q before anything is told", got)
+	}
+	s.now = s.now.Add(-time.Minute) // the interval is not over
+	s.tells(all...)
+	s.mustPass(r)
+	s.mustPass(s.controller())
+	branch := "espalier/promote/prod/team_models_team/dolly-run/" + strings.Repeat("a", 12)
+	if got := s.proposals(); !slices.Equal(got, []string{other + " +", branch + " +"}) {
+		t.Fatalf("proposed %q", got)
+	}
+	if !strings.Contains(s.bodies[0], "`team/dolly-run` in the cluster that RepoSync `team/models` of cluster `prod` applies to") {
+		t.Errorf("the pull request says\n%s", s.bodies[0])
+	}
+	files, err := s.git.Files(repo, branch)
+	if want := strings.Replace(serviceYAML, "IMAGE", adapterOf("a"), 1); err != nil || files[serviceFile] != want {
+		t.Errorf("%v: the branch holds\n%s", err, files[serviceFile])
 	}
 }
 

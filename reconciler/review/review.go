@@ -47,6 +47,8 @@ const (
 const (
 	ReasonReviewFailed   = "ReviewFailed"   // pull requests could not be answered
 	ReasonReviewConflict = "ReviewConflict" // another RepoSync sets statuses of the same names
+	// ReasonTooManyWorkspaces: those in another cluster do not fit into the status.
+	ReasonTooManyWorkspaces = "TooManyWorkspaces"
 )
 
 // Deps is what the controller works with.
@@ -95,6 +97,8 @@ type kept struct {
 	following map[int64]*followed // merged pull requests, by number
 	told      map[int64]bool      // of which nothing more is to be said
 	followDue time.Duration       // when the next edit is due; 0: when something happens
+
+	spoke []byte // what was last told of Workspaces in another cluster
 
 	failure string // that an event was made of
 }
@@ -163,7 +167,7 @@ func (r *Reconciler) pass(ctx context.Context, s *v1alpha1.RepoSync, k *kept) er
 	}
 	look := r.due(s, k)
 	ready, says := readiness(s)
-	_, tuned := r.tuned.LoadAndDelete(client.ObjectKeyFromObject(s))
+	tuned := r.isTuned(s, k)
 	if !look && !tuned && (!says || ready.key() == k.ready) && len(k.following) == 0 {
 		return nil
 	}
@@ -183,6 +187,12 @@ func (r *Reconciler) pass(ctx context.Context, s *v1alpha1.RepoSync, k *kept) er
 		problems = append(problems, r.promoteAll(ctx, s, k))
 	}
 	return errors.Join(problems...)
+}
+
+// isTuned says whether a run may have published what is to be promoted.
+func (r *Reconciler) isTuned(s *v1alpha1.RepoSync, k *kept) bool {
+	_, tuned := r.tuned.LoadAndDelete(client.ObjectKeyFromObject(s))
+	return k.news(s) || tuned
 }
 
 // promoteAll is promote, which is tried again with the next pass where it failed.

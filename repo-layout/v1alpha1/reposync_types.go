@@ -69,7 +69,6 @@ const (
 // +kubebuilder:validation:XValidation:rule="(has(self.mode) && self.mode == 'ReportOnly') == has(self.workspaceSelector)",message="mode ReportOnly and workspaceSelector belong together: the selector says which Workspaces are reported on"
 // +kubebuilder:validation:XValidation:rule="!has(self.mode) || self.mode != 'ReportOnly' || !has(self.serviceAccountName)",message="serviceAccountName is as whom a RepoSync applies, and mode ReportOnly applies nothing: remove it"
 // +kubebuilder:validation:XValidation:rule="!has(self.mode) || self.mode != 'ReportOnly' || !has(self.kubeConfig)",message="kubeConfig is where a RepoSync applies, and mode ReportOnly applies nothing: remove it, and report from the cluster where the Workspaces are"
-// +kubebuilder:validation:XValidation:rule="!has(self.kubeConfig) || !has(self.report) || !has(self.report.pullRequest) || !self.report.pullRequest",message="report.pullRequest reads the Workspaces of this cluster, and kubeConfig applies to another: remove one of the two; report.commit and report.statuses work with both"
 // +kubebuilder:validation:XValidation:rule="!has(self.mode) || self.mode != 'ReportOnly' || !has(self.dependsOn)",message="dependsOn orders what is applied, and mode ReportOnly applies nothing: remove it"
 // +kubebuilder:validation:XValidation:rule="!has(self.mode) || self.mode != 'ReportOnly' || !(has(self.substitutions) || has(self.defaults) || has(self.postBuild) || has(self.decryption))",message="substitutions, decryption, postBuild and defaults change what is applied, and mode ReportOnly applies nothing: remove them"
 // +kubebuilder:validation:XValidation:rule="!has(self.report) || !has(self.report.commit) || !has(self.report.commit.path) || (has(self.source.git) && has(self.source.git.ref.branch) && has(self.report.commit.branch) && self.report.commit.branch == self.source.git.ref.branch && (!has(self.report.commit.url) || self.report.commit.url == self.source.git.url))",message="report.commit.path is a folder of the branch that is synced: set report.commit.branch to source.git.ref.branch, of the same repository; a branch of its own needs no path"
@@ -286,8 +285,21 @@ type RepoSyncStatus struct {
 	Findings []Finding `json:"findings,omitempty"`
 	// Workspaces counts them as "ready/all".
 	Workspaces string `json:"workspaces,omitempty"`
+	// Spoke is how the Workspaces in the cluster of spec.kubeConfig are, for the process
+	// that answers pull requests, which may not look there; with spec.review.
+	Spoke *SpokeStatus `json:"spoke,omitempty"`
 	// Report is the last write to Git.
 	Report *ReportStatus `json:"report,omitempty"`
+}
+
+// SpokeStatus is what pull requests are told of Workspaces in another cluster.
+type SpokeStatus struct {
+	// Workspaces is how many there are to tell of.
+	Workspaces int `json:"workspaces"`
+	// List is the little of each that is told, as JSON and compressed with gzip; in
+	// base64, as every list of bytes. Empty where all together is more than a status
+	// takes: then nothing is told of them.
+	List []byte `json:"list,omitempty"`
 }
 
 // PackedInventory is a long inventory in a form that etcd takes.

@@ -207,9 +207,8 @@ var syncCases = map[string]written{
 		want: "kubeConfig is where a RepoSync applies",
 	},
 	"AnotherClusterAndMerges": {
-		reason: "Who follows merged pull requests holds no kubeconfig, and would tell of the Workspaces here.",
+		reason: "The status tells whoever follows merged pull requests of the Workspaces there.",
 		base:   sync, set: `spec: {kubeConfig: {secretRef: {name: spoke}}, review: {provider: Gitea, secretRef: {name: token}}, report: {pullRequest: true}}`,
-		want: "report.pullRequest reads the Workspaces of this cluster",
 	},
 	"AnotherClusterOfNoName": {
 		reason: "A Secret has a name.",

@@ -31,8 +31,9 @@ var layoutNames = map[string]string{
 	"BranchDefault": repolayout.BranchDefault,
 	"StatusBranch":  repolayout.StatusBranch("<cluster>", "<namespace>", "<reposync>"),
 	"StatusReadme":  repolayout.StatusReadme, "StatusOwnerFile": repolayout.StatusOwnerFile,
-	"PromotionBranch": repolayout.PromotionBranch("<cluster>", "<namespace>", "<workspace>", "<12 digits>"),
-	"StatusFile":      repolayout.StatusFile("<namespace>", "<workspace>"), "StatusBadge": repolayout.StatusBadge("<namespace>", "<workspace>"),
+	"PromotionBranch":    repolayout.PromotionBranch("<cluster>", "<namespace>", "<workspace>", "<12 digits>"),
+	"PromotingElsewhere": repolayout.PromotingElsewhere("<namespace>", "<reposync>", "<namespace>"),
+	"StatusFile":         repolayout.StatusFile("<namespace>", "<workspace>"), "StatusBadge": repolayout.StatusBadge("<namespace>", "<workspace>"),
 }
 
 var layoutRow = regexp.MustCompile("(?m)^\\| `(\\w+)` \\| `([^`]+)` \\|")
