@@ -10,6 +10,7 @@ import (
 	"unicode/utf8"
 
 	"go.yaml.in/yaml/v3"
+	"k8s.io/apimachinery/pkg/types"
 
 	"github.com/espalier-dev/espalier/repo-layout/finding"
 	"github.com/espalier-dev/espalier/repo-layout/v1alpha1"
@@ -21,8 +22,9 @@ var ErrSameImage = errors.New("it is there already")
 // SetAdapterImage writes an image by digest in the place of the adapter from the
 // same repository, in the Workspace that stands at a line of a file. Every other
 // byte stays as it is: comments, order and quotes. The error says why that cannot
-// be done; ErrSameImage where there is nothing to do.
-func SetAdapterImage(file string, text []byte, line int, image string) ([]byte, error) {
+// be done; ErrSameImage where there is nothing to do. Where named has a name, the
+// document has that, and the namespace too if it has one.
+func SetAdapterImage(file string, text []byte, line int, named types.NamespacedName, image string) ([]byte, error) {
 	offset := 0
 	for _, d := range Split(file, text) {
 		at := bytes.Index(text[offset:], d.Text)
@@ -34,7 +36,7 @@ func SetAdapterImage(file string, text []byte, line int, image string) ([]byte, 
 			offset += len(d.Text)
 			continue
 		}
-		edited, err := d.setAdapterImage(image)
+		edited, err := d.setAdapterImage(named, image)
 		if err != nil {
 			return nil, err
 		}
@@ -43,9 +45,12 @@ func SetAdapterImage(file string, text []byte, line int, image string) ([]byte, 
 	return nil, fmt.Errorf("%s has no document at line %d", file, line)
 }
 
-func (d *Document) setAdapterImage(image string) ([]byte, error) {
+func (d *Document) setAdapterImage(named types.NamespacedName, image string) ([]byte, error) {
 	if kind, _ := d.Identity(); kind != v1alpha1.WorkspaceKind || !strings.HasPrefix(d.APIVersion(), v1alpha1.Group+"/") {
 		return nil, fmt.Errorf("the document is of %s, and not a Workspace of %s", d.APIVersion(), v1alpha1.Group)
+	}
+	if !d.isNamed(named) {
+		return nil, fmt.Errorf("the document is of another name than Workspace %s", named)
 	}
 	found, err := d.adapterImage(ImageRepository(image))
 	if err != nil {
@@ -64,6 +69,13 @@ func (d *Document) setAdapterImage(image string) ([]byte, error) {
 		return nil, errors.New("the value is written in a way that only a person should change")
 	}
 	return edited, nil
+}
+
+// isNamed says whether a document is of a Workspace, as far as it says that by itself.
+func (d *Document) isNamed(named types.NamespacedName) bool {
+	_, name := d.Identity()
+	namespace := scalarAt(child(d.node(), "metadata"), "namespace")
+	return named.Name == "" || name == named.Name && (namespace == "" || namespace == named.Namespace)
 }
 
 // adapterImage is the one image among the adapters that comes from a repository.

@@ -9,6 +9,7 @@ import (
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
+	"k8s.io/apimachinery/pkg/types"
 
 	repolayout "github.com/espalier-dev/espalier/repo-layout"
 	"github.com/espalier-dev/espalier/repo-layout/v1alpha1"
@@ -95,8 +96,12 @@ func TestSetAdapterImage(t *testing.T) {
 		want   string
 		text   string
 		line   int
+		named  types.NamespacedName
 		fails  string
 	}{
+		"Named":     {reason: "It is the Workspace that is meant.", old: dolly + ":v1", want: newDolly, named: types.NamespacedName{Namespace: "any", Name: "b"}},
+		"Misnamed":  {reason: "A document of another Workspace is left alone.", old: dolly + ":v1", named: types.NamespacedName{Namespace: "any", Name: "c"}, fails: "another name than Workspace any/c"},
+		"Misplaced": {reason: "One of another namespace too.", text: "apiVersion: espalier.dev/v1alpha1\nkind: Workspace\nmetadata: {name: b, namespace: x}\n", line: 1, named: types.NamespacedName{Namespace: "y", Name: "b"}, fails: "another name than Workspace y/b"},
 		"Tag":       {reason: "Comments and spaces stay.", old: dolly + ":v1", want: newDolly},
 		"Digest":    {reason: "The next run takes the place of the last.", old: dolly + "@sha256:" + strings.Repeat("a", 64), want: newDolly},
 		"Single":    {reason: "Quotes stay.", old: "'" + dolly + ":v1'", want: "'" + newDolly + "'"},
@@ -117,7 +122,7 @@ func TestSetAdapterImage(t *testing.T) {
 		if c.old != "" {
 			text, line = strings.ReplaceAll(before, "IMAGE", c.old), 8
 		}
-		got, err := repolayout.SetAdapterImage("f.yaml", []byte(text), line, newDolly)
+		got, err := repolayout.SetAdapterImage("f.yaml", []byte(text), line, c.named, newDolly)
 		if c.fails != "" {
 			if err == nil || !strings.Contains(err.Error(), c.fails) || (name == "Same") != errors.Is(err, repolayout.ErrSameImage) {
 				t.Errorf("%s: %s\ngot %q, %v, want %q", name, c.reason, got, err, c.fails)

@@ -140,8 +140,17 @@ func hourly(w *v1alpha1.Workspace) (*big.Rat, bool) {
 	if !holdsNodes(w) || w.Status.Sizing == nil {
 		return nil, false
 	}
-	usd, ok := new(big.Rat).SetString(w.Status.Sizing.USDPerHour)
-	return usd, ok && usd.Sign() >= 0
+	return Price(w.Status.Sizing.USDPerHour)
+}
+
+// Price reads a price in USD. Of a cluster that is not trusted it may be anything, and an
+// exponent makes it as long as memory is.
+func Price(text string) (*big.Rat, bool) {
+	const digits = 20
+	if text == "" || len(text) > digits || strings.Trim(text, "0123456789.") != "" {
+		return nil, false
+	}
+	return new(big.Rat).SetString(text)
 }
 
 // Hourly is the list price of the nodes that a Workspace holds now, such as 0.526

@@ -42,6 +42,7 @@ import (
 	"github.com/espalier-dev/espalier/reconciler/report"
 	"github.com/espalier-dev/espalier/reconciler/shard"
 	"github.com/espalier-dev/espalier/reconciler/source"
+	"github.com/espalier-dev/espalier/reconciler/spoke"
 	"github.com/espalier-dev/espalier/reconciler/trace"
 	"github.com/espalier-dev/espalier/render/build"
 	"github.com/espalier-dev/espalier/repo-layout/v1alpha1"
@@ -124,6 +125,7 @@ type kept struct {
 	going      []types.UID           // of what Git dropped, until it is gone
 	denied     []string              // IDs of strays that may not be deleted, said once
 	taken      map[string]bool       // IDs of what the end of the RepoSync has deleted
+	told       spoke.Memory          // of what pull requests are told of another cluster
 	files      report.Memory         // of the report
 	reported   string                // digest of the files last written, and where
 	pace       pace                  // of the commits that are made of them

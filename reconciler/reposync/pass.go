@@ -47,6 +47,7 @@ type pass struct {
 	reportDue time.Duration
 
 	workspaces []v1alpha1.Workspace // that are reported on; nil: not read
+	dropped    []v1alpha1.Workspace // in another cluster, with our labels and not in the inventory
 	lag        string               // what Flux has not applied yet, with mode ReportOnly
 }
 

@@ -3,6 +3,7 @@
 package reposync
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"slices"
@@ -181,20 +182,48 @@ func (at place) goingElsewhere(ctx context.Context, s *v1alpha1.RepoSync) ([]cli
 }
 
 // tellReview has the status say what pull requests are told of Workspaces in another
-// cluster. What the cache has not heard of yet speaks of an older spec: a merge is not
-// done for what answered before it.
+// cluster: what they are to be as Git says it, and how they are as that cluster does. What
+// the cache has not heard of yet speaks of an older spec: a merge is not done for what
+// answered before it. What carries our labels is told also where the inventory has let go
+// of it: it is paid for until it is gone.
 func (p *pass) tellReview() error {
-	told, err := spoke.Told(p.sync, p.sync.Status.Spoke, p.workspaces, func(w *v1alpha1.Workspace) bool {
-		named := &v1alpha1.Workspace{ObjectMeta: metav1.ObjectMeta{Namespace: w.Namespace, Name: w.Name}}
-		named.SetGroupVersionKind(v1alpha1.GroupVersion.WithKind(v1alpha1.WorkspaceKind))
-		m, ok := p.kept.mark(inventory.EntryOf(named).ID)
-		return ok && m.Before(w)
-	})
+	var all []spoke.Seen
+	if p.sync.Spec.KubeConfig != nil && p.sync.Spec.Review != nil {
+		all = p.seen()
+	}
+	told, err := p.kept.told.Told(p.sync, p.sync.Status.Spoke, all)
 	if err != nil {
 		return err
 	}
 	p.sync.Status.Spoke = told
 	return nil
+}
+
+func (p *pass) seen() []spoke.Seen {
+	git := map[string]*wanted{}
+	for _, w := range p.kept.built.wanted {
+		if w.told != nil {
+			git[w.entry.ID] = w
+		}
+	}
+	var all []spoke.Seen
+	for _, list := range [][]v1alpha1.Workspace{p.workspaces, p.dropped} {
+		for i := range list {
+			named := &v1alpha1.Workspace{ObjectMeta: metav1.ObjectMeta{Namespace: list[i].Namespace, Name: list[i].Name}}
+			named.SetGroupVersionKind(v1alpha1.GroupVersion.WithKind(v1alpha1.WorkspaceKind))
+			id := inventory.EntryOf(named).ID
+			m, applied := p.kept.mark(id)
+			is := spoke.Seen{Live: &list[i], Behind: applied && m.Before(&list[i])}
+			if w := git[id]; w != nil && applied && m.Digest == w.digest {
+				is.Git = w.told
+			}
+			all = append(all, is)
+		}
+	}
+	slices.SortFunc(all, func(a, b spoke.Seen) int {
+		return cmp.Or(strings.Compare(a.Live.Namespace, b.Live.Namespace), strings.Compare(a.Live.Name, b.Live.Name))
+	})
+	return all
 }
 
 // pageSize is how many objects are listed in one request past the cache.

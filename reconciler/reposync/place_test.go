@@ -157,7 +157,8 @@ func TestTellReview(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			s := &v1alpha1.RepoSync{Spec: v1alpha1.RepoSyncSpec{KubeConfig: &v1alpha1.KubeConfig{}, Review: &v1alpha1.Review{}, Report: &v1alpha1.Report{PullRequest: true}}}
-			p := &pass{sync: s, before: s.DeepCopy(), kept: &kept{applied: map[string]apply.Mark{}}, workspaces: []v1alpha1.Workspace{*c.cached}}
+			p := passOf(s, built{})
+			p.workspaces = []v1alpha1.Workspace{*c.cached}
 			p.kept.note("models_phi_espalier.dev_Workspace", apply.MarkOf("sha256:1", at("20", 3)))
 			if err := p.tellReview(); err != nil {
 				t.Fatal(err)
@@ -165,6 +166,69 @@ func TestTellReview(t *testing.T) {
 			told, err := spoke.Workspaces(s.Status.Spoke)
 			if err != nil || len(told) != 1 || report.StateOf(&told[0]) != c.want {
 				t.Errorf("%s\ntold %+v, %v", c.reason, told, err)
+			}
+		})
+	}
+}
+
+// TestTellReviewAfterRestart: what Git dropped is told until it is gone, though the
+// inventory has let go of it, and nothing is remembered of its deletion.
+func TestTellReviewAfterRestart(t *testing.T) {
+	s := team()
+	s.Spec.KubeConfig, s.Spec.Review, s.Spec.Report = &v1alpha1.KubeConfig{}, &v1alpha1.Review{}, &v1alpha1.Report{PullRequest: true}
+	s.Status.LastAttemptedRevision, s.Status.Inventory = "main@sha1:"+testHash, listed("models/a")
+	ours := func(w *v1alpha1.Workspace) { w.Labels[repolayout.LabelSyncHub] = "hub" }
+	r := newReconciler(t, interceptor.Funcs{}, appliedBy("team", "models", "a", ours), appliedBy("team", "models", "b", ours),
+		appliedBy("team", "models", "theirs", nil), appliedBy("team", "other", "c", ours))
+	p := passOf(s, built{})
+	p.at = r.own()
+	p.at.hub, p.at.within = "hub", "models"
+	if err := r.observeAndReport(t.Context(), p); err != nil {
+		t.Fatal(err)
+	}
+	told, err := spoke.Workspaces(s.Status.Spoke)
+	if err != nil || len(told) != 2 || told[0].Name != "a" || told[1].Name != "b" || !s.Status.Spoke.All || s.Status.Workspaces != "0/1" {
+		t.Errorf("told of %+v, counted %s: %v", told, s.Status.Workspaces, err)
+	}
+}
+
+// TestTellReviewOfALiar: what is to be, and where it is written, is of the commit that was
+// applied, and of nothing before that.
+func TestTellReviewOfALiar(t *testing.T) {
+	lies := &v1alpha1.Workspace{ObjectMeta: metav1.ObjectMeta{Namespace: "models", Name: "run", UID: "u", ResourceVersion: "20",
+		Annotations: map[string]string{repolayout.AnnotationSource: "secret.yaml:7"}}}
+	lies.Spec.Tuning = &v1alpha1.TuningSpec{Output: v1alpha1.DataDestination{Image: "registry.example.com/evil:v1"}, Promote: &v1alpha1.Promote{To: "evil"}}
+	says := &v1alpha1.Workspace{}
+	says.Spec.Tuning = &v1alpha1.TuningSpec{Output: v1alpha1.DataDestination{Image: "registry.example.com/dolly:v1"}, Promote: &v1alpha1.Promote{To: "phi"}}
+	const id = "models_run_espalier.dev_Workspace"
+	is := &wanted{digest: "sha256:1", entry: v1alpha1.InventoryEntry{ID: id}, told: spoke.GitOf(says, "a.yaml:1")}
+	for name, c := range map[string]struct {
+		reason  string
+		wanted  []*wanted
+		applied string
+		want    string
+	}{
+		"Applied": {"Git says it, and it was applied.", []*wanted{is}, "sha256:1", "a.yaml:1"},
+		"Older":   {"What runs there is of an older commit.", []*wanted{is}, "sha256:0", ""},
+		"Unknown": {"After a restart nothing is known until it is applied once more.", []*wanted{is}, "", ""},
+		"Dropped": {"Git says nothing of it.", nil, "sha256:1", ""},
+	} {
+		t.Run(name, func(t *testing.T) {
+			s := &v1alpha1.RepoSync{Spec: v1alpha1.RepoSyncSpec{KubeConfig: &v1alpha1.KubeConfig{}, Review: &v1alpha1.Review{}, Report: &v1alpha1.Report{PullRequest: true}}}
+			p := passOf(s, built{wanted: c.wanted})
+			p.workspaces = []v1alpha1.Workspace{*lies}
+			if c.applied != "" {
+				p.kept.note(id, apply.MarkOf(c.applied, lies))
+			}
+			if err := p.tellReview(); err != nil {
+				t.Fatal(err)
+			}
+			told, err := spoke.Workspaces(s.Status.Spoke)
+			if err != nil || len(told) != 1 || told[0].Annotations[repolayout.AnnotationSource] != c.want {
+				t.Fatalf("%s\ntold %+v, %v", c.reason, told, err)
+			}
+			if to := told[0].Spec.Tuning.Promote; (to != nil) != (c.want != "") || to != nil && to.To != "phi" {
+				t.Errorf("%s\nit promotes %+v", c.reason, to)
 			}
 		})
 	}

@@ -200,6 +200,7 @@ func (r *Reconciler) workspaces(ctx context.Context, p *pass) ([]v1alpha1.Worksp
 // be counted, and its name told.
 func (r *Reconciler) applied(p *pass, labelled []v1alpha1.Workspace) []v1alpha1.Workspace {
 	var going []types.UID
+	p.dropped = nil
 	applied := slices.DeleteFunc(labelled, func(w v1alpha1.Workspace) bool {
 		if !p.at.ownedBy(&w, p.sync) || !r.mayWrite(p.sync, w.Namespace) {
 			return true
@@ -208,7 +209,11 @@ func (r *Reconciler) applied(p *pass, labelled []v1alpha1.Workspace) []v1alpha1.
 			going = append(going, w.UID)
 			return false
 		}
-		return !account.Holds(p.sync, &w)
+		held := account.Holds(p.sync, &w)
+		if !held && p.at.remote() {
+			p.dropped = append(p.dropped, w)
+		}
+		return !held
 	})
 	p.kept.going = going
 	return applied

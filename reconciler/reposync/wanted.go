@@ -14,6 +14,7 @@ import (
 	"github.com/espalier-dev/espalier/reconciler/apply"
 	"github.com/espalier-dev/espalier/reconciler/inventory"
 	"github.com/espalier-dev/espalier/reconciler/shard"
+	"github.com/espalier-dev/espalier/reconciler/spoke"
 	"github.com/espalier-dev/espalier/render/desired"
 	repolayout "github.com/espalier-dev/espalier/repo-layout"
 	"github.com/espalier-dev/espalier/repo-layout/finding"
@@ -32,6 +33,7 @@ type wanted struct {
 	children []account.Need // rights that the children of a Workspace need
 	file     string
 	line     int
+	told     *spoke.Git // of a Workspace in another cluster, where pull requests are told of it
 }
 
 // object is the whole, which is the caller's to change.
@@ -76,6 +78,9 @@ func prepare(s *v1alpha1.RepoSync, hub string, d desired.Document) *wanted {
 		repolayout.AnnotationDigest: w.digest,
 		repolayout.AnnotationSource: finding.Location(w.file, w.line),
 	})
+	if hub != "" && d.Workspace != nil && s.Spec.Review != nil {
+		w.told = spoke.GitOf(d.Workspace, finding.Location(w.file, w.line))
+	}
 	w.entry = inventory.Entry(o, d.Unit)
 	w.pack(o)
 	return w

@@ -3,7 +3,6 @@
 package review
 
 import (
-	"bytes"
 	"cmp"
 	"context"
 	"errors"
@@ -17,10 +16,8 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/controller-runtime/pkg/reconcile"
 
-	"github.com/espalier-dev/espalier/reconciler/fault"
 	"github.com/espalier-dev/espalier/reconciler/forge"
 	"github.com/espalier-dev/espalier/reconciler/inventory"
-	"github.com/espalier-dev/espalier/reconciler/spoke"
 	repolayout "github.com/espalier-dev/espalier/repo-layout"
 	"github.com/espalier-dev/espalier/repo-layout/v1alpha1"
 )
@@ -125,13 +122,13 @@ func (r *Reconciler) follow(ctx context.Context, s *v1alpha1.RepoSync, k *kept) 
 	if len(k.following) == 0 || !reportsMerges(s) {
 		return nil
 	}
-	workspaces, err := r.workspaces(ctx, s)
+	workspaces, all, err := r.workspaces(ctx, s, k)
 	if err != nil {
 		return err
 	}
 	var problems []error
 	for number, f := range k.following {
-		due, err := r.followOne(ctx, s, k, f, workspaces)
+		due, err := r.followOne(ctx, s, k, f, progress{cluster: r.Cluster, sync: s, workspaces: workspaces, unsure: !all})
 		if err != nil {
 			problems = append(problems, fmt.Errorf("pull request %d: %w", number, err))
 		}
@@ -148,11 +145,11 @@ func (r *Reconciler) follow(ctx context.Context, s *v1alpha1.RepoSync, k *kept) 
 
 // followOne tells how far a merged pull request is. due is when there will be more
 // to tell, 0 for when something happens.
-func (r *Reconciler) followOne(ctx context.Context, s *v1alpha1.RepoSync, k *kept, f *followed, workspaces map[string]*v1alpha1.Workspace) (due time.Duration, err error) {
+func (r *Reconciler) followOne(ctx context.Context, s *v1alpha1.RepoSync, k *kept, f *followed, p progress) (due time.Duration, err error) {
 	if err := r.come(ctx, s, k, f); err != nil {
 		return 0, err
 	}
-	p := progress{cluster: r.Cluster, sync: s, merged: f.pr.Merged, applied: f.applied.holds, touched: f.body.touched, more: f.body.more, workspaces: workspaces}
+	p.merged, p.applied, p.touched, p.more = f.pr.Merged, f.applied.holds, f.body.touched, f.body.more
 	if f.came.holds {
 		p.came = f.came.asked
 	}
@@ -246,19 +243,20 @@ func sameButLoss(a, b string) bool {
 }
 
 // workspaces of a RepoSync, by namespace/name: those that carry its labels, which
-// anybody can write, and lie where it writes or are in its inventory.
-func (r *Reconciler) workspaces(ctx context.Context, s *v1alpha1.RepoSync) (map[string]*v1alpha1.Workspace, error) {
+// anybody can write, and lie where it writes or are in its inventory. all says that they
+// are all that there are.
+func (r *Reconciler) workspaces(ctx context.Context, s *v1alpha1.RepoSync, k *kept) (byName map[string]*v1alpha1.Workspace, all bool, err error) {
 	if s.Spec.KubeConfig != nil {
-		return elsewhere(s)
+		return k.elsewhere(s)
 	}
 	list := &v1alpha1.WorkspaceList{}
 	if err := r.Client.List(ctx, list, client.MatchingLabels{repolayout.LabelSyncName: s.Name, repolayout.LabelSyncNamespace: s.Namespace}); err != nil {
-		return nil, fmt.Errorf("listing the Workspaces of RepoSync %s/%s: %w", s.Namespace, s.Name, err)
+		return nil, false, fmt.Errorf("listing the Workspaces of RepoSync %s/%s: %w", s.Namespace, s.Name, err)
 	}
-	byName := map[string]*v1alpha1.Workspace{}
+	byName = map[string]*v1alpha1.Workspace{}
 	listed := *s
 	if err := r.inventories.Unpack(&listed); err != nil {
-		return nil, err
+		return nil, false, err
 	}
 	target, held := cmp.Or(s.Spec.TargetNamespace, s.Namespace), map[string]bool{}
 	for _, e := range listed.Status.Inventory {
@@ -274,35 +272,7 @@ func (r *Reconciler) workspaces(ctx context.Context, s *v1alpha1.RepoSync) (map[
 			byName[w.Namespace+"/"+w.Name] = w
 		}
 	}
-	return byName, nil
-}
-
-// elsewhere are the Workspaces of a RepoSync in another cluster, as its status tells of
-// them: this process has nothing to look there with.
-func elsewhere(s *v1alpha1.RepoSync) (map[string]*v1alpha1.Workspace, error) {
-	told, err := spoke.Workspaces(s.Status.Spoke)
-	if errors.Is(err, spoke.ErrTooMany) {
-		return nil, fault.Stopf(ReasonTooManyWorkspaces, "RepoSync %s/%s has %d Workspaces in the cluster of spec.kubeConfig, and %w: merged pull requests are not followed and adapters not promoted; "+
-			"divide it among several RepoSyncs, one a folder", s.Namespace, s.Name, s.Status.Spoke.Workspaces, err)
-	}
-	if err != nil {
-		return nil, err
-	}
-	byName := map[string]*v1alpha1.Workspace{}
-	for i := range told {
-		byName[told[i].Namespace+"/"+told[i].Name] = &told[i]
-	}
-	return byName, nil
-}
-
-// news says whether the status tells of Workspaces in another cluster what it did not
-// at the last pass: no event of theirs comes here.
-func (k *kept) news(s *v1alpha1.RepoSync) bool {
-	if s.Spec.KubeConfig == nil || s.Status.Spoke == nil || bytes.Equal(s.Status.Spoke.List, k.spoke) {
-		return false
-	}
-	k.spoke = s.Status.Spoke.List
-	return true
+	return byName, true, nil
 }
 
 // syncOf maps a Workspace to its RepoSync, and notes that a run may have published

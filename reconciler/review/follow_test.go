@@ -310,16 +310,16 @@ func TestFollowGone(t *testing.T) {
 	}
 }
 
-// tells says how the Workspaces of another cluster are.
+// tells says how the Workspaces of another cluster are, and that Git says the same of them.
 func (s *stage) tells(all ...*v1alpha1.Workspace) {
 	s.t.Helper()
 	s.syncs(func(live *v1alpha1.RepoSync) {
-		var list []v1alpha1.Workspace
+		var list []spoke.Seen
 		for _, w := range all {
-			list = append(list, *w)
+			list = append(list, spoke.Seen{Live: w, Git: spoke.GitOf(w, w.Annotations[repolayout.AnnotationSource])})
 		}
 		var err error
-		live.Status.Spoke, err = spoke.Told(live, live.Status.Spoke, list, func(*v1alpha1.Workspace) bool { return false })
+		live.Status.Spoke, err = new(spoke.Memory).Told(live, live.Status.Spoke, list)
 		if err != nil {
 			s.t.Fatal(err)
 		}
@@ -379,5 +379,32 @@ func TestFollowTooMany(t *testing.T) {
 	}
 	if len(s.events.Events) != 0 {
 		t.Errorf("said again: %s", <-s.events.Events)
+	}
+}
+
+// TestFollowGoneElsewhere: that one is missing in a list which is not there, or has not
+// all, is no word of its end.
+func TestFollowGoneElsewhere(t *testing.T) {
+	for name, c := range map[string]struct {
+		reason string
+		told   *v1alpha1.SpokeStatus
+		ends   bool
+		state  string
+	}{
+		"Untold":     {"Nobody has looked there yet.", nil, false, "to be removed"},
+		"Promotions": {"The list was made when only promotions were asked for.", &v1alpha1.SpokeStatus{}, false, "to be removed"},
+		"All":        {"All are told, and it is not among them.", &v1alpha1.SpokeStatus{All: true}, true, "removed"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			s := &v1alpha1.RepoSync{Spec: v1alpha1.RepoSyncSpec{KubeConfig: &v1alpha1.KubeConfig{}}, Status: v1alpha1.RepoSyncStatus{Spoke: c.told}}
+			byName, all, err := new(kept).elsewhere(s)
+			if err != nil {
+				t.Fatal(err)
+			}
+			p := progress{sync: s, touched: []Touched{{Name: "phi", Gone: true}}, workspaces: byName, unsure: !all}
+			if rows, _, ended := p.rows(); ended != c.ends || !strings.HasSuffix(rows[0].state, " "+c.state) {
+				t.Errorf("%s\nit says %q, and ended is %v", c.reason, rows[0].state, ended)
+			}
+		})
 	}
 }

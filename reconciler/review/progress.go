@@ -27,6 +27,7 @@ type progress struct {
 	more    int
 	// workspaces of the RepoSync by namespace/name.
 	workspaces map[string]*v1alpha1.Workspace
+	unsure     bool // one that is missing there may be there all the same
 }
 
 // row is one Workspace as the comment shows it.
@@ -125,7 +126,7 @@ func (p progress) rows() (rows []row, good int, ended bool) {
 		if r.good {
 			good++
 		}
-		ended = ended && r.ended
+		ended = ended && r.ended && !p.unsure
 		rows = append(rows, r)
 	}
 	return rows, good, ended
@@ -156,6 +157,8 @@ func (p progress) unappliedRow(w *v1alpha1.Workspace) row {
 // goneRow is one that the pull request drops; w is nil when it is gone.
 func (p progress) goneRow(w *v1alpha1.Workspace) row {
 	switch {
+	case w == nil && p.unsure:
+		return row{state: "⏳ to be removed"}
 	case w == nil:
 		return row{state: "🗑️ removed", good: true, ended: true}
 	case !w.DeletionTimestamp.IsZero():
@@ -255,7 +258,7 @@ func runCost(w *v1alpha1.Workspace) string {
 	if t == nil || t.StartedAt == nil || t.FinishedAt == nil || w.Status.Sizing == nil {
 		return ""
 	}
-	usd, ok := new(big.Rat).SetString(w.Status.Sizing.USDPerHour)
+	usd, ok := report.Price(w.Status.Sizing.USDPerHour)
 	took := t.FinishedAt.Sub(t.StartedAt.Time).Round(time.Second)
 	if !ok || took <= 0 {
 		return ""

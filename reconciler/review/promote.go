@@ -12,6 +12,7 @@ import (
 	"strings"
 
 	corev1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/types"
 	ctrl "sigs.k8s.io/controller-runtime"
 
 	"github.com/espalier-dev/espalier/reconciler/condition"
@@ -49,6 +50,15 @@ func (p promotion) within() string {
 		return repolayout.PromotingElsewhere(p.by.Namespace, p.by.Name, p.namespace)
 	}
 	return p.namespace
+}
+
+// named is how the document must be named. In this cluster what was applied says which
+// document it is from, and Kustomize may have named it otherwise.
+func (p promotion) named() types.NamespacedName {
+	if p.by == nil {
+		return types.NamespacedName{}
+	}
+	return types.NamespacedName{Namespace: p.namespace, Name: p.service}
 }
 
 // run names the Workspace that has published the adapter.
@@ -107,7 +117,7 @@ func published(w *v1alpha1.Workspace) bool {
 // promote proposes what runs have published. Each adapter is proposed once: whoever
 // closes the pull request has declined it.
 func (r *Reconciler) promote(ctx context.Context, s *v1alpha1.RepoSync, k *kept) error {
-	workspaces, err := r.workspaces(ctx, s)
+	workspaces, _, err := r.workspaces(ctx, s, k)
 	if err != nil {
 		return err
 	}
@@ -119,6 +129,9 @@ func (r *Reconciler) promote(ctx context.Context, s *v1alpha1.RepoSync, k *kept)
 		}
 		branch := p.branch(r.Cluster)
 		if !k.proposed[branch] {
+			if !k.mayPropose(p, branch, r.Clock(), interval(s)) {
+				continue
+			}
 			if err := r.propose(ctx, s, k, p); err != nil {
 				problems = append(problems, fmt.Errorf("proposing the adapter of Workspace %s/%s: %w", p.namespace, p.tuning, err))
 				continue
@@ -134,10 +147,17 @@ func (r *Reconciler) promote(ctx context.Context, s *v1alpha1.RepoSync, k *kept)
 func (r *Reconciler) propose(ctx context.Context, s *v1alpha1.RepoSync, k *kept, p promotion) error {
 	branch := p.branch(r.Cluster)
 	before, err := k.forge.Proposed(ctx, branch)
-	if err != nil || len(before) > 0 {
+	if err != nil {
 		return err
 	}
+	if len(before) > 0 {
+		k.asks(p, branch, false, r.Clock())
+		return nil
+	}
 	pushed, why, err := r.pushPromotion(ctx, s, k, p)
+	if err == nil {
+		k.asks(p, branch, pushed, r.Clock())
+	}
 	switch {
 	case err != nil:
 		return err
@@ -154,6 +174,7 @@ func (r *Reconciler) propose(ctx context.Context, s *v1alpha1.RepoSync, k *kept,
 	if err != nil {
 		return fmt.Errorf("making the pull request: %w", err)
 	}
+	k.made(p)
 	ctrl.LoggerFrom(ctx).Info("proposed an adapter", "tuning", p.namespace+"/"+p.tuning, "service", p.service, "number", made.Number)
 	return r.withdrawOlder(ctx, k, p, base)
 }
@@ -206,7 +227,7 @@ func (p promotion) edit(base *git.Branch) (content []byte, why string) {
 	if err != nil {
 		return nil, "it cannot be read"
 	}
-	content, err = repolayout.SetAdapterImage(p.file, text, p.line, p.image)
+	content, err = repolayout.SetAdapterImage(p.file, text, p.line, p.named(), p.image)
 	switch {
 	case errors.Is(err, repolayout.ErrSameImage):
 		return nil, ""

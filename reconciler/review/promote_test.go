@@ -4,12 +4,14 @@ package review
 
 import (
 	"context"
+	"errors"
 	"maps"
 	"slices"
 	"strings"
 	"testing"
 	"time"
 
+	ctrl "sigs.k8s.io/controller-runtime"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/espalier-dev/espalier/reconciler/condition"
@@ -120,10 +122,9 @@ func TestPromote(t *testing.T) {
 	}
 }
 
-// TestPromoteElsewhere: an adapter of another cluster is proposed when the status tells of
-// it, without a look at the forge, in a branch that names who applies to that cluster: a
-// namesake in a third one is left alone.
-func TestPromoteElsewhere(t *testing.T) {
+// promotedElsewhere is promoted in another cluster.
+func promotedElsewhere(t *testing.T) (*stage, []*v1alpha1.Workspace) {
+	t.Helper()
 	s := promoted(t, strings.Replace(serviceYAML, "IMAGE", dolly+":v1", 1))
 	var all []*v1alpha1.Workspace
 	for _, name := range []string{"phi", "dolly-run"} {
@@ -137,6 +138,14 @@ func TestPromoteElsewhere(t *testing.T) {
 		all = append(all, w)
 	}
 	s.elsewhere()
+	return s, all
+}
+
+// TestPromoteElsewhere: an adapter of another cluster is proposed when the status tells of
+// it, without a look at the forge, in a branch that names who applies to that cluster: a
+// namesake in a third one is left alone.
+func TestPromoteElsewhere(t *testing.T) {
+	s, all := promotedElsewhere(t)
 	other := "espalier/promote/prod/team_east_team/dolly-run/" + strings.Repeat("c", 12)
 	s.pulls[50] = forge.PullRequest{Number: 50, Base: "main", Branch: other, Head: s.base, MergeBase: s.base, Open: true}
 	r := s.controller()
@@ -158,6 +167,75 @@ func TestPromoteElsewhere(t *testing.T) {
 	files, err := s.git.Files(repo, branch)
 	if want := strings.Replace(serviceYAML, "IMAGE", adapterOf("a"), 1); err != nil || files[serviceFile] != want {
 		t.Errorf("%v: the branch holds\n%s", err, files[serviceFile])
+	}
+}
+
+// TestPromoteElsewhereOften: a cluster that names another adapter all the time has one
+// proposed an interval, and five a day.
+func TestPromoteElsewhereOften(t *testing.T) {
+	s, all := promotedElsewhere(t)
+	r := s.controller()
+	run := all[1]
+	const digits = "0123456789abcdef"
+	publish := func(n int) {
+		run.Status.Tuning.Adapter = adapterOf(digits[n : n+1])
+		s.tells(all...)
+		s.mustPass(r)
+	}
+	for n := range 5 {
+		publish(n)
+		s.now = s.now.Add(-time.Minute) // that a pass takes
+	}
+	if got := s.proposals(); len(got) != 1 {
+		t.Errorf("in one interval it proposed %q", got)
+	}
+	for n := range len(digits) {
+		s.now = s.now.Add(interval(s.sync) + time.Minute)
+		publish(n)
+	}
+	if got := s.proposals(); len(got) != proposalsADay {
+		t.Errorf("in one day it proposed %q", got)
+	}
+	s.now = s.now.Add(24 * time.Hour)
+	publish(15)
+	if got := s.proposals(); len(got) != proposalsADay+1 {
+		t.Errorf("on the next day it had proposed %q", got)
+	}
+}
+
+// TestPromoteElsewhereMisnamed: the document that is edited is of the service, whatever is
+// said of where it stands.
+func TestPromoteElsewhereMisnamed(t *testing.T) {
+	s, all := promotedElsewhere(t)
+	all[0].Name, all[1].Spec.Tuning.Promote.To = "other", "other"
+	s.tells(all...)
+	s.mustPass(s.controller())
+	if got := s.proposals(); len(got) > 0 {
+		t.Errorf("proposed %q", got)
+	}
+	if got := <-s.events.Events; !strings.Contains(got, ReasonPromotionByHand) || !strings.Contains(got, "of another name than Workspace team/other") {
+		t.Errorf("the event says %s", got)
+	}
+}
+
+// TestConnectAgain: what a run has published is proposed also where the Secret of the
+// forge came later.
+func TestConnectAgain(t *testing.T) {
+	s, all := promotedElsewhere(t)
+	r := s.controller()
+	s.mustPass(r)
+	s.tells(all...)
+	connect := r.Connect
+	r.Connect = func(forge.Settings) (*forge.Forge, error) { return nil, errors.New("not now") }
+	k, _ := r.kept.Load(s.sync.UID)
+	k.(*kept).forge = nil
+	if _, err := r.Reconcile(t.Context(), ctrl.Request{NamespacedName: client.ObjectKeyFromObject(s.sync)}); err == nil {
+		t.Fatal("it could connect")
+	}
+	r.Connect = connect
+	s.mustPass(r)
+	if got := s.proposals(); len(got) != 1 {
+		t.Errorf("proposed %q", got)
 	}
 }
 

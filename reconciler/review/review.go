@@ -98,7 +98,7 @@ type kept struct {
 	told      map[int64]bool      // of which nothing more is to be said
 	followDue time.Duration       // when the next edit is due; 0: when something happens
 
-	spoke []byte // what was last told of Workspaces in another cluster
+	spoke elsewhere
 
 	failure string // that an event was made of
 }
@@ -173,6 +173,9 @@ func (r *Reconciler) pass(ctx context.Context, s *v1alpha1.RepoSync, k *kept) er
 	}
 	f, err := r.connect(ctx, s, k)
 	if err != nil {
+		if tuned {
+			r.tuned.Store(client.ObjectKeyFromObject(s), true) // it still may
+		}
 		return err
 	}
 	var problems []error
@@ -181,6 +184,9 @@ func (r *Reconciler) pass(ctx context.Context, s *v1alpha1.RepoSync, k *kept) er
 	}
 	if look {
 		problems = append(problems, r.look(ctx, s, k))
+	}
+	if r.crowded(s, k) {
+		return errors.Join(problems...)
 	}
 	problems = append(problems, r.follow(ctx, s, k))
 	if look || tuned {

@@ -5,8 +5,9 @@
 // and the process that answers pull requests, which holds the forge's token and no
 // kubeconfig, reads it.
 //
-// It is pure. What a Workspace says comes from a cluster that is not trusted: it is
-// bounded, and of it only what is told is taken (docs/design/0078).
+// It is pure. What a Workspace says comes from a cluster that is not trusted: only how it
+// is counts, and that is bounded. What it is to be, and where that is written, Git says
+// (docs/design/0078).
 package spoke
 
 import (
@@ -20,7 +21,6 @@ import (
 	"k8s.io/apimachinery/pkg/api/equality"
 	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
-	"k8s.io/apimachinery/pkg/util/validation"
 
 	"github.com/espalier-dev/espalier/reconciler/markdown"
 	"github.com/espalier-dev/espalier/reconciler/report"
@@ -33,11 +33,12 @@ const (
 	// packedAtMost bytes become 256 KiB in an object, beside an inventory of 1 MiB, of
 	// the 1.5 MiB that etcd takes.
 	packedAtMost = 192 << 10
-	// unpackedAtMost bytes are read of a packed list, which nobody but the controller
-	// should have written.
-	unpackedAtMost = 32 << 20
+	// unpackedAtMost bytes are told of all Workspaces together, and read of a list.
+	unpackedAtMost = 4 << 20
+	// countAtMost Workspaces are told: one takes more memory than it has bytes in a list.
+	countAtMost = 10_000
 	// oneAtMost bytes are taken of one Workspace.
-	oneAtMost = 16 << 10
+	oneAtMost = 2 << 10
 	// step of a run's progress is told, in per cent.
 	step = 10
 )
@@ -45,45 +46,106 @@ const (
 // ErrTooMany is that what there is to tell does not fit into the status of one RepoSync.
 var ErrTooMany = errors.New("what is to be told of them does not fit into the status of one RepoSync")
 
-// Told is what the status of a RepoSync carries of its Workspaces in another cluster;
-// nil where nobody asks. What says the same as before stays as it is, and is not written
-// again. behind says of a Workspace that it is as it was before the last apply.
-func Told(s *v1alpha1.RepoSync, before *v1alpha1.SpokeStatus, all []v1alpha1.Workspace, behind func(*v1alpha1.Workspace) bool) (*v1alpha1.SpokeStatus, error) {
-	if s.Spec.KubeConfig == nil || s.Spec.Review == nil {
-		return nil, nil
-	}
-	var told []v1alpha1.Workspace
-	asked := askedFor(s, all)
-	for i := range all {
-		if w := &all[i]; asked(w) {
-			told = append(told, bounded(briefly(w, behind(w))))
-		}
-	}
-	if was, err := Workspaces(before); before != nil && err == nil && len(was) == len(told) && sameButPace(was, told) {
-		return before, nil
-	}
-	list, err := pack(told)
-	if err != nil {
-		return nil, err
-	}
-	return &v1alpha1.SpokeStatus{Workspaces: len(told), List: list}, nil
+// Git is what Git says of a Workspace, as far as pull requests are told of it.
+type Git struct {
+	Spec   v1alpha1.WorkspaceSpec
+	Source string // file and line
 }
 
-// askedFor says of which Workspaces pull requests tell: of all where merges are
-// followed, else of those between which an adapter is promoted.
-func askedFor(s *v1alpha1.RepoSync, all []v1alpha1.Workspace) func(*v1alpha1.Workspace) bool {
-	if s.Spec.Report != nil && s.Spec.Report.PullRequest {
-		return func(*v1alpha1.Workspace) bool { return true }
-	}
-	served := map[string]bool{}
-	for i := range all {
-		if t := all[i].Spec.Tuning; t != nil && t.Promote != nil {
-			served[all[i].Namespace+"/"+t.Promote.To] = true
+// GitOf takes of a Workspace of Git what Told needs.
+func GitOf(w *v1alpha1.Workspace, source string) *Git {
+	is := &Git{Source: source}
+	if t := w.Spec.Tuning; t != nil {
+		is.Spec.Tuning = &v1alpha1.TuningSpec{Output: v1alpha1.DataDestination{Image: t.Output.Image}}
+		if t.Promote != nil {
+			is.Spec.Tuning.Promote = &v1alpha1.Promote{To: t.Promote.To}
 		}
 	}
-	return func(w *v1alpha1.Workspace) bool {
-		return served[w.Namespace+"/"+w.Name] || w.Spec.Tuning != nil && w.Spec.Tuning.Promote != nil
+	if s := w.Spec.Inference; s != nil {
+		is.Spec.Inference = &v1alpha1.InferenceSpec{}
+		for _, a := range s.Adapters {
+			is.Spec.Inference.Adapters = append(is.Spec.Inference.Adapters, v1alpha1.Adapter{Name: a.Name, Image: a.Image})
+		}
 	}
+	return is
+}
+
+// Seen is a Workspace of the other cluster.
+type Seen struct {
+	Live *v1alpha1.Workspace
+	// Git is what Git says of it and was applied; nil where that is not known. What the
+	// cluster says instead counts for nothing: it would choose what is proposed, and where.
+	Git *Git
+	// Behind is that Live is as it was before the last apply.
+	Behind bool
+}
+
+// Memory is the list that was told last. Without it the list is written once more.
+type Memory struct {
+	list []byte
+	told []v1alpha1.Workspace
+}
+
+// Told is what the status of a RepoSync carries of its Workspaces in another cluster;
+// nil where nobody asks. What says the same as before stays as it is, and is not written
+// again.
+func (m *Memory) Told(s *v1alpha1.RepoSync, before *v1alpha1.SpokeStatus, all []Seen) (*v1alpha1.SpokeStatus, error) {
+	if s.Spec.KubeConfig == nil || s.Spec.Review == nil {
+		*m = Memory{}
+		return nil, nil
+	}
+	is := &v1alpha1.SpokeStatus{All: s.Spec.Report != nil && s.Spec.Report.PullRequest}
+	promoted := promotedOf(all)
+	var told []v1alpha1.Workspace
+	for _, w := range all {
+		if !is.All && !promoted.concern(w) {
+			continue
+		}
+		if is.Workspaces++; is.Workspaces > countAtMost {
+			told = nil // nothing is told; that there are too many is
+			continue
+		}
+		told = append(told, bounded(briefly(w, promoted)))
+	}
+	if m.same(before, is, told) {
+		return before, nil
+	}
+	var err error
+	if is.List, err = pack(told); err != nil {
+		return nil, err
+	}
+	*m = Memory{list: is.List, told: told}
+	return is, nil
+}
+
+// same says that the status has what was told last, and that there is nothing new.
+func (m *Memory) same(before, is *v1alpha1.SpokeStatus, told []v1alpha1.Workspace) bool {
+	return before != nil && before.All == is.All && before.Workspaces == is.Workspaces && bytes.Equal(before.List, m.list) &&
+		len(m.told) == len(told) && sameButPace(m.told, told)
+}
+
+// promoted are the repositories of the adapters that are promoted, by the namespace/name
+// of the service that they are for.
+type promoted map[string]map[string]bool
+
+func promotedOf(all []Seen) promoted {
+	is := promoted{}
+	for _, w := range all {
+		if w.Git == nil || w.Git.Spec.Tuning == nil || w.Git.Spec.Tuning.Promote == nil {
+			continue
+		}
+		to := w.Live.Namespace + "/" + w.Git.Spec.Tuning.Promote.To
+		if is[to] == nil {
+			is[to] = map[string]bool{}
+		}
+		is[to][repolayout.ImageRepository(w.Git.Spec.Tuning.Output.Image)] = true
+	}
+	return is
+}
+
+// concern says whether an adapter is promoted from or to a Workspace.
+func (p promoted) concern(w Seen) bool {
+	return p[w.Live.Namespace+"/"+w.Live.Name] != nil || w.Git != nil && w.Git.Spec.Tuning != nil && w.Git.Spec.Tuning.Promote != nil
 }
 
 // Workspaces are those that a status tells of, as far as it tells.
@@ -91,20 +153,40 @@ func Workspaces(s *v1alpha1.SpokeStatus) ([]v1alpha1.Workspace, error) {
 	if s == nil || s.Workspaces == 0 {
 		return nil, nil
 	}
-	if len(s.List) == 0 {
+	if len(s.List) == 0 || s.Workspaces > countAtMost {
 		return nil, ErrTooMany
 	}
+	all, err := unpack(s)
+	if err != nil {
+		return nil, fmt.Errorf("reading status.spoke: %w", err)
+	}
+	return all, nil
+}
+
+// unpack reads no more Workspaces than there are said to be: a byte of a list may
+// become a thousand of memory.
+func unpack(s *v1alpha1.SpokeStatus) ([]v1alpha1.Workspace, error) {
 	r, err := gzip.NewReader(bytes.NewReader(s.List))
 	if err != nil {
-		return nil, fmt.Errorf("reading status.spoke: %w", err)
-	}
-	text, err := io.ReadAll(io.LimitReader(r, unpackedAtMost))
-	if err != nil {
-		return nil, fmt.Errorf("reading status.spoke: %w", err)
+		return nil, err
 	}
 	var all []v1alpha1.Workspace
-	if err := json.Unmarshal(text, &all); err != nil {
-		return nil, fmt.Errorf("reading status.spoke: %w", err)
+	d := json.NewDecoder(io.LimitReader(r, unpackedAtMost))
+	if _, err := d.Token(); err != nil {
+		return nil, err
+	}
+	for d.More() {
+		if len(all) == s.Workspaces {
+			return nil, fmt.Errorf("the list has more than %d Workspaces", s.Workspaces)
+		}
+		var w v1alpha1.Workspace
+		if err := d.Decode(&w); err != nil {
+			return nil, err
+		}
+		all = append(all, w)
+	}
+	if _, err := d.Token(); err != nil {
+		return nil, err
 	}
 	return all, nil
 }
@@ -118,13 +200,16 @@ func pack(told []v1alpha1.Workspace) ([]byte, error) {
 	if err != nil {
 		return nil, fmt.Errorf("packing what is told of Workspaces: %w", err)
 	}
+	if len(text) > unpackedAtMost {
+		return nil, nil
+	}
 	var packed bytes.Buffer
 	w := gzip.NewWriter(&packed)
 	_, err = w.Write(text)
 	if err := errors.Join(err, w.Close()); err != nil {
 		return nil, fmt.Errorf("packing what is told of Workspaces: %w", err)
 	}
-	if packed.Len() > packedAtMost || len(text) > unpackedAtMost {
+	if packed.Len() > packedAtMost {
 		return nil, nil
 	}
 	return packed.Bytes(), nil
@@ -164,21 +249,24 @@ func bounded(w v1alpha1.Workspace) v1alpha1.Workspace {
 	return v1alpha1.Workspace{ObjectMeta: metav1.ObjectMeta{Namespace: w.Namespace, Name: w.Name, Generation: w.Generation}}
 }
 
-// briefly is what is told of a Workspace. One that is behind speaks of an older spec.
-func briefly(w *v1alpha1.Workspace, behind bool) v1alpha1.Workspace {
+// briefly is what is told of a Workspace: what Git says, and how the cluster says that it
+// is. One that is behind speaks of an older spec.
+func briefly(seen Seen, promoted promoted) v1alpha1.Workspace {
+	w := seen.Live
 	is := v1alpha1.Workspace{ObjectMeta: metav1.ObjectMeta{
 		Namespace: w.Namespace, Name: w.Name, Generation: w.Generation, DeletionTimestamp: w.DeletionTimestamp,
 	}}
-	if behind {
+	if seen.Behind {
 		is.Generation++
 	}
-	for _, key := range []string{repolayout.AnnotationRevision, repolayout.AnnotationSource} {
-		if value := w.Annotations[key]; value != "" {
-			metav1.SetMetaDataAnnotation(&is.ObjectMeta, key, markdown.Clean(value, markdown.MaxText))
-		}
+	if revision := w.Annotations[repolayout.AnnotationRevision]; revision != "" {
+		metav1.SetMetaDataAnnotation(&is.ObjectMeta, repolayout.AnnotationRevision, markdown.Clean(revision, markdown.MaxText))
 	}
-	is.Spec = specOf(w)
-	is.Status = v1alpha1.WorkspaceStatus{ObservedGeneration: w.Status.ObservedGeneration, Instance: w.Status.Instance, Conditions: conditionsOf(w), Tuning: tuningOf(w)}
+	if seen.Git != nil {
+		metav1.SetMetaDataAnnotation(&is.ObjectMeta, repolayout.AnnotationSource, seen.Git.Source)
+	}
+	is.Spec = specOf(seen, promoted[w.Namespace+"/"+w.Name])
+	is.Status = v1alpha1.WorkspaceStatus{ObservedGeneration: w.Status.ObservedGeneration, Instance: w.Status.Instance, Conditions: conditionsOf(w), Tuning: tuningOf(seen)}
 	if w.Status.Sizing != nil {
 		is.Status.Sizing = &v1alpha1.SizingStatus{USDPerHour: w.Status.Sizing.USDPerHour}
 	}
@@ -188,18 +276,25 @@ func briefly(w *v1alpha1.Workspace, behind bool) v1alpha1.Workspace {
 	return is
 }
 
-// specOf is whether a Workspace tunes or serves, and which adapters go from one to the
-// other. Names that no adapter can have would be written into a commit.
-func specOf(w *v1alpha1.Workspace) v1alpha1.WorkspaceSpec {
+// specOf is whether a Workspace tunes or serves, and as Git says it, which adapters go
+// from one to the other: those from the given repositories.
+func specOf(seen Seen, from map[string]bool) v1alpha1.WorkspaceSpec {
 	var is v1alpha1.WorkspaceSpec
-	if t := w.Spec.Tuning; t != nil {
-		is.Tuning = &v1alpha1.TuningSpec{Output: v1alpha1.DataDestination{Image: t.Output.Image}, Promote: t.Promote}
+	if seen.Git == nil {
+		if seen.Live.Spec.Tuning != nil {
+			is.Tuning = &v1alpha1.TuningSpec{}
+		}
+		if seen.Live.Spec.Inference != nil {
+			is.Inference = &v1alpha1.InferenceSpec{}
+		}
+		return is
 	}
-	if s := w.Spec.Inference; s != nil {
+	is.Tuning = seen.Git.Spec.Tuning
+	if s := seen.Git.Spec.Inference; s != nil {
 		is.Inference = &v1alpha1.InferenceSpec{}
 		for _, a := range s.Adapters {
-			if len(validation.IsDNS1123Label(a.Name)) == 0 {
-				is.Inference.Adapters = append(is.Inference.Adapters, v1alpha1.Adapter{Name: a.Name, Image: a.Image})
+			if from[repolayout.ImageRepository(a.Image)] {
+				is.Inference.Adapters = append(is.Inference.Adapters, a)
 			}
 		}
 	}
@@ -222,18 +317,20 @@ func conditionsOf(w *v1alpha1.Workspace) []metav1.Condition {
 	return told
 }
 
-// tuningOf is how a run is. An adapter that is not where the run pushes to is none: it
-// would be proposed.
-func tuningOf(w *v1alpha1.Workspace) *v1alpha1.TuningStatus {
-	t := w.Status.Tuning
-	if t == nil || w.Spec.Tuning == nil {
+// tuningOf is how a run is. An adapter that is not where Git has the run push to is
+// none: it would be proposed.
+func tuningOf(seen Seen) *v1alpha1.TuningStatus {
+	t := seen.Live.Status.Tuning
+	if t == nil {
 		return nil
 	}
 	is := &v1alpha1.TuningStatus{Attempts: t.Attempts, StartedAt: t.StartedAt, FinishedAt: t.FinishedAt, Evaluation: t.Evaluation}
-	if to := w.Spec.Tuning.Output.Image; to == "" || repolayout.ImageRepository(t.Adapter) == repolayout.ImageRepository(to) {
-		is.Adapter = t.Adapter
+	if g := seen.Git; g != nil && g.Spec.Tuning != nil {
+		if to := g.Spec.Tuning.Output.Image; to == "" || repolayout.ImageRepository(t.Adapter) == repolayout.ImageRepository(to) {
+			is.Adapter = t.Adapter
+		}
 	}
-	if c := meta.FindStatusCondition(w.Status.Conditions, v1alpha1.ConditionResourceReady); c != nil && c.Reason == v1alpha1.ReasonReleased {
+	if c := meta.FindStatusCondition(seen.Live.Status.Conditions, v1alpha1.ConditionResourceReady); c != nil && c.Reason == v1alpha1.ReasonReleased {
 		is.SpentUSD = t.SpentUSD // before that it grows all the time
 	}
 	if p := t.Progress; p != nil {

@@ -3,6 +3,8 @@
 package spoke
 
 import (
+	"bytes"
+	"compress/gzip"
 	"crypto/sha256"
 	"errors"
 	"fmt"
@@ -48,18 +50,30 @@ func run(name string, percent int32, loss string) v1alpha1.Workspace {
 
 func served(name string) v1alpha1.Workspace {
 	w := v1alpha1.Workspace{ObjectMeta: metav1.ObjectMeta{Namespace: "models", Name: name, Generation: 2}}
-	w.Spec.Inference = &v1alpha1.InferenceSpec{Adapters: []v1alpha1.Adapter{{Name: "dolly", Image: dolly + ":v1"}, {Name: "no\nname", Image: dolly + ":v2"}}}
+	w.Spec.Inference = &v1alpha1.InferenceSpec{Adapters: []v1alpha1.Adapter{{Name: "dolly", Image: dolly + ":v1"}, {Name: "other", Image: dolly + "-other:v2"}}}
 	condition.Ready(&w, v1alpha1.ReasonSucceeded, "The model answers")
 	w.Status.Inference = &v1alpha1.InferenceStatus{Endpoint: "http://phi.models.svc/v1", Models: []string{"phi"}}
 	return w
 }
 
-func never(*v1alpha1.Workspace) bool { return false }
+// asGit says that Git says of each what the cluster does.
+func asGit(all ...v1alpha1.Workspace) []Seen {
+	var seen []Seen
+	for i := range all {
+		seen = append(seen, Seen{Live: &all[i], Git: GitOf(&all[i], "a.yaml:1")})
+	}
+	return seen
+}
 
 // tell is what a status says, and the Workspaces that are read of it.
-func tell(t *testing.T, s *v1alpha1.RepoSync, before *v1alpha1.SpokeStatus, all ...v1alpha1.Workspace) (*v1alpha1.SpokeStatus, []v1alpha1.Workspace) {
+func tell(t *testing.T, s *v1alpha1.RepoSync, all ...v1alpha1.Workspace) (*v1alpha1.SpokeStatus, []v1alpha1.Workspace) {
 	t.Helper()
-	told, err := Told(s, before, all, never)
+	return seen(t, s, asGit(all...)...)
+}
+
+func seen(t *testing.T, s *v1alpha1.RepoSync, all ...Seen) (*v1alpha1.SpokeStatus, []v1alpha1.Workspace) {
+	t.Helper()
+	told, err := new(Memory).Told(s, nil, all)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -72,7 +86,7 @@ func tell(t *testing.T, s *v1alpha1.RepoSync, before *v1alpha1.SpokeStatus, all 
 
 // TestTold: what is read is the little that was written, and nothing else of it.
 func TestTold(t *testing.T) {
-	_, got := tell(t, following(), nil, run("dolly-run", 47, "1.23"), served("phi"))
+	_, got := tell(t, following(), run("dolly-run", 47, "1.23"), served("phi"))
 	if len(got) != 2 || got[0].UID != "" || got[0].ResourceVersion != "" || len(got[0].Annotations) != 2 || got[0].Spec.Tuning.Output.PushSecret != "" {
 		t.Errorf("told %+v", got)
 	}
@@ -82,11 +96,9 @@ func TestTold(t *testing.T) {
 	if a := got[1].Spec.Inference.Adapters; len(a) != 1 || a[0].Name != "dolly" || got[1].Status.Inference.Endpoint == "" {
 		t.Errorf("told %+v", got[1])
 	}
-	behind, err := Told(following(), nil, []v1alpha1.Workspace{served("phi")}, func(*v1alpha1.Workspace) bool { return true })
-	if err != nil {
-		t.Fatal(err)
-	}
-	if late, _ := Workspaces(behind); late[0].Generation != 3 {
+	late := asGit(served("phi"))
+	late[0].Behind = true
+	if _, late := seen(t, following(), late...); late[0].Generation != 3 {
 		t.Errorf("what the cache has not heard of counts as applied: generation %d", late[0].Generation)
 	}
 }
@@ -107,7 +119,7 @@ func TestToldWhom(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			s := following()
 			c.change(s)
-			if told, got := tell(t, s, nil, all...); len(got) != c.want || (told == nil) != (c.want == 0) {
+			if told, got := tell(t, s, all...); len(got) != c.want || (told == nil) != (c.want == 0) {
 				t.Errorf("%s\ntold of %d, want %d", c.reason, len(got), c.want)
 			}
 		})
@@ -136,9 +148,16 @@ func TestToldAnew(t *testing.T) {
 		}(), true},
 	} {
 		t.Run(name, func(t *testing.T) {
-			before, _ := tell(t, following(), nil, run("dolly-run", 41, "1.25"))
-			if after, _ := tell(t, following(), before, c.is); (after != before) != c.anew {
-				t.Errorf("%s\nwritten anew: %v", c.reason, after != before)
+			m := &Memory{}
+			before, err := m.Told(following(), nil, asGit(run("dolly-run", 41, "1.25")))
+			if err != nil {
+				t.Fatal(err)
+			}
+			if after, err := m.Told(following(), before, asGit(c.is)); (after != before) != c.anew || err != nil {
+				t.Errorf("%s\nwritten anew: %v, %v", c.reason, after != before, err)
+			}
+			if after, err := new(Memory).Told(following(), before, asGit(c.is)); after == before || err != nil {
+				t.Errorf("what was told is not known: it is told once more, and not unpacked: %v", err)
 			}
 		})
 	}
@@ -151,17 +170,43 @@ func TestToldOfAStranger(t *testing.T) {
 	condition.Ready(&w, v1alpha1.ReasonSucceeded, strings.Repeat("y", 1<<15))
 	for image, want := range map[string]string{pinned(1): pinned(1), dolly + ":v1": dolly + ":v1", "registry.example.com/else@sha256:" + strings.Repeat("a", 64): "", "no image\n": ""} {
 		w.Status.Tuning.Adapter = image
-		if _, got := tell(t, following(), nil, w); got[0].Status.Tuning.Adapter != want || len(condition.Get(&got[0], v1alpha1.ConditionReady).Message) > 1<<10 {
+		if _, got := tell(t, following(), w); got[0].Status.Tuning.Adapter != want || len(condition.Get(&got[0], v1alpha1.ConditionReady).Message) > 1<<10 {
 			t.Errorf("of %q it tells %q, want %q", image, got[0].Status.Tuning.Adapter, want)
 		}
 	}
 	w.Status.Instance = strings.Repeat("z", oneAtMost)
-	if _, got := tell(t, following(), nil, w); got[0].Name != "dolly-run" || got[0].Status.Instance != "" || got[0].Spec.Tuning != nil {
+	if _, got := tell(t, following(), w); got[0].Name != "dolly-run" || got[0].Status.Instance != "" || got[0].Spec.Tuning != nil {
 		t.Errorf("one that is too long is told: %d bytes", len(got[0].Status.Instance))
 	}
 }
 
-// TestToldOfMany: 1,000 services and 100 runs fit; where they do not, that is said.
+// TestToldOfALiar: what a Workspace is to be, and where that is written, Git says. A
+// cluster that says something else has nothing of it told.
+func TestToldOfALiar(t *testing.T) {
+	run, phi, other := run("dolly-run", 0, ""), served("phi"), served("other")
+	git := asGit(*run.DeepCopy(), *phi.DeepCopy(), *other.DeepCopy())
+	run.Spec.Tuning.Output.Image, run.Spec.Tuning.Promote.To = "registry.example.com/evil:v1", "other"
+	run.Status.Tuning.Adapter = "registry.example.com/evil@sha256:" + strings.Repeat("a", 64)
+	phi.Annotations = map[string]string{repolayout.AnnotationSource: ".github/workflows/ci.yaml:1"}
+	phi.Spec.Inference.Adapters = []v1alpha1.Adapter{{Name: "evil", Image: "registry.example.com/evil:v1"}}
+	git[0].Live, git[1].Live, git[2].Live = &run, &phi, &other
+	_, got := seen(t, following(), git...)
+	if is := got[0].Spec.Tuning; is.Output.Image != dolly+":v1" || is.Promote.To != "phi" || got[0].Status.Tuning.Adapter != "" {
+		t.Errorf("of the run it tells %+v and adapter %q", is, got[0].Status.Tuning.Adapter)
+	}
+	if a := got[1].Spec.Inference.Adapters; got[1].Annotations[repolayout.AnnotationSource] != "a.yaml:1" || len(a) != 1 || a[0].Image != dolly+":v1" {
+		t.Errorf("of the service it tells %v and %+v", got[1].Annotations, a)
+	}
+	if a := got[2].Spec.Inference.Adapters; len(a) > 0 {
+		t.Errorf("adapters that nobody promotes are told: %+v", a)
+	}
+	_, got = seen(t, following(), Seen{Live: &run}, Seen{Live: &phi})
+	if got[0].Spec.Tuning == nil || got[0].Spec.Tuning.Promote != nil || got[0].Status.Tuning.Adapter != "" || len(got[1].Spec.Inference.Adapters) > 0 || len(got[1].Annotations) > 0 {
+		t.Errorf("Git says nothing of them, and they are told as %+v", got)
+	}
+}
+
+// TestToldOfMany: 4,000 services and 400 runs fit; where they do not, that is said.
 func TestToldOfMany(t *testing.T) {
 	fleet := func(n int) []v1alpha1.Workspace {
 		var all []v1alpha1.Workspace
@@ -178,14 +223,14 @@ func TestToldOfMany(t *testing.T) {
 		}
 		return all
 	}
-	told, got := tell(t, following(), nil, fleet(1000)...)
-	if len(got) != 1100 || told.Workspaces != 1100 {
+	told, got := tell(t, following(), fleet(4000)...)
+	if len(got) != 4400 || told.Workspaces != 4400 {
 		t.Errorf("told of %d", len(got))
 	}
-	if kib := len(told.List) >> 10; kib > 64 {
-		t.Errorf("1,100 Workspaces are %d KiB, and some 4,000 are to fit", kib)
+	if kib := len(told.List) >> 10; kib > 192 {
+		t.Errorf("4,400 Workspaces are %d KiB", kib)
 	}
-	many, err := Told(following(), nil, fleet(20_000), never)
+	many, err := new(Memory).Told(following(), nil, asGit(fleet(20_000)...))
 	if err != nil || many.Workspaces != 22_000 || len(many.List) > 0 {
 		t.Fatalf("%v: %d Workspaces in %d bytes", err, many.Workspaces, len(many.List))
 	}
@@ -194,9 +239,52 @@ func TestToldOfMany(t *testing.T) {
 	}
 }
 
+// TestToldOfAFlood: a cluster may have any number of Workspaces with our labels, each with
+// as much as fits.
+func TestToldOfAFlood(t *testing.T) {
+	var all []v1alpha1.Workspace
+	for i := range 3000 {
+		w := served(fmt.Sprintf("w-%d", i))
+		w.Status.Instance = strings.Repeat("z", oneAtMost-800)
+		all = append(all, w)
+	}
+	for reason, all := range map[string][]v1alpha1.Workspace{"What packs well is long.": all, "Small ones take memory.": make([]v1alpha1.Workspace, countAtMost+1)} {
+		m := &Memory{}
+		told, err := m.Told(following(), nil, asGit(all...))
+		if err != nil || len(told.List) > 0 || told.Workspaces != len(all) {
+			t.Fatalf("%s\n%v: %d in %d bytes", reason, err, told.Workspaces, len(told.List))
+		}
+		if again, err := m.Told(following(), told, asGit(all...)); again != told || err != nil {
+			t.Errorf("%s\nit is written again: %v", reason, err)
+		}
+	}
+}
+
+// TestWorkspacesOfALiar: a list that becomes more than it should is not read.
+func TestWorkspacesOfALiar(t *testing.T) {
+	for name, c := range map[string]struct {
+		reason, text string
+		count        int
+	}{
+		"Long": {"A kilobyte may unpack to a megabyte.", `[{"metadata":{"name":"` + strings.Repeat("a", unpackedAtMost) + `"}}]`, 1},
+		"More": {"Three bytes would become a Workspace.", "[" + strings.Repeat("{},", 1<<20) + "{}]", 2},
+		"Many": {"The count is bounded too.", "[{}]", countAtMost + 1},
+		"Half": {"It ends before its end.", "[{}", 1},
+	} {
+		var packed bytes.Buffer
+		z := gzip.NewWriter(&packed)
+		if _, err := z.Write([]byte(c.text)); err != nil || z.Close() != nil {
+			t.Fatal(err)
+		}
+		if got, err := Workspaces(&v1alpha1.SpokeStatus{Workspaces: c.count, List: packed.Bytes()}); err == nil {
+			t.Errorf("%s: %s\nread %d", name, c.reason, len(got))
+		}
+	}
+}
+
 // FuzzWorkspaces: whoever may write a status may have written anything.
 func FuzzWorkspaces(f *testing.F) {
-	told, err := Told(following(), nil, []v1alpha1.Workspace{run("dolly-run", 47, "1.23"), served("phi")}, never)
+	told, err := new(Memory).Told(following(), nil, asGit(run("dolly-run", 47, "1.23"), served("phi")))
 	if err != nil {
 		f.Fatal(err)
 	}

@@ -296,6 +296,9 @@ type RepoSyncStatus struct {
 type SpokeStatus struct {
 	// Workspaces is how many there are to tell of.
 	Workspaces int `json:"workspaces"`
+	// All is that the list has all of them, for report.pullRequest; else it has those
+	// between which adapters are promoted.
+	All bool `json:"all,omitempty"`
 	// List is the little of each that is told, as JSON and compressed with gzip; in
 	// base64, as every list of bytes. Empty where all together is more than a status
 	// takes: then nothing is told of them.
