@@ -5,6 +5,7 @@ package reposync
 import (
 	"context"
 	"fmt"
+	"regexp"
 
 	fluxmeta "github.com/fluxcd/pkg/apis/meta"
 	sourcev1 "github.com/fluxcd/source-controller/api/v1"
@@ -20,6 +21,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/reconcile"
 
 	"github.com/espalier-dev/espalier/reconciler/fault"
+	"github.com/espalier-dev/espalier/reconciler/markdown"
 	"github.com/espalier-dev/espalier/reconciler/source"
 	"github.com/espalier-dev/espalier/repo-layout/v1alpha1"
 )
@@ -69,14 +71,21 @@ func (r *Reconciler) readArtifact(ctx context.Context, s *v1alpha1.RepoSync) (*s
 	})
 }
 
+// ofConnection is the near end of a connection in an error of Go's: its port is another one
+// with each try.
+var ofConnection = regexp.MustCompile(`(\d+\.\d+\.\d+\.\d+|\[[0-9a-fA-F:.%a-z]+\]):\d+->`)
+
+// maxLacking bounds what is repeated of a source, in characters.
+const maxLacking = 500
+
 // lacking says in the words of the source why it offers nothing: its server does not
-// answer, or what was fetched is not signed.
+// answer, or what was fetched is not signed. The same trouble has the same words.
 func lacking(s fluxSource) string {
 	c := meta.FindStatusCondition(s.GetConditions(), fluxmeta.ReadyCondition)
 	if c == nil || c.Status == metav1.ConditionTrue || c.Message == "" {
 		return "it has not been fetched"
 	}
-	return c.Reason + ": " + c.Message
+	return markdown.Clean(c.Reason+": "+ofConnection.ReplaceAllString(c.Message, ""), maxLacking)
 }
 
 // watchFlux watches the kinds of Flux that this cluster serves, so that a new

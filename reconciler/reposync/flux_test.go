@@ -114,6 +114,18 @@ func TestNoArtifact(t *testing.T) {
 			conditions: []metav1.Condition{{Type: meta.ReadyCondition, Status: metav1.ConditionFalse, Reason: "VerificationError", Message: "no signatures found"}},
 			want:       "OCIRepository models/models has no artifact yet: VerificationError: no signatures found",
 		},
+		"Ports": {
+			reason: "The same trouble has the same words: a port that is another one with each try would be a write with each.",
+			conditions: []metav1.Condition{{Type: meta.ReadyCondition, Status: metav1.ConditionFalse, Reason: "GitOperationFailed",
+				Message: "failed to clone:\n read tcp 10.0.0.5:41234->10.0.0.9:443: connection reset by peer; read udp [fd00::5]:52000->[fd00::a]:53: i/o timeout"}},
+			want: "OCIRepository models/models has no artifact yet: GitOperationFailed: failed to clone: read tcp 10.0.0.9:443: connection reset by peer; " +
+				"read udp [fd00::a]:53: i/o timeout",
+		},
+		"Long": {
+			reason:     "It is bounded.",
+			conditions: []metav1.Condition{{Type: meta.ReadyCondition, Status: metav1.ConditionFalse, Reason: "Failed", Message: strings.Repeat("a", 5000)}},
+			want:       "OCIRepository models/models has no artifact yet: Failed: " + strings.Repeat("a", maxLacking-len("Failed: ")) + "…",
+		},
 	} {
 		t.Run(name, func(t *testing.T) {
 			r := newReconciler(t, interceptor.Funcs{})
