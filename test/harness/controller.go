@@ -107,6 +107,7 @@ func (s *Stand) startProcess(ctx context.Context, logFile string, env, flags []s
 	if err := cmd.Start(); err != nil {
 		return nil, fmt.Errorf("starting the controller: %w", err)
 	}
+	s.started = true
 	c := &Controller{cmd: cmd, health: health, hook: hook, exited: make(chan error, 1), log: log}
 	go func() { c.exited <- cmd.Wait() }()
 	return c, c.waitReady(ctx)

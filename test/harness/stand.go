@@ -91,6 +91,7 @@ type Stand struct {
 	lostAfter  time.Duration
 	provider   []string
 	controller *Controller
+	started    bool // a controller was, whichever
 }
 
 // Start starts everything but the controller.
@@ -225,7 +226,7 @@ func Ended(s *Stand, code int) int {
 		return code
 	}
 	log, err := os.ReadFile(s.ControllerLog())
-	if errors.Is(err, os.ErrNotExist) { // no test came as far as a controller
+	if !s.started && errors.Is(err, os.ErrNotExist) { // no test came as far as a controller
 		err = nil
 	}
 	if err == nil && strings.Contains(string(log), "is forbidden") {
