@@ -196,10 +196,11 @@ func (r *Reconciler) observeTuning(ctx context.Context, p *pass) error {
 		}
 	}
 	setStarted(ws, job.Name, trouble)
-	if err := r.concludeJob(ctx, p, job, resumed(pods, job)); err != nil || trouble.message == "" {
+	note := resumed(pods, job)
+	if err := r.concludeJob(ctx, p, job, note); err != nil || trouble.message == "" {
 		return err
 	}
-	condition.False(ws, v1alpha1.ConditionTuningSucceeded, trouble.reason, trouble.message)
+	condition.False(ws, v1alpha1.ConditionTuningSucceeded, trouble.reason, beside(trouble.message, note))
 	return nil
 }
 
@@ -285,10 +286,7 @@ func runningMessage(job *batchv1.Job, why, note string) string {
 	if why != "" {
 		message = "Job " + job.Name + " tries once more after a failure: " + why
 	}
-	if note != "" {
-		message += ofEarlier + note
-	}
-	return message
+	return beside(message, note)
 }
 
 // failureMessage says why a Job gave up and how its inputs run once more.

@@ -24,8 +24,12 @@ func TestResumed(t *testing.T) {
 		"Whole": {"Nothing was wrong.", "", ""},
 		"Anew": {"There is nothing to go on from.", "checkpoint-20: optimizer.pt has no end\nanew\n",
 			"checkpoint-20 was cut short (optimizer.pt has no end), and there is no other: training begins anew"},
-		"Before": {"What is lost is between two checkpoints.", "checkpoint-20: trainer_state.json is not there, or empty\n",
-			"checkpoint-20 was cut short (trainer_state.json is not there, or empty): training goes on from the one before"},
+		"Before": {"What is lost is between two checkpoints.", "checkpoint-20: trainer_state.json is not there, or empty\nleft: checkpoint-10\n",
+			"checkpoint-20 was cut short (trainer_state.json is not there, or empty): training goes on from checkpoint-10"},
+		"Rotated": {"The trainer was deleting an old one: nothing is lost.", "checkpoint-10: trainer_state.json is not there, or empty\nleft: checkpoint-20\n", ""},
+		"Between": {"The newest is lost, whatever was on its way out.", "checkpoint-10: a.pt is empty\ncheckpoint-30: optimizer.pt has no end\nleft: checkpoint-20\n",
+			"checkpoint-30 was cut short (optimizer.pt has no end), and 1 more were: training goes on from checkpoint-20"},
+		"Unsaid": {"What the trainer goes on from is not guessed.", "checkpoint-20: optimizer.pt has no end\nleft: something\n", "checkpoint-20 was cut short (optimizer.pt has no end)"},
 		"Several": {"The newest is named, whatever the order of names.", "checkpoint-100: rng_state_0.pth is empty\ncheckpoint-20: optimizer.pt has no end\nanew\n",
 			"checkpoint-100 was cut short (rng_state_0.pth is empty), and 1 more were, and there is no other: training begins anew"},
 		"OtherWords": {"Files are the tenant's, and so is the image.", "checkpoint-20: my secret row\ncheckpoint-20: a b.pt has no end\nanew\n", ""},
@@ -53,8 +57,12 @@ func TestFoundNow(t *testing.T) {
 		return ws
 	}
 	job := &batchv1.Job{ObjectMeta: metav1.ObjectMeta{Name: "run-1"}}
-	const note = "checkpoint-20 was cut short (optimizer.pt has no end): training goes on from the one before"
+	const note = "checkpoint-20 was cut short (optimizer.pt has no end): training goes on from checkpoint-10"
 	quiet, told, after := running(runningMessage(job, "", "")), running(runningMessage(job, "", note)), running(runningMessage(job, "it was killed", note))
+	troubled := &v1alpha1.Workspace{}
+	condition.False(troubled, v1alpha1.ConditionTuningSucceeded, v1alpha1.ReasonWaitingForPods, beside("its node does not answer", note))
+	second := told.DeepCopy()
+	second.Status.Tuning = &v1alpha1.TuningStatus{Pod: "second"}
 	for name, c := range map[string]struct {
 		reason        string
 		before, after *v1alpha1.Workspace
@@ -65,6 +73,10 @@ func TestFoundNow(t *testing.T) {
 		"Again":   {"It was said.", told, told, ""},
 		"Besides": {"Another part of the message has changed.", told, after, ""},
 		"Quiet":   {"Nothing is wrong.", told, quiet, ""},
+		"Trouble": {"It stands beside what goes wrong now.", told, troubled, ""},
+		"Cleared": {"It was said before and while there was trouble.", troubled, told, ""},
+		"Within":  {"Trouble keeps nothing back.", quiet, troubled, note},
+		"Pod":     {"Another pod has found the same of its own.", told, second, note},
 	} {
 		if got := foundNow(c.before, c.after); got != c.want {
 			t.Errorf("%s: %s\ngot %q, want %q", name, c.reason, got, c.want)
