@@ -58,13 +58,13 @@ func TestVault(t *testing.T) {
 		asked  int
 		err    string
 	}{
-		"YAML":     {"A Secret.", "vault.yaml", "secret.yaml", &sops.Keys{}, true, 1, ""},
-		"JSON":     {"The same in JSON.", "vault.json", "secret.json", &sops.Keys{}, true, 1, ""},
-		"Lines":    {"A file of NAME=value has a line for each part of the key.", "vault.env", "", &sops.Keys{}, true, 1, ""},
-		"AgeFirst": {"An own key asks nobody.", "vault-and-age.yaml", "secret.yaml", keys(t, "team.agekey"), true, 0, ""},
-		"NoAge":    {"Without it the vault is asked.", "vault-and-age.yaml", "secret.yaml", keys(t, "team.asc"), true, 1, ""},
-		"Nobody":   {"Without anybody who asks it is as it was: a file for none of the keys.", "vault.yaml", "", keys(t, "team.agekey"), false, 0, "vault.yaml is encrypted for Azure Key Vault alone, which is not asked"},
-		"AgeOnly":  {"A file for age alone is nothing to ask a vault for.", "secret.yaml", "", &sops.Keys{}, true, 0, "name the Secret with it in spec.decryption.secretRef"},
+		"YAML":      {"A Secret.", "vault.yaml", "secret.yaml", &sops.Keys{}, true, 1, ""},
+		"JSON":      {"The same in JSON.", "vault.json", "secret.json", &sops.Keys{}, true, 1, ""},
+		"Lines":     {"A file of NAME=value has a line for each part of the key.", "vault.env", "", &sops.Keys{}, true, 1, ""},
+		"AgeFirst":  {"An own key asks nobody.", "vault-and-age.yaml", "secret.yaml", keys(t, "team.agekey"), true, 0, ""},
+		"NoAge":     {"Without it the vault is asked.", "vault-and-age.yaml", "secret.yaml", keys(t, "team.asc"), true, 1, ""},
+		"Nobody":    {"Without anybody who asks it is as it was: a file for none of the keys.", "vault.yaml", "", keys(t, "team.agekey"), false, 0, "vault.yaml is encrypted for Azure Key Vault alone, which is not asked"},
+		"AgeOnly":   {"A file for age alone is nothing to ask a vault for.", "secret.yaml", "", &sops.Keys{}, true, 0, "name the Secret with it in spec.decryption.secretRef"},
 		"OtherKeys": {"Where there are keys, it is for none of them.", "secret.yaml", "", keys(t, "team.asc"), true, 0, "none of the keys that are there"},
 	} {
 		t.Run(name, func(t *testing.T) {
