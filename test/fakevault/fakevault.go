@@ -4,9 +4,9 @@
 // it is the transport of a client, and opens no connection. A request without a token
 // gets the challenge that says where to sign in and for what; one with it encrypts and
 // decrypts with real RSA keys (RSA-OAEP-256). The challenge (401,
-// AKV10000), the 403 of roles (ForbiddenByRbac), the 404 (KeyNotFound) and the 429 have the words
-// that others recorded of the service, as in the tests of Azure's SDK for JavaScript; the words of
-// the other refusals were written from memory. None was compared with a vault of ours.
+// AKV10000) and the 404 (KeyNotFound) have the words that tests of Azure's SDK for JavaScript
+// recorded of the service, the 403 of roles (ForbiddenByRbac) and the 429 those that users quote of
+// it; the words of the other refusals were written from memory. None was compared with a vault of ours.
 //
 // What was sent where is kept: a token that reaches a host which is no vault is what a
 // test looks for.
