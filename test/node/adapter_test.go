@@ -117,12 +117,7 @@ func follow(t *testing.T, team *harness.Team, files map[string]string) {
 // answers.
 func TestTuneAndServe(t *testing.T) {
 	w, team := theWorld(t), newTeam(t, "parcels")
-	rows := chats.Rows(20)
-	table, err := chats.Parquet(rows)
-	if err != nil {
-		t.Fatal(err)
-	}
-	url := w.data.put("parcels.parquet", content(string(table))) + fmt.Sprintf("#sha256=%x", sha256.Sum256(table))
+	url, rows, sum := w.parcels(t)
 	workspaces := map[string]string{"run": w.run("run", url, "")}
 	follow(t, team, repository(workspaces))
 
@@ -141,16 +136,9 @@ func TestTuneAndServe(t *testing.T) {
 		t.Errorf("the second attempt did not go on from a checkpoint:\n%s", logs)
 	}
 
-	adapter := reported(t, team, "run")
-	if adapter != run.Status.Tuning.Adapter {
-		t.Errorf("Git says %s, the Workspace %s", adapter, run.Status.Tuning.Adapter)
-	}
-	wantLineage(t, w, team, run, map[string]string{"parcels.parquet": fmt.Sprintf("sha256:%x", sha256.Sum256(table))})
-	weights := published(t, adapter, w.output("run"))
-	if want := learnt(rows, epochs); weights != want {
-		t.Errorf("the weights are %s, want %s: as if nothing had happened", weights, want)
-	}
-
+	weights := wantAdapter(t, w, team, run, lineage{
+		trainer: w.axolotl, config: "axolotl.yaml", data: map[string]string{"parcels.parquet": sum}, rows: rows})
+	adapter := run.Status.Tuning.Adapter
 	workspaces["service"] = w.service("service", adapter)
 	if _, err := team.Push(repository(workspaces), "models: serve what was trained"); err != nil {
 		t.Fatal(err)
@@ -170,6 +158,35 @@ func TestTuneAndServe(t *testing.T) {
 	if got := served(t, team, "service"); got != weights {
 		t.Errorf("the service has copied %s, want %s", got, weights)
 	}
+}
+
+// parcels serves a Parquet file of 20 rows, and returns its address with the sum that it
+// demands, the rows, and the sum as a lineage has it.
+func (w *world) parcels(t *testing.T) (url string, rows []chats.Row, sum string) {
+	t.Helper()
+	rows = chats.Rows(20)
+	table, err := chats.Parquet(rows)
+	if err != nil {
+		t.Fatal(err)
+	}
+	digest := fmt.Sprintf("%x", sha256.Sum256(table))
+	return w.data.put("parcels.parquet", content(string(table))) + "#sha256=" + digest, rows, "sha256:" + digest
+}
+
+// wantAdapter: the adapter of a run is in Git by its digest, says what it was made of, and is
+// the same as if nothing had happened to the run. It returns the checksum of the weights.
+func wantAdapter(t *testing.T, w *world, team *harness.Team, run *v1alpha1.Workspace, of lineage) string {
+	t.Helper()
+	adapter := reported(t, team, run.Name)
+	if adapter != run.Status.Tuning.Adapter {
+		t.Errorf("Git says %s, the Workspace %s", adapter, run.Status.Tuning.Adapter)
+	}
+	wantLineage(t, team, run, of)
+	weights := published(t, adapter, w.output(run.Name))
+	if want := learnt(of.rows, epochs); weights != want {
+		t.Errorf("the weights are %s, want %s: as if nothing had happened", weights, want)
+	}
+	return weights
 }
 
 func isReady(w *v1alpha1.Workspace) bool { return condition.Is(w, v1alpha1.ConditionReady) }

@@ -48,14 +48,23 @@ func build(ctx context.Context, pkg string) (*image.Image, error) {
 	return image.Build(ctx, image.Options{Dir: root, Package: pkg, Platforms: []string{"linux/" + runtime.GOARCH}, Progress: os.Stderr})
 }
 
+// kaitoImage is what KAITO's image has beside a shell, as far as a tuning Job knows it.
+var kaitoImage = []tar.Header{
+	{Typeflag: tar.TypeDir, Name: "workspace/tfs/", Mode: 0o755},
+	{Typeflag: tar.TypeReg, Name: "workspace/tfs/fine_tuning.py", Mode: 0o644},
+	{Typeflag: tar.TypeReg, Name: "workspace/tfs/metrics_server.py", Mode: 0o644},
+	{Typeflag: tar.TypeSymlink, Name: "usr/local/bin/accelerate", Linkname: "kaito", Mode: 0o777},
+	{Typeflag: tar.TypeSymlink, Name: "usr/local/bin/python3", Linkname: "kaito", Mode: 0o777},
+}
+
 // pushStandIn pushes the image of a stand-in for a runtime: its program under the
-// runtime's own name, no entrypoint, no user, and a shell.
-func pushStandIn(ctx context.Context, host, program string) (string, error) {
+// runtime's own name, no entrypoint, no user, a shell, and empty files and links.
+func pushStandIn(ctx context.Context, host, program string, more ...tar.Header) (string, error) {
 	built, err := build(ctx, "./test/node/"+program)
 	if err != nil {
 		return "", err
 	}
-	layer, err := shell()
+	layer, err := shell(more)
 	if err != nil {
 		return "", err
 	}
@@ -86,8 +95,8 @@ func pushStandIn(ctx context.Context, host, program string) (string, error) {
 	return tag.Context().Digest(digest.String()).String(), nil
 }
 
-// shell is a layer with what a script of a Job calls.
-func shell() (v1.Layer, error) {
+// shell is a layer with what a script of a Job calls, and more.
+func shell(more []tar.Header) (v1.Layer, error) {
 	program, err := os.ReadFile(busybox)
 	if err != nil {
 		return nil, errNoShell
@@ -98,14 +107,14 @@ func shell() (v1.Layer, error) {
 		{Typeflag: tar.TypeDir, Name: "bin/", Mode: 0o755},
 		{Typeflag: tar.TypeReg, Name: "bin/busybox", Mode: 0o755, Size: int64(len(program))},
 	}
-	for _, called := range []string{"sh", "rm", "mkdir", "sleep", "cat", "ls", "mktemp", "mkfifo", "tee", "grep", "tail", "head", "wc", "od", "df"} {
+	for _, called := range []string{"sh", "rm", "mkdir", "sleep", "cat", "ls", "mktemp", "mkfifo", "tee", "grep", "tail", "head", "wc", "od", "df", "sync"} {
 		headers = append(headers, tar.Header{Typeflag: tar.TypeSymlink, Name: path.Join("bin", called), Linkname: "busybox", Mode: 0o777})
 	}
-	for _, h := range headers {
+	for _, h := range append(headers, more...) {
 		if err := w.WriteHeader(&h); err != nil {
 			return nil, err
 		}
-		if h.Typeflag == tar.TypeReg {
+		if h.Size > 0 {
 			if _, err := w.Write(program); err != nil {
 				return nil, err
 			}

@@ -3,7 +3,7 @@
 // Package node tests Espalier where pods really run: a kubelet, containerd and runc
 // on this machine, a real OCI registry, real Git, the helper image as `make image`
 // makes it, and the objects as they are rendered for a user. What stands in for
-// something is the GPU, which the node only claims to have, Axolotl and vLLM: small
+// something is the GPU, which the node only claims to have, Axolotl, KAITO's trainer and vLLM: small
 // programs that keep to what Espalier relies on of them.
 package node
 
@@ -43,6 +43,7 @@ type world struct {
 	controller *harness.Controller
 	data       *dataServer
 	axolotl    string // images by digest
+	kaito      string
 	vllm       string
 }
 
@@ -113,6 +114,9 @@ func (w *world) start(ctx context.Context) error {
 		return err
 	}
 	if w.vllm, err = pushStandIn(ctx, w.registry, "vllm"); err != nil {
+		return err
+	}
+	if w.kaito, err = pushStandIn(ctx, w.registry, "kaito", kaitoImage...); err != nil {
 		return err
 	}
 	progress, err := free(w.node.Address) // where trainers reach the controller

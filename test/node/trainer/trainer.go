@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
-// Package trainer stands in for Axolotl on a node without a GPU. It keeps to what
+// Package trainer stands in for Axolotl, and for KAITO's trainer, on a node without a GPU. It keeps to what
 // Espalier relies on: it reads axolotl.yaml and the rows of its data sets, goes on
 // from the newest checkpoint and fails on one that is incomplete, writes
 // trainer_state.json last, keeps as many checkpoints as it is told to, saves when it
@@ -47,10 +47,12 @@ type config struct {
 	Dynamic   struct {
 		Trigger string `json:"trigger_file_path"`
 	} `json:"dynamic_checkpoint"`
-	Datasets []struct {
-		Path string `json:"path"`
-		Type string `json:"ds_type"`
-	} `json:"datasets"`
+	Datasets []dataset `json:"datasets"`
+}
+
+type dataset struct {
+	Path string `json:"path"`
+	Type string `json:"ds_type"`
 }
 
 // Train does what `axolotl train FILE` does.
