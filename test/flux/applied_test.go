@@ -5,9 +5,12 @@ package flux
 import (
 	"fmt"
 	"maps"
+	"os"
 	"os/exec"
 	"strings"
 	"testing"
+
+	"sigs.k8s.io/yaml"
 
 	"github.com/espalier-dev/espalier/test/gitserver"
 )
@@ -135,6 +138,7 @@ func TestApplied(t *testing.T) {
 
 	p.suspended(shorter)
 	p.rolledBack(files)
+	p.resting(files)
 	p.forced(files)
 	p.refused(files)
 	p.pruned(files)
@@ -172,6 +176,29 @@ func (p *project) rolledBack(files map[string]string) {
 	commit := p.push(files, "Revert \"models: shorter context\"")
 	p.ready(commit, "first", "second")
 	p.context("first", "8192")
+}
+
+// resting: what Git suspends is no failure to a Kustomization that judges as
+// docs/flux.md has it; by kstatus alone it would wait until its timeout.
+func (p *project) resting(files map[string]string) {
+	p.t.Helper()
+	page, err := os.ReadFile("../../docs/flux.md")
+	must(p.t, err)
+	_, rest, found := strings.Cut(string(page), "\n  healthCheckExprs:\n")
+	expressions, _, _ := strings.Cut(rest, "```")
+	patch, err := yaml.YAMLToJSON([]byte("spec:\n  healthCheckExprs:\n" + expressions))
+	if must(p.t, err); !found {
+		p.t.Fatal("docs/flux.md has no healthCheckExprs")
+	}
+	p.patch(p.object("Kustomization", models), string(patch))
+	next := maps.Clone(files)
+	p.replace(next, second, "spec:\n", "spec:\n  suspend: true\n")
+	commit := p.push(next, "models: one rests")
+	p.ready(commit, "first")
+	if w := p.until("Workspace", "second", "there", func(state) bool { return true }); !w.is("Ready", "False Suspended") {
+		p.t.Errorf("Flux is Ready before Workspace second rests: %s", w.condition("Ready"))
+	}
+	p.ready(p.push(files, "models: both serve"), "first", "second")
 }
 
 // forced: a branch that was pushed by force, to a history without a commit in common.

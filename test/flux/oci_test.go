@@ -87,8 +87,9 @@ spec:
 	p.until("Kustomization", "espalier", "applied", func(s state) bool { return s.is("Ready", "True") })
 }
 
-// pushArtifact pushes files as `flux push artifact` does.
-func (p *project) pushArtifact(reference string, files map[string]string) {
+// pushArtifact pushes files as `flux push artifact` does, and returns what they are
+// known by.
+func (p *project) pushArtifact(reference string, files map[string]string) name.Digest {
 	p.t.Helper()
 	var content bytes.Buffer
 	zip := gzip.NewWriter(&content)
@@ -105,4 +106,7 @@ func (p *project) pushArtifact(reference string, files map[string]string) {
 	to, err := name.ParseReference(reference, name.Insecure)
 	must(p.t, err)
 	must(p.t, remote.Write(to, image))
+	digest, err := image.Digest()
+	must(p.t, err)
+	return to.Context().Digest(digest.String())
 }
