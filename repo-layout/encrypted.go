@@ -5,6 +5,7 @@ package repolayout
 import (
 	"encoding/base64"
 	"maps"
+	"regexp"
 	"slices"
 	"strings"
 
@@ -39,8 +40,8 @@ func EncryptedProblems(tree map[string]any) []finding.Problem {
 		return []finding.Problem{finding.Errorf(finding.EncryptedField, sopsField, "a ConfigMap may not be encrypted: plans, statuses and reports quote what it says; "+
 			"keep what is secret in a Secret, and this in plain text")}
 	case version != "v1" || kind != "Secret":
-		return []finding.Problem{finding.Errorf(finding.EncryptedField, sopsField, "a %s may not be encrypted: what it says is shown in plans, statuses and reports; "+
-			"keep what is secret in a Secret, and name that", kind)}
+		return []finding.Problem{finding.Errorf(finding.EncryptedField, sopsField, "%s may not be encrypted: what it says is shown in plans, statuses and reports; "+
+			"keep what is secret in a Secret, and name that", called(kind))}
 	}
 	var problems []finding.Problem
 	for _, key := range sortedKeys(tree) {
@@ -49,6 +50,17 @@ func EncryptedProblems(tree map[string]any) []finding.Problem {
 		}
 	}
 	return problems
+}
+
+// kindName is what the API server takes for the name of a kind.
+var kindName = regexp.MustCompile(`^[A-Z][A-Za-z0-9]{0,62}$`)
+
+// called is an object by its kind. A text that names none is not repeated.
+func called(kind string) string {
+	if kindName.MatchString(kind) {
+		return "a " + kind
+	}
+	return "this"
 }
 
 // encryptedBelow finds encrypted values where none may be.

@@ -34,6 +34,11 @@ func TestEncrypted(t *testing.T) {
 			text:   "apiVersion: espalier.dev/v1alpha1\nkind: Workspace\nmetadata: {name: a}\nspec: {resource: {instanceType: 'ENC[AES256_GCM,x]'}}\nsops: {}\n",
 			want:   []string{"5: error: sops: a Workspace may not be encrypted: what it says is shown in plans, statuses and reports; keep what is secret in a Secret, and name that (EncryptedField)"},
 		},
+		"NoKind": {
+			reason: "A kind that is none may be as long as its author likes, and is not repeated.",
+			text:   "apiVersion: v1\nkind: my ENC[\nmetadata: {name: a}\ndata: {a: 'ENC[AES256_GCM,x]'}\nsops: {}\n",
+			want:   []string{"5: error: sops: this may not be encrypted: what it says is shown in plans, statuses and reports; keep what is secret in a Secret, and name that (EncryptedField)"},
+		},
 		"Name": {
 			reason: "The name of a Secret is shown.",
 			text:   "apiVersion: v1\nkind: Secret\nmetadata: {name: 'ENC[AES256_GCM,x]'}\nsops: {}\n",
