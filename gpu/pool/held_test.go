@@ -133,6 +133,30 @@ func TestOccupied(t *testing.T) {
 	}
 }
 
+// TestCountsHeld: what others hold is counted apart from what does not work, so that
+// an alert on the latter is none on the former.
+func TestCountsHeld(t *testing.T) {
+	for name, c := range map[string]struct {
+		reason     string
+		node       Node
+		free, held int32
+	}{
+		"Free":   {"All of it is the pool's.", Node{Ready: true, GPUs: 8, Offered: 8}, 8, 0},
+		"Held":   {"Five are in use, and none is broken.", Node{Ready: true, GPUs: 8, Offered: 8, Held: 5}, 3, 5},
+		"Broken": {"One of eight is broken, and five of the others are in use.", Node{Ready: true, GPUs: 7, Offered: 8, Held: 5}, 2, 5},
+		"Failed": {"All were given away before one broke, and who holds that one has none that works.", Node{Ready: true, GPUs: 7, Offered: 8, Held: 8}, 0, 7},
+		"Away":   {"A node that does not answer has none for anybody.", Node{GPUs: 8, Offered: 8, Held: 5}, 0, 0},
+	} {
+		t.Run(name, func(t *testing.T) {
+			c.node.Name = "n1"
+			got := Decide(facts("", Observation{External: true, Fresh: true}, replicas(1), nodes(c.node))).Count
+			if got.Allocatable != c.free || got.Held != c.held {
+				t.Errorf("%s\n%d free and %d held, want %d and %d", c.reason, got.Allocatable, got.Held, c.free, c.held)
+			}
+		})
+	}
+}
+
 func TestHoldersOf(t *testing.T) {
 	held := func(name string) Node { return Node{Name: name, GPUs: 8, Held: 4, Holders: "b/x (4)"} }
 	for name, c := range map[string]struct {

@@ -133,7 +133,8 @@ type Count struct {
 	Joined      int32 // nodes that are Ready
 	Usable      int32 // nodes that are Ready with all their GPUs
 	Expected    int32 // GPUs on Wanted nodes
-	Allocatable int32 // GPUs on Ready nodes
+	Allocatable int32 // GPUs on Ready nodes that nobody else holds
+	Held        int32 // GPUs on Ready nodes that somebody else holds
 	Problem     string
 	// Stuck is the problem of a node that has had the time to be usable.
 	Stuck string
@@ -165,7 +166,8 @@ func count(f Facts) Count {
 		}
 		if n.Ready {
 			c.Joined++
-			c.Allocatable += max(n.GPUs-n.Held, 0)
+			held := min(n.Held, n.GPUs) // one that has failed since may still be held
+			c.Allocatable, c.Held = c.Allocatable+n.GPUs-held, c.Held+held
 		}
 		if problem == "" {
 			c.Usable++

@@ -87,8 +87,8 @@ func TestExistingOccupied(t *testing.T) {
 		t.Errorf("looks again in %s", res.RequeueAfter)
 	}
 	w.want(v1alpha1.ConditionReady, metav1.ConditionTrue, v1alpha1.ReasonSucceeded, "1 existing node")
-	if got := w.get("p").Status.GPUs.Allocatable; got != 1 {
-		t.Errorf("%d GPUs are free, want 1", got)
+	if got := *w.get("p").Status.GPUs; got != (v1alpha1.GPUCount{Expected: 1, Allocatable: 1, Held: 7}) {
+		t.Errorf("GPUs are %+v, want 1 free of 8", got)
 	}
 	w.use("a", true) // whose pods are what the pool is for
 	hold("ours", "a", 1)

@@ -189,7 +189,7 @@ type GPUNodePoolStatus struct {
 	// ReadyNodes counts nodes that are Ready with all their GPUs.
 	// +optional
 	ReadyNodes int32 `json:"readyNodes"`
-	// GPUs expected and allocatable over all nodes.
+	// GPUs expected, allocatable and held by others, over all nodes.
 	GPUs *GPUCount `json:"gpus,omitempty"`
 	// USDPerHour is the list price of what is provisioned now.
 	USDPerHour string `json:"usdPerHour,omitempty"`
@@ -258,8 +258,11 @@ type SkippedCandidate struct {
 type GPUCount struct {
 	// Expected by the instance type.
 	Expected int32 `json:"expected"`
-	// Allocatable as the nodes report.
+	// Allocatable on the nodes that are Ready; on nodes that exist, without those that are held.
 	Allocatable int32 `json:"allocatable"`
+	// Held by pods that the pool is not for, on nodes that exist.
+	// +optional
+	Held int32 `json:"held,omitempty"`
 }
 
 // GetConditions returns the conditions of the pool.
