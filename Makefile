@@ -39,14 +39,14 @@ demo: ## Show the whole loop on a local control plane; ARGS=--keep stays up
 LONGEST := ./test/loop ./reconciler/nodepool
 
 .PHONY: test
-test: control-plane bin/helm ## Run every test, on a real control plane
+test: control-plane bin/helm bin/promrules ## Run every test, on a real control plane
 	$(GO) test -timeout 20m $(LONGEST) ./...
 	@for kit in gitea=forge karpenter=karpenter source-controller=flux kubelet=node; do \
 		test -e "bin/$${kit%=*}" || echo "Skipped test/$${kit#*=}: 'make e2e-$${kit#*=}' builds what it needs."; \
 	done
 
 .PHONY: race
-race: control-plane bin/helm ## Run every test with the race detector; needs a C compiler
+race: control-plane bin/helm bin/promrules ## Run every test with the race detector; needs a C compiler
 	CGO_ENABLED=1 $(GO) test -race -timeout 40m ./...
 
 .PHONY: control-plane
@@ -154,6 +154,10 @@ bin/controller-gen: test/tools/go.mod test/tools/go.sum
 bin/helm: test/tools/helm/go.mod test/tools/helm/go.sum
 	@echo "Building helm (1 to 4 minutes when nothing is cached)."
 	$(GO) build -C test/tools/helm -o ../../../$@ helm.sh/helm/v4/cmd/helm
+
+bin/promrules: test/tools/prometheus/main.go test/tools/prometheus/go.mod test/tools/prometheus/go.sum
+	@echo "Building Prometheus' engine for alerts (1 to 4 minutes when nothing is cached)."
+	$(GO) build -C test/tools/prometheus -o ../../../$@ .
 
 bin/golangci-lint: test/tools/lint/go.mod test/tools/lint/go.sum
 	@echo "Building golangci-lint (1 to 3 minutes when nothing is cached)."

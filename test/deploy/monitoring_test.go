@@ -150,47 +150,62 @@ func panels(t *testing.T) []string {
 	return found
 }
 
-// rulesOf are the expressions of the alerts, as the component brings them.
-func rulesOf(t *testing.T) []string {
+// alert is one of a PrometheusRule.
+type alert struct {
+	Alert, Expr, For string
+	Labels           map[string]string
+	Annotations      map[string]string
+}
+
+// alertsOf are the alerts, as the component brings them.
+func alertsOf(t *testing.T) []alert {
 	t.Helper()
 	all, err := krusty.MakeKustomizer(krusty.MakeDefaultOptions()).Run(filesys.MakeFsOnDisk(), "../../deploy/monitoring")
 	if err != nil {
 		t.Fatal(err)
 	}
-	var kinds, found []string
+	var kinds []string
+	var found []alert
 	for _, r := range all.Resources() {
 		kinds = append(kinds, r.GetKind())
-		if r.GetKind() != "PrometheusRule" {
-			continue
-		}
-		var rule struct {
+		var o struct {
 			Spec struct {
-				Groups []struct {
-					Rules []struct {
-						Alert, Expr, For string
-						Labels           map[string]string
-						Annotations      map[string]string
-					}
-				}
+				Groups              []struct{ Rules []alert }
+				PodMetricsEndpoints []struct{ HonorLabels bool }
 			}
 		}
 		text, err := r.AsYAML()
 		if err != nil {
 			t.Fatal(err)
 		}
-		if err := yaml.Unmarshal(text, &rule); err != nil {
+		if err := yaml.Unmarshal(text, &o); err != nil {
 			t.Fatal(err)
 		}
-		for _, one := range rule.Spec.Groups[0].Rules {
-			if one.For == "" || one.Labels["severity"] == "" || one.Annotations["summary"] == "" || one.Annotations["description"] == "" {
-				t.Errorf("alert %s: want how long, how bad, what is the matter and what to do", one.Alert)
+		for _, g := range o.Spec.Groups {
+			found = append(found, g.Rules...)
+		}
+		for _, e := range o.Spec.PodMetricsEndpoints {
+			if !e.HonorLabels {
+				t.Error("a PodMonitor without honorLabels: the namespace of each pool becomes the controller's, and the pool's exported_namespace")
 			}
-			found = append(found, one.Expr)
 		}
 	}
 	slices.Sort(kinds)
 	if got := strings.Join(kinds, " "); got != "ConfigMap PodMonitor PrometheusRule" {
 		t.Errorf("the component brings %s", got)
+	}
+	return found
+}
+
+// rulesOf are the expressions of the alerts.
+func rulesOf(t *testing.T) []string {
+	t.Helper()
+	var found []string
+	for _, one := range alertsOf(t) {
+		if one.For == "" || one.Labels["severity"] == "" || one.Annotations["summary"] == "" || one.Annotations["description"] == "" {
+			t.Errorf("alert %s: want how long, how bad, what is the matter and what to do", one.Alert)
+		}
+		found = append(found, one.Expr)
 	}
 	return found
 }
