@@ -82,8 +82,44 @@ func (l layer) permitted(ctx context.Context, own []*unstructured.Unstructured, 
 		if err := permitted(own[i], out[i]); err != nil {
 			return nil, fmt.Errorf("%s %s: %w", out[i].GetKind(), out[i].GetName(), err)
 		}
+		keepOrder(own[i], out[i])
 	}
 	return out, nil
+}
+
+// initContainers are where a workload has them.
+var initContainers = []string{"spec", "template", "spec", "initContainers"}
+
+// keepOrder puts the init containers that a workload had before it was patched into the
+// order that they had: a strategic merge patch moves those that it names to the front,
+// and each needs what the one before has left. What a patch adds stays where it is put.
+func keepOrder(own, out *unstructured.Unstructured) {
+	before, _, _ := unstructured.NestedSlice(own.Object, initContainers...)
+	list, _, err := unstructured.NestedSlice(out.Object, initContainers...)
+	if err != nil || len(list) == 0 {
+		return
+	}
+	place := func(c any) int { return slices.IndexFunc(before, func(b any) bool { return nameOf(b) == nameOf(c) }) }
+	var ours []any
+	for _, c := range list {
+		if place(c) >= 0 {
+			ours = append(ours, c)
+		}
+	}
+	slices.SortStableFunc(ours, func(a, b any) int { return place(a) - place(b) })
+	for i, c := range list {
+		if place(c) >= 0 {
+			list[i], ours = ours[0], ours[1:]
+		}
+	}
+	_ = unstructured.SetNestedSlice(out.Object, list, initContainers...) // a list was there
+}
+
+// nameOf is the name of an element of a list; "" where it has none.
+func nameOf(element any) string {
+	o, _ := element.(object)
+	name, _ := o["name"].(string)
+	return name
 }
 
 // idle are the patches whose target selects none of the objects, by index. A patch

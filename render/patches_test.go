@@ -6,6 +6,8 @@ import (
 	"strings"
 	"testing"
 
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+
 	"github.com/espalier-dev/espalier/render"
 	"github.com/espalier-dev/espalier/render/check"
 	"github.com/espalier-dev/espalier/repo-layout/v1alpha1"
@@ -146,6 +148,42 @@ func bomb() string {
 		b.WriteString("a" + level + ": &a" + level + " [" + strings.TrimSuffix(strings.Repeat(below, 9), ",") + "]\n")
 	}
 	return b.String()
+}
+
+// TestPatchesKeepOrder: init containers run one after the other, and each needs what the
+// one before has left, whichever of them a patch names.
+func TestPatchesKeepOrder(t *testing.T) {
+	for name, tc := range map[string]struct {
+		reason string
+		patch  string // the list of init containers
+		want   string
+	}{
+		"Last":    {"A merge puts what it names first: the trainer would begin without data, and from no checkpoint.", "[{name: train, resources: {limits: {memory: 60Gi}}}]", "data resume train"},
+		"Several": {"Nor does their order in the patch count.", "[{name: train, env: [{name: A, value: b}]}, {name: data, env: [{name: A, value: b}]}]", "data resume train"},
+		"Added":   {"What is new stays where the merge puts it, before all.", "[{name: wait, image: x}, {name: train, env: [{name: A, value: b}]}]", "wait data resume train"},
+		"Removed": {"What is taken out leaves no gap.", "[{name: data, $patch: delete}, {name: train, env: [{name: A, value: b}]}]", "resume train"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			in := render.Input{Workspace: workspace(t, run), Options: options}
+			in.Workspace.Spec.Patches = []v1alpha1.Patch{{Target: &v1alpha1.PatchTarget{Kind: "Job"}, Patch: "apiVersion: batch/v1\nkind: Job\nmetadata: {name: any}\nspec: {template: {spec: {initContainers: " + tc.patch + "}}}\n"}}
+			assess(t, &in, check.Facts{})
+			out, err := render.Render(in)
+			if err != nil {
+				t.Fatal(err)
+			}
+			list, _, err := unstructured.NestedSlice(out.Workload.Object, "spec", "template", "spec", "initContainers")
+			if err != nil {
+				t.Fatal(err)
+			}
+			var names []string
+			for _, c := range list {
+				names = append(names, c.(map[string]any)["name"].(string))
+			}
+			if got := strings.Join(names, " "); got != tc.want {
+				t.Errorf("%s\nthey run as %s, want %s", tc.reason, got, tc.want)
+			}
+		})
+	}
 }
 
 func TestRenderRefuses(t *testing.T) {
