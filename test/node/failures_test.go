@@ -31,12 +31,15 @@ const noRetry = "    retries: 0\n"
 const littleMemory = noRetry + `  patches:
   - target: {kind: Job}
     patch: |
-      - op: add
-        path: /spec/template/spec/initContainers/2/resources/limits/memory
-        value: 48Mi
-      - op: add
-        path: /spec/template/spec/initContainers/2/resources/requests/memory
-        value: 48Mi
+      apiVersion: batch/v1
+      kind: Job
+      metadata: {name: any}
+      spec:
+        template:
+          spec:
+            initContainers:
+            - name: train
+              resources: {limits: {memory: 48Mi}, requests: {memory: 48Mi}}
 `
 
 // littleDisk is a patch that gives the data less room than they need.
