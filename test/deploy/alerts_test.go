@@ -6,15 +6,45 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"regexp"
 	"slices"
 	"testing"
 
+	"github.com/google/go-cmp/cmp"
 	"sigs.k8s.io/yaml"
 
 	"github.com/espalier-dev/espalier/test/cluster"
 )
 
 const alertCases = "testdata/alerts.yaml"
+
+var (
+	alertsPart   = regexp.MustCompile(`(?s)\n## Alerts\n(.*?)\n## `)
+	alertSection = regexp.MustCompile(`(?m)^### (\w+)$`)
+)
+
+// TestAlertsDocumented: whoever is woken by an alert finds what it means and what to do
+// under its name, in the order of the file, and nothing there is of an alert that is gone.
+func TestAlertsDocumented(t *testing.T) {
+	page, err := os.ReadFile("../../docs/metrics.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	part := alertsPart.FindSubmatch(page)
+	if part == nil {
+		t.Fatal("docs/metrics.md has no part on alerts")
+	}
+	var want, got []string
+	for _, a := range alertsOf(t) {
+		want = append(want, a.Alert)
+	}
+	for _, m := range alertSection.FindAllSubmatch(part[1], -1) {
+		got = append(got, string(m[1]))
+	}
+	if diff := cmp.Diff(want, got); diff != "" {
+		t.Errorf("sections of docs/metrics.md, -alerts +sections:\n%s", diff)
+	}
+}
 
 // TestAlertsFire: Prometheus takes every alert, and each fires for what it is for and for
 // nothing else.
