@@ -106,12 +106,12 @@ func TestPluginOf(t *testing.T) {
 		"Operator": {
 			"The operator has installed its driver: what is missing is the plugin.",
 			[]corev1.Pod{pod("nvidia-driver-daemonset-b", nil)}, true,
-			"no pod of a device plugin runs on it; its DaemonSet must tolerate the taints sku=gpu and espalier.dev/pool",
+			"",
 		},
 		"None": {
-			"The most frequent of all: the DaemonSet does not tolerate our taint, so there is no pod.",
+			"The most frequent of all: why there is no pod, other nodes tell.",
 			[]corev1.Pod{pod("kube-proxy-x", nil)}, false,
-			"no pod of a device plugin runs on it; its DaemonSet must tolerate the taints sku=gpu and espalier.dev/pool",
+			"",
 		},
 		"Crashing": {
 			"The plugin ends at once where there is no driver.",
@@ -136,6 +136,66 @@ func TestPluginOf(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			if diff := cmp.Diff(c.want, PluginOf(c.pods, c.bare)); diff != "" {
+				t.Errorf("%s\n-want +got:\n%s", c.reason, diff)
+			}
+		})
+	}
+}
+
+// TestWithoutPlugin: a plugin that is missing is told from one that stays away, by what
+// the other nodes of the cluster offer.
+func TestWithoutPlugin(t *testing.T) {
+	node := func(name string, gpus int64, taints ...corev1.Taint) corev1.Node {
+		n := corev1.Node{ObjectMeta: metav1.ObjectMeta{Name: name}, Spec: corev1.NodeSpec{Taints: taints}}
+		if gpus > 0 {
+			n.Status.Capacity = corev1.ResourceList{ResourceGPU: *resource.NewQuantity(gpus, resource.DecimalSI)}
+		}
+		return n
+	}
+	sku := corev1.Taint{Key: "sku", Value: "gpu", Effect: corev1.TaintEffectNoSchedule}
+	of := func(pool string) corev1.Taint {
+		return corev1.Taint{Key: "espalier.dev/pool", Value: pool, Effect: corev1.TaintEffectNoSchedule}
+	}
+	sliced := node("sliced", 0)
+	sliced.Status.Capacity = corev1.ResourceList{"nvidia.com/mig-1g.10gb": resource.MustParse("7")}
+	ours := node("n", 0, sku, of("a.b"))
+	for name, c := range map[string]struct {
+		reason string
+		node   corev1.Node
+		others []corev1.Node
+		want   string
+	}{
+		"Nowhere": {
+			"None is there, or it tolerates nothing: that nobody can tell who sees nodes alone.", ours, []corev1.Node{node("cpu", 0)},
+			"and no other node offers GPUs: install NVIDIA's device plugin or GPU operator; where it is there, its DaemonSet must tolerate espalier.dev/pool and sku=gpu",
+		},
+		"NowhereUntainted": {
+			"On nodes of one's own are no taints of ours, and nothing is to be tolerated.", node("n", 0), nil,
+			"and no other node offers GPUs: install NVIDIA's device plugin or GPU operator",
+		},
+		"Untolerated": {
+			"It is there, and tolerates what AKS says to put on GPU nodes, but not what we do.", ours, []corev1.Node{node("gpu", 8, sku)},
+			"and other nodes offer GPUs: its DaemonSet must tolerate espalier.dev/pool, which those do not have",
+		},
+		"Nearest": {
+			"Of several nodes the one that is most alike tells most.", ours, []corev1.Node{node("a", 8), node("b", 8, sku), node("c", 8)},
+			"and other nodes offer GPUs: its DaemonSet must tolerate espalier.dev/pool, which those do not have",
+		},
+		"Slices": {"Slices are GPUs that a plugin has told of.", ours, []corev1.Node{sliced}, "and other nodes offer GPUs: its DaemonSet must tolerate espalier.dev/pool and sku=gpu, which those do not have"},
+		"OtherPool": {
+			"It tolerates the taint of every pool of ours, so that its place is what keeps it away.", ours, []corev1.Node{node("m", 1, sku, of("c.d"))},
+			"and nodes with the same taints offer GPUs: look at the node selector and the affinity of its DaemonSet",
+		},
+		"OfKubernetes": {
+			"Those every DaemonSet tolerates, and a preference keeps nobody away.",
+			node("n", 0, corev1.Taint{Key: "node.kubernetes.io/unschedulable", Effect: corev1.TaintEffectNoSchedule}, corev1.Taint{Key: "x", Effect: corev1.TaintEffectPreferNoSchedule}),
+			[]corev1.Node{node("m", 1)},
+			"and nodes with the same taints offer GPUs: look at the node selector and the affinity of its DaemonSet",
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			want := "no pod of a device plugin runs on it, " + c.want
+			if diff := cmp.Diff(want, WithoutPlugin(&c.node, append(c.others, c.node))); diff != "" {
 				t.Errorf("%s\n-want +got:\n%s", c.reason, diff)
 			}
 		})

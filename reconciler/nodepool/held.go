@@ -40,7 +40,10 @@ func (r *Reconciler) whoHolds(ctx context.Context, p *pass) error {
 			return fmt.Errorf("listing the pods of node %s: %w", n.Name, err)
 		}
 		if n.Offered == 0 {
-			n.Plugin, explained = pool.PluginOf(pods.Items, false), true
+			explained = true
+			if n.Plugin, err = r.plugin(ctx, &p.nodes[i], pods.Items, false); err != nil {
+				return err
+			}
 			continue
 		}
 		n.Held, n.Holders = pool.HoldingOf(corev1.ResourceName(p.pool.Spec.GPUResource()), pods.Items, users, within)

@@ -214,10 +214,24 @@ func (r *Reconciler) explain(ctx context.Context, p *pass) error {
 		if err := r.Live.List(ctx, &pods, client.MatchingFields{FieldNodeName: n.Name}); err != nil {
 			return fmt.Errorf("listing the pods of node %s: %w", n.Name, err)
 		}
-		p.facts.Nodes[i].Plugin = pool.PluginOf(pods.Items, p.pool.Spec.OwnDriver())
-		return nil
+		var err error
+		p.facts.Nodes[i].Plugin, err = r.plugin(ctx, &p.nodes[i], pods.Items, p.pool.Spec.OwnDriver())
+		return err
 	}
 	return nil
+}
+
+// plugin says what is the matter with the device plugin of a node, by the pods on it and,
+// where none of them is one, by the other nodes, which are in the cache.
+func (r *Reconciler) plugin(ctx context.Context, n *corev1.Node, pods []corev1.Pod, bare bool) (string, error) {
+	if why := pool.PluginOf(pods, bare); why != "" {
+		return why, nil
+	}
+	var nodes corev1.NodeList
+	if err := r.Client.List(ctx, &nodes); err != nil {
+		return "", fmt.Errorf("listing the nodes of the cluster: %w", err)
+	}
+	return pool.WithoutPlugin(n, nodes.Items), nil
 }
 
 // list reads the nodes that a selector selects; an empty one selects none.
