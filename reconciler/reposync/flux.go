@@ -79,7 +79,8 @@ var ofConnection = regexp.MustCompile(`(\d+\.\d+\.\d+\.\d+|\[[0-9a-fA-F:.%a-z]+\
 const maxLacking = 500
 
 // lacking says in the words of the source why it offers nothing: its server does not
-// answer, or what was fetched is not signed. The same trouble has the same words.
+// answer, or what was fetched is not signed. The same trouble has the same words. They
+// are for readers of this namespace: a RepoSync names no source of another one.
 func lacking(s fluxSource) string {
 	c := meta.FindStatusCondition(s.GetConditions(), fluxmeta.ReadyCondition)
 	if c == nil || c.Status == metav1.ConditionTrue || c.Message == "" {
