@@ -13,55 +13,18 @@ import (
 
 	"github.com/espalier-dev/espalier/reconciler/condition"
 	"github.com/espalier-dev/espalier/repo-layout/v1alpha1"
+	"github.com/espalier-dev/espalier/test/harness"
 )
-
-// trainer tunes an adapter for service. Its simulated pod leaves behind what
-// `espalier adapter push` does.
-const trainer = `apiVersion: espalier.dev/v1alpha1
-kind: Workspace
-metadata: {name: dolly-run}
-spec:
-  resource: {instanceType: Standard_NC4as_T4_v3}
-  tuning:
-    preset: phi-3-mini-128k-instruct
-    method: qlora
-    input: {urls: ["https://data.example.com/dolly.parquet"]}
-    output: {image: "registry.example.com/models/dolly:v1", pushSecret: registry-push}
-    evaluation: {split: 5%, minImprovement: 10%}
-    promote: {to: phi-3}
-  patches:
-  - target: {kind: Job}
-    patch: |
-      apiVersion: batch/v1
-      kind: Job
-      metadata: {name: any}
-      spec: {template: {metadata: {annotations: {simulation.example.com/termination: '{"adapter": "ADAPTER", "evaluation": {"lossBefore": "1.8300", "lossAfter": "1.2100"}}'}}}}
-`
-
-const service = `# The model that answers, and what was trained for it.
-apiVersion: espalier.dev/v1alpha1
-kind: Workspace
-metadata: {name: phi-3}
-spec:
-  resource: {instanceType: Standard_NC24ads_A100_v4}
-  inference:
-    preset: phi-3-mini-128k-instruct
-    contextLength: 8192
-    adapters:
-    - name: dolly
-      image: registry.example.com/models/dolly:v1   # by digest once it is trained
-`
 
 // TestPromotion: a service waits for its adapter without a node, a run publishes it,
 // a pull request brings its digest, is planned like any other, and once it is merged
 // the service has what was trained.
 func TestPromotion(t *testing.T) {
 	p := newProject(t, "promotion")
-	adapter := "registry.example.com/models/dolly@sha256:" + strings.Repeat("ab12", 16)
+	const adapter = harness.TrainedImage
 	p.write("clusters/staging/workspaces/kustomization.yaml", "resources:\n- ../../../models/dolly-run\n- ../../../models/phi-3\n")
-	for name, text := range map[string]string{"dolly-run": strings.Replace(trainer, "ADAPTER", adapter, 1), "phi-3": service} {
-		p.write("models/"+name+"/kustomization.yaml", "resources: [workspace.yaml]\n")
-		p.write("models/"+name+"/workspace.yaml", text)
+	for name, text := range harness.Promotion("    evaluation: {split: 5%, minImprovement: 10%}\n", `, "evaluation": {"lossBefore": "1.8300", "lossAfter": "1.2100"}`) {
+		p.write(name, text)
 	}
 	p.push("main", "models: train dolly, and serve it")
 	p.sync(func(s *v1alpha1.RepoSync) { s.Spec.Substitutions = nil })

@@ -28,47 +28,15 @@ import (
 
 const (
 	watched = "clusters/west/workspaces"
-	service = "phi-3"
-	adapter = "registry.example.com/models/dolly@sha256:ab12ab12ab12ab12ab12ab12ab12ab12ab12ab12ab12ab12ab12ab12ab12ab12"
+	service = harness.Trained
+	adapter = harness.TrainedImage
 )
 
-// trained is a service, and a run that promotes its adapter to it. The simulated pod of
-// the run leaves behind what `espalier adapter push` does.
-var trained = map[string]string{
-	watched + "/kustomization.yaml":             "resources: [config.yaml, ../../../models/dolly-run, ../../../models/phi-3]\n",
-	"models/dolly-run/kustomization.yaml":       "resources: [workspace.yaml]\n",
-	"models/" + service + "/kustomization.yaml": "resources: [workspace.yaml]\n",
-	"models/dolly-run/workspace.yaml": `apiVersion: espalier.dev/v1alpha1
-kind: Workspace
-metadata: {name: dolly-run}
-spec:
-  resource: {instanceType: Standard_NC4as_T4_v3}
-  tuning:
-    preset: phi-3-mini-128k-instruct
-    method: qlora
-    input: {urls: ["https://data.example.com/dolly.parquet"]}
-    output: {image: "registry.example.com/models/dolly:v1", pushSecret: registry-push}
-    promote: {to: phi-3}
-  patches:
-  - target: {kind: Job}
-    patch: |
-      apiVersion: batch/v1
-      kind: Job
-      metadata: {name: any}
-      spec: {template: {metadata: {annotations: {simulation.example.com/termination: '{"adapter": "` + adapter + `"}'}}}}
-`,
-	"models/" + service + "/workspace.yaml": `apiVersion: espalier.dev/v1alpha1
-kind: Workspace
-metadata: {name: phi-3}
-spec:
-  resource: {instanceType: Standard_NC24ads_A100_v4}
-  inference:
-    preset: phi-3-mini-128k-instruct
-    contextLength: 8192
-    adapters:
-    - name: dolly
-      image: registry.example.com/models/dolly:v1   # by digest once it is trained
-`,
+// trained are a service, and a run that promotes its adapter to it.
+func trained() map[string]string {
+	files := harness.Promotion("", "")
+	files[watched+"/kustomization.yaml"] = "resources: [config.yaml, ../../../models/dolly-run, ../../../models/phi-3]\n"
+	return files
 }
 
 // TestMerged: the pull requests of a RepoSync that applies to another cluster are
@@ -94,7 +62,7 @@ func TestMerged(t *testing.T) {
 	t.Cleanup(func() { _ = review.Stop() })
 
 	files := untrained()
-	maps.Copy(files, trained)
+	maps.Copy(files, trained())
 	forge.Change(1, func(p *forgefake.Pull) { p.Head = w.branch("feature", files) })
 	forge.says(1, "dolly-run", "phi-3", "Standard_NC24ads_A100_v4")
 	merged := w.push(files, "models: train dolly, and serve it")
@@ -111,7 +79,7 @@ func TestMerged(t *testing.T) {
 		t.Fatal(err)
 	}
 	path := "models/" + service + "/workspace.yaml"
-	if want := strings.Replace(files[path], "registry.example.com/models/dolly:v1 ", adapter+" ", 1); proposed[path] != want {
+	if want := strings.Replace(files[path], harness.TrainedTag+" ", adapter+" ", 1); proposed[path] != want {
 		t.Errorf("%s has\n%s", branch, proposed[path])
 	}
 	forge.Change(2, func(p *forgefake.Pull) { p.Head, p.MergeBase = head, merged })
