@@ -115,7 +115,7 @@ func (a *azureForge) search(ctx context.Context, pages int, criteria ...string) 
 // Open lists the open pull requests to a branch.
 func (a *azureForge) Open(ctx context.Context, branch string) ([]PullRequest, error) {
 	open, err := a.search(ctx, largePages, "searchCriteria.status", "active", "searchCriteria.targetRefName", heads+branch)
-	open = slices.DeleteFunc(open, func(pr PullRequest) bool { return pr.Base != branch || pr.Head == "" || !pr.Open })
+	open = openTo(branch, open)
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	for _, pr := range open {
@@ -128,7 +128,7 @@ func (a *azureForge) Open(ctx context.Context, branch string) ([]PullRequest, er
 // those that were made last, and not those that were merged last.
 func (a *azureForge) Merged(ctx context.Context, branch string) ([]PullRequest, error) {
 	merged, err := a.search(ctx, 2, "searchCriteria.status", "completed", "searchCriteria.targetRefName", heads+branch)
-	return slices.DeleteFunc(merged, func(pr PullRequest) bool { return pr.Base != branch || pr.Merged == "" }), err
+	return mergedTo(branch, merged), err
 }
 
 // Get reads one pull request, and where its head left the branch as it was when Azure
@@ -277,7 +277,7 @@ const maxDescription = 4000
 // Proposed lists the pull requests from a branch.
 func (a *azureForge) Proposed(ctx context.Context, head string) ([]PullRequest, error) {
 	found, err := a.search(ctx, 1, "searchCriteria.status", "all", "searchCriteria.sourceRefName", heads+head)
-	return slices.DeleteFunc(found, func(pr PullRequest) bool { return pr.Branch != head || pr.Fork }), err
+	return proposedFrom(head, found), err
 }
 
 // Propose makes a pull request.

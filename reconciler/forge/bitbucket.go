@@ -199,7 +199,7 @@ func quoted(s string) string { return strconv.Quote(s) }
 // Open lists the open pull requests to a branch.
 func (b *bitbucketForge) Open(ctx context.Context, branch string) ([]PullRequest, error) {
 	open, err := b.search(ctx, "destination.branch.name="+quoted(branch), "OPEN")
-	open = slices.DeleteFunc(open, func(pr PullRequest) bool { return pr.Base != branch || pr.Head == "" || !pr.Open })
+	open = openTo(branch, open)
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	for _, pr := range open {
@@ -211,7 +211,7 @@ func (b *bitbucketForge) Open(ctx context.Context, branch string) ([]PullRequest
 // Merged lists the pull requests to a branch that were merged.
 func (b *bitbucketForge) Merged(ctx context.Context, branch string) ([]PullRequest, error) {
 	merged, err := b.search(ctx, "destination.branch.name="+quoted(branch), "MERGED")
-	return slices.DeleteFunc(merged, func(pr PullRequest) bool { return pr.Base != branch || pr.Merged == "" }), err
+	return mergedTo(branch, merged), err
 }
 
 // Get reads one pull request, and where its head left the branch.
@@ -303,7 +303,7 @@ func statusKey(name string) string {
 // Proposed lists the pull requests from a branch.
 func (b *bitbucketForge) Proposed(ctx context.Context, head string) ([]PullRequest, error) {
 	found, err := b.search(ctx, "source.branch.name="+quoted(head), "OPEN", "MERGED", "DECLINED", "SUPERSEDED")
-	return slices.DeleteFunc(found, func(pr PullRequest) bool { return pr.Branch != head || pr.Fork }), err
+	return proposedFrom(head, found), err
 }
 
 // Propose makes a pull request.

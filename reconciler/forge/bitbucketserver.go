@@ -6,7 +6,6 @@ import (
 	"context"
 	"net/http"
 	"net/url"
-	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -118,7 +117,7 @@ func (d *datacenterForge) search(ctx context.Context, state, branch, direction s
 // Open lists the open pull requests to a branch.
 func (d *datacenterForge) Open(ctx context.Context, branch string) ([]PullRequest, error) {
 	open, err := d.search(ctx, "OPEN", branch, "INCOMING")
-	open = slices.DeleteFunc(open, func(pr PullRequest) bool { return pr.Base != branch || pr.Head == "" || !pr.Open })
+	open = openTo(branch, open)
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	for _, pr := range open {
@@ -130,7 +129,7 @@ func (d *datacenterForge) Open(ctx context.Context, branch string) ([]PullReques
 // Merged lists the pull requests to a branch that were merged.
 func (d *datacenterForge) Merged(ctx context.Context, branch string) ([]PullRequest, error) {
 	merged, err := d.search(ctx, "MERGED", branch, "INCOMING")
-	return slices.DeleteFunc(merged, func(pr PullRequest) bool { return pr.Base != branch || pr.Merged == "" }), err
+	return mergedTo(branch, merged), err
 }
 
 // Get reads one pull request, and where its head left the branch.
@@ -194,7 +193,7 @@ func (d *datacenterForge) Set(ctx context.Context, commit string, s Status) erro
 // Proposed lists the pull requests from a branch.
 func (d *datacenterForge) Proposed(ctx context.Context, head string) ([]PullRequest, error) {
 	found, err := d.search(ctx, "ALL", head, "OUTGOING")
-	return slices.DeleteFunc(found, func(pr PullRequest) bool { return pr.Branch != head || pr.Fork }), err
+	return proposedFrom(head, found), err
 }
 
 // Propose makes a pull request.

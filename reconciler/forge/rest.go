@@ -10,6 +10,7 @@ import (
 	"io"
 	"net/http"
 	"net/url"
+	"slices"
 	"strings"
 )
 
@@ -100,6 +101,20 @@ func basic(username, password string) func(*http.Request) {
 // withBearer signs in with a token.
 func withBearer(token string) func(*http.Request) {
 	return func(req *http.Request) { req.Header.Set("Authorization", "Bearer "+token) }
+}
+
+// openTo are the open pull requests to a branch, mergedTo those that were merged into it
+// and proposedFrom those from it, whatever else the forge has listed beside them.
+func openTo(branch string, list []PullRequest) []PullRequest {
+	return slices.DeleteFunc(list, func(pr PullRequest) bool { return pr.Base != branch || pr.Head == "" || !pr.Open })
+}
+
+func mergedTo(branch string, list []PullRequest) []PullRequest {
+	return slices.DeleteFunc(list, func(pr PullRequest) bool { return pr.Base != branch || pr.Merged == "" })
+}
+
+func proposedFrom(branch string, list []PullRequest) []PullRequest {
+	return slices.DeleteFunc(list, func(pr PullRequest) bool { return pr.Branch != branch || pr.Fork })
 }
 
 // value is what the Secret holds under a key.

@@ -5,7 +5,6 @@ package settings
 import (
 	"fmt"
 	"maps"
-	"math"
 	"slices"
 	"strings"
 
@@ -19,7 +18,7 @@ const axolotlSection = "axolotl"
 // axolotlKeys are the keys of Axolotl that a configuration may set: those whose
 // effect on memory is in the sum, or is none. What they may hold is first a
 // matter of Axolotl's schema, and then of these bounds.
-var axolotlKeys = map[string]reader{
+var axolotlKeys = with(argumentsByName, map[string]reader{
 	"lora_r":                 (*training).rank,
 	"lora_alpha":             whole("lora_alpha", 1, 4096),
 	"lora_dropout":           number("lora_dropout", 0, 0.99),
@@ -33,26 +32,13 @@ var axolotlKeys = map[string]reader{
 	"optimizer":              (*training).optimizer,
 	"gradient_checkpointing": (*training).checkpointing,
 
-	"gradient_accumulation_steps": whole("gradient_accumulation_steps", 1, 4096),
-	"num_epochs":                  number("num_epochs", 0.01, 1000),
-	"max_steps":                   (*training).steps,
-	"learning_rate":               number("learning_rate", 1e-9, 1),
-	"lr_scheduler":                text("lr_scheduler", schedulers...),
-	"cosine_min_lr_ratio":         number("cosine_min_lr_ratio", 0, 1),
-	"cosine_constant_lr_ratio":    number("cosine_constant_lr_ratio", 0, 1),
-	"warmup_steps":                (*training).warmupSteps,
-	"warmup_ratio":                (*training).warmupRatio,
-	"weight_decay":                number("weight_decay", 0, 1),
-	"max_grad_norm":               number("max_grad_norm", 0, 1000),
-	"adam_beta1":                  number("adam_beta1", 0, 1),
-	"adam_beta2":                  number("adam_beta2", 0, 1),
-	"adam_epsilon":                number("adam_epsilon", 0, 1),
-	"neftune_noise_alpha":         number("neftune_noise_alpha", 0.01, 100),
-	"loss_watchdog_threshold":     number("loss_watchdog_threshold", 0, 1000),
-	"loss_watchdog_patience":      whole("loss_watchdog_patience", 1, 100000),
-	"seed":                        whole("seed", 0, math.MaxInt32),
+	"num_epochs":               number("num_epochs", 0.01, 1000),
+	"lr_scheduler":             text("lr_scheduler", schedulers...),
+	"cosine_min_lr_ratio":      number("cosine_min_lr_ratio", 0, 1),
+	"cosine_constant_lr_ratio": number("cosine_constant_lr_ratio", 0, 1),
+	"loss_watchdog_threshold":  number("loss_watchdog_threshold", 0, 1000),
+	"loss_watchdog_patience":   whole("loss_watchdog_patience", 1, 100000),
 
-	"logging_steps":    whole("logging_steps", 1, 100000),
 	"save_steps":       (*training).saveSteps,
 	"saves_per_epoch":  (*training).savesPerEpoch,
 	"save_total_limit": (*training).saveLimit,
@@ -71,7 +57,7 @@ var axolotlKeys = map[string]reader{
 	"excess_length_strategy":          text("excess_length_strategy", "drop", "truncate", "raise"),
 	"dataloader_num_workers":          whole("dataloader_num_workers", 0, 64),
 	"ddp_find_unused_parameters":      yes("ddp_find_unused_parameters"),
-}
+})
 
 // counterparts are the keys of training_config that say the same.
 var counterparts = map[string]string{

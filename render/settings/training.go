@@ -126,15 +126,11 @@ func (f form) unknown(section, key string) string {
 // schedulers are those of transformers that take no arguments of their own.
 var schedulers = []string{"linear", "cosine", "constant", "constant_with_warmup", "cosine_with_restarts", "polynomial"}
 
-// argumentsOfBoth are keys of TrainingArguments that mean the same to Axolotl, by the
-// setting that they become, and to KAITO's trainer.
-var argumentsOfBoth = map[string]reader{
-	"num_train_epochs":            number("num_epochs", 0.01, 1000),
+// argumentsByName are keys of TrainingArguments that Axolotl has under the same name.
+var argumentsByName = map[string]reader{
 	"max_steps":                   (*training).steps,
-	"per_device_train_batch_size": (*training).microBatch,
 	"gradient_accumulation_steps": whole("gradient_accumulation_steps", 1, 4096),
 	"learning_rate":               number("learning_rate", 1e-9, 1),
-	"lr_scheduler_type":           text("lr_scheduler", schedulers...),
 	"warmup_steps":                (*training).warmupSteps,
 	"warmup_ratio":                (*training).warmupRatio,
 	"weight_decay":                number("weight_decay", 0, 1),
@@ -146,6 +142,14 @@ var argumentsOfBoth = map[string]reader{
 	"seed":                        whole("seed", 0, math.MaxInt32),
 	"logging_steps":               whole("logging_steps", 1, 100000),
 }
+
+// argumentsOfBoth are keys of TrainingArguments that mean the same to Axolotl, by the
+// setting that they become, and to KAITO's trainer.
+var argumentsOfBoth = with(argumentsByName, map[string]reader{
+	"num_train_epochs":            number("num_epochs", 0.01, 1000),
+	"per_device_train_batch_size": (*training).microBatch,
+	"lr_scheduler_type":           text("lr_scheduler", schedulers...),
+})
 
 // with is shared and more; more wins.
 func with(shared, more map[string]reader) map[string]reader {
