@@ -31,14 +31,7 @@ import (
 // controller does.
 func planned(t *testing.T, p processPlanner, base, head map[string]string) (review.Verdict, error) {
 	t.Helper()
-	server, err := gitserver.Start(gitserver.Options{})
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { _ = server.Close() })
-	if err := server.Create("models"); err != nil {
-		t.Fatal(err)
-	}
+	server := gitserver.Serve(t, gitserver.Options{}, "models")
 	var hashes []string
 	for _, files := range []map[string]string{base, head} {
 		hash, err := server.Push("models", "main", files, "change")

@@ -21,14 +21,7 @@ import (
 // BenchmarkClone measures a repository of 20,000 small files: the first clone, a
 // look at an unchanged remote, and a status commit beside it.
 func BenchmarkClone(b *testing.B) {
-	server, err := gitserver.Start(gitserver.Options{})
-	if err != nil {
-		b.Fatal(err)
-	}
-	defer func() { _ = server.Close() }()
-	if err := server.Create(repo); err != nil {
-		b.Fatal(err)
-	}
+	server := gitserver.Serve(b, gitserver.Options{}, repo)
 	files := map[string]string{}
 	for i := range 20000 {
 		files[fmt.Sprintf("d%03d/f%03d.yaml", i/100, i%100)] = fmt.Sprintf("name: %d\n", i)

@@ -29,15 +29,7 @@ const repo = "fleet/models"
 
 func serve(t *testing.T, opts gitserver.Options) *gitserver.Server {
 	t.Helper()
-	s, err := gitserver.Start(opts)
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { _ = s.Close() })
-	if err := s.Create(repo); err != nil {
-		t.Fatal(err)
-	}
-	return s
+	return gitserver.Serve(t, opts, repo)
 }
 
 func push(t *testing.T, s *gitserver.Server, files map[string]string) string {

@@ -26,15 +26,7 @@ const (
 
 func serve(t *testing.T, opts gitserver.Options) *gitserver.Server {
 	t.Helper()
-	s, err := gitserver.Start(opts)
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { _ = s.Close() })
-	if err := s.Create(repo); err != nil {
-		t.Fatal(err)
-	}
-	return s
+	return gitserver.Serve(t, opts, repo)
 }
 
 func target(s *gitserver.Server) Target {

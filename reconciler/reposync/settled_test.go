@@ -143,14 +143,7 @@ func TestSettled(t *testing.T) {
 // lookAgain lets the interval end, with the revision that was read before.
 func lookAgain(t *testing.T, r *Reconciler, s *shelf, k *kept) {
 	t.Helper()
-	server, err := gitserver.Start(gitserver.Options{})
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { _ = server.Close() })
-	if err := server.Create(stormRepo); err != nil {
-		t.Fatal(err)
-	}
+	server := gitserver.Serve(t, gitserver.Options{}, stormRepo)
 	hash, err := server.Push(stormRepo, "main", map[string]string{"README.md": "theirs"}, "first")
 	if err != nil {
 		t.Fatal(err)

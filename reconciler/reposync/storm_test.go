@@ -35,14 +35,7 @@ const (
 
 func newStorm(t *testing.T, workspaces int) *storm {
 	t.Helper()
-	server, err := gitserver.Start(gitserver.Options{})
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { _ = server.Close() })
-	if err := server.Create(stormRepo); err != nil {
-		t.Fatal(err)
-	}
+	server := gitserver.Serve(t, gitserver.Options{}, stormRepo)
 	var objects []client.Object
 	for i := range workspaces {
 		objects = append(objects, appliedBy("team", "models", fmt.Sprintf("model-%03d", i), nil))

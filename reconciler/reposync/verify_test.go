@@ -37,18 +37,9 @@ func signer(t *testing.T) (gitserver.Key, *corev1.Secret) {
 // signedServer has commit and tag v1, each signed or not.
 func signedServer(t *testing.T, key gitserver.Key, commit bool, tag string) *gitserver.Server {
 	t.Helper()
-	server, err := gitserver.Start(gitserver.Options{})
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { _ = server.Close() })
-	if err := server.Create(signedRepo); err != nil {
-		t.Fatal(err)
-	}
-	if _, err := server.Push(signedRepo, "main", map[string]string{"a.yaml": "a: 1"}, "something"); err != nil {
-		t.Fatal(err)
-	}
-	if commit {
+	server := gitserver.Serve(t, gitserver.Options{}, signedRepo)
+	_, err := server.Push(signedRepo, "main", map[string]string{"a.yaml": "a: 1"}, "something")
+	if err == nil && commit {
 		_, err = server.SignHead(signedRepo, "main", key)
 	}
 	switch {

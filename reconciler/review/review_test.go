@@ -70,14 +70,7 @@ type stage struct {
 
 func newStage(t *testing.T) *stage {
 	t.Helper()
-	server, err := gitserver.Start(gitserver.Options{})
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { _ = server.Close() })
-	if err := server.Create(repo); err != nil {
-		t.Fatal(err)
-	}
+	server := gitserver.Serve(t, gitserver.Options{}, repo)
 	s := &stage{
 		t: t, git: server, now: time.Unix(1_800_000_000, 0), events: events.NewFakeRecorder(32),
 		pulls: map[int64]forge.PullRequest{}, holds: map[string]bool{}, remarks: map[int64][]forge.Remark{}, said: map[int64][]forge.Comment{}, statuses: map[string]forge.Status{}, broken: map[int64]error{},

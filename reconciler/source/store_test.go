@@ -27,15 +27,7 @@ var (
 
 func serve(t *testing.T, opts gitserver.Options) *gitserver.Server {
 	t.Helper()
-	s, err := gitserver.Start(opts)
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { _ = s.Close() })
-	if err := s.Create(repo); err != nil {
-		t.Fatal(err)
-	}
-	return s
+	return gitserver.Serve(t, opts, repo)
 }
 
 func push(t *testing.T, s *gitserver.Server, branch string, files map[string]string) string {

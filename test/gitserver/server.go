@@ -67,6 +67,27 @@ type Server struct {
 	closed chan struct{}
 }
 
+// T is what Serve needs of a test or a benchmark.
+type T interface {
+	Helper()
+	Fatal(...any)
+	Cleanup(func())
+}
+
+// Serve starts a server with an empty repository, for as long as a test takes.
+func Serve(t T, opts Options, repo string) *Server {
+	t.Helper()
+	s, err := Start(opts)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = s.Close() })
+	if err := s.Create(repo); err != nil {
+		t.Fatal(err)
+	}
+	return s
+}
+
 // Start starts a server. It fails with a clear message where the git command,
 // or its http-backend, is not installed.
 func Start(opts Options) (*Server, error) {

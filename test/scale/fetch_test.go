@@ -48,14 +48,7 @@ func (c *counter) Write(p []byte) (int, error) {
 // first time, a push that touches one file of it, and a look at what has not changed.
 func BenchmarkFetch(b *testing.B) {
 	for _, n := range []int{1_000, 10_000} {
-		server, err := gitserver.Start(gitserver.Options{})
-		if err != nil {
-			b.Fatal(err)
-		}
-		defer func() { _ = server.Close() }()
-		if err := server.Create(repo); err != nil {
-			b.Fatal(err)
-		}
+		server := gitserver.Serve(b, gitserver.Options{}, repo)
 		files := Fleet(n)
 		if _, err := server.Push(repo, "main", files, "first"); err != nil {
 			b.Fatal(err)

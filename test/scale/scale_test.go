@@ -100,14 +100,7 @@ func (p *pipeline) run(b *testing.B, tree fs.FS, have map[string]string) (render
 func BenchmarkPush(b *testing.B) {
 	for _, n := range []int{1, 100, 1_000, 10_000} {
 		b.Run(strconv.Itoa(n), func(b *testing.B) {
-			server, err := gitserver.Start(gitserver.Options{})
-			if err != nil {
-				b.Fatal(err)
-			}
-			defer func() { _ = server.Close() }()
-			if err := server.Create(repo); err != nil {
-				b.Fatal(err)
-			}
+			server := gitserver.Serve(b, gitserver.Options{}, repo)
 			files := Fleet(n)
 			first := push(b, server, files)
 			files["workspaces/w00000/inference_config.yaml"] = "vllm:\n  max-num-seqs: 7\n"
@@ -127,14 +120,7 @@ func BenchmarkPush(b *testing.B) {
 func BenchmarkTouch(b *testing.B) {
 	for _, n := range []int{100, 1_000, 10_000} {
 		b.Run(strconv.Itoa(n), func(b *testing.B) {
-			server, err := gitserver.Start(gitserver.Options{})
-			if err != nil {
-				b.Fatal(err)
-			}
-			defer func() { _ = server.Close() }()
-			if err := server.Create(repo); err != nil {
-				b.Fatal(err)
-			}
+			server := gitserver.Serve(b, gitserver.Options{}, repo)
 			const pushes = 40
 			files := Fleet(n)
 			commits := []string{commit(b, server, files)}
