@@ -64,6 +64,10 @@ func TestChain(t *testing.T) {
 		}
 	}
 
+	// The control plane may take it for gone, which its kubelet then denies.
+	kubectl("patch", "node/gpu-0", "--subresource=status", "--patch", `{"status":{"conditions":[{"type":"Ready","status":"Unknown","reason":"NodeStatusUnknown"}]}}`)
+	kubectl("wait", patience, "--for=condition=Ready", "node/gpu-0")
+
 	kubectl("delete", patience, "deployment/serve", "pvc/work", "job/tune", "pod/stranger", "pod/late")
 	kubectl("wait", patience, "--for=delete", "pods", "--all")
 	if left, _ := filepath.Glob(filepath.Join(c.Dir, "volumes", "*")); len(left) > 0 {
