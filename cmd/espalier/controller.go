@@ -70,6 +70,7 @@ func newControllerCommand() *cobra.Command {
 				return err
 			}
 			ctrl.SetLogger(zap.New(zap.UseDevMode(false)))
+			limitMemory(c.Context(), options, ctrl.Log)
 			return traced(c.Context(), func(requests transport.WrapperFunc) error {
 				return runController(c.Context(), options, requests)
 			})

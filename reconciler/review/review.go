@@ -103,6 +103,9 @@ type kept struct {
 	failure string // that an event was made of
 }
 
+// AtOnce is how many heads are planned at once at most, by their RepoSyncs.
+const AtOnce = 2
+
 // New returns a Reconciler.
 func New(d Deps) *Reconciler {
 	return &Reconciler{Deps: d, hook: make(chan event.GenericEvent, 64)}
@@ -118,7 +121,7 @@ func (r *Reconciler) SetupWithManager(mgr ctrl.Manager) error {
 		Watches(&v1alpha1.Workspace{}, handler.EnqueueRequestsFromMapFunc(r.syncOf)).
 		WatchesRawSource(crsource.Channel(r.hook, &handler.EnqueueRequestForObject{})).
 		WithOptions(controller.Options{
-			MaxConcurrentReconciles: 2,
+			MaxConcurrentReconciles: AtOnce,
 			RateLimiter:             workqueue.NewTypedItemExponentialFailureRateLimiter[reconcile.Request](retryFirst, retryMost),
 		}).
 		Complete(trace.Passes("RepoSync review", r))

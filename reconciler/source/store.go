@@ -66,7 +66,7 @@ type Options struct {
 	// Commits that are kept at most; the longest unused goes first. Default 32.
 	Commits int
 	// Bytes that kept commits take together at most. A single larger one is kept
-	// alone. Default 256 MiB, or a quarter of GOMEMLIMIT where that is less.
+	// alone. Default 256 MiB, or a quarter of Go's memory limit where that is less.
 	Bytes int64
 	// MaxBytes that one repository may take. Default git.DefaultMaxBytes.
 	MaxBytes int64

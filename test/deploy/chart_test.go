@@ -253,8 +253,14 @@ func TestChartValues(t *testing.T) {
 		"Where": {
 			reason: "The pod goes where it is told to.",
 			values: image + "controller: {replicas: 2, nodeSelector: {pool: system}, tolerations: [{key: a, operator: Exists}], args: [--start-limit=1h], env: [{name: OTEL_EXPORTER_OTLP_ENDPOINT, value: \"http://collector:4318\"}], podAnnotations: {a: b}, resources: {limits: {memory: 2Gi}}}\n",
-			has:    []string{"replicas: 2", "pool: system", "key: a", "--start-limit=1h", "a: b", "memory: 2Gi", "value: http://collector:4318", "name: GOMEMLIMIT"},
+			has:    []string{"replicas: 2", "pool: system", "key: a", "--start-limit=1h", "a: b", "memory: 2Gi", "value: http://collector:4318", "name: HELPER_IMAGE"},
 			hasNot: []string{"memory: 1Gi"},
+		},
+		"ReviewWhere": {
+			reason: "A variable for a container that has none of ours.",
+			values: image + "clusterName: dev\nreview: {enabled: true, env: [{name: HTTPS_PROXY, value: \"http://proxy:3128\"}]}\n",
+			has:    []string{"- name: HTTPS_PROXY\n          value: http://proxy:3128"},
+			hasNot: []string{"GOMEMLIMIT"},
 		},
 		"Shards": {
 			reason: "Each has pods of its own, and the first Deployment takes what has no label.",

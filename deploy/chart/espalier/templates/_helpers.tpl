@@ -52,7 +52,7 @@
 {{- end -}}
 {{- $_ := set $c "args" (concat $c.args .args $v.args) -}}
 {{- range $c.env }}{{ if eq .name "HELPER_IMAGE" }}{{ $_ := set . "value" $c.image }}{{ end }}{{ end -}}
-{{- with $v.env }}{{ $_ := set $c "env" (concat $c.env .) }}{{ end -}}
+{{- with $v.env }}{{ $_ := set $c "env" (concat ($c.env | default list) .) }}{{ end -}}
 {{- with $v.resources }}{{ $_ := set $c "resources" . }}{{ end -}}
 {{- range $field := list "nodeSelector" "tolerations" "affinity" "priorityClassName" -}}
 {{- with index $v $field }}{{ $_ := set $pod $field . }}{{ end -}}
