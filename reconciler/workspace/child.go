@@ -120,11 +120,38 @@ func (r *Reconciler) ours(ctx context.Context, ws *v1alpha1.Workspace, child *un
 	switch {
 	case client.IgnoreNotFound(err) != nil:
 		return nil, fmt.Errorf("reading %s: %w", apply.Describe(child), err)
+	case err == nil && owned && formers(live, ws):
+		return live, r.takeOver(ctx, live)
 	case err == nil && owned && !metav1.IsControlledBy(live, ws), err == nil && !owned && live.Labels[repolayout.LabelWorkspace] != ws.Name:
 		return nil, fault.Stopf(v1alpha1.ReasonNameTaken,
 			"%s exists and is not this Workspace's: rename it, or the Workspace", apply.Describe(child))
 	}
 	return live, nil
+}
+
+// formers says whether an object is left of a Workspace of this name that is gone: the
+// garbage collector has not taken it yet. After a restart of the API server it was seen to
+// leave some for good.
+func formers(o client.Object, ws *v1alpha1.Workspace) bool {
+	owner := metav1.GetControllerOf(o)
+	if owner == nil || owner.Kind != v1alpha1.WorkspaceKind || owner.Name != ws.Name || owner.UID == ws.UID {
+		return false
+	}
+	group, err := schema.ParseGroupVersion(owner.APIVersion)
+	return err == nil && group.Group == v1alpha1.GroupVersion.Group
+}
+
+// takeOver leaves what a former Workspace has left to be applied, which makes it the one's
+// of now. A Job goes: it is the run of what was deleted, and is never rewritten.
+func (r *Reconciler) takeOver(ctx context.Context, o *metav1.PartialObjectMetadata) error {
+	if o.Kind != "Job" {
+		return nil
+	}
+	err := r.remove(ctx, o, client.Preconditions{UID: &o.UID}, client.PropagationPolicy(metav1.DeletePropagationBackground))
+	if client.IgnoreNotFound(err) != nil {
+		return fmt.Errorf("deleting Job %s/%s of a former Workspace: %w", o.Namespace, o.Name, err)
+	}
+	return fault.Wait(v1alpha1.ReasonProgressing, retryFirst, "Job %s of a Workspace of this name that was deleted goes first", o.Name)
 }
 
 // note notes the digest of a child on it, so that a start of the controller knows

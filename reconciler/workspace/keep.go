@@ -20,6 +20,7 @@ import (
 	"github.com/espalier-dev/espalier/reconciler/account"
 	"github.com/espalier-dev/espalier/reconciler/apply"
 	repolayout "github.com/espalier-dev/espalier/repo-layout"
+	"github.com/espalier-dev/espalier/repo-layout/v1alpha1"
 )
 
 // believedKept is how long what a ControllerRevision says is not read again: they are
@@ -91,6 +92,9 @@ func (r *Reconciler) record(ctx context.Context, p *pass, workload *unstructured
 		return err
 	}
 	err = account.Writer(ctx, r.Client).Create(ctx, revision)
+	if apierrors.IsAlreadyExists(err) {
+		err = r.recordAnew(ctx, p.ws, revision, err)
+	}
 	if err != nil && !apierrors.IsAlreadyExists(err) {
 		return account.Explain(ctx, fmt.Errorf("keeping what %s was rendered to: %w", workload.GetName(), err))
 	}
@@ -98,6 +102,24 @@ func (r *Reconciler) record(ctx context.Context, p *pass, workload *unstructured
 		r.marksOf(p.ws)[revisionMark(client.ObjectKeyFromObject(revision))] = r.believed(workload)
 	}
 	return r.forget(ctx, p)
+}
+
+// recordAnew puts a record in the place of one that a former Workspace has left: what that
+// one's pods were says nothing of these. taken is the answer that there is one; it stands
+// where that is nobody's who has gone.
+func (r *Reconciler) recordAnew(ctx context.Context, ws *v1alpha1.Workspace, revision *appsv1.ControllerRevision, taken error) error {
+	there := &appsv1.ControllerRevision{}
+	err := r.Reader.Get(ctx, client.ObjectKeyFromObject(revision), there)
+	switch {
+	case apierrors.IsNotFound(err), err == nil && !formers(there, ws):
+		return taken
+	case err != nil:
+		return err
+	}
+	if err := r.remove(ctx, there, client.Preconditions{UID: &there.UID}); client.IgnoreNotFound(err) != nil {
+		return err
+	}
+	return account.Writer(ctx, r.Client).Create(ctx, revision)
 }
 
 // revision holds the spec of a workload, but how many pods there are and how

@@ -58,6 +58,17 @@ func TestKeptAgain(t *testing.T) {
 	if err := kube.Get(t.Context(), client.ObjectKeyFromObject(revision), revision); err != nil {
 		t.Errorf("it is not recorded again: %v", err)
 	}
+
+	// A Workspace of that name comes back before the garbage collector has taken what the
+	// first one has left.
+	ws.UID = "uid-2"
+	r.applied.Clear()
+	if look() || !look() {
+		t.Error("it is recorded for the Workspace that is there now, and known then")
+	}
+	if err := kube.Get(t.Context(), client.ObjectKeyFromObject(revision), revision); err != nil || !metav1.IsControlledBy(revision, ws) {
+		t.Errorf("it is of %v (%v)", revision.OwnerReferences, err)
+	}
 }
 
 // TestAskedOnce: what was recorded is asked for once nodes can be used, and not again
