@@ -17,6 +17,7 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/api/resource"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/runtime/schema"
 	"k8s.io/apimachinery/pkg/util/wait"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
@@ -68,10 +69,13 @@ func TestWalk(t *testing.T) {
 		steps = append(steps, w.restart)
 	}
 	var done []string
-	for range *walkSteps {
+	for n := range *walkSteps {
 		done = append(done, steps[w.rand.IntN(len(steps))]())
 		if w.rand.IntN(3) == 0 {
 			w.converge(strings.Join(done, ", "))
+			if *walkSteps > shortWalk {
+				t.Logf("%d steps; as Git says after %s", n+1, strings.Join(done, ", "))
+			}
 			done = nil
 		}
 	}
@@ -193,7 +197,9 @@ func (w *walk) converge(after string) {
 	w.t.Helper()
 	differs := "nothing was compared"
 	err := wait.PollUntilContextCancel(patient(w.t), 200*time.Millisecond, true, func(ctx context.Context) (bool, error) {
-		differs = w.difference(ctx)
+		if d := w.difference(ctx); ctx.Err() == nil { // what is asked for while time runs out differs in nothing but that
+			differs = d
+		}
 		return differs == "", nil
 	})
 	if err != nil {
@@ -222,6 +228,31 @@ func (w *walk) difference(ctx context.Context) string {
 	for i := range workspaces.Items {
 		if d := w.unlike(ctx, &workspaces.Items[i]); d != "" {
 			return d
+		}
+	}
+	return w.left(ctx)
+}
+
+// paid are the kinds that cost money: a Workspace goes when its own have gone. The rest is
+// for the garbage collector of Kubernetes, which after a restart of the API server was seen
+// to leave Services for good.
+var paid = []schema.GroupVersionKind{
+	appsv1.SchemeGroupVersion.WithKind("DeploymentList"), v1alpha1.GroupVersion.WithKind("GPUNodePoolList"),
+}
+
+// left says what there still is to pay for of a Workspace that Git has no more.
+func (w *walk) left(ctx context.Context) string {
+	for _, kind := range paid {
+		list := &metav1.PartialObjectMetadataList{}
+		list.SetGroupVersionKind(kind)
+		if err := w.Client.List(ctx, list, client.InNamespace(w.Namespace), client.HasLabels{repolayout.LabelWorkspace}); err != nil {
+			return err.Error()
+		}
+		for i := range list.Items {
+			o := &list.Items[i]
+			if _, ok := w.context[o.Labels[repolayout.LabelWorkspace]]; !ok {
+				return fmt.Sprintf("%s has %s, which is of Workspace %s, which Git has no more", kind.Kind, o.Name, o.Labels[repolayout.LabelWorkspace])
+			}
 		}
 	}
 	return ""
