@@ -224,11 +224,15 @@ func addControllers(ctx context.Context, mgr ctrl.Manager, o controllerOptions, 
 	if err != nil {
 		return err
 	}
+	branches, err := o.Leader.branches(mgr)
+	if err != nil {
+		return err
+	}
 	syncs := reposync.New(reposync.Deps{
 		Client: mgr.GetClient(), Reader: mgr.GetAPIReader(), Events: mgr.GetEventRecorder("reposync"),
 		Source: source.NewStore(source.Options{}), Builds: build.NewCache(build.CacheLimits{}), Cluster: o.ClusterName, TargetNamespaces: o.TargetNamespaces,
 		NoCrossNamespaceRefs: o.NoCrossNamespaceRefs, Shard: part, Jitter: o.IntervalJitter, Accounts: accounts, Inventories: inventories, Installation: installation, Clock: time.Now,
-		Vaults: vaults,
+		Vaults: vaults, Branches: branches,
 		Remotes: remote.New(ctx, remote.Options{
 			Hub: installation, Client: mgr.GetClient(), Reader: mgr.GetAPIReader(), Scheme: mgr.GetScheme(), Default: o.DefaultAccount,
 			Allowed: o.KubeConfigs, UserAgent: mgr.GetConfig().UserAgent, QPS: o.KubeAPIQPS, Burst: o.KubeAPIBurst,

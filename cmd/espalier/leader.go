@@ -4,14 +4,21 @@ package main
 
 import (
 	"fmt"
+	"os"
+	"strings"
 	"time"
 
 	"github.com/spf13/pflag"
+	"k8s.io/apimachinery/pkg/util/rand"
 	"k8s.io/client-go/tools/leaderelection"
 	ctrl "sigs.k8s.io/controller-runtime"
 
+	"github.com/espalier-dev/espalier/reconciler/lease"
 	"github.com/espalier-dev/espalier/reconciler/shard"
 )
+
+// ownNamespace is where a pod finds the name of its namespace.
+const ownNamespace = "/var/run/secrets/kubernetes.io/serviceaccount/namespace"
 
 // leaderOptions say how replicas agree on the one that acts. The default times
 // are those of Flux's controllers: with client-go's shorter ones an API server
@@ -55,4 +62,40 @@ func (o *leaderOptions) apply(m *ctrl.Options, controllers string, of *shard.Sha
 	m.LeaseDuration, m.RenewDeadline, m.RetryPeriod = &o.LeaseDuration, &o.RenewDeadline, &o.RetryPeriod
 	// A leader that is asked to end hands over at once.
 	m.LeaderElectionReleaseOnCancel = true
+}
+
+// namespace is where Leases are kept; flag is what asks for one.
+func (o *leaderOptions) namespace(flag string) (string, error) {
+	if o.Namespace != "" {
+		return o.Namespace, nil
+	}
+	text, err := os.ReadFile(ownNamespace)
+	if err != nil {
+		return "", fmt.Errorf("%s needs --leader-elect-namespace outside of a cluster: Leases are kept there", flag)
+	}
+	return strings.TrimSpace(string(text)), nil
+}
+
+// branches is what takes the Leases of the branches that reports go to; nil where this
+// process is said to be the only one.
+func (o *leaderOptions) branches(mgr ctrl.Manager) (*lease.Holder, error) {
+	if !o.Elect {
+		return nil, nil
+	}
+	namespace, err := o.namespace("--leader-elect")
+	if err != nil {
+		return nil, err
+	}
+	host, err := os.Hostname()
+	if err != nil {
+		return nil, fmt.Errorf("asking for the name of this machine: %w", err)
+	}
+	holder := &lease.Holder{
+		Client: mgr.GetClient(), Reader: mgr.GetAPIReader(), Namespace: namespace, Duration: o.LeaseDuration, Clock: time.Now,
+		Identity: fmt.Sprintf("%s_%d_%s", host, os.Getpid(), rand.String(8)), // a pod may have the name of its node, and is process 1
+	}
+	if err := mgr.Add(holder); err != nil {
+		return nil, fmt.Errorf("adding what gives back the Leases of branches: %w", err)
+	}
+	return holder, nil
 }

@@ -4,10 +4,8 @@ package main
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"os"
-	"strings"
 	"time"
 
 	"golang.org/x/sync/errgroup"
@@ -24,9 +22,6 @@ import (
 // cloud takes one change of a cluster at a time.
 const poolsLease = "pools.espalier.dev"
 
-// ownNamespace is where a pod finds the name of its namespace.
-const ownNamespace = "/var/run/secrets/kubernetes.io/serviceaccount/namespace"
-
 // loneManager is a manager whose runnables run while a Lease of their own is held,
 // after the manager's own. They share its cache and clients.
 type loneManager struct {
@@ -39,12 +34,9 @@ type loneManager struct {
 
 // newLone returns a manager for what one process among all shards does.
 func newLone(mgr ctrl.Manager, leader leaderOptions) (*loneManager, error) {
-	if leader.Namespace == "" {
-		text, err := os.ReadFile(ownNamespace)
-		if err != nil {
-			return nil, errors.New("--watch-label-selector needs --leader-elect-namespace outside of a cluster: the Lease of node pools is kept there")
-		}
-		leader.Namespace = strings.TrimSpace(string(text))
+	var err error
+	if leader.Namespace, err = leader.namespace("--watch-label-selector"); err != nil {
+		return nil, err
 	}
 	lone := &loneManager{Manager: mgr, leader: leader, lost: func(err error) {
 		ctrl.Log.Error(err, "ending")

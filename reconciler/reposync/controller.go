@@ -38,6 +38,7 @@ import (
 	"github.com/espalier-dev/espalier/reconciler/fault"
 	"github.com/espalier-dev/espalier/reconciler/inventory"
 	"github.com/espalier-dev/espalier/reconciler/keyvault"
+	"github.com/espalier-dev/espalier/reconciler/lease"
 	"github.com/espalier-dev/espalier/reconciler/remote"
 	"github.com/espalier-dev/espalier/reconciler/report"
 	"github.com/espalier-dev/espalier/reconciler/shard"
@@ -75,6 +76,9 @@ type Deps struct {
 	// other namespaces may write, beside their own. A RepoSync may act with the
 	// controller's rights, so nobody else may choose them.
 	TargetNamespaces []string
+	// Branches are what reports are written to, each by one process at a time; nil: this
+	// process is the only one.
+	Branches *lease.Holder
 	// Shard is the part of the RepoSyncs to act on; nil: all.
 	Shard *shard.Shard
 	// Jitter is by how much an interval is lengthened at most, in per cent.
@@ -128,6 +132,8 @@ type kept struct {
 	told       spoke.Memory          // of what pull requests are told of another cluster
 	files      report.Memory         // of the report
 	reported   string                // digest of the files last written, and where
+	place      string                // where that is, as a person would say it
+	lease      string                // of the branch that is written to
 	pace       pace                  // of the commits that are made of them
 }
 
@@ -144,7 +150,7 @@ func (r *Reconciler) SetupWithManager(ctx context.Context, mgr ctrl.Manager) err
 	asked := predicate.Or(predicate.GenerationChangedPredicate{}, predicate.AnnotationChangedPredicate{})
 	b := ctrl.NewControllerManagedBy(mgr).
 		Named("reposync").
-		For(&v1alpha1.RepoSync{}, builder.WithPredicates(r.Shard.Predicate(asked))).
+		For(&v1alpha1.RepoSync{}, builder.WithPredicates(predicate.Or(r.Shard.Predicate(asked), r.Shard.Left()))).
 		Watches(&v1alpha1.Workspace{}, r.followed()).
 		Watches(&v1alpha1.Workspace{}, handler.EnqueueRequestsFromMapFunc(r.reportedBy)).
 		Watches(&v1alpha1.RepoSync{}, handler.EnqueueRequestsFromMapFunc(r.dependents), builder.WithPredicates(matters)).
@@ -204,7 +210,7 @@ func (r *Reconciler) Reconcile(ctx context.Context, req ctrl.Request) (ctrl.Resu
 		return ctrl.Result{}, fmt.Errorf("reading RepoSync %s: %w", req, err)
 	}
 	if !r.Shard.Has(obj) {
-		r.drop(obj) // of when it was: it is another's now
+		r.drop(ctx, obj) // of when it was: it is another's now
 		return ctrl.Result{}, nil
 	}
 	if !obj.DeletionTimestamp.IsZero() {
@@ -299,9 +305,11 @@ func (r *Reconciler) recall(obj *v1alpha1.RepoSync) *kept {
 	return k.(*kept)
 }
 
-// drop drops what is kept of a RepoSync.
-func (r *Reconciler) drop(obj *v1alpha1.RepoSync) {
-	r.kept.Delete(obj.UID)
+// drop drops what is kept of a RepoSync, and gives its branch back.
+func (r *Reconciler) drop(ctx context.Context, obj *v1alpha1.RepoSync) {
+	if k, ok := r.kept.LoadAndDelete(obj.UID); ok {
+		r.Branches.Release(ctx, k.(*kept).lease)
+	}
 	r.asked.Delete(obj.UID)
 	r.dropNamed(client.ObjectKeyFromObject(obj))
 	r.Remotes.Release(obj.UID)

@@ -59,7 +59,7 @@ func (r *Reconciler) finalize(ctx context.Context, obj *v1alpha1.RepoSync) (ctrl
 			return ctrl.Result{RequeueAfter: goneAgain}, nil
 		}
 	}
-	r.drop(obj)
+	r.drop(ctx, obj)
 	before := obj.DeepCopy()
 	controllerutil.RemoveFinalizer(obj, repolayout.Finalizer)
 	if err := r.Client.Patch(ctx, obj, client.MergeFrom(before)); client.IgnoreNotFound(err) != nil {

@@ -5,11 +5,13 @@ package reposync
 import (
 	"cmp"
 	"context"
+	"errors"
 	"fmt"
 	"strings"
 
 	"github.com/espalier-dev/espalier/reconciler/fault"
 	"github.com/espalier-dev/espalier/reconciler/git"
+	"github.com/espalier-dev/espalier/reconciler/lease"
 	"github.com/espalier-dev/espalier/reconciler/report"
 	"github.com/espalier-dev/espalier/reconciler/source"
 	repolayout "github.com/espalier-dev/espalier/repo-layout"
@@ -46,18 +48,35 @@ func (r *Reconciler) withoutReports(ctx context.Context, s *v1alpha1.RepoSync, c
 	return &without, content, nil
 }
 
-// writeInTurn writes a report when no other RepoSync of this controller writes to a
-// branch that several report into: they would push in each other's way. A branch of a
-// RepoSync's own has no other.
-func (r *Reconciler) writeInTurn(ctx context.Context, t report.Target, files report.Report, subject string) (report.Result, error) {
-	if t.Folder != "" {
-		done, err := r.turns.take(ctx, t.URL+" "+t.Branch, cmp.Or(t.Timeout, git.DefaultTimeout))
-		if err != nil {
-			return report.Result{}, fmt.Errorf("writing to %s: other reports are being written there, and take longer than spec.timeout; it is tried again", placeOf(t))
-		}
-		defer done()
+// writeInTurn writes a report when nobody else writes to that branch: no other RepoSync of
+// this controller, and no other controller, which is another shard or one that is being
+// replaced. They would push in each other's way, and nothing worse: a push is never forced.
+func (r *Reconciler) writeInTurn(ctx context.Context, t report.Target, files report.Report, subject string) (result report.Result, err error) {
+	name := t.Lease()
+	done, err := r.turns.take(ctx, name, cmp.Or(t.Timeout, git.DefaultTimeout))
+	if err != nil {
+		return report.Result{}, fmt.Errorf("writing to %s: other reports are being written there, and take longer than spec.timeout; it is tried again", placeOf(t))
 	}
-	return report.Write(ctx, t, files, subject)
+	defer done()
+	err = r.Branches.Hold(ctx, name, t.Namespace+"/"+t.Name, func(ctx context.Context) (err error) {
+		result, err = report.Write(ctx, t, files, subject)
+		return err
+	})
+	// Others are not kept waiting by one that cannot write, nor where several report into one branch.
+	if err != nil || t.Folder != "" && r.Shard != nil {
+		r.Branches.Release(ctx, name)
+	}
+	return result, untaken(err, placeOf(t))
+}
+
+// untaken says what it means that another process holds a Lease.
+func untaken(err error, place string) error {
+	var taken *lease.TakenError
+	if !errors.As(err, &taken) {
+		return err
+	}
+	return fault.Wait(v1alpha1.ReasonWaitingForBranch, taken.After,
+		"Another controller holds Lease %s and may be writing to %s: the report is written when that is done", taken.Name, place)
 }
 
 // isOwn says whether a commit that is new brings nothing but reports. What was kept

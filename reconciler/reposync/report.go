@@ -83,6 +83,9 @@ func (r *Reconciler) write(ctx context.Context, p *pass, files report.Report) er
 	// Where they go is part of it: what was written elsewhere is not written here.
 	digest := strings.Join([]string{files.Digest(), commit.URL, commit.Branch, commit.Path}, " ")
 	if digest == p.kept.reported {
+		if !condition.Is(p.sync, v1alpha1.ConditionReported) { // what was not written is so no more
+			condition.True(p.sync, v1alpha1.ConditionReported, v1alpha1.ReasonSucceeded, "Written to "+p.kept.place)
+		}
 		return nil
 	}
 	p.kept.pace.pushed(r.Clock(), p.sync.Status.LastAttemptedRevision)
@@ -94,16 +97,22 @@ func (r *Reconciler) write(ctx context.Context, p *pass, files report.Report) er
 	if err != nil {
 		return err
 	}
+	p.kept.lease = target.Lease()
 	result, err := r.writeInTurn(ctx, target, files, fmt.Sprintf("%s: %s ready at %s",
 		p.sync.Name, p.sync.Status.Workspaces, shortRevision(p.sync.Status.LastAttemptedRevision)))
 	var failure *report.Error
 	if errors.As(err, &failure) {
 		return fault.Retry(failure.Reason, namingSecret(err, failure.Reason, p.sync.Namespace, reportSecret(p.sync)))
 	}
+	if busy, waits := fault.AsWaiting(err); waits {
+		p.reportDue = busy.After
+		condition.Unknown(p.sync, v1alpha1.ConditionReported, busy.Reason, busy.Message)
+		return nil
+	}
 	if err != nil {
 		return fault.Retry(fault.Reason(err, v1alpha1.ReasonReportFailed), err)
 	}
-	p.kept.reported = digest
+	p.kept.reported, p.kept.place = digest, placeOf(target)
 	if result.Changed {
 		p.kept.pace.made(r.Clock())
 	}
@@ -111,7 +120,7 @@ func (r *Reconciler) write(ctx context.Context, p *pass, files report.Report) er
 		at := metav1.NewTime(r.Clock())
 		p.sync.Status.Report = &v1alpha1.ReportStatus{Branch: target.Branch, Commit: result.Commit, WrittenAt: &at}
 	}
-	condition.True(p.sync, v1alpha1.ConditionReported, v1alpha1.ReasonSucceeded, "Written to "+placeOf(target))
+	condition.True(p.sync, v1alpha1.ConditionReported, v1alpha1.ReasonSucceeded, "Written to "+p.kept.place)
 	return nil
 }
 

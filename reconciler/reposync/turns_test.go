@@ -17,7 +17,7 @@ import (
 func TestTurns(t *testing.T) {
 	r := &Reconciler{}
 	target := report.Target{URL: "u", Branch: "main", Folder: "a", Timeout: 20 * time.Millisecond}
-	done, err := r.turns.take(t.Context(), "u main", time.Minute)
+	done, err := r.turns.take(t.Context(), target.Lease(), time.Minute)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -29,7 +29,7 @@ func TestTurns(t *testing.T) {
 	if _, err := r.writeInTurn(t.Context(), target, nil, ""); !errors.As(err, &failure) { // it has no installation
 		t.Errorf("a report that cannot be written: %v", err)
 	}
-	if done, err = r.turns.take(t.Context(), "u main", time.Minute); err != nil {
+	if done, err = r.turns.take(t.Context(), target.Lease(), time.Minute); err != nil {
 		t.Fatalf("the turn was not given back: %v", err)
 	}
 	done()

@@ -14,6 +14,7 @@ import (
 
 	"k8s.io/apimachinery/pkg/labels"
 	"sigs.k8s.io/controller-runtime/pkg/client"
+	"sigs.k8s.io/controller-runtime/pkg/event"
 	"sigs.k8s.io/controller-runtime/pkg/predicate"
 )
 
@@ -48,6 +49,16 @@ func (s *Shard) Predicate(asked predicate.Predicate) predicate.Predicate {
 		return asked
 	}
 	return predicate.And(predicate.NewPredicateFuncs(s.Has), predicate.Or(asked, predicate.LabelChangedPredicate{}))
+}
+
+// Left lets through what has left the shard just now: what is held for it is given up.
+func (s *Shard) Left() predicate.Predicate {
+	return predicate.Funcs{
+		CreateFunc:  func(event.CreateEvent) bool { return false },
+		DeleteFunc:  func(event.DeleteEvent) bool { return false },
+		GenericFunc: func(event.GenericEvent) bool { return false },
+		UpdateFunc:  func(e event.UpdateEvent) bool { return s.Has(e.ObjectOld) && !s.Has(e.ObjectNew) },
+	}
 }
 
 // Lease is the name of the Lease of this shard's leader: that of the controllers that

@@ -78,7 +78,8 @@ func TestLease(t *testing.T) {
 	}
 }
 
-// TestPredicate: an object that comes into the shard is asked for, one that goes is not.
+// TestPredicate: an object that comes into the shard is asked for, one that goes is not,
+// and is let go of once.
 func TestPredicate(t *testing.T) {
 	s, err := Parse(Label + "=one")
 	if err != nil {
@@ -91,9 +92,10 @@ func TestPredicate(t *testing.T) {
 		reason  string
 		was, is *v1alpha1.RepoSync
 		passes  bool
+		left    bool
 	}{
 		"Comes":    {reason: "Its label says so from now on.", was: labelled("two"), is: labelled("one"), passes: true},
-		"Goes":     {reason: "Another acts from now on.", was: labelled("one"), is: labelled("two")},
+		"Goes":     {reason: "Another acts from now on.", was: labelled("one"), is: labelled("two"), left: true},
 		"Changes":  {reason: "It is of the shard.", was: labelled("one"), is: newer, passes: true},
 		"Same":     {reason: "Nothing has changed that matters.", was: labelled("one"), is: labelled("one")},
 		"Stranger": {reason: "It is another's.", was: labelled("two"), is: labelled("two")},
@@ -102,6 +104,15 @@ func TestPredicate(t *testing.T) {
 			if got := p.Update(event.UpdateEvent{ObjectOld: c.was, ObjectNew: c.is}); got != c.passes {
 				t.Errorf("%s Got %v", c.reason, got)
 			}
+			if got := s.Left().Update(event.UpdateEvent{ObjectOld: c.was, ObjectNew: c.is}); got != c.left {
+				t.Errorf("%s Has it left: got %v", c.reason, got)
+			}
 		})
+	}
+	for _, part := range []*Shard{s, nil} {
+		if left := part.Left(); left.Create(event.CreateEvent{Object: labelled("two")}) || left.Delete(event.DeleteEvent{Object: labelled("one")}) ||
+			left.Generic(event.GenericEvent{Object: labelled("two")}) || part == nil && left.Update(event.UpdateEvent{ObjectOld: labelled("one"), ObjectNew: labelled("two")}) {
+			t.Error("what comes, ends or is everybody's leaves nothing")
+		}
 	}
 }

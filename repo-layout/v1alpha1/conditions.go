@@ -92,6 +92,7 @@ const (
 	ReasonDependencyNotReady        = "DependencyNotReady"
 	ReasonDependencyCycle           = "DependencyCycle"
 	ReasonReportConflict            = "ReportConflict"
+	ReasonWaitingForBranch          = "WaitingForBranch"
 	ReasonNothingSelected           = "NothingSelected"
 	ReasonWaitingForWorkspaces      = "WaitingForWorkspaces"
 	ReasonWaitingForFlux            = "WaitingForFlux"

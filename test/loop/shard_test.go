@@ -4,13 +4,16 @@ package loop
 
 import (
 	"context"
+	"fmt"
 	"strings"
 	"testing"
+	"time"
 
 	coordinationv1 "k8s.io/api/coordination/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
+	"github.com/espalier-dev/espalier/reconciler/report"
 	"github.com/espalier-dev/espalier/reconciler/shard"
 	"github.com/espalier-dev/espalier/repo-layout/v1alpha1"
 	"github.com/espalier-dev/espalier/test/harness"
@@ -22,7 +25,8 @@ const poolsLease = "pools.espalier.dev"
 // TestShards divides two teams among two controllers: each acts on its own, one of
 // them works on node pools, and what the label of a RepoSync says is on what it
 // applies. When that one is gone, the other takes the pools over, and nothing is
-// bought twice. A RepoSync that is labelled anew goes to the other shard.
+// bought twice. A RepoSync that is labelled anew goes to the other shard, and so does
+// the Lease of the branch that its report is written to.
 func TestShards(t *testing.T) {
 	one, rest := newTeam(t, "shard-one"), newTeam(t, "shard-rest")
 	if err := one.StopController(); err != nil {
@@ -54,6 +58,12 @@ func TestShards(t *testing.T) {
 	second := startShard(t, rest, "!"+shard.Label)
 	ready(t, rest, harness.InferenceName)
 	oneAgentPoolEach(t, rest, "Standard_NC24ads_A100_v4") // by the first, which holds the Lease
+	writes(t, one, first)
+	writes(t, rest, second)
+	relabel(t, one, `null`)
+	writes(t, one, second)
+	relabel(t, one, `"one"`)
+	writes(t, one, first)
 	holder := poolsHeldBy(t, one, "")
 	if err := first.Stop(); err != nil {
 		t.Errorf("SIGTERM must end a shard with status 0: %v", err)
@@ -73,7 +83,8 @@ func TestShards(t *testing.T) {
 		t.Errorf("a RepoSync of a shard that is gone is left alone: %s, %v", s.Status.LastAttemptedRevision, err)
 	}
 
-	relabel(t, one)
+	relabel(t, one, `null`)
+	writes(t, one, second)
 	appliedCommit(t, one, unseen)
 	if err := harness.Until(patient(t), one.Stand, workspace(one, harness.InferenceName), "of the other shard, and ready", func(w *v1alpha1.Workspace) bool {
 		return isReady(w) && w.Labels[shard.Label] == "" && w.Status.ObservedGeneration == w.Generation
@@ -114,11 +125,25 @@ func held(t *testing.T, team *harness.Team, name, before string) *coordinationv1
 	return lease
 }
 
-// relabel takes the label of its shard off a RepoSync.
-func relabel(t *testing.T, team *harness.Team) {
+// writes waits until a controller holds the Lease of the branch that a team's report is
+// written to: given back by whoever had it, and not run out.
+func writes(t *testing.T, team *harness.Team, c *harness.Controller) {
+	t.Helper()
+	target := report.Target{URL: team.Git.URL(team.Repo), Branch: team.StatusBranch()}
+	lease, began := &coordinationv1.Lease{ObjectMeta: metav1.ObjectMeta{Namespace: "espalier-system", Name: target.Lease()}}, time.Now()
+	if err := harness.Until(patient(t), team.Stand, lease, "held by the other controller", func(l *coordinationv1.Lease) bool {
+		return l.Spec.HolderIdentity != nil && strings.Contains(*l.Spec.HolderIdentity, fmt.Sprintf("_%d_", c.PID()))
+	}); err != nil {
+		t.Fatal(err)
+	}
+	t.Logf("the Lease of %s changed hands within %s", team.StatusBranch(), time.Since(began).Round(100*time.Millisecond))
+}
+
+// relabel gives a RepoSync to a shard by its label, or by null to that of the rest.
+func relabel(t *testing.T, team *harness.Team, key string) {
 	t.Helper()
 	s := repoSync(team)
-	patch := client.RawPatch("application/merge-patch+json", []byte(`{"metadata":{"labels":{"`+shard.Label+`":null}}}`))
+	patch := client.RawPatch("application/merge-patch+json", []byte(`{"metadata":{"labels":{"`+shard.Label+`":`+key+`}}}`))
 	if err := team.Client.Patch(t.Context(), s, patch); err != nil {
 		t.Fatal(err)
 	}
