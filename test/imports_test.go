@@ -67,7 +67,7 @@ var never = []struct {
 	{
 		packages: []string{
 			"reconciler/source", "reconciler/git", "reconciler/forge", "reconciler/hook", "reconciler/apply", "reconciler/plan",
-			"reconciler/account", "reconciler/cosign", "reconciler/inventory", "reconciler/keyvault", "reconciler/lease", "reconciler/markdown", "reconciler/registry", "reconciler/remote", "reconciler/report", "reconciler/slim", "reconciler/fault", "reconciler/condition",
+			"reconciler/account", "reconciler/cosign", "reconciler/inventory", "reconciler/jitter", "reconciler/keyvault", "reconciler/lease", "reconciler/markdown", "reconciler/registry", "reconciler/remote", "reconciler/report", "reconciler/slim", "reconciler/fault", "reconciler/condition",
 		},
 		imports: []string{
 			module + "/reconciler/reposync", module + "/reconciler/workspace",

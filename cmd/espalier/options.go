@@ -14,6 +14,7 @@ import (
 	"github.com/espalier-dev/espalier/gpu/existing"
 	"github.com/espalier-dev/espalier/gpu/karpenter"
 	"github.com/espalier-dev/espalier/gpu/pool"
+	"github.com/espalier-dev/espalier/reconciler/jitter"
 	"github.com/espalier-dev/espalier/reconciler/nodepool"
 	"github.com/espalier-dev/espalier/reconciler/remote"
 	"github.com/espalier-dev/espalier/reconciler/shard"
@@ -39,7 +40,7 @@ type controllerOptions struct {
 	NoCrossNamespaceRefs bool
 	KubeConfigs          remote.Allowed
 	WatchLabelSelector   string
-	IntervalJitter       int
+	IntervalJitter       jitter.Percent
 
 	HelperImage      string
 	StorageClass     string
@@ -79,7 +80,7 @@ func (o *controllerOptions) BindFlags(fs *pflag.FlagSet) {
 	fs.StringVar(&o.DefaultAccount, "default-service-account", "", "ServiceAccount of the same namespace that RepoSyncs without spec.serviceAccountName act as, and Workspaces that no RepoSync applied; empty: the controller itself")
 
 	fs.StringVar(&o.WatchLabelSelector, "watch-label-selector", "", "Act on the RepoSyncs and Workspaces alone that this label selector selects, such as "+shard.Label+"=shard1; one among all shards works on node pools")
-	fs.IntVar(&o.IntervalJitter, "interval-jitter-percentage", 5, "By how many per cent the interval of a RepoSync is lengthened at most, at random, so that not all ask at once; 0 to 99")
+	fs.IntVar((*int)(&o.IntervalJitter), "interval-jitter-percentage", 5, "By how many per cent the interval of a RepoSync is made longer or shorter at most, at random, so that not all ask at once; 0 to 99")
 	fs.BoolVar(&o.NoCrossNamespaceRefs, "no-cross-namespace-refs", false, "Refuse RepoSyncs that name a RepoSync of another namespace in spec.dependsOn, and name no pods of other namespaces in messages; --allow-target-namespace is a matter of its own")
 
 	fs.BoolVar(&o.KubeConfigs.Exec, "insecure-kubeconfig-exec", false, "Allow kubeconfigs of spec.kubeConfig whose user is a program to run, which then runs in the controller's pod with what it may")
@@ -122,6 +123,9 @@ func (o *controllerOptions) Validate() error {
 	} else if o.WatchLabelSelector != "" && o.Controllers == reviewController {
 		problems = append(problems, errors.New("--watch-label-selector is for the main controllers: reviews are not divided"))
 	}
+	if o.IntervalJitter < 0 || o.IntervalJitter > 99 {
+		problems = append(problems, fmt.Errorf("--interval-jitter-percentage %d: 0 to 99", o.IntervalJitter))
+	}
 	problems = append(problems, o.Leader.Validate())
 	return errors.Join(problems...)
 }
@@ -149,9 +153,6 @@ func (o *controllerOptions) validateMain() error {
 	}
 	if o.HelperImage == "" {
 		problems = append(problems, errors.New("--helper-image is required: tuning pods fetch data and push adapters with it"))
-	}
-	if o.IntervalJitter < 0 || o.IntervalJitter > 99 {
-		problems = append(problems, fmt.Errorf("--interval-jitter-percentage %d: 0 to 99", o.IntervalJitter))
 	}
 	if o.StartLimit < 0 {
 		problems = append(problems, fmt.Errorf("--start-limit %s: at least 0, which waits for ever", o.StartLimit))

@@ -38,3 +38,35 @@ func TestNodeLostAfter(t *testing.T) {
 		})
 	}
 }
+
+// TestIntervalJitter: the limits and the default of Flux's flag of the same name, for the
+// process that answers pull requests too.
+func TestIntervalJitter(t *testing.T) {
+	for name, c := range map[string]struct {
+		reason  string
+		args    []string
+		want    int
+		refused bool
+	}{
+		"Default":  {"Flux's.", nil, 5, false},
+		"Off":      {"Nothing is spread.", []string{"--interval-jitter-percentage=0"}, 0, false},
+		"Most":     {"Less than 100.", []string{"--interval-jitter-percentage=99"}, 99, false},
+		"All":      {"An interval could be over at once.", []string{"--interval-jitter-percentage=100"}, 100, true},
+		"Negative": {"It cannot be negative.", []string{"--interval-jitter-percentage=-1"}, -1, true},
+	} {
+		for _, controllers := range []string{mainControllers, reviewController} {
+			t.Run(name+"/"+controllers, func(t *testing.T) {
+				o := &controllerOptions{}
+				fs := pflag.NewFlagSet("", pflag.ContinueOnError)
+				o.BindFlags(fs)
+				if err := fs.Parse(append([]string{"--helper-image=a", "--provider=existing", "--cluster-name=a", "--controllers=" + controllers}, c.args...)); err != nil {
+					t.Fatal(err)
+				}
+				err := o.Validate()
+				if refused := err != nil && strings.Contains(err.Error(), "--interval-jitter-percentage"); refused != c.refused || !c.refused && err != nil || int(o.IntervalJitter) != c.want {
+					t.Errorf("%s got %d, refused %t, want %t: %v", c.reason, o.IntervalJitter, refused, c.refused, err)
+				}
+			})
+		}
+	}
+}

@@ -76,7 +76,7 @@ func addReview(mgr ctrl.Manager, o controllerOptions) error {
 	}
 	reviews := review.New(review.Deps{
 		Client: mgr.GetClient(), Reader: mgr.GetAPIReader(), Events: mgr.GetEventRecorder("review"),
-		Connect: forge.Connect, Planner: planner, Program: program, Cluster: o.ClusterName, Quota: quotas, Clock: time.Now,
+		Connect: forge.Connect, Planner: planner, Program: program, Cluster: o.ClusterName, Quota: quotas, Jitter: o.IntervalJitter, Clock: time.Now,
 	})
 	if err := reviews.SetupWithManager(mgr); err != nil {
 		return fmt.Errorf("setting up the review controller: %w", err)

@@ -19,7 +19,6 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/types"
-	"k8s.io/apimachinery/pkg/util/wait"
 	"k8s.io/client-go/tools/events"
 	"k8s.io/client-go/util/workqueue"
 	ctrl "sigs.k8s.io/controller-runtime"
@@ -37,6 +36,7 @@ import (
 	"github.com/espalier-dev/espalier/reconciler/condition"
 	"github.com/espalier-dev/espalier/reconciler/fault"
 	"github.com/espalier-dev/espalier/reconciler/inventory"
+	"github.com/espalier-dev/espalier/reconciler/jitter"
 	"github.com/espalier-dev/espalier/reconciler/keyvault"
 	"github.com/espalier-dev/espalier/reconciler/lease"
 	"github.com/espalier-dev/espalier/reconciler/remote"
@@ -54,9 +54,6 @@ const (
 	retryFirst = time.Second
 	retryMost  = 5 * time.Minute
 )
-
-// shortWait is not spread: it is for something that is due.
-const shortWait = 10 * time.Second
 
 // Deps is what the controller works with.
 type Deps struct {
@@ -81,8 +78,8 @@ type Deps struct {
 	Branches *lease.Holder
 	// Shard is the part of the RepoSyncs to act on; nil: all.
 	Shard *shard.Shard
-	// Jitter is by how much an interval is lengthened at most, in per cent.
-	Jitter int
+	// Jitter is by how much intervals are made longer or shorter.
+	Jitter jitter.Percent
 	// NoCrossNamespaceRefs is --no-cross-namespace-refs: a RepoSync may name only
 	// RepoSyncs of its own namespace.
 	NoCrossNamespaceRefs bool
@@ -115,6 +112,7 @@ type Reconciler struct {
 type kept struct {
 	generation int64
 	lookedAt   time.Time
+	spread     jitter.Spread  // of the interval since
 	raw        *source.Commit // as it was read last
 	commit     *source.Commit
 	judged     *judgement // of the commit that was read last
@@ -239,18 +237,7 @@ func (r *Reconciler) Reconcile(ctx context.Context, req ctrl.Request) (ctrl.Resu
 	if p.settled {
 		r.took.Store(req.NamespacedName, r.Clock().Sub(began))
 	}
-	result, err := p.result(stepErr, reportErr, r.Clock())
-	result.RequeueAfter = r.spread(result.RequeueAfter)
-	return result, err
-}
-
-// spread lengthens a long wait by up to the jitter, at random: RepoSyncs of one
-// interval that were applied together would ask a Git server all at once for ever.
-func (r *Reconciler) spread(d time.Duration) time.Duration {
-	if d < shortWait || r.Jitter <= 0 {
-		return d
-	}
-	return wait.Jitter(d, float64(r.Jitter)/100)
+	return p.result(stepErr, reportErr, r.Clock())
 }
 
 // runAs runs the steps with the writes of whom the RepoSync acts as.
@@ -301,7 +288,7 @@ func (r *Reconciler) run(ctx context.Context, p *pass) error {
 }
 
 func (r *Reconciler) recall(obj *v1alpha1.RepoSync) *kept {
-	k, _ := r.kept.LoadOrStore(obj.UID, &kept{applied: map[string]apply.Mark{}})
+	k, _ := r.kept.LoadOrStore(obj.UID, &kept{applied: map[string]apply.Mark{}, spread: r.Jitter.Draw()})
 	return k.(*kept)
 }
 

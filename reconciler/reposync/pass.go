@@ -155,14 +155,19 @@ func (p *pass) result(stepErr, reportErr error, now time.Time) (ctrl.Result, err
 	if reportErr != nil && !fault.IsTerminal(reportErr) {
 		return ctrl.Result{}, reportErr
 	}
-	next := p.kept.lookedAt.Add(interval(p.sync)).Sub(now)
+	next := p.kept.lookedAt.Add(p.interval()).Sub(now)
 	if p.failed == v1alpha1.ConditionSourceReady || p.failed != "" && next <= 0 {
-		next = interval(p.sync) // it was not read, or not come to, and is not to be asked without rest
+		next = p.interval() // it was not read, or not come to, and is not to be asked without rest
 	}
 	if p.reportDue > 0 {
 		next = min(next, p.reportDue)
 	}
 	return ctrl.Result{RequeueAfter: max(next, 100*time.Millisecond)}, nil
+}
+
+// interval is that of the RepoSync, out of step with others.
+func (p *pass) interval() time.Duration {
+	return max(p.kept.spread.Of(interval(p.sync)), repolayout.MinInterval)
 }
 
 // interval is how often to look at the source, never so often that it is a loop.

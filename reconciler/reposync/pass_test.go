@@ -10,10 +10,12 @@ import (
 	"time"
 
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/types"
 	"sigs.k8s.io/controller-runtime/pkg/client/interceptor"
 
 	"github.com/espalier-dev/espalier/reconciler/condition"
 	"github.com/espalier-dev/espalier/reconciler/fault"
+	"github.com/espalier-dev/espalier/reconciler/jitter"
 	"github.com/espalier-dev/espalier/repo-layout/finding"
 	"github.com/espalier-dev/espalier/repo-layout/v1alpha1"
 )
@@ -127,6 +129,8 @@ func TestResult(t *testing.T) {
 		looked   time.Duration // ago
 		failed   string
 		err      error
+		spread   jitter.Spread
+		due      time.Duration // of a report
 		want     time.Duration
 	}{
 		"Interval":   {reason: "The rest of the interval.", interval: time.Minute, looked: 20 * time.Second, want: 40 * time.Second},
@@ -135,36 +139,41 @@ func TestResult(t *testing.T) {
 		"NotCome":    {reason: "What stops a pass before the source stops the next as well.", interval: time.Minute, looked: time.Hour, failed: v1alpha1.ConditionApplied, err: fault.Stopf("X", "no"), want: time.Minute},
 		"NotYet":     {reason: "So it is when the source is due later: then it is asked.", interval: time.Minute, looked: 20 * time.Second, failed: v1alpha1.ConditionApplied, err: fault.Stopf("X", "no"), want: 40 * time.Second},
 		"SourceDown": {reason: "What cannot be read is not asked without rest.", interval: time.Minute, looked: time.Hour, failed: v1alpha1.ConditionSourceReady, err: fault.Stopf("X", "no"), want: time.Minute},
+		"Longer":     {reason: "RepoSyncs of one interval must not ask all at once.", interval: time.Minute, looked: 20 * time.Second, spread: 0.05, want: 43 * time.Second},
+		"Shorter":    {reason: "To both sides, as Flux does: the interval is right in the middle.", interval: time.Minute, looked: 20 * time.Second, spread: -0.05, want: 37 * time.Second},
+		"DownLonger": {reason: "So it is with those that cannot read: they came to it together.", interval: time.Minute, looked: time.Hour, spread: 0.05, failed: v1alpha1.ConditionSourceReady, err: fault.Stopf("X", "no"), want: 63 * time.Second},
+		"Least":      {reason: "No interval is shorter than the API allows.", interval: time.Second, spread: -0.5, want: time.Second},
+		"ReportDue":  {reason: "A report that is due is no interval.", interval: time.Hour, spread: 0.5, due: time.Minute, want: time.Minute},
 	} {
 		t.Run(name, func(t *testing.T) {
 			s := team()
 			s.Spec.Interval.Duration = c.interval
-			p := &pass{sync: s, failed: c.failed, kept: &kept{lookedAt: now.Add(-c.looked)}}
+			p := &pass{sync: s, failed: c.failed, reportDue: c.due, kept: &kept{lookedAt: now.Add(-c.looked), spread: c.spread}}
 			got, err := p.result(c.err, nil, now)
 			if err != nil || got.RequeueAfter != c.want {
 				t.Errorf("%s\ngot %v (%v), want %v", c.reason, got.RequeueAfter, err, c.want)
+			}
+			p.kept.judged = &judgement{}
+			if at := p.kept.lookedAt.Add(p.interval()); p.mustLook(at.Add(-1)) || !p.mustLook(at) {
+				t.Errorf("%s\nthe source is not asked when the interval is over", c.reason)
 			}
 		})
 	}
 }
 
-// TestSpread: an interval is lengthened a little, and what is due is not.
+// TestSpread: each RepoSync, and each interval of it, is drawn for.
 func TestSpread(t *testing.T) {
 	r := New(Deps{Jitter: 5})
-	different := map[time.Duration]bool{}
-	for range 100 {
-		d := r.spread(time.Minute)
-		if different[d] = true; d < time.Minute || d > time.Minute+3*time.Second {
-			t.Fatalf("one minute became %s", d)
-		}
+	different := map[jitter.Spread]bool{}
+	for n := range 100 {
+		s := team()
+		s.UID = types.UID(fmt.Sprint(n))
+		different[r.recall(s).spread] = true
 	}
-	if len(different) < 10 {
+	if len(different) < 90 {
 		t.Errorf("all ask at once: %v", different)
 	}
-	if d := r.spread(time.Second); d != time.Second {
-		t.Errorf("a report that is due in a second waits %s", d)
-	}
-	if d := New(Deps{}).spread(time.Hour); d != time.Hour {
-		t.Errorf("without jitter, an hour is %s", d)
+	if got := New(Deps{}).recall(team()).spread; got != 0 {
+		t.Errorf("without jitter %v was drawn", got)
 	}
 }

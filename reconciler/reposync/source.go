@@ -69,7 +69,7 @@ func (r *Reconciler) look(ctx context.Context, p *pass) error {
 	}
 	k := p.kept
 	k.raw = raw
-	k.judged, k.lookedAt, k.generation = judged, r.Clock(), p.sync.Generation
+	k.judged, k.lookedAt, k.generation, k.spread = judged, r.Clock(), p.sync.Generation, r.Jitter.Draw()
 	p.sync.Status.LastHandledReconcileAt = p.sync.Annotations[repolayout.AnnotationReconcileAt]
 	if judged.refused == nil {
 		p.looked, k.commit = true, commit
@@ -125,7 +125,7 @@ func (p *pass) mustLook(now time.Time) bool {
 	k, s := p.kept, p.sync
 	return k.judged == nil || k.generation != s.Generation ||
 		s.Annotations[repolayout.AnnotationReconcileAt] != s.Status.LastHandledReconcileAt ||
-		!now.Before(k.lookedAt.Add(interval(s)))
+		!now.Before(k.lookedAt.Add(p.interval()))
 }
 
 // LookNow asks for a pass that looks at the source.

@@ -70,7 +70,7 @@ func (r *Reconciler) look(ctx context.Context, s *v1alpha1.RepoSync, k *kept) er
 	if err := errors.Join(problems...); err != nil {
 		return err
 	}
-	k.lookedAt, k.generation = r.Clock(), s.Generation
+	k.lookedAt, k.generation, k.spread = r.Clock(), s.Generation, r.Jitter.Draw()
 	return nil
 }
 

@@ -32,6 +32,7 @@ import (
 	"github.com/espalier-dev/espalier/reconciler/fault"
 	"github.com/espalier-dev/espalier/reconciler/forge"
 	"github.com/espalier-dev/espalier/reconciler/inventory"
+	"github.com/espalier-dev/espalier/reconciler/jitter"
 	"github.com/espalier-dev/espalier/reconciler/trace"
 	repolayout "github.com/espalier-dev/espalier/repo-layout"
 	"github.com/espalier-dev/espalier/repo-layout/v1alpha1"
@@ -66,7 +67,9 @@ type Deps struct {
 	// Quota names the ConfigMap with the quotas of the cloud; empty: plans say that
 	// they are not checked.
 	Quota types.NamespacedName
-	Clock func() time.Time
+	// Jitter is by how much intervals are made longer or shorter.
+	Jitter jitter.Percent
+	Clock  func() time.Time
 }
 
 // Reconciler reconciles RepoSyncs with the pull requests to their branch.
@@ -85,6 +88,7 @@ type Reconciler struct {
 type kept struct {
 	generation int64
 	lookedAt   time.Time
+	spread     jitter.Spread     // of the interval since
 	notBefore  time.Time         // when the forge wants to be asked again
 	answered   map[int64]subject // by number of the pull request
 	unsaid     map[int64]*unsaid // by number too
@@ -157,7 +161,7 @@ func (r *Reconciler) Reconcile(ctx context.Context, req ctrl.Request) (ctrl.Resu
 }
 
 func (r *Reconciler) recall(obj *v1alpha1.RepoSync) *kept {
-	k, _ := r.kept.LoadOrStore(obj.UID, &kept{answered: map[int64]subject{}, unsaid: map[int64]*unsaid{}, heard: heard{until: map[int64]time.Time{}, strays: map[int64]bool{}, answered: map[int64]int64{}}})
+	k, _ := r.kept.LoadOrStore(obj.UID, &kept{spread: r.Jitter.Draw(), answered: map[int64]subject{}, unsaid: map[int64]*unsaid{}, heard: heard{until: map[int64]time.Time{}, strays: map[int64]bool{}, answered: map[int64]int64{}}})
 	return k.(*kept)
 }
 
@@ -218,7 +222,7 @@ func (r *Reconciler) due(s *v1alpha1.RepoSync, k *kept) bool {
 	if _, asked := r.asked.LoadAndDelete(s.UID); asked { // the question stands until it is answered
 		k.lookedAt = time.Time{}
 	}
-	return k.generation != s.Generation || !r.Clock().Before(k.lookedAt.Add(interval(s)))
+	return k.generation != s.Generation || !r.Clock().Before(k.lookedAt.Add(k.interval(s)))
 }
 
 // say sets the status of the synced commit, unless that was the last thing said.
@@ -289,15 +293,20 @@ func (r *Reconciler) result(s *v1alpha1.RepoSync, k *kept, err error) (ctrl.Resu
 		k.notBefore = r.Clock().Add(refused.After)
 		return ctrl.Result{RequeueAfter: refused.After}, nil
 	case fault.IsTerminal(err):
-		return ctrl.Result{RequeueAfter: interval(s)}, nil
+		return ctrl.Result{RequeueAfter: k.interval(s)}, nil
 	case err != nil:
 		return ctrl.Result{}, err
 	}
-	next := k.lookedAt.Add(interval(s)).Sub(r.Clock())
+	next := k.lookedAt.Add(k.interval(s)).Sub(r.Clock())
 	if k.followDue > 0 {
 		next = min(next, k.followDue)
 	}
 	return ctrl.Result{RequeueAfter: max(next, 100*time.Millisecond)}, nil
+}
+
+// interval is that of the RepoSync, out of step with others.
+func (k *kept) interval(s *v1alpha1.RepoSync) time.Duration {
+	return max(k.spread.Of(interval(s)), repolayout.MinInterval)
 }
 
 // interval is how often to look at the forge, never so often that it is a loop.
