@@ -67,7 +67,7 @@ var never = []struct {
 	{
 		packages: []string{
 			"reconciler/source", "reconciler/git", "reconciler/forge", "reconciler/hook", "reconciler/apply", "reconciler/plan",
-			"reconciler/account", "reconciler/cosign", "reconciler/inventory", "reconciler/jitter", "reconciler/keyvault", "reconciler/lease", "reconciler/markdown", "reconciler/registry", "reconciler/remote", "reconciler/report", "reconciler/slim", "reconciler/fault", "reconciler/condition",
+			"reconciler/account", "reconciler/cosign", "reconciler/identity", "reconciler/inventory", "reconciler/jitter", "reconciler/keyvault", "reconciler/lease", "reconciler/markdown", "reconciler/registry", "reconciler/remote", "reconciler/report", "reconciler/slim", "reconciler/fault", "reconciler/condition",
 		},
 		imports: []string{
 			module + "/reconciler/reposync", module + "/reconciler/workspace",
@@ -98,7 +98,7 @@ var only = []struct {
 	{"code.gitea.io/sdk/gitea", []string{"reconciler/forge"}, "one place speaks to forges, in small interfaces of our own"},
 	{"github.com/google/go-github", []string{"reconciler/forge"}, "one place speaks to forges, in small interfaces of our own"},
 	{"gitlab.com/gitlab-org", []string{"reconciler/forge"}, "one place speaks to forges, in small interfaces of our own"},
-	{"github.com/Azure/azure-sdk-for-go", []string{"gpu/aks", "reconciler/keyvault", "cmd/espalier"}, "a cloud is a provider among others"},
+	{"github.com/Azure/azure-sdk-for-go", []string{"gpu/aks", "reconciler/identity", "reconciler/keyvault", "cmd/espalier"}, "a cloud is a provider among others"},
 	{"sigs.k8s.io/kustomize/api", []string{"render"}, "one place refuses what Kustomize would fetch or execute"},
 	{"github.com/fluxcd/pkg/ssa", []string{"reconciler/apply"}, "its Apply forces; one place sees to it that we do not"},
 }

@@ -25,13 +25,13 @@ import (
 
 	"github.com/Azure/azure-sdk-for-go/sdk/azcore"
 	"github.com/Azure/azure-sdk-for-go/sdk/azcore/cloud"
-	"github.com/Azure/azure-sdk-for-go/sdk/azcore/policy"
 	"github.com/Azure/azure-sdk-for-go/sdk/security/keyvault/azkeys"
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/utils/ptr"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/espalier-dev/espalier/reconciler/account"
+	"github.com/espalier-dev/espalier/reconciler/identity"
 	"github.com/espalier-dev/espalier/render/sops"
 )
 
@@ -78,13 +78,7 @@ func New(o Options) *Client {
 	if o.Cloud == "" {
 		o.Cloud = "public"
 	}
-	base := o.HTTP
-	if base == nil {
-		base = http.DefaultClient
-	}
-	own := *base
-	own.CheckRedirect = func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }
-	c := &Client{Options: o, http: &own}
+	c := &Client{Options: o, http: identity.Direct(o.HTTP)}
 	if !o.Foreign {
 		c.where = clouds[o.Cloud]
 	}
@@ -95,7 +89,6 @@ func New(o Options) *Client {
 const (
 	maxSession = 2 * time.Minute
 	maxAnswer  = 25 * time.Second // of one question, with its tries
-	maxTry     = 10 * time.Second
 )
 
 // Session asks for one pass over a repository. It belongs to one goroutine at a time.
@@ -135,7 +128,7 @@ func (s *Session) Mark() string {
 	}
 	mark := s.as.User()
 	if s.live != nil {
-		mark = fmt.Sprintf("%s %q %q", mark, s.live.UID, []string{s.live.Annotations[annotationClient], s.live.Annotations[annotationTenant]})
+		mark = fmt.Sprintf("%s %q %q", mark, s.live.UID, []string{s.live.Annotations[identity.AnnotationClient], s.live.Annotations[identity.AnnotationTenant]})
 	}
 	return mark
 }
@@ -265,17 +258,14 @@ func (s *Session) clientOf(host string, as azcore.TokenCredential) (*azkeys.Clie
 	if c := s.clients[host]; c != nil {
 		return c, nil
 	}
-	c, err := azkeys.NewClient("https://"+host, as, &azkeys.ClientOptions{ClientOptions: s.clientOptions()})
+	c, err := azkeys.NewClient("https://"+host, as, &azkeys.ClientOptions{ClientOptions: s.azure().ClientOptions()})
 	if err == nil {
 		s.clients[host] = c
 	}
 	return c, err
 }
 
-// clientOptions are those of who signs in and of who asks.
-func (c *Client) clientOptions() azcore.ClientOptions {
-	return azcore.ClientOptions{
-		Cloud: c.where.cloud, Transport: c.http, Telemetry: policy.TelemetryOptions{Disabled: true},
-		Retry: policy.RetryOptions{MaxRetries: 2, TryTimeout: maxTry, RetryDelay: 300 * time.Millisecond, MaxRetryDelay: 3 * time.Second},
-	}
+// azure signs in.
+func (c *Client) azure() identity.Azure {
+	return identity.Azure{Accounts: identity.Accounts{Kube: c.Kube, Reader: c.Reader}, Cloud: c.where.cloud, HTTP: c.http, Env: c.Env}
 }

@@ -26,6 +26,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/espalier-dev/espalier/reconciler/account"
+	"github.com/espalier-dev/espalier/reconciler/identity"
 	"github.com/espalier-dev/espalier/render/sops"
 	"github.com/espalier-dev/espalier/test/fakeentra"
 	"github.com/espalier-dev/espalier/test/fakevault"
@@ -241,8 +242,8 @@ func TestMark(t *testing.T) {
 	}{
 		"Same":   {"The account of yesterday.", func(*corev1.ServiceAccount) {}},
 		"Anew":   {"One of the same name, made since.", func(a *corev1.ServiceAccount) { a.UID = "2" }},
-		"Client": {"One with another identity.", func(a *corev1.ServiceAccount) { a.Annotations[annotationClient] = "app-other" }},
-		"Tenant": {"Or with one of another tenant.", func(a *corev1.ServiceAccount) { a.Annotations[annotationTenant] = "other" }},
+		"Client": {"One with another identity.", func(a *corev1.ServiceAccount) { a.Annotations[identity.AnnotationClient] = "app-other" }},
+		"Tenant": {"Or with one of another tenant.", func(a *corev1.ServiceAccount) { a.Annotations[identity.AnnotationTenant] = "other" }},
 	} {
 		w := newWorld(t)
 		w.account.UID = "1"
@@ -263,7 +264,7 @@ func TestMark(t *testing.T) {
 func TestAsksAsMarked(t *testing.T) {
 	w := newWorld(t)
 	s := w.session(t, team, nil)
-	w.account.Annotations[annotationClient] = "app-other"
+	w.account.Annotations[identity.AnnotationClient] = "app-other"
 	if _, err := open(t, s, ""); err != nil {
 		t.Fatal(err)
 	}

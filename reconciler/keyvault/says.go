@@ -10,12 +10,13 @@ import (
 	"net"
 	"net/http"
 	"net/url"
-	"regexp"
 	"strings"
 
 	"github.com/Azure/azure-sdk-for-go/sdk/azcore"
 	"github.com/Azure/azure-sdk-for-go/sdk/azcore/runtime"
 	"github.com/Azure/azure-sdk-for-go/sdk/azidentity"
+
+	"github.com/espalier-dev/espalier/reconciler/identity"
 )
 
 // refusal is why a vault did not decrypt: one sentence without its end.
@@ -85,7 +86,7 @@ func (s said) of(err error) *refusal {
 	case errors.Is(err, errOtherTenant):
 		return whole(refusef("%s is of another tenant than %s: use a vault of the same", s.host, s.who))
 	case errors.As(err, &signIn):
-		return s.signIn(signIn)
+		return whole(refusalOf(identity.Said(s.who, signIn)))
 	}
 	return s.unreached(err)
 }
@@ -163,25 +164,4 @@ func reasonOf(err *azcore.ResponseError) string {
 		return ""
 	}
 	return told.Error.Inner.Code
-}
-
-var entraCode = regexp.MustCompile(`AADSTS(\d+): ([^"\n\r]*?)(?:\.\s|\.?\s*Trace ID|\.?"|\.?$)`)
-
-// signIn is the sentence of a sign-in that Entra ID refuses: its code, and its first
-// sentence.
-func (s said) signIn(err *azidentity.AuthenticationFailedError) *refusal {
-	if err.RawResponse == nil || err.RawResponse.StatusCode >= http.StatusInternalServerError || err.RawResponse.StatusCode == http.StatusTooManyRequests {
-		return retryf("Entra ID does not answer, or cannot now, when %s signs in", s.who)
-	}
-	found := entraCode.FindStringSubmatch(err.Error())
-	if found == nil {
-		return whole(refusef("Entra ID issues no token to %s, and names no reason", s.who))
-	}
-	switch code := found[1]; code {
-	case "70021", "700211", "700212", "700213":
-		return whole(refusef("Entra ID issues no token to %s (AADSTS%s): give the identity a federated credential with the cluster's OIDC issuer, this account as its subject and audience %s", s.who, code, tokenAudience))
-	case "700016", "90002":
-		return whole(refusef("Entra ID does not know %s in the tenant (AADSTS%s): correct the client id or the tenant id", s.who, code))
-	}
-	return whole(refusef("Entra ID issues no token to %s (AADSTS%s): %s", s.who, found[1], short(found[2])))
 }
