@@ -51,7 +51,7 @@ var bases = map[string]map[string]string{
 		"spec.inference.model": header + onA100 + servesLocked,
 		"spec.tuning.model":    header + onA100 + tunesLocked + fromURL + intoClaim,
 	},
-	"reposyncs":    {"": following, "spec.source.ref": fluxed, "spec.review": following + reviewed, "spec.workspaceSelector": reporting, "spec.source.git.verify": verified, "spec.report": signing, "spec.kubeConfig": following + elsewhere},
+	"reposyncs":    {"": following, "spec.source.ref": fluxed, "spec.review": following + reviewed, "spec.workspaceSelector": reporting, "spec.source.git.verify": verified, "spec.report": signing, "spec.kubeConfig": following + elsewhere, "spec.kubeConfig.configMapRef": following + federated},
 	"gpunodepools": {"": pooled, "spec.idle": pooled + "  idle: {after: 30m}\n", "spec.aks": pooled + "  aks: {}\n", "spec.existing": strings.Replace(pooled, "aks", "existing", 1) + "  nodeLabels: {a: b}\n  existing: {}\n", "spec.aks.upgrade": pooled + "  aks: {upgrade: {}}\n", "spec.aks.autoscale": pooled + "  aks: {autoscale: {max: 1000}}\n"},
 }
 
@@ -77,6 +77,9 @@ const reporting = following + "  mode: ReportOnly\n  workspaceSelector: {matchLa
 
 // elsewhere is another cluster.
 const elsewhere = "  kubeConfig: {secretRef: {name: spoke}}\n"
+
+// federated is another cluster, in which an account of this one signs in.
+const federated = "  kubeConfig: {configMapRef: {name: spoke}}\n"
 
 // verified demands a signature.
 var verified = strings.Replace(following, "a.git'", "a.git', verify: {secretRef: {name: keys}}", 1)
@@ -212,6 +215,7 @@ var celCases = map[string]string{
 	"report.pullRequest needs review, whose comment it continues":                                                                                                               following + "  report: {pullRequest: true}\n",
 	"verify.mode Tag and TagAndHEAD need ref.tag, without ref.commit":                                                                                                           strings.Replace(verified, "verify: {", "verify: {mode: Tag, ", 1),
 	"kubeConfig is where a RepoSync applies, and mode ReportOnly applies nothing: remove it, and report from the cluster where the Workspaces are":                              reporting + elsewhere,
+	"exactly one of kubeConfig.secretRef, a kubeconfig, and kubeConfig.configMapRef, an account that signs in, is required":                                                     following + "  kubeConfig: {secretRef: {name: spoke}, configMapRef: {name: spoke}}\n",
 	"dependsOn orders what is applied, and mode ReportOnly applies nothing: remove it":                                                                                          reporting + "  dependsOn: [{name: pools}]\n",
 	"spec.dependsOn: a RepoSync cannot wait for itself":                                                                                                                         following + "  dependsOn: [{name: a}]\n",
 	// Of two generations, which a single document does not have: the API server's and the plan's.

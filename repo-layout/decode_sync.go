@@ -354,10 +354,7 @@ func (v *validator) secretRef(path string, ref *v1alpha1.LocalObjectReference) {
 	if ref == nil {
 		return
 	}
-	if ref.Name == "" {
-		v.refuse(finding.ReferenceInvalid, path+".name", "name the Secret")
-	}
-	v.reference(path+".name", "Secret", ref.Name)
+	v.named(path+".name", "Secret", ref.Name)
 }
 
 func (v *validator) cloneAddress(field, url string) {

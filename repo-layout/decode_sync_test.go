@@ -127,6 +127,30 @@ func TestDecodeSync(t *testing.T) {
 			text:   following + "  decryption: {provider: sops, serviceAccountName: No_Name}\n",
 			want:   []string{"6: error: spec.decryption.serviceAccountName: no ServiceAccount can have this name: want lower-case letters, digits, '-' and '.' (ReferenceInvalid)"},
 		},
+		"ClusterByAccount": {
+			reason: "An account of the hub may sign in, without a kubeconfig.",
+			text:   following + federated,
+		},
+		"ClusterByNothing": {
+			reason: "Without both it would be this cluster, silently.",
+			text:   following + "  kubeConfig: {}\n",
+			want:   []string{"6: error: spec.kubeConfig: want exactly one of secretRef, a Secret with a kubeconfig, and configMapRef, a ConfigMap that says which account signs in to which cluster (MissingField)"},
+		},
+		"ClusterByBoth": {
+			reason: "They may lead to two clusters.",
+			text:   following + "  kubeConfig: {secretRef: {name: a}, configMapRef: {name: a}}\n",
+			want:   []string{"6: error: spec.kubeConfig: want exactly one of secretRef, a Secret with a kubeconfig, and configMapRef, a ConfigMap that says which account signs in to which cluster (MissingField)"},
+		},
+		"ClusterByNobody": {
+			reason: "A ConfigMap has a name, and one that there can be.",
+			text:   following + "  kubeConfig: {configMapRef: {name: West_1}}\n",
+			want:   []string{"6: error: spec.kubeConfig.configMapRef.name: no ConfigMap can have this name: want lower-case letters, digits, '-' and '.' (ReferenceInvalid)"},
+		},
+		"ClusterWithKey": {
+			reason: "Flux knows no key of the ConfigMap either.",
+			text:   following + "  kubeConfig: {configMapRef: {name: a, key: b}}\n",
+			want:   []string{"6: error: spec.kubeConfig.configMapRef.key: no such field; known are name (UnknownField)"},
+		},
 		"UnknownField": {
 			reason: "As strict as every other kind.",
 			text:   following + "  prunes: true\n",

@@ -69,7 +69,7 @@ func FuzzDecode(f *testing.F) {
 // does not says why.
 func FuzzSync(f *testing.F) {
 	for _, text := range []string{
-		following, fluxed,
+		following, fluxed, following + elsewhere, following + federated,
 		following + "  ref: {branch: main}\n  path: models\n  interval: 1m\n  substitutions: {A: B}\n  report: {commit: {branch: status}}\n",
 	} {
 		f.Add([]byte(text))

@@ -43,11 +43,27 @@ func (v *validator) kubeConfig(path string, s v1alpha1.RepoSyncSpec) {
 	if s.Mode == v1alpha1.ModeReportOnly {
 		v.refuse(finding.NotOneOf, path, "is where a RepoSync applies, and mode ReportOnly applies nothing: remove it, and report from the cluster where the Workspaces are")
 	}
-	ref := s.KubeConfig.SecretRef
+	ref, config := s.KubeConfig.SecretRef, s.KubeConfig.ConfigMapRef
+	if (ref == nil) == (config == nil) {
+		v.refuse(finding.MissingField, path, "want exactly one of secretRef, a Secret with a kubeconfig, and configMapRef, a ConfigMap that says which account signs in to which cluster")
+		return
+	}
+	if config != nil {
+		v.named(path+".configMapRef.name", "ConfigMap", config.Name)
+		return
+	}
 	v.secretRef(path+".secretRef", &v1alpha1.LocalObjectReference{Name: ref.Name})
 	if at := path + ".secretRef.key"; ref.Key != "" && !v.placeholder(at, ref.Key) && len(validation.IsConfigMapKey(ref.Key)) > 0 {
 		v.refuse(finding.ReferenceInvalid, at, "no entry of a Secret can have this name: want letters, digits, '-', '_' and '.', 253 at most")
 	}
+}
+
+// named is a reference that may not be left out.
+func (v *validator) named(path, kind, name string) {
+	if name == "" {
+		v.refuse(finding.ReferenceInvalid, path, "name the %s", kind)
+	}
+	v.reference(path, kind, name)
 }
 
 // variable is how the name of one is written.

@@ -98,7 +98,7 @@ var only = []struct {
 	{"code.gitea.io/sdk/gitea", []string{"reconciler/forge"}, "one place speaks to forges, in small interfaces of our own"},
 	{"github.com/google/go-github", []string{"reconciler/forge"}, "one place speaks to forges, in small interfaces of our own"},
 	{"gitlab.com/gitlab-org", []string{"reconciler/forge"}, "one place speaks to forges, in small interfaces of our own"},
-	{"github.com/Azure/azure-sdk-for-go", []string{"gpu/aks", "reconciler/identity", "reconciler/keyvault", "cmd/espalier"}, "a cloud is a provider among others"},
+	{"github.com/Azure/azure-sdk-for-go", []string{"gpu/aks", "reconciler/identity", "reconciler/keyvault", "reconciler/remote", "cmd/espalier"}, "a cloud is a provider among others"},
 	{"sigs.k8s.io/kustomize/api", []string{"render"}, "one place refuses what Kustomize would fetch or execute"},
 	{"github.com/fluxcd/pkg/ssa", []string{"reconciler/apply"}, "its Apply forces; one place sees to it that we do not"},
 }

@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"maps"
+	"os"
 	"runtime/debug"
 	"slices"
 	"time"
@@ -220,7 +221,7 @@ func addControllers(ctx context.Context, mgr ctrl.Manager, o controllerOptions, 
 		Config: mgr.GetConfig(), Client: mgr.GetClient(), Reader: mgr.GetAPIReader(), Default: o.DefaultAccount,
 	})
 	inventories := &inventory.Memory{}
-	vaults, err := o.vaults(mgr)
+	azure, err := o.Azure.Client()
 	if err != nil {
 		return err
 	}
@@ -228,15 +229,16 @@ func addControllers(ctx context.Context, mgr ctrl.Manager, o controllerOptions, 
 	if err != nil {
 		return err
 	}
+	remotes := remote.New(ctx, remote.Options{
+		Hub: installation, Client: mgr.GetClient(), Reader: mgr.GetAPIReader(), Scheme: mgr.GetScheme(), Default: o.DefaultAccount,
+		Allowed: o.KubeConfigs, UserAgent: mgr.GetConfig().UserAgent, QPS: o.KubeAPIQPS, Burst: o.KubeAPIBurst,
+		Azure: remote.Azure{Cloud: o.Azure.Cloud, Foreign: o.Azure.Endpoint != "", HTTP: azure, Env: os.Getenv},
+	})
 	syncs := reposync.New(reposync.Deps{
 		Client: mgr.GetClient(), Reader: mgr.GetAPIReader(), Events: mgr.GetEventRecorder("reposync"),
 		Source: source.NewStore(source.Options{}), Builds: build.NewCache(build.CacheLimits{}), Cluster: o.ClusterName, TargetNamespaces: o.TargetNamespaces,
 		NoCrossNamespaceRefs: o.NoCrossNamespaceRefs, Shard: part, Jitter: o.IntervalJitter, Accounts: accounts, Inventories: inventories, Installation: installation, Clock: time.Now,
-		Vaults: vaults, Branches: branches,
-		Remotes: remote.New(ctx, remote.Options{
-			Hub: installation, Client: mgr.GetClient(), Reader: mgr.GetAPIReader(), Scheme: mgr.GetScheme(), Default: o.DefaultAccount,
-			Allowed: o.KubeConfigs, UserAgent: mgr.GetConfig().UserAgent, QPS: o.KubeAPIQPS, Burst: o.KubeAPIBurst,
-		}),
+		Vaults: o.vaults(mgr, azure), Branches: branches, Remotes: remotes,
 	})
 	if err := syncs.SetupWithManager(ctx, mgr); err != nil {
 		return fmt.Errorf("setting up the RepoSync controller: %w", err)

@@ -3,6 +3,7 @@
 package main
 
 import (
+	"net/http"
 	"os"
 
 	ctrl "sigs.k8s.io/controller-runtime"
@@ -12,13 +13,9 @@ import (
 
 // vaults is who asks Azure Key Vault for RepoSyncs, in the cloud of --azure-cloud, with
 // nodes of it or without.
-func (o *controllerOptions) vaults(mgr ctrl.Manager) (*keyvault.Client, error) {
-	http, err := o.Azure.Client()
-	if err != nil {
-		return nil, err
-	}
+func (o *controllerOptions) vaults(mgr ctrl.Manager, azure *http.Client) *keyvault.Client {
 	return keyvault.New(keyvault.Options{
-		Cloud: o.Azure.Cloud, Foreign: o.Azure.Endpoint != "", HTTP: http,
+		Cloud: o.Azure.Cloud, Foreign: o.Azure.Endpoint != "", HTTP: azure,
 		Kube: mgr.GetClient(), Reader: mgr.GetAPIReader(), Env: os.Getenv,
-	}), nil
+	})
 }

@@ -40,11 +40,11 @@ const (
 	syncLimit = 15 * time.Second // of the first look at its Workspaces
 )
 
-// Cluster is one that a kubeconfig leads to, as one namespace of it. Its Workspaces and
+// Cluster is one that a Secret or ConfigMap leads to, as one namespace of it. Its Workspaces and
 // node pools that this hub has applied are watched, and nothing else of it.
 type Cluster struct {
 	// Client reads Workspaces and node pools from what is watched, and knows of
-	// nothing else; it writes as the account of the kubeconfig.
+	// nothing else; it writes as whoever signs in.
 	Client client.Client
 	// Reader reads past that.
 	Reader client.Reader
@@ -53,7 +53,7 @@ type Cluster struct {
 	// Namespace is the one that is watched.
 	Namespace string
 
-	secret  string // names it in messages
+	of      source
 	plain   client.Client
 	watched cache.Cache
 	moved   func(News) // is told of each change
@@ -76,8 +76,8 @@ type Cluster struct {
 var errNew = errors.New("it was not asked yet")
 
 // newCluster makes what is needed to speak to a cluster, and speaks to nobody.
-func (o Options) newCluster(config *rest.Config, secret, namespace string) (*Cluster, error) {
-	config.UserAgent, config.QPS, config.Burst = o.UserAgent, o.QPS, o.Burst
+func (o Options) newCluster(config *rest.Config, of source, namespace string) (*Cluster, error) {
+	config.UserAgent, config.QPS, config.Burst, config.Dial = o.UserAgent, o.QPS, o.Burst, o.dial
 	config.WarningHandler = rest.NoWarnings{}
 	bound(config)
 	transport, err := rest.HTTPClientFor(config)
@@ -86,7 +86,7 @@ func (o Options) newCluster(config *rest.Config, secret, namespace string) (*Clu
 	}
 	mapper := kinds()
 	c := &Cluster{
-		Namespace: namespace, secret: secret, idle: func() { utilnet.CloseIdleConnectionsFor(transport.Transport) },
+		Namespace: namespace, of: of, idle: func() { utilnet.CloseIdleConnectionsFor(transport.Transport) },
 		tried: make(chan struct{}), nudge: make(chan struct{}, 1), away: errNew,
 	}
 	if c.watched, err = cache.New(config, c.watching(o, transport, mapper)); err != nil {
@@ -104,7 +104,7 @@ func (o Options) newCluster(config *rest.Config, secret, namespace string) (*Clu
 	c.Client, c.Reader = guarded{cached, c, true}, guarded{c.plain, c, true}
 	c.Accounts = account.New(account.Options{
 		Config: config, Client: c.Client, Reader: c.Reader, Default: o.Default,
-		Impersonator: "The account of the kubeconfig",
+		Impersonator: of.actor,
 		Wrap:         func(acting client.Client) client.Client { return guarded{acting, c, false} },
 	})
 	return c, nil
@@ -270,10 +270,10 @@ func (c *Cluster) identify(ctx context.Context) error {
 	ns.SetGroupVersionKind(corev1.SchemeGroupVersion.WithKind("Namespace"))
 	err := c.plain.Get(ctx, types.NamespacedName{Name: metav1.NamespaceSystem}, ns)
 	if apierrors.IsForbidden(err) {
-		return fault.Stopf(v1alpha1.ReasonAccessDenied, "the cluster of %s cannot be told from others, because its account may not get the namespace kube-system there: %s; %s", c.secret, needsRole, meanwhile)
+		return fault.Stopf(v1alpha1.ReasonAccessDenied, "the cluster of %s cannot be told from others, because its account may not get the namespace kube-system there: %s; %s", c.of.name, needsRole, meanwhile)
 	}
 	if err != nil {
-		return c.retold(fmt.Errorf("asking who the cluster of %s is: %w", c.secret, err))
+		return c.retold(fmt.Errorf("asking who the cluster of %s is: %w", c.of.name, err))
 	}
 	if ns.UID == "" { // "" is this cluster
 		return c.unreachable("what answers there is no Kubernetes API server")
@@ -295,7 +295,7 @@ func (c *Cluster) mayWatch(ctx context.Context) error {
 				Namespace: need.Namespace, Verb: need.Verb, Group: need.Group, Resource: need.Resource,
 			}}}
 			if err := c.plain.Create(ctx, review); err != nil {
-				return c.retold(fmt.Errorf("asking what the account of %s may do: %w", c.secret, err))
+				return c.retold(fmt.Errorf("asking what the account of %s may do: %w", c.of.name, err))
 			}
 			if !review.Status.Allowed {
 				missing = append(missing, need)
@@ -303,7 +303,7 @@ func (c *Cluster) mayWatch(ctx context.Context) error {
 		}
 	}
 	if len(missing) > 0 {
-		return fault.Stopf(v1alpha1.ReasonAccessDenied, "the account of %s may not %s of its cluster: %s; %s", c.secret, account.Text(missing), needsRole, meanwhile)
+		return fault.Stopf(v1alpha1.ReasonAccessDenied, "the account of %s may not %s of its cluster: %s; %s", c.of.name, account.Text(missing), needsRole, meanwhile)
 	}
 	return nil
 }
@@ -313,7 +313,7 @@ func (c *Cluster) mayWatch(ctx context.Context) error {
 func (c *Cluster) knows(ctx context.Context) error {
 	for _, list := range []client.ObjectList{&v1alpha1.WorkspaceList{}, &v1alpha1.GPUNodePoolList{}} {
 		if err := c.plain.List(ctx, list, client.InNamespace(c.Namespace), client.Limit(1)); err != nil {
-			return c.retold(fmt.Errorf("looking at the cluster of %s: %w", c.secret, err))
+			return c.retold(fmt.Errorf("looking at the cluster of %s: %w", c.of.name, err))
 		}
 	}
 	return nil
@@ -323,7 +323,7 @@ func (c *Cluster) knows(ctx context.Context) error {
 func (c *Cluster) watch(ctx context.Context) error {
 	if !c.started {
 		if err := c.begin(ctx); err != nil {
-			return fmt.Errorf("watching what was applied to the cluster of %s: %w", c.secret, err)
+			return fmt.Errorf("watching what was applied to the cluster of %s: %w", c.of.name, err)
 		}
 		c.started = true
 	}

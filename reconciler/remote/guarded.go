@@ -56,7 +56,7 @@ func isUsedUp(ctx context.Context) bool {
 type guarded struct {
 	client.Client
 	of *Cluster
-	// own is the account of the kubeconfig itself: what it may not do, its Role lacks.
+	// own is the account that signs in itself: what it may not do, its Role lacks.
 	own bool
 }
 
@@ -83,7 +83,7 @@ func (g guarded) do(ctx context.Context, call func(context.Context) error) error
 	return err
 }
 
-const needsRole = "the account of the kubeconfig needs the rights that docs/remote-clusters.md has as YAML"
+const needsRole = "the account that signs in there needs the rights that docs/remote-clusters.md has as YAML"
 
 // Get implements client.Reader.
 func (g guarded) Get(ctx context.Context, key client.ObjectKey, o client.Object, opts ...client.GetOption) error {

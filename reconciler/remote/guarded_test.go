@@ -20,7 +20,7 @@ import (
 // worker for minutes, and not for an hour; it is not away for that.
 func TestLimitedPass(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		g := guarded{of: &Cluster{secret: "Secret models/spoke (spec.kubeConfig)", turned: func() { t.Error("it is not away") }}}
+		g := guarded{of: &Cluster{of: source{name: "Secret models/spoke (spec.kubeConfig)"}, turned: func() { t.Error("it is not away") }}}
 		slowly := func(context.Context) error { <-time.After(callLimit - time.Second); return nil }
 		pass, began := Limited(t.Context()), time.Now()
 		var err error

@@ -1,32 +1,28 @@
 // SPDX-License-Identifier: Apache-2.0
 
-// Package remote reaches the clusters that RepoSyncs name by a kubeconfig: one
-// connection for each Secret and namespace, shared by the RepoSyncs that use it and
-// closed with the last. It watches there what this hub has applied, and knows whether
-// the cluster is there at all, so that nobody waits for one that is not.
+// Package remote reaches the clusters that RepoSyncs name by a kubeconfig, or by a
+// ConfigMap that says which ServiceAccount signs in to which cluster: one connection for
+// each Secret or ConfigMap and namespace, shared by the RepoSyncs that use it and closed
+// with the last. It watches there what this hub has applied, and knows whether the
+// cluster is there at all, so that nobody waits for one that is not.
 //
-// It decides nothing of what is applied. Nothing that a kubeconfig holds, its address
-// included, leaves it in words (docs/design/0069).
+// It decides nothing of what is applied. Nothing that a kubeconfig or such a ConfigMap
+// holds, its address included, leaves it in words (docs/design/0069, 0080).
 package remote
 
 import (
 	"context"
-	"crypto/sha256"
-	"encoding/hex"
-	"fmt"
 	"maps"
+	"net"
 	"strings"
 	"sync"
+	"time"
 
-	corev1 "k8s.io/api/core/v1"
-	apierrors "k8s.io/apimachinery/pkg/api/errors"
-	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/types"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/controller-runtime/pkg/event"
 
-	"github.com/espalier-dev/espalier/reconciler/fault"
 	"github.com/espalier-dev/espalier/render/desired"
 	repolayout "github.com/espalier-dev/espalier/repo-layout"
 	"github.com/espalier-dev/espalier/repo-layout/v1alpha1"
@@ -36,7 +32,8 @@ import (
 type Options struct {
 	// Hub is the identity of this cluster, which marks what it applies in others.
 	Hub string
-	// Client has the metadata of this cluster's Secrets, and Reader reads past it.
+	// Client has the metadata of this cluster's Secrets and ConfigMaps, and makes tokens of
+	// its accounts. Reader reads past its cache.
 	Client client.Client
 	Reader client.Reader
 	// Scheme of the kinds that are read and written.
@@ -44,10 +41,14 @@ type Options struct {
 	// Default is the --default-service-account.
 	Default string
 	Allowed
+	// Azure is who signs in by provider azure; the zero value is its public cloud.
+	Azure Azure
 	// UserAgent, and how many requests a second each cluster gets at most.
 	UserAgent string
 	QPS       float32
 	Burst     int
+
+	dial func(ctx context.Context, network, address string) (net.Conn, error) // nil: as usual; tests know no DNS
 }
 
 // Clusters are the clusters of kubeconfigs that are in use.
@@ -64,8 +65,18 @@ type Clusters struct {
 // use is what a RepoSync uses.
 type use struct {
 	sync    types.NamespacedName
-	version string // of the Secret, and what of it is used how
+	version string // of the Secret or ConfigMap, and what of it is used how
 	key     string
+	asked   time.Time // when a cloud was asked where the cluster is; zero: nobody was
+}
+
+// askAgain is how often a cloud is asked where a cluster is that is not to be had: it may
+// have been made anew.
+const askAgain = 5 * time.Minute
+
+// stale says that the cluster may be somewhere else by now.
+func (u use) stale(is *Cluster) bool {
+	return !u.asked.IsZero() && is.Down() != nil && time.Since(u.asked) > askAgain
 }
 
 // New returns Clusters whose connections end with ctx.
@@ -92,7 +103,7 @@ func (c *Clusters) News() <-chan event.TypedGenericEvent[News] { return c.news }
 func (c *Clusters) Of(ctx context.Context, s *v1alpha1.RepoSync) (*Cluster, error) {
 	cluster, err := c.use(ctx, s)
 	if err != nil {
-		c.Release(s.UID) // a Secret that was taken away counts no more
+		c.Release(s.UID) // a Secret or ConfigMap that was taken away counts no more
 		return nil, err
 	}
 	limited, cancel := context.WithTimeout(ctx, callLimit)
@@ -109,7 +120,8 @@ func (c *Clusters) Of(ctx context.Context, s *v1alpha1.RepoSync) (*Cluster, erro
 	return cluster, nil
 }
 
-// use finds or opens the cluster. While its Secret does not change it is not read.
+// use finds or opens the cluster. While its Secret or ConfigMap does not change it is not
+// read.
 func (c *Clusters) use(ctx context.Context, s *v1alpha1.RepoSync) (*Cluster, error) {
 	version, err := c.version(ctx, s)
 	if err != nil {
@@ -119,27 +131,26 @@ func (c *Clusters) use(ctx context.Context, s *v1alpha1.RepoSync) (*Cluster, err
 	was := c.uses[s.UID]
 	cluster := c.open[was.key]
 	c.mu.Unlock()
-	if was.version == version && cluster != nil {
+	if was.version == version && cluster != nil && !was.stale(cluster) {
 		return cluster, nil
 	}
-	kubeconfig, err := c.kubeconfig(ctx, s)
+	to, err := c.wayTo(ctx, s)
 	if err != nil {
 		return nil, err
 	}
-	sum := sha256.Sum256(kubeconfig)
-	now := use{client.ObjectKeyFromObject(s), version, strings.Join([]string{nameOf(s), desired.Target(s), hex.EncodeToString(sum[:])}, "\n")}
-	return c.change(s, now, kubeconfig)
+	now := use{client.ObjectKeyFromObject(s), version, strings.Join([]string{nameOf(s), desired.Target(s), to.sum}, "\n"), to.asked}
+	return c.change(s, now, to)
 }
 
-// change lets a RepoSync use another cluster than before, or the same by a Secret that
-// was written anew.
-func (c *Clusters) change(s *v1alpha1.RepoSync, now use, kubeconfig []byte) (*Cluster, error) {
+// change lets a RepoSync use another cluster than before, or the same by a Secret or
+// ConfigMap that was written anew.
+func (c *Clusters) change(s *v1alpha1.RepoSync, now use, to way) (*Cluster, error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	cluster := c.open[now.key]
 	if cluster == nil {
 		var err error
-		if cluster, err = c.connect(s, now.key, kubeconfig); err != nil {
+		if cluster, err = c.connect(s, now.key, to); err != nil {
 			return nil, err
 		}
 	}
@@ -148,12 +159,8 @@ func (c *Clusters) change(s *v1alpha1.RepoSync, now use, kubeconfig []byte) (*Cl
 	return cluster, nil
 }
 
-func (c *Clusters) connect(s *v1alpha1.RepoSync, key string, kubeconfig []byte) (*Cluster, error) {
-	config, err := c.Parse(kubeconfig)
-	if err != nil {
-		return nil, invalid(s, err)
-	}
-	cluster, err := c.newCluster(config, nameOf(s), desired.Target(s))
+func (c *Clusters) connect(s *v1alpha1.RepoSync, key string, to way) (*Cluster, error) {
+	cluster, err := c.newCluster(to.config, sourceOf(s), desired.Target(s))
 	if err != nil {
 		return nil, invalid(s, err)
 	}
@@ -217,50 +224,4 @@ func (c *Clusters) tell(ctx context.Context, n News) {
 // ownerOf is the RepoSync of this hub that has applied an object.
 func ownerOf(o client.Object) types.NamespacedName {
 	return types.NamespacedName{Namespace: o.GetLabels()[repolayout.LabelSyncNamespace], Name: o.GetLabels()[repolayout.LabelSyncName]}
-}
-
-// version tells one state of the Secret from another, without reading it.
-func (c *Clusters) version(ctx context.Context, s *v1alpha1.RepoSync) (string, error) {
-	ref := s.Spec.KubeConfig.SecretRef
-	secret := &metav1.PartialObjectMetadata{}
-	secret.SetGroupVersionKind(corev1.SchemeGroupVersion.WithKind("Secret"))
-	switch err := c.Client.Get(ctx, types.NamespacedName{Namespace: s.Namespace, Name: ref.Name}, secret); {
-	case apierrors.IsNotFound(err):
-		return "missing", nil // the read that follows says so, past the cache
-	case err != nil:
-		return "", fmt.Errorf("reading the metadata of %s: %w", nameOf(s), err)
-	}
-	return strings.Join([]string{string(secret.UID), secret.ResourceVersion, ref.Name, ref.Key, desired.Target(s)}, "/"), nil
-}
-
-// Keys of a kubeconfig in a Secret, where none is named; they are Flux's.
-var keys = []string{"value", "value.yaml"}
-
-func (c *Clusters) kubeconfig(ctx context.Context, s *v1alpha1.RepoSync) ([]byte, error) {
-	ref, secret := s.Spec.KubeConfig.SecretRef, &corev1.Secret{}
-	err := c.Reader.Get(ctx, types.NamespacedName{Namespace: s.Namespace, Name: ref.Name}, secret)
-	if apierrors.IsNotFound(err) {
-		return nil, fault.Retry(v1alpha1.ReasonKubeConfigInvalid, fmt.Errorf("%s does not exist: create it with a kubeconfig under the key value; %s", nameOf(s), meanwhile))
-	}
-	if err != nil {
-		return nil, fmt.Errorf("reading %s: %w", nameOf(s), err)
-	}
-	named := keys
-	if ref.Key != "" {
-		named = []string{ref.Key}
-	}
-	for _, key := range named {
-		if kubeconfig := secret.Data[key]; len(kubeconfig) > 0 {
-			return kubeconfig, nil
-		}
-	}
-	return nil, invalid(s, fmt.Errorf("it has no kubeconfig under the key %s: write it there, or name its key in spec.kubeConfig.secretRef.key", strings.Join(named, " or ")))
-}
-
-func invalid(s *v1alpha1.RepoSync, err error) error {
-	return fault.Stopf(v1alpha1.ReasonKubeConfigInvalid, "%s: %w; %s", nameOf(s), err, meanwhile)
-}
-
-func nameOf(s *v1alpha1.RepoSync) string {
-	return fmt.Sprintf("Secret %s/%s (spec.kubeConfig)", s.Namespace, s.Spec.KubeConfig.SecretRef.Name)
 }

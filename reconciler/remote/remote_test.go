@@ -49,7 +49,7 @@ func leadingTo(t *testing.T, h http.Handler) (*Clusters, *v1alpha1.RepoSync) {
 	secret := &corev1.Secret{ObjectMeta: metav1.ObjectMeta{Namespace: "models", Name: "spoke"}, Data: map[string][]byte{"value": text}}
 	c := fake.NewClientBuilder().WithScheme(scheme).WithObjects(secret).Build()
 	s := &v1alpha1.RepoSync{ObjectMeta: metav1.ObjectMeta{Namespace: "models", Name: "team", UID: "u"}}
-	s.Spec.KubeConfig = &v1alpha1.KubeConfig{SecretRef: v1alpha1.SecretKeyReference{Name: "spoke"}}
+	s.Spec.KubeConfig = &v1alpha1.KubeConfig{SecretRef: &v1alpha1.SecretKeyReference{Name: "spoke"}}
 	return New(t.Context(), Options{Hub: "hub", Client: c, Reader: c, Scheme: scheme}), s
 }
 
@@ -132,7 +132,7 @@ func TestAccountsAreBound(t *testing.T) {
 		http.Redirect(w, r, "/elsewhere", http.StatusTemporaryRedirect)
 	}))
 	t.Cleanup(server.Close)
-	c, err := Options{Scheme: clientgoscheme.Scheme}.newCluster(&rest.Config{Host: server.URL}, "Secret models/spoke (spec.kubeConfig)", "models")
+	c, err := Options{Scheme: clientgoscheme.Scheme}.newCluster(&rest.Config{Host: server.URL}, source{name: "Secret models/spoke (spec.kubeConfig)"}, "models")
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -24,13 +24,16 @@ import (
 // anything: both are told in words of our own. What an API server says stays.
 func (c *Cluster) retold(err error) error {
 	var status apierrors.APIStatus
+	var unable *signInError
 	switch {
 	case err == nil:
 		return nil
+	case errors.As(err, &unable):
+		return unsigned(c.of.name, unable.of)
 	case apierrors.IsUnauthorized(err):
-		return fault.Retry(v1alpha1.ReasonAuthFailed, fmt.Errorf("the cluster of %s does not take its credentials: put a current kubeconfig into the Secret, which is watched; %s", c.secret, meanwhile))
+		return fault.Retry(v1alpha1.ReasonAuthFailed, fmt.Errorf("the cluster of %s %s; %s", c.of.name, c.of.untaken, meanwhile))
 	case isUnknownKind(err):
-		return fault.Retry(v1alpha1.ReasonClusterUnreachable, fmt.Errorf("the cluster of %s does not know the kinds of Espalier: install it there (docs/remote-clusters.md); %s", c.secret, meanwhile))
+		return fault.Retry(v1alpha1.ReasonClusterUnreachable, fmt.Errorf("the cluster of %s does not know the kinds of Espalier: install it there (docs/remote-clusters.md); %s", c.of.name, meanwhile))
 	case errors.As(err, &status) && !apierrors.HasStatusCause(err, metav1.CauseTypeUnexpectedServerResponse):
 		return err
 	case status != nil:
@@ -54,13 +57,13 @@ func isUnknownKind(err error) bool {
 const meanwhile = "nothing is applied or pruned there meanwhile, and what runs there runs on"
 
 func (c *Cluster) unreachable(words string) error {
-	return fault.Retry(v1alpha1.ReasonClusterUnreachable, fmt.Errorf("the cluster of %s cannot be reached: %s; %s. It is asked again by itself; compare the address in the kubeconfig, and see that this controller may connect there", c.secret, words, meanwhile))
+	return fault.Retry(v1alpha1.ReasonClusterUnreachable, fmt.Errorf("the cluster of %s cannot be reached: %s; %s. It is asked again by itself; compare the address in %s, and see that this controller may connect there", c.of.name, words, meanwhile, c.of.holder))
 }
 
 // tooSlow says that a pass has ended in its midst. The cluster is there.
 func (c *Cluster) tooSlow() error {
 	return fault.Retry(v1alpha1.ReasonClusterUnreachable, fmt.Errorf("the cluster of %s answers too slowly for all that there is to do: after %d minutes others have their turn, "+
-		"and the next pass goes on where this one ends", c.secret, int(passLimit.Minutes())))
+		"and the next pass goes on where this one ends", c.of.name, int(passLimit.Minutes())))
 }
 
 // ofNetwork says what is wrong between here and a server. What is none of this is of
@@ -81,7 +84,7 @@ func ofNetwork(err error) string {
 	case errors.Is(err, syscall.ECONNREFUSED):
 		return "its server refuses the connection"
 	case ofCertificate(err):
-		return "its certificate is not one that certificate-authority-data and the address in the kubeconfig allow"
+		return "its certificate is not one that the authority and the address given for it allow"
 	case errors.As(err, &request), errors.As(err, &timeout), errors.Is(err, context.Canceled):
 		return "the connection fails"
 	}

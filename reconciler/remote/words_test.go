@@ -71,7 +71,7 @@ func TestRetold(t *testing.T) {
 			}
 			config := &rest.Config{Host: address}
 			bound(config)
-			k := &Cluster{secret: "Secret models/spoke (spec.kubeConfig)", turned: func() {}, nudge: make(chan struct{}, 1)}
+			k := &Cluster{of: source{name: "Secret models/spoke (spec.kubeConfig)", untaken: "does not take its credentials"}, turned: func() {}, nudge: make(chan struct{}, 1)}
 			scheme := runtime.NewScheme()
 			if err := clientgoscheme.AddToScheme(scheme); err != nil {
 				t.Fatal(err)

@@ -38,7 +38,7 @@ func TestLetsGo(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			s, now := team(), metav1.Now()
 			s.Finalizers, s.DeletionTimestamp = []string{repolayout.Finalizer}, &now
-			s.Spec.KubeConfig = &v1alpha1.KubeConfig{SecretRef: v1alpha1.SecretKeyReference{Name: "spoke"}}
+			s.Spec.KubeConfig = &v1alpha1.KubeConfig{SecretRef: &v1alpha1.SecretKeyReference{Name: "spoke"}}
 			c.change(s)
 			r, told := newReconciler(t, interceptor.Funcs{Get: func(ctx context.Context, c client.WithWatch, key client.ObjectKey, o client.Object, opts ...client.GetOption) error {
 				if key.Name == "unread" {
@@ -79,7 +79,7 @@ func TestReportOnlyLeaves(t *testing.T) {
 // with it though the status knows nothing of it: it may have come back from a backup.
 func TestTakesDownByLabels(t *testing.T) {
 	s := team()
-	s.Spec.KubeConfig = &v1alpha1.KubeConfig{SecretRef: v1alpha1.SecretKeyReference{Name: "spoke"}}
+	s.Spec.KubeConfig = &v1alpha1.KubeConfig{SecretRef: &v1alpha1.SecretKeyReference{Name: "spoke"}}
 	if !leavesSomething(s) {
 		t.Error("nobody looks")
 	}

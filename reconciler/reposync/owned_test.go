@@ -67,7 +67,7 @@ func newReconciler(t *testing.T, funcs interceptor.Funcs, objects ...client.Obje
 	}
 	r := New(Deps{Clock: time.Now})
 	c := kubefake.NewClientBuilder().WithScheme(scheme).WithObjects(objects...).WithStatusSubresource(&v1alpha1.RepoSync{}).
-		WithIndex(&v1alpha1.RepoSync{}, indexSecret, credentials).WithIndex(&v1alpha1.RepoSync{}, indexReport, r.reportedNamespace).
+		WithIndex(&v1alpha1.RepoSync{}, indexSecret, credentials).WithIndex(&v1alpha1.RepoSync{}, indexConfig, clusterConfig).WithIndex(&v1alpha1.RepoSync{}, indexReport, r.reportedNamespace).
 		WithIndex(&v1alpha1.RepoSync{}, indexDependency, dependencyNames).WithInterceptorFuncs(funcs).Build()
 	r.Client, r.Reader = c, c
 	return r
@@ -333,6 +333,22 @@ func TestTakeDown(t *testing.T) {
 	}
 }
 
+// TestConfigMapWakes: a ConfigMap that leads to another cluster is watched as a Secret is.
+func TestConfigMapWakes(t *testing.T) {
+	federated, bySecret := team(), team()
+	federated.Name, federated.UID = "federated", "1"
+	federated.Spec.KubeConfig = &v1alpha1.KubeConfig{ConfigMapRef: &v1alpha1.LocalObjectReference{Name: "west"}}
+	bySecret.Name, bySecret.UID = "by-secret", "2"
+	bySecret.Spec.KubeConfig = &v1alpha1.KubeConfig{SecretRef: &v1alpha1.SecretKeyReference{Name: "west"}}
+	r := newReconciler(t, interceptor.Funcs{}, federated, bySecret)
+	for index, want := range map[string]string{indexConfig: "federated", indexSecret: "by-secret"} {
+		woken := r.naming(index)(t.Context(), &corev1.ConfigMap{ObjectMeta: metav1.ObjectMeta{Namespace: "models", Name: "west"}})
+		if len(woken) != 1 || woken[0].Name != want {
+			t.Errorf("by %s %v are woken, want %s", index, woken, want)
+		}
+	}
+}
+
 // TestSecretWakes: a corrected Secret brings a pass, which looks at the source.
 func TestSecretWakes(t *testing.T) {
 	reads, writes, neither := team(), team(), team()
@@ -343,7 +359,7 @@ func TestSecretWakes(t *testing.T) {
 	neither.Name, neither.UID = "neither", "3"
 	r := newReconciler(t, interceptor.Funcs{}, reads, writes, neither)
 	var got []string
-	for _, req := range r.naming(t.Context(), &corev1.Secret{ObjectMeta: metav1.ObjectMeta{Namespace: "models", Name: "git"}}) {
+	for _, req := range r.naming(indexSecret)(t.Context(), &corev1.Secret{ObjectMeta: metav1.ObjectMeta{Namespace: "models", Name: "git"}}) {
 		got = append(got, req.Name)
 	}
 	if diff := cmp.Diff([]string{"reads", "writes"}, got); diff != "" {
@@ -352,7 +368,7 @@ func TestSecretWakes(t *testing.T) {
 	if _, asked := r.asked.Load(reads.UID); !asked {
 		t.Error("the pass must look at the source")
 	}
-	if other := r.naming(t.Context(), &corev1.Secret{ObjectMeta: metav1.ObjectMeta{Namespace: "elsewhere", Name: "git"}}); len(other) > 0 {
+	if other := r.naming(indexSecret)(t.Context(), &corev1.Secret{ObjectMeta: metav1.ObjectMeta{Namespace: "elsewhere", Name: "git"}}); len(other) > 0 {
 		t.Errorf("a Secret of another namespace wakes %v", other)
 	}
 }

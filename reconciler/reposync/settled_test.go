@@ -170,7 +170,7 @@ func TestHealsElsewhere(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			r, s := newReconciler(t, interceptor.Funcs{}), team()
-			r.Installation, s.Spec.KubeConfig = "hub", &v1alpha1.KubeConfig{SecretRef: v1alpha1.SecretKeyReference{Name: "spoke"}}
+			r.Installation, s.Spec.KubeConfig = "hub", &v1alpha1.KubeConfig{SecretRef: &v1alpha1.SecretKeyReference{Name: "spoke"}}
 			units, err := build.Build(t.Context(), folder([]string{"settings"}), ".", build.DefaultLimits())
 			if err != nil {
 				t.Fatal(err)

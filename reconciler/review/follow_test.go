@@ -330,7 +330,7 @@ func (s *stage) tells(all ...*v1alpha1.Workspace) {
 func (s *stage) elsewhere() {
 	s.t.Helper()
 	s.syncs(func(live *v1alpha1.RepoSync) {
-		live.Spec.KubeConfig = &v1alpha1.KubeConfig{SecretRef: v1alpha1.SecretKeyReference{Name: "spoke"}}
+		live.Spec.KubeConfig = &v1alpha1.KubeConfig{SecretRef: &v1alpha1.SecretKeyReference{Name: "spoke"}}
 	})
 }
 

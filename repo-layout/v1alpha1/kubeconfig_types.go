@@ -3,9 +3,16 @@
 package v1alpha1
 
 // KubeConfig names another cluster; the fields are Flux's.
+//
+// +kubebuilder:validation:XValidation:rule="has(self.secretRef) != has(self.configMapRef)",message="exactly one of kubeConfig.secretRef, a kubeconfig, and kubeConfig.configMapRef, an account that signs in, is required"
 type KubeConfig struct {
 	// SecretRef names a Secret of the namespace with a kubeconfig.
-	SecretRef SecretKeyReference `json:"secretRef"`
+	SecretRef *SecretKeyReference `json:"secretRef,omitempty"`
+	// ConfigMapRef names a ConfigMap of the namespace that says which cluster it is and
+	// which ServiceAccount of the namespace signs in there, without a kubeconfig: provider
+	// (generic or azure), address, ca.crt, cluster, audiences and serviceAccountName, as
+	// Flux has them. It is watched.
+	ConfigMapRef *LocalObjectReference `json:"configMapRef,omitempty"`
 }
 
 // SecretKeyReference names an entry of a Secret of the same namespace.

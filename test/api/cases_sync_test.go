@@ -216,9 +216,18 @@ var syncCases = map[string]written{
 		want: "spec.kubeConfig.secretRef.name",
 	},
 	"AnotherClusterByConfigMap": {
-		reason: "Flux's kubeconfig by workload identity is not there: without a Secret it would be this cluster, silently.",
+		reason: "Without a kubeconfig an account of the namespace signs in, as a ConfigMap says.",
 		base:   sync, set: `spec: {kubeConfig: {configMapRef: {name: spoke}}}`,
-		want: "spec.kubeConfig.secretRef: Required value",
+	},
+	"AnotherClusterTwice": {
+		reason: "A kubeconfig and an account may lead to two clusters.",
+		base:   sync, set: `spec: {kubeConfig: {secretRef: {name: spoke}, configMapRef: {name: spoke}}}`,
+		want: "exactly one of kubeConfig.secretRef, a kubeconfig, and kubeConfig.configMapRef",
+	},
+	"AnotherClusterByNothing": {
+		reason: "Without both it would be this cluster, silently.",
+		base:   sync, set: `spec: {kubeConfig: {}}`,
+		want: "exactly one of kubeConfig.secretRef, a kubeconfig, and kubeConfig.configMapRef",
 	},
 	"NoSuchMode": {
 		reason: "A mode that nobody knows would apply or not, as it comes.",

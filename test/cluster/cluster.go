@@ -67,6 +67,11 @@ type Options struct {
 	Existing string
 	// Audit makes the API server note every request, for Cluster.Audit.
 	Audit bool
+	// Issuer of the tokens of accounts; "" stands for that of a cluster by itself.
+	Issuer string
+	// Authentication is an AuthenticationConfiguration, of issuers that the API server
+	// trusts beside its own; "": none.
+	Authentication string
 }
 
 // Cluster is a control plane to work with.

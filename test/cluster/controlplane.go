@@ -3,6 +3,7 @@
 package cluster
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -126,13 +127,16 @@ func (c *Cluster) apiServerArgs(port int) []string {
 		"--advertise-address=127.0.0.1",
 		"--endpoint-reconciler-type=none", // a loopback address is no valid endpoint
 		"--secure-port=" + strconv.Itoa(port),
-		"--service-account-issuer=https://kubernetes.default.svc",
+		"--service-account-issuer=" + cmp.Or(c.options.Issuer, "https://kubernetes.default.svc"),
 		"--service-account-key-file=" + accountKey,
 		"--service-account-signing-key-file=" + accountKey,
 		"--authorization-mode=RBAC",
 		"--token-auth-file=" + tokenFile,
 		"--service-cluster-ip-range=10.96.0.0/16",
 		"--kubelet-preferred-address-types=InternalIP", // the name of a node here is no name of DNS
+	}
+	if c.options.Authentication != "" {
+		args = append(args, "--authentication-config="+authenticationFile)
 	}
 	if c.options.Parts == APIServer {
 		// The accounts it would wait for are made by a controller.

@@ -8,6 +8,7 @@ import (
 	"crypto/rand"
 	"crypto/x509"
 	"encoding/pem"
+	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -21,6 +22,7 @@ import (
 const (
 	accountKey         = "service-account.key"
 	tokenFile          = "tokens.csv"
+	authenticationFile = "authentication.yaml"
 	servingCertificate = "certs/apiserver.crt" // the API server makes it, self-signed
 	// etcdSocket is a file, etcd.sock:0: etcd wants a port in every address.
 	etcdSocket = "unix://etcd.sock:0"
@@ -66,7 +68,10 @@ func (c *Cluster) writeSecrets(users []user) error {
 	for _, u := range users {
 		fmt.Fprintf(&tokens, "%s,%s,%s,%q\n", u.token, u.name, u.name, u.group)
 	}
-	return os.WriteFile(filepath.Join(c.Dir, tokenFile), []byte(tokens.String()), 0o600)
+	return errors.Join(
+		os.WriteFile(filepath.Join(c.Dir, tokenFile), []byte(tokens.String()), 0o600),
+		os.WriteFile(filepath.Join(c.Dir, authenticationFile), []byte(c.options.Authentication), 0o600),
+	)
 }
 
 // writeKubeconfigs writes one kubeconfig a user and keeps the administrator's.

@@ -70,6 +70,8 @@ type Options struct {
 	// Parts of the cluster to start, and whether it notes every request.
 	Parts cluster.Parts
 	Audit bool
+	// Issuer and Authentication of the cluster.
+	Issuer, Authentication string
 	// Out gets the output of builds; nil: nowhere.
 	Out io.Writer
 }
@@ -127,7 +129,7 @@ func (s *Stand) start(ctx context.Context, o Options) error {
 	}
 	s.Cluster, err = cluster.Start(ctx, cluster.Options{
 		CRDs: crds, Existing: o.Kubeconfig, PodStart: o.PodStart, JobDuration: o.JobDuration,
-		Parts: o.Parts, Audit: o.Audit,
+		Parts: o.Parts, Audit: o.Audit, Issuer: o.Issuer, Authentication: o.Authentication,
 	})
 	if err != nil {
 		return fmt.Errorf("starting the local cluster: %w", err)

@@ -20,8 +20,8 @@ import (
 
 // TestHubAndSpoke is the life of a RepoSync that applies to another cluster: refused
 // kubeconfigs, a push that is served there and reported from here, a token that is
-// replaced, a cluster that is away, an account of that cluster, a kubeconfig that leads
-// elsewhere, and the end.
+// replaced, a cluster that is away, an account of the hub that signs in without a
+// kubeconfig, an account of that cluster, a kubeconfig that leads elsewhere, and the end.
 func TestHubAndSpoke(t *testing.T) {
 	w := newWorld(t)
 	files, err := harness.Example()
@@ -30,7 +30,7 @@ func TestHubAndSpoke(t *testing.T) {
 	}
 	first := w.push(files, "models: tune phi-3, serve phi-4-mini")
 	sync := w.RepoSync(map[string]string{harness.RetiredSize: harness.MovedToSize})
-	sync.Spec.KubeConfig = &v1alpha1.KubeConfig{SecretRef: v1alpha1.SecretKeyReference{Name: kubeconfig}}
+	sync.Spec.KubeConfig = &v1alpha1.KubeConfig{SecretRef: &v1alpha1.SecretKeyReference{Name: kubeconfig}}
 	if err := w.Client.Create(t.Context(), sync); err != nil {
 		t.Fatal(err)
 	}
@@ -39,6 +39,7 @@ func TestHubAndSpoke(t *testing.T) {
 	files = w.pruned(files)
 	w.rotated()
 	w.away(files)
+	w.federated(files)
 	w.impersonated(files)
 	w.elsewhere()
 	w.ended()
@@ -261,6 +262,11 @@ func (w *world) silent() {
 			if own := strings.Contains(w.Cluster.Config.Host, secret); !own && strings.Contains(text, secret) {
 				w.t.Errorf("%q of a kubeconfig is in the %s of the hub", secret, where)
 			}
+		}
+	}
+	for where, text := range map[string]string{"log": string(log), "events": events} {
+		if strings.Contains(text, "eyJhbGci") {
+			w.t.Errorf("a token is in the %s of the hub", where)
 		}
 	}
 	if strings.Contains(string(log), "is forbidden: User \"system:serviceaccount:espalier-system:espalier\"") {

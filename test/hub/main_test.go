@@ -51,9 +51,10 @@ type world struct {
 func newWorld(t *testing.T) *world {
 	t.Helper()
 	w := &world{t: t}
-	hub := w.stand(harness.Options{Parts: cluster.APIServer, Out: os.Stderr})
+	hub := w.stand(harness.Options{Parts: cluster.APIServer, Issuer: issuer, Out: os.Stderr})
 	w.spoke = w.stand(harness.Options{
-		CreateDelay: 500 * time.Millisecond, GPUDelay: 300 * time.Millisecond, DeleteDelay: 300 * time.Millisecond,
+		Authentication: w.trusting(hub),
+		CreateDelay:    500 * time.Millisecond, GPUDelay: 300 * time.Millisecond, DeleteDelay: 300 * time.Millisecond,
 		JobDuration: time.Second, PollInterval: 200 * time.Millisecond,
 	})
 	var err error

@@ -49,7 +49,7 @@ func TestMerged(t *testing.T) {
 	forge := w.startForge(first)
 	w.tell("value", w.config(w.spoke, "session-1"))
 	sync := w.RepoSync(nil)
-	sync.Spec.Path, sync.Spec.KubeConfig = watched, &v1alpha1.KubeConfig{SecretRef: v1alpha1.SecretKeyReference{Name: kubeconfig}}
+	sync.Spec.Path, sync.Spec.KubeConfig = watched, &v1alpha1.KubeConfig{SecretRef: &v1alpha1.SecretKeyReference{Name: kubeconfig}}
 	sync.Spec.Review = &v1alpha1.Review{Provider: v1alpha1.BitbucketServer, URL: forge.url, SecretRef: v1alpha1.LocalObjectReference{Name: "forge"}}
 	sync.Spec.Report.PullRequest = true
 	if err := w.Client.Create(t.Context(), sync); err != nil {
