@@ -24,6 +24,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/controller-runtime/pkg/client/fake"
 
+	"github.com/espalier-dev/espalier/reconciler/account"
 	"github.com/espalier-dev/espalier/reconciler/fault"
 	"github.com/espalier-dev/espalier/repo-layout/v1alpha1"
 )
@@ -80,10 +81,15 @@ type federation struct {
 	mu   sync.Mutex
 	with []string // what was sent as Authorization, without what was sent before
 	deny int      // answers 401 so many times
+
+	acted []string // as whom, and by what
 }
 
 func (f *federation) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	f.mu.Lock()
+	if as := r.Header.Get("Impersonate-User"); as != "" {
+		f.acted = append(f.acted, as+" by "+r.Header.Get("Authorization"))
+	}
 	if with := r.Header.Get("Authorization"); !slices.Contains(f.with, with) {
 		f.with = append(f.with, with)
 	}
@@ -151,6 +157,25 @@ func TestGeneric(t *testing.T) {
 	}
 	if again, err := f.Of(t.Context(), f.sync); again != c || err != nil || len(f.made()) != 1 {
 		t.Errorf("asked again it is %v, %v, and made %v", again, err, f.made())
+	}
+}
+
+// TestActsThere: who acts as an account of the other cluster signs in by the same token.
+func TestActsThere(t *testing.T) {
+	f := federate(t, Options{}, nil, accountNamed("west"))
+	c, err := f.Of(t.Context(), f.sync)
+	if err != nil {
+		t.Fatal(err)
+	}
+	acting, err := c.Accounts.As(t.Context(), account.Account{Namespace: "models", Name: "writer"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	_ = account.Writer(acting, nil).Get(acting, client.ObjectKey{Namespace: "models", Name: "config"}, &corev1.ConfigMap{})
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if want := []string{"system:serviceaccount:models:writer by Bearer hidden-token"}; !slices.Equal(f.acted, want) {
+		t.Errorf("acted %v, want %v", f.acted, want)
 	}
 }
 
