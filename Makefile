@@ -39,14 +39,14 @@ demo: ## Show the whole loop on a local control plane; ARGS=--keep stays up
 LONGEST := ./test/loop ./reconciler/nodepool
 
 .PHONY: test
-test: control-plane bin/helm bin/promrules ## Run every test, on a real control plane
+test: control-plane bin/helm ## Run every test, on a real control plane
 	$(GO) test -timeout 20m $(LONGEST) ./...
 	@for kit in gitea=forge karpenter=karpenter source-controller=flux kubelet=node; do \
 		test -e "bin/$${kit%=*}" || echo "Skipped test/$${kit#*=}: 'make e2e-$${kit#*=}' builds what it needs."; \
 	done
 
 .PHONY: race
-race: control-plane bin/helm bin/promrules ## Run every test with the race detector; needs a C compiler
+race: control-plane bin/helm ## Run every test with the race detector; needs a C compiler
 	CGO_ENABLED=1 $(GO) test -race -timeout 40m ./...
 
 .PHONY: control-plane
@@ -85,6 +85,10 @@ verify-runtimes: ## Ask the real Axolotl and vLLM about the golden files; needs 
 e2e-train: ## Train on the CPU with the real Axolotl and what is rendered; needs Python, a package index and 10 GB (docs/design/0053)
 	$(GO) run ./test/runtimes -venvs "$(RUNTIMES)" -python "$(PYTHON)" -install axolotl
 	$(GO) test -count=1 -timeout 60m -v ./test/train -run TestRealAxolotl -args "-train.venv=$(abspath $(RUNTIMES))/axolotl"
+
+.PHONY: verify-alerts
+verify-alerts: bin/promrules ## Try the alerts with Prometheus' own engine, on series that raise each and on series that do not
+	$(GO) test ./test/deploy -run TestAlertsFire -v -count=1
 
 .PHONY: accuracy
 accuracy: ## Compare the memory estimates with measured runs

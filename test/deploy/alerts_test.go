@@ -82,7 +82,7 @@ func TestAlertsFire(t *testing.T) {
 	}
 	binary := filepath.Join(bin, "promrules")
 	if _, err := os.Stat(binary); err != nil {
-		t.Skip("Prometheus' engine is not built: run `make bin/promrules` in the root of the repository")
+		t.Skip("Prometheus' engine is not built: make verify-alerts does it")
 	}
 	out, err := exec.CommandContext(t.Context(), binary, "../../deploy/monitoring/alerts.yaml", alertCases).CombinedOutput()
 	if err != nil {
