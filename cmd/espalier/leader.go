@@ -76,6 +76,16 @@ func (o *leaderOptions) namespace(flag string) (string, error) {
 	return strings.TrimSpace(string(text)), nil
 }
 
+// processIdentity names this process in a Lease. Its end is random: a pod may have the name of its
+// node, and is process 1.
+func processIdentity() (string, error) {
+	host, err := os.Hostname()
+	if err != nil {
+		return "", fmt.Errorf("asking for the name of this machine: %w", err)
+	}
+	return fmt.Sprintf("%s_%d_%s", host, os.Getpid(), rand.String(8)), nil
+}
+
 // branches is what takes the Leases of the branches that reports go to; nil where this
 // process is said to be the only one.
 func (o *leaderOptions) branches(mgr ctrl.Manager) (*lease.Holder, error) {
@@ -86,13 +96,12 @@ func (o *leaderOptions) branches(mgr ctrl.Manager) (*lease.Holder, error) {
 	if err != nil {
 		return nil, err
 	}
-	host, err := os.Hostname()
+	identity, err := processIdentity()
 	if err != nil {
-		return nil, fmt.Errorf("asking for the name of this machine: %w", err)
+		return nil, err
 	}
 	holder := &lease.Holder{
-		Client: mgr.GetClient(), Reader: mgr.GetAPIReader(), Namespace: namespace, Duration: o.LeaseDuration, Clock: time.Now,
-		Identity: fmt.Sprintf("%s_%d_%s", host, os.Getpid(), rand.String(8)), // a pod may have the name of its node, and is process 1
+		Client: mgr.GetClient(), Reader: mgr.GetAPIReader(), Namespace: namespace, Identity: identity, Duration: o.LeaseDuration, Clock: time.Now,
 	}
 	if err := mgr.Add(holder); err != nil {
 		return nil, fmt.Errorf("adding what gives back the Leases of branches: %w", err)

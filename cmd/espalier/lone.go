@@ -117,12 +117,12 @@ func (l *loneManager) lock() (resourcelock.Interface, error) {
 	if err != nil {
 		return nil, fmt.Errorf("connecting for the election for node pools: %w", err)
 	}
-	name, err := os.Hostname()
+	identity, err := processIdentity()
 	if err != nil {
-		return nil, fmt.Errorf("asking for the name of this machine: %w", err)
+		return nil, err
 	}
 	lock, err := resourcelock.New(resourcelock.LeasesResourceLock, l.leader.Namespace, poolsLease, kube.CoreV1(), kube.CoordinationV1(),
-		resourcelock.ResourceLockConfig{Identity: fmt.Sprintf("%s_%d", name, os.Getpid())})
+		resourcelock.ResourceLockConfig{Identity: identity})
 	if err != nil {
 		return nil, fmt.Errorf("making the Lease of node pools: %w", err)
 	}
