@@ -119,7 +119,7 @@ func Said(who string, err *azidentity.AuthenticationFailedError) *Refusal {
 	code := found[1]
 	switch {
 	case slices.Contains([]string{"70021", "700211", "700212", "700213"}, code):
-		return Refusef("Entra ID issues no token to %s (AADSTS%s): give the identity a federated credential with the cluster's OIDC issuer, this account as its subject and audience %s", who, code, AzureAudience)
+		return Refusef("Entra ID issues no token to %s (AADSTS%s): give the identity a federated credential with the cluster's OIDC issuer, the account as its subject and the audience of its token, which is %s unless another is named", who, code, AzureAudience)
 	case code == "700016", code == "90002":
 		return Refusef("Entra ID does not know %s in the tenant (AADSTS%s): correct the client id or the tenant id", who, code)
 	}

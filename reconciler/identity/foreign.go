@@ -11,12 +11,17 @@ import (
 	corev1 "k8s.io/api/core/v1"
 )
 
-// exchanges are audiences of the token exchanges of clouds: who holds such a token of an
-// account is its workload identity there.
+// exchanges are the usual audiences of the token exchanges of clouds: who holds such a
+// token of an account is its workload identity there. Whoever set up a federation there may
+// have chosen any other.
 var exchanges = []func(string) bool{
 	func(a string) bool { return strings.HasPrefix(a, "api://azureadtokenexchange") },
 	func(a string) bool { return strings.HasPrefix(a, "sts.amazonaws.com") },
-	func(a string) bool { return strings.HasSuffix(a, ".svc.id.goog") },
+	func(a string) bool { return strings.HasPrefix(a, "pods.eks.amazonaws.com") },
+	func(a string) bool { return strings.HasPrefix(a, "sts.aliyuncs.com") },
+	func(a string) bool {
+		return strings.HasSuffix(a, ".svc.id.goog") || strings.HasSuffix(a, ".hub.id.goog")
+	},
 	func(a string) bool { return strings.Contains(a, "iam.googleapis.com/") },
 }
 

@@ -54,7 +54,10 @@ func TestForeign(t *testing.T) {
 		"Azure":      {"Entra ID would give the account's identity for it.", []string{"https://a"}, []string{"api://AzureADTokenExchangeUSGov"}, "audiences is that of a cloud", false},
 		"AzureCased": {"However it is written.", []string{"https://a"}, []string{"API://azureadtokenexchange"}, "audiences is that of a cloud", false},
 		"Amazon":     {"And STS.", []string{"https://a"}, []string{"https://b", "sts.amazonaws.com"}, "audiences is that of a cloud", false},
-		"Google":     {"And Google.", []string{"https://a"}, []string{"project.svc.id.goog"}, "audiences is that of a cloud", false},
+		"AmazonPods": {"And EKS.", []string{"https://a"}, []string{"pods.eks.amazonaws.com"}, "audiences is that of a cloud", false},
+		"Alibaba":    {"And Alibaba.", []string{"https://a"}, []string{"sts.aliyuncs.com"}, "audiences is that of a cloud", false},
+		"Fleet":      {"And Google, of clusters elsewhere.", []string{"https://a"}, []string{"project.hub.id.goog"}, "audiences is that of a cloud", false},
+		"Google":     {"And of its own.", []string{"https://a"}, []string{"project.svc.id.goog"}, "audiences is that of a cloud", false},
 		"Federation": {"In either way.", []string{"https://a"}, []string{"//iam.googleapis.com/projects/1/locations/global/workloadIdentityPools/p/providers/k"}, "audiences is that of a cloud", false},
 	} {
 		t.Run(name, func(t *testing.T) {

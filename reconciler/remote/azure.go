@@ -48,8 +48,8 @@ type aksCloud struct {
 	config cloud.Configuration
 }
 
-// The suffixes are those of https://learn.microsoft.com/azure/aks/outbound-rules-control-egress:
-// below them every host is Microsoft's, whoever has rented the cluster.
+// The suffixes are those of https://learn.microsoft.com/azure/aks/outbound-rules-control-egress.
+// Below them every name is Microsoft's, and where it leads whoever has rented the cluster says.
 var aksClouds = map[string]aksCloud{
 	"public":     {".azmk8s.io", cloud.AzurePublic},
 	"government": {".cx.aks.containerservice.azure.us", cloud.AzureGovernment},
@@ -94,28 +94,28 @@ func (c *Clusters) throughAzure(ctx context.Context, s *v1alpha1.RepoSync, r ref
 	if c.Azure.where().suffix == "" {
 		return way{}, invalid(s, errors.New("--azure-endpoint names a cloud of one's own, whose clusters are not known: put a kubeconfig into a Secret and name it in spec.kubeConfig.secretRef"))
 	}
-	at, asked := place{ca: r.ca}, time.Time{}
+	if who.Own() && len(r.audiences) > 0 {
+		return way{}, invalid(s, errors.New("its audiences are those of an account's token, and no serviceAccountName is there: name the account, or remove audiences"))
+	}
+	server := ""
 	if r.address != "" {
 		host, err := c.Azure.where().hostOf(r.address)
 		if err != nil {
 			return way{}, invalid(s, err)
 		}
-		at.server = "https://" + host
+		server = "https://" + host
 	}
 	signs := c.azureIdentity(r, who)
-	if at.server == "" || at.ca == "" {
-		limited, cancel := context.WithTimeout(ctx, callLimit)
-		defer cancel()
-		found, refused := c.locate(limited, r.cluster, at, signs)
-		if ctx.Err() != nil {
-			return way{}, ctx.Err()
-		}
-		if refused != nil {
-			return way{}, unsigned(nameOf(s), refused)
-		}
-		at, asked = found, time.Now()
+	limited, cancel := context.WithTimeout(ctx, callLimit)
+	defer cancel()
+	at, refused := c.locate(limited, r.cluster, server, signs)
+	if ctx.Err() != nil {
+		return way{}, ctx.Err()
 	}
-	return signedWay(r, who, at, asked, byEntra(signs)), nil
+	if refused != nil {
+		return way{}, unsigned(nameOf(s), refused)
+	}
+	return signedWay(r, who, at, time.Now(), byEntra(signs)), nil
 }
 
 // signer finds out who signs in to Azure.
@@ -151,8 +151,10 @@ func byEntra(signs signer) minter {
 	}
 }
 
-// locate asks Azure Resource Manager for what is not known of where a cluster is.
-func (o Options) locate(ctx context.Context, id string, known place, signs signer) (place, *identity.Refusal) {
+// locate asks Azure Resource Manager where a cluster is, at server where that is not "".
+// Nobody else is believed: below the suffix of AKS anybody has a name lead to an address of
+// his choice, and would show a certificate of his own.
+func (o Options) locate(ctx context.Context, id, server string, signs signer) (place, *identity.Refusal) {
 	as, refused := signs(ctx)
 	if refused != nil {
 		return place{}, refused
@@ -178,16 +180,16 @@ func (o Options) locate(ctx context.Context, id string, known place, signs signe
 		if k == nil {
 			continue
 		}
-		if found, ok := o.Azure.where().placeOf(k.Value, known); ok {
+		if found, ok := o.Azure.where().placeOf(k.Value, server); ok {
 			return found, nil
 		}
 	}
 	return place{}, identity.Refusef("Azure names no API server of the cluster that has this address: correct address, or leave it out")
 }
 
-// placeOf completes what is known of a place by a kubeconfig of Azure's, of which nothing
-// but the server and its authority is used.
-func (k aksCloud) placeOf(kubeconfig []byte, known place) (place, bool) {
+// placeOf is the place that a kubeconfig of Azure's says, at server where that is not "".
+// Nothing but the server and its authority is used of it.
+func (k aksCloud) placeOf(kubeconfig []byte, server string) (place, bool) {
 	whole, err := clientcmd.Load(kubeconfig)
 	if err != nil {
 		return place{}, false
@@ -198,14 +200,8 @@ func (k aksCloud) placeOf(kubeconfig []byte, known place) (place, bool) {
 	}
 	is := whole.Clusters[at.Cluster]
 	host, err := k.hostOf(is.Server)
-	if err != nil || known.server != "" && known.server != "https://"+host {
-		return place{}, false
-	}
-	found := place{server: "https://" + host, ca: known.ca}
-	if found.ca == "" {
-		found.ca = string(is.CertificateAuthorityData)
-	}
-	return found, true
+	found := place{server: "https://" + host, ca: string(is.CertificateAuthorityData)}
+	return found, err == nil && found.ca != "" && (server == "" || server == found.server)
 }
 
 // saidOf is the sentence of an error of Azure. Of its text nothing is shown.
@@ -218,11 +214,11 @@ func saidOf(who string, err error) *identity.Refusal {
 	case !errors.As(err, &answered):
 		return identity.Retryf("Azure does not answer: see that the controller may reach Entra ID and Azure Resource Manager by https")
 	case answered.StatusCode == http.StatusForbidden:
-		return identity.Refusef("%s may not ask where the AKS cluster is: give it the role Azure Kubernetes Service Cluster User Role on the cluster, or write address and ca.crt into the ConfigMap", who)
+		return identity.Refusef("%s may not ask where the AKS cluster is: give it the role Azure Kubernetes Service Cluster User Role on the cluster", who)
 	case answered.StatusCode == http.StatusNotFound:
 		return identity.Refusef("there is no AKS cluster with the resource id in cluster, or %s may not know of it: correct it", who)
 	}
-	return identity.Retryf("Azure Resource Manager answers %d", answered.StatusCode)
+	return identity.Retryf("Azure Resource Manager answers %d: it is asked again; where that lasts, see whether the cluster is being changed or Azure is disturbed", answered.StatusCode)
 }
 
 // unsigned says that nobody can sign in to the cluster of a source. A role that is given

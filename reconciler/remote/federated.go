@@ -18,6 +18,7 @@ import (
 	"github.com/espalier-dev/espalier/reconciler/account"
 	"github.com/espalier-dev/espalier/reconciler/fault"
 	"github.com/espalier-dev/espalier/reconciler/identity"
+	repolayout "github.com/espalier-dev/espalier/repo-layout"
 	"github.com/espalier-dev/espalier/repo-layout/v1alpha1"
 )
 
@@ -41,6 +42,9 @@ func (c *Clusters) federated(ctx context.Context, s *v1alpha1.RepoSync) (way, er
 	}
 	if err != nil {
 		return way{}, fmt.Errorf("reading %s: %w", nameOf(s), err)
+	}
+	if from := config.Labels[repolayout.LabelSyncName]; from != "" {
+		return way{}, invalid(s, fmt.Errorf("RepoSync %s applies it from Git, where whoever pushes would choose who signs in and where: write it by hand or by what manages the installation, under a name that Git has not", from))
 	}
 	r, err := readReference(config.Data)
 	if err != nil {

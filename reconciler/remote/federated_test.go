@@ -6,6 +6,7 @@ import (
 	"context"
 	"encoding/pem"
 	"errors"
+	"fmt"
 	"net/http"
 	"net/http/httptest"
 	"slices"
@@ -20,12 +21,14 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/runtime/schema"
+	"k8s.io/apimachinery/pkg/types"
 	clientgoscheme "k8s.io/client-go/kubernetes/scheme"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/controller-runtime/pkg/client/fake"
 
 	"github.com/espalier-dev/espalier/reconciler/account"
 	"github.com/espalier-dev/espalier/reconciler/fault"
+	repolayout "github.com/espalier-dev/espalier/repo-layout"
 	"github.com/espalier-dev/espalier/repo-layout/v1alpha1"
 )
 
@@ -138,6 +141,13 @@ func federate(t *testing.T, o Options, change map[string]string, objects ...clie
 	return f
 }
 
+// label labels the ConfigMap.
+func (f *federation) label(key, value string) {
+	config := &corev1.ConfigMap{ObjectMeta: metav1.ObjectMeta{Namespace: "models", Name: "spoke"}}
+	text := fmt.Appendf(nil, `{"metadata":{"labels":{%q:%q}}}`, key, value)
+	_ = f.tokens.Client.Patch(context.Background(), config, client.RawPatch(types.MergePatchType, text)) // what is asserted shows it
+}
+
 func accountNamed(name string) *corev1.ServiceAccount {
 	return &corev1.ServiceAccount{ObjectMeta: metav1.ObjectMeta{Namespace: "models", Name: name}}
 }
@@ -220,6 +230,9 @@ func TestNotSignedIn(t *testing.T) {
 		"Plain":        {"A token in plain text is everybody's.", map[string]string{"address": "http://hidden.example.com"}, v1alpha1.ReasonKubeConfigInvalid, "--insecure-kubeconfig-tls", nil},
 		"Denied":       {"A cluster that trusts another issuer.", nil, v1alpha1.ReasonAuthFailed, "does not take the token of its account: provider generic needs a cluster that trusts the issuer", func(f *federation) { f.deny = 1000 }},
 		"OtherCluster": {"An address whose certificate is another's.", map[string]string{"ca.crt": ""}, v1alpha1.ReasonClusterUnreachable, "its certificate is not one that the authority and the address given for it allow", nil},
+		"Pushed": {"Who pushes to a repository is not to choose who signs in and where.", nil, v1alpha1.ReasonKubeConfigInvalid, "RepoSync local applies it from Git, where whoever pushes would choose", func(f *federation) {
+			f.label(repolayout.LabelSyncName, "local")
+		}},
 		"Missing": {"A ConfigMap that is not there.", nil, v1alpha1.ReasonKubeConfigInvalid, "ConfigMap models/spoke (spec.kubeConfig) does not exist: create it", func(f *federation) {
 			_ = f.tokens.Client.Delete(context.Background(), &corev1.ConfigMap{ObjectMeta: metav1.ObjectMeta{Namespace: "models", Name: "spoke"}})
 		}},

@@ -71,11 +71,11 @@ func (r reference) judgeProvider() error {
 			return errors.New("its cluster is for provider azure: remove it, since provider generic asks no cloud")
 		}
 	case byAzure:
-		if r.cluster == "" && (r.address == "" || r.ca == "") {
-			return errors.New("provider azure needs cluster, the resource id of the AKS cluster, or both address and ca.crt")
+		if !aksID.MatchString(r.cluster) {
+			return errors.New("provider azure needs cluster, the resource id of the AKS cluster: /subscriptions/ID/resourceGroups/GROUP/providers/Microsoft.ContainerService/managedClusters/NAME")
 		}
-		if r.cluster != "" && !aksID.MatchString(r.cluster) {
-			return errors.New("its cluster is no resource id such as /subscriptions/ID/resourceGroups/GROUP/providers/Microsoft.ContainerService/managedClusters/NAME")
+		if r.ca != "" {
+			return errors.New("its ca.crt is for provider generic: remove it, since Azure says the authority of an AKS cluster and nobody else is believed")
 		}
 	case "aws", "gcp":
 		return fmt.Errorf("by provider %s this controller signs in nowhere: put a kubeconfig with a token into a Secret and name it in spec.kubeConfig.secretRef, or use provider generic with a cluster that trusts the issuer of this one", r.provider)

@@ -40,16 +40,17 @@ func TestReadReference(t *testing.T) {
 		"Generic":       {"An address and an account are all that is needed.", generic(nil), ""},
 		"Authority":     {"Or a certificate beside it, and audiences, one a line.", generic(map[string]string{"ca.crt": string(ca), "audiences": "a\n\n  b\n"}), ""},
 		"Azure":         {"A resource id says all of a cluster in Azure.", azure(map[string]string{"cluster": aksOf}), ""},
-		"AzureAlone":    {"So do address and certificate.", azure(map[string]string{"address": "west-1.hcp.westeurope.azmk8s.io", "ca.crt": string(ca)}), ""},
+		"AzureAddress":  {"One of its addresses may be chosen.", azure(map[string]string{"cluster": aksOf, "address": "west-1.hcp.westeurope.azmk8s.io"}), ""},
+		"AzureAlone":    {"Who writes an address says nothing of whose it is.", azure(map[string]string{"address": "west-1.hcp.westeurope.azmk8s.io"}), "provider azure needs cluster"},
+		"AzureCA":       {"With an authority of his own anybody could take the token: where a name of AKS leads, its tenant says.", azure(map[string]string{"cluster": aksOf, "ca.crt": string(ca)}), "its ca.crt is for provider generic"},
 		"Nothing":       {"An empty ConfigMap is none.", nil, "it has no provider"},
 		"Unknown":       {"A provider is one of Flux's.", generic(map[string]string{"provider": "hidden"}), "its provider is none that is known"},
 		"Amazon":        {"What to do instead is said.", generic(map[string]string{"provider": "aws"}), "by provider aws this controller signs in nowhere: put a kubeconfig with a token into a Secret"},
 		"Google":        {"Likewise.", generic(map[string]string{"provider": "gcp"}), "by provider gcp this controller signs in nowhere: put a kubeconfig"},
 		"NoAddress":     {"Nobody else could say where it is.", generic(map[string]string{"address": " "}), "it has no address"},
 		"ClusterToo":    {"No cloud is asked by provider generic.", generic(map[string]string{"cluster": aksOf}), "its cluster is for provider azure"},
-		"AzureNowhere":  {"Half of it is not enough.", azure(map[string]string{"address": "west-1.hcp.westeurope.azmk8s.io"}), "provider azure needs cluster"},
-		"NoID":          {"A name is no resource id.", azure(map[string]string{"cluster": "hidden"}), "its cluster is no resource id"},
-		"IDWithPath":    {"Nor is what would be another path.", azure(map[string]string{"cluster": aksOf + "/../hidden"}), "its cluster is no resource id"},
+		"NoID":          {"A name is no resource id.", azure(map[string]string{"cluster": "hidden"}), "provider azure needs cluster"},
+		"IDWithPath":    {"Nor is what would be another path.", azure(map[string]string{"cluster": aksOf + "/../hidden"}), "provider azure needs cluster"},
 		"NoCertificate": {"A certificate has a form.", generic(map[string]string{"ca.crt": "hidden"}), "its ca.crt is no certificate"},
 		"OtherAccount":  {"An account is one of the namespace.", generic(map[string]string{"serviceAccountName": "hidden/admin"}), "its serviceAccountName is no name"},
 		"OtherKey":      {"A word that is written otherwise would have somebody else sign in.", generic(map[string]string{"serviceaccountname": "hidden"}), "a key that nobody reads: known are provider, address"},
@@ -167,7 +168,7 @@ func FuzzReference(f *testing.F) {
 			if host, err := k.hostOf(address); err == nil && (!strings.HasSuffix(host, k.suffix) || strings.ContainsAny(host, "/@:?# ")) {
 				t.Errorf("%q is of AKS at %q", address, host)
 			}
-			if at, ok := k.placeOf(kubeconfig, place{}); ok && !strings.HasSuffix(at.server, k.suffix) {
+			if at, ok := k.placeOf(kubeconfig, ""); ok && !strings.HasSuffix(at.server, k.suffix) {
 				t.Errorf("a kubeconfig leads to %q", at.server)
 			}
 		}
