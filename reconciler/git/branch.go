@@ -123,6 +123,7 @@ type Change struct {
 // Commit makes a commit in memory on top of the branch, for Push. changed is
 // false, and no commit made, where the files are there already.
 func (b *Branch) Commit(c Change) (hash string, changed bool, err error) {
+	defer caught(&err)
 	tree, err := b.writeFiles(c)
 	if err != nil {
 		return "", false, err
@@ -152,11 +153,12 @@ func (b *Branch) Commit(c Change) (hash string, changed bool, err error) {
 
 // Push sends what Commit made, without force. ErrRefused is in the chain where
 // the server was there and would not take it.
-func (b *Branch) Push(ctx context.Context) error {
+func (b *Branch) Push(ctx context.Context) (err error) {
+	defer caught(&err)
 	parent := ctx
 	ctx, cancel := context.WithTimeout(ctx, b.remote.timeout())
 	defer cancel()
-	err := b.pusher.Push(ctx, repository.PushConfig{Refspecs: []string{b.ref.String() + ":" + b.ref.String()}})
+	err = b.pusher.Push(ctx, repository.PushConfig{Refspecs: []string{b.ref.String() + ":" + b.ref.String()}})
 	if err == nil || errors.Is(err, gogit.NoErrAlreadyUpToDate) {
 		return nil
 	}

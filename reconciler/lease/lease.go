@@ -118,9 +118,10 @@ func (h *Holder) during(ctx context.Context, k *known, do func(context.Context) 
 	working, end := context.WithCancelCause(ctx)
 	var renewing sync.WaitGroup
 	renewing.Go(func() { h.keep(working, k, end) })
+	over := func() { end(nil); renewing.Wait() }
+	defer over() // also of what panics, which others recover
 	err := do(working)
-	end(nil)
-	renewing.Wait()
+	over()
 	var taken *TakenError
 	if err != nil && errors.As(context.Cause(working), &taken) {
 		return taken
@@ -236,22 +237,32 @@ func (h *Holder) Release(ctx context.Context, name string) {
 	}
 	h.mu.Lock()
 	k := h.known[name]
-	if k == nil || k.busy || k.lease == nil {
+	if k == nil || k.busy || k.lease == nil || h.left(k) <= 0 { // run out: whoever wants it, has it
 		h.mu.Unlock()
 		return
 	}
-	delete(h.known, name)
+	delete(h.known, name) // so that who asks for it meanwhile looks
 	h.mu.Unlock()
-	if h.left(k) <= 0 {
-		return // it has run out: whoever wants it, has it
-	}
 	// Also when the process ends, whose context is over.
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), again)
 	defer cancel()
 	k.lease.Spec.HolderIdentity = nil
 	err := h.Client.Update(ctx, k.lease)
+	if err == nil {
+		h.remember(name, k.lease)
+	}
 	if err != nil && !apierrors.IsConflict(err) && !apierrors.IsNotFound(err) { // then it is ours no more
 		ctrl.LoggerFrom(ctx).Info("A Lease was not given back: others have it when it has run out", "lease", name, "reason", err.Error())
+	}
+}
+
+// remember remembers how a Lease was given back: where nobody has had it since, it is taken
+// without a look.
+func (h *Holder) remember(name string, lease *coordinationv1.Lease) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if h.known[name] == nil {
+		h.known[name] = &known{lease: lease}
 	}
 }
 

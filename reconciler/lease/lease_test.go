@@ -148,18 +148,24 @@ func TestCalls(t *testing.T) {
 	b := newBench()
 	one := b.process("one")
 	for _, step := range []struct {
-		reason string
-		pass   time.Duration
-		want   []string
+		reason  string
+		pass    time.Duration
+		release bool
+		want    []string
 	}{
-		{"The first looks and makes it, and looks for what nobody uses.", 0, []string{"get", "create", "list"}},
-		{"It was renewed just now.", lasts / 6, nil},
-		{"It is renewed while it still lasts.", lasts / 2, []string{"update"}},
-		{"Hours later nobody else has had it: it is taken without a look.", 3 * time.Hour, []string{"update"}},
+		{"The first looks and makes it, and looks for what nobody uses.", 0, false, []string{"get", "create", "list"}},
+		{"It was renewed just now.", lasts / 6, false, nil},
+		{"It is renewed while it still lasts.", lasts / 2, false, []string{"update"}},
+		{"Hours later nobody else has had it: it is taken without a look.", 3 * time.Hour, true, []string{"update", "update"}},
+		{"Nor is it looked at where nobody has had it since it was given back.", 0, true, []string{"update", "update"}},
 	} {
 		b.now = b.now.Add(step.pass)
 		if wait := after(t, one, "a"); wait != 0 {
 			t.Fatalf("%s\nnot had for %s", step.reason, wait)
+		}
+		if step.release {
+			one.Release(t.Context(), "a")
+			one.Release(t.Context(), "a") // which it has not any more
 		}
 		if diff := cmp.Diff(step.want, b.asked()); diff != "" {
 			t.Errorf("%s\n(-want +got)\n%s", step.reason, diff)
@@ -300,6 +306,25 @@ func TestLongWork(t *testing.T) {
 			})
 		})
 	}
+}
+
+// TestPanic: what panics ends, and the Lease with it, whoever recovers.
+func TestPanic(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b := newBench()
+		func() {
+			defer func() {
+				if recover() == nil {
+					t.Error("the panic is lost")
+				}
+			}()
+			_ = b.live("one").Hold(t.Context(), "a", "", func(context.Context) error { panic("on what a server sent") })
+		}()
+		<-time.After(2 * lasts)
+		if got := after(t, b.live("two"), "a"); got != 0 {
+			t.Errorf("still held, for %s", got)
+		}
+	})
 }
 
 // live is a process with the clock of the test.

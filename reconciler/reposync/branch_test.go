@@ -138,6 +138,35 @@ func TestWaitedForNothing(t *testing.T) {
 	one.reported(metav1.ConditionTrue, v1alpha1.ReasonSucceeded)
 }
 
+// TestNotKnownToBeWritten: after a push of which nobody heard how it ended, the branch may
+// say either: what is true again is not taken for written.
+func TestNotKnownToBeWritten(t *testing.T) {
+	s := newStorm(t, 1)
+	was := &v1alpha1.Workspace{}
+	if err := s.Client.Get(t.Context(), client.ObjectKey{Namespace: "models", Name: "model-000"}, was); err != nil {
+		t.Fatal(err)
+	}
+	s.mustReport()
+	s.turn(0, true)
+	s.now = s.now.Add(time.Minute)
+	s.server.Break(gitserver.Fault{Status: http.StatusServiceUnavailable})
+	if _, err := s.report(); err == nil {
+		t.Fatal("the server is away, and the report is written")
+	}
+	is := was.DeepCopy()
+	if err := s.Client.Get(t.Context(), client.ObjectKeyFromObject(is), is); err != nil {
+		t.Fatal(err)
+	}
+	is.Status = was.Status
+	if err := s.Client.Update(t.Context(), is); err != nil {
+		t.Fatal(err)
+	}
+	s.now = s.now.Add(time.Minute)
+	if _, err := s.report(); err == nil {
+		t.Error("the branch was not looked at, and is said to be as it should")
+	}
+}
+
 // TestKeepsNobodyWaiting: one that cannot write, and one of several that report into a
 // branch, give it back at once.
 func TestKeepsNobodyWaiting(t *testing.T) {

@@ -100,11 +100,15 @@ func (r *Reconciler) write(ctx context.Context, p *pass, files report.Report) er
 	p.kept.lease = target.Lease()
 	result, err := r.writeInTurn(ctx, target, files, fmt.Sprintf("%s: %s ready at %s",
 		p.sync.Name, p.sync.Status.Workspaces, shortRevision(p.sync.Status.LastAttemptedRevision)))
+	busy, waits := fault.AsWaiting(err)
+	if err != nil && !waits {
+		p.kept.reported = "" // the branch may have it all the same: look, whatever comes next
+	}
 	var failure *report.Error
 	if errors.As(err, &failure) {
 		return fault.Retry(failure.Reason, namingSecret(err, failure.Reason, p.sync.Namespace, reportSecret(p.sync)))
 	}
-	if busy, waits := fault.AsWaiting(err); waits {
+	if waits {
 		p.reportDue = busy.After
 		condition.Unknown(p.sync, v1alpha1.ConditionReported, busy.Reason, busy.Message)
 		return nil
