@@ -147,7 +147,8 @@ func (r *Reconciler) takeOver(ctx context.Context, o *metav1.PartialObjectMetada
 	if o.Kind != "Job" {
 		return nil
 	}
-	err := r.remove(ctx, o, client.Preconditions{UID: &o.UID}, client.PropagationPolicy(metav1.DeletePropagationBackground))
+	// In the foreground: its pods, which write where the next one's will, go first.
+	err := r.remove(ctx, o, client.Preconditions{UID: &o.UID}, client.PropagationPolicy(metav1.DeletePropagationForeground))
 	if client.IgnoreNotFound(err) != nil {
 		return fmt.Errorf("deleting Job %s/%s of a former Workspace: %w", o.Namespace, o.Name, err)
 	}

@@ -59,7 +59,7 @@ func (r *Reconciler) provide(ctx context.Context, p *pass) error {
 // has none: they stay there, whatever the spec, a default of the RepoSync or the
 // controller say of the next ones.
 func (p *pass) providerKept() v1alpha1.Provider {
-	if p.pool == nil || !metav1.IsControlledBy(p.pool, p.ws) || !p.pool.DeletionTimestamp.IsZero() {
+	if p.pool == nil || !p.ownPool() || !p.pool.DeletionTimestamp.IsZero() {
 		return ""
 	}
 	return p.pool.Spec.Provider
@@ -75,6 +75,12 @@ func (p *pass) providerNote() string {
 	return fmt.Sprintf(". They come from %s and stay: %s makes those that are asked for next, for example after spec.suspend", kept, wanted)
 }
 
+// ownPool says whether the pool is the Workspace's, or was that of one of this name that is
+// gone: its nodes are kept, and it is applied as the one of now.
+func (p *pass) ownPool() bool {
+	return metav1.IsControlledBy(p.pool, p.ws) || formers(p.pool, p.ws)
+}
+
 // mayApply refuses to take over a pool of somebody else's, and waits while the
 // Workspace's own is still being given back. Moving to another instance type is
 // the pool's own affair: it replaces what its spec no longer lists.
@@ -82,7 +88,7 @@ func (p *pass) mayApply() error {
 	switch {
 	case p.pool == nil:
 		return nil
-	case !metav1.IsControlledBy(p.pool, p.ws):
+	case !p.ownPool():
 		return fault.Stopf(v1alpha1.ReasonRefused,
 			"GPUNodePool %s/%s exists and is not this Workspace's: rename the Workspace, or share the pool by spec.resource.nodePool", p.pool.Namespace, p.pool.Name)
 	case !p.pool.DeletionTimestamp.IsZero():

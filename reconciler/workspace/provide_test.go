@@ -45,6 +45,7 @@ func TestMayApplySaysWhatHolds(t *testing.T) {
 func TestProviderKept(t *testing.T) {
 	const uid = "workspace"
 	own := []metav1.OwnerReference{{UID: uid, Controller: ptr.To(true)}}
+	before := []metav1.OwnerReference{{APIVersion: v1alpha1.GroupVersion.String(), Kind: v1alpha1.WorkspaceKind, Name: "phi", UID: "another", Controller: ptr.To(true)}}
 	for name, c := range map[string]struct {
 		reason string
 		pool   *v1alpha1.GPUNodePool
@@ -52,15 +53,16 @@ func TestProviderKept(t *testing.T) {
 		want   v1alpha1.Provider
 		noted  bool
 	}{
-		"None":  {"Without a pool the spec decides.", nil, v1alpha1.ProviderKarpenter, "", false},
-		"Own":   {"A default that changes moves no node that is there.", &v1alpha1.GPUNodePool{ObjectMeta: metav1.ObjectMeta{OwnerReferences: own}}, v1alpha1.ProviderKarpenter, v1alpha1.ProviderAKS, true},
-		"Same":  {"What is as asked for needs no word.", &v1alpha1.GPUNodePool{ObjectMeta: metav1.ObjectMeta{OwnerReferences: own}}, v1alpha1.ProviderAKS, v1alpha1.ProviderAKS, false},
-		"Open":  {"Nor does what nobody asked for.", &v1alpha1.GPUNodePool{ObjectMeta: metav1.ObjectMeta{OwnerReferences: own}}, "", v1alpha1.ProviderAKS, false},
-		"Going": {"The pool after it is another.", &v1alpha1.GPUNodePool{ObjectMeta: metav1.ObjectMeta{OwnerReferences: own, DeletionTimestamp: &metav1.Time{Time: time.Unix(1, 0)}}}, v1alpha1.ProviderKarpenter, "", false},
-		"Other": {"A pool of somebody else's is not asked.", &v1alpha1.GPUNodePool{}, v1alpha1.ProviderKarpenter, "", false},
+		"None":   {"Without a pool the spec decides.", nil, v1alpha1.ProviderKarpenter, "", false},
+		"Own":    {"A default that changes moves no node that is there.", &v1alpha1.GPUNodePool{ObjectMeta: metav1.ObjectMeta{OwnerReferences: own}}, v1alpha1.ProviderKarpenter, v1alpha1.ProviderAKS, true},
+		"Same":   {"What is as asked for needs no word.", &v1alpha1.GPUNodePool{ObjectMeta: metav1.ObjectMeta{OwnerReferences: own}}, v1alpha1.ProviderAKS, v1alpha1.ProviderAKS, false},
+		"Open":   {"Nor does what nobody asked for.", &v1alpha1.GPUNodePool{ObjectMeta: metav1.ObjectMeta{OwnerReferences: own}}, "", v1alpha1.ProviderAKS, false},
+		"Going":  {"The pool after it is another.", &v1alpha1.GPUNodePool{ObjectMeta: metav1.ObjectMeta{OwnerReferences: own, DeletionTimestamp: &metav1.Time{Time: time.Unix(1, 0)}}}, v1alpha1.ProviderKarpenter, "", false},
+		"Before": {"A pool that a deleted Workspace of this name left has the nodes that are paid.", &v1alpha1.GPUNodePool{ObjectMeta: metav1.ObjectMeta{OwnerReferences: before}}, v1alpha1.ProviderKarpenter, v1alpha1.ProviderAKS, true},
+		"Other":  {"A pool of somebody else's is not asked.", &v1alpha1.GPUNodePool{}, v1alpha1.ProviderKarpenter, "", false},
 	} {
 		t.Run(name, func(t *testing.T) {
-			p := &pass{ws: &v1alpha1.Workspace{ObjectMeta: metav1.ObjectMeta{UID: uid}}, pool: c.pool}
+			p := &pass{ws: &v1alpha1.Workspace{ObjectMeta: metav1.ObjectMeta{Name: "phi", UID: uid}}, pool: c.pool}
 			p.ws.Spec.Resource.Provider = c.says
 			if c.pool != nil {
 				c.pool.Spec.Provider = v1alpha1.ProviderAKS
@@ -70,6 +72,10 @@ func TestProviderKept(t *testing.T) {
 			}
 			if got := p.providerNote() != ""; got != c.noted {
 				t.Errorf("%s: noted %v, want %v", c.reason, got, c.noted)
+			}
+			going := c.pool != nil && !c.pool.DeletionTimestamp.IsZero()
+			if may := p.mayApply() == nil; may != (c.pool == nil || c.want != "") && !going {
+				t.Errorf("%s: may be applied is %v", c.reason, may)
 			}
 		})
 	}
