@@ -18,52 +18,89 @@ type minter func(context.Context) (token string, ends time.Time, refused *identi
 // lease is the token of now: it is made when it is asked for, and anew before it ends.
 type lease struct {
 	mint minter
-	now  func() time.Time
-	turn chan struct{} // who mints
 
-	mu    sync.Mutex
-	token string
-	renew time.Time
-	ends  time.Time
+	mu     sync.Mutex
+	token  string
+	renew  time.Time // from then on the next one is made
+	lasts  time.Time // so long it is used
+	making *attempt  // nil: nobody makes one
 }
 
-// again is how long after a token that could not be renewed it is tried again, as long as
-// the old one is good.
-const again = 30 * time.Second
-
-func newLease(mint minter) *lease {
-	return &lease{mint: mint, now: time.Now, turn: make(chan struct{}, 1)}
+// attempt is a token that is being made. What became of it is read when done is closed.
+type attempt struct {
+	done    chan struct{}
+	token   string
+	refused *identity.Refusal
 }
 
-// get is a token that is good for some time.
+// A token of Entra ID may be good for a day. That an account was deleted, or has another
+// identity now, is found out when the next one is made.
+const (
+	renewMost = 20 * time.Minute // after it was made it is renewed
+	pastMost  = time.Hour        // after that, where it cannot be, it is used no more
+	again     = 30 * time.Second // until it is tried again
+	mintLimit = 30 * time.Second // of making one, which others than who asks wait for too
+)
+
+func newLease(mint minter) *lease { return &lease{mint: mint} }
+
+// get is a token that is good for some time. As long as there is one nobody waits for the
+// next: whoever makes tokens is slow for reasons of his own, and the other cluster is not.
 func (l *lease) get(ctx context.Context) (string, error) {
-	if token := l.current(); token != "" {
+	token, next := l.current(ctx)
+	if token != "" {
 		return token, nil
 	}
 	select {
-	case l.turn <- struct{}{}:
-		defer func() { <-l.turn }()
+	case <-next.done:
 	case <-ctx.Done():
 		return "", given(ctx, identity.Retryf("no token is made in time"))
 	}
-	if token := l.current(); token != "" { // whoever had the turn before has made it
-		return token, nil
+	if next.refused != nil {
+		return "", given(ctx, next.refused)
 	}
-	token, ends, refused := l.mint(ctx)
+	return next.token, nil
+}
+
+// current is the token, "" where there is none, and the making of the next one where that
+// is due. It goes on without whoever has begun it.
+func (l *lease) current(ctx context.Context) (string, *attempt) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	now := l.now()
-	if refused == nil {
+	now := time.Now()
+	if !now.Before(l.lasts) {
+		l.token = ""
+	}
+	if l.making == nil && (l.token == "" || !now.Before(l.renew)) {
+		l.making = &attempt{done: make(chan struct{})}
+		go l.try(context.WithoutCancel(ctx), l.making)
+	}
+	return l.token, l.making
+}
+
+func (l *lease) try(ctx context.Context, a *attempt) {
+	limited, cancel := context.WithTimeout(ctx, mintLimit)
+	defer cancel()
+	token, ends, refused := l.mint(limited)
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	defer close(a.done)
+	a.token, a.refused = token, refused
+	if l.making != a { // it was begun before somebody wanted another
+		return
+	}
+	l.making = nil
+	now := time.Now()
+	switch {
+	case refused == nil:
 		// A third of its life is left to whoever makes it, and to clocks that differ.
-		l.token, l.ends, l.renew = token, ends, ends.Add(-ends.Sub(now)/3)
-		return token, nil
-	}
-	if l.token != "" && now.Before(l.ends) {
+		l.token, l.renew = token, now.Add(min(ends.Sub(now)*2/3, renewMost))
+		l.lasts = now.Add(min(ends.Sub(now), renewMost+pastMost))
+	case refused.Retry:
 		l.renew = now.Add(again)
-		return l.token, nil
+	default: // who is refused for good signs in no more
+		l.token = ""
 	}
-	l.token = ""
-	return "", given(ctx, refused)
 }
 
 // given is why there is no token, where somebody still waits for it. That it took too long
@@ -73,16 +110,6 @@ func given(ctx context.Context, refused *identity.Refusal) error {
 		return ctx.Err()
 	}
 	return &signInError{refused}
-}
-
-// current is the token, where it need not be renewed yet.
-func (l *lease) current() string {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	if l.token == "" || !l.now().Before(l.renew) {
-		return ""
-	}
-	return l.token
 }
 
 // drop forgets a token that was not taken.

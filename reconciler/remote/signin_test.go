@@ -3,6 +3,7 @@
 package remote
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -14,58 +15,143 @@ import (
 	"github.com/espalier-dev/espalier/reconciler/identity"
 )
 
-// minting makes a token an hour long each time, numbered, or refuses.
+// minting makes a token each time, numbered, or refuses.
 type minting struct {
 	made   int
+	life   time.Duration // 0: an hour
 	refuse *identity.Refusal
 	takes  time.Duration
 }
 
-func (m *minting) mint(context.Context) (string, time.Time, *identity.Refusal) {
-	later(m.takes)
+func (m *minting) mint(ctx context.Context) (string, time.Time, *identity.Refusal) {
+	select {
+	case <-time.After(m.takes):
+	case <-ctx.Done():
+		return "", time.Time{}, identity.Retryf("the API server does not answer")
+	}
 	if m.refuse != nil {
 		return "", time.Time{}, m.refuse
 	}
 	m.made++
-	return fmt.Sprint("token-", m.made), time.Now().Add(time.Hour), nil
+	return fmt.Sprint("token-", m.made), time.Now().Add(cmp.Or(m.life, time.Hour)), nil
 }
 
-// later lets time go on in a bubble, whose clock it is.
-func later(d time.Duration) { <-time.After(d) }
+// later lets time go on in a bubble, whose clock it is, until nobody has more to do.
+func later(d time.Duration) {
+	<-time.After(d)
+	synctest.Wait()
+}
 
-// TestLease: a token is renewed before it ends, one that cannot be is used to its end, and
-// one that is not taken is not used again.
+// asking is a lease in a bubble, and what is wanted of it. No asking takes time.
+type asking struct {
+	*testing.T
+	*minting
+	*lease
+}
+
+func newAsking(t *testing.T) asking {
+	m := &minting{}
+	return asking{t, m, newLease(m.mint)}
+}
+
+// want asks, and waits for what that has begun. "" is a refusal.
+func (a asking) want(token, why string) {
+	a.Helper()
+	var no *signInError
+	began := time.Now()
+	got, err := a.get(a.Context())
+	if got != token || errors.As(err, &no) != (token == "") || !time.Now().Equal(began) {
+		a.Errorf("%s\nit is %q, %v after %s, want %q", why, got, err, time.Since(began), token)
+	}
+	synctest.Wait()
+}
+
+// TestLease: a token is renewed before it ends, one that cannot be is used on, and one
+// that is not taken is not used again.
 func TestLease(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		m := &minting{}
-		l := newLease(m.mint)
-		want := func(token, why string) {
-			t.Helper()
-			if got, err := l.get(t.Context()); got != token || err != nil {
-				t.Errorf("%s\nit is %q, %v, want %q", why, got, err, token)
-			}
-		}
-		want("token-1", "The first is made when it is asked for.")
-		later(39 * time.Minute)
-		want("token-1", "It is used for two thirds of its life.")
+		a := newAsking(t)
+		a.want("token-1", "The first is made when it is asked for.")
+		later(19 * time.Minute)
+		a.want("token-1", "It is used for twenty minutes.")
 		later(2 * time.Minute)
-		want("token-2", "It is renewed long before it ends.")
-		m.refuse = identity.Retryf("the API server does not answer")
+		a.want("token-1", "Nobody waits for the next one, as long as it is good.")
+		a.want("token-2", "It is renewed long before it ends.")
+		a.refuse = identity.Retryf("the API server does not answer")
 		later(45 * time.Minute)
-		want("token-2", "A token that cannot be renewed is good until it ends.")
+		a.want("token-2", "A token that cannot be renewed is good until it ends.")
 		later(14 * time.Minute)
-		want("token-2", "To the end.")
+		a.want("token-2", "To the end.")
 		later(2 * time.Minute)
-		var no *signInError
-		if got, err := l.get(t.Context()); got != "" || !errors.As(err, &no) {
-			t.Errorf("one that has ended is no more: %q, %v", got, err)
+		a.want("", "One that has ended is no more.")
+		a.refuse = nil
+		a.want("token-3", "When it can be made again it is.")
+		a.drop("token-2")
+		a.want("token-3", "An old one that is not taken says nothing of the new.")
+		a.drop("token-3")
+		a.want("token-4", "One that is not taken is made anew.")
+		a.life = 15 * time.Minute
+		a.drop("token-4")
+		a.want("token-5", "One of a shorter life.")
+		later(11 * time.Minute)
+		a.want("token-5", "It is asked for,")
+		a.want("token-6", "and renewed when a third of it is left.")
+	})
+}
+
+// TestLongLease: of a token of a day the account is asked for no less often, and whoever
+// has it no more for good has it no longer.
+func TestLongLease(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		a := newAsking(t)
+		a.life = 24 * time.Hour
+		a.want("token-1", "The first is made when it is asked for.")
+		later(21 * time.Minute)
+		a.want("token-1", "After twenty minutes it is renewed,")
+		a.want("token-2", "whenever it ends.")
+		a.refuse = identity.Retryf("the API server does not answer")
+		for range 78 {
+			later(time.Minute)
+			a.want("token-2", "Whoever issues it may be away for an hour.")
 		}
-		m.refuse = nil
-		want("token-3", "When it can be made again it is.")
-		l.drop("token-2")
-		want("token-3", "An old one that is not taken says nothing of the new.")
-		l.drop("token-3")
-		want("token-4", "One that is not taken is made anew.")
+		later(3 * time.Minute)
+		a.want("", "And no longer: nobody knows what has become of the account.")
+		a.refuse = nil
+		a.want("token-3", "When it can be made again it is.")
+		a.refuse = identity.Refusef("ServiceAccount models/west does not exist")
+		later(21 * time.Minute)
+		a.want("token-3", "This one is asked with before it is known that the account is gone,")
+		a.want("", "and with the refusal it is no more.")
+	})
+}
+
+// TestSlowLease: as long as there is a good token nobody waits for whoever makes them.
+func TestSlowLease(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		a := newAsking(t)
+		a.want("token-1", "The first is made when it is asked for.")
+		a.takes = 45 * time.Second
+		later(21 * time.Minute)
+		over, end := context.WithCancel(t.Context())
+		if got, err := a.get(over); got != "token-1" || err != nil {
+			t.Errorf("one whose watch has no limit has a good token: %q, %v", got, err)
+		}
+		later(5 * time.Second)
+		a.want("token-1", "So has who comes while the next is being made.")
+		end()
+		a.takes = 0
+		later(2 * time.Minute)
+		a.want("token-1", "Once more it is tried,")
+		a.want("token-2", "whoever had it tried before.")
+		later(21 * time.Minute)
+		a.takes = 10 * time.Second
+		over, end = context.WithCancel(t.Context())
+		if got, err := a.get(over); got != "token-2" || err != nil {
+			t.Errorf("it is %q, %v", got, err)
+		}
+		end()
+		later(11 * time.Second)
+		a.want("token-3", "Nor does the end of who had it made end the making.")
 	})
 }
 
@@ -85,11 +171,16 @@ func TestLeaseOnce(t *testing.T) {
 		all.Wait()
 		m.takes = time.Hour
 		l.drop("token-1")
-		go func() { _, _ = l.get(context.Background()) }()
+		began := time.Now()
+		all.Go(func() {
+			var no *signInError
+			if _, err := l.get(t.Context()); !errors.As(err, &no) || time.Since(began) > time.Minute {
+				t.Errorf("whoever makes it gives up in time: %v after %s", err, time.Since(began))
+			}
+		})
 		synctest.Wait()
 		limited, cancel := context.WithTimeout(t.Context(), callLimit)
 		defer cancel()
-		began := time.Now()
 		var no *signInError
 		if _, err := l.get(limited); !errors.As(err, &no) || time.Since(began) > callLimit {
 			t.Errorf("who waits for another's token gives up in time: %v after %s", err, time.Since(began))
@@ -99,6 +190,6 @@ func TestLeaseOnce(t *testing.T) {
 		if _, err := l.get(over); !errors.Is(err, context.Canceled) {
 			t.Errorf("whose pass is over is told nothing of the cluster: %v", err)
 		}
-		later(2 * time.Hour)
+		all.Wait()
 	})
 }
