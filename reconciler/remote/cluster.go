@@ -60,6 +60,7 @@ type Cluster struct {
 	turned  func()     // is told that it is away, or there again
 	cancel  context.CancelFunc
 	idle    func()
+	signs   *lease // nil: a kubeconfig says who does
 
 	tried   chan struct{} // closed when it is known whether it is there
 	missed  atomic.Bool   // whether somebody has ceased to wait for it, and is to be told
@@ -87,7 +88,7 @@ func (o Options) newCluster(config *rest.Config, of source, namespace string) (*
 	mapper := kinds()
 	c := &Cluster{
 		Namespace: namespace, of: of, idle: func() { utilnet.CloseIdleConnectionsFor(transport.Transport) },
-		tried: make(chan struct{}), nudge: make(chan struct{}, 1), away: errNew,
+		signs: leaseOf(transport.Transport), tried: make(chan struct{}), nudge: make(chan struct{}, 1), away: errNew,
 	}
 	if c.watched, err = cache.New(config, c.watching(o, transport, mapper)); err != nil {
 		return nil, errors.New("no client can be made of it")
@@ -186,6 +187,7 @@ func (c *Cluster) run(ctx context.Context) {
 	wait := askFirst
 	for first := true; ; first = false {
 		err := c.look(ctx)
+		c.signs.heard(err)
 		if ctx.Err() != nil {
 			if first {
 				close(c.tried)

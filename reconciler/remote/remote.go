@@ -148,11 +148,15 @@ func (c *Clusters) change(s *v1alpha1.RepoSync, now use, to way) (*Cluster, erro
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	cluster := c.open[now.key]
-	if cluster == nil {
+	was := c.uses[s.UID]
+	switch {
+	case cluster == nil:
 		var err error
 		if cluster, err = c.connect(s, now.key, to); err != nil {
 			return nil, err
 		}
+	case was.key == now.key && was.version != now.version:
+		cluster.signs.hasten() // somebody has changed something, of whoever signs in it may be
 	}
 	c.uses[s.UID] = now
 	c.sweep()

@@ -9,7 +9,12 @@ import (
 	"sync"
 	"time"
 
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	utilnet "k8s.io/apimachinery/pkg/util/net"
+
+	"github.com/espalier-dev/espalier/reconciler/fault"
 	"github.com/espalier-dev/espalier/reconciler/identity"
+	"github.com/espalier-dev/espalier/repo-layout/v1alpha1"
 )
 
 // minter makes a token, which is good until it ends.
@@ -121,6 +126,28 @@ func (l *lease) drop(token string) {
 	}
 }
 
+// heard forgets the token where what the cluster was asked for is denied: the identity that
+// it was made for may have been corrected here. How soon a cluster that denies is asked
+// again bounds how many are made.
+func (l *lease) heard(err error) {
+	if l == nil || !apierrors.IsForbidden(err) && fault.Reason(err, "") != v1alpha1.ReasonAccessDenied {
+		return
+	}
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.token, l.making = "", nil
+}
+
+// hasten has the next token made with the next request. The one of now is used until then.
+func (l *lease) hasten() {
+	if l == nil {
+		return
+	}
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.renew, l.making = time.Time{}, nil
+}
+
 // signInError is why there is no token. It is told by its own sentence.
 type signInError struct{ of *identity.Refusal }
 
@@ -152,3 +179,17 @@ func (s signing) RoundTrip(r *http.Request) (*http.Response, error) {
 
 // WrappedRoundTripper lets client-go see through to what is wrapped.
 func (s signing) WrappedRoundTripper() http.RoundTripper { return s.next }
+
+// leaseOf is that of whoever signs the requests of a transport; nil: nobody does.
+func leaseOf(next http.RoundTripper) *lease {
+	for {
+		switch is := next.(type) {
+		case signing:
+			return is.lease
+		case utilnet.RoundTripperWrapper:
+			next = is.WrappedRoundTripper()
+		default:
+			return nil
+		}
+	}
+}

@@ -5,12 +5,20 @@ package remote
 import (
 	"cmp"
 	"context"
+	"encoding/pem"
 	"errors"
 	"fmt"
+	"net/http"
+	"net/http/httptest"
+	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
+
+	corev1 "k8s.io/api/core/v1"
+	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/espalier-dev/espalier/reconciler/identity"
 )
@@ -192,4 +200,101 @@ func TestLeaseOnce(t *testing.T) {
 		}
 		all.Wait()
 	})
+}
+
+// denying is a cluster that lets nobody in at first, as it is with an account that has the
+// identity of somebody else.
+type denying struct {
+	left atomic.Int32
+	on   string // what the path ends in
+}
+
+func (d *denying) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	if !strings.HasSuffix(r.URL.Path, d.on) || d.left.Add(-1) < 0 {
+		halfCluster(w, r)
+		return
+	}
+	w.Header().Set("Content-Type", "application/json")
+	if r.Method == http.MethodPost {
+		w.WriteHeader(http.StatusCreated)
+		fmt.Fprint(w, `{"kind":"SelfSubjectAccessReview","apiVersion":"authorization.k8s.io/v1","status":{"allowed":false}}`)
+		return
+	}
+	w.WriteHeader(http.StatusForbidden)
+	fmt.Fprint(w, `{"kind":"Status","apiVersion":"v1","status":"Failure","reason":"Forbidden","code":403}`)
+}
+
+// TestDenied: whoever may do nothing there signs in anew, since his identity may have been
+// corrected here.
+func TestDenied(t *testing.T) {
+	for name, on := range map[string]string{"Entering": "/kube-system", "Watching": "/selfsubjectaccessreviews", "Listing": "/workspaces"} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			d := &denying{on: on}
+			d.left.Store(1)
+			server := httptest.NewTLSServer(d)
+			t.Cleanup(server.Close)
+			t.Cleanup(server.CloseClientConnections)
+			f := federate(t, Options{}, map[string]string{
+				"address": server.URL, "ca.crt": string(pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: server.Certificate().Raw})),
+			}, accountNamed("west"))
+			if c, err := f.Of(t.Context(), f.sync); err == nil {
+				t.Fatalf("nobody may enter it, and it is %v", c)
+			}
+			f.hears(t, "it is there")
+			if c, err := f.Of(t.Context(), f.sync); err != nil || c.ID() != "spoke" || len(f.made()) != 2 {
+				t.Errorf("it is %v, %v, and %d tokens were made", c, err, len(f.made()))
+			}
+		})
+	}
+}
+
+// hears waits for the next news.
+func (f *federation) hears(t *testing.T, of string) {
+	t.Helper()
+	limited, cancel := context.WithTimeout(t.Context(), 30*time.Second)
+	defer cancel()
+	select {
+	case <-f.News():
+	case <-limited.Done():
+		t.Fatalf("nobody is told that %s", of)
+	}
+}
+
+// written writes the ConfigMap anew.
+func (f *federation) written(t *testing.T, change func(*corev1.ConfigMap)) {
+	t.Helper()
+	live := &corev1.ConfigMap{}
+	if err := f.tokens.Get(t.Context(), client.ObjectKey{Namespace: "models", Name: "spoke"}, live); err != nil {
+		t.Fatal(err)
+	}
+	change(live)
+	if err := f.tokens.Update(t.Context(), live); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// annotated changes nothing that the ConfigMap says.
+func annotated(live *corev1.ConfigMap) { live.Annotations = map[string]string{"a": "b"} }
+
+// TestWrittenAnew: a ConfigMap that is written anew and says the same closes nothing, and
+// has whoever signs in do so anew.
+func TestWrittenAnew(t *testing.T) {
+	f := federate(t, Options{}, nil, accountNamed("west"))
+	was, err := f.Of(t.Context(), f.sync)
+	if err != nil {
+		t.Fatal(err)
+	}
+	f.written(t, annotated)
+	if is, err := f.Of(t.Context(), f.sync); is != was || err != nil {
+		t.Errorf("it is %v, %v", is, err)
+	}
+	if token, next := was.signs.current(t.Context()); token == "" {
+		t.Error("who has a good token waits for none")
+	} else if next != nil {
+		<-next.done
+	}
+	if n := len(f.made()); n != 2 {
+		t.Errorf("%d tokens were made", n)
+	}
 }
