@@ -5,6 +5,7 @@ package remote
 import (
 	"context"
 	"crypto/tls"
+	"maps"
 	"net"
 	"net/http"
 	"net/http/httptest"
@@ -16,6 +17,7 @@ import (
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/espalier-dev/espalier/reconciler/fault"
@@ -199,4 +201,107 @@ func TestStale(t *testing.T) {
 			t.Errorf("%s: %s\nstale is %v", name, c.reason, got)
 		}
 	}
+}
+
+// aged lets Azure have been asked long ago.
+func (a *azure) aged() {
+	a.Clusters.mu.Lock()
+	defer a.Clusters.mu.Unlock()
+	is := a.uses[a.sync.UID]
+	is.asked = is.asked.Add(-time.Hour)
+	a.uses[a.sync.UID] = is
+}
+
+// denies has the cluster take no token so many times.
+func (a *azure) denies(times int) {
+	a.federation.mu.Lock()
+	defer a.federation.mu.Unlock()
+	a.deny = times
+}
+
+// turnsAway has the cluster take no token any more.
+func (a *azure) turnsAway(t *testing.T, c *Cluster) {
+	t.Helper()
+	a.denies(1000)
+	if err := c.Reader.Get(t.Context(), client.ObjectKey{Namespace: "models", Name: "a"}, &corev1.ConfigMap{}); fault.Reason(err, "") != v1alpha1.ReasonAuthFailed {
+		t.Fatalf("says %v", err)
+	}
+	a.hears(t, "it is away")
+}
+
+// TestMadeAnew: an AKS cluster that is deleted and made anew, elsewhere and with another
+// authority, is found without a word of anybody, and the old connection is closed.
+func TestMadeAnew(t *testing.T) {
+	a := inAzure(t, Options{}, map[string]string{"cluster": aksOf}, workloadIdentity())
+	a.Hosts = []string{aksHost}
+	was, err := a.Of(t.Context(), a.sync)
+	if err != nil {
+		t.Fatal(err)
+	}
+	a.turnsAway(t, was)
+	const host = "west-9z.hcp.westeurope.azmk8s.io"
+	of, ca, err := fakeaks.Certificate(host)
+	if err != nil {
+		t.Fatal(err)
+	}
+	server := httptest.NewUnstartedServer(http.HandlerFunc(halfCluster))
+	server.TLS = &tls.Config{Certificates: []tls.Certificate{of}, MinVersion: tls.VersionTLS12}
+	server.StartTLS()
+	t.Cleanup(server.Close)
+	t.Cleanup(server.CloseClientConnections)
+	a.Hosts, a.CA = []string{host}, ca
+	a.Clusters.dial = func(ctx context.Context, network, _ string) (net.Conn, error) {
+		return (&net.Dialer{}).DialContext(ctx, network, server.Listener.Addr().String())
+	}
+	if is, err := a.Of(t.Context(), a.sync); err == nil {
+		t.Errorf("Azure was asked a moment ago, and it is %v", is)
+	}
+	a.aged()
+	if is, err := a.Of(t.Context(), a.sync); err != nil || is == was || is.ID() != "spoke" || len(a.open) != 1 {
+		t.Errorf("it is the old one: %v, %v, %d connections", is == was, err, len(a.open))
+	}
+}
+
+// TestNotLocated: that Azure does not say where a cluster is closes no connection to it,
+// and that a RepoSync leads nowhere or elsewhere does.
+func TestNotLocated(t *testing.T) {
+	located := map[string]string{"cluster": aksOf, "address": aksHost}
+	other := &corev1.ConfigMap{ObjectMeta: metav1.ObjectMeta{Namespace: "models", Name: "other"}, Data: maps.Clone(located)}
+	other.Data["provider"], other.Data["serviceAccountName"] = "azure", "west"
+	a := inAzure(t, Options{}, located, workloadIdentity(), other)
+	was, err := a.Of(t.Context(), a.sync)
+	if err != nil {
+		t.Fatal(err)
+	}
+	refused := func(as string, open int, why string) {
+		t.Helper()
+		a.Refuse = &fakeaks.Busy
+		if _, err := a.Of(t.Context(), a.sync); fault.Reason(err, "") != as || len(a.open) != open {
+			t.Errorf("%s\nsays %v, %d connections", why, err, len(a.open))
+		}
+		a.Refuse = nil
+	}
+	same := func(why string) {
+		t.Helper()
+		if is, err := a.Of(t.Context(), a.sync); is != was || err != nil {
+			t.Errorf("%s\nit is another: %v, %v", why, is != was, err)
+		}
+	}
+	a.written(t, annotated)
+	refused(v1alpha1.ReasonAuthFailed, 1, "Somebody annotates the ConfigMap while Azure is busy.")
+	same("It says what it said.")
+	a.turnsAway(t, was)
+	a.aged()
+	refused(v1alpha1.ReasonAuthFailed, 1, "The cluster is away for long, and Azure is busy.")
+	a.denies(0)
+	a.hears(t, "it is there again")
+	same("It is found again by itself.")
+	a.written(t, func(live *corev1.ConfigMap) { live.Data["provider"] = "" })
+	refused(v1alpha1.ReasonKubeConfigInvalid, 0, "A ConfigMap that says nothing leads nowhere.")
+	a.written(t, func(live *corev1.ConfigMap) { live.Data["provider"] = "azure" })
+	if _, err := a.Of(t.Context(), a.sync); err != nil || len(a.open) != 1 {
+		t.Fatalf("says %v, %d connections", err, len(a.open))
+	}
+	a.sync.Spec.KubeConfig.ConfigMapRef.Name = "other"
+	refused(v1alpha1.ReasonAuthFailed, 0, "One that is named no more leads nowhere, whatever becomes of the next.")
 }

@@ -14,15 +14,16 @@ import (
 	"context"
 	"maps"
 	"net"
-	"strings"
 	"sync"
 	"time"
 
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/types"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/controller-runtime/pkg/event"
 
+	"github.com/espalier-dev/espalier/reconciler/fault"
 	"github.com/espalier-dev/espalier/render/desired"
 	repolayout "github.com/espalier-dev/espalier/repo-layout"
 	"github.com/espalier-dev/espalier/repo-layout/v1alpha1"
@@ -65,6 +66,7 @@ type Clusters struct {
 // use is what a RepoSync uses.
 type use struct {
 	sync    types.NamespacedName
+	from    string // what names the cluster
 	version string // of the Secret or ConfigMap, and what of it is used how
 	key     string
 	asked   time.Time // when a cloud was asked where the cluster is; zero: nobody was
@@ -103,7 +105,9 @@ func (c *Clusters) News() <-chan event.TypedGenericEvent[News] { return c.news }
 func (c *Clusters) Of(ctx context.Context, s *v1alpha1.RepoSync) (*Cluster, error) {
 	cluster, err := c.use(ctx, s)
 	if err != nil {
-		c.Release(s.UID) // a Secret or ConfigMap that was taken away counts no more
+		if !c.keeps(s, err) {
+			c.Release(s.UID)
+		}
 		return nil, err
 	}
 	limited, cancel := context.WithTimeout(ctx, callLimit)
@@ -119,6 +123,19 @@ func (c *Clusters) Of(ctx context.Context, s *v1alpha1.RepoSync) (*Cluster, erro
 	}
 	return cluster, nil
 }
+
+// keeps says whether a connection stays open that nobody may use now, because it is not
+// known where it leads: what waiting cures costs no watch and no cache. A Secret or
+// ConfigMap that was taken away, that leads nowhere, that may not be read or that is named
+// no more keeps none.
+func (c *Clusters) keeps(s *v1alpha1.RepoSync, err error) bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.uses[s.UID].from == fromOf(s) && fault.Reason(err, "") != v1alpha1.ReasonKubeConfigInvalid && !apierrors.IsForbidden(err)
+}
+
+// fromOf is what a RepoSync names, and for which namespace.
+func fromOf(s *v1alpha1.RepoSync) string { return nameOf(s) + "\n" + desired.Target(s) }
 
 // use finds or opens the cluster. While its Secret or ConfigMap does not change it is not
 // read.
@@ -138,7 +155,7 @@ func (c *Clusters) use(ctx context.Context, s *v1alpha1.RepoSync) (*Cluster, err
 	if err != nil {
 		return nil, err
 	}
-	now := use{client.ObjectKeyFromObject(s), version, strings.Join([]string{nameOf(s), desired.Target(s), to.sum}, "\n"), to.asked}
+	now := use{sync: client.ObjectKeyFromObject(s), from: fromOf(s), version: version, key: fromOf(s) + "\n" + to.sum, asked: to.asked}
 	return c.change(s, now, to)
 }
 
