@@ -5,6 +5,7 @@ package remote
 import (
 	"context"
 	"errors"
+	"fmt"
 	"net/http"
 	"net/url"
 	"regexp"
@@ -224,5 +225,5 @@ func saidOf(who string, err error) *identity.Refusal {
 // unsigned says that nobody can sign in to the cluster of a source. A role that is given
 // or an account that is made wakes nobody, so that it is tried again.
 func unsigned(name string, r *identity.Refusal) error {
-	return fault.Retry(v1alpha1.ReasonAuthFailed, errors.New("the cluster of "+name+" cannot be signed in to: "+r.Text+"; "+meanwhile))
+	return fault.Retry(v1alpha1.ReasonAuthFailed, fmt.Errorf("the cluster of %s cannot be signed in to: %w; %s", name, &signInError{r}, meanwhile))
 }

@@ -302,6 +302,15 @@ func TestNotLocated(t *testing.T) {
 	if _, err := a.Of(t.Context(), a.sync); err != nil || len(a.open) != 1 {
 		t.Fatalf("says %v, %d connections", err, len(a.open))
 	}
+	a.written(t, annotated)
+	a.Refuse = &fakeaks.Forbidden
+	if _, err := a.Of(t.Context(), a.sync); err == nil || len(a.open) != 0 {
+		t.Errorf("The role was taken away: says %v, %d connections", err, len(a.open))
+	}
+	a.Refuse = nil
+	if _, err := a.Of(t.Context(), a.sync); err != nil {
+		t.Fatal(err)
+	}
 	a.sync.Spec.KubeConfig.ConfigMapRef.Name = "other"
 	refused(v1alpha1.ReasonAuthFailed, 0, "One that is named no more leads nowhere, whatever becomes of the next.")
 }

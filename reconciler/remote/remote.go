@@ -12,6 +12,7 @@ package remote
 
 import (
 	"context"
+	"errors"
 	"maps"
 	"net"
 	"sync"
@@ -127,8 +128,12 @@ func (c *Clusters) Of(ctx context.Context, s *v1alpha1.RepoSync) (*Cluster, erro
 // keeps says whether a connection stays open that nobody may use now, because it is not
 // known where it leads: what waiting cures costs no watch and no cache. A Secret or
 // ConfigMap that was taken away, that leads nowhere, that may not be read or that is named
-// no more keeps none.
+// no more keeps none, nor does an identity that is refused.
 func (c *Clusters) keeps(s *v1alpha1.RepoSync, err error) bool {
+	var refused *signInError
+	if errors.As(err, &refused) && !refused.of.Retry {
+		return false
+	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	return c.uses[s.UID].from == fromOf(s) && fault.Reason(err, "") != v1alpha1.ReasonKubeConfigInvalid && !apierrors.IsForbidden(err)
