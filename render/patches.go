@@ -92,7 +92,8 @@ var initContainers = []string{"spec", "template", "spec", "initContainers"}
 
 // keepOrder puts the init containers that a workload had before it was patched into the
 // order that they had: a strategic merge patch moves those that it names to the front,
-// and each needs what the one before has left. What a patch adds stays where it is put.
+// and each needs what the one before has left. What a patch adds stays before all of ours
+// that it was put before.
 func keepOrder(own, out *unstructured.Unstructured) {
 	before, _, _ := unstructured.NestedSlice(own.Object, initContainers...)
 	list, _, err := unstructured.NestedSlice(out.Object, initContainers...)
@@ -100,17 +101,23 @@ func keepOrder(own, out *unstructured.Unstructured) {
 		return
 	}
 	place := func(c any) int { return slices.IndexFunc(before, func(b any) bool { return nameOf(b) == nameOf(c) }) }
-	var ours []any
-	for _, c := range list {
-		if place(c) >= 0 {
-			ours = append(ours, c)
-		}
+	type placed struct {
+		at        int
+		container any
 	}
-	slices.SortStableFunc(ours, func(a, b any) int { return place(a) - place(b) })
-	for i, c := range list {
-		if place(c) >= 0 {
-			list[i], ours = ours[0], ours[1:]
+	var order []placed
+	first := 2 * len(before) // the first of ours behind, in the order that they had
+	for _, c := range slices.Backward(list) {
+		at := first
+		if p := place(c); p >= 0 {
+			at, first = 2*p+1, min(first, 2*p)
 		}
+		order = append(order, placed{at, c})
+	}
+	slices.Reverse(order)
+	slices.SortStableFunc(order, func(a, b placed) int { return a.at - b.at })
+	for i := range order {
+		list[i] = order[i].container
 	}
 	_ = unstructured.SetNestedSlice(out.Object, list, initContainers...) // a list was there
 }

@@ -155,17 +155,27 @@ func bomb() string {
 func TestPatchesKeepOrder(t *testing.T) {
 	for name, tc := range map[string]struct {
 		reason string
-		patch  string // the list of init containers
+		patch  string // the list of init containers, or operations of a JSON 6902 patch
 		want   string
 	}{
 		"Last":    {"A merge puts what it names first: the trainer would begin without data, and from no checkpoint.", "[{name: train, resources: {limits: {memory: 60Gi}}}]", "data resume train"},
 		"Several": {"Nor does their order in the patch count.", "[{name: train, env: [{name: A, value: b}]}, {name: data, env: [{name: A, value: b}]}]", "data resume train"},
 		"Added":   {"What is new stays where the merge puts it, before all.", "[{name: wait, image: x}, {name: train, env: [{name: A, value: b}]}]", "wait data resume train"},
+		"Behind":  {"Named behind the trainer it was still merged before the data, which may need it.", "[{name: train, env: [{name: A, value: b}]}, {name: wait, image: x}]", "wait data resume train"},
+		"Between": {"Between two that it names it stays before what is not named as well.", "[{name: data, env: [{name: A, value: b}]}, {name: wait, image: x}, {name: train, env: [{name: A, value: b}]}]", "data wait resume train"},
+		"Two":     {"What is new keeps the order that it has in the patch.", "[{name: wait, image: x}, {name: train, env: [{name: A, value: b}]}, {name: more, image: x}]", "wait more data resume train"},
+		"List":    {"Nor does a JSON 6902 patch order anew what needs what the one before has left.", "- {op: replace, path: /spec/template/spec/initContainers, value: [{name: train, image: x}, {name: resume, image: x}, {name: data, image: x}]}", "data resume train"},
+		"Index":   {"One that is put at an index stands there.", "- {op: add, path: /spec/template/spec/initContainers/1, value: {name: wait, image: x}}", "data wait resume train"},
+		"End":     {"One that is put at the end is the last.", "- {op: add, path: /spec/template/spec/initContainers/-, value: {name: last, image: x}}", "data resume train last"},
 		"Removed": {"What is taken out leaves no gap.", "[{name: data, $patch: delete}, {name: train, env: [{name: A, value: b}]}]", "resume train"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			in := render.Input{Workspace: workspace(t, run), Options: options}
-			in.Workspace.Spec.Patches = []v1alpha1.Patch{{Target: &v1alpha1.PatchTarget{Kind: "Job"}, Patch: "apiVersion: batch/v1\nkind: Job\nmetadata: {name: any}\nspec: {template: {spec: {initContainers: " + tc.patch + "}}}\n"}}
+			text := tc.patch
+			if strings.HasPrefix(text, "[") {
+				text = "apiVersion: batch/v1\nkind: Job\nmetadata: {name: any}\nspec: {template: {spec: {initContainers: " + text + "}}}\n"
+			}
+			in.Workspace.Spec.Patches = []v1alpha1.Patch{json6902("Job", text)}
 			assess(t, &in, check.Facts{})
 			out, err := render.Render(in)
 			if err != nil {
