@@ -228,7 +228,7 @@ func (r *Reconciler) plugin(ctx context.Context, n *corev1.Node, pods []corev1.P
 		return why, nil
 	}
 	var nodes corev1.NodeList
-	if err := r.Client.List(ctx, &nodes); err != nil {
+	if err := r.Client.List(ctx, &nodes, client.UnsafeDisableDeepCopy); err != nil { // nobody changes them
 		return "", fmt.Errorf("listing the nodes of the cluster: %w", err)
 	}
 	return pool.WithoutPlugin(n, nodes.Items), nil
