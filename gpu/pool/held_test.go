@@ -157,6 +157,73 @@ func TestCountsHeld(t *testing.T) {
 	}
 }
 
+// TestCountsMissing: of a node counts what is wanted of it, so that the GPUs that one has
+// to spare hide none of another.
+func TestCountsMissing(t *testing.T) {
+	const eight = "eight"
+	sizes := func(name string) (Size, bool) { return Size{GPUs: 8}, name == eight }
+	node := func(name string, works, held int32) Node {
+		n := Node{Name: name, InstanceType: eight, Ready: true, GPUs: works, Offered: 8, Held: held, Hardware: Hardware{Count: 8}}
+		if held > 0 {
+			n.Holders = "b/train"
+		}
+		return n
+	}
+	away := Node{Name: "n2", InstanceType: eight, GPUs: 8, Offered: 8}
+	for name, c := range map[string]struct {
+		reason string
+		gpus   int32 // wanted of each node; 0: all
+		wanted int32 // nodes
+		nodes  []Node
+		want   int32
+	}{
+		"Part":    {"Two are wanted of each, and one node is not Ready, whatever the other has.", 2, 2, []Node{node("n1", 8, 0), away}, 2},
+		"Shared":  {"What others hold of the node that works is not of the one that does not.", 2, 2, []Node{node("n1", 8, 6), away}, 2},
+		"Held":    {"One is left of two that are wanted: it works.", 2, 1, []Node{node("n1", 8, 7)}, 0},
+		"Broken":  {"A node that lacks one is not used, though it has more than are wanted.", 2, 1, []Node{node("n1", 7, 0)}, 1},
+		"Bare":    {"All that are wanted are broken, and no more than that is missing.", 2, 1, []Node{node("n1", 0, 0)}, 2},
+		"Absent":  {"A node that is not there has none.", 2, 2, []Node{node("n1", 8, 0)}, 2},
+		"Spare":   {"A third node stands in for the one that is lost.", 2, 2, []Node{node("n1", 8, 0), away, node("n3", 8, 0)}, 0},
+		"Whole":   {"Of eight one is broken, and five of the others are in use.", 0, 1, []Node{node("n1", 7, 5)}, 1},
+		"AllAway": {"A node that does not answer has none that works.", 0, 2, []Node{node("n1", 8, 8), away}, 8},
+	} {
+		t.Run(name, func(t *testing.T) {
+			f := facts("", Observation{External: true, Fresh: true}, replicas(c.wanted), nodes(c.nodes...))
+			f.Pool.Spec.Candidates, f.Catalog = []v1alpha1.Candidate{onDemand(eight)}, sizes
+			f.Pool.Spec.Existing = &v1alpha1.ExistingSpec{GPUs: c.gpus}
+			if got := Decide(f).Count.Missing; got != c.want {
+				t.Errorf("%s\n%d are missing, want %d", c.reason, got, c.want)
+			}
+		})
+	}
+}
+
+// TestMissingOfBought: nodes that are bought are wanted as a whole.
+func TestMissingOfBought(t *testing.T) {
+	n := func(name string, ready bool, gpus int32) Node {
+		return Node{Name: name, InstanceType: a100, Ready: ready, GPUs: gpus, Offered: gpus}
+	}
+	for name, c := range map[string]struct {
+		reason string
+		nodes  []Node
+		want   int32
+	}{
+		"None":  {"All are on their way.", nil, 2},
+		"One":   {"One has come.", []Node{n("n1", true, 1)}, 1},
+		"Bare":  {"Its device plugin offers none yet.", []Node{n("n1", true, 1), n("n2", true, 0)}, 1},
+		"Lost":  {"One does not answer.", []Node{n("n1", true, 1), n("n2", false, 1)}, 1},
+		"Ready": {"All of them work.", []Node{n("n1", true, 1), n("n2", true, 1)}, 0},
+		"Other": {"A third came for the one that does not answer.", []Node{n("n1", true, 1), n("n2", false, 1), n("n3", true, 1)}, 0},
+	} {
+		t.Run(name, func(t *testing.T) {
+			f := facts(v1alpha1.PhaseGPUWaiting, Observation{}, replicas(2), nodes(c.nodes...))
+			if got := count(f).Missing; got != c.want {
+				t.Errorf("%s\n%d are missing, want %d", c.reason, got, c.want)
+			}
+		})
+	}
+}
+
 func TestHoldersOf(t *testing.T) {
 	held := func(name string) Node { return Node{Name: name, GPUs: 8, Held: 4, Holders: "b/x (4)"} }
 	for name, c := range map[string]struct {

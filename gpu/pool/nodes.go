@@ -135,6 +135,7 @@ type Count struct {
 	Expected    int32 // GPUs on Wanted nodes
 	Allocatable int32 // GPUs on Ready nodes that nobody else holds
 	Held        int32 // GPUs on Ready nodes that somebody else holds
+	Missing     int32 // GPUs of Expected that are on no node, or do not work
 	Problem     string
 	// Stuck is the problem of a node that has had the time to be usable.
 	Stuck string
@@ -156,6 +157,7 @@ func count(f Facts) Count {
 		c.Expected = max(c.Wanted, bounded(int64(len(f.Nodes)))) * one
 	}
 	nodes := slices.SortedFunc(slices.Values(f.Nodes), func(a, b Node) int { return strings.Compare(a.Name, b.Name) })
+	var working int32
 	for _, n := range nodes {
 		problem := judge(n, one)
 		switch {
@@ -169,6 +171,7 @@ func count(f Facts) Count {
 			held := min(n.Held, n.GPUs) // one that has failed since may still be held
 			c.Allocatable, c.Held = c.Allocatable+n.GPUs-held, c.Held+held
 		}
+		working += f.working(n, instance, problem)
 		if problem == "" {
 			c.Usable++
 			continue
@@ -178,6 +181,7 @@ func count(f Facts) Count {
 			c.Stuck = cmp.Or(c.Stuck, problem)
 		}
 	}
+	c.Missing = max(c.Expected-working, 0)
 	return c
 }
 

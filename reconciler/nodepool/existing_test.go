@@ -30,6 +30,9 @@ func TestExisting(t *testing.T) {
 		t.Errorf("nodes that exist are polled every %s", res.RequeueAfter)
 	}
 	w.want(v1alpha1.ConditionReady, metav1.ConditionFalse, v1alpha1.ReasonWaitingForNodes, "0 of 1 node")
+	if got := *w.get("p").Status.GPUs; got != (v1alpha1.GPUCount{Expected: 1, Missing: 1}) {
+		t.Errorf("GPUs are %+v, want the one to be missing", got)
+	}
 	n := &corev1.Node{ObjectMeta: metav1.ObjectMeta{Name: "n1", Labels: map[string]string{"gpu": "yes"}}}
 	n.Status.Conditions = []corev1.NodeCondition{{Type: corev1.NodeReady, Status: corev1.ConditionTrue}}
 	fakearm.SetGPUs(n, 1)

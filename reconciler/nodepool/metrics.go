@@ -40,7 +40,7 @@ func NewMetrics(read client.Reader) *Metrics {
 	of := []string{"namespace", "name", "provider", "instance_type"}
 	return &Metrics{
 		read:  read,
-		gpus:  prometheus.NewDesc("espalier_gpu_pool_gpus", "GPUs of the pool's nodes: expected by their size, allocatable, and held by pods of others.", append(of, "state"), nil),
+		gpus:  prometheus.NewDesc("espalier_gpu_pool_gpus", "GPUs of the pool's nodes: expected by their size, allocatable, held by pods of others, and missing.", append(of, "state"), nil),
 		usd:   prometheus.NewDesc("espalier_gpu_pool_usd_per_hour", "List price in USD an hour of the nodes that are provisioned; of spot nodes at most.", of, nil),
 		ready: prometheus.NewDesc("espalier_gpu_pool_ready", "1 where every node's GPUs can be used, else 0.", append(of, "phase"), nil),
 		seconds: prometheus.NewHistogramVec(prometheus.HistogramOpts{
@@ -94,6 +94,7 @@ func (m *Metrics) collect(p *v1alpha1.GPUNodePool, out chan<- prometheus.Metric)
 		gauge(m.gpus, float64(g.Expected), "expected")
 		gauge(m.gpus, float64(g.Allocatable), "allocatable")
 		gauge(m.gpus, float64(g.Held), "held")
+		gauge(m.gpus, float64(g.Missing), "missing")
 	}
 	if usd, err := strconv.ParseFloat(p.Status.USDPerHour, 64); err == nil {
 		gauge(m.usd, usd)

@@ -21,11 +21,12 @@ func TestMetrics(t *testing.T) {
 	w.drive(&life{}, w.whole)
 	m := NewMetrics(w.kube)
 	want := `
-# HELP espalier_gpu_pool_gpus GPUs of the pool's nodes: expected by their size, allocatable, and held by pods of others.
+# HELP espalier_gpu_pool_gpus GPUs of the pool's nodes: expected by their size, allocatable, held by pods of others, and missing.
 # TYPE espalier_gpu_pool_gpus gauge
 espalier_gpu_pool_gpus{instance_type="Standard_NC4as_T4_v3",name="p",namespace="team-a",provider="karpenter",state="allocatable"} 2
 espalier_gpu_pool_gpus{instance_type="Standard_NC4as_T4_v3",name="p",namespace="team-a",provider="karpenter",state="expected"} 2
 espalier_gpu_pool_gpus{instance_type="Standard_NC4as_T4_v3",name="p",namespace="team-a",provider="karpenter",state="held"} 0
+espalier_gpu_pool_gpus{instance_type="Standard_NC4as_T4_v3",name="p",namespace="team-a",provider="karpenter",state="missing"} 0
 # HELP espalier_gpu_pool_ready 1 where every node's GPUs can be used, else 0.
 # TYPE espalier_gpu_pool_ready gauge
 espalier_gpu_pool_ready{instance_type="Standard_NC4as_T4_v3",name="p",namespace="team-a",phase="Ready",provider="karpenter"} 1

@@ -62,7 +62,7 @@ func (r *Reconciler) fill(p *pass) {
 	st.Removing, st.IdleSince, st.Tuned = d.Removing, d.IdleSince, d.Tuned
 	if p.unseen == nil {
 		st.ReadyNodes = d.Count.Usable
-		st.GPUs = &v1alpha1.GPUCount{Expected: d.Count.Expected, Allocatable: d.Count.Allocatable, Held: d.Count.Held}
+		st.GPUs = &v1alpha1.GPUCount{Expected: d.Count.Expected, Allocatable: d.Count.Allocatable, Held: d.Count.Held, Missing: d.Count.Missing}
 		st.USDPerHour = r.price(p)
 	}
 	setConditions(p.pool, d, p.unseen == nil, p.now)

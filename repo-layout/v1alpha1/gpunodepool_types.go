@@ -189,7 +189,7 @@ type GPUNodePoolStatus struct {
 	// ReadyNodes counts nodes that are Ready with all their GPUs.
 	// +optional
 	ReadyNodes int32 `json:"readyNodes"`
-	// GPUs expected, allocatable and held by others, over all nodes.
+	// GPUs expected, allocatable, held by others and missing, over all nodes.
 	GPUs *GPUCount `json:"gpus,omitempty"`
 	// USDPerHour is the list price of what is provisioned now.
 	USDPerHour string `json:"usdPerHour,omitempty"`
@@ -263,6 +263,10 @@ type GPUCount struct {
 	// Held by pods that the pool is not for, on nodes that exist.
 	// +optional
 	Held int32 `json:"held,omitempty"`
+	// Missing are those of the expected ones that are on no node, or do not work. What a
+	// node has beyond what is wanted of it makes up for none of another.
+	// +optional
+	Missing int32 `json:"missing,omitempty"`
 }
 
 // GetConditions returns the conditions of the pool.
