@@ -4,6 +4,7 @@ package main
 
 import (
 	"context"
+	"math"
 	"time"
 
 	"github.com/KimMachineGun/automemlimit/memlimit"
@@ -26,6 +27,15 @@ func limitMemory(ctx context.Context, o controllerOptions, log logr.Logger) {
 	)
 	if err != nil { // no Linux, or no control group: nobody has set a limit that could be kept to
 		log.Info("How much memory there is could not be found: set GOMEMLIMIT where it is limited", "reason", err.Error())
+		return
+	}
+	sayMemory(log, limit)
+}
+
+// sayMemory tells the limit that the runtime has; without one it is the largest number.
+func sayMemory(log logr.Logger, limit int64) {
+	if limit == math.MaxInt64 {
+		log.Info("Memory is not limited")
 		return
 	}
 	log.Info("Memory is collected to stay within a limit", "bytes", limit)

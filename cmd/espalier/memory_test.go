@@ -3,11 +3,13 @@
 package main
 
 import (
+	"math"
 	"runtime/debug"
 	"testing"
 
 	"github.com/KimMachineGun/automemlimit/memlimit"
 	"github.com/go-logr/logr"
+	"github.com/go-logr/logr/funcr"
 	"k8s.io/apimachinery/pkg/api/resource"
 )
 
@@ -42,5 +44,25 @@ func TestMemoryByHand(t *testing.T) {
 	limitMemory(t.Context(), controllerOptions{Controllers: mainControllers}, logr.Discard())
 	if got := debug.SetMemoryLimit(-1); got != 3<<30 {
 		t.Errorf("the limit is %d, want that of GOMEMLIMIT", got)
+	}
+}
+
+// TestMemorySaid: what is told is a limit, and no number where there is none.
+func TestMemorySaid(t *testing.T) {
+	for name, c := range map[string]struct {
+		reason string
+		limit  int64
+		want   string
+	}{
+		"None":    {"The largest number is none that anybody has set.", math.MaxInt64, `"level"=0 "msg"="Memory is not limited"`},
+		"Limited": {"Who reads the log sees what it is.", 900 << 20, `"level"=0 "msg"="Memory is collected to stay within a limit" "bytes"=943718400`},
+	} {
+		t.Run(name, func(t *testing.T) {
+			var got string
+			sayMemory(funcr.New(func(_, line string) { got = line }, funcr.Options{}), c.limit)
+			if got != c.want {
+				t.Errorf("%s\nsays %s\nwant %s", c.reason, got, c.want)
+			}
+		})
 	}
 }
