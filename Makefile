@@ -44,6 +44,7 @@ test: control-plane bin/helm ## Run every test, on a real control plane
 	@for kit in gitea=forge karpenter=karpenter source-controller=flux kubelet=node; do \
 		test -e "bin/$${kit%=*}" || echo "Skipped test/$${kit#*=}: 'make e2e-$${kit#*=}' builds what it needs."; \
 	done
+	@test -e bin/promrules || echo "Skipped TestAlertsFire of test/deploy: 'make verify-alerts' builds what it needs."
 
 .PHONY: race
 race: control-plane bin/helm ## Run every test with the race detector; needs a C compiler
