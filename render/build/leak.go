@@ -129,14 +129,14 @@ func (s *secrets) holds(file string) bool {
 
 // made says whether an object came of an encrypted file, or of a generator of Secrets
 // beside one.
-func (s *secrets) made(origin *resource.Origin) bool {
+func (s *secrets) made(origin *resource.Origin, by built) bool {
 	switch {
 	case origin == nil || len(s.files) == 0:
 		return false
 	case origin.ConfiguredIn != "":
 		return origin.ConfiguredBy.Kind == "SecretGenerator"
 	}
-	return s.holds(inTree(origin.Path))
+	return s.holds(by.inTree(origin.Path))
 }
 
 // leaked names no object: a name may be what must not be told.

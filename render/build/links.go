@@ -5,15 +5,11 @@ package build
 import (
 	"slices"
 	"strings"
-	"sync"
 
 	"go.yaml.in/yaml/v3"
-	sigsyaml "sigs.k8s.io/yaml"
 
 	"github.com/espalier-dev/espalier/repo-layout/finding"
 	"github.com/espalier-dev/espalier/repo-layout/v1alpha1"
-
-	config "github.com/espalier-dev/espalier/repo-layout/kustomize"
 )
 
 // links are the names that a unit would share with others if all were built as
@@ -33,33 +29,6 @@ type open struct {
 	object                Object
 	field                 string
 }
-
-// field is where a kind names another.
-type field struct {
-	group, kind string // that has the field
-	path        []string
-	names       string // kind that it names
-}
-
-// nameFields are the fields of the built-in configuration.
-var nameFields = sync.OnceValue(func() []field {
-	var rules struct {
-		NameReference []struct {
-			Kind       string `json:"kind"`
-			FieldSpecs []struct{ Group, Kind, Path string }
-		} `json:"nameReference"`
-	}
-	if err := sigsyaml.Unmarshal(config.Names(), &rules); err != nil {
-		panic("build: the name references are no YAML: " + err.Error())
-	}
-	var fields []field
-	for _, r := range rules.NameReference {
-		for _, f := range r.FieldSpecs {
-			fields = append(fields, field{f.Group, f.Kind, strings.Split(f.Path, "/"), r.Kind})
-		}
-	}
-	return fields
-})
 
 // linksOf finds them in a unit that was built.
 func linksOf(objects []builtObject) links {

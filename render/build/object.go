@@ -3,7 +3,6 @@
 package build
 
 import (
-	"path"
 	"strings"
 	"sync"
 	"weak"
@@ -107,10 +106,13 @@ func (o Object) String() string {
 // origins finds where objects of a unit were written.
 type origins struct {
 	work
+	made  built
 	texts texts
 }
 
-func newOrigins(w work) origins { return origins{work: w, texts: newTexts(w.files, w.docs)} }
+func newOrigins(w work, made built) origins {
+	return origins{work: w, made: made, texts: newTexts(w.files, w.docs)}
+}
 
 // position of an object, from the origin that Kustomize tracked.
 func (o origins) position(origin *resource.Origin, object *Object) repolayout.Position {
@@ -118,9 +120,9 @@ func (o origins) position(origin *resource.Origin, object *Object) repolayout.Po
 		return nil
 	}
 	if origin.ConfiguredIn != "" {
-		return o.generator(inTree(origin.ConfiguredIn), object)
+		return o.generator(o.made.inTree(origin.ConfiguredIn), object)
 	}
-	file := inTree(origin.Path)
+	file := o.made.inTree(origin.Path)
 	if _, ok := o.docs[file]; !ok {
 		return nil
 	}
@@ -129,12 +131,6 @@ func (o origins) position(origin *resource.Origin, object *Object) repolayout.Po
 		texts: o.texts, id: object.id, yaml: object.YAML, file: file, name: name,
 		line: o.line(file, id{kind: object.kind, name: name}),
 	}
-}
-
-// inTree strips the folder that the tree has in our file system from the path
-// that Kustomize gives relative to the wrapper.
-func inTree(p string) string {
-	return strings.TrimPrefix(path.Join(wrapperFolder, p), treeFolder+"/")
 }
 
 // line of the document of a file that has a kind and name; else of its only

@@ -51,7 +51,11 @@ func compareQuick(t *testing.T, files fstest.MapFS) (quick int) {
 			continue
 		}
 		quick++
-		built, err := task.run(t.Context())
+		made, err := task.whole()
+		if err != nil {
+			t.Fatal(err)
+		}
+		built, err := task.kustomize(t.Context(), made)
 		if err != nil {
 			t.Errorf("Kustomize refuses %s: %v\nthe quick way:\n%s", p.path, err, shownObjects(t, got))
 			continue

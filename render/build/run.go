@@ -26,6 +26,7 @@ import (
 const (
 	treeFolder    = "/tree"
 	wrapperFolder = "/espalier"
+	namesFile     = "names.yaml" // in ours: what refers to what
 )
 
 // work is what building one unit needs once everything is read.
@@ -38,48 +39,82 @@ type work struct {
 	secret *secrets
 }
 
-// run has Kustomize build a kustomization of ours that lists the unit, as the
-// root kustomization would.
-func (w work) run(ctx context.Context) (resmap.ResMap, error) {
-	files, err := w.fileSystem()
-	if err != nil {
-		return nil, err
-	}
-	objects, err := kustomize.Run(ctx, w.limits.Time, files, wrapperFolder)
-	switch {
-	case ctx.Err() != nil, errors.Is(err, kustomize.ErrTime):
-		return nil, refuse(BuildTimeout, "the build was given up before it ended")
-	case err != nil:
-		return nil, refuse(BuildFailed, "%s", explain(err))
-	}
-	return objects, nil
+// rootFile is a kustomization that Kustomize is to build: in root, where its text
+// is written to file, with the names that it may need beside our own files.
+type rootFile struct {
+	root, file  string
+	text, names []byte
 }
 
-func (w work) fileSystem() (filesys.FileSystem, error) {
-	wrapper, err := w.wrapper()
-	if err != nil {
-		return nil, err
-	}
-	files := filesys.MakeFsInMemory()
-	write := func(name string, content []byte) {
-		if err == nil {
-			err = files.WriteFile(name, content)
+// built is what Kustomize has made of a unit.
+type built struct {
+	objects resmap.ResMap
+	root    string // the folder that origins are relative to
+}
+
+// inTree is the path in the tree of one that Kustomize gives.
+func (b built) inTree(p string) string {
+	return strings.TrimPrefix(path.Join(b.root, p), treeFolder+"/")
+}
+
+// run has Kustomize build the unit. A mistake is told of in the words of the build
+// that has every kustomization in it as it was written.
+func (w work) run(ctx context.Context) (built, error) {
+	if direct, ok := w.direct(); ok {
+		b, err := w.kustomize(ctx, direct)
+		if err == nil || isTimeout(err) {
+			return b, err
 		}
 	}
-	write(path.Join(wrapperFolder, "kustomization.yaml"), wrapper)
-	write(path.Join(wrapperFolder, "names.yaml"), config.Names())
-	for _, name := range slices.Sorted(maps.Keys(w.files)) {
-		write(path.Join(treeFolder, name), w.files[name])
+	whole, err := w.whole()
+	if err != nil {
+		return built{}, err
 	}
-	return files, err
+	return w.kustomize(ctx, whole)
 }
 
-// wrapper is the kustomization that lists the unit.
-func (w work) wrapper() ([]byte, error) {
+// kustomize has Kustomize build one kustomization over the files of the unit.
+func (w work) kustomize(ctx context.Context, f rootFile) (built, error) {
+	files, err := w.fileSystem(f)
+	if err != nil {
+		return built{}, err
+	}
+	objects, err := kustomize.Run(ctx, w.limits.Time, files, f.root)
+	switch {
+	case ctx.Err() != nil, errors.Is(err, kustomize.ErrTime):
+		return built{}, refuse(BuildTimeout, "the build was given up before it ended")
+	case err != nil:
+		return built{}, refuse(BuildFailed, "%s", explain(err))
+	}
+	return built{objects, f.root}, nil
+}
+
+func isTimeout(err error) bool {
+	var r *refusal
+	return errors.As(err, &r) && r.code == BuildTimeout
+}
+
+// fileSystem is what Kustomize sees.
+func (w work) fileSystem(f rootFile) (filesys.FileSystem, error) {
+	files := filesys.MakeFsInMemory()
+	for _, name := range slices.Sorted(maps.Keys(w.files)) {
+		if err := files.WriteFile(path.Join(treeFolder, name), w.files[name]); err != nil {
+			return nil, err
+		}
+	}
+	if err := files.WriteFile(path.Join(wrapperFolder, namesFile), f.names); err != nil {
+		return nil, err
+	}
+	return files, files.WriteFile(f.file, f.text)
+}
+
+// whole is a kustomization of ours that lists the unit, as the root kustomization
+// would.
+func (w work) whole() (rootFile, error) {
 	k := types.Kustomization{
 		TypeMeta:       types.TypeMeta{APIVersion: types.KustomizationVersion, Kind: types.KustomizationKind},
 		Resources:      []string{path.Join("..", treeFolder, w.plan.path)},
-		Configurations: []string{"names.yaml"},
+		Configurations: []string{namesFile},
 		BuildMetadata:  []string{types.OriginAnnotations},
 	}
 	if w.plan.root {
@@ -88,7 +123,8 @@ func (w work) wrapper() ([]byte, error) {
 		k.SortOptions = own.SortOptions
 		k.BuildMetadata = append(k.BuildMetadata, own.BuildMetadata...)
 	}
-	return sigsyaml.Marshal(k)
+	text, err := sigsyaml.Marshal(k)
+	return rootFile{wrapperFolder, path.Join(wrapperFolder, "kustomization.yaml"), text, config.Names()}, err
 }
 
 // kustomization decodes a file that the scan has decoded before.
@@ -128,12 +164,12 @@ func cut(text string, limit int) string {
 }
 
 // objects takes the result of a build apart.
-func (w work) objects(built resmap.ResMap) ([]builtObject, error) {
-	origins := newOrigins(w)
+func (w work) objects(made built) ([]builtObject, error) {
+	origins := newOrigins(w, made)
 	keep := w.plan.root && slices.Contains(w.kustomization(w.plan.from.file).BuildMetadata, types.OriginAnnotations)
-	list := make([]builtObject, 0, built.Size())
+	list := make([]builtObject, 0, made.objects.Size())
 	var total int64
-	for _, r := range built.Resources() {
+	for _, r := range made.objects.Resources() {
 		origin, err := r.GetOrigin()
 		if err != nil {
 			return nil, err
@@ -152,7 +188,7 @@ func (w work) objects(built resmap.ResMap) ([]builtObject, error) {
 		}
 		o := Object{YAML: text, id: id{r.GetGvk().Group, r.GetKind(), r.GetNamespace(), r.GetName()}, decoding: &decoding{}}
 		o.position = origins.position(origin, &o)
-		list = append(list, builtObject{o, o.tree(), w.secret.made(origin)})
+		list = append(list, builtObject{o, o.tree(), w.secret.made(origin, made)})
 	}
 	return list, nil
 }
