@@ -51,8 +51,10 @@ func TestEvicted(t *testing.T) {
 			reason: "A spot node that goes, or a preemption, leaves a second.",
 			away: func(t *testing.T, team *harness.Team, pod *corev1.Pod) {
 				before := pod.DeepCopy()
+				// Without a time it is older than two minutes to the controller of disruptions, which
+				// takes back what led to no deletion by then.
 				pod.Status.Conditions = append(pod.Status.Conditions, corev1.PodCondition{
-					Type: corev1.DisruptionTarget, Status: corev1.ConditionTrue, Reason: corev1.PodReasonPreemptionByScheduler,
+					Type: corev1.DisruptionTarget, Status: corev1.ConditionTrue, Reason: corev1.PodReasonPreemptionByScheduler, LastTransitionTime: metav1.Now(),
 				})
 				if err := team.Client.Status().Patch(t.Context(), pod, client.StrategicMergeFrom(before)); err != nil {
 					t.Fatal(err)

@@ -198,9 +198,11 @@ func newTeam(t *testing.T, name string) *harness.Team {
 	if err != nil {
 		t.Fatal(err)
 	}
+	pods := watchPods(t, team.Cluster.Config, team.Namespace)
 	t.Cleanup(func() {
 		if t.Failed() {
 			tell(t, team)
+			t.Logf("what was said of its pods:\n%s", pods)
 		}
 		// What it runs goes with it, and leaves the node to the next team.
 		sync := &v1alpha1.RepoSync{ObjectMeta: metav1.ObjectMeta{Namespace: team.Namespace, Name: team.Sync}}
