@@ -28,6 +28,10 @@ type Tuning struct {
 	// FusedLoss computes the loss in pieces (cut cross-entropy, as in Axolotl's
 	// plugin and Unsloth): no logits are kept and embeddings stay in 16 bit.
 	FusedLoss bool
+	// Recast puts words, head and norms back to 16 bit after PEFT has raised them to
+	// 32, and the residual stream with them, as Axolotl does for every adapter
+	// (loaders/model.py, _configure_embedding_dtypes).
+	Recast bool
 	// SingleQuantization leaves the quantisation constants of NF4 in float32.
 	SingleQuantization bool
 	// EvalBatch are the sequences of a step of the evaluation on one GPU, 0 where
@@ -51,8 +55,9 @@ const (
 	// allocatorShare is what the caching allocator and quantisation states add
 	// to everything that stays (in-sample).
 	allocatorShare = 0.07
-	// logitBytes a token and word: float32 logits, their shifted copy, the
-	// saved log-softmax and the gradient.
+	// logitBytes a token and word: 12 are alive at the peak (measured: float32 logits,
+	// log-softmax and gradient), and the caching allocator, which gets them in pieces
+	// of a GiB and more, holds 16. With less than that runs end out of memory.
 	logitBytes = 16
 	// headCopies of the last hidden state in float32 are alive with the logits.
 	headCopies = 4
@@ -148,12 +153,13 @@ func (t Tuning) sum(m Model, width float64, copies int) run {
 	lora := layers * float64(t.Rank) * width
 	var u run
 	// peft.prepare_model_for_kbit_training keeps what is not quantised in
-	// float32, and with it the residual stream; a fused loss needs it in 16 bit.
+	// float32, and with it the residual stream, unless what comes after puts it back;
+	// a fused loss needs it in 16 bit.
 	stream := 2.0
 	switch {
 	case t.Method == v1alpha1.LoRA:
 		u.weights = float64(m.WeightBytes)
-	case t.FusedLoss:
+	case t.FusedLoss || t.Recast:
 		u.weights = layers*m.linearPerLayer()*t.nf4() + words*2
 	default:
 		u.weights = layers*m.linearPerLayer()*t.nf4() + words*4

@@ -112,7 +112,7 @@ func (s Serving) tensors(m Model, n int, context int64) (low, high Memory) {
 	adapter, working := s.merged(m, share)
 	low.Adapter, high.Adapter = adapter, adapter
 	forwardLow, forwardHigh := s.activations(m, row)
-	forwardHigh += pairs(m, context)
+	forwardLow, forwardHigh = forwardLow+beside(m, context), forwardHigh+beside(m, context)+pairs(m, context)
 	// Merging comes before the first request, and takes its memory alone.
 	low.Activation, high.Activation = forwardLow, max(forwardHigh, working)
 	low.Overhead, high.Overhead = overhead(m, row, low.Weights)
@@ -123,6 +123,18 @@ func (s Serving) tensors(m Model, n int, context int64) (low, high Memory) {
 	low.add()
 	high.add()
 	return low, high
+}
+
+// beside is what transformers' layers keep of a prompt beyond vLLM's (Serving.activations):
+// the residual stream and its norm in tensors of their own, where vLLM adds in place, and
+// where gate and up are one matrix its result beside both halves. Measured for Llama,
+// Mistral, Qwen and Phi (testdata/measurements.yaml, kind request).
+func beside(m Model, context int64) int64 {
+	perToken := 4 * float64(m.Hidden)
+	if m.FusedProjections {
+		perToken += 2 * float64(m.Intermediate)
+	}
+	return size(perToken * float64(context))
 }
 
 // pairs is what attention keeps for each pair of tokens of a prompt, at most: nothing
