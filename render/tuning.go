@@ -6,9 +6,11 @@ import (
 	"cmp"
 	"fmt"
 	"path"
+	"slices"
 
 	"sigs.k8s.io/yaml"
 
+	"github.com/espalier-dev/espalier/presets"
 	"github.com/espalier-dev/espalier/presets/runtimes"
 	"github.com/espalier-dev/espalier/render/check"
 	"github.com/espalier-dev/espalier/repo-layout/v1alpha1"
@@ -267,6 +269,13 @@ func (j job) axolotl() (string, error) {
 	// GPUs before Ampere have no bfloat16.
 	half := j.Candidate.Fit.DType == "float16"
 	config["bf16"], config["fp16"] = !half, half
+	if half {
+		// Packed samples go to FlashAttention by itself, which these GPUs cannot run.
+		config["sdpa_varlen"] = false
+	}
+	if !rewritten(a.Preset) {
+		config["lora_qkv_kernel"] = false
+	}
 	if a.Resolved.ModelRevision != "" {
 		config["model_revision"] = a.Resolved.ModelRevision
 	}
@@ -288,6 +297,22 @@ func (j job) axolotl() (string, error) {
 		return "", fmt.Errorf("writing axolotl.yaml: %w", err)
 	}
 	return string(text), nil
+}
+
+// rewrittenArchitectures have an attention that Axolotl 0.19 can rewrite for its own
+// kernels for adapters (monkeypatch/lora_kernels.py). It turns these on by itself where none
+// of them is said, and a run of any other model ends with "Original QKV code not found".
+var rewrittenArchitectures = []string{
+	"Gemma3ForCausalLM", "GraniteForCausalLM", "LlamaForCausalLM", "MistralForCausalLM", "Qwen2ForCausalLM", "Qwen3ForCausalLM",
+}
+
+// rewritten says whether the kernels may be on. A preset that names no architecture is
+// one of these, or keeps q, k and v in one matrix.
+func rewritten(p presets.Preset) bool {
+	if p.Architecture == "" {
+		return !p.Model.FusedProjections
+	}
+	return slices.Contains(rewrittenArchitectures, p.Architecture)
 }
 
 // saveNow is the file in the output folder that asks Axolotl for a checkpoint

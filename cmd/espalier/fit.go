@@ -212,7 +212,7 @@ func (j *judge) judge(i sku.Instance) judged {
 		out.report = fit.Tune(j.preset.Model, i, fit.Tuning{
 			Method: v1alpha1.TuningMethod(o.Tune), SequenceLength: cmp.Or(o.Context, defaults.SequenceLength), MicroBatch: o.MicroBatch, Rank: o.Rank,
 			TargetModules: o.TargetModules, FusedLoss: o.FusedLoss, NoCheckpointing: o.KeepAll, Nodes: o.Nodes,
-			Image: out.runtime.Requires, Optimizer32Bit: !defaults.EightBit(),
+			Image: out.runtime.Requires, Optimizer32Bit: !defaults.EightBit(), Recast: out.runtime.Recasts(),
 		})
 	} else {
 		s := fit.Serving{

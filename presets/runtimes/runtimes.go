@@ -179,6 +179,10 @@ func Does(name, task string) bool {
 	return name == KAITO || Unpinned(name) && task == Inference
 }
 
+// Recasts says whether the trainer puts what PEFT keeps in 32 bit back to 16
+// (fit.Tuning.Recast).
+func (r Runtime) Recasts() bool { return r.Name == Axolotl }
+
 // For is the runtime doing a task, with what its program for that demands of a GPU.
 func (r Runtime) For(task string) Runtime {
 	r.Task = task

@@ -1,0 +1,41 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package render
+
+import (
+	"testing"
+
+	"github.com/espalier-dev/espalier/gpu/fit"
+	"github.com/espalier-dev/espalier/presets"
+)
+
+// TestRewritten: Axolotl's own kernels stay on where a run with them was seen to work, and
+// where the attention is written alike.
+func TestRewritten(t *testing.T) {
+	preset := func(name string) presets.Preset {
+		p, ok := presets.Lookup(name)
+		if !ok {
+			t.Fatalf("no preset %s", name)
+		}
+		return p
+	}
+	for name, c := range map[string]struct {
+		reason string
+		preset presets.Preset
+		want   bool
+	}{
+		"Llama":   {"seen on an H200", preset("llama-3.1-8b-instruct"), true},
+		"Mistral": {"seen on an H200", preset("mistral-7b"), true},
+		"Granite": {"seen on an H200", preset("granite-4.1-8b"), true},
+		"Phi-4":   {"ended with: Original QKV code not found", preset("phi-4"), false},
+		"Phi-3":   {"ended with: Original QKV code not found", preset("phi-3-mini-4k-instruct"), false},
+		"Locked":  {"a lock file names the architecture, and this one has a norm between", presets.Preset{Architecture: "Olmo2ForCausalLM"}, false},
+		"Unknown": {"what nobody has seen run is not bet a GPU on", presets.Preset{Architecture: "NextYearForCausalLM", Model: fit.Model{}}, false},
+	} {
+		t.Run(name, func(t *testing.T) {
+			if got := rewritten(c.preset); got != c.want {
+				t.Errorf("%s: %t, want %t", c.reason, got, c.want)
+			}
+		})
+	}
+}
