@@ -39,27 +39,30 @@ func compareDirect(t *testing.T, files fstest.MapFS) (direct int) {
 			continue
 		}
 		direct++
-		got, err := task.objects(made)
-		if err != nil {
-			t.Fatalf("unit %s: %v", p.path, err)
-		}
 		whole, err := task.whole()
 		if err != nil {
 			t.Fatal(err)
 		}
-		if made, err = task.kustomize(t.Context(), whole); err != nil {
-			t.Errorf("the whole refuses %s: %v\ndirectly:\n%s", p.path, err, shownObjects(t, got))
-			continue
-		}
-		want, err := task.objects(made)
-		if err != nil {
-			t.Fatalf("unit %s: %v", p.path, err)
-		}
-		if diff := cmp.Diff(shownObjects(t, want), shownObjects(t, got)); diff != "" {
+		got := shownBuilt(t, task, made, nil)
+		made, err = task.kustomize(t.Context(), whole)
+		if diff := cmp.Diff(shownBuilt(t, task, made, err), got); diff != "" {
 			t.Errorf("unit %s (- as a whole, + directly):\n%s", p.path, diff)
 		}
 	}
 	return direct
+}
+
+// shownBuilt is all that becomes of what Kustomize has built.
+func shownBuilt(t *testing.T, task *task, made built, err error) string {
+	t.Helper()
+	if err != nil {
+		return err.Error()
+	}
+	objects, err := task.objects(made)
+	if err != nil {
+		return err.Error()
+	}
+	return shownObjects(t, objects)
 }
 
 // TestDirectUnits says which units are built by their own kustomization.
@@ -181,6 +184,7 @@ func FuzzDirect(f *testing.F) {
 		f.Add([]byte("resources: [../base]\n"+part+"\n"), []byte("resources: [w.yaml]\n"), []byte(quickWorkspace))
 	}
 	f.Add([]byte("resources: [../base, ../base]\nnamePrefix: x\n"), []byte("resources: []\n"), []byte(quickWorkspace))
+	f.Add([]byte("resources: [../base]\nnamePrefix: x\n"), []byte("resources: [w.yaml]\n"), []byte("apiVersion: v1\nkind: ConfigMap\nmetadata: {name: a}\ndata: {? {k: v} : x}\n"))
 	f.Fuzz(func(t *testing.T, unit, base, file []byte) {
 		compareDirect(t, fstest.MapFS{
 			"kustomization.yaml":      {Data: []byte("resources: [unit]\n")},
