@@ -47,7 +47,7 @@ func (o controllerOptions) childrenMemory() uint64 {
 	if o.Controllers != reviewController {
 		return 0
 	}
-	return uint64(max(0, o.Review.Memory.Value())) * review.AtOnce
+	return uint64(max(0, o.Review.Memory.Value())) * review.AtOnce //nolint:gosec // G115: it is not below zero
 }
 
 // beside is what a limit leaves beside children, and a quarter of it where they

@@ -23,7 +23,7 @@ import (
 const (
 	AnnotationClient = "azure.workload.identity/client-id"
 	AnnotationTenant = "azure.workload.identity/tenant-id"
-	AzureAudience    = "api://AzureADTokenExchange" //nolint:gosec // G101: a name
+	AzureAudience    = "api://AzureADTokenExchange"
 )
 
 // Azure signs in to Entra ID.

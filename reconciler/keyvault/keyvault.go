@@ -187,17 +187,26 @@ func (s *Session) Decrypt(key sops.VaultKey, encrypted []byte) ([]byte, error) {
 	return nil, refused
 }
 
-func (s *Session) decrypt(key sops.VaultKey, encrypted []byte) (opened []byte, refused *refusal) {
+// vaultOf is the host of a key's vault, where one may be asked for such a key.
+func (s *Session) vaultOf(key sops.VaultKey) (host string, refused *refusal) {
 	host, ok := s.where.hostOf(key.URL)
 	switch {
 	case s.nobody != "":
-		return nil, refusef("%s", s.nobody)
+		return "", refusef("%s", s.nobody)
 	case s.where.suffix == "":
-		return nil, errForeign
+		return "", errForeign
 	case !ok:
-		return nil, s.noVault(key.URL)
+		return "", s.noVault(key.URL)
 	case !keyName.MatchString(key.Name) || !version.MatchString(key.Version):
-		return nil, refusef("the file names a key of %s that no vault can have: encrypt it anew", host)
+		return "", refusef("the file names a key of %s that no vault can have: encrypt it anew", host)
+	}
+	return host, nil
+}
+
+func (s *Session) decrypt(key sops.VaultKey, encrypted []byte) (opened []byte, refused *refusal) {
+	host, refused := s.vaultOf(key)
+	if refused != nil {
+		return nil, refused
 	}
 	one := host + "/" + key.Name + "/" + key.Version
 	for _, place := range []string{everywhere, host, one} {

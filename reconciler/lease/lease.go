@@ -172,23 +172,13 @@ func (h *Holder) have(ctx context.Context, k *known, name, about string) error {
 // ask takes or renews a Lease, unless it is another's.
 func (h *Holder) ask(ctx context.Context, k *known, name, about string) error {
 	now, lease := h.Clock(), k.lease.DeepCopy()
+	var err error
 	if lease == nil {
-		lease = &coordinationv1.Lease{}
-		err := h.Reader.Get(ctx, types.NamespacedName{Namespace: h.Namespace, Name: name}, lease)
-		if apierrors.IsNotFound(err) {
-			lease.Namespace, lease.Name = h.Namespace, name
-		} else if err != nil {
-			return fmt.Errorf("reading Lease %s/%s: %w", h.Namespace, name, err)
-		}
-		if k.version != lease.ResourceVersion {
-			k.version, k.since = lease.ResourceVersion, now
-		}
-		if after := wait(lease.Spec, h.Identity, k.since, now); after > 0 {
-			return &TakenError{Name: name, After: min(after, again)}
+		if lease, err = h.free(ctx, k, name, now); err != nil {
+			return err
 		}
 	}
 	h.take(lease, about, now)
-	var err error
 	if lease.ResourceVersion == "" {
 		err, k.made = h.Client.Create(ctx, lease), true
 	} else {
@@ -199,6 +189,24 @@ func (h *Holder) ask(ctx context.Context, k *known, name, about string) error {
 	}
 	k.lease, k.renewed = lease, now
 	return nil
+}
+
+// free reads a Lease that may be had, or is not there yet.
+func (h *Holder) free(ctx context.Context, k *known, name string, now time.Time) (*coordinationv1.Lease, error) {
+	lease := &coordinationv1.Lease{}
+	err := h.Reader.Get(ctx, types.NamespacedName{Namespace: h.Namespace, Name: name}, lease)
+	if apierrors.IsNotFound(err) {
+		lease.Namespace, lease.Name = h.Namespace, name
+	} else if err != nil {
+		return nil, fmt.Errorf("reading Lease %s/%s: %w", h.Namespace, name, err)
+	}
+	if k.version != lease.ResourceVersion {
+		k.version, k.since = lease.ResourceVersion, now
+	}
+	if after := wait(lease.Spec, h.Identity, k.since, now); after > 0 {
+		return nil, &TakenError{Name: name, After: min(after, again)}
+	}
+	return lease, nil
 }
 
 // wait is for how long a Lease is to be left to its holder, as it was first seen at since;

@@ -116,7 +116,7 @@ func (b *bench) asked() []string {
 func (b *bench) holder(t *testing.T, name string) string {
 	t.Helper()
 	l := &coordinationv1.Lease{}
-	if err := b.WithWatch.Get(context.Background(), types.NamespacedName{Namespace: "espalier-system", Name: name}, l); err != nil {
+	if err := b.Get(context.Background(), types.NamespacedName{Namespace: "espalier-system", Name: name}, l); err != nil {
 		t.Fatal(err)
 	}
 	b.calls = b.calls[:len(b.calls)-1]

@@ -67,10 +67,10 @@ func inAzure(t *testing.T, o Options, change map[string]string, objects ...clien
 	server.StartTLS()
 	t.Cleanup(server.Close)
 	t.Cleanup(server.CloseClientConnections)
-	a.Clusters.dial = func(ctx context.Context, network, address string) (net.Conn, error) {
-		a.federation.mu.Lock()
+	a.dial = func(ctx context.Context, network, address string) (net.Conn, error) {
+		a.mu.Lock()
 		a.dialed = append(a.dialed, address)
-		a.federation.mu.Unlock()
+		a.mu.Unlock()
 		return (&net.Dialer{}).DialContext(ctx, network, server.Listener.Addr().String())
 	}
 	return a
@@ -145,7 +145,7 @@ func TestAzureRefused(t *testing.T) {
 		words   string
 	}{
 		"Elsewhere":   {"Anybody may write an address.", map[string]string{"address": "https://hidden.example.com"}, nil, v1alpha1.ReasonKubeConfigInvalid, "its address is none of AKS, which is https://NAME.azmk8s.io: no token is sent elsewhere"},
-		"Foreign":     {"In a cloud of one's own nobody knows the hosts.", located, func(a *azure) { a.Clusters.Azure.Foreign = true }, v1alpha1.ReasonKubeConfigInvalid, "--azure-endpoint names a cloud of one's own"},
+		"Foreign":     {"In a cloud of one's own nobody knows the hosts.", located, func(a *azure) { a.Azure.Foreign = true }, v1alpha1.ReasonKubeConfigInvalid, "--azure-endpoint names a cloud of one's own"},
 		"OtherServer": {"Two clusters have two addresses, and below the suffix of AKS anybody has one that leads where he likes.", map[string]string{"address": "third.hcp.westeurope.azmk8s.io"}, nil, v1alpha1.ReasonAuthFailed, "Azure names no API server of the cluster that has this address"},
 		"Strange":     {"Nor would what Azure says lead elsewhere.", located, func(a *azure) { a.Hosts = []string{"hidden.example.com"} }, v1alpha1.ReasonAuthFailed, "Azure names no API server"},
 		"Local":       {"A cluster without Entra ID.", located, func(a *azure) { a.Local = true }, v1alpha1.ReasonAuthFailed, "takes no identities of Entra ID"},
@@ -214,8 +214,8 @@ func (a *azure) aged() {
 
 // denies has the cluster take no token so many times.
 func (a *azure) denies(times int) {
-	a.federation.mu.Lock()
-	defer a.federation.mu.Unlock()
+	a.mu.Lock()
+	defer a.mu.Unlock()
 	a.deny = times
 }
 
@@ -250,7 +250,7 @@ func TestMadeAnew(t *testing.T) {
 	t.Cleanup(server.Close)
 	t.Cleanup(server.CloseClientConnections)
 	a.Hosts, a.CA = []string{host}, ca
-	a.Clusters.dial = func(ctx context.Context, network, _ string) (net.Conn, error) {
+	a.dial = func(ctx context.Context, network, _ string) (net.Conn, error) {
 		return (&net.Dialer{}).DialContext(ctx, network, server.Listener.Addr().String())
 	}
 	if is, err := a.Of(t.Context(), a.sync); err == nil {

@@ -145,7 +145,7 @@ func federate(t *testing.T, o Options, change map[string]string, objects ...clie
 func (f *federation) label(key, value string) {
 	config := &corev1.ConfigMap{ObjectMeta: metav1.ObjectMeta{Namespace: "models", Name: "spoke"}}
 	text := fmt.Appendf(nil, `{"metadata":{"labels":{%q:%q}}}`, key, value)
-	_ = f.tokens.Client.Patch(context.Background(), config, client.RawPatch(types.MergePatchType, text)) // what is asserted shows it
+	_ = f.Patch(context.Background(), config, client.RawPatch(types.MergePatchType, text)) // what is asserted shows it
 }
 
 func accountNamed(name string) *corev1.ServiceAccount {
@@ -234,7 +234,7 @@ func TestNotSignedIn(t *testing.T) {
 			f.label(repolayout.LabelSyncName, "local")
 		}},
 		"Missing": {"A ConfigMap that is not there.", nil, v1alpha1.ReasonKubeConfigInvalid, "ConfigMap models/spoke (spec.kubeConfig) does not exist: create it", func(f *federation) {
-			_ = f.tokens.Client.Delete(context.Background(), &corev1.ConfigMap{ObjectMeta: metav1.ObjectMeta{Namespace: "models", Name: "spoke"}})
+			_ = f.Delete(context.Background(), &corev1.ConfigMap{ObjectMeta: metav1.ObjectMeta{Namespace: "models", Name: "spoke"}})
 		}},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -290,11 +290,11 @@ func TestConfigMapChanges(t *testing.T) {
 		t.Fatal(err)
 	}
 	live := &corev1.ConfigMap{}
-	if err := f.tokens.Get(t.Context(), client.ObjectKey{Namespace: "models", Name: "spoke"}, live); err != nil {
+	if err := f.Get(t.Context(), client.ObjectKey{Namespace: "models", Name: "spoke"}, live); err != nil {
 		t.Fatal(err)
 	}
 	live.Data["serviceAccountName"] = "other"
-	if err := f.tokens.Update(t.Context(), live); err != nil {
+	if err := f.Update(t.Context(), live); err != nil {
 		t.Fatal(err)
 	}
 	is, err := f.Of(t.Context(), f.sync)

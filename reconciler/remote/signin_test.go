@@ -265,11 +265,11 @@ func (f *federation) hears(t *testing.T, of string) {
 func (f *federation) written(t *testing.T, change func(*corev1.ConfigMap)) {
 	t.Helper()
 	live := &corev1.ConfigMap{}
-	if err := f.tokens.Get(t.Context(), client.ObjectKey{Namespace: "models", Name: "spoke"}, live); err != nil {
+	if err := f.Get(t.Context(), client.ObjectKey{Namespace: "models", Name: "spoke"}, live); err != nil {
 		t.Fatal(err)
 	}
 	change(live)
-	if err := f.tokens.Update(t.Context(), live); err != nil {
+	if err := f.Update(t.Context(), live); err != nil {
 		t.Fatal(err)
 	}
 }

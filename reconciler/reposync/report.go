@@ -100,21 +100,8 @@ func (r *Reconciler) write(ctx context.Context, p *pass, files report.Report) er
 	p.kept.lease = target.Lease()
 	result, err := r.writeInTurn(ctx, target, files, fmt.Sprintf("%s: %s ready at %s",
 		p.sync.Name, p.sync.Status.Workspaces, shortRevision(p.sync.Status.LastAttemptedRevision)))
-	busy, waits := fault.AsWaiting(err)
-	if err != nil && !waits {
-		p.kept.reported = "" // the branch may have it all the same: look, whatever comes next
-	}
-	var failure *report.Error
-	if errors.As(err, &failure) {
-		return fault.Retry(failure.Reason, namingSecret(err, failure.Reason, p.sync.Namespace, reportSecret(p.sync)))
-	}
-	if waits {
-		p.reportDue = busy.After
-		condition.Unknown(p.sync, v1alpha1.ConditionReported, busy.Reason, busy.Message)
-		return nil
-	}
 	if err != nil {
-		return fault.Retry(fault.Reason(err, v1alpha1.ReasonReportFailed), err)
+		return p.unwritten(err)
 	}
 	p.kept.reported, p.kept.place = digest, placeOf(target)
 	if result.Changed {
@@ -126,6 +113,24 @@ func (r *Reconciler) write(ctx context.Context, p *pass, files report.Report) er
 	}
 	condition.True(p.sync, v1alpha1.ConditionReported, v1alpha1.ReasonSucceeded, "Written to "+p.kept.place)
 	return nil
+}
+
+// unwritten notes that the report was not written, and says why; nil where it has to wait.
+func (p *pass) unwritten(err error) error {
+	busy, waits := fault.AsWaiting(err)
+	if !waits {
+		p.kept.reported = "" // the branch may have it all the same: look, whatever comes next
+	}
+	var failure *report.Error
+	switch {
+	case errors.As(err, &failure):
+		return fault.Retry(failure.Reason, namingSecret(err, failure.Reason, p.sync.Namespace, reportSecret(p.sync)))
+	case waits:
+		p.reportDue = busy.After
+		condition.Unknown(p.sync, v1alpha1.ConditionReported, busy.Reason, busy.Message)
+		return nil
+	}
+	return fault.Retry(fault.Reason(err, v1alpha1.ReasonReportFailed), err)
 }
 
 // placeOf names where a report is.

@@ -175,7 +175,7 @@ func (r *Reconciler) pass(ctx context.Context, s *v1alpha1.RepoSync, k *kept) er
 	look := r.due(s, k)
 	ready, says := readiness(s)
 	tuned := r.isTuned(s, k)
-	if !look && !tuned && (!says || ready.key() == k.ready) && len(k.following) == 0 {
+	if !look && !tuned && !k.owes(ready, says) {
 		return nil
 	}
 	f, err := r.connect(ctx, s, k)
@@ -200,6 +200,11 @@ func (r *Reconciler) pass(ctx context.Context, s *v1alpha1.RepoSync, k *kept) er
 		problems = append(problems, r.promoteAll(ctx, s, k))
 	}
 	return errors.Join(problems...)
+}
+
+// owes says whether the forge is to be told anything that it was not.
+func (k *kept) owes(ready readyStatus, says bool) bool {
+	return says && ready.key() != k.ready || len(k.following) > 0
 }
 
 // isTuned says whether a run may have published what is to be promoted.

@@ -126,7 +126,7 @@ func TestTuneAndServe(t *testing.T) {
 	if got := run.Status.Tuning; got.Attempts != 2 {
 		t.Errorf("the run took %d attempts, want 2: one was killed", got.Attempts)
 	}
-	logs := logs(t, team, "run", "train")
+	logs := logs(t, team, "run")
 	pods := podsOf(t, team, "run")
 	losesLittle(t, team, &pods[0], logsOf(t, &pods[0], team, "train"), logs)
 	if !strings.Contains(logs, "20 rows of /data/parcels.parquet") {
@@ -209,11 +209,11 @@ func kill(t *testing.T, w *world, checkpoint, program string) {
 	signal(t, w, program, syscall.SIGKILL)
 }
 
-// logs are those of a container of the newest pod of a Workspace.
-func logs(t *testing.T, team *harness.Team, workspace, container string) string {
+// logs are those of the trainer in the newest pod of a Workspace.
+func logs(t *testing.T, team *harness.Team, workspace string) string {
 	t.Helper()
 	pods := podsOf(t, team, workspace)
-	return logsOf(t, &pods[len(pods)-1], team, container)
+	return logsOf(t, &pods[len(pods)-1], team, "train")
 }
 
 // podsOf are the pods of a Workspace that are there, the oldest first.

@@ -39,7 +39,7 @@ func TestBegunAnew(t *testing.T) {
 		return c != nil && strings.Contains(c.Message, want) && strings.HasSuffix(c.Message, "and there is no other: training begins anew")
 	})
 	run := until(t, team, "run", isReady)
-	if said := logs(t, team, "run", "train"); !firstStep.MatchString(said) || goingOn.MatchString(said) {
+	if said := logs(t, team, "run"); !firstStep.MatchString(said) || goingOn.MatchString(said) {
 		t.Errorf("the second attempt did not begin anew:\n%s", said)
 	}
 	if got, want := published(t, run.Status.Tuning.Adapter, w.output("run")), learnt(data, epochs); got != want {

@@ -84,7 +84,7 @@ func TestEvicted(t *testing.T) {
 			if got := run.Status.Tuning; got.Attempts != 2 || job.Status.Failed != 0 || *job.Spec.BackoffLimit != 0 {
 				t.Errorf("%s\n%d attempts, %d failures of the Job, of %d; want 2, none, of none", tc.reason, got.Attempts, job.Status.Failed, *job.Spec.BackoffLimit)
 			}
-			before, after := <-first, logs(t, team, team.Namespace, "train")
+			before, after := <-first, logs(t, team, team.Namespace)
 			from := losesLittle(t, team, &podsOf(t, team, team.Namespace)[0], before, after)
 			done, _, told := strings.Cut(before, "espalier: told to go: saving a checkpoint first\n")
 			if tc.saves && (!told || lastStep(done) > from) {

@@ -41,7 +41,7 @@ func TestKaitoTrains(t *testing.T) {
 	if got := run.Status.Tuning; got.Attempts != 2 {
 		t.Errorf("the run took %d attempts, want 2: one was killed at step %d", got.Attempts, began.Status.Tuning.Progress.Step)
 	}
-	said := logs(t, team, "run", "train")
+	said := logs(t, team, "run")
 	if !strings.Contains(said, "20 rows of /mnt/data/parcels.parquet") || !firstStep.MatchString(said) || strings.Contains(said, "checkpoint") {
 		t.Errorf("the second attempt did not begin again on the one file of data:\n%s", said)
 	}

@@ -47,7 +47,7 @@ func TestProgress(t *testing.T) {
 	if p := run.Status.Tuning.Progress; p == nil || p.Percent != 100 || p.Step != steps {
 		t.Errorf("when it is done the Workspace says %+v, want step %d of as many", p, steps)
 	}
-	if said := logs(t, team, "run", "train"); strings.Contains(said, "progress was not taken") {
+	if said := logs(t, team, "run"); strings.Contains(said, "progress was not taken") {
 		t.Errorf("the controller refused a report:\n%s", said)
 	}
 }
