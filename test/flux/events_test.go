@@ -3,20 +3,25 @@
 package flux
 
 import (
+	"bytes"
 	"encoding/json"
 	"fmt"
 	"net/http"
 	"net/http/httptest"
 	"os"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"sync"
 	"testing"
 
 	eventv1 "github.com/fluxcd/pkg/apis/event/v1beta1"
+	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"sigs.k8s.io/kustomize/api/krusty"
 	"sigs.k8s.io/kustomize/kyaml/filesys"
 
+	"github.com/espalier-dev/espalier/repo-layout/v1alpha1"
 	"github.com/espalier-dev/espalier/test/harness"
 )
 
@@ -137,6 +142,7 @@ func TestEvents(t *testing.T) {
 	}
 	p.addKinds()
 	p.apply(wanted)
+	p.alerted(l)
 
 	files := p.sample()
 	p.replace(files, listed, "- phi-4-mini\n", "- phi-4-mini\n- ../../../models/phi-3-dolly\n")
@@ -163,6 +169,34 @@ func TestEvents(t *testing.T) {
 		p.heard("commit status "+name, func() bool { return l.status(commit, name) == want })
 	}
 	p.hooked()
+}
+
+// alerted waits until notification-controller knows the Alerts and Providers. It takes them
+// from a cache, throws away what no Alert of that cache asks for, and nobody sends an event
+// again; and addKinds has just ended its watch of Alerts, which it begins anew after a
+// second. An Alert has no status that would say so: an event about nobody is sent until
+// both Providers have passed it on.
+func (p *project) alerted(l *listener) {
+	p.t.Helper()
+	const nobody, commit = "nobody", "0123456789abcdef0123456789abcdef01234567"
+	group, sent := v1alpha1.GroupVersion.Group+"/", 0
+	p.until("Receiver", models, "there, and the Alerts known", func(state) bool {
+		sent++
+		body, err := json.Marshal(eventv1.Event{
+			InvolvedObject: corev1.ObjectReference{APIVersion: v1alpha1.GroupVersion.String(), Kind: v1alpha1.WorkspaceKind, Namespace: p.Namespace, Name: nobody},
+			Severity:       eventv1.EventSeverityInfo, Timestamp: metav1.Now(), Reason: "Asked", Message: "Is anybody there?", ReportingController: "test",
+			Metadata: map[string]string{
+				group + eventv1.MetaRevisionKey: "main@sha1:" + commit, group + eventv1.MetaCommitStatusKey: eventv1.MetaCommitStatusUpdateValue,
+				group + eventv1.MetaTokenKey: strconv.Itoa(sent), // what is the same is not passed on twice
+			},
+		})
+		must(p.t, err)
+		res, err := http.Post(p.flux.EventsAddr, "application/json", bytes.NewReader(body))
+		must(p.t, err)
+		must(p.t, res.Body.Close())
+		return l.told(func(e eventv1.Event) bool { return e.InvolvedObject.Name == nobody }) && l.status(commit, "workspace/"+nobody) != ""
+	})
+	p.t.Logf("the Alerts are known after %d events", sent)
 }
 
 // heard waits for something to have been told.
