@@ -44,6 +44,7 @@ test: control-plane bin/helm ## Run every test, on a real control plane
 	@for kit in gitea=forge karpenter=karpenter source-controller=flux kubelet=node; do \
 		test -e "bin/$${kit%=*}" || echo "Skipped test/$${kit#*=}: 'make e2e-$${kit#*=}' builds what it needs."; \
 	done
+	@test -e bin/karpenter || echo "Skipped TestOverlay/karpenter of test/install: 'make e2e-karpenter' builds what it needs."
 	@test -e bin/promrules || echo "Skipped TestAlertsFire of test/deploy: 'make verify-alerts' builds what it needs."
 
 .PHONY: race
@@ -63,6 +64,7 @@ e2e-forge: control-plane ## Test reviews against a real Gitea; builds it the fir
 e2e-karpenter: control-plane ## Build the real Karpenter, and run Espalier against it
 	@$(GO) run ./test/cluster/build --karpenter
 	$(GO) test -count=1 -timeout 20m ./test/karpenter
+	$(GO) test -count=1 -timeout 20m -v ./test/install -run TestOverlay/karpenter
 
 .PHONY: e2e-flux
 e2e-flux: control-plane ## Build the real Flux controllers, and run Espalier with them (6 to 20 minutes the first time); FLUX=previous: the release before

@@ -20,6 +20,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"time"
 
@@ -199,6 +200,17 @@ func (c *Cluster) Stop() {
 	if c.removeDir {
 		_ = os.RemoveAll(c.Dir) // left over files of a temporary folder harm nobody
 	}
+}
+
+// end ends components, by the names of their log files.
+func (c *Cluster) end(names ...string) {
+	c.processes = slices.DeleteFunc(c.processes, func(p *process) bool {
+		named := slices.Contains(names, p.name)
+		if named {
+			p.stop()
+		}
+		return named
+	})
 }
 
 // Kubectl runs the cluster's own kubectl as administrator and returns what it

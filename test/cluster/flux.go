@@ -10,7 +10,6 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
-	"slices"
 	"strconv"
 	"strings"
 )
@@ -166,15 +165,7 @@ func (c *Cluster) StartFluxWith(ctx context.Context, release FluxRelease, flags 
 }
 
 // StopFlux ends the controllers of Flux, so that they can be started anew.
-func (c *Cluster) StopFlux() {
-	c.processes = slices.DeleteFunc(c.processes, func(p *process) bool {
-		flux := slices.Contains(fluxNames, p.name)
-		if flux {
-			p.stop()
-		}
-		return flux
-	})
-}
+func (c *Cluster) StopFlux() { c.end(fluxNames...) }
 
 // installFlux applies the kinds of Flux out of the modules it is built from.
 func (c *Cluster) installFlux(ctx context.Context, programs []program) error {

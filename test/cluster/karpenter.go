@@ -87,6 +87,9 @@ func (c *Cluster) StartKarpenter(ctx context.Context, types []InstanceType) erro
 	})
 }
 
+// StopKarpenter ends Karpenter; its kinds stay.
+func (c *Cluster) StopKarpenter() { c.end(karpenter.name) }
+
 // offers are instance types as Karpenter's kwok cloud reads them.
 func offers(types []InstanceType) []map[string]any {
 	requirement := func(key, value string) map[string]any {

@@ -51,10 +51,12 @@ spec:
 func TestOverlay(t *testing.T) {
 	s := theStand(t)
 	for name, c := range map[string]struct {
-		reason string
-		set    map[string]string // what a reader writes into the overlay's settings
-		own    []string          // models whose nodes exist
-		bought int
+		reason  string
+		set     map[string]string // what a reader writes into the overlay's settings
+		cloud   func(*testing.T, *harness.Stand)
+		own     []string // models whose nodes exist
+		bought  int
+		claimed []string // models that Karpenter makes nodes for, in the end
 	}{
 		"dev": {
 			reason: "Nodes that exist are used, and stay.",
@@ -70,9 +72,21 @@ func TestOverlay(t *testing.T) {
 			},
 			own: []string{"rack"}, bought: 4,
 		},
+		"karpenter": {
+			reason: "Nodes are claimed of Karpenter, as many as there are models, and given back; beside them are some that exist.",
+			set: map[string]string{
+				"REGION=eastus": "REGION=westeurope",
+				"# " + strings.ReplaceAll(nodeClass+"karpenter.k8s.aws/EC2NodeClass/gpu", "\n", "\n# "): nodeClass + harness.KarpenterClass,
+			},
+			cloud: withKarpenter,
+			own:   []string{"rack"}, claimed: []string{"first", "second", "third"},
+		},
 	} {
 		t.Run(name, func(t *testing.T) {
 			folder := overlay(t, name, c.set)
+			if c.cloud != nil {
+				c.cloud(t, s)
+			}
 			kubectl(t, s, "apply", "--server-side", "-k", folder)
 			rolledOut(t, s)
 			controller := running(t, s)
@@ -81,6 +95,7 @@ func TestOverlay(t *testing.T) {
 			}
 			team := serve(t, s, "overlay-"+name)
 			bought(t, team, c.bought)
+			claimed(t, team, c.claimed)
 			uninstalled(t, s, controller, folder)
 			for _, n := range c.own {
 				node := &corev1.Node{}
@@ -91,6 +106,77 @@ func TestOverlay(t *testing.T) {
 			}
 		})
 	}
+}
+
+// nodeClass is the patch that the reader of the karpenter overlay uncomments, without its
+// value.
+const nodeClass = `patches:
+- target: {kind: Deployment, name: espalier}
+  patch: |
+    - op: add
+      path: /spec/template/spec/containers/0/args/-
+      value: --karpenter-node-class=`
+
+// withKarpenter starts the real Karpenter for the time of a test, with a simulated cloud
+// that has the size of the models.
+func withKarpenter(t *testing.T, s *harness.Stand) {
+	t.Helper()
+	bin, err := cluster.DefaultBin()
+	must(t, err)
+	if err := cluster.MissingKarpenter(bin); err != nil {
+		t.Skip(err)
+	}
+	t.Cleanup(func() {
+		if t.Failed() {
+			log, _ := os.ReadFile(filepath.Join(s.Cluster.Dir, "karpenter.log"))
+			t.Logf("Karpenter's log ends so:\n%s", log[max(0, len(log)-6000):])
+		}
+		s.Cluster.StopKarpenter()
+	})
+	must(t, s.StartKarpenter(t.Context(), cluster.InstanceType{
+		Name: "Standard_NC24ads_A100_v4", CPU: 24, MemoryGiB: 220, GPUs: 1, Zone: "westeurope-1", USD: 3.67,
+	}))
+}
+
+// claimed asserts that Karpenter has a NodePool, a NodeClaim and a node for each of some
+// pools of a team, of their first attempts, and nothing else.
+func claimed(t *testing.T, team *harness.Team, pools []string) {
+	t.Helper()
+	var want []string
+	for _, name := range pools {
+		p := &v1alpha1.GPUNodePool{}
+		must(t, team.Client.Get(t.Context(), client.ObjectKey{Namespace: team.Namespace, Name: name}, p))
+		want = append(want, string(p.UID)+" 1")
+	}
+	slices.Sort(want)
+	for _, kind := range []string{"NodePool", "NodeClaim", "Node"} {
+		objects, err := team.OfKarpenter(t.Context(), kind, nil)
+		must(t, err)
+		var got []string
+		for _, o := range objects {
+			got = append(got, o.GetLabels()["espalier.dev/owner-uid"]+" "+o.GetLabels()["espalier.dev/attempt"])
+		}
+		if slices.Sort(got); !slices.Equal(got, want) {
+			t.Errorf("each %s of Karpenter is of pool and attempt %q, want those of %q: %q", kind, got, pools, want)
+		}
+	}
+}
+
+// paid is what stands in a cloud or will, whoever has ordered it.
+func paid(t *testing.T, s *harness.Stand) []string {
+	t.Helper()
+	var all []string
+	for _, p := range s.ARM.Pools() {
+		all = append(all, "agent pool "+p.Name)
+	}
+	for _, kind := range []string{"NodePool", "NodeClaim", "Node"} {
+		objects, err := s.OfKarpenter(t.Context(), kind, nil)
+		must(t, err)
+		for _, o := range objects {
+			all = append(all, kind+" "+o.GetName())
+		}
+	}
+	return all
 }
 
 // overlay is a copy of an overlay, with what it is made of, as its reader edits it.
@@ -104,6 +190,10 @@ func overlay(t *testing.T, name string, set map[string]string) string {
 	}
 	file := filepath.Join(folder, "settings.env")
 	text, err := os.ReadFile(file)
+	if os.IsNotExist(err) {
+		file = filepath.Join(folder, "kustomization.yaml")
+		text, err = os.ReadFile(file)
+	}
 	must(t, err)
 	for from, to := range set {
 		if !strings.Contains(string(text), from+"\n") {
@@ -191,8 +281,8 @@ func uninstalled(t *testing.T, s *harness.Stand, c *harness.Controller, folder s
 	}}
 	desk := newDesk(t, s)
 	desk.run(t, page, all[:at])
-	if left := kubectl(t, s, "get", "reposyncs,workspaces,gpunodepools", "--all-namespaces", "--output", "name"); left != "" || len(s.ARM.Pools()) > 0 {
-		t.Fatalf("nodes first, says the page; what is left:\n%s%v", left, s.ARM.Pools())
+	if left := kubectl(t, s, "get", "reposyncs,workspaces,gpunodepools", "--all-namespaces", "--output", "name"); left != "" || len(paid(t, s)) > 0 {
+		t.Fatalf("nodes first, says the page; what is left:\n%s%v", left, paid(t, s))
 	}
 	must(t, c.Stop()) // as its pod is
 	desk.run(t, page, all[at:])

@@ -18,7 +18,6 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
-	"k8s.io/apimachinery/pkg/runtime/schema"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/espalier-dev/espalier/reconciler/condition"
@@ -36,8 +35,6 @@ const (
 	a100 = "Standard_NC24ads_A100_v4"
 	h100 = "Standard_NC40ads_H100_v5"
 )
-
-const class = "karpenter.kwok.sh/KWOKNodeClass/default"
 
 var stand struct {
 	once sync.Once
@@ -80,20 +77,16 @@ func theStand(t *testing.T) *harness.Stand {
 func start(ctx context.Context) (*harness.Stand, error) {
 	s, err := harness.Start(ctx, harness.Options{
 		JobDuration: time.Second, PollInterval: 500 * time.Millisecond, Out: os.Stderr,
-		Provider: []string{"--provider", "karpenter", "--karpenter-node-class", class},
+		Provider: []string{"--provider", "karpenter", "--karpenter-node-class", harness.KarpenterClass},
 		Roles:    []string{"rbac/karpenter"},
 	})
 	if err != nil {
 		return nil, err
 	}
-	types := []cluster.InstanceType{
-		{Name: t4, CPU: 4, MemoryGiB: 28, GPUs: 1, Zone: "westeurope-1", USD: 0.5},
-		{Name: h100, CPU: 40, MemoryGiB: 320, GPUs: 1, Zone: "westeurope-1", USD: 7},
-	}
-	if err := s.Cluster.StartKarpenter(ctx, types); err != nil {
-		return s, err
-	}
-	_, err = s.Cluster.KubectlInput(ctx, []byte("apiVersion: karpenter.kwok.sh/v1alpha1\nkind: KWOKNodeClass\nmetadata: {name: default}\n"), "apply", "-f", "-")
+	err = s.StartKarpenter(ctx,
+		cluster.InstanceType{Name: t4, CPU: 4, MemoryGiB: 28, GPUs: 1, Zone: "westeurope-1", USD: 0.5},
+		cluster.InstanceType{Name: h100, CPU: 40, MemoryGiB: 320, GPUs: 1, Zone: "westeurope-1", USD: 7},
+	)
 	if err != nil {
 		return s, err
 	}
@@ -117,12 +110,11 @@ func namespace(t *testing.T, s *harness.Stand, name string) {
 // objects are what Karpenter has for a pool.
 func objects(t *testing.T, s *harness.Stand, kind string, uid string) []unstructured.Unstructured {
 	t.Helper()
-	list := &unstructured.UnstructuredList{}
-	list.SetGroupVersionKind(schema.GroupVersionKind{Group: "karpenter.sh", Version: "v1", Kind: kind + "List"})
-	if err := s.Client.List(t.Context(), list, client.MatchingLabels{"espalier.dev/owner-uid": uid}); err != nil {
+	list, err := s.OfKarpenter(t.Context(), kind, map[string]string{"espalier.dev/owner-uid": uid})
+	if err != nil {
 		t.Fatal(err)
 	}
-	return list.Items
+	return list
 }
 
 // TestWorkspace: a Workspace whose first candidate Karpenter cannot launch gets
@@ -173,9 +165,8 @@ func TestWorkspace(t *testing.T) {
 
 func gone(t *testing.T, s *harness.Stand, uid string) {
 	t.Helper()
-	nodes := &corev1.NodeList{}
-	if err := s.Client.List(t.Context(), nodes, client.MatchingLabels{"espalier.dev/owner-uid": uid}); err != nil || len(nodes.Items) > 0 {
-		t.Errorf("%d nodes are left over (%v)", len(nodes.Items), err)
+	if left := objects(t, s, "Node", uid); len(left) > 0 {
+		t.Errorf("%d nodes are left over", len(left))
 	}
 }
 
@@ -257,14 +248,14 @@ func scale(t *testing.T, s *harness.Stand, p *v1alpha1.GPUNodePool, n int32) {
 // blocked deletes a pool that somebody's pod runs on: it stays until the pod goes.
 func blocked(t *testing.T, s *harness.Stand, p *v1alpha1.GPUNodePool) {
 	t.Helper()
-	nodes := &corev1.NodeList{}
-	if err := s.Client.List(t.Context(), nodes, client.MatchingLabels{"espalier.dev/owner-uid": string(p.UID)}); err != nil || len(nodes.Items) != 1 {
-		t.Fatalf("want one node: %d (%v)", len(nodes.Items), err)
+	nodes := objects(t, s, "Node", string(p.UID))
+	if len(nodes) != 1 {
+		t.Fatalf("want one node: %d", len(nodes))
 	}
 	pod := &corev1.Pod{
 		ObjectMeta: metav1.ObjectMeta{Namespace: p.Namespace, Name: "visitor"},
 		Spec: corev1.PodSpec{
-			NodeName:   nodes.Items[0].Name,
+			NodeName:   nodes[0].GetName(),
 			Containers: []corev1.Container{{Name: "a", Image: "registry.example.com/a:1"}},
 		},
 	}
