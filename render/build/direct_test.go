@@ -185,6 +185,7 @@ func FuzzDirect(f *testing.F) {
 	}
 	f.Add([]byte("resources: [../base, ../base]\nnamePrefix: x\n"), []byte("resources: []\n"), []byte(quickWorkspace))
 	f.Add([]byte("resources: [../base]\nnamePrefix: x\n"), []byte("resources: [w.yaml]\n"), []byte("apiVersion: v1\nkind: ConfigMap\nmetadata: {name: a}\ndata: {? {k: v} : x}\n"))
+	f.Add([]byte("resources: [../base]\nnamePrefix: x\n"), []byte("resources: [w.yaml]\n"), []byte(strings.Replace(quickWorkspace, "[pull, other]", "[{pull: other}]", 1)))
 	f.Fuzz(func(t *testing.T, unit, base, file []byte) {
 		compareDirect(t, fstest.MapFS{
 			"kustomization.yaml":      {Data: []byte("resources: [unit]\n")},

@@ -71,11 +71,10 @@ var nameFields = sync.OnceValue(func() []field {
 	return fields
 })
 
-// ruleWords are all words of the built-in configuration.
+// ruleWords are all words of the fields of the built-in configuration.
 var ruleWords = sync.OnceValue(func() map[string]bool {
 	words := map[string]bool{}
 	for _, r := range builtInRules().NameReference {
-		words[r.Kind] = true
 		for _, f := range r.FieldSpecs {
 			for _, word := range f.words() {
 				words[word] = true
@@ -87,8 +86,9 @@ var ruleWords = sync.OnceValue(func() map[string]bool {
 
 // namesFor is the part of the built-in configuration that may matter to files, nil
 // where none does: Kustomize takes longer to read all of it than to build a small
-// overlay. A rule may matter where its kinds and the names of its field are written.
-// Where a word may be spelled otherwise, or put together from parts, all of it may.
+// overlay. A rule may matter where every word of its field is written; Kustomize refuses
+// a field of another form also where nothing is there that it could name. Where a word
+// may be spelled otherwise, or put together from parts, all rules may.
 func namesFor(files map[string][]byte) ([]byte, error) {
 	written := map[string]bool{}
 	for _, text := range files {
@@ -100,9 +100,6 @@ func namesFor(files map[string][]byte) ([]byte, error) {
 	missing := func(word string) bool { return !written[word] }
 	var left nameRules
 	for _, r := range builtInRules().NameReference {
-		if missing(r.Kind) {
-			continue
-		}
 		r.FieldSpecs = slices.DeleteFunc(slices.Clone(r.FieldSpecs), func(f fieldSpec) bool {
 			return slices.ContainsFunc(f.words(), missing)
 		})
@@ -116,18 +113,12 @@ func namesFor(files map[string][]byte) ([]byte, error) {
 	return json.Marshal(left)
 }
 
-// noteWords adds the words of a text that rules consist of. A generator makes its
-// kind without its name being written.
+// noteWords adds the words of a text that fields of rules consist of.
 func noteWords(written map[string]bool, text []byte) {
 	words := ruleWords()
 	for word := range bytes.FieldsFuncSeq(text, func(r rune) bool { return !isLetter(r) }) {
-		switch {
-		case words[string(word)]:
+		if words[string(word)] {
 			written[string(word)] = true
-		case string(word) == "configMapGenerator":
-			written["ConfigMap"] = true
-		case string(word) == "secretGenerator":
-			written["Secret"] = true
 		}
 	}
 }
