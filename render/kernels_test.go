@@ -5,7 +5,6 @@ package render
 import (
 	"testing"
 
-	"github.com/espalier-dev/espalier/gpu/fit"
 	"github.com/espalier-dev/espalier/presets"
 )
 
@@ -30,7 +29,8 @@ func TestRewritten(t *testing.T) {
 		"Phi-4":   {"ended with: Original QKV code not found", preset("phi-4"), false},
 		"Phi-3":   {"ended with: Original QKV code not found", preset("phi-3-mini-4k-instruct"), false},
 		"Locked":  {"a lock file names the architecture, and this one has a norm between", presets.Preset{Architecture: "Olmo2ForCausalLM"}, false},
-		"Unknown": {"what nobody has seen run is not bet a GPU on", presets.Preset{Architecture: "NextYearForCausalLM", Model: fit.Model{}}, false},
+		"Unknown": {"what nobody has seen run is not bet a GPU on", presets.Preset{Architecture: "NextYearForCausalLM"}, false},
+		"Unnamed": {"a lock file of a configuration that names none", presets.Preset{}, false},
 	} {
 		t.Run(name, func(t *testing.T) {
 			if got := rewritten(c.preset); got != c.want {

@@ -299,19 +299,16 @@ func (j job) axolotl() (string, error) {
 	return string(text), nil
 }
 
-// rewrittenArchitectures have an attention that Axolotl 0.19 can rewrite for its own
-// kernels for adapters (monkeypatch/lora_kernels.py). It turns these on by itself where none
-// of them is said, and a run of any other model ends with "Original QKV code not found".
+// rewrittenArchitectures have an attention that Axolotl 0.19 rewrites for its own kernels
+// for adapters (monkeypatch/lora_kernels.py). It turns these on by itself where none
+// of them is said, and a run of another model may end with "Original QKV code not
+// found", as those of Phi do.
 var rewrittenArchitectures = []string{
 	"Gemma3ForCausalLM", "GraniteForCausalLM", "LlamaForCausalLM", "MistralForCausalLM", "Qwen2ForCausalLM", "Qwen3ForCausalLM",
 }
 
-// rewritten says whether the kernels may be on. A preset that names no architecture is
-// one of these, or keeps q, k and v in one matrix.
+// rewritten says whether the kernels may be on.
 func rewritten(p presets.Preset) bool {
-	if p.Architecture == "" {
-		return !p.Model.FusedProjections
-	}
 	return slices.Contains(rewrittenArchitectures, p.Architecture)
 }
 

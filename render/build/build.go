@@ -43,7 +43,8 @@ type Limits struct {
 	Objects int
 	// OutputBytes bounds the objects of one unit.
 	OutputBytes int64
-	// Time bounds the build of one unit, once its turn has come.
+	// Time bounds the build of one unit, once its turn has come; one that is refused may
+	// be built a second time, for the message.
 	Time time.Duration
 }
 

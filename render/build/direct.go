@@ -3,6 +3,7 @@
 package build
 
 import (
+	"bytes"
 	"path"
 	"path/filepath"
 	"slices"
@@ -14,7 +15,7 @@ import (
 
 // direct is the unit's own kustomization with what ours would say written into it,
 // and with the files of its plain bases in their place; false where that may be
-// another build. In a small overlay Kustomize spends nearly all of its time on
+// another build: then, and where it is refused, the whole is built. In a small overlay Kustomize spends nearly all of its time on
 // settings, which it merges for each kustomization on the way, and on reading those
 // that we add: one kustomization is left of three, and what of ours may matter.
 // TestDirectIsWhole compares the two.
@@ -42,9 +43,10 @@ func (w work) direct() (rootFile, bool) {
 }
 
 // own is the unit's kustomization and its file; false where it says something that
-// ours would say otherwise, or what the root of a build says for itself.
+// ours would say otherwise, or what the root of a build says for itself, and where
+// anything of the unit is sealed or unusual.
 func (w work) own() (file string, own types.Kustomization, ok bool) {
-	if w.plan.file {
+	if w.plan.file || len(w.secret.files) > 0 {
 		return "", own, false
 	}
 	for _, name := range konfig.RecognizedKustomizationFileNames() {
@@ -52,9 +54,32 @@ func (w work) own() (file string, own types.Kustomization, ok bool) {
 			file = path.Join(w.plan.path, name)
 		}
 	}
+	if w.tells(path.Base(file)) {
+		return "", own, false
+	}
 	own = w.kustomization(file)
 	return file, own, own.Kind != types.ComponentKind && len(own.Resources) > 0 && len(own.Configurations) == 0 &&
 		(!w.plan.root || len(own.BuildMetadata) == 0)
+}
+
+// marks are what tells two ways of a build apart: annotations that Kustomize keeps
+// while it builds, tags by which words are written otherwise, and line breaks that
+// YAML 1.1 alone knows.
+var marks = []string{"config.kubernetes.io/", "binary", "%TAG", "\u0085", "\u2028", "\u2029"}
+
+// tells says whether a file of the unit has one of the marks, or may read the unit's
+// own kustomization, by this name, as data. Within a kustomization a name may be
+// escaped too.
+func (w work) tells(kustomization string) bool {
+	for name, text := range w.files {
+		if slices.Contains(konfig.RecognizedKustomizationFileNames(), path.Base(name)) && bytes.IndexByte(text, '\\') >= 0 {
+			return true
+		}
+		if bytes.Contains(text, []byte(kustomization)) || slices.ContainsFunc(marks, func(m string) bool { return bytes.Contains(text, []byte(m)) }) {
+			return true
+		}
+	}
+	return false
 }
 
 // inPlace lists the files of plain bases where the bases are listed.

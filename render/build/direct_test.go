@@ -83,6 +83,10 @@ func TestDirectUnits(t *testing.T) {
 		"IsComponent":    {"a component is none to list", "kind: Component\napiVersion: kustomize.config.k8s.io/v1alpha1\nresources: [../base]\nnamePrefix: x-\n", false},
 		"Configurations": {"those of Espalier, once more", "resources: [../base]\nnamePrefix: x-\nconfigurations: [names.yaml]\n", false},
 		"Sorted":         {"the order of a folder that is listed counts nothing", "resources: [w.yaml, ../base]\nnamePrefix: x-\n" + sort, true},
+		"ReadsItself":    {"its own file is data too, and says what was written", "resources: [../base]\nnamePrefix: x-\nconfigMapGenerator: [{name: self, files: [kustomization.yaml]}]\n", false},
+		"Escaped":        {"a name in it may be escaped", "resources: [../base]\nnamePrefix: x-\nconfigMapGenerator: [{name: self, files: [\"kustomiza\\x74ion.yaml\"]}]\n", false},
+		"Origin":         {"where an object came from may be asked for", "resources: [../base]\nnamePrefix: x-\nreplacements: [{source: {kind: Workspace, fieldPath: 'metadata.annotations.[config.kubernetes.io/origin]'}, targets: [{select: {kind: Workspace}, fieldPaths: [spec.inference.preset]}]}]\n", false},
+		"NextLine":       {"a line break of YAML 1.1 alone", "resources: [../base]\ncommonAnnotations: {note: \"a\u0085b\"}\n", false},
 		"Metadata":       {"nor do marks that it asks for", "resources: [../base]\nnamePrefix: x-\nbuildMetadata: [managedByLabel]\n", true},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -128,7 +132,7 @@ var directParts = []string{
 	"labels: [{pairs: {a: b}}]", "labels: [{pairs: {a: b}, includeTemplates: true, fields: [{path: spec/x, create: true}]}]",
 	"images: [{name: registry.example.com/a, newTag: '2'}]", "replicas: [{name: chat, count: 3}]",
 	"generatorOptions: {labels: {l: m}, disableNameSuffixHash: true}",
-	"configMapGenerator: [{name: chat, literals: [a=b]}]", "configMapGenerator: [{name: base, behavior: merge, literals: [x=y]}]",
+	"configMapGenerator: [{name: chat, literals: [a=b]}]", "configMapGenerator: [{name: chat, files: [w.yaml, k=kustomization.yaml]}]", "configMapGenerator: [{name: base, behavior: merge, literals: [x=y]}]",
 	"secretGenerator: [{name: pull, literals: [a=b]}]",
 	"patches: [{patch: '[{\"op\": \"add\", \"path\": \"/metadata/labels\", \"value\": {\"p\": \"q\"}}]', target: {kind: Workspace}}]",
 	"patches: [{patch: '{apiVersion: espalier.dev/v1alpha1, kind: Workspace, metadata: {name: chat}, spec: {suspend: true}}'}]",
@@ -186,6 +190,8 @@ func FuzzDirect(f *testing.F) {
 	f.Add([]byte("resources: [../base, ../base]\nnamePrefix: x\n"), []byte("resources: []\n"), []byte(quickWorkspace))
 	f.Add([]byte("resources: [../base]\nnamePrefix: x\n"), []byte("resources: [w.yaml]\n"), []byte("apiVersion: v1\nkind: ConfigMap\nmetadata: {name: a}\ndata: {? {k: v} : x}\n"))
 	f.Add([]byte("resources: [../base]\nnamePrefix: x\n"), []byte("resources: [w.yaml]\n"), []byte(strings.Replace(quickWorkspace, "[pull, other]", "[{pull: other}]", 1)))
+	f.Add([]byte("resources: [../base]\nnamePrefix: x\nconfigMapGenerator: [{name: c, files: [../base/w.yaml]}]\npatches: [{patch: '- {op: add, path: !!binary L3NwZWMvdHVuaW5nL2NvbmZpZw==, value: c}', target: {kind: Workspace}}]\n"),
+		[]byte("resources: [w.yaml]\n"), []byte(quickWorkspace))
 	f.Fuzz(func(t *testing.T, unit, base, file []byte) {
 		compareDirect(t, fstest.MapFS{
 			"kustomization.yaml":      {Data: []byte("resources: [unit]\n")},

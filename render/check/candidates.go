@@ -192,8 +192,10 @@ func (c *checker) tuning() fit.Tuning {
 	return fit.Tuning{
 		Method: c.workspace.Spec.Tuning.Method, SequenceLength: t.SequenceLength, MicroBatch: t.MicroBatch,
 		Rank: t.Rank, TargetModules: t.Targets, Optimizer32Bit: !t.EightBit(), NoCheckpointing: t.NoCheckpointing,
-		SingleQuantization: t.SingleQuantization, Recast: c.out.Runtime.Recasts(), Image: c.out.Runtime.Requires, Nodes: int(c.workspace.Spec.Resource.Count),
+		SingleQuantization: t.SingleQuantization, Image: c.out.Runtime.Requires, Nodes: int(c.workspace.Spec.Resource.Count),
 		EvalBatch: c.evalBatch(), Tasks: len(c.workspace.Spec.Tuning.Evaluation.Benchmarks()) > 0,
+		// DoRA's copies of a matrix are in no sum: what is not put back makes room for them.
+		Recast: c.out.Runtime.Recasts() && t.Axolotl["peft_use_dora"] != true,
 	}
 }
 

@@ -401,6 +401,24 @@ func TestStatus(t *testing.T) {
 	}
 }
 
+// TestRecast: what a trainer puts back to 16 bit is counted, but for what the sum does
+// not know.
+func TestRecast(t *testing.T) {
+	total := func(config string) int64 {
+		w := tuning("Standard_NC24ads_A100_v4", func(w *v1alpha1.Workspace) { w.Spec.Tuning.Config = "c" })
+		a := check.Workspace(w, check.Facts{ConfigMaps: map[string]map[string]string{"c": {"training_config.yaml": config}}}, nil)
+		if a.Refused() || len(a.Candidates) != 1 {
+			t.Fatalf("%s: %+v", config, a.Findings)
+		}
+		return a.Candidates[0].Fit.PerGPU.Total
+	}
+	plain, dora := total("axolotl: {lora_r: 16}"), total("axolotl: {lora_r: 16, peft_use_dora: true}")
+	// Words and head in 32 bit, 0.37 GiB, and with them the residual stream.
+	if more := dora - plain; more < 300<<20 || more > 2<<30 {
+		t.Errorf("a run with DoRA takes %d MiB, one without %d", dora>>20, plain>>20)
+	}
+}
+
 func TestNodes(t *testing.T) {
 	for _, tc := range []struct {
 		reason         string
