@@ -15,10 +15,12 @@ import (
 
 // direct is the unit's own kustomization with what ours would say written into it,
 // and with the files of its plain bases in their place; false where that may be
-// another build: then, and where it is refused, the whole is built. In a small overlay Kustomize spends nearly all of its time on
-// settings, which it merges for each kustomization on the way, and on reading those
-// that we add: one kustomization is left of three, and what of ours may matter.
-// TestDirectIsWhole compares the two.
+// another build. Then, and where it is refused, the whole is built.
+//
+// In a small overlay Kustomize spends nearly all of its time on settings, which it
+// merges for each kustomization on the way, and on reading those that we add: one
+// kustomization is left of three, and what of ours may matter. TestDirectIsWhole
+// compares the two.
 func (w work) direct() (rootFile, bool) {
 	file, own, ok := w.own()
 	if !ok {

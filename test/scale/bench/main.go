@@ -51,6 +51,7 @@ func main() {
 	flag.StringVar(&o.profiles, "profiles", "", "Folder to write profiles of the controller to: of processors over each kind of push, and of memory; empty: none")
 	flag.IntVar(&o.qps, "kube-api-qps", 0, "The controller's --kube-api-qps, with twice that as burst; 0: its default")
 	flag.Parse()
+	o.patience = max(o.patience, o.quiet+time.Minute)
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
 	log.SetLogger(zap.New(zap.UseDevMode(false)))
