@@ -16,53 +16,22 @@ import (
 // units were built directly.
 func compareDirect(t *testing.T, files fstest.MapFS) (direct int) {
 	t.Helper()
-	s := newSource(files, Limits{FileBytes: 1 << 16, OutputBytes: 1 << 20}.withDefaults(), false)
-	plans, err := newView(s).plan(".")
-	if err != nil {
-		return 0
-	}
-	for _, p := range plans {
-		if len(p.problems) > 0 {
-			continue
-		}
-		task := s.prepare(p)
-		if task.done {
-			continue
-		}
+	eachTask(files, func(task *task) {
 		own, ok := task.direct()
 		if !ok {
-			continue
+			return
 		}
 		made, err := task.kustomize(t.Context(), own)
 		if err != nil {
 			t.Logf("not built directly: %v", err) // but as a whole, which may be refused as well
-			continue
+			return
 		}
 		direct++
-		whole, err := task.whole()
-		if err != nil {
-			t.Fatal(err)
+		if diff := cmp.Diff(shownWhole(t, task), shownBuilt(t, task, made, nil)); diff != "" {
+			t.Errorf("unit %s (- as a whole, + directly):\n%s", task.plan.path, diff)
 		}
-		got := shownBuilt(t, task, made, nil)
-		made, err = task.kustomize(t.Context(), whole)
-		if diff := cmp.Diff(shownBuilt(t, task, made, err), got); diff != "" {
-			t.Errorf("unit %s (- as a whole, + directly):\n%s", p.path, diff)
-		}
-	}
+	})
 	return direct
-}
-
-// shownBuilt is all that becomes of what Kustomize has built.
-func shownBuilt(t *testing.T, task *task, made built, err error) string {
-	t.Helper()
-	if err != nil {
-		return err.Error()
-	}
-	objects, err := task.objects(made)
-	if err != nil {
-		return err.Error()
-	}
-	return shownObjects(t, objects)
 }
 
 // TestDirectUnits says which units are built by their own kustomization.

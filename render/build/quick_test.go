@@ -29,46 +29,58 @@ func shownObjects(t *testing.T, objects []builtObject) string {
 	return b.String()
 }
 
+// eachTask prepares what is to be built of a tree.
+func eachTask(files fstest.MapFS, do func(*task)) {
+	s := newSource(files, Limits{FileBytes: 1 << 16, OutputBytes: 1 << 20}.withDefaults(), false)
+	plans, err := newView(s).plan(".")
+	if err != nil {
+		return
+	}
+	for _, p := range plans {
+		if t := s.prepare(p); !t.done {
+			do(t)
+		}
+	}
+}
+
+// shownWhole is all that becomes of a unit that Kustomize builds as a whole.
+func shownWhole(t *testing.T, task *task) string {
+	t.Helper()
+	whole, err := task.whole()
+	if err != nil {
+		t.Fatal(err)
+	}
+	made, err := task.kustomize(t.Context(), whole)
+	return shownBuilt(t, task, made, err)
+}
+
+// shownBuilt is all that becomes of what Kustomize has built.
+func shownBuilt(t *testing.T, task *task, made built, err error) string {
+	t.Helper()
+	var objects []builtObject
+	if err == nil {
+		objects, err = task.objects(made)
+	}
+	if err != nil {
+		return "refused: " + err.Error()
+	}
+	return shownObjects(t, objects)
+}
+
 // compareQuick builds a tree the quick way and with Kustomize, and
 // returns how many units went the quick way.
 func compareQuick(t *testing.T, files fstest.MapFS) (quick int) {
 	t.Helper()
-	s := newSource(files, Limits{FileBytes: 1 << 16, OutputBytes: 1 << 20}.withDefaults(), false)
-	plans, err := newView(s).plan(".")
-	if err != nil {
-		return 0
-	}
-	for _, p := range plans {
-		if len(p.problems) > 0 {
-			continue
-		}
-		task := s.prepare(p)
-		if task.done {
-			continue
-		}
+	eachTask(files, func(task *task) {
 		got, ok := task.quick()
 		if !ok {
-			continue
+			return
 		}
 		quick++
-		made, err := task.whole()
-		if err != nil {
-			t.Fatal(err)
+		if diff := cmp.Diff(shownWhole(t, task), shownObjects(t, got)); diff != "" {
+			t.Errorf("unit %s (- Kustomize, + the quick way):\n%s", task.plan.path, diff)
 		}
-		built, err := task.kustomize(t.Context(), made)
-		if err != nil {
-			t.Errorf("Kustomize refuses %s: %v\nthe quick way:\n%s", p.path, err, shownObjects(t, got))
-			continue
-		}
-		want, err := task.objects(built)
-		if err != nil {
-			t.Errorf("Kustomize refuses %s: %v\nthe quick way:\n%s", p.path, err, shownObjects(t, got))
-			continue
-		}
-		if diff := cmp.Diff(shownObjects(t, want), shownObjects(t, got)); diff != "" {
-			t.Errorf("unit %s (- Kustomize, + the quick way):\n%s", p.path, diff)
-		}
-	}
+	})
 	return quick
 }
 
