@@ -56,7 +56,7 @@ func BenchmarkClone(b *testing.B) {
 		n := 0
 		for b.Loop() {
 			n++
-			branch, err := r.Branch(ctx, "status")
+			branch, err := r.Branch(ctx, "status", nil)
 			if err != nil {
 				b.Fatal(err)
 			}

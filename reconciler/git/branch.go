@@ -34,30 +34,40 @@ type Branch struct {
 	Hash string
 	// Tree is its files, nil where the branch is not there yet.
 	Tree *Tree
+	// Known says that nothing was read: the branch is where it was known to be.
+	Known bool
 
 	remote  Remote
 	ref     plumbing.ReferenceName
 	objects *objects
 	pusher  *fluxgogit.Client
+	newest  plumbing.Hash // the commit that was made, else Hash
 }
 
-// Branch reads the head of a branch, which need not be there.
-func (r Remote) Branch(ctx context.Context, name string) (*Branch, error) {
+// Branch reads the head of a branch, which need not be there. Where known is still that,
+// one look at the references is all, and Tree has the files alone that known has.
+func (r Remote) Branch(ctx context.Context, name string, known *Head) (*Branch, error) {
 	ref := plumbing.NewBranchReferenceName(name)
 	if err := ref.Validate(); err != nil || strings.HasPrefix(name, "-") {
 		return nil, r.Errorf(v1alpha1.ReasonReportFailed, "%q is no name of a branch", name)
 	}
 	into := newObjects(r.maxBytes())
 	b := &Branch{remote: r, ref: ref, objects: into}
-	snapshot, err := r.Clone(ctx, v1alpha1.GitRef{Branch: name})
+	snapshot, err := r.Fetch(ctx, v1alpha1.GitRef{Branch: name}, NewStock(), known.snapshot())
 	var failure *Error
 	switch {
+	case errors.Is(err, ErrUnchanged):
+		b.Hash, b.Tree, b.Known = known.commit.String(), newTree(into, known.tree), true
+		b.Tree.lacks = true
+		if err := known.put(into); err != nil {
+			return nil, err
+		}
 	case err == nil:
 		b.Hash, b.Tree, into.under = snapshot.Hash, snapshot.Tree, snapshot.view
 	case !errors.As(err, &failure) || failure.Reason != v1alpha1.ReasonRefNotFound:
 		return nil, err
 	}
-	if b.Hash != "" && into.under == nil {
+	if b.Hash != "" && into.under == nil && !b.Known {
 		return nil, r.Errorf(v1alpha1.ReasonReportFailed, "The server of %s left out some files of branch %s: nothing can be put on top of it", r.Address(), name)
 	}
 	// A push over SSH ends when the time of this context is up, and no other's.
@@ -78,6 +88,7 @@ func (b *Branch) begin(ctx context.Context, name string) error {
 		return nil
 	}
 	head := plumbing.NewHash(b.Hash)
+	b.newest = head
 	if err := b.objects.SetShallow([]plumbing.Hash{head}); err != nil {
 		return fmt.Errorf("preparing branch %s: %w", name, err)
 	}
@@ -148,6 +159,7 @@ func (b *Branch) Commit(c Change) (hash string, changed bool, err error) {
 	if err := b.objects.SetReference(plumbing.NewHashReference(b.ref, written)); err != nil {
 		return "", false, fmt.Errorf("setting %s: %w", b.ref, err)
 	}
+	b.newest = written
 	return written.String(), true, nil
 }
 

@@ -178,7 +178,7 @@ func TestSSH(t *testing.T) {
 		})
 	}
 	t.Run("Push", func(t *testing.T) {
-		b, err := Remote{URL: ssh.URL(repo), Auth: good}.Branch(context.Background(), "new")
+		b, err := Remote{URL: ssh.URL(repo), Auth: good}.Branch(context.Background(), "new", nil)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -358,7 +358,7 @@ func TestBranchKeepsWhatIsNotOurs(t *testing.T) {
 	push(t, server, map[string]string{
 		"ours/old": "1", "ours/same": gitserver.Executable("s"), "theirs/link": gitserver.Symlink("x"), "theirs/run": gitserver.Executable("y"), "theirs/sub": gitserver.Submodule(strings.Repeat("2", 40)), "z": "z",
 	})
-	b, err := Remote{URL: server.URL(repo)}.Branch(context.Background(), "main")
+	b, err := Remote{URL: server.URL(repo)}.Branch(context.Background(), "main", nil)
 	if err != nil {
 		t.Fatal(err)
 	}

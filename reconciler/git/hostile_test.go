@@ -169,7 +169,7 @@ func TestPushOverSSHEnds(t *testing.T) {
 	at := strings.Replace(ssh.URL(repo), to.Host, front.Addr().String(), 1)
 	known := strings.ReplaceAll(string(ssh.KnownHosts()), hostOf(t, ssh.URL(repo)), hostOf(t, at))
 	r := Remote{URL: at, Auth: map[string][]byte{"identity": ssh.Identity(), "known_hosts": []byte(known)}, Timeout: 5 * time.Second}
-	b, err := r.Branch(context.Background(), "main")
+	b, err := r.Branch(context.Background(), "main", nil)
 	if err != nil {
 		t.Fatal(err)
 	}

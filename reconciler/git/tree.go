@@ -33,6 +33,7 @@ type Tree struct {
 	objects storer.EncodedObjectStorer
 	root    plumbing.Hash
 	whole   bool
+	lacks   bool     // of a Head: of most files the hash is all there is, and their size 0
 	dirs    sync.Map // plumbing.Hash → *dir: a tree is decoded once
 }
 
@@ -252,7 +253,7 @@ func (t *Tree) dir(hash plumbing.Hash) (*dir, error) {
 		}
 		n := &node{name: path.Base(entry.Name), mode: modeOf(entry.Mode), hash: entry.Hash}
 		if typeOf(entry.Mode) == plumbing.BlobObject {
-			if n.size, err = t.objects.EncodedObjectSize(entry.Hash); err != nil {
+			if n.size, err = t.objects.EncodedObjectSize(entry.Hash); err != nil && !t.lacks {
 				return nil, fmt.Errorf("reading blob %s: %w", entry.Hash, err)
 			}
 		}

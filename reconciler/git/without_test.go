@@ -131,7 +131,7 @@ func TestWithoutManyTimes(t *testing.T) {
 func TestCommitWithin(t *testing.T) {
 	server := serve(t, gitserver.Options{})
 	push(t, server, map[string]string{"a/b/c": "1", "status/old": "2", "status/x/keep": "3", "statusx/old": "4", "z": gitserver.Executable("5")})
-	branch, err := Remote{URL: server.URL(repo)}.Branch(t.Context(), "main")
+	branch, err := Remote{URL: server.URL(repo)}.Branch(t.Context(), "main", nil)
 	if err != nil {
 		t.Fatal(err)
 	}

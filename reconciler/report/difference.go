@@ -40,6 +40,15 @@ func (w *writer) compare(old map[string]git.Hash) difference {
 	return d
 }
 
+// last is what documents of the last report say.
+func (w *writer) last(branch *git.Branch, names []string) (map[string]*said, error) {
+	if branch.Known {
+		return w.book.saidIn(names), nil
+	}
+	files, err := w.read(branch, names)
+	return parse(files), err
+}
+
 // read reads files of the last report.
 func (w *writer) read(branch *git.Branch, names []string) (map[string][]byte, error) {
 	files := make(map[string][]byte, len(names))

@@ -136,7 +136,7 @@ func TestErrors(t *testing.T) {
 			tc.make(t, server, &to)
 			before, _ := server.Log(repo, branch)
 			server.ResetRequests()
-			_, err := Write(context.Background(), to, of(snapshot(progressing("phi-4-mini"))), "s")
+			_, err := Write(context.Background(), to, nil, of(snapshot(progressing("phi-4-mini"))), "s")
 			var failure *Error
 			if !errors.As(err, &failure) {
 				t.Fatalf("%s\ngot %T %v, want an *Error", tc.reason, err, err)

@@ -100,7 +100,7 @@ func TestFolderConflicts(t *testing.T) {
 			if c.change != nil {
 				c.change(&to)
 			}
-			_, err := Write(context.Background(), to, of(snapshot(served())), "s")
+			_, err := Write(context.Background(), to, nil, of(snapshot(served())), "s")
 			var failure *Error
 			if !errors.As(err, &failure) || failure.Reason != c.as || !strings.Contains(err.Error(), c.want) {
 				t.Errorf("%s\ngot %v, want %s: %q", c.reason, err, c.as, c.want)
@@ -153,7 +153,7 @@ func TestThreeClustersOnMain(t *testing.T) {
 		for i, w := range all {
 			w.move(rand.New(rand.NewPCG(11, uint64(3*round+i))))
 			done.Go(func() {
-				result, err := Write(context.Background(), w.to, of(w.files()), "espalier: "+w.to.Cluster)
+				result, err := Write(context.Background(), w.to, nil, of(w.files()), "espalier: "+w.to.Cluster)
 				if err != nil {
 					t.Errorf("cluster %s: %v", w.to.Cluster, err)
 				} else if result.Changed {

@@ -16,10 +16,10 @@ const maxLines = 20
 
 // message is the whole commit message: the subject, a line for each Workspace
 // of which the files have changed, [skip ci] so that no pipeline runs for it, and trailers.
-func (w *writer) message(old, now map[string][]byte) string {
+func (w *writer) message(old, now map[string]*said) string {
 	var b strings.Builder
 	b.WriteString(markdown.Quiet(markdown.Clean(w.subject, 200)) + "\n\n")
-	lines := w.changes(parse(old), parse(now))
+	lines := w.changes(old, now)
 	if len(lines) == 0 {
 		lines = []string{"No Workspace changed."}
 	}
@@ -43,7 +43,7 @@ func (w *writer) message(old, now map[string][]byte) string {
 }
 
 // changes says in a line each what became of the Workspaces.
-func (w *writer) changes(old, now map[string]document) []string {
+func (w *writer) changes(old, now map[string]*said) []string {
 	paths := maps.Clone(old)
 	maps.Copy(paths, now)
 	var lines []string
@@ -63,40 +63,31 @@ func (w *writer) nameOf(path string) string {
 	return markdown.Quiet(markdown.Clean(strings.TrimPrefix(name, w.Namespace+"/"), 120))
 }
 
-func change(before document, was bool, after document, is bool) string {
+func change(before *said, was bool, after *said, is bool) string {
 	switch {
 	case !is:
 		return "removed"
 	case !was:
-		return string(after.State) + " (new)"
-	case before.State != after.State:
-		if glyphs[before.State] == "" {
-			return string(after.State)
+		return string(after.state) + " (new)"
+	case before.state != after.state:
+		if glyphs[before.state] == "" {
+			return string(after.state)
 		}
-		return string(before.State) + " → " + string(after.State)
+		return string(before.state) + " → " + string(after.state)
 	}
 	if parts := differences(before, after); len(parts) > 0 {
-		return string(after.State) + ", changed: " + strings.Join(parts, ", ")
+		return string(after.state) + ", changed: " + strings.Join(parts, ", ")
 	}
 	return ""
 }
 
-// differences names the parts of a document that differ, in its order.
-func differences(a, b document) []string {
+// differences names the parts of two documents that differ, in the order of a document.
+func differences(a, b *said) []string {
 	var names []string
-	add := func(name string, x, y any) {
-		if string(encode(x)) != string(encode(y)) {
+	for i, name := range parts {
+		if a.parts[i] != b.parts[i] {
 			names = append(names, name)
 		}
 	}
-	add("model", a.Preset, b.Preset)
-	add("revision", a.Revision, b.Revision)
-	add("instance", []string{a.Instance, a.NodePool}, []string{b.Instance, b.NodePool})
-	add("price", a.USDPerHour, b.USDPerHour)
-	add("sizing", a.Sizing, b.Sizing)
-	add("resolved", a.Resolved, b.Resolved)
-	add("inference", a.Inference, b.Inference)
-	add("tuning", a.Tuning, b.Tuning)
-	add("conditions", a.Conditions, b.Conditions)
 	return names
 }

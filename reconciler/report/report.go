@@ -60,6 +60,7 @@ type File struct {
 
 	of     *v1alpha1.Workspace // that it tells of
 	render func(*v1alpha1.Workspace) []byte
+	says   *said // of a document; nil of others
 }
 
 // Content of the file. Nobody changes the Workspaces of the Snapshot before.
@@ -81,6 +82,12 @@ type remembered struct {
 	uid         types.UID
 	version     string
 	text, badge git.Hash
+	says        *said
+}
+
+func remember(w *v1alpha1.Workspace) remembered {
+	d := newDocument(w)
+	return remembered{w.UID, w.ResourceVersion, git.HashOf(encode(d)), git.HashOf(badgeOf(w)), saidBy(d)}
 }
 
 // Files renders a snapshot: the files of a status branch, path by content.
@@ -109,11 +116,11 @@ func (m *Memory) Report(s Snapshot) Report {
 		key := types.NamespacedName{Namespace: w.Namespace, Name: w.Name}
 		known := m.files[key]
 		if known.uid != w.UID || known.version != w.ResourceVersion || w.ResourceVersion == "" {
-			known = remembered{w.UID, w.ResourceVersion, git.HashOf(textOf(w)), git.HashOf(badgeOf(w))}
+			known = remember(w)
 		}
 		now[key] = known
-		files[repolayout.StatusFile(w.Namespace, w.Name)] = File{known.text, w, textOf}
-		files[repolayout.StatusBadge(w.Namespace, w.Name)] = File{known.badge, w, badgeOf}
+		files[repolayout.StatusFile(w.Namespace, w.Name)] = File{known.text, w, textOf, known.says}
+		files[repolayout.StatusBadge(w.Namespace, w.Name)] = File{known.badge, w, badgeOf, nil}
 	}
 	files[repolayout.StatusReadme] = fileOf(readme(s))
 	return files
@@ -353,21 +360,4 @@ func holdsNodes(w *v1alpha1.Workspace) bool {
 		return false
 	}
 	return c.Status == metav1.ConditionTrue || w.Status.Instance != ""
-}
-
-// parse reads files of a status branch back, as far as they can be read: a
-// person may have edited them.
-func parse(files map[string][]byte) map[string]document {
-	docs := map[string]document{}
-	for _, path := range slices.Sorted(maps.Keys(files)) {
-		if !strings.HasSuffix(path, ".yaml") || path == repolayout.StatusOwnerFile {
-			continue
-		}
-		var d document
-		if yaml.Unmarshal(files[path], &d) != nil {
-			d = document{}
-		}
-		docs[path] = d
-	}
-	return docs
 }

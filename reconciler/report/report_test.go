@@ -210,9 +210,9 @@ func TestLongListsAreCut(t *testing.T) {
 	if !strings.Contains(got, "and 10 more") || len(got) > 5000 {
 		t.Errorf("got %d bytes:\n%s", len(got), got)
 	}
-	old := map[string]document{}
+	old := map[string]*said{}
 	for _, c := range "abcdefghijklmnopqrstuvwxyz" {
-		old["workspaces/models/"+string(c)+".yaml"] = document{}
+		old["workspaces/models/"+string(c)+".yaml"] = saidBy(document{})
 	}
 	w := &writer{Target: Target{Namespace: "models"}}
 	if lines := w.changes(old, nil); len(lines) != 26 || lines[0] != "a: removed" {

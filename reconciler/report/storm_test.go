@@ -35,6 +35,7 @@ var (
 // what it remembers of it.
 type clusterWriter struct {
 	to     Target
+	book   *Book // nil: it reads the branch each time
 	states []State
 	wrote  []wrote // in order
 }
@@ -73,7 +74,7 @@ func (c *clusterWriter) files() map[string][]byte {
 // report writes what it sees, and notes the commit.
 func (c *clusterWriter) report(t *testing.T) {
 	files := c.files()
-	result, err := Write(context.Background(), c.to, of(files), "espalier: "+c.to.Cluster)
+	result, err := Write(context.Background(), c.to, c.book, of(files), "espalier: "+c.to.Cluster)
 	switch {
 	case err != nil:
 		t.Errorf("cluster %s: %v", c.to.Cluster, err)
@@ -92,6 +93,9 @@ func clusters(server *gitserver.Server) []*clusterWriter {
 		to.Cluster, to.Installation = name, fmt.Sprintf("%d-installation", i)
 		to.Branch = repolayout.StatusBranch(name, to.Namespace, to.Name)
 		list = append(list, &clusterWriter{to: to, states: make([]State, 6)})
+		if i > 0 { // a controller keeps one for each RepoSync
+			list[i].book = &Book{}
+		}
 	}
 	return list
 }
@@ -282,7 +286,7 @@ func TestThreeClustersOneBranch(t *testing.T) {
 			}
 			done.Go(func() {
 				var failure *Error
-				_, err := Write(context.Background(), c.to, of(c.files()), "s")
+				_, err := Write(context.Background(), c.to, nil, of(c.files()), "s")
 				if !errors.As(err, &failure) || failure.Reason != v1alpha1.ReasonReportConflict || !strings.Contains(err.Error(), "cluster prod-eu") {
 					t.Errorf("cluster %s: got %v, want a conflict that names prod-eu", c.to.Cluster, err)
 				}

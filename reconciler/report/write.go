@@ -61,15 +61,18 @@ type Result struct {
 // makes the branch, without history, where it is not there and the report's alone. A
 // branch that moved meanwhile is read again and the commit built anew on it.
 //
+// What book knows of the branch is not read again; nil knows nothing. It is brought up to
+// date.
+//
 // Errors are *Error, or context.Canceled when ctx was.
-func Write(ctx context.Context, t Target, files Report, subject string) (Result, error) {
+func Write(ctx context.Context, t Target, book *Book, files Report, subject string) (Result, error) {
 	if t.Timeout <= 0 {
 		t.Timeout = git.DefaultTimeout
 	}
 	parent := ctx
 	ctx, cancel := context.WithTimeout(ctx, t.Timeout)
 	defer cancel()
-	w := &writer{Target: t, subject: subject, remote: git.Remote{URL: t.URL, Auth: t.Auth, Timeout: t.Timeout}}
+	w := &writer{Target: t, book: book, subject: subject, remote: git.Remote{URL: t.URL, Auth: t.Auth, Timeout: t.Timeout}}
 	if err := w.take(files); err != nil {
 		return Result{}, err
 	}
@@ -86,6 +89,7 @@ func Write(ctx context.Context, t Target, files Report, subject string) (Result,
 
 type writer struct {
 	Target
+	book    *Book
 	subject string
 	remote  git.Remote
 	files   Report
@@ -145,14 +149,15 @@ func (w *writer) write(ctx context.Context) (Result, error) {
 		if n > 0 && pause(ctx, n) != nil {
 			return Result{}, last.err
 		}
-		branch, err := w.remote.Branch(ctx, w.Branch)
+		branch, err := w.remote.Branch(ctx, w.Branch, w.book.of(w.Target))
 		if result, settled, err := last.settle(branch, err); settled {
 			return result, err
 		}
 		result, made, err := w.commit(ctx, branch)
 		if err == nil {
-			return result, nil
+			return result, w.book.note(w.Target, branch, w.files)
 		}
+		w.book.forget()
 		var failure *Error
 		if made == "" || !errors.As(err, &failure) || failure.Reason == v1alpha1.ReasonAuthFailed {
 			return Result{}, err
@@ -177,12 +182,12 @@ func (w *writer) commit(ctx context.Context, branch *git.Branch) (result Result,
 		return Result{}, "", err
 	}
 	change := w.compare(hashes)
-	old, err := w.read(branch, change.gone)
+	old, err := w.last(branch, change.gone)
 	if err != nil {
 		return Result{}, "", err
 	}
 	made, changed, err := branch.Commit(git.Change{
-		Owns: w.owns, Within: w.Folder, Stays: change.stays, Files: w.placed(change.new), Message: w.message(old, change.new),
+		Owns: w.owns, Within: w.Folder, Stays: change.stays, Files: w.placed(change.new), Message: w.message(old, w.files.saidIn(change.new)),
 		Name: orElse(w.Author.Name, "Espalier"), Email: orElse(w.Author.Email, "espalier@localhost"), When: time.Now(),
 		Signer: w.Signer,
 	})

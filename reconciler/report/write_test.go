@@ -46,14 +46,16 @@ func snapshot(workspaces ...v1alpha1.Workspace) map[string][]byte {
 func of(files map[string][]byte) Report {
 	all := Report{}
 	for name, text := range files {
-		all[name] = fileOf(text)
+		file := fileOf(text)
+		file.says = parse(map[string][]byte{name: text})[name]
+		all[name] = file
 	}
 	return all
 }
 
 func write(t *testing.T, to Target, files map[string][]byte) Result {
 	t.Helper()
-	result, err := Write(context.Background(), to, of(files), "espalier: main@sha1:1a2b3c4")
+	result, err := Write(context.Background(), to, nil, of(files), "espalier: main@sha1:1a2b3c4")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -191,7 +193,7 @@ func TestOnlyStatusPathsChange(t *testing.T) {
 	}
 	for _, path := range []string{"docs/x.md", "workspaces/../main.go", "/README.md", ".espalier.yaml", "workspaces"} {
 		server.ResetRequests()
-		_, err := Write(context.Background(), target(server), of(map[string][]byte{path: []byte("x")}), "s")
+		_, err := Write(context.Background(), target(server), nil, of(map[string][]byte{path: []byte("x")}), "s")
 		if err == nil || len(server.Requests()) != 0 {
 			t.Errorf("%s: got %v and %v, want a refusal before any request", path, err, server.Requests())
 		}
@@ -251,7 +253,7 @@ func TestTwoWritersRace(t *testing.T) {
 	for i := range 4 {
 		done.Go(func() {
 			name := string(rune('a' + i))
-			result, err := Write(context.Background(), target(server), of(snapshot(progressing(name))), "s")
+			result, err := Write(context.Background(), target(server), nil, of(snapshot(progressing(name))), "s")
 			if err != nil {
 				t.Error(err)
 				return
@@ -280,7 +282,7 @@ func TestCancel(t *testing.T) {
 	server := serve(t, gitserver.Options{})
 	ctx, cancel := context.WithCancel(context.Background())
 	server.Break(gitserver.Fault{Service: gitserver.Push, Before: cancel})
-	if _, err := Write(ctx, target(server), of(snapshot(served())), "s"); err != nil && !errors.Is(err, context.Canceled) {
+	if _, err := Write(ctx, target(server), nil, of(snapshot(served())), "s"); err != nil && !errors.Is(err, context.Canceled) {
 		t.Errorf("got %v, want context.Canceled", err)
 	}
 }

@@ -129,6 +129,7 @@ type kept struct {
 	taken      map[string]bool       // IDs of what the end of the RepoSync has deleted
 	told       spoke.Memory          // of what pull requests are told of another cluster
 	files      report.Memory         // of the report
+	book       report.Book           // of the last report that was written
 	reported   string                // digest of the files last written, and where
 	place      string                // where that is, as a person would say it
 	lease      string                // of the branch that is written to
@@ -195,7 +196,7 @@ func syncOf(_ context.Context, o client.Object) []reconcile.Request {
 // +kubebuilder:rbac:groups=espalier.dev,resources=workspaces;gpunodepools,verbs=get;list;watch;create;update;patch;delete
 // +kubebuilder:rbac:groups="",resources=configmaps;secrets;persistentvolumeclaims,verbs=get;list;watch;create;update;patch;delete
 // +kubebuilder:rbac:groups="",resources=namespaces,verbs=get
-// +kubebuilder:rbac:groups=events.k8s.io,resources=events,verbs=create;patch
+// +kubebuilder:rbac:groups="",resources=events,verbs=create;patch
 
 // Reconcile makes one pass over a RepoSync.
 func (r *Reconciler) Reconcile(ctx context.Context, req ctrl.Request) (ctrl.Result, error) {

@@ -51,7 +51,7 @@ func (r *Reconciler) withoutReports(ctx context.Context, s *v1alpha1.RepoSync, c
 // writeInTurn writes a report when nobody else writes to that branch: no other RepoSync of
 // this controller, and no other controller, which is another shard or one that is being
 // replaced. They would push in each other's way, and nothing worse: a push is never forced.
-func (r *Reconciler) writeInTurn(ctx context.Context, t report.Target, files report.Report, subject string) (result report.Result, err error) {
+func (r *Reconciler) writeInTurn(ctx context.Context, t report.Target, book *report.Book, files report.Report, subject string) (result report.Result, err error) {
 	name := t.Lease()
 	done, err := r.turns.take(ctx, name, cmp.Or(t.Timeout, git.DefaultTimeout))
 	if err != nil {
@@ -59,7 +59,7 @@ func (r *Reconciler) writeInTurn(ctx context.Context, t report.Target, files rep
 	}
 	defer done()
 	err = r.Branches.Hold(ctx, name, t.Namespace+"/"+t.Name, func(ctx context.Context) (err error) {
-		result, err = report.Write(ctx, t, files, subject)
+		result, err = report.Write(ctx, t, book, files, subject)
 		return err
 	})
 	// Others are not kept waiting by one that cannot write, nor where several report into one branch.

@@ -98,7 +98,7 @@ func (r *Reconciler) write(ctx context.Context, p *pass, files report.Report) er
 		return err
 	}
 	p.kept.lease = target.Lease()
-	result, err := r.writeInTurn(ctx, target, files, fmt.Sprintf("%s: %s ready at %s",
+	result, err := r.writeInTurn(ctx, target, &p.kept.book, files, fmt.Sprintf("%s: %s ready at %s",
 		p.sync.Name, p.sync.Status.Workspaces, shortRevision(p.sync.Status.LastAttemptedRevision)))
 	if err != nil {
 		return p.unwritten(err)

@@ -187,11 +187,11 @@ func (r *Reconciler) pushPromotion(ctx context.Context, s *v1alpha1.RepoSync, k 
 		return false, "", err
 	}
 	remote := git.Remote{URL: k.forge.CloneURL, Auth: auth, Timeout: s.Spec.Timeout.Duration}
-	there, err := remote.Branch(ctx, p.branch(r.Cluster))
+	there, err := remote.Branch(ctx, p.branch(r.Cluster), nil)
 	if err != nil || there.Hash != "" {
 		return there != nil && there.Hash != "", "", err // pushed before, and then the pull request failed
 	}
-	base, err := remote.Branch(ctx, s.Spec.Source.Git.Ref.Branch)
+	base, err := remote.Branch(ctx, s.Spec.Source.Git.Ref.Branch, nil)
 	if err != nil {
 		return false, "", err
 	}

@@ -1,0 +1,93 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package report
+
+import (
+	"context"
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/espalier-dev/espalier/repo-layout/v1alpha1"
+	"github.com/espalier-dev/espalier/test/gitserver"
+)
+
+// TestSaid: what a document is known to say is the same whether it was made of a Workspace
+// or read back from a branch, so that a message says the same.
+func TestSaid(t *testing.T) {
+	for name, tc := range snapshots() {
+		for i := range tc.in.Workspaces {
+			w := &tc.in.Workspaces[i]
+			read := parse(map[string][]byte{"workspaces/a.yaml": textOf(w)})["workspaces/a.yaml"]
+			if d := cmp.Diff(saidBy(newDocument(w)), read, cmp.AllowUnexported(said{})); d != "" {
+				t.Errorf("%s: %s is another when it is read back (-made +read):\n%s", name, w.Name, d)
+			}
+		}
+	}
+}
+
+// TestBook: the branch is read where it is not where it was left, and the commits are those
+// that are made without a book.
+func TestBook(t *testing.T) {
+	ready, waiting := served(), progressing("phi-4-mini")
+	moved := served()
+	moved.Status.Revision = "main@sha1:ffffffffffffffffffffffffffffffffffffffff"
+	for name, tc := range map[string]struct {
+		reason    string
+		meanwhile func(*testing.T, *gitserver.Server, *Target)
+		known     bool
+	}{
+		"Nothing": {"Nobody else writes there.", func(*testing.T, *gitserver.Server, *Target) {}, true},
+		"Pushed": {"A person has: what they did is undone.", func(t *testing.T, s *gitserver.Server, _ *Target) {
+			owner, err := s.ReadFile(repo, branch, ".espalier.yaml")
+			if err != nil {
+				t.Fatal(err)
+			}
+			if _, err := s.Push(repo, branch, map[string]string{"README.md": "mine", ".espalier.yaml": owner}, "mine"); err != nil {
+				t.Fatal(err)
+			}
+		}, false},
+		"Gone": {"It is made anew.", func(t *testing.T, s *gitserver.Server, _ *Target) {
+			if err := s.DeleteBranch(repo, branch); err != nil {
+				t.Fatal(err)
+			}
+		}, false},
+		"Elsewhere": {"Another branch is another book.", func(_ *testing.T, _ *gitserver.Server, to *Target) { to.Branch += "-2" }, false},
+	} {
+		t.Run(name, func(t *testing.T) {
+			server := serve(t, gitserver.Options{})
+			to, book := target(server), &Book{}
+			reports := []v1alpha1.Workspace{waiting, ready, moved}
+			for i, w := range reports {
+				if i == 2 {
+					tc.meanwhile(t, server, &to)
+				}
+				knew := book.of(to)
+				result, err := Write(context.Background(), to, book, new(Memory).Report(Snapshot{Cluster: "prod-eu", Namespace: "models", Name: "fleet", Workspaces: []v1alpha1.Workspace{w}}), "s")
+				if err != nil || !result.Changed {
+					t.Fatalf("%s\nreport %d: %+v, %v", tc.reason, i, result, err)
+				}
+				if i == 1 && knew == nil {
+					t.Error("the branch was read again though nobody has moved it")
+				}
+			}
+			files, err := server.Files(repo, to.Branch)
+			if err != nil {
+				t.Fatal(err)
+			}
+			for path, content := range Files(Snapshot{Cluster: "prod-eu", Namespace: "models", Name: "fleet", Workspaces: []v1alpha1.Workspace{moved}}) {
+				if files[path] != string(content) {
+					t.Errorf("%s\n%s is not as it was reported", tc.reason, path)
+				}
+			}
+			log, err := server.Log(repo, to.Branch)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if want := "phi-4-mini: Ready, changed: revision\n"; tc.known && !strings.Contains(log[0].Message, want) {
+				t.Errorf("%s\nthe message is\n%s\nwant the line %s", tc.reason, log[0].Message, want)
+			}
+		})
+	}
+}

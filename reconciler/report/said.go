@@ -1,0 +1,73 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package report
+
+import (
+	"encoding/json"
+	"fmt"
+	"hash/maphash"
+	"strings"
+
+	"go.yaml.in/yaml/v3"
+
+	repolayout "github.com/espalier-dev/espalier/repo-layout"
+)
+
+// parts of a document that the message of a commit names where they have changed, in its
+// order.
+var parts = [...]string{"model", "revision", "instance", "price", "sizing", "resolved", "inference", "tuning", "conditions"}
+
+// said is what a document says, as far as the next one is compared with it. It is held for
+// every Workspace, and says nothing to another process.
+type said struct {
+	state State
+	parts [len(parts)]uint32
+}
+
+var sums = maphash.MakeSeed()
+
+func saidBy(d document) *said {
+	s := &said{state: d.State}
+	for i, part := range [...]any{
+		d.Preset, d.Revision, []string{d.Instance, d.NodePool}, d.USDPerHour, d.Sizing, d.Resolved, d.Inference, d.Tuning, d.Conditions,
+	} {
+		text, err := json.Marshal(part)
+		if err != nil {
+			panic(fmt.Sprintf("encoding the %s of a document: %v", parts[i], err)) // strings, numbers and lists of them
+		}
+		s.parts[i] = uint32(maphash.Bytes(sums, text)) //nolint:gosec // G115: half of a hash is one
+	}
+	return s
+}
+
+// parse reads files of a status branch back, as far as they can be read: a
+// person may have edited them.
+func parse(files map[string][]byte) map[string]*said {
+	docs := map[string]*said{}
+	for path, text := range files {
+		if !isDocument(path) {
+			continue
+		}
+		var d document
+		if yaml.Unmarshal(text, &d) != nil {
+			d = document{}
+		}
+		docs[path] = saidBy(d)
+	}
+	return docs
+}
+
+func isDocument(path string) bool {
+	return strings.HasSuffix(path, ".yaml") && path != repolayout.StatusOwnerFile
+}
+
+// saidIn are the documents of files of a report.
+func (r Report) saidIn(paths map[string][]byte) map[string]*said {
+	docs := map[string]*said{}
+	for path := range paths {
+		if says := r[path].says; says != nil {
+			docs[path] = says
+		}
+	}
+	return docs
+}
