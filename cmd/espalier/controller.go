@@ -144,9 +144,11 @@ func runController(ctx context.Context, o controllerOptions, requests transport.
 	if err != nil {
 		return fmt.Errorf("making the manager: %w", err)
 	}
-	if mgr, err = withEvents(mgr, o.EventsAddr); err != nil {
+	mgr, stop, err := withEvents(mgr, o.EventsAddr)
+	if err != nil {
 		return err
 	}
+	defer stop()
 	if err := addProbes(mgr); err != nil {
 		return err
 	}

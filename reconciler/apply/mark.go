@@ -7,6 +7,7 @@ import (
 	"encoding/hex"
 	"encoding/json"
 	"fmt"
+	"hash/maphash"
 	"maps"
 	"reflect"
 	"slices"
@@ -17,18 +18,25 @@ import (
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/types"
 
+	"github.com/espalier-dev/espalier/reconciler/slim"
 	repolayout "github.com/espalier-dev/espalier/repo-layout"
 )
 
 // Mark is what the cluster held after an object was applied, or was seen to be as
-// it would be. What has it still need not be applied again.
+// it would be. What has it still need not be applied again. It is small, one of thousands,
+// and says nothing to another process. The zero value is of nothing that was applied.
 type Mark struct {
-	// Digest of what was applied.
-	Digest     string
-	uid        types.UID
+	digest     uint64 // of what was applied
+	uid        uint64
+	carried    uint64 // slim.Carried
 	generation int64  // 0: the kind has none
 	version    uint64 // 0: not known
 }
+
+// seed of the sums that marks are made of.
+var seed = maphash.MakeSeed()
+
+func sumOf(text string) uint64 { return maphash.String(seed, text) }
 
 // Digest is the digest of an object's content; JSON sorts its maps.
 func Digest(o *unstructured.Unstructured) string {
@@ -42,29 +50,44 @@ func Digest(o *unstructured.Unstructured) string {
 
 // MarkOf is the Mark of an object as the API server returned it.
 func MarkOf(digest string, applied metav1.Object) Mark {
-	return Mark{Digest: digest, uid: applied.GetUID(), generation: applied.GetGeneration(), version: versionOf(applied)}
-}
-
-// Still says that nobody has changed what desired says of an object since it was
-// applied: not its spec, by the generation, nor labels and annotations. A kind
-// without generations has it only as long as nobody wrote it at all.
-func (m Mark) Still(desired, live metav1.Object) bool {
-	return m.StillCarries(CarriedBy(desired), live)
-}
-
-// StillCarries is Still for what is known of a desired object.
-func (m Mark) StillCarries(desired Carried, live metav1.Object) bool {
-	if m.Digest == "" || m.uid != live.GetUID() || !desired.ownersOf(live) || !carries(live.GetLabels(), desired.labels) ||
-		!carries(live.GetAnnotations(), desired.annotations) {
-		return false
+	return Mark{
+		digest: sumOf(digest), uid: sumOf(string(applied.GetUID())), carried: slim.Carried(applied),
+		generation: applied.GetGeneration(), version: versionOf(applied),
 	}
-	if m.generation > 0 {
+}
+
+// Noted is a Mark of what is no object in the cluster: only Of knows it again.
+func Noted(digest string) Mark { return Mark{digest: sumOf(digest)} }
+
+// IsZero says that nothing was applied.
+func (m Mark) IsZero() bool { return m == Mark{} }
+
+// Of says that what was applied had a digest.
+func (m Mark) Of(digest string) bool { return !m.IsZero() && m.digest == sumOf(digest) }
+
+// Still says that nobody has changed an object since it was applied: not its spec, by the
+// generation, nor labels, annotations and owners, added ones among them. A kind without
+// generations has the mark only as long as nobody wrote it at all.
+func (m Mark) Still(live metav1.Object) bool {
+	return m.sameSpec(live) && m.carried == slim.Carried(live)
+}
+
+// StillCarries is Still for one whose labels, annotations and owners others may add to.
+func (m Mark) StillCarries(desired Carried, live metav1.Object) bool {
+	return m.sameSpec(live) && desired.ownersOf(live) && carries(live.GetLabels(), desired.labels) && carries(live.GetAnnotations(), desired.annotations)
+}
+
+func (m Mark) sameSpec(live metav1.Object) bool {
+	switch {
+	case m.IsZero() || m.uid != sumOf(string(live.GetUID())):
+		return false
+	case m.generation > 0:
 		return m.generation == live.GetGeneration()
 	}
 	return m.version > 0 && m.version == versionOf(live)
 }
 
-// Carried is what Still compares of a desired object: small, where thousands are held.
+// Carried is what StillCarries compares of a desired object: small, where thousands are held.
 type Carried struct {
 	labels, annotations []string // key, value, key, value, …
 	owners              []types.UID
@@ -118,7 +141,7 @@ func (c Carried) ownersOf(live metav1.Object) bool {
 // of that yet.
 func (m Mark) Before(live metav1.Object) bool {
 	version := versionOf(live)
-	return m.Digest != "" && m.uid == live.GetUID() && version > 0 && version < m.version
+	return version > 0 && version < m.version && m.uid == sumOf(string(live.GetUID()))
 }
 
 // Holds says that an object is as desired, whatever else it has: applying it would

@@ -85,21 +85,32 @@ func TestStill(t *testing.T) {
 		"StatusWritten":   {"Of a status the generation knows nothing.", at("", "10", 3, "{app: a}"), at("", "11", 3, "{app: a}"), true, false},
 		"SpecWritten":     {"A generation more is another spec.", at("", "10", 3, "{app: a}"), at("", "11", 4, "{app: a}"), false, false},
 		"LabelGone":       {"Metadata has no generation.", at("", "10", 3, "{app: a}"), at("", "11", 3, "{}"), false, false},
+		"LabelChanged":    {"So a value that is another is seen by itself.", at("", "10", 3, "{app: a}"), at("", "11", 3, "{app: b}"), false, false},
 		"Another":         {"It was deleted and made anew.", at("", "10", 3, "{app: a}"), at("x", "11", 3, "{app: a}"), false, false},
 		"CacheBehind":     {"A cache may not know of the apply yet.", at("", "10", 3, "{app: a}"), at("", "9", 2, "{app: a}"), false, true},
 		"VersionsUnknown": {"What is no number says nothing.", at("", "x", 0, "{app: a}"), at("", "x", 0, "{app: a}"), false, false},
 	} {
 		t.Run(name, func(t *testing.T) {
 			m := MarkOf("sha256:1", c.applied)
-			if got := m.Still(desired, c.live); got != c.still {
+			if got := m.Still(c.live); got != c.still {
 				t.Errorf("%s\nstill: got %v", c.reason, got)
+			}
+			if got := m.StillCarries(CarriedBy(desired), c.live); got != c.still {
+				t.Errorf("%s\nstill carries: got %v", c.reason, got)
 			}
 			if got := m.Before(c.live); got != c.before {
 				t.Errorf("%s\nbefore: got %v", c.reason, got)
 			}
 		})
 	}
-	if (Mark{}).Still(desired, at("", "10", 3, "{app: a}")) || (Mark{}).Before(at("", "10", 3, "{app: a}")) {
+	more := at("", "11", 3, "{app: a, more: b}")
+	if m := MarkOf("sha256:1", at("", "10", 3, "{app: a}")); m.Still(more) || !m.StillCarries(CarriedBy(desired), more) {
+		t.Error("what somebody adds is another sum, and none of what was applied")
+	}
+	if m := MarkOf("sha256:1", at("", "10", 3, "{app: a}")); !m.Of("sha256:1") || m.Of("sha256:2") || (Mark{}).Of("") {
+		t.Error("a mark is of the digest that was applied")
+	}
+	if (Mark{}).Still(at("", "10", 3, "{app: a}")) || (Mark{}).Before(at("", "10", 3, "{app: a}")) {
 		t.Error("what was never applied is nothing still")
 	}
 }

@@ -216,7 +216,7 @@ func (p *pass) uncached(w *wanted) bool {
 // not be read before the source is looked at.
 func (p *pass) believed(w *wanted) bool {
 	m, done := p.kept.mark(w.entry.ID)
-	return done && m.Digest == w.digest && !p.looked && p.uncached(w)
+	return done && m.Of(w.digest) && !p.looked && p.uncached(w)
 }
 
 // live returns what the cluster holds, nil when it holds nothing. What is cached comes from
@@ -262,7 +262,7 @@ func kindOf(w *wanted) client.Object {
 // object since: an unchanged object costs no call.
 func (p *pass) upToDate(w *wanted, live client.Object) bool {
 	m, ok := p.kept.mark(w.entry.ID)
-	if !ok || m.Digest != w.digest {
+	if !ok || !m.Of(w.digest) {
 		return false
 	}
 	return m.Before(live) || m.StillCarries(w.carries, live)

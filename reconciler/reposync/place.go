@@ -214,7 +214,7 @@ func (p *pass) seen() []spoke.Seen {
 			id := inventory.EntryOf(named).ID
 			m, applied := p.kept.mark(id)
 			is := spoke.Seen{Live: &list[i], Behind: applied && m.Before(&list[i])}
-			if w := git[id]; w != nil && applied && m.Digest == w.digest {
+			if w := git[id]; w != nil && applied && m.Of(w.digest) {
 				is.Git = w.told
 			}
 			all = append(all, is)

@@ -33,7 +33,12 @@ func Transform(in any) (any, error) {
 	}
 	o.SetManagedFields(nil)
 	metadata(o)
+	share(o)
 	switch o := in.(type) {
+	case *v1alpha1.Workspace:
+		o.Status.Conditions = conditions(o.Status.Conditions)
+	case *v1alpha1.GPUNodePool:
+		o.Status.Conditions = conditions(o.Status.Conditions)
 	case *appsv1.Deployment:
 		deployment(o)
 	case *appsv1.StatefulSet:
@@ -47,9 +52,12 @@ func Transform(in any) (any, error) {
 }
 
 // metadata keeps the labels and annotations, which may have been applied, but for the copy
-// of the whole that kubectl notes. Of inputs of the whole cluster that are not ours nobody
+// of the whole that kubectl notes. Of what is compared alone it keeps their sum. Of inputs of the whole cluster that are not ours nobody
 // reads more than their names.
 func metadata(o metav1.Object) {
+	if isCompared(o) {
+		note(o)
+	}
 	labels, annotations := o.GetLabels(), o.GetAnnotations()
 	if isForeign(o) {
 		foreign := func(key, _ string) bool { return !strings.HasPrefix(key, v1alpha1.Group+"/") }

@@ -3,6 +3,7 @@
 package slim
 
 import (
+	"strconv"
 	"testing"
 	"time"
 
@@ -39,6 +40,14 @@ func left(labels ...string) metav1.ObjectMeta {
 	o := about(labels...)
 	delete(o.Annotations, corev1.LastAppliedConfigAnnotation)
 	o.ManagedFields = nil
+	return o
+}
+
+// known is left of a child whose labels and annotations are known by their sum.
+func known() metav1.ObjectMeta {
+	o, is := left(), about()
+	o.SelfLink = strconv.FormatUint(Carried(&is), noted)
+	o.Labels, o.Annotations = nil, nil
 	return o
 }
 
@@ -81,7 +90,24 @@ func TestTransform(t *testing.T) {
 		},
 		"Input":     {"Any label and annotation of what was applied may be of Git.", metadataOf("ConfigMap", about(repolayout.LabelSyncName)), metadataOf("ConfigMap", left(repolayout.LabelSyncName))},
 		"Child":     {"Also of a child.", metadataOf("ConfigMap", about(repolayout.LabelWorkspace)), metadataOf("ConfigMap", left(repolayout.LabelWorkspace))},
-		"OtherKind": {"Of other kinds only ours are watched.", metadataOf("Service", about()), metadataOf("Service", left())},
+		"Compared":  {"What is compared alone is known by its sum.", metadataOf("Service", about()), metadataOf("Service", known())},
+		"OtherKind": {"Of other kinds only ours are watched.", metadataOf("Lease", about()), metadataOf("Lease", left())},
+		"Autoscaled": {
+			"Who scales a Deployment is asked of it.",
+			&appsv1.Deployment{ObjectMeta: func() metav1.ObjectMeta {
+				o := about()
+				o.Annotations[repolayout.AnnotationAutoscaler] = "ScaledObject"
+				return o
+			}()},
+			&appsv1.Deployment{ObjectMeta: func() metav1.ObjectMeta {
+				o := about()
+				o.Annotations[repolayout.AnnotationAutoscaler] = "ScaledObject"
+				sum := Carried(&o)
+				o = known()
+				o.SelfLink, o.Annotations = strconv.FormatUint(sum, noted), map[string]string{repolayout.AnnotationAutoscaler: "ScaledObject"}
+				return o
+			}()},
+		},
 		"Workspace": {
 			"A Workspace keeps its spec and its status.",
 			&v1alpha1.Workspace{ObjectMeta: about(), Spec: v1alpha1.WorkspaceSpec{Suspend: true}, Status: v1alpha1.WorkspaceStatus{Conditions: []metav1.Condition{{Type: "Ready", Reason: "A", Message: "B", Status: "True", LastTransitionTime: then}}}},
@@ -94,7 +120,7 @@ func TestTransform(t *testing.T) {
 				Status: appsv1.DeploymentStatus{AvailableReplicas: 1, ObservedGeneration: 3, Conditions: []appsv1.DeploymentCondition{{Type: "Progressing", Status: "True", Reason: "NewReplicaSetAvailable", Message: "m", LastUpdateTime: then}}},
 			},
 			&appsv1.Deployment{
-				ObjectMeta: left(), Spec: appsv1.DeploymentSpec{Replicas: ptr.To(int32(2)), Template: made},
+				ObjectMeta: known(), Spec: appsv1.DeploymentSpec{Replicas: ptr.To(int32(2)), Template: made},
 				Status: appsv1.DeploymentStatus{AvailableReplicas: 1, ObservedGeneration: 3, Conditions: []appsv1.DeploymentCondition{{Type: "Progressing", Status: "True", Reason: "NewReplicaSetAvailable"}}},
 			},
 		},

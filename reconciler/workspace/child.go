@@ -5,7 +5,7 @@ package workspace
 import (
 	"context"
 	"fmt"
-	"maps"
+	"slices"
 
 	appsv1 "k8s.io/api/apps/v1"
 	corev1 "k8s.io/api/core/v1"
@@ -24,6 +24,7 @@ import (
 	"github.com/espalier-dev/espalier/reconciler/account"
 	"github.com/espalier-dev/espalier/reconciler/apply"
 	"github.com/espalier-dev/espalier/reconciler/fault"
+	"github.com/espalier-dev/espalier/reconciler/slim"
 	repolayout "github.com/espalier-dev/espalier/repo-layout"
 	"github.com/espalier-dev/espalier/repo-layout/v1alpha1"
 )
@@ -52,17 +53,47 @@ var drift = predicate.Funcs{
 		if is.GetGeneration() == 0 {
 			return was.GetResourceVersion() != is.GetResourceVersion()
 		}
-		return was.GetGeneration() != is.GetGeneration() || !maps.Equal(was.GetLabels(), is.GetLabels()) || !maps.Equal(was.GetAnnotations(), is.GetAnnotations())
+		return was.GetGeneration() != is.GetGeneration() || slim.Carried(was) != slim.Carried(is)
 	},
 }
 
-// marks are those of the children of a Workspace, by kind and name. It belongs to
-// the pass over the Workspace, of which there is one at a time.
-type marks map[string]apply.Mark
+// marks are those of the children of a Workspace, by kind and name: a handful, for which a
+// map takes three times as much. They belong to the pass over the Workspace, of which there
+// is one at a time.
+type marks struct{ of []marked }
 
-func (r *Reconciler) marksOf(ws *v1alpha1.Workspace) marks {
-	m, _ := r.applied.LoadOrStore(client.ObjectKeyFromObject(ws), marks{})
-	return m.(marks)
+type marked struct {
+	key  string
+	mark apply.Mark
+}
+
+// at is the mark of a child; the zero value where there is none.
+func (m *marks) at(key string) apply.Mark {
+	for i := range m.of {
+		if m.of[i].key == key {
+			return m.of[i].mark
+		}
+	}
+	return apply.Mark{}
+}
+
+func (m *marks) note(key string, mark apply.Mark) {
+	for i := range m.of {
+		if m.of[i].key == key {
+			m.of[i].mark = mark
+			return
+		}
+	}
+	m.of = append(slices.Clip(m.of), marked{key, mark})
+}
+
+func (m *marks) forget(key string) {
+	m.of = slices.DeleteFunc(m.of, func(o marked) bool { return o.key == key })
+}
+
+func (r *Reconciler) marksOf(ws *v1alpha1.Workspace) *marks {
+	m, _ := r.applied.LoadOrStore(client.ObjectKeyFromObject(ws), &marks{})
+	return m.(*marks)
 }
 
 // applyChild applies a child with the Workspace as its controller owner. What
@@ -84,13 +115,13 @@ func (r *Reconciler) applyChildBy(ctx context.Context, ws *v1alpha1.Workspace, c
 		}
 	}
 	digest, marks, key := note(child), r.marksOf(ws), child.GetKind()+"/"+child.GetName()
-	there, err := r.asApplied(ctx, child, marks[key], digest)
+	there, err := r.asApplied(ctx, child, marks.at(key), digest)
 	if err != nil {
 		return nil, err
 	}
 	if there != nil {
-		if marks[key].Digest == "" { // another process applied it
-			marks[key] = apply.MarkOf(digest, there)
+		if marks.at(key).IsZero() { // another process applied it
+			marks.note(key, apply.MarkOf(digest, there))
 		}
 		return there, nil
 	}
@@ -106,7 +137,7 @@ func (r *Reconciler) applyChildBy(ctx context.Context, ws *v1alpha1.Workspace, c
 		return nil, fault.Stop(v1alpha1.ReasonApplyFailed, err)
 	}
 	if err == nil {
-		marks[key] = apply.MarkOf(digest, applied)
+		marks.note(key, apply.MarkOf(digest, applied))
 	}
 	return applied, account.Explain(ctx, err)
 }
@@ -191,11 +222,10 @@ func (r *Reconciler) asApplied(ctx context.Context, child *unstructured.Unstruct
 
 // asWatched is asApplied for a child whose state is watched.
 func (r *Reconciler) asWatched(ctx context.Context, child, cached *unstructured.Unstructured, was apply.Mark, digest string) (*unstructured.Unstructured, error) {
-	sameDigest := cached.GetAnnotations()[repolayout.AnnotationDigest] == digest
 	switch pool := child.GetKind() == v1alpha1.GPUNodePoolKind; {
-	case was.Digest == "" && !pool:
-		return r.asFound(ctx, child, sameDigest)
-	case was.Digest != "" && isAsApplied(cached, child, was, digest), was.Digest == "" && sameDigest && apply.Holds(cached, child): // the caches hold pools whole
+	case was.IsZero() && !pool:
+		return r.asFound(ctx, child, digest)
+	case was.IsZero() && isSame(cached, child, digest), isAsApplied(cached, was, digest): // the caches hold pools whole
 		return cached, nil
 	}
 	return nil, nil
@@ -209,39 +239,42 @@ func (r *Reconciler) asNamed(ctx context.Context, child *unstructured.Unstructur
 		return nil, missing(child, err)
 	}
 	switch {
-	case was.Digest == digest && (was.Still(child, live) || was.Before(live)):
+	case was.Of(digest) && (was.Still(live) || was.Before(live)):
 		there := child.DeepCopy()
 		there.SetUID(live.UID)
 		there.SetGeneration(live.Generation)
 		there.SetResourceVersion(live.ResourceVersion)
 		return there, nil
-	case was.Digest != "":
+	case !was.IsZero():
 		return nil, nil
 	}
-	return r.asFound(ctx, child, live.Annotations[repolayout.AnnotationDigest] == digest)
+	return r.asFound(ctx, child, digest)
 }
 
-// asFound is asApplied for a child that another process has applied of what this one would
-// apply, and of which the caches hold parts: it is read whole, once.
-func (r *Reconciler) asFound(ctx context.Context, child *unstructured.Unstructured, sameDigest bool) (*unstructured.Unstructured, error) {
-	if !sameDigest {
-		return nil, nil
-	}
+// asFound is asApplied for a child that another process may have applied, and of which the
+// caches hold parts: it is read whole, once.
+func (r *Reconciler) asFound(ctx context.Context, child *unstructured.Unstructured, digest string) (*unstructured.Unstructured, error) {
 	whole := &unstructured.Unstructured{}
 	whole.SetGroupVersionKind(child.GroupVersionKind())
 	if err := r.Reader.Get(ctx, client.ObjectKeyFromObject(child), whole); err != nil {
 		return nil, missing(child, err)
 	}
-	if !apply.Holds(whole, child) {
+	if !isSame(whole, child, digest) {
 		return nil, nil
 	}
 	return whole, nil
 }
 
+// isSame says of an object that was read whole that it is what would be applied, by the
+// digest that is noted on it and by what it holds.
+func isSame(whole, child *unstructured.Unstructured, digest string) bool {
+	return whole.GetAnnotations()[repolayout.AnnotationDigest] == digest && apply.Holds(whole, child)
+}
+
 // isAsApplied says that nobody has changed a child since this process applied it. One that
 // the cache has from before is not: its status is not of what was applied.
-func isAsApplied(live, child *unstructured.Unstructured, was apply.Mark, digest string) bool {
-	return was.Digest == digest && !was.Before(live) && was.Still(child, live)
+func isAsApplied(live *unstructured.Unstructured, was apply.Mark, digest string) bool {
+	return was.Of(digest) && !was.Before(live) && was.Still(live)
 }
 
 func missing(child *unstructured.Unstructured, err error) error {

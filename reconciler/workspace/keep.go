@@ -40,7 +40,7 @@ func (r *Reconciler) keep(ctx context.Context, p *pass) error {
 		kept := &appsv1.ControllerRevision{}
 		key := client.ObjectKey{Namespace: p.ws.Namespace, Name: repolayout.RevisionName(workload.GetName(), p.out.Pods)}
 		rendered := r.believed(workload)
-		if known[revisionMark(key)] == rendered {
+		if known.at(revisionMark(key)) == rendered {
 			p.kept[workload.GetName()] = true
 			continue
 		}
@@ -60,7 +60,7 @@ func (r *Reconciler) keep(ctx context.Context, p *pass) error {
 		p.kept[workload.GetName()] = true
 		maps.Copy(workload.Object["spec"].(map[string]any), spec)
 		if r.believed(workload) == rendered {
-			known[revisionMark(key)] = rendered // it says what is rendered anyhow
+			known.note(revisionMark(key), rendered) // it says what is rendered anyhow
 		}
 	}
 	return nil
@@ -73,7 +73,7 @@ func revisionMark(key client.ObjectKey) string { return "ControllerRevision/" + 
 // believed is the mark of a ControllerRevision that was seen in this hour to say what a
 // workload is rendered to.
 func (r *Reconciler) believed(workload *unstructured.Unstructured) apply.Mark {
-	return apply.Mark{Digest: apply.Digest(workload) + fmt.Sprint(r.Clock().Truncate(believedKept).Unix())}
+	return apply.Noted(apply.Digest(workload) + fmt.Sprint(r.Clock().Truncate(believedKept).Unix()))
 }
 
 // workloads of a service, as they are rendered.
@@ -99,7 +99,7 @@ func (r *Reconciler) record(ctx context.Context, p *pass, workload *unstructured
 		return account.Explain(ctx, fmt.Errorf("keeping what %s was rendered to: %w", workload.GetName(), err))
 	}
 	if err == nil {
-		r.marksOf(p.ws)[revisionMark(client.ObjectKeyFromObject(revision))] = r.believed(workload)
+		r.marksOf(p.ws).note(revisionMark(client.ObjectKeyFromObject(revision)), r.believed(workload))
 	}
 	return r.forget(ctx, p)
 }
@@ -164,7 +164,7 @@ func (r *Reconciler) forget(ctx context.Context, p *pass) error {
 		if err := r.remove(ctx, old); client.IgnoreNotFound(err) != nil {
 			return fmt.Errorf("deleting ControllerRevision %s/%s: %w", old.Namespace, old.Name, err)
 		}
-		delete(known, revisionMark(client.ObjectKeyFromObject(old)))
+		known.forget(revisionMark(client.ObjectKeyFromObject(old)))
 	}
 	return nil
 }

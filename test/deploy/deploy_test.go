@@ -191,7 +191,7 @@ func TestReview(t *testing.T) {
 		want           bool
 	}{
 		{"list", "reposyncs.espalier.dev", true},
-		{"create", "events.events.k8s.io", true},
+		{"create", "events", true},
 		{"patch", "reposyncs.espalier.dev", false},
 		{"get", "secrets", false}, // until somebody binds espalier-review-secrets in a namespace
 		{"list", "secrets", false},

@@ -1,0 +1,83 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package slim
+
+import (
+	"fmt"
+	"maps"
+	"reflect"
+	"testing"
+
+	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	repolayout "github.com/espalier-dev/espalier/repo-layout"
+)
+
+// TestCarried: two objects have one sum where nobody has changed what was applied.
+func TestCarried(t *testing.T) {
+	for name, c := range map[string]struct {
+		reason string
+		change func(*metav1.ObjectMeta)
+		same   bool
+	}{
+		"Nothing":         {"The same.", func(*metav1.ObjectMeta) {}, true},
+		"LabelChanged":    {"A value.", func(o *metav1.ObjectMeta) { o.Labels["app"] = "other" }, false},
+		"LabelGone":       {"A label less.", func(o *metav1.ObjectMeta) { delete(o.Labels, "app") }, false},
+		"LabelMore":       {"A label more.", func(o *metav1.ObjectMeta) { o.Labels["more"] = "" }, false},
+		"AnnotationGone":  {"An annotation less.", func(o *metav1.ObjectMeta) { delete(o.Annotations, "a") }, false},
+		"Moved":           {"A label is no annotation.", func(o *metav1.ObjectMeta) { delete(o.Annotations, "a"); o.Labels["a"] = "b" }, false},
+		"Exchanged":       {"What is whose.", func(o *metav1.ObjectMeta) { o.Labels = map[string]string{"phi": "app"} }, false},
+		"Disowned":        {"Its end is nobody's then.", func(o *metav1.ObjectMeta) { o.OwnerReferences = nil }, false},
+		"OtherPlace":      {"A line that moved in Git is no change.", func(o *metav1.ObjectMeta) { o.Annotations[repolayout.AnnotationSource] = "a.yaml:9" }, true},
+		"KubectlsCopy":    {"kubectl notes what it has applied.", func(o *metav1.ObjectMeta) { o.Annotations[corev1.LastAppliedConfigAnnotation] = "{...}" }, true},
+		"RolloutsCounted": {"The controller of Deployments counts.", func(o *metav1.ObjectMeta) { o.Annotations["deployment.kubernetes.io/revision"] = "2" }, true},
+		"Status":          {"Of the rest a generation tells.", func(o *metav1.ObjectMeta) { o.ResourceVersion = "11" }, true},
+	} {
+		t.Run(name, func(t *testing.T) {
+			was, is := about(), about()
+			c.change(&is)
+			if got := Carried(&was) == Carried(&is); got != c.same {
+				t.Errorf("%s\nthe same: %v, want %v", c.reason, got, c.same)
+			}
+			cached := metadataOf("Service", *is.DeepCopy())
+			if _, err := Transform(cached); err != nil {
+				t.Fatal(err)
+			}
+			if Carried(cached) != Carried(&is) {
+				t.Errorf("%s\nthe caches say another sum", c.reason)
+			}
+		})
+	}
+}
+
+// TestShare: what many objects say is in memory once, and each says what it said.
+func TestShare(t *testing.T) {
+	one, same, other := about(), about(), about()
+	other.Labels["app"] = "other"
+	for _, o := range []*metav1.ObjectMeta{&one, &same, &other} {
+		if _, err := Transform(metadataOf("Lease", *o)); err != nil {
+			t.Fatal(err)
+		}
+		share(o)
+	}
+	if reflect.ValueOf(one.Labels).Pointer() != reflect.ValueOf(same.Labels).Pointer() {
+		t.Error("two objects with the same labels have two maps of them")
+	}
+	if maps.Equal(one.Labels, other.Labels) || other.Labels["app"] != "other" || one.Labels["app"] != "phi" {
+		t.Errorf("labels are of another object: %v, %v", one.Labels, other.Labels)
+	}
+}
+
+// TestWordsForget: a slot is somebody else's after a while, and what was said stays said.
+func TestWordsForget(t *testing.T) {
+	first := word("first")
+	for i := range 4 * len(words) {
+		if s := fmt.Sprint("word ", i); word(s) != s {
+			t.Fatalf("%q became another word", s)
+		}
+	}
+	if word("first") != first {
+		t.Error("a word became another")
+	}
+}

@@ -1,0 +1,93 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package slim
+
+import (
+	"hash/maphash"
+	"maps"
+	"slices"
+	"sync/atomic"
+
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/types"
+)
+
+// What many objects say is held once: each slot remembers what was put there last, and who
+// says the same gets that. What is said often is put back after something else; what is said
+// once takes a slot for a while. So it is bounded, and nothing has to be forgotten.
+var (
+	words  [4096]atomic.Pointer[string]
+	labels [256]atomic.Pointer[map[string]string]
+)
+
+// word is a string, as it was held before where it was.
+func word(s string) string {
+	if s == "" {
+		return ""
+	}
+	slot := &words[maphash.String(seed, s)%uint64(len(words))]
+	if last := slot.Load(); last != nil && *last == s {
+		return *last
+	}
+	slot.Store(&s)
+	return s
+}
+
+// labelled is a map of labels, as it was held before where it was. It is not to be changed.
+func labelled(of map[string]string) map[string]string {
+	if len(of) == 0 {
+		return nil
+	}
+	var sum uint64
+	for key, value := range of {
+		sum += pair("label", key, value)
+	}
+	slot := &labels[sum%uint64(len(labels))]
+	if last := slot.Load(); last != nil && maps.Equal(*last, of) {
+		return *last
+	}
+	shared := spoken(of)
+	slot.Store(&shared)
+	return shared
+}
+
+// spoken is a map in the words of all.
+func spoken(of map[string]string) map[string]string {
+	if of == nil {
+		return nil
+	}
+	shared := make(map[string]string, len(of))
+	for key, value := range of {
+		shared[word(key)] = word(value)
+	}
+	return shared
+}
+
+// share holds what an object's metadata says in the words of all.
+func share(o metav1.Object) {
+	o.SetNamespace(word(o.GetNamespace()))
+	o.SetLabels(labelled(o.GetLabels()))
+	o.SetAnnotations(spoken(o.GetAnnotations()))
+	owners := o.GetOwnerReferences()
+	for i := range owners {
+		owner := &owners[i]
+		owner.APIVersion, owner.Kind, owner.Name, owner.UID = word(owner.APIVersion), word(owner.Kind), word(owner.Name), types.UID(word(string(owner.UID)))
+	}
+	o.SetOwnerReferences(owners)
+	finalizers := o.GetFinalizers()
+	for i := range finalizers {
+		finalizers[i] = word(finalizers[i])
+	}
+	o.SetFinalizers(finalizers)
+	o.SetUID(types.UID(word(string(o.GetUID()))))
+	o.SetName(word(o.GetName()))
+}
+
+// conditions are the same in the words of all, and no longer than they are.
+func conditions(of []metav1.Condition) []metav1.Condition {
+	for i := range of {
+		c := &of[i]
+		c.Type, c.Status, c.Reason, c.Message = word(c.Type), metav1.ConditionStatus(word(string(c.Status))), word(c.Reason), word(c.Message)
+	}
+	return slices.Clone(of)
+}
