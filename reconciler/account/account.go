@@ -12,7 +12,6 @@ package account
 
 import (
 	"cmp"
-	"slices"
 
 	"k8s.io/apimachinery/pkg/types"
 
@@ -66,13 +65,7 @@ func OfWorkspace(ws *v1alpha1.Workspace, sync *v1alpha1.RepoSync, fallback strin
 
 // Holds says whether the inventory of a RepoSync has a Workspace.
 func Holds(s *v1alpha1.RepoSync, ws *v1alpha1.Workspace) bool {
-	typed := *ws
-	typed.SetGroupVersionKind(v1alpha1.GroupVersion.WithKind(v1alpha1.WorkspaceKind))
-	id := inventory.EntryOf(&typed).ID
-	_, held := slices.BinarySearchFunc(s.Status.Inventory, id, func(e v1alpha1.InventoryEntry, id string) int {
-		return cmp.Compare(e.ID, id)
-	})
-	return held
+	return inventory.Has(s.Status.Inventory, inventory.ID(v1alpha1.Group, v1alpha1.WorkspaceKind, ws.Namespace, ws.Name))
 }
 
 // ClaimOf is the RepoSync that the labels of a Workspace name; zero where they

@@ -20,7 +20,7 @@ func TestSaid(t *testing.T) {
 		for i := range tc.in.Workspaces {
 			w := &tc.in.Workspaces[i]
 			read := parse(map[string][]byte{"workspaces/a.yaml": textOf(w)})["workspaces/a.yaml"]
-			if d := cmp.Diff(saidBy(newDocument(w)), read, cmp.AllowUnexported(said{})); d != "" {
+			if d := cmp.Diff(saidBy(newDocument(w)), *read, cmp.AllowUnexported(said{})); d != "" {
 				t.Errorf("%s: %s is another when it is read back (-made +read):\n%s", name, w.Name, d)
 			}
 		}
@@ -64,7 +64,7 @@ func TestBook(t *testing.T) {
 					tc.meanwhile(t, server, &to)
 				}
 				knew := book.of(to)
-				result, err := Write(context.Background(), to, book, new(Memory).Report(Snapshot{Cluster: "prod-eu", Namespace: "models", Name: "fleet", Workspaces: []v1alpha1.Workspace{w}}), "s")
+				result, err := Write(context.Background(), to, book, new(Memory).Draft(Snapshot{Cluster: "prod-eu", Namespace: "models", Name: "fleet", Workspaces: []v1alpha1.Workspace{w}}).Report(), "s")
 				if err != nil || !result.Changed {
 					t.Fatalf("%s\nreport %d: %+v, %v", tc.reason, i, result, err)
 				}

@@ -22,17 +22,14 @@ var states = []State{Ready, Progressing, Suspended, Refused, Failed, Deleting}
 
 // listed are the Workspaces that the table has, in their order: all, or those that are
 // not ready and then as many as it takes.
-func listed(all []v1alpha1.Workspace) []v1alpha1.Workspace {
-	if len(all) <= maxRows {
-		return all
-	}
+func listed(all []v1alpha1.Workspace) []*v1alpha1.Workspace {
 	unready := 0
 	for i := range all {
 		if StateOf(&all[i]) != Ready {
 			unready++
 		}
 	}
-	some := make([]v1alpha1.Workspace, 0, maxRows)
+	some := make([]*v1alpha1.Workspace, 0, min(len(all), maxRows))
 	ready := max(0, maxRows-unready)
 	for i := range all {
 		isReady := StateOf(&all[i]) == Ready
@@ -42,7 +39,7 @@ func listed(all []v1alpha1.Workspace) []v1alpha1.Workspace {
 		if isReady {
 			ready--
 		}
-		if some = append(some, all[i]); len(some) == maxRows {
+		if some = append(some, &all[i]); len(some) == maxRows {
 			break
 		}
 	}

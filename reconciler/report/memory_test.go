@@ -5,6 +5,7 @@ package report
 import (
 	"bytes"
 	"fmt"
+	"maps"
 	"math/rand/v2"
 	"runtime"
 	"strconv"
@@ -34,6 +35,7 @@ func TestReportIsFresh(t *testing.T) {
 	seed := rand.Uint64()
 	t.Logf("seed %d", seed)
 	rng, memory, all, version := rand.New(rand.NewPCG(seed, 0)), Memory{}, fleet(6), 100
+	var said *Draft
 	for range 200 {
 		switch i := rng.IntN(len(all)); rng.IntN(4) {
 		case 0: // it has changed
@@ -55,7 +57,8 @@ func TestReportIsFresh(t *testing.T) {
 			all[i].ResourceVersion = []string{"", strconv.Itoa(version)}[rng.IntN(2)]
 		}
 		s := Snapshot{Cluster: "c", Namespace: "models", Name: "fleet", Revision: "main@sha1:" + commit, Workspaces: all[:rng.IntN(len(all))+1]}
-		want, got := Files(s), memory.Report(s)
+		draft := memory.Draft(s)
+		want, got := Files(s), draft.Report()
 		if len(want) != len(got) {
 			t.Fatalf("%d files, want %d", len(got), len(want))
 		}
@@ -64,9 +67,13 @@ func TestReportIsFresh(t *testing.T) {
 				t.Fatalf("%s is remembered as something else\n%s", name, cmp.Diff(string(content), string(file.Content())))
 			}
 		}
-		if got.Digest() != of(want).Digest() {
+		if fresh := new(Memory).Draft(s); draft.Digest() != fresh.Digest() {
 			t.Fatal("the digest is not that of the files")
 		}
+		if said != nil && (said.Digest() == draft.Digest()) != maps.EqualFunc(said.Report(), got, func(a, b File) bool { return a.Hash == b.Hash }) {
+			t.Fatal("the digest of other files is the same, or of the same another")
+		}
+		said = draft
 	}
 }
 
@@ -78,7 +85,7 @@ func BenchmarkHeld(b *testing.B) {
 	for b.Loop() {
 		before := inUse()
 		memory = &Memory{}
-		memory.Report(s)
+		memory.Draft(s)
 		b.ReportMetric(float64(inUse()-before)/n, "B-held/Workspace")
 	}
 	runtime.KeepAlive(memory)

@@ -47,9 +47,7 @@ func writeTable(b *bytes.Buffer, s Snapshot) {
 	b.WriteString(counted(s.Workspaces))
 	b.WriteString("| Workspace | What | Revision | State | Instance | USD/h | Endpoint or adapter | Since |\n")
 	b.WriteString("|---|---|---|---|---|--:|---|---|\n")
-	rows := listed(s.Workspaces)
-	for i := range rows {
-		w := &rows[i]
+	for _, w := range listed(s.Workspaces) {
 		state := StateOf(w)
 		cells := []string{
 			"[" + markdown.Cell(nameIn(s, w)) + "](" + repolayout.StatusFile(w.Namespace, w.Name) + ")",
@@ -171,32 +169,56 @@ func dollars(usd *big.Rat) string {
 	return s
 }
 
-// writeCost adds up what is paid now. Workspaces that share a pool pay for it
-// once; a price that is not known is said to be missing, not counted as nothing.
-func writeCost(b *bytes.Buffer, workspaces []v1alpha1.Workspace) {
-	sum, pools, unknown := new(big.Rat), map[string]*big.Rat{}, 0
+// paidPool is what Workspaces pay for together: a node pool, or the nodes of one without.
+type paidPool struct{ namespace, pool, workspace string }
+
+func paidFor(w *v1alpha1.Workspace) paidPool {
+	if w.Status.NodePool == "" {
+		return paidPool{namespace: w.Namespace, workspace: w.Name}
+	}
+	return paidPool{namespace: w.Namespace, pool: w.Status.NodePool}
+}
+
+// paid are the prices of the pools that are held now, the highest that is said of each, and
+// how many there are of which none is known. A price is read once, however many say it.
+func paid(workspaces []v1alpha1.Workspace) (pools map[paidPool]*big.Rat, unknown int) {
+	pools, read := map[paidPool]*big.Rat{}, map[string]*big.Rat{}
 	for i := range workspaces {
 		w := &workspaces[i]
 		if !holdsNodes(w) {
 			continue
 		}
-		pool := w.Namespace + "/" + w.Status.NodePool
-		if w.Status.NodePool == "" {
-			pool += w.Name + "/" // no pool has a slash in its name
-		}
-		usd, ok := hourly(w)
-		if !ok {
-			if _, seen := pools[pool]; !seen {
-				unknown++
+		var usd *big.Rat
+		if s := w.Status.Sizing; s != nil {
+			var known bool
+			if usd, known = read[s.USDPerHour]; !known {
+				usd, _ = Price(s.USDPerHour)
+				read[s.USDPerHour] = usd
 			}
-			continue
 		}
-		if before := pools[pool]; before == nil || usd.Cmp(before) > 0 {
+		pool := paidFor(w)
+		before, seen := pools[pool]
+		switch {
+		case usd == nil && !seen:
+			unknown++
+		case usd != nil && (before == nil || before != usd && usd.Cmp(before) > 0):
 			pools[pool] = usd
 		}
 	}
+	return pools, unknown
+}
+
+// writeCost adds up what is paid now. Workspaces that share a pool pay for it
+// once; a price that is not known is said to be missing, not counted as nothing.
+func writeCost(b *bytes.Buffer, workspaces []v1alpha1.Workspace) {
+	pools, unknown := paid(workspaces)
+	times := map[*big.Rat]int64{}
 	for _, usd := range pools {
-		sum.Add(sum, usd)
+		times[usd]++
+	}
+	sum := new(big.Rat)
+	for usd, n := range times {
+		sum.Add(sum, new(big.Rat).Mul(usd, new(big.Rat).SetInt64(n)))
 	}
 	switch {
 	case len(pools) == 0 && unknown == 0:

@@ -13,10 +13,9 @@ package report
 import (
 	"bytes"
 	"cmp"
-	"crypto/sha256"
-	"encoding/hex"
 	"maps"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
 
@@ -74,7 +73,8 @@ func fileOf(text []byte) File {
 // Memory keeps what the files of Workspaces were when they were rendered last, by
 // their hashes. The zero value remembers nothing yet. It belongs to one goroutine.
 type Memory struct {
-	files map[types.NamespacedName]remembered
+	files map[types.NamespacedName]*remembered
+	draft uint // how often it was asked
 }
 
 // remembered are the files of a Workspace of a version.
@@ -82,59 +82,81 @@ type remembered struct {
 	uid         types.UID
 	version     string
 	text, badge git.Hash
-	says        *said
+	says        said
+	sum         uint64 // of both files, with their names
+	draft       uint   // that last had it
 }
 
-func remember(w *v1alpha1.Workspace) remembered {
+func (m *Memory) remember(key types.NamespacedName, w *v1alpha1.Workspace) *remembered {
+	known := m.files[key]
+	if known != nil && known.uid == w.UID && known.version == w.ResourceVersion && w.ResourceVersion != "" {
+		return known
+	}
 	d := newDocument(w)
-	return remembered{w.UID, w.ResourceVersion, git.HashOf(encode(d)), git.HashOf(badgeOf(w)), saidBy(d)}
+	known = &remembered{uid: w.UID, version: w.ResourceVersion, text: git.HashOf(encode(d)), badge: git.HashOf(badgeOf(w)), says: saidBy(d)}
+	known.sum = sumOf(key.Namespace, key.Name, string(known.text[:]), string(known.badge[:]))
+	m.files[key] = known
+	return known
 }
 
 // Files renders a snapshot: the files of a status branch, path by content.
 func Files(s Snapshot) map[string][]byte {
 	files := map[string][]byte{}
-	for name, file := range new(Memory).Report(s) {
+	for name, file := range new(Memory).Draft(s).Report() {
 		files[name] = file.Content()
 	}
 	return files
 }
 
-// Report is the files of a snapshot. Only Workspaces that have changed since the last
+// Draft is a report whose files are not laid out yet: most are the same as the last.
+type Draft struct {
+	of     Snapshot
+	files  []*remembered // of the Workspaces, in their order
+	readme File
+	sum    uint64
+}
+
+// Draft is the report of a snapshot. Only Workspaces that have changed since the last
 // time are rendered for their hash; a content that is asked for is rendered then.
-func (m *Memory) Report(s Snapshot) Report {
-	now := make(map[types.NamespacedName]remembered, len(s.Workspaces))
-	defer func() { m.files = now }()
+func (m *Memory) Draft(s Snapshot) *Draft {
 	byName := func(a, b v1alpha1.Workspace) int {
 		return cmp.Or(strings.Compare(a.Namespace, b.Namespace), strings.Compare(a.Name, b.Name))
 	}
 	if !slices.IsSortedFunc(s.Workspaces, byName) {
 		s.Workspaces = slices.SortedFunc(slices.Values(s.Workspaces), byName)
 	}
-	files := make(Report, 2*len(s.Workspaces)+1)
+	if m.files == nil {
+		m.files = make(map[types.NamespacedName]*remembered, len(s.Workspaces))
+	}
+	m.draft++
+	d := &Draft{of: s, files: make([]*remembered, len(s.Workspaces)), readme: fileOf(readme(s))}
 	for i := range s.Workspaces {
 		w := &s.Workspaces[i]
-		key := types.NamespacedName{Namespace: w.Namespace, Name: w.Name}
-		known := m.files[key]
-		if known.uid != w.UID || known.version != w.ResourceVersion || w.ResourceVersion == "" {
-			known = remember(w)
-		}
-		now[key] = known
-		files[repolayout.StatusFile(w.Namespace, w.Name)] = File{known.text, w, textOf, known.says}
-		files[repolayout.StatusBadge(w.Namespace, w.Name)] = File{known.badge, w, badgeOf, nil}
+		known := m.remember(types.NamespacedName{Namespace: w.Namespace, Name: w.Name}, w)
+		known.draft = m.draft
+		d.files[i] = known
+		d.sum += known.sum
 	}
-	files[repolayout.StatusReadme] = fileOf(readme(s))
-	return files
+	if len(m.files) > len(s.Workspaces) {
+		maps.DeleteFunc(m.files, func(_ types.NamespacedName, known *remembered) bool { return known.draft != m.draft })
+	}
+	d.sum += sumOf(string(d.readme.Hash[:]))
+	return d
 }
 
-// Digest identifies what a report says.
-func (r Report) Digest() string {
-	h := sha256.New()
-	for _, name := range slices.Sorted(maps.Keys(r)) {
-		hash := r[name].Hash
-		h.Write(append([]byte(name), 0))
-		h.Write(hash[:])
+// Digest identifies what a report says, in this process.
+func (d *Draft) Digest() string { return strconv.FormatUint(d.sum, 16) }
+
+// Report is the files. Nobody changes the Workspaces of the Snapshot before.
+func (d *Draft) Report() Report {
+	files := make(Report, 2*len(d.files)+1)
+	for i, known := range d.files {
+		w := &d.of.Workspaces[i]
+		files[repolayout.StatusFile(w.Namespace, w.Name)] = File{known.text, w, textOf, &known.says}
+		files[repolayout.StatusBadge(w.Namespace, w.Name)] = File{known.badge, w, badgeOf, nil}
 	}
-	return hex.EncodeToString(h.Sum(nil))
+	files[repolayout.StatusReadme] = d.readme
+	return files
 }
 
 func textOf(w *v1alpha1.Workspace) []byte { return encode(newDocument(w)) }

@@ -212,7 +212,7 @@ func TestLongListsAreCut(t *testing.T) {
 	}
 	old := map[string]*said{}
 	for _, c := range "abcdefghijklmnopqrstuvwxyz" {
-		old["workspaces/models/"+string(c)+".yaml"] = saidBy(document{})
+		old["workspaces/models/"+string(c)+".yaml"] = &said{}
 	}
 	w := &writer{Target: Target{Namespace: "models"}}
 	if lines := w.changes(old, nil); len(lines) != 26 || lines[0] != "a: removed" {

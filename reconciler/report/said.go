@@ -26,8 +26,19 @@ type said struct {
 
 var sums = maphash.MakeSeed()
 
-func saidBy(d document) *said {
-	s := &said{state: d.State}
+// sumOf is a sum of texts in their order, for this process alone.
+func sumOf(texts ...string) uint64 {
+	var h maphash.Hash
+	h.SetSeed(sums)
+	for _, text := range texts {
+		_, _ = h.WriteString(text) // it never fails
+		_ = h.WriteByte(0)
+	}
+	return h.Sum64()
+}
+
+func saidBy(d document) said {
+	s := said{state: d.State}
 	for i, part := range [...]any{
 		d.Preset, d.Revision, []string{d.Instance, d.NodePool}, d.USDPerHour, d.Sizing, d.Resolved, d.Inference, d.Tuning, d.Conditions,
 	} {
@@ -52,7 +63,8 @@ func parse(files map[string][]byte) map[string]*said {
 		if yaml.Unmarshal(text, &d) != nil {
 			d = document{}
 		}
-		docs[path] = saidBy(d)
+		says := saidBy(d)
+		docs[path] = &says
 	}
 	return docs
 }

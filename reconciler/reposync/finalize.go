@@ -108,7 +108,7 @@ func (r *Reconciler) takeDownAt(ctx context.Context, at place, obj *v1alpha1.Rep
 // gone the status says so; what is annotated to be kept stays, and is not waited
 // for.
 func (r *Reconciler) takeDown(ctx context.Context, at place, obj *v1alpha1.RepoSync) (gone bool, err error) {
-	applied, err := r.labelled(ctx, at, paged{at.reader}, obj)
+	applied, err := r.labelled(ctx, at, paged{at.reader}, obj, anything)
 	if err != nil {
 		return false, err
 	}
@@ -122,7 +122,7 @@ func (r *Reconciler) takeDown(ctx context.Context, at place, obj *v1alpha1.RepoS
 	if err := r.deleteThose(ctx, at, obj, all, true); err != nil {
 		return false, err
 	}
-	if applied, err = r.labelled(ctx, at, paged{at.reader}, obj); err != nil {
+	if applied, err = r.labelled(ctx, at, paged{at.reader}, obj, anything); err != nil {
 		return false, err
 	}
 	going, err := at.goingElsewhere(ctx, obj)

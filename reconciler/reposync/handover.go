@@ -23,7 +23,7 @@ import (
 // prune nothing that belongs to Flux by then (docs/design/0026).
 func (r *Reconciler) handOver(ctx context.Context, p *pass) error {
 	s := p.sync
-	applied, err := r.labelled(ctx, r.own(), r.Client, s)
+	applied, err := r.labelled(ctx, r.own(), r.Client, s, anything)
 	if err != nil {
 		return err
 	}

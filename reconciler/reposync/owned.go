@@ -63,8 +63,8 @@ func (r *Reconciler) otherSync(ctx context.Context, at place, s *v1alpha1.RepoSy
 
 // labelled lists the Workspaces and node pools that carry the labels of a
 // RepoSync and lie where it may write: what it applied, whether or not the
-// status write that followed ever came.
-func (r *Reconciler) labelled(ctx context.Context, at place, reader client.Reader, s *v1alpha1.RepoSync) ([]client.Object, error) {
+// status write that followed ever came; of these the ones that which lets through.
+func (r *Reconciler) labelled(ctx context.Context, at place, reader client.Reader, s *v1alpha1.RepoSync, which func(kind string, o client.Object) bool) ([]client.Object, error) {
 	workspaces, pools := &v1alpha1.WorkspaceList{}, &v1alpha1.GPUNodePoolList{}
 	for _, list := range []client.ObjectList{workspaces, pools} {
 		if err := reader.List(ctx, list, append(at.labelsOf(s), client.UnsafeDisableDeepCopy)...); err != nil { // nobody changes them
@@ -72,17 +72,18 @@ func (r *Reconciler) labelled(ctx context.Context, at place, reader client.Reade
 		}
 	}
 	var found []client.Object
+	add := func(kind string, o client.Object) {
+		if which(kind, o) && at.ownedBy(o, s) && r.mayWrite(s, o.GetNamespace()) && metav1.GetControllerOf(o) == nil {
+			o.GetObjectKind().SetGroupVersionKind(v1alpha1.GroupVersion.WithKind(kind))
+			found = append(found, o)
+		}
+	}
 	for i := range workspaces.Items {
-		workspaces.Items[i].SetGroupVersionKind(v1alpha1.GroupVersion.WithKind(v1alpha1.WorkspaceKind))
-		found = append(found, &workspaces.Items[i])
+		add(v1alpha1.WorkspaceKind, &workspaces.Items[i])
 	}
 	for i := range pools.Items {
-		pools.Items[i].SetGroupVersionKind(v1alpha1.GroupVersion.WithKind(v1alpha1.GPUNodePoolKind))
-		found = append(found, &pools.Items[i])
+		add(v1alpha1.GPUNodePoolKind, &pools.Items[i])
 	}
-	found = slices.DeleteFunc(found, func(o client.Object) bool {
-		return !at.ownedBy(o, s) || !r.mayWrite(s, o.GetNamespace()) || metav1.GetControllerOf(o) != nil
-	})
 	slices.SortFunc(found, func(a, b client.Object) int {
 		return cmp.Or(strings.Compare(a.GetObjectKind().GroupVersionKind().Kind, b.GetObjectKind().GroupVersionKind().Kind),
 			strings.Compare(a.GetNamespace(), b.GetNamespace()), strings.Compare(a.GetName(), b.GetName()))
@@ -93,18 +94,22 @@ func (r *Reconciler) labelled(ctx context.Context, at place, reader client.Reade
 // strays are the entries of what was applied and neither inventoried nor is
 // wanted: the controller ended between an apply and its status write. The cache
 // finds them, and only they are read live, because it may lag behind a deletion.
+// wanted is sorted by ID.
 func (r *Reconciler) strays(ctx context.Context, at place, s *v1alpha1.RepoSync, wanted []v1alpha1.InventoryEntry) ([]v1alpha1.InventoryEntry, error) {
-	all, err := r.labelled(ctx, at, at.client, s)
+	unknown := func(kind string, o client.Object) bool {
+		id := inventory.ID(v1alpha1.Group, kind, o.GetNamespace(), o.GetName())
+		return !inventory.Has(wanted, id) && !inventory.Has(s.Status.Inventory, id)
+	}
+	all, err := r.labelled(ctx, at, at.client, s, unknown)
 	if err != nil {
 		return nil, err
 	}
-	var labelled, strays []v1alpha1.InventoryEntry
+	var strays []v1alpha1.InventoryEntry
 	for _, o := range all {
-		if o.GetAnnotations()[repolayout.AnnotationPrune] != "disabled" {
-			labelled = append(labelled, inventory.EntryOf(o))
+		if o.GetAnnotations()[repolayout.AnnotationPrune] == "disabled" {
+			continue
 		}
-	}
-	for _, e := range inventory.Stale(inventory.Stale(labelled, wanted), s.Status.Inventory) {
+		e := inventory.EntryOf(o)
 		live, err := at.deletable(ctx, s, e)
 		if err != nil {
 			return nil, err
@@ -115,3 +120,6 @@ func (r *Reconciler) strays(ctx context.Context, at place, s *v1alpha1.RepoSync,
 	}
 	return strays, nil
 }
+
+// anything lets all through that carries the labels of a RepoSync.
+func anything(string, client.Object) bool { return true }

@@ -10,7 +10,6 @@ import (
 	"strings"
 
 	"k8s.io/apimachinery/pkg/api/meta"
-	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/types"
 	"sigs.k8s.io/controller-runtime/pkg/client"
@@ -209,9 +208,7 @@ func (p *pass) seen() []spoke.Seen {
 	var all []spoke.Seen
 	for _, list := range [][]v1alpha1.Workspace{p.workspaces, p.dropped} {
 		for i := range list {
-			named := &v1alpha1.Workspace{ObjectMeta: metav1.ObjectMeta{Namespace: list[i].Namespace, Name: list[i].Name}}
-			named.SetGroupVersionKind(v1alpha1.GroupVersion.WithKind(v1alpha1.WorkspaceKind))
-			id := inventory.EntryOf(named).ID
+			id := inventory.ID(v1alpha1.Group, v1alpha1.WorkspaceKind, list[i].Namespace, list[i].Name)
 			m, applied := p.kept.mark(id)
 			is := spoke.Seen{Live: &list[i], Behind: applied && m.Before(&list[i])}
 			if w := git[id]; w != nil && applied && m.Of(w.digest) {

@@ -55,8 +55,7 @@ func (r *Reconciler) observeAndReport(ctx context.Context, p *pass) error {
 		return fault.Stopf(v1alpha1.ReasonClusterNameMissing,
 			"readiness cannot be reported: the controller was started without --cluster-name, which names the status branch")
 	}
-	files := p.kept.files.Report(r.snapshot(p, workspaces))
-	return r.write(ctx, p, files)
+	return r.write(ctx, p, p.kept.files.Draft(r.snapshot(p, workspaces)))
 }
 
 func (r *Reconciler) snapshot(p *pass, workspaces []v1alpha1.Workspace) report.Snapshot {
@@ -76,12 +75,12 @@ func (r *Reconciler) snapshot(p *pass, workspaces []v1alpha1.Workspace) report.S
 	return snapshot
 }
 
-// write writes the files to the status branch, as often as its pace allows: what
+// write writes a report to the status branch, as often as its pace allows: what
 // happens meanwhile is folded into the next commit.
-func (r *Reconciler) write(ctx context.Context, p *pass, files report.Report) error {
+func (r *Reconciler) write(ctx context.Context, p *pass, draft *report.Draft) error {
 	commit := p.sync.Spec.Report.Commit
 	// Where they go is part of it: what was written elsewhere is not written here.
-	digest := strings.Join([]string{files.Digest(), commit.URL, commit.Branch, commit.Path}, " ")
+	digest := strings.Join([]string{draft.Digest(), commit.URL, commit.Branch, commit.Path}, " ")
 	if digest == p.kept.reported {
 		if !condition.Is(p.sync, v1alpha1.ConditionReported) { // what was not written is so no more
 			condition.True(p.sync, v1alpha1.ConditionReported, v1alpha1.ReasonSucceeded, "Written to "+p.kept.place)
@@ -98,7 +97,7 @@ func (r *Reconciler) write(ctx context.Context, p *pass, files report.Report) er
 		return err
 	}
 	p.kept.lease = target.Lease()
-	result, err := r.writeInTurn(ctx, target, &p.kept.book, files, fmt.Sprintf("%s: %s ready at %s",
+	result, err := r.writeInTurn(ctx, target, &p.kept.book, draft.Report(), fmt.Sprintf("%s: %s ready at %s",
 		p.sync.Name, p.sync.Status.Workspaces, shortRevision(p.sync.Status.LastAttemptedRevision)))
 	if err != nil {
 		return p.unwritten(err)
@@ -201,35 +200,40 @@ func (r *Reconciler) workspaces(ctx context.Context, p *pass) ([]v1alpha1.Worksp
 	if err := p.at.client.List(ctx, list, append(which, client.UnsafeDisableDeepCopy)...); err != nil {
 		return nil, fmt.Errorf("listing the Workspaces of RepoSync %s/%s: %w", s.Namespace, s.Name, err)
 	}
-	if !s.ReportsOnly() {
-		list.Items = r.applied(p, list.Items)
+	found := make([]*v1alpha1.Workspace, len(list.Items)) // a Workspace is large to move about
+	for i := range found {
+		found[i] = &list.Items[i]
 	}
-	slices.SortFunc(list.Items, func(a, b v1alpha1.Workspace) int {
+	if !s.ReportsOnly() {
+		found = r.applied(p, found)
+	}
+	slices.SortFunc(found, func(a, b *v1alpha1.Workspace) int {
 		return cmp.Or(strings.Compare(a.Namespace, b.Namespace), strings.Compare(a.Name, b.Name))
 	})
-	if list.Items == nil {
-		return []v1alpha1.Workspace{}, nil // they were read
+	workspaces := make([]v1alpha1.Workspace, len(found)) // none is not unread
+	for i, w := range found {
+		workspaces[i] = *w
 	}
-	return list.Items, nil
+	return workspaces, nil
 }
 
 // applied are those that the RepoSync has applied, and those it has deleted that are
 // not gone yet. Labels alone are written by anybody: somebody else's Workspace would
 // be counted, and its name told.
-func (r *Reconciler) applied(p *pass, labelled []v1alpha1.Workspace) []v1alpha1.Workspace {
+func (r *Reconciler) applied(p *pass, labelled []*v1alpha1.Workspace) []*v1alpha1.Workspace {
 	var going []types.UID
 	p.dropped = nil
-	applied := slices.DeleteFunc(labelled, func(w v1alpha1.Workspace) bool {
-		if !p.at.ownedBy(&w, p.sync) || !r.mayWrite(p.sync, w.Namespace) {
+	applied := slices.DeleteFunc(labelled, func(w *v1alpha1.Workspace) bool {
+		if !p.at.ownedBy(w, p.sync) || !r.mayWrite(p.sync, w.Namespace) {
 			return true
 		}
 		if slices.Contains(p.kept.going, w.UID) { // whether or not the cache knows it yet
 			going = append(going, w.UID)
 			return false
 		}
-		held := account.Holds(p.sync, &w)
+		held := account.Holds(p.sync, w)
 		if !held && p.at.remote() {
-			p.dropped = append(p.dropped, w)
+			p.dropped = append(p.dropped, *w)
 		}
 		return !held
 	})
