@@ -41,7 +41,7 @@ func (r *Reconciler) access(ctx context.Context, p *pass) error {
 func (p *pass) needs() []account.Need {
 	var needs []account.Need
 	for _, w := range p.kept.built.wanted {
-		needs = append(needs, account.ToApply(w.kind, w.key.Namespace)...)
+		needs = append(needs, account.ToApply(w.kind(), w.key().Namespace)...)
 		if !p.at.remote() { // the controller of another cluster writes the children
 			needs = append(needs, w.children...)
 		}

@@ -103,7 +103,7 @@ func inOrder(all []*wanted) [][]*wanted {
 		switch {
 		case !w.ours():
 			groups[0] = append(groups[0], w)
-		case w.kind.Kind != v1alpha1.WorkspaceKind:
+		case w.kind().Kind != v1alpha1.WorkspaceKind:
 			groups[1] = append(groups[1], w)
 		default:
 			groups[2] = append(groups[2], w)
@@ -209,7 +209,7 @@ func (r *Reconciler) leave(ctx context.Context, p *pass, w *wanted, live client.
 
 // uncached says that no cache has an object: a claim, or an input in another cluster.
 func (p *pass) uncached(w *wanted) bool {
-	return w.kind.Kind == "PersistentVolumeClaim" || p.at.remote() && !w.ours()
+	return w.kind().Kind == "PersistentVolumeClaim" || p.at.remote() && !w.ours()
 }
 
 // believed says that an object that no cache has was applied as it is wanted, and need
@@ -227,11 +227,11 @@ func (r *Reconciler) live(ctx context.Context, p *pass, w *wanted) (client.Objec
 	live := kindOf(w)
 	var err error
 	if p.uncached(w) {
-		err = p.at.reader.Get(ctx, w.key, live)
+		err = p.at.reader.Get(ctx, w.key(), live)
 	} else {
-		err = p.at.client.Get(ctx, w.key, live, client.UnsafeDisableDeepCopy) // nobody changes it
+		err = p.at.client.Get(ctx, w.key(), live, client.UnsafeDisableDeepCopy) // nobody changes it
 		if apierrors.IsNotFound(err) && !done && (p.at.remote() || !w.ours()) {
-			err = p.at.reader.Get(ctx, w.key, live)
+			err = p.at.reader.Get(ctx, w.key(), live)
 		}
 	}
 	if apierrors.IsNotFound(err) {
@@ -247,14 +247,14 @@ func (r *Reconciler) live(ctx context.Context, p *pass, w *wanted) (client.Objec
 // kindOf is an empty object to read what is wanted into: whole where the kind is
 // ours, else its metadata.
 func kindOf(w *wanted) client.Object {
-	switch w.kind.Kind {
+	switch w.kind().Kind {
 	case v1alpha1.WorkspaceKind:
 		return &v1alpha1.Workspace{}
 	case v1alpha1.GPUNodePoolKind:
 		return &v1alpha1.GPUNodePool{}
 	}
 	metadata := &metav1.PartialObjectMetadata{}
-	metadata.SetGroupVersionKind(w.kind)
+	metadata.SetGroupVersionKind(w.kind())
 	return metadata
 }
 
@@ -277,10 +277,10 @@ func (r *Reconciler) adopt(ctx context.Context, p *pass, w *wanted, live client.
 	var whole *unstructured.Unstructured
 	switch o := live.(type) {
 	case *v1alpha1.Workspace, *v1alpha1.GPUNodePool:
-		whole = toUnstructured(o, w.kind.Kind)
+		whole = toUnstructured(o, w.kind().Kind)
 	default:
 		whole = &unstructured.Unstructured{}
-		whole.SetGroupVersionKind(w.kind)
+		whole.SetGroupVersionKind(w.kind())
 		if err := p.at.reader.Get(ctx, client.ObjectKeyFromObject(live), whole); err != nil {
 			return false, client.IgnoreNotFound(err) // it has gone since: it is applied
 		}

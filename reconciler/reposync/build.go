@@ -88,32 +88,25 @@ func (r *Reconciler) rebuild(ctx context.Context, p *pass, keys string) error {
 
 // assembled is what was made of documents for one generation of a RepoSync.
 type assembled struct {
-	units  desired.Memory
-	wanted map[string]*wanted        // by key of the document
-	needs  map[string][]account.Need // of children, by their text: there are few kinds of Workspaces
+	units desired.Memory            // of each document the *wanted
+	needs map[string][]account.Need // of children, by their text: there are few kinds of Workspaces
 }
 
 // assemble makes what is wanted of the documents of every unit, and takes what
 // was made of them for the commit before.
 func (a *assembled) assemble(s *v1alpha1.RepoSync, hub, revision string, units []build.Unit) built {
 	b := built{revision: revision, generation: s.Generation, shard: s.Labels[shard.Label]}
-	documents, findings := a.units.Units(s, units)
-	now := make(map[string]*wanted, len(documents))
-	for _, d := range documents {
-		w, ok := a.wanted[d.Key]
-		if !ok || d.Key == "" {
-			w = prepare(s, hub, d)
-			w.children = a.share(w.children)
-		}
-		if d.Key != "" {
-			now[d.Key] = w
-		}
-		if !d.Collides {
-			b.wanted = append(b.wanted, w)
-		}
+	list, findings := a.units.Make(s, units, func(d desired.Document) any {
+		w := prepare(s, hub, d)
+		w.children = a.share(w.children)
+		return w
+	})
+	if len(list) > 0 {
+		b.wanted = make([]*wanted, len(list))
 	}
-	a.wanted = now
-	a.units.Lighten()
+	for i, w := range list {
+		b.wanted[i] = w.(*wanted)
+	}
 	b.findings = findings
 	errorsFirst(b.findings)
 	return b

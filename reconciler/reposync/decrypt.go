@@ -136,7 +136,7 @@ func undecrypted(s *v1alpha1.RepoSync, asked *keyvault.Session, units []build.Un
 
 // hides says that what the API server says of an object may quote what was decrypted.
 func (p *pass) hides(w *wanted) bool {
-	return p.sync.Spec.Decryption != nil && w.kind.Kind == "Secret"
+	return p.sync.Spec.Decryption != nil && w.kind().Kind == "Secret"
 }
 
 // guarded takes the API server's words on a Secret away from a RepoSync that decrypts:

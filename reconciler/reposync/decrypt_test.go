@@ -11,7 +11,6 @@ import (
 
 	"github.com/go-logr/logr"
 	"github.com/go-logr/logr/funcr"
-	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"sigs.k8s.io/controller-runtime/pkg/client"
@@ -50,7 +49,7 @@ func TestUndecrypted(t *testing.T) {
 func TestGuarded(t *testing.T) {
 	refusal := apierrors.NewBadRequest(`.stringData.token: expected string, got &value.valueUnstructured{Value:"hunter2"}`)
 	of := func(kind string) *wanted {
-		return &wanted{kind: corev1.SchemeGroupVersion.WithKind(kind)}
+		return &wanted{entry: v1alpha1.InventoryEntry{ID: "models_hf__" + kind, Version: "v1"}}
 	}
 	plain := decrypting()
 	plain.Spec.Decryption = nil
@@ -73,7 +72,7 @@ func TestGuarded(t *testing.T) {
 
 // TestGuard: nor may any other error, whoever it is of, and a terminal one stays one.
 func TestGuard(t *testing.T) {
-	secret := &wanted{kind: corev1.SchemeGroupVersion.WithKind("Secret"), key: client.ObjectKey{Name: "hf"}}
+	secret := &wanted{entry: v1alpha1.InventoryEntry{ID: "_hf__Secret", Version: "v1"}}
 	for name, c := range map[string]struct {
 		reason   string
 		err      error
@@ -107,7 +106,7 @@ func (panicking) Get(context.Context, client.ObjectKey, client.Object, ...client
 func TestGuardedPanic(t *testing.T) {
 	var logged strings.Builder
 	ctx := logr.NewContext(t.Context(), funcr.New(func(_, args string) { logged.WriteString(args) }, funcr.Options{}))
-	secret := &wanted{kind: corev1.SchemeGroupVersion.WithKind("Secret"), key: client.ObjectKey{Name: "hf"}}
+	secret := &wanted{entry: v1alpha1.InventoryEntry{ID: "_hf__Secret", Version: "v1"}}
 	r := &Reconciler{Deps: Deps{Client: panicking{}}}
 	err := r.applyGuarded(ctx, &pass{sync: decrypting(), kept: &kept{}}, secret)
 	if err == nil || strings.Contains(err.Error()+logged.String(), "hunter2") || !strings.Contains(logged.String(), "panicked") {

@@ -5,6 +5,7 @@ package reposync
 import (
 	"encoding/json"
 	"fmt"
+	"strings"
 
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/runtime/schema"
@@ -24,32 +25,60 @@ import (
 // wanted is an object that the commit wants in the cluster. Of thousands few are applied
 // in a pass: what comparing them takes is at hand, and the whole is JSON until then.
 type wanted struct {
-	kind     schema.GroupVersionKind
-	key      client.ObjectKey
 	digest   string // of the object as Git says it
 	carries  apply.Carried
-	packed   []byte
-	entry    v1alpha1.InventoryEntry
-	children []account.Need // rights that the children of a Workspace need
+	packed   []byte                  // the object as Git says it
+	entry    v1alpha1.InventoryEntry // names it: beside that no name of it is held
+	children []account.Need          // rights that the children of a Workspace need
 	file     string
 	line     int
 	told     *spoke.Git // of a Workspace in another cluster, where pull requests are told of it
 }
 
-// object is the whole, which is the caller's to change.
+// object is the whole, marked with where it comes from. It is the caller's to change.
 func (w *wanted) object() *unstructured.Unstructured {
 	o := &unstructured.Unstructured{}
 	if err := o.UnmarshalJSON(w.packed); err != nil {
 		panic(fmt.Sprintf("unpacking %s: %v", w, err)) // it was packed by us
 	}
+	w.mark(o)
 	return o
 }
 
+// mark notes on an object where it comes from.
+func (w *wanted) mark(o *unstructured.Unstructured) {
+	setAnnotations(o, map[string]string{
+		repolayout.AnnotationDigest: w.digest,
+		repolayout.AnnotationSource: finding.Location(w.file, w.line),
+	})
+}
+
+// kind of the object, as its entry says it.
+func (w *wanted) kind() schema.GroupVersionKind {
+	rest, kind := cutLast(w.entry.ID)
+	_, group := cutLast(rest)
+	return schema.GroupVersionKind{Group: group, Version: w.entry.Version, Kind: kind}
+}
+
+// key is namespace and name, likewise: only the name of what the API server will refuse
+// has a mark in it like those between.
+func (w *wanted) key() client.ObjectKey {
+	rest, _ := cutLast(w.entry.ID)
+	rest, _ = cutLast(rest)
+	namespace, name, _ := strings.Cut(rest, "_")
+	return client.ObjectKey{Namespace: namespace, Name: name}
+}
+
+func cutLast(id string) (before, after string) {
+	i := max(strings.LastIndexByte(id, '_'), 0)
+	return id[:i], strings.TrimPrefix(id[i:], "_")
+}
+
 // String names the object in messages: kind namespace/name.
-func (w *wanted) String() string { return fmt.Sprintf("%s %s", w.kind.Kind, w.key) }
+func (w *wanted) String() string { return fmt.Sprintf("%s %s", w.kind().Kind, w.key()) }
 
 // ours says that the kind is.
-func (w *wanted) ours() bool { return w.kind.Group == v1alpha1.Group }
+func (w *wanted) ours() bool { return w.kind().Group == v1alpha1.Group }
 
 // prepare turns a document into the object to apply, marked with where it comes
 // from, and for another cluster with this one. That one has shards of its own.
@@ -74,10 +103,6 @@ func prepare(s *v1alpha1.RepoSync, hub string, d desired.Document) *wanted {
 	}
 	w.file, w.line = d.Position.At("")
 	w.digest = apply.Digest(o)
-	setAnnotations(o, map[string]string{
-		repolayout.AnnotationDigest: w.digest,
-		repolayout.AnnotationSource: finding.Location(w.file, w.line),
-	})
 	if hub != "" && d.Workspace != nil && s.Spec.Review != nil {
 		w.told = spoke.GitOf(d.Workspace, finding.Location(w.file, w.line))
 	}
@@ -92,5 +117,7 @@ func (w *wanted) pack(o *unstructured.Unstructured) {
 	if err != nil {
 		panic(fmt.Sprintf("packing %s: %v", apply.Describe(o), err)) // it was read from JSON
 	}
-	w.kind, w.key, w.packed, w.carries = o.GroupVersionKind(), client.ObjectKeyFromObject(o), packed, apply.CarriedBy(o)
+	w.packed = packed
+	w.mark(o)
+	w.carries = apply.CarriedBy(o)
 }

@@ -124,6 +124,7 @@ type assembly struct {
 	documents []Document
 	findings  []v1alpha1.Finding
 	entries   []repolayout.Entry
+	said      []mention // by the entries
 }
 
 // add adds a document that was decoded with these findings.
@@ -138,12 +139,17 @@ func (a *assembly) add(sync *v1alpha1.RepoSync, d Document, problems []v1alpha1.
 			return
 		}
 	}
+	d.object = d.Kind() + "/" + d.ObjectName()
+	if d.object == d.Name {
+		d.object = d.Name // held once
+	}
 	a.entries = append(a.entries, repolayout.Entry{Decoded: d.Decoded, Position: d.Position})
+	a.said = append(a.said, mentions(d.Decoded, d.object)...)
 	if refusal := d.settle(sync); refusal != nil {
 		a.findings = append(a.findings, *refusal)
 		return
 	}
-	d.object, d.namespace = d.Kind()+"/"+d.ObjectName(), d.Namespace()
+	d.namespace = d.Namespace()
 	if w := d.Workspace; w != nil {
 		d.names = named(&w.Spec)
 		d.rests = d.names
@@ -157,6 +163,14 @@ func (a *assembly) add(sync *v1alpha1.RepoSync, d Document, problems []v1alpha1.
 // markCollisions marks documents that stand for one object, and the one that the
 // build kept of two (its finding names the other).
 func markCollisions(documents []Document, findings []v1alpha1.Finding) {
+	collide := colliding(len(documents), func(i int) known { return documents[i].known() }, findings)
+	for i := range documents {
+		documents[i].Collides = collide(i)
+	}
+}
+
+// colliding says which of n documents collide.
+func colliding(n int, of func(i int) known, findings []v1alpha1.Finding) func(i int) bool {
 	collided := map[string]bool{}
 	for _, f := range findings {
 		if f.Code == finding.NameCollision {
@@ -164,15 +178,13 @@ func markCollisions(documents []Document, findings []v1alpha1.Finding) {
 		}
 	}
 	if len(collided) == 0 {
-		return
+		return func(int) bool { return false }
 	}
-	times := make(map[string]int, len(documents))
-	for _, d := range documents {
-		times[d.id()]++
+	times := make(map[string]int, n)
+	for i := range n {
+		times[of(i).id()]++
 	}
-	for i, d := range documents {
-		documents[i].Collides = times[d.id()] > 1 || collided[d.Name]
-	}
+	return func(i int) bool { return times[of(i).id()] > 1 || collided[of(i).name] }
 }
 
 // Kind of the object.
@@ -201,7 +213,7 @@ func (d Document) ObjectName() string {
 	return ""
 }
 
-func (d Document) id() string { return d.namespace + "/" + d.object }
+func (d Document) known() known { return known{d.object, d.namespace, d.Name} }
 
 // settle substitutes instance types, fills in the defaults of the RepoSync and puts
 // the document into its namespace, or says why it may not be where it wants to be.

@@ -13,58 +13,49 @@ import (
 // another have to be compared, which are none in most repositories. The zero value is of no
 // units.
 type ties struct {
-	named  tally[objectName] // documents that stand for it
-	asked  tally[objectName] // runs that promote to it
-	pushed tally[string]     // runs that push to the repository of images
-	pulled tally[string]     // adapters that are from there, by tag
-	twice  int               // names that more than one document stands for
+	counts [relations]map[string]int
+	twice  int // names that more than one document stands for
 }
 
-type tally[K comparable] map[K]int
+// relation is what a document has to do with a name.
+type relation uint8
 
-func (t *tally[K]) add(key K, by int) int {
-	if *t == nil {
-		*t = tally[K]{}
+const (
+	stands    relation = iota // for the object of this kind/name
+	promotes                  // to the object of this kind/name: a run
+	pushes                    // to this repository of images: a run
+	pulls                     // an adapter from this repository, by tag
+	relations                 // how many there are
+)
+
+// mention is what a document says that may tie it to another.
+type mention struct {
+	name string
+	relation
+}
+
+// mentions of a document that stands for an object of kind/name.
+func mentions(d repolayout.Decoded, object string) []mention {
+	said := append(make([]mention, 0, 2), mention{object, stands})
+	if d.Workspace == nil {
+		return said[:1:1]
 	}
-	if (*t)[key] += by; (*t)[key] == 0 {
-		delete(*t, key)
+	if t := d.Workspace.Spec.Tuning; t != nil {
+		if t.Output.Image != "" {
+			said = append(said, mention{repolayout.ImageRepository(t.Output.Image), pushes})
+		}
+		if t.Promote != nil {
+			said = append(said, mention{v1alpha1.WorkspaceKind + "/" + t.Promote.To, promotes})
+		}
 	}
-	return (*t)[key]
-}
-
-type objectName struct{ kind, name string }
-
-// said is what the documents of a unit have in ties.
-type said struct {
-	named, asked   []objectName
-	pushed, pulled []string
-}
-
-func saidBy(entries []repolayout.Entry) said {
-	var s said
-	for _, e := range entries {
-		d := Document{Decoded: e.Decoded}
-		s.named = append(s.named, objectName{d.Kind(), d.ObjectName()})
-		if e.Workspace == nil {
-			continue
-		}
-		if t := e.Workspace.Spec.Tuning; t != nil {
-			if t.Output.Image != "" {
-				s.pushed = append(s.pushed, repolayout.ImageRepository(t.Output.Image))
-			}
-			if t.Promote != nil {
-				s.asked = append(s.asked, objectName{v1alpha1.WorkspaceKind, t.Promote.To})
-			}
-		}
-		if i := e.Workspace.Spec.Inference; i != nil {
-			for _, a := range i.Adapters {
-				if a.Image != "" && !repolayout.Pinned(a.Image) {
-					s.pulled = append(s.pulled, repolayout.ImageRepository(a.Image))
-				}
+	if i := d.Workspace.Spec.Inference; i != nil {
+		for _, a := range i.Adapters {
+			if a.Image != "" && !repolayout.Pinned(a.Image) {
+				said = append(said, mention{repolayout.ImageRepository(a.Image), pulls})
 			}
 		}
 	}
-	return s
+	return said
 }
 
 // exchange takes units out and others in.
@@ -77,38 +68,45 @@ func (t *ties) exchange(out, in []*made) {
 	}
 }
 
-func (t *ties) add(s said, by int) {
-	for _, name := range s.named {
-		switch after := t.named.add(name, by); {
+func (t *ties) add(said []mention, by int) {
+	for _, m := range said {
+		counts := t.counts[m.relation]
+		if counts == nil {
+			counts = map[string]int{}
+			t.counts[m.relation] = counts
+		}
+		after := counts[m.name] + by
+		if counts[m.name] = after; after == 0 {
+			delete(counts, m.name)
+		}
+		switch {
+		case m.relation != stands:
 		case by > 0 && after == 2:
 			t.twice++
 		case by < 0 && after == 1:
 			t.twice--
 		}
 	}
-	for _, name := range s.asked {
-		t.asked.add(name, by)
-	}
-	for _, repository := range s.pushed {
-		t.pushed.add(repository, by)
-	}
-	for _, repository := range s.pulled {
-		t.pulled.add(repository, by)
-	}
 }
 
 // none says that no document is tied to another.
-func (t *ties) none() bool { return t.twice == 0 && len(t.asked) == 0 && len(t.pulled) == 0 }
+func (t *ties) none() bool {
+	return t.twice == 0 && len(t.counts[promotes]) == 0 && len(t.counts[pulls]) == 0
+}
 
 // tie says whether a document of a unit is tied to another, so that it is to be compared.
-func (t *ties) tie(s said) bool {
-	if t.none() {
-		return false
-	}
-	return len(s.asked) > 0 ||
-		slices.ContainsFunc(s.named, func(name objectName) bool { return t.named[name] > 1 || t.asked[name] > 0 }) ||
-		slices.ContainsFunc(s.pushed, func(repository string) bool { return t.pulled[repository] > 0 }) ||
-		slices.ContainsFunc(s.pulled, func(repository string) bool { return t.pushed[repository] > 0 })
+func (t *ties) tie(said []mention) bool {
+	return !t.none() && slices.ContainsFunc(said, func(m mention) bool {
+		switch m.relation {
+		case stands:
+			return t.counts[stands][m.name] > 1 || t.counts[promotes][m.name] > 0
+		case pushes:
+			return t.counts[pulls][m.name] > 0
+		case pulls:
+			return t.counts[pushes][m.name] > 0
+		}
+		return true // whoever promotes
+	})
 }
 
 // compare compares the documents of units that are tied to others with each other.

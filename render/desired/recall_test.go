@@ -3,6 +3,7 @@
 package desired_test
 
 import (
+	"encoding/json"
 	"fmt"
 	"maps"
 	"math/rand/v2"
@@ -60,8 +61,8 @@ inference: {preset: {name: phi-4-mini-instruct}}
 // unpromoted is a tuning run that proposes nothing.
 func unpromoted(text string) string { before, _, _ := strings.Cut(text, "    promote:"); return before }
 
-// TestLighten: what a revision says again is decoded where it is compared, and nowhere else.
-func TestLighten(t *testing.T) {
+// TestMakeKeeps: of what a revision says, no more is held decoded than is compared.
+func TestMakeKeeps(t *testing.T) {
 	service := func(name string) string { return strings.ReplaceAll(serving, "NAME", name) }
 	run, kaito := strings.ReplaceAll(tuning, "TO", "b"), strings.ReplaceAll(ofKAITO, "NAME", "c")
 	for name, c := range map[string]struct {
@@ -87,22 +88,15 @@ func TestLighten(t *testing.T) {
 				tree[n] = file(text)
 			}
 			var memory desired.Memory
-			var decoded []string
 			for range 3 {
 				units, err := cache.Build(t.Context(), tree, ".", build.DefaultLimits())
 				if err != nil {
 					t.Fatal(err)
 				}
-				documents, _ := memory.Units(team(func(*v1alpha1.RepoSync) {}), units)
-				decoded = nil
-				for _, d := range documents {
-					if d.Kind() != "" {
-						decoded = append(decoded, d.ObjectName())
-					}
-				}
-				memory.Lighten()
+				memory.Make(team(func(*v1alpha1.RepoSync) {}), units, func(desired.Document) any { return nil })
 				delete(tree, c.gone)
 			}
+			decoded := desired.Decoded(&memory)
 			slices.Sort(decoded)
 			if got := strings.Join(decoded, " "); got != c.want {
 				t.Errorf("%s\ndecoded are %q, want %q", c.reason, got, c.want)
@@ -119,7 +113,6 @@ func TestRemembering(t *testing.T) {
 	pick := func(from ...string) string { return from[random.IntN(len(from))] }
 	tree, cache, judge := fstest.MapFS{}, build.NewCache(build.CacheLimits{}), newJudge()
 	var memory, light desired.Memory
-	known := map[string]bool{}
 	for step := range 120 {
 		switch random.IntN(8) {
 		case 0:
@@ -164,8 +157,7 @@ func TestRemembering(t *testing.T) {
 			t.Fatal(err)
 		}
 		documents, findings := memory.Units(sync, units)
-		checkLight(t, step, documents, findings, known, func() ([]desired.Document, []v1alpha1.Finding) { return light.Units(sync, units) })
-		light.Lighten()
+		checkMade(t, step, documents, findings, func(of func(desired.Document) any) ([]any, []v1alpha1.Finding) { return light.Make(sync, units, of) })
 		got := telling(judge.State(documents, findings))
 		if diff := cmp.Diff(telling(state(t, newJudge(), sync, tree)), got); diff != "" {
 			t.Fatalf("step %d: what is remembered is not what is there (-fresh +remembered):\n%s", step, diff)
@@ -173,22 +165,41 @@ func TestRemembering(t *testing.T) {
 	}
 }
 
-// checkLight: a Memory that drops the objects of its documents says what one that keeps them
-// says, and gives back an object for each document that nobody has seen.
-func checkLight(t *testing.T, step int, want []desired.Document, found []v1alpha1.Finding, known map[string]bool, light func() ([]desired.Document, []v1alpha1.Finding)) {
+// checkMade: a Memory that drops documents says what one that keeps them says, and has what
+// was made of each that does not collide, of none twice.
+func checkMade(t *testing.T, step int, documents []desired.Document, found []v1alpha1.Finding, light func(of func(desired.Document) any) ([]any, []v1alpha1.Finding)) {
 	t.Helper()
-	got, findings := light()
-	if diff := cmp.Diff(fmt.Sprintf("%+v", found), fmt.Sprintf("%+v", findings)); diff != "" || len(got) != len(want) {
-		t.Fatalf("step %d: %d documents in the place of %d, and findings (-whole +light):\n%s", step, len(got), len(want), diff)
-	}
-	for i, d := range got {
-		w := want[i]
-		if d.Unit != w.Unit || d.Name != w.Name || d.Key != w.Key || d.Collides != w.Collides {
-			t.Fatalf("step %d: %+v is not %+v", step, d, w)
+	var want, got []string
+	for _, d := range documents {
+		if !d.Collides {
+			want = append(want, what(d))
 		}
-		if d.Kind() == "" && !known[d.Key] || d.Kind() != "" && d.Kind()+"/"+d.ObjectName() != w.Kind()+"/"+w.ObjectName() {
-			t.Fatalf("step %d: of %s nobody knows what it is, which is %s/%s", step, d.Name, w.Kind(), w.ObjectName())
-		}
-		known[d.Key] = true
 	}
+	seen := map[string]bool{}
+	made, findings := light(func(d desired.Document) any {
+		if d.Key != "" && seen[d.Key] {
+			t.Errorf("step %d: of %s something is made twice", step, d.Name)
+		}
+		seen[d.Key] = true
+		return what(d)
+	})
+	for _, m := range made {
+		got = append(got, m.(string))
+	}
+	if diff := cmp.Diff(want, got); diff != "" {
+		t.Fatalf("step %d: documents (-whole +light):\n%s", step, diff)
+	}
+	if diff := cmp.Diff(fmt.Sprintf("%+v", found), fmt.Sprintf("%+v", findings)); diff != "" {
+		t.Fatalf("step %d: findings (-whole +light):\n%s", step, diff)
+	}
+}
+
+// what a document says, of what is made of it.
+func what(d desired.Document) string {
+	text, err := json.Marshal(d.Decoded)
+	if err != nil {
+		panic(err)
+	}
+	file, line := d.Position.At("metadata.name")
+	return fmt.Sprintf("%s %s %s %s %s:%d", d.Unit, d.Name, d.Key, text, file, line)
 }

@@ -27,36 +27,51 @@ type Memory struct {
 type made struct {
 	path, key string
 	assembly
-	said  said // by the entries
-	light bool // of the documents no more than what they are known by is there
+	// of has each document of which something was made; documents and entries may have
+	// been dropped then.
+	of    []trace
+	light bool // they were
 }
+
+// trace is what is left of a document once something was made of it.
+type trace struct {
+	known
+	made any
+}
+
+// known is what a document is known by where documents collide.
+type known struct {
+	object, namespace string
+	name              string // as the build says it
+}
+
+func (k known) id() string { return k.namespace + "/" + k.object }
 
 func newMade(sync *v1alpha1.RepoSync, u build.Unit, settled string) *made {
-	m := &made{path: u.Path, key: u.Key, assembly: assembleUnit(sync, u, settled)}
-	m.said = saidBy(m.entries)
-	return m
+	return &made{path: u.Path, key: u.Key, assembly: assembleUnit(sync, u, settled)}
 }
 
-// Lighten drops the objects of the documents that Units returned last, but for those that are
-// compared with others: Units returns those of a unit that is the same with no more than
-// what tells them apart, for somebody who knows by their keys what was made of them.
-func (m *Memory) Lighten() {
-	for _, u := range m.units {
-		if u.light || u.key == "" || m.ties.tie(u.said) {
-			continue
-		}
-		u.light, u.entries = true, nil
-		for i, d := range u.documents {
-			u.documents[i] = Document{Unit: d.Unit, Name: d.Name, Key: d.Key, object: d.object, namespace: d.namespace}
-		}
+// make makes something of each document.
+func (u *made) make(of func(Document) any) {
+	u.of = make([]trace, len(u.documents))
+	for i, d := range u.documents {
+		u.of[i] = trace{known{d.object, d.namespace, d.Name}, of(d)}
 	}
 }
 
-// whole assembles units again whose documents were dropped, and are to be compared now.
-func (m *Memory) whole(sync *v1alpha1.RepoSync, units []build.Unit, now []*made) {
+// lighten drops the documents of which something was made.
+func (u *made) lighten() { u.light, u.documents, u.entries = true, nil, nil }
+
+// settle has documents whole where they are compared with others, and nowhere else where
+// something was made of them: those of a unit that was dropped too early are decoded again.
+func (m *Memory) settle(sync *v1alpha1.RepoSync, units []build.Unit, now []*made) {
 	for i, u := range now {
-		if u.light && m.ties.tie(u.said) {
+		switch tied := m.ties.tie(u.said); {
+		case tied && u.light:
 			now[i] = newMade(sync, units[i], m.settled)
+			now[i].of = u.of
+		case !tied && u.of != nil && !u.light:
+			u.lighten()
 		}
 	}
 }
@@ -65,27 +80,57 @@ func (m *Memory) whole(sync *v1alpha1.RepoSync, units []build.Unit, now []*made)
 // build and of its documents, in that order. What is remembered from then on are
 // these units.
 func (m *Memory) Units(sync *v1alpha1.RepoSync, units []build.Unit) ([]Document, []v1alpha1.Finding) {
-	if settled := settling(sync); settled != m.settled {
-		*m = Memory{settled: settled}
-	}
-	now, fresh := m.recall(sync, units)
-	m.ties.exchange(left(m.units, now), fresh)
-	m.whole(sync, units, now)
+	findings := m.assemble(sync, units, nil)
 	documents := make([]Document, 0, max(m.documents, len(units))+16)
-	var findings, own []v1alpha1.Finding
-	for i, u := range units {
-		findings = append(findings, u.Findings...)
-		own = append(own, now[i].findings...)
-		documents = append(documents, now[i].documents...)
+	for _, u := range m.units {
+		documents = append(documents, u.documents...)
 	}
-	findings = append(append(findings, own...), m.ties.compare(now)...)
-	m.units, m.documents = now, len(documents)
+	m.documents = len(documents)
 	markCollisions(documents, findings)
 	return documents, findings
 }
 
+// Make is Units for somebody who makes something of each document, once, and does not change
+// it any more: of each unit after the other, so that documents are there only until then, but
+// for those that are compared with others. A Memory makes one thing of documents: it belongs
+// to Make or to Units. What was made is returned in the order of the documents, without what
+// was made of those that collide.
+func (m *Memory) Make(sync *v1alpha1.RepoSync, units []build.Unit, of func(Document) any) ([]any, []v1alpha1.Finding) {
+	findings := m.assemble(sync, units, of)
+	all := make([]trace, 0, max(m.documents, len(units))+16)
+	for _, u := range m.units {
+		all = append(all, u.of...)
+	}
+	m.documents = len(all)
+	list := make([]any, 0, len(all))
+	collide := colliding(len(all), func(i int) known { return all[i].known }, findings)
+	for i, t := range all {
+		if !collide(i) {
+			list = append(list, t.made)
+		}
+	}
+	return list, findings
+}
+
+// assemble remembers units, and returns what is wrong with them and their documents.
+func (m *Memory) assemble(sync *v1alpha1.RepoSync, units []build.Unit, of func(Document) any) []v1alpha1.Finding {
+	if settled := settling(sync); settled != m.settled {
+		*m = Memory{settled: settled}
+	}
+	now, fresh := m.recall(sync, units, of)
+	m.ties.exchange(left(m.units, now), fresh)
+	m.settle(sync, units, now)
+	var findings, own []v1alpha1.Finding
+	for i, u := range units {
+		findings = append(findings, u.Findings...)
+		own = append(own, now[i].findings...)
+	}
+	m.units = now
+	return append(append(findings, own...), m.ties.compare(now)...)
+}
+
 // recall takes what is remembered of units, and assembles the others: the fresh ones.
-func (m *Memory) recall(sync *v1alpha1.RepoSync, units []build.Unit) (now, fresh []*made) {
+func (m *Memory) recall(sync *v1alpha1.RepoSync, units []build.Unit, of func(Document) any) (now, fresh []*made) {
 	now = make([]*made, len(units))
 	var byKey map[string]*made // where units stand in another place
 	for i, u := range units {
@@ -104,11 +149,24 @@ func (m *Memory) recall(sync *v1alpha1.RepoSync, units []build.Unit) (now, fresh
 			now[i] = byKey[u.Key]
 		}
 		if now[i] == nil {
-			now[i] = newMade(sync, u, m.settled)
+			now[i] = m.assembleFresh(sync, u, of)
 			fresh = append(fresh, now[i])
 		}
 	}
 	return now, fresh
+}
+
+// assembleFresh keeps the documents of a unit only where they are likely to be compared.
+func (m *Memory) assembleFresh(sync *v1alpha1.RepoSync, u build.Unit, of func(Document) any) *made {
+	now := newMade(sync, u, m.settled)
+	if of == nil {
+		return now
+	}
+	now.make(of)
+	if !m.ties.tie(now.said) && !slices.ContainsFunc(now.said, func(s mention) bool { return s.relation == promotes }) {
+		now.lighten()
+	}
+	return now
 }
 
 func (m *Memory) byKey() map[string]*made {
