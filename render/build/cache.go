@@ -4,11 +4,11 @@ package build
 
 import (
 	"crypto/sha256"
-	"encoding/hex"
 	"fmt"
 	"hash"
 	"slices"
 	"sync"
+	"unique"
 
 	"github.com/hashicorp/golang-lru/v2/simplelru"
 
@@ -32,16 +32,12 @@ type CacheLimits struct {
 type Cache struct {
 	limits CacheLimits
 
-	mu    sync.Mutex
-	units *simplelru.LRU[unitKey, *entry]
-	bytes int64
-	// byPlace finds the entries that a unit may be, byFolder those whose folder
-	// has not changed at all.
-	byPlace  map[unitPlace][]*entry
-	byFolder map[folderKey]*entry
-	plans    *simplelru.LRU[planKey, []*planEntry]
-	passes   map[planKey][]*pass
-	stats    CacheStats
+	mu     sync.Mutex
+	units  keptEntries
+	bytes  int64
+	plans  *simplelru.LRU[planKey, []*planEntry]
+	passes map[planKey][]*pass
+	stats  CacheStats
 }
 
 // CacheStats counts what a Cache was asked.
@@ -61,28 +57,28 @@ type unitPlace struct {
 	path   string
 	file   bool
 	root   string // the root kustomization's file, where the unit is that
-	limits Limits
+	limits unique.Handle[Limits]
 }
 
-// unitKey is a digest of a unitPlace and of all that was read.
-type unitKey [sha256.Size]byte
+// unitKey is a digest, in bytes, of a unitPlace and of all that was read.
+type unitKey string
 
-// folderKey is the path of a unit whose file or folder has a hash of the tree's
-// own.
-type folderKey struct{ path, hash string }
-
-// entry is a kept result. Nothing of it is changed once it is kept.
+// entry is a kept result. Nothing of it is changed once it is kept, but for its
+// neighbours among those that are kept.
 type entry struct {
 	key    unitKey
 	place  unitPlace
 	folder string // hash of the unit's file or folder, "" when not known
 	// within are the reads below that, outside all others.
-	within, outside []read
+	within, outside packed
 	beside          [sha256.Size]byte // digest of outside, where the folder's hash is known
-	files           []sized
-	from            place
+	files           int               // that were read whole
+	filesBytes      int64             // of those
+	from            *place            // nil: wherever it is listed
 	unit            Unit
 	bytes           int64
+
+	newer, older, earlier *entry // of keptEntries: by use, and of the same path
 }
 
 type planKey struct {
@@ -103,11 +99,8 @@ const maxPlans = 256
 func NewCache(limits CacheLimits) *Cache {
 	fill(&limits.Units, 50_000)
 	fill(&limits.Bytes, 192<<20)
-	c := &Cache{limits: limits, byPlace: map[unitPlace][]*entry{}, byFolder: map[folderKey]*entry{}, passes: map[planKey][]*pass{}}
+	c := &Cache{limits: limits, units: newKeptEntries(), passes: map[planKey][]*pass{}}
 	var err error
-	if c.units, err = simplelru.NewLRU(limits.Units, c.evicted); err != nil {
-		panic(fmt.Sprintf("build: a cache of %d units: %v", limits.Units, err))
-	}
 	if c.plans, err = simplelru.NewLRU[planKey, []*planEntry](maxPlans, nil); err != nil {
 		panic(fmt.Sprintf("build: a cache of %d plans: %v", maxPlans, err))
 	}
@@ -119,12 +112,12 @@ func (c *Cache) Stats() CacheStats {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	s := c.stats
-	s.Units, s.Bytes = c.units.Len(), c.bytes
+	s.Units, s.Bytes = c.units.len(), c.bytes
 	return s
 }
 
 func placeOf(p plan, limits Limits) unitPlace {
-	at := unitPlace{path: p.path, file: p.file, limits: limits}
+	at := unitPlace{path: p.path, file: p.file, limits: unique.Make(limits)}
 	if p.root {
 		at.root = p.from.file
 	}
@@ -138,14 +131,14 @@ func (c *Cache) find(s *source, p plan) *entry {
 	}
 	at := placeOf(p, s.limits)
 	folder := s.folderHash(p.path)
-	e := c.candidate(folderKey{p.path, folder})
-	if e != nil && (e.place != at || !e.at(p.from) || !s.besideStill(e) || !s.holds(e.within)) {
+	e := c.candidate(at, folder)
+	if e != nil && (!e.at(p.from) || !s.besideStill(e) || !s.holds(e.within)) {
 		e = nil
 	}
 	if e == nil {
 		e = c.search(s, at, p.from)
 	}
-	if e == nil || s.charge(e.files...) != nil {
+	if e == nil || s.chargeKept(e) != nil {
 		c.missed()
 		return nil
 	}
@@ -160,7 +153,7 @@ func (s *source) besideStill(e *entry) bool {
 	}
 	still, known := s.stills[e.beside]
 	if !known {
-		still = s.allStill(e.outside)
+		still = s.allStillOf(e.outside, e.place.path)
 		s.stills[e.beside] = still
 	}
 	return still
@@ -168,7 +161,12 @@ func (s *source) besideStill(e *entry) bool {
 
 // at says whether a result is good for a unit that is listed elsewhere: only
 // findings name the place.
-func (e *entry) at(from place) bool { return len(e.unit.Findings) == 0 || e.from == from }
+func (e *entry) at(from place) bool { return e.from == nil || *e.from == from }
+
+// sizes of the files that were read whole.
+func (e *entry) sizes() []sized {
+	return append(e.within.sizes(e.place.path), e.outside.sizes(e.place.path)...)
+}
 
 // folderHash is the tree's own hash of a file or folder, "" where it has none.
 func (s *source) folderHash(p string) string {
@@ -188,32 +186,32 @@ func (s *source) folderHash(p string) string {
 
 // holds says whether the tree has the content of files, whose hashes are known
 // to be right.
-func (s *source) holds(reads []read) bool {
+func (s *source) holds(reads packed) bool {
 	tree, ok := s.tree.(Hashed)
-	for _, r := range reads {
-		if r.state.kind == regular && r.state.hash != "" && (!ok || !tree.Has(r.state.hash)) {
+	for r := range reads.each() {
+		if r.kind == regular && r.hash != "" && (!ok || !tree.Has(r.hashText())) {
 			return false
 		}
 	}
 	return true
 }
 
-func (c *Cache) candidate(key folderKey) *entry {
-	if key.hash == "" {
+func (c *Cache) candidate(at unitPlace, folder string) *entry {
+	if folder == "" {
 		return nil
 	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	return c.byFolder[key]
+	return c.units.inFolder(at, folder)
 }
 
 // search compares all that every kept result of a unit has read.
 func (c *Cache) search(s *source, at unitPlace, from place) *entry {
 	c.mu.Lock()
-	kept := slices.Clone(c.byPlace[at])
+	kept := c.units.of(at)
 	c.mu.Unlock()
-	for _, e := range slices.Backward(kept) {
-		if e.at(from) && s.allStill(e.within) && s.allStill(e.outside) {
+	for _, e := range kept {
+		if e.at(from) && s.allStillOf(e.within, at.path) && s.allStillOf(e.outside, at.path) {
 			return e
 		}
 	}
@@ -245,7 +243,11 @@ func (c *Cache) used(e *entry, folder string) *entry {
 	if same && !c.halfFull() {
 		return e // nothing goes soon: who was used last need not be known
 	}
-	if _, kept := c.units.Get(e.key); !kept || same {
+	kept := c.units.byKey[e.key]
+	if kept != nil {
+		c.units.touch(kept)
+	}
+	if kept == nil || same {
 		return e
 	}
 	again := *e
@@ -259,27 +261,21 @@ func (c *Cache) keep(t *task, u *Unit) *entry {
 	if c == nil || t.fleeting {
 		return nil
 	}
-	e := &entry{place: placeOf(t.plan, t.limits), folder: t.folder, files: t.sizes, from: t.plan.from, bytes: entryBytes}
+	e := &entry{place: placeOf(t.plan, t.limits), folder: t.folder, bytes: entryBytes}
 	e.key = digest(e.place, t.reads)
-	for _, r := range t.reads {
-		e.bytes += int64(2*len(r.path)) + readBytes
-		if below(r.path, u.Path) && e.folder != "" {
-			e.within = append(e.within, r)
-		} else {
-			e.outside = append(e.outside, r)
-		}
-	}
-	if e.folder != "" {
-		e.beside = digest(unitPlace{}, e.outside)
-	}
+	e.pack(t)
 	for name := range t.docs {
 		e.bytes += int64(len(t.files[name]))
 	}
 	for _, o := range u.Objects {
 		e.bytes += objectBytes + textFactor*int64(len(o.YAML))
 	}
+	if len(u.Findings) > 0 {
+		from := t.plan.from
+		e.from = &from
+	}
 	if !finding.Refused(u.Findings) {
-		u.Key = e.key.String()
+		u.Key = string(e.key)
 	}
 	e.unit = *u
 	c.mu.Lock()
@@ -288,28 +284,52 @@ func (c *Cache) keep(t *task, u *Unit) *entry {
 	return e
 }
 
+// pack keeps what a task has read.
+func (e *entry) pack(t *task) {
+	within, outside := packer{dir: e.place.path}, packer{dir: e.place.path}
+	var others []read
+	for _, r := range t.reads {
+		size, whole := t.sizes[r.path]
+		if !whole {
+			size = -1
+		} else {
+			e.files++
+			e.filesBytes += size
+		}
+		if below(r.path, e.place.path) && e.folder != "" {
+			within.add(r, size)
+		} else {
+			outside.add(r, size)
+			others = append(others, r)
+		}
+	}
+	e.within, e.outside = within.packed(), outside.packed()
+	e.bytes += int64(len(e.within) + len(e.outside))
+	if e.folder != "" {
+		h := sha256.New()
+		writeReads(h, others)
+		h.Sum(e.beside[:0])
+	}
+}
+
 // What is kept of a unit takes about this many bytes in memory, beside its
 // texts: the decoded document is a few times as large as its text.
 const (
 	entryBytes  = 1024
-	readBytes   = 96
 	objectBytes = 1024
 	textFactor  = 4
 )
 
 // put keeps an entry instead of what has its key.
 func (c *Cache) put(e *entry) {
-	if old, ok := c.units.Peek(e.key); ok {
-		c.units.Remove(old.key)
+	if old := c.units.byKey[e.key]; old != nil {
+		c.remove(old)
 	}
-	c.byPlace[e.place] = append(c.byPlace[e.place], e)
-	if e.folder != "" {
-		c.byFolder[folderKey{e.place.path, e.folder}] = e
-	}
+	c.units.add(e)
 	c.bytes += e.bytes
-	full := c.units.Add(e.key, e)
-	for c.bytes > c.limits.Bytes && c.units.Len() > 0 {
-		c.units.RemoveOldest()
+	full := false
+	for c.units.len() > c.limits.Units || c.bytes > c.limits.Bytes && c.units.len() > 0 {
+		c.remove(c.units.oldest)
 		full = true
 	}
 	if full {
@@ -317,16 +337,9 @@ func (c *Cache) put(e *entry) {
 	}
 }
 
-func (c *Cache) evicted(_ unitKey, e *entry) {
+func (c *Cache) remove(e *entry) {
 	c.bytes -= e.bytes
-	at := e.place
-	c.byPlace[at] = slices.DeleteFunc(c.byPlace[at], func(other *entry) bool { return other == e })
-	if len(c.byPlace[at]) == 0 {
-		delete(c.byPlace, at)
-	}
-	if key := (folderKey{at.path, e.folder}); c.byFolder[key] == e {
-		delete(c.byFolder, key)
-	}
+	c.units.remove(e)
 }
 
 // plan splits a root into units, as it was split before where nothing that
@@ -362,14 +375,17 @@ func (c *Cache) plan(s *source, root string) ([]plan, error) {
 }
 
 // digest of everything that a result depends on.
-func digest(at unitPlace, reads []read) (key unitKey) {
+func digest(at unitPlace, reads []read) unitKey {
 	h := sha256.New()
-	writeAll(h, at.path, at.root, fmt.Sprint(at.file, at.limits))
+	writeAll(h, at.path, at.root, fmt.Sprint(at.file, at.limits.Value()))
+	writeReads(h, reads)
+	return unitKey(h.Sum(nil))
+}
+
+func writeReads(h hash.Hash, reads []read) {
 	for _, r := range reads {
 		writeAll(h, r.path, string('0'+byte(r.state.kind)), r.state.why, r.state.hash)
 	}
-	h.Sum(key[:0])
-	return key
 }
 
 func writeAll(h hash.Hash, texts ...string) {
@@ -378,6 +394,3 @@ func writeAll(h hash.Hash, texts ...string) {
 		h.Write([]byte{0})
 	}
 }
-
-// String identifies a result, wherever it was built.
-func (k unitKey) String() string { return hex.EncodeToString(k[:]) }

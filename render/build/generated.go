@@ -4,6 +4,7 @@ package build
 
 import (
 	"path"
+	"slices"
 	"strings"
 
 	"go.yaml.in/yaml/v3"
@@ -20,7 +21,13 @@ type fixed struct {
 	name string // of the entry
 	// entries of a generated ConfigMap by key: the file that holds the text, and
 	// the line where that is one of the kustomization; 0: the text is the file.
-	entries map[string]place
+	entries []entryAt
+}
+
+// entryAt is where the text of an entry is written.
+type entryAt struct {
+	key string
+	place
 }
 
 // At returns the place, whatever the field.
@@ -28,33 +35,44 @@ func (f fixed) At(string) (string, int) { return f.file, f.line }
 
 // Entry finds a line in the file that the generator takes.
 func (f fixed) Entry(e finding.Entry) (file string, line int, ok bool) {
-	at, ok := f.entries[e.Key]
-	switch {
-	case !ok:
+	i := slices.IndexFunc(f.entries, func(at entryAt) bool { return at.key == e.Key })
+	if i < 0 {
 		return "", 0, false
-	case at.line > 0:
+	}
+	at := f.entries[i]
+	if at.line > 0 {
 		return at.file, at.line, true
 	}
 	return at.file, max(e.Line, 1), true
 }
 
 // entriesOf are the entries that a generator's entry makes of files and literals.
-func entriesOf(entry *yaml.Node, file string) map[string]place {
-	entries := map[string]place{}
-	for _, item := range items(entry, "files") {
+func entriesOf(entry *yaml.Node, file string) []entryAt {
+	files, literals := items(entry, "files"), items(entry, "literals")
+	entries := make([]entryAt, 0, len(files)+len(literals))
+	for _, item := range files {
 		key, reference, named := strings.Cut(item.Value, "=")
 		if !named {
 			key, reference = path.Base(item.Value), item.Value
 		}
 		if p, err := resolve(path.Dir(file), reference); err == nil {
-			entries[key] = place{file: p}
+			entries = setEntry(entries, entryAt{key, place{file: p}})
 		}
 	}
-	for _, item := range items(entry, "literals") {
+	for _, item := range literals {
 		key, _, _ := strings.Cut(item.Value, "=")
-		entries[key] = place{file, item.Line}
+		entries = setEntry(entries, entryAt{key, place{file, item.Line}})
 	}
 	return entries
+}
+
+// setEntry puts an entry in the place of one with its key, or adds it.
+func setEntry(entries []entryAt, at entryAt) []entryAt {
+	if i := slices.IndexFunc(entries, func(e entryAt) bool { return e.key == at.key }); i >= 0 {
+		entries[i] = at
+		return entries
+	}
+	return append(entries, at)
 }
 
 // items of a list.
@@ -66,23 +84,20 @@ func items(mapping *yaml.Node, field string) []*yaml.Node {
 	return list.Content
 }
 
-// keep drops the entries that are not in the object as they are in their file:
+// keep is the entries, without those that are not in the object as they are in their file:
 // another kustomization may have replaced them.
-func (f fixed) keep(files map[string][]byte, object *Object) {
+func (f fixed) keep(files map[string][]byte, object *Object) []entryAt {
 	if len(f.entries) == 0 {
-		return
+		return nil
 	}
 	var built struct {
 		Data map[string]string `json:"data"`
 	}
 	if err := sigsyaml.Unmarshal(object.YAML, &built); err != nil {
-		clear(f.entries)
-		return
+		return nil
 	}
-	for key, at := range f.entries {
-		value, there := built.Data[key]
-		if !there || at.line == 0 && string(files[at.file]) != value {
-			delete(f.entries, key)
-		}
-	}
+	return slices.DeleteFunc(f.entries, func(at entryAt) bool {
+		value, there := built.Data[at.key]
+		return !there || at.line == 0 && string(files[at.file]) != value
+	})
 }

@@ -240,7 +240,7 @@ func newRepository(seed uint64, calm bool) *repository {
 func everything(units []build.Unit) string {
 	var b strings.Builder
 	for _, u := range units {
-		fmt.Fprintf(&b, "unit %s reads %v\n", u.Path, u.Reads)
+		fmt.Fprintf(&b, "unit %s reads %v\n", u.Path, u.Reads())
 		for _, f := range u.Findings {
 			fmt.Fprintf(&b, "  %+v\n", f)
 		}

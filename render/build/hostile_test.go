@@ -230,7 +230,7 @@ func FuzzBuild(f *testing.F) {
 			t.Fatalf("an error instead of a finding: %v", err)
 		}
 		for _, u := range units {
-			for _, read := range u.Reads {
+			for _, read := range u.Reads() {
 				if _, ok := files[read]; !ok {
 					t.Errorf("it read %q", read)
 				}

@@ -30,8 +30,22 @@ type open struct {
 	field                 string
 }
 
-// linksOf finds them in a unit that was built.
-func linksOf(objects []builtObject) links {
+func (l *links) renames() []rename {
+	if l == nil {
+		return nil
+	}
+	return l.renamed
+}
+
+func (l *links) opens() []open {
+	if l == nil {
+		return nil
+	}
+	return l.open
+}
+
+// linksOf finds them in a unit that was built, nil where there are none.
+func linksOf(objects []builtObject) *links {
 	var l links
 	own := map[[2]string]bool{} // kind and name
 	for _, o := range objects {
@@ -43,7 +57,10 @@ func linksOf(objects []builtObject) links {
 	for _, o := range objects {
 		l.open = append(l.open, o.open(own)...)
 	}
-	return l
+	if len(l.renamed)+len(l.open) == 0 {
+		return nil
+	}
+	return &l
 }
 
 // open are the names in an object that are none of its unit.
@@ -111,14 +128,14 @@ func linked(units []Unit) (none bool) {
 	var renamed map[target]renamedIn
 	for i := range units {
 		u := &units[i]
-		if len(u.links.open) == 0 || len(units) == 1 {
+		if len(u.links.opens()) == 0 || len(units) == 1 {
 			continue
 		}
 		if renamed == nil {
 			renamed = renames(units)
 		}
 		before := len(u.Findings)
-		for _, o := range u.links.open {
+		for _, o := range u.links.opens() {
 			if at, ok := renamed[target{o.kind, o.namespace, o.name}]; ok && at.unit != i {
 				u.add(o.elsewhere(units[at.unit].Path, at.name))
 			}
@@ -144,7 +161,7 @@ type renamedIn struct {
 func renames(units []Unit) map[target]renamedIn {
 	all := map[target]renamedIn{}
 	for i, u := range units {
-		for _, r := range u.links.renamed {
+		for _, r := range u.links.renames() {
 			all[target{r.kind, r.namespace, r.written}] = renamedIn{i, r.name}
 		}
 	}

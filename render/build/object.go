@@ -3,6 +3,7 @@
 package build
 
 import (
+	"bytes"
 	"strings"
 	"sync"
 	"weak"
@@ -25,10 +26,37 @@ type Object struct {
 	// It is shared by all who build the same: treat it as read-only.
 	YAML []byte
 
+	*object
+}
+
+// object is what is known of an Object beside its text.
+type object struct {
 	id
 	position repolayout.Position
-	decoding *decoding
+	decoding decoding
 	opened   bool // it is of a unit in which something was decrypted
+}
+
+// newObject is one as built: held for as long as its unit, and so no longer than it is, and
+// with words that all objects share.
+func newObject(text []byte, of id) Object {
+	of.group, of.kind = shared(of.group), shared(of.kind)
+	return Object{YAML: bytes.Clone(text), object: &object{id: of}}
+}
+
+// shared is the same word as others hold, for those that most objects have.
+func shared(word string) string {
+	for group, kinds := range plainKinds {
+		if group == word {
+			return group
+		}
+		for kind := range kinds {
+			if kind == word {
+				return kind
+			}
+		}
+	}
+	return word
 }
 
 // decoding is the document that an object is, while somebody who has asked holds it, and
@@ -49,9 +77,6 @@ func (o Object) Decode() (repolayout.Decoded, []v1alpha1.Finding) {
 	decode := repolayout.Decode
 	if o.opened {
 		decode = repolayout.DecodeOpened
-	}
-	if o.decoding == nil {
-		return decode(o.YAML, o)
 	}
 	o.decoding.mutex.Lock()
 	defer o.decoding.mutex.Unlock()
@@ -128,7 +153,7 @@ func (o origins) position(origin *resource.Origin, object *Object) repolayout.Po
 	}
 	name := o.nameIn(file, object.id)
 	return &written{
-		texts: o.texts, id: object.id, yaml: object.YAML, file: file, name: name,
+		texts: o.texts, id: &object.id, yaml: object.YAML, file: file, name: name,
 		line: o.line(file, id{kind: object.kind, name: name}),
 	}
 }
@@ -177,7 +202,7 @@ func (o origins) generator(file string, object *Object) repolayout.Position {
 			}
 		}
 	}
-	best.keep(o.files, object)
+	best.entries = best.keep(o.files, object)
 	return best
 }
 

@@ -110,7 +110,7 @@ func (c *Cache) leave(root planKey, p *pass) {
 }
 
 func (c *Cache) halfFull() bool {
-	return c.units.Len() >= c.limits.Units/2 || c.bytes >= c.limits.Bytes/2
+	return c.units.len() >= c.limits.Units/2 || c.bytes >= c.limits.Bytes/2
 }
 
 func samePlans(a, b []plan) bool {
@@ -254,18 +254,18 @@ type nameIn struct {
 func sameLinks(out, in []Unit) bool {
 	renamed, used := map[nameIn]int{}, map[nameIn]bool{}
 	for _, u := range out {
-		for _, r := range u.links.renamed {
+		for _, r := range u.links.renames() {
 			renamed[nameIn{u.Path, target{r.kind, r.namespace, r.written}}]++
 		}
-		for _, o := range u.links.open {
+		for _, o := range u.links.opens() {
 			used[nameIn{u.Path, target{o.kind, o.namespace, o.name}}] = true
 		}
 	}
 	for _, u := range in {
-		for _, r := range u.links.renamed {
+		for _, r := range u.links.renames() {
 			renamed[nameIn{u.Path, target{r.kind, r.namespace, r.written}}]--
 		}
-		for _, o := range u.links.open {
+		for _, o := range u.links.opens() {
 			if !used[nameIn{u.Path, target{o.kind, o.namespace, o.name}}] {
 				return false
 			}

@@ -18,7 +18,7 @@ import (
 // written looks fields up in the document of an object, and in patches.
 type written struct {
 	texts texts
-	id
+	*id
 	yaml []byte // the object as built; nil where nothing can have changed it
 	file string
 	name string // of the object in the file
@@ -52,8 +52,8 @@ func (w *written) At(field string) (string, int) {
 
 // Fix is of a line of the unit's files.
 func (w *written) Fix(file string, line int, word v1alpha1.Fix) v1alpha1.Fix {
-	known, ok := w.texts[file]
-	if !ok {
+	known := w.texts.file(file)
+	if known == nil {
 		return v1alpha1.Fix{}
 	}
 	return finding.InLine(known.line(line), word)

@@ -36,7 +36,7 @@ type madeObject struct {
 	line int
 	// entry is the name of the generator's entry, "" for an object of a file.
 	entry   string
-	entries map[string]place // of a generated ConfigMap
+	entries []entryAt // of a generated ConfigMap
 }
 
 // lister is a kustomization that does nothing but list and generate.
@@ -173,18 +173,18 @@ func (u *plainUnit) write() ([]builtObject, bool) {
 			return nil, false
 		}
 		kind, name, namespace := identity(m.tree)
-		o := Object{YAML: text, id: id{groupOf(m.tree), kind, namespace, name}, decoding: &decoding{}}
-		o.position = m.position(texts, o.id)
+		o := newObject(text, id{groupOf(m.tree), kind, namespace, name})
+		o.position = m.position(texts, &o.id)
 		list = append(list, builtObject{o, m.tree, u.work.secret.holds(m.file)})
 	}
 	return list, true
 }
 
-func (m madeObject) position(t texts, object id) repolayout.Position {
+func (m madeObject) position(t texts, object *id) repolayout.Position {
 	if m.entry != "" {
 		return fixed{m.file, m.line, m.entry, m.entries}
 	}
-	return &written{texts: t, id: object, file: m.file, name: object.name, line: m.line}
+	return &written{texts: t, id: object, file: t.path(m.file), name: object.name, line: m.line}
 }
 
 // rename writes the names of generated objects where an object names them; false

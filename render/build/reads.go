@@ -150,14 +150,14 @@ func (v *view) seen() []read {
 }
 
 // sizes of the files that were read whole.
-func (v *view) sizes() []sized {
-	var list []sized
+func (v *view) sizes() map[string]int64 {
+	sizes := map[string]int64{}
 	for p, st := range v.reads {
 		if text, ok := v.texts[p]; ok && st.hash != "" {
-			list = append(list, sized{p, int64(len(text))})
+			sizes[p] = int64(len(text))
 		}
 	}
-	return list
+	return sizes
 }
 
 // still says whether a path names what it did.
@@ -180,6 +180,16 @@ func (s *source) still(r read) bool {
 func (s *source) allStill(reads []read) bool {
 	for _, r := range reads {
 		if !s.still(r) {
+			return false
+		}
+	}
+	return true
+}
+
+// allStillOf is allStill of what a unit has read.
+func (s *source) allStillOf(reads packed, dir string) bool {
+	for r := range reads.each() {
+		if !s.still(r.read(dir)) {
 			return false
 		}
 	}

@@ -186,7 +186,7 @@ func (w work) objects(made built) ([]builtObject, error) {
 		if total += int64(len(text)); total > w.limits.OutputBytes {
 			return nil, refuse(TooLarge, "the unit builds to more than %d bytes", w.limits.OutputBytes)
 		}
-		o := Object{YAML: text, id: id{r.GetGvk().Group, r.GetKind(), r.GetNamespace(), r.GetName()}, decoding: &decoding{}}
+		o := newObject(text, id{r.GetGvk().Group, r.GetKind(), r.GetNamespace(), r.GetName()})
 		o.position = origins.position(origin, &o)
 		list = append(list, builtObject{o, o.tree(), w.secret.made(origin, made)})
 	}

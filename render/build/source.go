@@ -3,6 +3,7 @@
 package build
 
 import (
+	"bytes"
 	"crypto/sha256"
 	"errors"
 	"fmt"
@@ -157,12 +158,30 @@ func (s *source) typeOf(dir, name string) (fs.FileMode, error) {
 	return e.Type(), nil
 }
 
+// chargeKept is charge of the files that a result was made of.
+func (s *source) chargeKept(e *entry) error {
+	if s.addUp(e.files, e.filesBytes) {
+		s.taken = append(s.taken, e)
+		return nil
+	}
+	return s.chargeExactly(e.sizes())
+}
+
 // charge counts files against the limits of the Build, each once: all of them,
 // or none when they are too many.
 func (s *source) charge(files ...sized) error {
-	if s.addUp(files) {
+	var sum int64
+	for _, f := range files {
+		sum += f.bytes
+	}
+	if s.addUp(len(files), sum) {
+		s.rough = append(s.rough, files)
 		return nil
 	}
+	return s.chargeExactly(files)
+}
+
+func (s *source) chargeExactly(files []sized) error {
 	count, bytes := len(s.charged), s.bytes
 	for _, f := range files {
 		if !s.charged[f.path] {
@@ -185,19 +204,15 @@ func (s *source) charge(files ...sized) error {
 
 // addUp counts files without asking which of them were counted before, as long as
 // even so they are within the limits. After that each is counted once.
-func (s *source) addUp(files []sized) bool {
+func (s *source) addUp(files int, bytes int64) bool {
 	if s.exact {
 		return false
 	}
-	count, bytes := s.count+len(files), s.bytes
-	for _, f := range files {
-		bytes += f.bytes
-	}
+	count, bytes := s.count+files, s.bytes+bytes
 	if count > s.limits.Files || bytes > s.limits.TreeBytes {
 		s.countExactly()
 		return false
 	}
-	s.rough = append(s.rough, files)
 	s.count, s.bytes = count, bytes
 	return true
 }
@@ -212,7 +227,7 @@ func (s *source) countExactly() {
 		s.chargeEach(files)
 	}
 	for _, e := range s.taken {
-		s.chargeEach(e.files)
+		s.chargeEach(e.sizes())
 	}
 	s.rough, s.taken = nil, nil
 }
@@ -235,10 +250,8 @@ func (s *source) take(entries []*entry) bool {
 			continue
 		}
 		taken = append(taken, e)
-		count += len(e.files)
-		for _, f := range e.files {
-			bytes += f.bytes
-		}
+		count += e.files
+		bytes += e.filesBytes
 	}
 	if s.exact || count > s.limits.Files || bytes > s.limits.TreeBytes {
 		return false
@@ -316,7 +329,7 @@ func (s *source) read(p string) ([]byte, error) {
 	if int64(len(text)) > s.limits.FileBytes {
 		return nil, refuse(TooLarge, "%s is larger than %d bytes", p, s.limits.FileBytes)
 	}
-	return text, nil
+	return bytes.Clone(text), nil // as long as it is: it may be held for as long as its unit
 }
 
 // documents returns the parsed documents of a YAML file, aliases counted.

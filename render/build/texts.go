@@ -7,7 +7,10 @@ import (
 	"maps"
 	"math"
 	"slices"
+	"sort"
+	"strings"
 	"sync"
+	"sync/atomic"
 	"weak"
 
 	"go.yaml.in/yaml/v3"
@@ -17,15 +20,19 @@ import (
 	repolayout "github.com/espalier-dev/espalier/repo-layout"
 )
 
-// texts are the YAML files of a unit, by path.
-type texts map[string]*text
+// texts are the YAML files of a unit, in the order of their paths.
+type texts []text
 
 // text is a file that is parsed when somebody asks for a field, and again when
 // the memory was needed meanwhile: most are never asked.
 type text struct {
-	file    string
+	path    string
 	content []byte
+	asked   atomic.Pointer[asked] // nil: never
+}
 
+// asked is what was made of a text for those who asked.
+type asked struct {
 	mu     sync.Mutex
 	parsed weak.Pointer[documents]
 
@@ -33,23 +40,32 @@ type text struct {
 	ends  []int // of the lines of content, once somebody has asked for one
 }
 
+func (t *text) ask() *asked {
+	if known := t.asked.Load(); known != nil {
+		return known
+	}
+	t.asked.CompareAndSwap(nil, &asked{})
+	return t.asked.Load()
+}
+
 // line is a line of the file, from 1; "" for one that is not there.
 func (t *text) line(n int) string {
-	t.index.Do(func() {
+	a := t.ask()
+	a.index.Do(func() {
 		for line := range bytes.Lines(t.content) {
-			t.ends = append(t.ends, len(line))
-			if last := len(t.ends) - 1; last > 0 {
-				t.ends[last] += t.ends[last-1]
+			a.ends = append(a.ends, len(line))
+			if last := len(a.ends) - 1; last > 0 {
+				a.ends[last] += a.ends[last-1]
 			}
 		}
 	})
 	switch {
-	case n < 1 || n > len(t.ends):
+	case n < 1 || n > len(a.ends):
 		return ""
 	case n == 1:
-		return string(t.content[:t.ends[0]])
+		return string(t.content[:a.ends[0]])
 	}
-	return string(t.content[t.ends[n-2]:t.ends[n-1]])
+	return string(t.content[a.ends[n-2]:a.ends[n-1]])
 }
 
 // documents of a file. They are not changed once made.
@@ -60,33 +76,57 @@ type documents struct {
 
 func newTexts(files map[string][]byte, docs map[string][]*yaml.Node) texts {
 	t := make(texts, len(docs))
-	for name := range docs {
-		t[name] = &text{file: name, content: files[name]}
+	for i, name := range slices.Sorted(maps.Keys(docs)) {
+		t[i].path, t[i].content = name, files[name]
 	}
 	return t
 }
 
+// file is one of them, nil where there is none.
+func (t texts) file(path string) *text {
+	i, ok := sort.Find(len(t), func(i int) int { return strings.Compare(path, t[i].path) })
+	if !ok {
+		return nil
+	}
+	return &t[i]
+}
+
+// path is the path of a file as it is held with the text.
+func (t texts) path(file string) string {
+	if known := t.file(file); known != nil {
+		return known.path
+	}
+	return file
+}
+
 // of returns the documents of a file, none of one that is not there.
 func (t texts) of(file string) *documents {
-	known, ok := t[file]
-	if !ok {
+	known := t.file(file)
+	if known == nil {
 		return &documents{file: file}
 	}
 	return known.parse()
 }
 
 // names of the files in order.
-func (t texts) names() []string { return slices.Sorted(maps.Keys(t)) }
+func (t texts) names() []string {
+	names := make([]string, len(t))
+	for i := range t {
+		names[i] = t[i].path
+	}
+	return names
+}
 
 func (t *text) parse() *documents {
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	if known := t.parsed.Value(); known != nil {
+	a := t.ask()
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if known := a.parsed.Value(); known != nil {
 		return known
 	}
-	d := &documents{file: t.file}
+	d := &documents{file: t.path}
 	d.list, _ = yamltext.Parse(t.content, math.MaxInt32) // the scan has parsed and bounded it
-	t.parsed = weak.Make(d)
+	a.parsed = weak.Make(d)
 	return d
 }
 

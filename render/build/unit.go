@@ -24,8 +24,6 @@ type Unit struct {
 	Objects []Object
 	// Findings; with one of severity error the unit has failed.
 	Findings []v1alpha1.Finding
-	// Reads are the files the build consulted, in order.
-	Reads []string
 	// Decrypted says that a file among them was encrypted: what the unit holds of it may
 	// be quoted nowhere.
 	Decrypted bool
@@ -35,7 +33,17 @@ type Unit struct {
 	// these, are the same. "": a Build without a Cache, or a unit that failed.
 	Key string
 
-	links links
+	reads packed
+	links *links // nil: none
+}
+
+// Reads are the files the build consulted, in order.
+func (u *Unit) Reads() []string {
+	var list []string
+	for r := range u.reads.each() {
+		list = append(list, r.path(u.Path))
+	}
+	return list
 }
 
 // task is a unit between being read and being built.
@@ -43,8 +51,8 @@ type task struct {
 	work
 	unit   Unit
 	reads  []read
-	sizes  []sized // of all files that were read
-	folder string  // hash of the unit's file or folder
+	sizes  map[string]int64 // of all files that were read
+	folder string           // hash of the unit's file or folder
 	// done: there is nothing left to build.
 	done bool
 	// fleeting results may not be kept.
@@ -63,7 +71,11 @@ func (s *source) prepare(p plan) *task {
 	sc.refuseCopies()
 	finding.Sort(sc.problems)
 	t.unit.Findings = sc.problems
-	t.unit.Reads = slices.Sorted(maps.Keys(sc.files))
+	reads := packer{dir: p.path}
+	for _, file := range slices.Sorted(maps.Keys(sc.files)) {
+		reads.add(read{path: file}, -1)
+	}
+	t.unit.reads = reads.packed()
 	t.unit.Decrypted, t.unit.Encrypted = sc.secret.decrypted(), len(sc.secret.files) > 0
 	t.work = work{plan: p, limits: s.limits, files: sc.files, docs: sc.trees, plain: sc.plain, secret: sc.secret}
 	if s.hashing {
@@ -96,6 +108,7 @@ func (t *task) build(ctx context.Context) Unit {
 		u.Objects, u.Findings = nil, append(slices.Clone(u.Findings), f)
 		return u
 	}
+	u.Objects = make([]Object, 0, len(built))
 	for _, b := range built {
 		b.opened = u.Decrypted
 		u.Objects = append(u.Objects, b.Object)
