@@ -18,7 +18,6 @@ import (
 	"io/fs"
 	"path"
 	"runtime"
-	"slices"
 	"strings"
 	"time"
 
@@ -123,8 +122,8 @@ func buildAll(ctx context.Context, c *Cache, tree fs.FS, root string, limits Lim
 	if err != nil {
 		return nil, err
 	}
-	units := slices.Clone(p.units)
-	if p.compare(units, fresh, before) {
+	units := p.units
+	if p.compare(fresh, before) {
 		c.leave(key, p)
 	}
 	return units, nil

@@ -32,7 +32,8 @@ type pass struct {
 	plans   []plan
 	entries []*entry // by unit; nil where none is kept
 	hashes  []string // of the folder or file of each unit, in the tree's own form; "": not known
-	units   []Unit
+	units   []Unit   // nil between two Builds, when entries have them, and loose the rest
+	loose   map[int]Unit
 	at      map[string]map[string]int // folder and name → unit
 	// names are the objects of all units, no two of which are the same; of none where
 	// they have to be compared with each other.
@@ -96,10 +97,11 @@ func (c *Cache) leave(root planKey, p *pass) {
 	if c.halfFull() {
 		return
 	}
-	units := len(p.units)
+	p.rest()
+	units := len(p.entries)
 	for _, kept := range c.passes {
 		for _, other := range kept {
-			units += len(other.units)
+			units += len(other.entries)
 		}
 	}
 	if units > c.limits.Units {
@@ -107,6 +109,30 @@ func (c *Cache) leave(root planKey, p *pass) {
 	}
 	kept := append(c.passes[root], p)
 	c.passes[root] = kept[max(0, len(kept)-maxPasses):]
+}
+
+// rest leaves the units to whoever asked for them.
+func (p *pass) rest() {
+	p.loose = map[int]Unit{}
+	for i, e := range p.entries {
+		if e == nil {
+			p.loose[i] = p.units[i]
+		}
+	}
+	p.units = nil
+}
+
+// wake is the pass with its units.
+func (p *pass) wake() {
+	p.units = make([]Unit, len(p.entries))
+	for i, e := range p.entries {
+		if e != nil {
+			p.units[i] = e.unit
+		} else {
+			p.units[i] = p.loose[i]
+		}
+	}
+	p.loose = nil
 }
 
 func (c *Cache) halfFull() bool {
@@ -173,6 +199,7 @@ func (p *pass) follow(s *source, plans []plan) (now *pass, before []Unit) {
 	if p == nil {
 		return nil, nil
 	}
+	p.wake()
 	if !samePlans(p.plans, plans) {
 		return p.move(s, plans)
 	}
@@ -226,11 +253,10 @@ func (p *pass) move(s *source, plans []plan) (now *pass, before []Unit) {
 // compare refuses objects that two units build and names that lead into another unit,
 // as a Build of the whole would. The units in fresh have come in the place of those
 // before; the others have been compared. It says whether nothing was found.
-func (p *pass) compare(units []Unit, fresh []int, before []Unit) bool {
-	in := make([]Unit, 0, len(fresh))
+func (p *pass) compare(fresh []int, before []Unit) bool {
+	units, in := p.units, make([]Unit, 0, len(fresh))
 	for _, i := range fresh {
 		units[i].drop()
-		p.units[i] = units[i]
 		in = append(in, units[i])
 	}
 	apart := p.names.exchange(before, in)

@@ -349,13 +349,16 @@ func (s *source) documents(p string) ([]*yaml.Node, error) {
 	return docs, nil
 }
 
-// forget drops what was read below a folder: nothing but the unit of that folder
+// forget drops what a view has seen below a folder: nothing but the unit of that folder
 // is likely to ask for it again.
-func (s *source) forget(files map[string][]byte, dir string) {
-	for p := range files {
+func (s *source) forget(v *view, dir string) {
+	for p := range v.reads {
 		if below(p, dir) {
 			delete(s.texts, p)
 			delete(s.docs, p)
+			delete(s.looks, p)
+			delete(s.hashes, p)
+			delete(s.folders, p)
 		}
 	}
 }

@@ -83,7 +83,7 @@ func (s *source) prepare(p plan) *task {
 		t.sizes = sc.sizes()
 	}
 	t.done = sc.foreign || finding.Refused(t.unit.Findings)
-	s.forget(sc.files, p.path)
+	s.forget(sc.view, p.path)
 	return t
 }
 
@@ -169,7 +169,7 @@ func collisions(units []Unit) (none bool, names firsts) {
 	for i := range units {
 		u := &units[i]
 		for _, o := range u.Objects {
-			other := first.of(o.id, i)
+			other := first.of(&o.id, i)
 			if other == i {
 				continue
 			}
@@ -196,25 +196,28 @@ type firsts struct {
 }
 
 type owned struct {
-	id
-	unit int
+	object *id
+	unit   int
 }
+
+// is says that the first of a name is an object.
+func (o owned) is(object *id) bool { return o.object != nil && *o.object == *object }
 
 func newFirsts(units int) firsts {
 	return firsts{names: make(map[string]owned, 2*units), more: map[id]int{}}
 }
 
 // of is the unit that has an object first, when a unit has it.
-func (f firsts) of(object id, unit int) int {
+func (f firsts) of(object *id, unit int) int {
 	first, taken := f.names[object.name]
-	if taken && first.id == object {
+	if first.is(object) {
 		return first.unit
 	}
-	if other, taken := f.more[object]; taken {
+	if other, taken := f.more[*object]; taken {
 		return other
 	}
 	if taken {
-		f.more[object] = unit
+		f.more[*object] = unit
 	} else {
 		f.names[object.name] = owned{object, unit}
 	}
@@ -230,7 +233,7 @@ func (f firsts) exchange(out, in []Unit) bool {
 	}
 	for _, u := range out {
 		for _, o := range u.Objects {
-			if f.names[o.name].id == o.id {
+			if f.names[o.name].is(&o.id) {
 				delete(f.names, o.name)
 			} else {
 				delete(f.more, o.id)
@@ -239,25 +242,25 @@ func (f firsts) exchange(out, in []Unit) bool {
 	}
 	for i, u := range in {
 		for _, o := range u.Objects {
-			if mine := -1 - i; f.of(o.id, mine) != mine {
+			if mine := -1 - i; f.of(&o.id, mine) != mine {
 				return false
 			}
 		}
 	}
 	for _, u := range in { // a number stands for one of these units alone
 		for _, o := range u.Objects {
-			f.settle(o.id)
+			f.settle(&o.id)
 		}
 	}
 	return true
 }
 
 // settle forgets which unit has an object: that is only asked while comparing.
-func (f firsts) settle(object id) {
-	if f.names[object.name].id == object {
+func (f firsts) settle(object *id) {
+	if f.names[object.name].is(object) {
 		f.names[object.name] = owned{object, 0}
 	} else {
-		f.more[object] = 0
+		f.more[*object] = 0
 	}
 }
 
