@@ -24,6 +24,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/controller/controllerutil"
 
 	"github.com/espalier-dev/espalier/gpu/pool"
+	"github.com/espalier-dev/espalier/reconciler/apply"
 	"github.com/espalier-dev/espalier/reconciler/trace"
 	repolayout "github.com/espalier-dev/espalier/repo-layout"
 	"github.com/espalier-dev/espalier/repo-layout/v1alpha1"
@@ -56,6 +57,8 @@ type Deps struct {
 const (
 	defaultPoll = 15 * time.Second
 	defaultIdle = 2 * time.Minute
+	// behindAgain is when to look again where the cache has not heard of the last write yet.
+	behindAgain = 50 * time.Millisecond
 )
 
 // Reconciler reconciles GPUNodePools.
@@ -63,6 +66,8 @@ type Reconciler struct {
 	Client client.Client // reads from the cache
 	Live   client.Reader // reads from the API server: asked before every mutation
 	Deps   Deps
+
+	written apply.Written // the pools whose last write the cache may not have yet
 }
 
 // pass is what one reconcile has learnt so far. Steps fill it from left to right.
@@ -110,6 +115,9 @@ func (r *Reconciler) Reconcile(ctx context.Context, req ctrl.Request) (ctrl.Resu
 	}
 	if p.pool.DeletionTimestamp != nil && !controllerutil.ContainsFinalizer(p.pool, repolayout.Finalizer) {
 		return ctrl.Result{}, nil
+	}
+	if r.written.Behind(p.pool, p.now) {
+		return ctrl.Result{RequeueAfter: behindAgain}, nil
 	}
 	for _, s := range r.steps() {
 		err := trace.Step(ctx, s.name, func(ctx context.Context) error { return s.run(ctx, p) })

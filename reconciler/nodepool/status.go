@@ -26,6 +26,7 @@ func (r *Reconciler) write(ctx context.Context, p *pass) error {
 	lock := client.MergeFromWithOptions(before, client.MergeFromWithOptimisticLock{})
 	if p.decision.Gone {
 		controllerutil.RemoveFinalizer(p.pool, repolayout.Finalizer)
+		r.written.Forget(p.pool.UID)
 		return client.IgnoreNotFound(r.Client.Patch(ctx, p.pool, lock, client.FieldOwner(repolayout.FieldManager)))
 	}
 	r.fill(p)
@@ -35,6 +36,7 @@ func (r *Reconciler) write(ctx context.Context, p *pass) error {
 	if err := r.Client.Status().Patch(ctx, p.pool, lock, client.FieldOwner(repolayout.FieldManager)); err != nil {
 		return client.IgnoreNotFound(err)
 	}
+	r.written.Note(p.pool, p.now)
 	r.Deps.Metrics.happened(before, p.pool, p.now)
 	r.announce(before, p.pool)
 	return nil

@@ -1,0 +1,44 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package apply
+
+import (
+	"testing"
+	"time"
+
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/types"
+)
+
+func TestWritten(t *testing.T) {
+	then := time.Unix(1e9, 0)
+	for name, c := range map[string]struct {
+		reason  string
+		uid     types.UID
+		version string
+		after   time.Duration
+		want    bool
+	}{
+		"Before":   {"The cache has not heard of the write yet.", "a", "9", time.Second, true},
+		"Itself":   {"It has.", "a", "10", time.Second, false},
+		"Later":    {"Somebody else has written since.", "a", "11", time.Second, false},
+		"Another":  {"Made anew under the same name, it was never written.", "b", "9", time.Second, false},
+		"Restored": {"Versions that begin again after a backup was put back hold nothing up for good.", "a", "9", time.Minute, false},
+		"NoNumber": {"What cannot be compared is taken for what is there.", "a", "x", time.Second, false},
+	} {
+		t.Run(name, func(t *testing.T) {
+			w := Written{}
+			w.Note(&metav1.ObjectMeta{UID: "a", ResourceVersion: "10"}, then)
+			o := &metav1.ObjectMeta{UID: c.uid, ResourceVersion: c.version}
+			for range 2 {
+				if got := w.Behind(o, then.Add(c.after)); got != c.want {
+					t.Errorf("%s\ngot %v", c.reason, got)
+				}
+			}
+			w.Forget("a")
+			if w.Behind(o, then) {
+				t.Error("what was forgotten is behind nothing")
+			}
+		})
+	}
+}
