@@ -4,10 +4,15 @@ package nodepool
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"maps"
 	"slices"
+	"sync"
+	"time"
 
 	corev1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/types"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/espalier-dev/espalier/gpu/pool"
@@ -16,7 +21,7 @@ import (
 )
 
 // whoHolds looks for the pods that hold GPUs of nodes which exist without us: one
-// request a node, when a node changed and while GPUs are waited for. On a node that
+// request a node, when a node changed and while GPUs are waited for. Ready pools of one node share it. On a node that
 // offers none it says why, as of nodes that are bought.
 func (r *Reconciler) whoHolds(ctx context.Context, p *pass) error {
 	if p.pool.DeletionTimestamp != nil {
@@ -35,20 +40,88 @@ func (r *Reconciler) whoHolds(ctx context.Context, p *pass) error {
 		if !n.Ready || n.Offered == 0 && explained {
 			continue
 		}
-		var pods corev1.PodList
-		if err := r.Live.List(ctx, &pods, client.MatchingFields{FieldNodeName: n.Name}); err != nil {
-			return fmt.Errorf("listing the pods of node %s: %w", n.Name, err)
+		pods, err := r.podsOn(ctx, p, n.Name)
+		if err != nil {
+			return err
 		}
 		if n.Offered == 0 {
 			explained = true
-			if n.Plugin, err = r.plugin(ctx, &p.nodes[i], pods.Items, false); err != nil {
+			if n.Plugin, err = r.plugin(ctx, &p.nodes[i], pods, false); err != nil {
 				return err
 			}
 			continue
 		}
-		n.Held, n.Holders = pool.HoldingOf(corev1.ResourceName(p.pool.Spec.GPUResource()), pods.Items, users, within)
+		n.Held, n.Holders = pool.HoldingOf(corev1.ResourceName(p.pool.Spec.GPUResource()), pods, users, within)
 	}
 	return nil
+}
+
+// sharedFor is how long what was listed of a node's pods is taken for pools that are Ready.
+const sharedFor = 2 * time.Second
+
+// nodePods are the pods of nodes as they were listed a moment ago.
+type nodePods struct {
+	mu sync.Mutex
+	of map[string]*podList
+}
+
+// podList is what was listed, or is being listed until done is closed.
+type podList struct {
+	at   time.Time
+	done chan struct{}
+	pods []corev1.Pod // nobody changes them
+	err  error
+	used map[types.UID]bool // the pools that have taken it: the next pass over one of them lists again
+}
+
+var errNotListed = errors.New("the pods of a node were not listed")
+
+// podsOn lists the pods of a node. Of a node that several pools select, as a start of the
+// controller looks at all of them, they are listed once for those that are Ready: who takes
+// GPUs of theirs is seen when the node changes, whenever that is. A pool that waits looks itself.
+func (r *Reconciler) podsOn(ctx context.Context, p *pass, node string) ([]corev1.Pod, error) {
+	list := &podList{at: p.now, done: make(chan struct{}), err: errNotListed, used: map[types.UID]bool{}}
+	if there := r.listed.share(node, list, p); there != list {
+		select {
+		case <-there.done:
+		case <-ctx.Done():
+			return nil, fmt.Errorf("waiting for the pods of node %s: %w", node, ctx.Err())
+		}
+		if there.err == nil {
+			return there.pods, nil
+		}
+	}
+	defer close(list.done)
+	var pods corev1.PodList
+	if err := r.Live.List(ctx, &pods, client.MatchingFields{FieldNodeName: node}); err != nil {
+		list.err = fmt.Errorf("listing the pods of node %s: %w", node, err)
+		return nil, list.err
+	}
+	list.pods, list.err = pods.Items, nil
+	return list.pods, nil
+}
+
+// share is the list to use of a node's pods: one of a moment ago where that will do, else
+// the new one, which is to be filled. Older ones are dropped.
+func (n *nodePods) share(node string, list *podList, p *pass) *podList {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	maps.DeleteFunc(n.of, func(_ string, l *podList) bool { return list.at.Sub(l.at) >= sharedFor })
+	if there := n.of[node]; there != nil && p.isReady() && !there.used[p.pool.UID] {
+		there.used[p.pool.UID] = true
+		return there
+	}
+	list.used[p.pool.UID] = true
+	if n.of == nil {
+		n.of = map[string]*podList{}
+	}
+	n.of[node] = list
+	return list
+}
+
+// isReady says that the pool was found ready as it is now.
+func (p *pass) isReady() bool {
+	return p.pool.Status.Phase == v1alpha1.PhaseReady && p.pool.Status.ObservedGeneration == p.pool.Generation
 }
 
 // usersPods says which pods the nodes of a pool are for: those of the Workspace that

@@ -68,6 +68,7 @@ type Reconciler struct {
 	Deps   Deps
 
 	written apply.Written // the pools whose last write the cache may not have yet
+	listed  nodePods      // of nodes that exist, a moment ago
 }
 
 // pass is what one reconcile has learnt so far. Steps fill it from left to right.
