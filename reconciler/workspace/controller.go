@@ -35,6 +35,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/source"
 
 	"github.com/espalier-dev/espalier/reconciler/account"
+	"github.com/espalier-dev/espalier/reconciler/apply"
 	"github.com/espalier-dev/espalier/reconciler/fault"
 	"github.com/espalier-dev/espalier/reconciler/inventory"
 	"github.com/espalier-dev/espalier/reconciler/progress"
@@ -48,6 +49,8 @@ import (
 const (
 	retryFirst = 500 * time.Millisecond
 	retryMost  = 5 * time.Minute
+	// behindAgain is when to look again where the cache had not heard of something yet.
+	behindAgain = 50 * time.Millisecond
 )
 
 // Deps is what the controller works with.
@@ -94,6 +97,8 @@ type Reconciler struct {
 	applied sync.Map
 	// lacking are kinds that the cluster was found to lack, and when.
 	lacking sync.Map
+	// written are the Workspaces whose last write the cache may not have yet.
+	written apply.Written
 }
 
 // New returns a Reconciler.
@@ -167,6 +172,9 @@ func (r *Reconciler) Reconcile(ctx context.Context, req ctrl.Request) (ctrl.Resu
 		r.applied.Delete(req.NamespacedName)
 		return ctrl.Result{}, nil
 	}
+	if r.written.Behind(ws, r.Clock()) {
+		return ctrl.Result{RequeueAfter: behindAgain}, nil
+	}
 	ctx, as, err := r.act(ctx, ws)
 	if err != nil {
 		return ctrl.Result{}, err
@@ -238,6 +246,7 @@ func (r *Reconciler) finish(ctx context.Context, before, ws *v1alpha1.Workspace,
 		case patchErr != nil:
 			return ctrl.Result{}, fmt.Errorf("writing the status of Workspace %s/%s: %w", ws.Namespace, ws.Name, patchErr)
 		}
+		r.written.Note(ws, r.Clock())
 		r.announce(before, ws)
 	}
 	if waiting, ok := fault.AsWaiting(err); ok {

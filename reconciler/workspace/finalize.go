@@ -54,6 +54,7 @@ func (r *Reconciler) finalize(ctx context.Context, ws *v1alpha1.Workspace) error
 	}
 	before := ws.DeepCopy()
 	r.answered.Delete(ws.UID)
+	r.written.Forget(ws.UID)
 	r.applied.Delete(client.ObjectKeyFromObject(ws)) // the next of that name may come before a pass that finds none
 	controllerutil.RemoveFinalizer(ws, repolayout.Finalizer)
 	if err := r.Client.Patch(ctx, ws, client.MergeFrom(before)); client.IgnoreNotFound(err) != nil {
