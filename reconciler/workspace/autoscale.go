@@ -68,26 +68,26 @@ func (p *pass) enoughNodes() bool {
 
 // applyServing applies a workload. Of a Deployment the number of copies is given
 // to its autoscaler, or taken back from the one that had it.
-func (r *Reconciler) applyServing(ctx context.Context, ws *v1alpha1.Workspace, was *appsv1.Deployment, child, scaler *unstructured.Unstructured) (*unstructured.Unstructured, error) {
+func (r *Reconciler) applyServing(ctx context.Context, p *pass, was *appsv1.Deployment, child *unstructured.Unstructured) (*unstructured.Unstructured, error) {
 	if child.GetKind() != "Deployment" {
-		return r.applyChild(ctx, ws, child)
+		return r.applyWork(ctx, p, child, apply.Object)
 	}
 	had, has := scalerOf(was), ""
-	if scaler != nil {
-		has = scaler.GetKind()
+	if p.out.Autoscaler != nil {
+		has = p.out.Autoscaler.GetKind()
 	}
 	if had != has || was == nil {
-		if err := r.removeAutoscalers(ctx, ws, has); err != nil {
+		if err := r.removeAutoscalers(ctx, p.ws, had, has); err != nil {
 			return nil, err
 		}
 	}
 	switch {
 	case has != "":
-		return r.applyChildBy(ctx, ws, child, apply.Handing)
+		return r.applyWork(ctx, p, child, apply.Handing)
 	case had != "":
-		return r.applyChildBy(ctx, ws, child, apply.TakingBack)
+		return r.applyWork(ctx, p, child, apply.TakingBack)
 	}
-	return r.applyChild(ctx, ws, child)
+	return r.applyWork(ctx, p, child, apply.Object)
 }
 
 // scalerOf is the kind of the autoscaler that a Deployment was given to.
@@ -104,10 +104,11 @@ func inputsOf(pods *corev1.PodTemplateSpec) string {
 }
 
 // removeAutoscalers removes the Workspace's autoscalers, all but the kind that is
-// kept, and waits until they are gone: one that is at work may write once more.
-func (r *Reconciler) removeAutoscalers(ctx context.Context, ws *v1alpha1.Workspace, keep string) error {
+// kept, and waits until they are gone: one that is at work may write once more. had is
+// the kind that the Deployment is given to.
+func (r *Reconciler) removeAutoscalers(ctx context.Context, ws *v1alpha1.Workspace, had, keep string) error {
 	for _, kind := range autoscalers {
-		if kind.Kind == keep {
+		if kind.Kind == keep || had == "" && r.noneIn(ctx, ws.Namespace, kind) {
 			continue
 		}
 		left, err := r.removeAutoscaler(ctx, ws, kind)
@@ -125,6 +126,38 @@ func (r *Reconciler) removeAutoscalers(ctx context.Context, ws *v1alpha1.Workspa
 // when its objects are to be removed: each question is a discovery. Whoever applies one
 // asks.
 const believedLacking = time.Minute
+
+// place is a kind in a namespace.
+type place struct {
+	kind      schema.GroupVersionKind
+	namespace string
+}
+
+// looked is when a namespace was looked into, and whether nothing of a kind was there.
+type looked struct {
+	at   time.Time
+	none bool
+}
+
+// noneIn says that a namespace has no object of a kind: it is looked into once a minute, and
+// not for each new Workspace. Not where autoscalers are applied, of which others make more.
+func (r *Reconciler) noneIn(ctx context.Context, namespace string, kind schema.GroupVersionKind) bool {
+	in := place{kind, namespace}
+	if was, ok := r.namespaces.Load(in); ok && r.Clock().Before(was.(looked).at.Add(believedLacking)) {
+		return was.(looked).none
+	}
+	if at, ok := r.lacking.Load(kind); ok && r.Clock().Before(at.(time.Time).Add(believedLacking)) {
+		return false // removeAutoscaler knows that there is no such kind
+	}
+	at, one := r.Clock(), &metav1.PartialObjectMetadataList{}
+	one.SetGroupVersionKind(kind.GroupVersion().WithKind(kind.Kind + "List"))
+	if err := r.Reader.List(ctx, one, client.InNamespace(namespace), client.Limit(1)); err != nil {
+		return false // whoever asks for the object by name says why
+	}
+	none := len(one.Items) == 0
+	r.namespaces.Store(in, looked{at, none})
+	return none
+}
 
 // removeAutoscaler removes one that is the Workspace's, and says whether it, or
 // what KEDA made of it, is still there.
@@ -162,6 +195,9 @@ func (r *Reconciler) applyAutoscaler(ctx context.Context, p *pass) error {
 		return nil
 	}
 	r.lacking.Delete(scaler.GroupVersionKind())
+	for _, kind := range autoscalers {
+		r.namespaces.Store(place{kind, p.ws.Namespace}, looked{at: r.Clock()})
+	}
 	_, err := r.applyChild(ctx, p.ws, scaler.DeepCopy())
 	if meta.IsNoMatchError(err) {
 		return r.withoutKEDA(ctx, p)

@@ -95,8 +95,13 @@ type Reconciler struct {
 	// applied are the marks of what was applied for each Workspace, by its key. They
 	// only save writes.
 	applied sync.Map
-	// lacking are kinds that the cluster was found to lack, and when.
-	lacking sync.Map
+	// lacking are kinds that the cluster was found to lack, and when; namespaces those that
+	// had none, or some, of a kind.
+	lacking, namespaces sync.Map
+	// known is what is known of each Workspace, by its key, and read the inputs that were
+	// read past the cache. They only save reads.
+	known sync.Map
+	read  readInputs
 	// written are the Workspaces whose last write the cache may not have yet.
 	written apply.Written
 }
@@ -115,7 +120,7 @@ func (r *Reconciler) SetupWithManager(ctx context.Context, mgr ctrl.Manager) err
 	asked := predicate.Or(predicate.GenerationChangedPredicate{}, predicate.AnnotationChangedPredicate{})
 	b := ctrl.NewControllerManagedBy(mgr).
 		Named("workspace").
-		For(&v1alpha1.Workspace{}, builder.WithPredicates(r.Shard.Predicate(asked))).
+		For(&v1alpha1.Workspace{}, builder.WithPredicates(predicate.Or(r.Shard.Predicate(asked), r.Shard.Left()))).
 		Owns(&v1alpha1.GPUNodePool{}).
 		Owns(&appsv1.Deployment{}).
 		Owns(&appsv1.StatefulSet{}).
@@ -165,15 +170,11 @@ func (r *Reconciler) SetupWithManager(ctx context.Context, mgr ctrl.Manager) err
 func (r *Reconciler) Reconcile(ctx context.Context, req ctrl.Request) (ctrl.Result, error) {
 	ws := &v1alpha1.Workspace{}
 	if err := r.Client.Get(ctx, req.NamespacedName, ws); err != nil {
-		r.applied.Delete(req.NamespacedName)
+		r.dismiss(req.NamespacedName)
 		return ctrl.Result{}, client.IgnoreNotFound(err)
 	}
-	if !r.Shard.Has(ws) {
-		r.applied.Delete(req.NamespacedName)
-		return ctrl.Result{}, nil
-	}
-	if r.written.Behind(ws, r.Clock()) {
-		return ctrl.Result{RequeueAfter: behindAgain}, nil
+	if again, may := r.mayAct(ws); !may {
+		return ctrl.Result{RequeueAfter: again}, nil
 	}
 	ctx, as, err := r.act(ctx, ws)
 	if err != nil {
@@ -190,6 +191,9 @@ func (r *Reconciler) Reconcile(ctx context.Context, req ctrl.Request) (ctrl.Resu
 	before := ws.DeepCopy()
 	p := &pass{ws: ws, as: as, kept: map[string]bool{}}
 	err = r.run(ctx, p)
+	if errors.Is(err, errInputMoved) {
+		return ctrl.Result{RequeueAfter: behindAgain}, nil
+	}
 	p.denied(err)
 	if err != nil && p.out.Workload == nil {
 		// Whatever stopped the pass: what is done or suspended costs nothing on.
@@ -199,10 +203,24 @@ func (r *Reconciler) Reconcile(ctx context.Context, req ctrl.Request) (ctrl.Resu
 	p.account(r.Clock())
 	p.conclude(err)
 	result, err := r.finish(ctx, before, ws, err)
-	if err == nil && p.after > 0 && (result.RequeueAfter == 0 || p.after < result.RequeueAfter) {
+	if err == nil {
+		p.lookAfter(result.RequeueAfter)
 		result.RequeueAfter = p.after
 	}
 	return result, err
+}
+
+// mayAct says whether a pass may be made over a Workspace as the cache has it, and else
+// when to look again; 0: its watch tells.
+func (r *Reconciler) mayAct(ws *v1alpha1.Workspace) (again time.Duration, may bool) {
+	switch {
+	case !r.Shard.Has(ws):
+		r.dismiss(client.ObjectKeyFromObject(ws))
+		return 0, false
+	case r.written.Behind(ws, r.Clock()):
+		return behindAgain, false
+	}
+	return 0, true
 }
 
 // run goes through the steps and stops at the first that errs.

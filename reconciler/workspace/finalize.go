@@ -26,6 +26,7 @@ func (r *Reconciler) ensureFinalizer(ctx context.Context, ws *v1alpha1.Workspace
 	if err := r.Client.Patch(ctx, ws, client.MergeFromWithOptions(before, client.MergeFromWithOptimisticLock{})); err != nil {
 		return fmt.Errorf("adding the finalizer to Workspace %s/%s: %w", ws.Namespace, ws.Name, err)
 	}
+	r.isNew(ws)
 	return nil
 }
 
@@ -55,7 +56,7 @@ func (r *Reconciler) finalize(ctx context.Context, ws *v1alpha1.Workspace) error
 	before := ws.DeepCopy()
 	r.answered.Delete(ws.UID)
 	r.written.Forget(ws.UID)
-	r.applied.Delete(client.ObjectKeyFromObject(ws)) // the next of that name may come before a pass that finds none
+	r.dismiss(client.ObjectKeyFromObject(ws)) // the next of that name may come before a pass that finds none
 	controllerutil.RemoveFinalizer(ws, repolayout.Finalizer)
 	if err := r.Client.Patch(ctx, ws, client.MergeFrom(before)); client.IgnoreNotFound(err) != nil {
 		return fmt.Errorf("removing the finalizer of Workspace %s/%s: %w", ws.Namespace, ws.Name, err)

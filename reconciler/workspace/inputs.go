@@ -111,15 +111,16 @@ func (r *Reconciler) inputs(ctx context.Context, p *pass) error {
 		return fault.Wait(v1alpha1.ReasonInputMissing, 0,
 			"GPUNodePool %s/%s, which spec.resource.nodePool names, does not exist: declare it beside the Workspace", p.ws.Namespace, shared)
 	}
+	p.believes = r.mayBelieve(p)
 	p.configMaps = map[string]map[string]string{}
 	for _, name := range p.ws.Spec.ConfigMaps() {
-		cm := &corev1.ConfigMap{}
-		if err := r.input(ctx, p.ws, "ConfigMap", name, cm); err != nil {
+		in, err := r.configMap(ctx, p, name)
+		if err != nil {
 			return err
 		}
-		p.configMaps[name] = cm.Data
+		p.configMaps[name] = in.data
 		if p.ws.Spec.TrainsOn(name) {
-			p.configMaps[name] = check.WithBinary(cm.Data, cm.BinaryData)
+			p.configMaps[name] = check.WithBinary(in.data, in.binary)
 		}
 		if p.configMaps[name] == nil {
 			p.configMaps[name] = map[string]string{}
@@ -127,17 +128,52 @@ func (r *Reconciler) inputs(ctx context.Context, p *pass) error {
 	}
 	p.versions = map[string]string{}
 	for _, name := range p.ws.Spec.Secrets() {
-		secret := &metav1.PartialObjectMetadata{}
-		secret.SetGroupVersionKind(corev1.SchemeGroupVersion.WithKind("Secret"))
-		if err := r.input(ctx, p.ws, "Secret", name, secret); err != nil {
+		version, err := r.version(ctx, p, "Secret", name)
+		if err != nil {
 			return err
 		}
-		p.versions["Secret/"+name] = secret.ResourceVersion
+		p.versions["Secret/"+name] = version
 	}
 	if err := r.identities(ctx, p.ws); err != nil {
 		return err
 	}
-	return r.claims(ctx, p)
+	if err := r.claims(ctx, p); err != nil {
+		return err
+	}
+	if !p.believes {
+		r.knownOf(p.ws).read = p.ws.Generation
+	}
+	return nil
+}
+
+// configMap is a ConfigMap that the spec names.
+func (r *Reconciler) configMap(ctx context.Context, p *pass, name string) (*readInput, error) {
+	if in := r.believed(ctx, p, "ConfigMap", name); in != nil {
+		return in, nil
+	}
+	cm := &corev1.ConfigMap{}
+	if err := r.input(ctx, p.ws, "ConfigMap", name, cm); err != nil {
+		return nil, err
+	}
+	in := inputOf("ConfigMap", cm, r.Clock())
+	in.data, in.binary = cm.Data, cm.BinaryData
+	r.read.put(in)
+	return in, nil
+}
+
+// version is the resourceVersion of an input that the spec names and that must be there,
+// whatever is in it.
+func (r *Reconciler) version(ctx context.Context, p *pass, kind, name string) (string, error) {
+	if in := r.believed(ctx, p, kind, name); in != nil {
+		return in.text, nil
+	}
+	o := metadataOf(kind)
+	if err := r.input(ctx, p.ws, kind, name, o); err != nil {
+		return "", err
+	}
+	in := inputOf(kind, o, r.Clock())
+	r.read.put(in)
+	return in.text, nil
 }
 
 // claims sees that the claims that the pods mount are there.
@@ -158,9 +194,7 @@ func (r *Reconciler) claims(ctx context.Context, p *pass) error {
 		if name == "" {
 			continue
 		}
-		claim := &metav1.PartialObjectMetadata{}
-		claim.SetGroupVersionKind(corev1.SchemeGroupVersion.WithKind("PersistentVolumeClaim"))
-		if err := r.input(ctx, p.ws, "PersistentVolumeClaim", name, claim); err != nil {
+		if _, err := r.version(ctx, p, "PersistentVolumeClaim", name); err != nil {
 			return err
 		}
 	}

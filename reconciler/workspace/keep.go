@@ -7,6 +7,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"maps"
+	"slices"
 	"time"
 
 	appsv1 "k8s.io/api/apps/v1"
@@ -35,13 +36,16 @@ func (r *Reconciler) keep(ctx context.Context, p *pass) error {
 		return nil
 	}
 	p.askedKept = true
-	known := r.marksOf(p.ws)
+	known, there := r.marksOf(p.ws), r.knownOf(p.ws)
 	for _, workload := range p.workloads() {
 		kept := &appsv1.ControllerRevision{}
 		key := client.ObjectKey{Namespace: p.ws.Namespace, Name: repolayout.RevisionName(workload.GetName(), p.out.Pods)}
-		rendered := r.believed(workload)
+		rendered := r.rendered(workload)
 		if known.at(revisionMark(key)) == rendered {
 			p.kept[workload.GetName()] = true
+			continue
+		}
+		if !there.mayHave(key.Name) {
 			continue
 		}
 		err := r.Reader.Get(ctx, key, kept)
@@ -59,7 +63,7 @@ func (r *Reconciler) keep(ctx context.Context, p *pass) error {
 		}
 		p.kept[workload.GetName()] = true
 		maps.Copy(workload.Object["spec"].(map[string]any), spec)
-		if r.believed(workload) == rendered {
+		if r.rendered(workload) == rendered {
 			known.note(revisionMark(key), rendered) // it says what is rendered anyhow
 		}
 	}
@@ -70,9 +74,9 @@ func (r *Reconciler) keep(ctx context.Context, p *pass) error {
 // found to say.
 func revisionMark(key client.ObjectKey) string { return "ControllerRevision/" + key.Name }
 
-// believed is the mark of a ControllerRevision that was seen in this hour to say what a
+// rendered is the mark of a ControllerRevision that was seen in this hour to say what a
 // workload is rendered to.
-func (r *Reconciler) believed(workload *unstructured.Unstructured) apply.Mark {
+func (r *Reconciler) rendered(workload *unstructured.Unstructured) apply.Mark {
 	return apply.Noted(apply.Digest(workload) + fmt.Sprint(r.Clock().Truncate(believedKept).Unix()))
 }
 
@@ -99,7 +103,8 @@ func (r *Reconciler) record(ctx context.Context, p *pass, workload *unstructured
 		return account.Explain(ctx, fmt.Errorf("keeping what %s was rendered to: %w", workload.GetName(), err))
 	}
 	if err == nil {
-		r.marksOf(p.ws).note(revisionMark(client.ObjectKeyFromObject(revision)), r.believed(workload))
+		r.marksOf(p.ws).note(revisionMark(client.ObjectKeyFromObject(revision)), r.rendered(workload))
+		r.knownOf(p.ws).has(revision)
 	}
 	return r.forget(ctx, p)
 }
@@ -148,23 +153,44 @@ func (r *Reconciler) revision(p *pass, workload *unstructured.Unstructured) (*ap
 
 // forget deletes what the pods of the Workspace were before.
 func (r *Reconciler) forget(ctx context.Context, p *pass) error {
-	current, known := map[string]bool{}, r.marksOf(p.ws)
+	current, k := map[string]bool{}, r.knownOf(p.ws)
 	for _, workload := range p.workloads() {
 		current[repolayout.RevisionName(workload.GetName(), p.out.Pods)] = true
 	}
-	list := &appsv1.ControllerRevisionList{}
-	if err := r.Reader.List(ctx, list, client.InNamespace(p.ws.Namespace), client.MatchingLabels{repolayout.LabelWorkspace: p.ws.Name}); err != nil {
-		return fmt.Errorf("listing the ControllerRevisions of Workspace %s/%s: %w", p.ws.Namespace, p.ws.Name, err)
+	if err := r.learn(ctx, p.ws, k); err != nil {
+		return err
 	}
-	for i := range list.Items {
-		old := &list.Items[i]
-		if current[old.Name] || !metav1.IsControlledBy(old, p.ws) {
+	left := slices.DeleteFunc(slices.Clone(k.revisions), func(old keptRevision) bool { return !current[old.name] })
+	for _, old := range k.revisions {
+		if current[old.name] {
 			continue
 		}
-		if err := r.remove(ctx, old); client.IgnoreNotFound(err) != nil {
-			return fmt.Errorf("deleting ControllerRevision %s/%s: %w", old.Namespace, old.Name, err)
+		o := &appsv1.ControllerRevision{ObjectMeta: metav1.ObjectMeta{Namespace: p.ws.Namespace, Name: old.name}}
+		if err := r.remove(ctx, o, client.Preconditions{UID: &old.uid}); client.IgnoreNotFound(err) != nil {
+			k.complete = false // another of that name, perhaps
+			return fmt.Errorf("deleting ControllerRevision %s/%s: %w", p.ws.Namespace, old.name, err)
 		}
-		known.forget(revisionMark(client.ObjectKeyFromObject(old)))
+		r.marksOf(p.ws).forget(revisionMark(client.ObjectKeyFromObject(o)))
+	}
+	k.revisions = left
+	return nil
+}
+
+// learn lists the ControllerRevisions of a Workspace where not all of them are known.
+func (r *Reconciler) learn(ctx context.Context, ws *v1alpha1.Workspace, k *known) error {
+	if k.complete {
+		return nil
+	}
+	list := &metav1.PartialObjectMetadataList{}
+	list.SetGroupVersionKind(appsv1.SchemeGroupVersion.WithKind("ControllerRevisionList"))
+	if err := r.Reader.List(ctx, list, client.InNamespace(ws.Namespace), client.MatchingLabels{repolayout.LabelWorkspace: ws.Name}); err != nil {
+		return fmt.Errorf("listing the ControllerRevisions of Workspace %s/%s: %w", ws.Namespace, ws.Name, err)
+	}
+	k.revisions, k.complete = nil, true
+	for i := range list.Items {
+		if o := &list.Items[i]; metav1.IsControlledBy(o, ws) {
+			k.has(o)
+		}
 	}
 	return nil
 }

@@ -5,13 +5,17 @@ package workspace
 import (
 	"context"
 	"errors"
+	"fmt"
+	"strings"
 	"testing"
 	"time"
 
 	appsv1 "k8s.io/api/apps/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime"
+	"k8s.io/apimachinery/pkg/runtime/schema"
 	clientgoscheme "k8s.io/client-go/kubernetes/scheme"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	kubefake "sigs.k8s.io/controller-runtime/pkg/client/fake"
@@ -138,5 +142,165 @@ func TestLackingKind(t *testing.T) {
 		if asked != c.want {
 			t.Errorf("asked %d times, want %d", asked, c.want)
 		}
+	}
+}
+
+// TestNewHasNoRecord: of a Workspace that is new nothing can have been recorded, and what
+// this process has recorded it need not list.
+func TestNewHasNoRecord(t *testing.T) {
+	first, second := "sha256:"+strings.Repeat("0123456789abcdef", 2), "sha256:"+strings.Repeat("fedcba9876543210", 2)
+	for name, c := range map[string]struct {
+		reason                      string
+		new                         bool
+		status                      v1alpha1.WorkspaceStatus // when the finalizer was added
+		between                     func(*Reconciler)        // before the spec is another
+		gets, lists, thenGets, then int
+	}{
+		"New":   {"It had not even the finalizer.", true, v1alpha1.WorkspaceStatus{}, nil, 0, 0, 0, 0},
+		"Known": {"An earlier process may have recorded something.", false, v1alpha1.WorkspaceStatus{}, nil, 1, 1, 0, 0},
+		"LostFinalizer": {"Somebody has taken the finalizer away from one that had passes.", true,
+			v1alpha1.WorkspaceStatus{Resolved: &v1alpha1.Resolved{}}, nil, 1, 1, 0, 0},
+		"Restarted": {"After a start it is asked for, and listed.", true, v1alpha1.WorkspaceStatus{}, func(r *Reconciler) { r.known.Clear() }, 0, 0, 1, 1},
+		"OtherShard": {"Another process may have recorded something meanwhile.", true, v1alpha1.WorkspaceStatus{},
+			func(r *Reconciler) { r.dismiss(client.ObjectKey{Namespace: "models", Name: "phi"}) }, 0, 0, 1, 1},
+	} {
+		t.Run(name, func(t *testing.T) {
+			gets, lists := 0, 0
+			r, fake := withChildren(t)
+			counting := interceptor.NewClient(fake, interceptor.Funcs{
+				Get: func(ctx context.Context, c client.WithWatch, key client.ObjectKey, o client.Object, opts ...client.GetOption) error {
+					gets++
+					return c.Get(ctx, key, o, opts...)
+				},
+				List: func(ctx context.Context, c client.WithWatch, o client.ObjectList, opts ...client.ListOption) error {
+					lists++
+					return c.List(ctx, o, opts...)
+				},
+			})
+			r.Reader, r.Clock = counting, func() time.Time { return time.Unix(1e9, 0) }
+			ws := &v1alpha1.Workspace{ObjectMeta: metav1.ObjectMeta{Namespace: "models", Name: "phi", UID: "uid-1"}, Status: c.status}
+			ws.Spec.Inference = &v1alpha1.InferenceSpec{}
+			if c.new {
+				r.isNew(ws)
+			}
+			apply := func(pods string) {
+				t.Helper()
+				gets, lists = 0, 0
+				p := &pass{ws: ws, kept: map[string]bool{}, deployment: &appsv1.Deployment{}}
+				p.out.Workload, p.out.Pods = parsed(t, wantedDeployment), pods
+				if err := errors.Join(r.keep(t.Context(), p), r.record(t.Context(), p, p.out.Workload)); err != nil {
+					t.Fatal(err)
+				}
+				all := &appsv1.ControllerRevisionList{}
+				if err := fake.List(t.Context(), all); err != nil || len(all.Items) != 1 || all.Items[0].Name != repolayout.RevisionName("phi", pods) {
+					t.Errorf("%s\nrecorded are %v, %v", c.reason, all.Items, err)
+				}
+			}
+			apply(first)
+			if gets != c.gets || lists != c.lists {
+				t.Errorf("%s\n%d gets and %d lists first", c.reason, gets, lists)
+			}
+			if c.between != nil {
+				c.between(r)
+			}
+			apply(second)
+			if gets != c.thenGets || lists != c.then {
+				t.Errorf("%s\n%d gets and %d lists of another spec", c.reason, gets, lists)
+			}
+		})
+	}
+}
+
+// TestRecordOfAnother: what was made anew under the name of a record is not deleted for it.
+func TestRecordOfAnother(t *testing.T) {
+	r, fake := withChildren(t)
+	r.Clock = func() time.Time { return time.Unix(1e9, 0) }
+	ws := &v1alpha1.Workspace{ObjectMeta: metav1.ObjectMeta{Namespace: "models", Name: "phi", UID: "uid-1"}}
+	other := &appsv1.ControllerRevision{ObjectMeta: metav1.ObjectMeta{Namespace: "models", Name: "phi-old", UID: "theirs"}}
+	if err := fake.Create(t.Context(), other); err != nil {
+		t.Fatal(err)
+	}
+	k := r.knownOf(ws)
+	k.complete, k.revisions = true, []keptRevision{{"phi-old", "ours"}}
+	var asked *metav1.Preconditions
+	r.Client = interceptor.NewClient(fake, interceptor.Funcs{
+		Delete: func(_ context.Context, _ client.WithWatch, _ client.Object, opts ...client.DeleteOption) error {
+			asked = (&client.DeleteOptions{}).ApplyOptions(opts).AsDeleteOptions().Preconditions
+			return apierrors.NewConflict(schema.GroupResource{}, "phi-old", errors.New("the UID is another")) // as the API server does
+		},
+	})
+	p := &pass{ws: ws}
+	p.out.Workload, p.out.Pods = parsed(t, wantedDeployment), "sha256:0123456789abcdef0123456789abcdef"
+	if err := r.forget(t.Context(), p); err == nil || asked == nil || *asked.UID != "ours" || k.complete {
+		t.Errorf("deleted by %v: %v", asked, err)
+	}
+	if err := r.forget(t.Context(), p); err != nil {
+		t.Errorf("it is not asked anew what there is: %v", err)
+	}
+}
+
+// TestNoAutoscalers: a namespace is looked into once a minute for autoscalers that a new
+// service could have been left, and each is asked for where there are some.
+func TestNoAutoscalers(t *testing.T) {
+	hpa := func() client.Object {
+		o := parsed(t, `{apiVersion: autoscaling/v2, kind: HorizontalPodAutoscaler, metadata: {namespace: models, name: other}}`)
+		return o
+	}
+	for name, c := range map[string]struct {
+		reason      string
+		there       bool
+		had         string // what the Deployment is given to
+		applied     bool   // autoscalers of others of the namespace are
+		gets, lists int    // of three Workspaces, for the kind of Kubernetes itself
+	}{
+		"None":    {"Nothing is there to be removed.", false, "", false, 0, 1},
+		"Some":    {"Another has one: each is asked for by name.", true, "", false, 3, 1},
+		"Had":     {"One that was scaled is always asked for.", false, "HorizontalPodAutoscaler", false, 3, 0},
+		"Applied": {"KEDA makes more of them, in its time.", false, "", true, 3, 0},
+	} {
+		t.Run(name, func(t *testing.T) {
+			gets, lists, now := 0, 0, time.Unix(1e9, 0)
+			r, fake := withChildren(t)
+			if c.there {
+				if err := fake.Create(t.Context(), hpa()); err != nil {
+					t.Fatal(err)
+				}
+			}
+			r.Clock = func() time.Time { return now }
+			r.Reader = interceptor.NewClient(fake, interceptor.Funcs{
+				Get: func(ctx context.Context, c client.WithWatch, key client.ObjectKey, o client.Object, opts ...client.GetOption) error {
+					gets++
+					return c.Get(ctx, key, o, opts...)
+				},
+				List: func(ctx context.Context, c client.WithWatch, o client.ObjectList, opts ...client.ListOption) error {
+					lists++
+					return c.List(ctx, o, opts...)
+				},
+			})
+			r.lacking.Store(autoscalers[0], now.Add(time.Hour)) // no KEDA
+			if c.applied {
+				p := &pass{ws: &v1alpha1.Workspace{ObjectMeta: metav1.ObjectMeta{Namespace: "models", Name: "scaled", UID: "uid-0"}}}
+				p.out.Autoscaler = parsed(t, `{apiVersion: autoscaling/v2, kind: HorizontalPodAutoscaler, metadata: {name: scaled}}`)
+				if err := r.applyAutoscaler(t.Context(), p); err != nil {
+					t.Fatal(err)
+				}
+				gets = 0
+			}
+			for range 2 { // and again after the minute
+				gets, lists = 0, 0
+				for i := range 3 {
+					ws := &v1alpha1.Workspace{ObjectMeta: metav1.ObjectMeta{Namespace: "models", Name: fmt.Sprint("w", i)}}
+					if err := r.removeAutoscalers(t.Context(), ws, c.had, ""); err != nil {
+						t.Fatal(err)
+					}
+				}
+				if gets != c.gets || lists != c.lists {
+					t.Errorf("%s\n%d gets, %d lists", c.reason, gets, lists)
+				}
+				if now = now.Add(believedLacking); c.applied {
+					break
+				}
+			}
+		})
 	}
 }

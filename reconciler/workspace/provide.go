@@ -37,7 +37,7 @@ func (r *Reconciler) provide(ctx context.Context, p *pass) error {
 	if err := p.keepInZones(pool); err != nil {
 		return err
 	}
-	applied, err := r.applyChild(ctx, p.ws, pool)
+	applied, err := r.applyWork(ctx, p, pool, apply.Object)
 	if err != nil {
 		return err
 	}

@@ -53,7 +53,7 @@ func (r *Reconciler) serve(ctx context.Context, p *pass) error {
 	was, sets := p.deployment, p.sets
 	p.deployment, p.sets = nil, nil
 	for _, child := range p.workloads() {
-		applied, err := r.applyServing(ctx, p.ws, was, child.DeepCopy(), p.out.Autoscaler)
+		applied, err := r.applyServing(ctx, p, was, child.DeepCopy())
 		if err != nil {
 			p.deployment, p.sets = was, sets // what is there is wound down where nothing may be written
 			return err
@@ -120,6 +120,11 @@ func (r *Reconciler) retire(ctx context.Context, p *pass) error {
 	for _, o := range p.workloads() {
 		kept[o.GetKind()+"/"+o.GetName()] = true
 	}
+	if p.retires(kept) {
+		if err := r.confirm(ctx, p); err != nil {
+			return err
+		}
+	}
 	if p.deployment != nil && !kept["Deployment/"+p.deployment.Name] {
 		if err := r.deleteDeployment(ctx, p); err != nil {
 			return err
@@ -139,6 +144,12 @@ func (r *Reconciler) retire(ctx context.Context, p *pass) error {
 		}
 	}
 	return nil
+}
+
+// retires says that a workload is there that is not among those that are kept.
+func (p *pass) retires(kept map[string]bool) bool {
+	return p.deployment != nil && !kept["Deployment/"+p.deployment.Name] ||
+		slices.ContainsFunc(p.sets, func(s appsv1.StatefulSet) bool { return !kept["StatefulSet/"+s.Name] })
 }
 
 // deleteMembers deletes the Service and the NetworkPolicy of pods over several

@@ -141,9 +141,9 @@ func (p *pass) paysForNodes() bool {
 	return p.pool != nil && metav1.IsControlledBy(p.pool, p.ws) && p.pool.Spec.Provider != v1alpha1.ProviderExisting
 }
 
-// lookAfter asks for another pass that no watch brings.
+// lookAfter asks for another pass that no watch brings; 0: for none.
 func (p *pass) lookAfter(d time.Duration) {
-	if p.after == 0 || d < p.after {
+	if d > 0 && (p.after == 0 || d < p.after) {
 		p.after = d
 	}
 }

@@ -79,6 +79,11 @@ func (r *Reconciler) tune(ctx context.Context, p *pass) error {
 	if p.queued() {
 		return nil // whether it is suspended is Kueue's to say
 	}
+	if ptr.Deref(job.Spec.Suspend, false) && !p.paused() {
+		if err := r.confirm(ctx, p); err != nil {
+			return err
+		}
+	}
 	return r.suspendJob(ctx, job, p.paused())
 }
 
@@ -92,7 +97,7 @@ func (r *Reconciler) begin(ctx context.Context, p *pass) error {
 	if err := ofCommit(job, p.ws.Annotations[repolayout.AnnotationRevision]); err != nil {
 		return err
 	}
-	_, err := r.applyChildBy(ctx, p.ws, job, once)
+	_, err := r.applyWork(ctx, p, job, once)
 	return err
 }
 
@@ -240,6 +245,9 @@ func (r *Reconciler) deleteOtherJobs(ctx context.Context, p *pass) (bool, error)
 			continue
 		}
 		gone = false
+		if err := r.confirm(ctx, p); err != nil {
+			return false, err
+		}
 		if err := r.startOver(ctx, p, &p.jobs[i]); err != nil {
 			return false, err
 		}

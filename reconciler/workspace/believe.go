@@ -1,0 +1,210 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package workspace
+
+import (
+	"container/list"
+	"context"
+	"errors"
+	"fmt"
+	"strconv"
+	"sync"
+	"time"
+
+	corev1 "k8s.io/api/core/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+	"k8s.io/apimachinery/pkg/types"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+)
+
+// Inputs are read past the cache, and what was read is believed in later passes over the
+// same generation of a Workspace (docs/design/0082).
+
+const (
+	heldBytes = 8 << 20 // of the content of inputs that is held
+	heldEach  = 300     // what holding an input takes beside its content
+	// heldAhead is how long what was read may be later than what the watch of it has: after a
+	// backup of the cluster was put back, versions begin again below those that were read.
+	heldAhead = time.Minute
+)
+
+// errInputMoved ends a pass that would have written what rests on an input that is another
+// by now: the next one, at once, reads all of them.
+var errInputMoved = errors.New("an input has changed under the pass")
+
+// inputKey is the name of an input.
+type inputKey struct{ kind, namespace, name string }
+
+// readInput is an input as it was read past the cache. Its content is shared: nobody changes it.
+type readInput struct {
+	key     inputKey
+	uid     types.UID
+	version uint64
+	text    string // the version as it was written
+	at      time.Time
+	data    map[string]string
+	binary  map[string][]byte
+}
+
+// inputOf is an input that was read now.
+func inputOf(kind string, o metav1.Object, now time.Time) *readInput {
+	return &readInput{key: inputKey{kind, o.GetNamespace(), o.GetName()}, uid: o.GetUID(), version: versionOf(o), text: o.GetResourceVersion(), at: now}
+}
+
+// behind says that another was read of a later state, and not long before.
+func (i *readInput) behind(other *readInput) bool {
+	return i.version < other.version && i.at.Sub(other.at) < heldAhead
+}
+
+// stillAs says that the watch knows of nothing later than what was read.
+func (i *readInput) stillAs(watched metav1.Object, now time.Time) bool {
+	version := versionOf(watched)
+	return watched.GetUID() == i.uid && version > 0 && (version == i.version || version < i.version && now.Sub(i.at) < heldAhead)
+}
+
+func (i *readInput) size() int {
+	n := heldEach
+	for key, value := range i.data {
+		n += len(key) + len(value)
+	}
+	for key, value := range i.binary {
+		n += len(key) + len(value)
+	}
+	return n
+}
+
+// readInputs are inputs as they were read last, those that were used last as far as they
+// have room.
+type readInputs struct {
+	mu    sync.Mutex
+	of    map[inputKey]*list.Element
+	order list.List // the longest unused last
+	bytes int
+}
+
+func (h *readInputs) get(key inputKey) *readInput {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	e := h.of[key]
+	if e == nil {
+		return nil
+	}
+	h.order.MoveToFront(e)
+	return e.Value.(*readInput)
+}
+
+// put holds an input, unless another pass has read a later one meanwhile: versions grow
+// with every write of the cluster.
+func (h *readInputs) put(in *readInput) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if e := h.of[in.key]; e != nil && in.behind(e.Value.(*readInput)) {
+		return
+	}
+	h.remove(in.key)
+	if in.version == 0 || in.size() > heldBytes/4 {
+		return
+	}
+	if h.of == nil {
+		h.of = map[inputKey]*list.Element{}
+	}
+	h.of[in.key], h.bytes = h.order.PushFront(in), h.bytes+in.size()
+	for h.bytes > heldBytes {
+		h.remove(h.order.Back().Value.(*readInput).key)
+	}
+}
+
+func (h *readInputs) drop(key inputKey) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.remove(key)
+}
+
+func (h *readInputs) remove(key inputKey) {
+	if e := h.of[key]; e != nil {
+		h.bytes -= h.order.Remove(e).(*readInput).size()
+		delete(h.of, key)
+	}
+}
+
+// mayBelieve says that a pass need not read past the cache what an earlier one of this
+// generation has read. One that may begin work, or ask for nodes, reads everything.
+func (r *Reconciler) mayBelieve(p *pass) bool {
+	return r.knownOf(p.ws).read == p.ws.Generation && p.pool != nil && (p.works() || !p.poolReady() && !p.queued())
+}
+
+// works says that the workload is there.
+func (p *pass) works() bool {
+	return p.deployment != nil || len(p.sets) > 0 || p.job() != nil
+}
+
+// believed is an input as it was read last, nil where it is to be read: the watch of its
+// metadata knows of nothing later. The watch may not have heard of what was read yet.
+func (r *Reconciler) believed(ctx context.Context, p *pass, kind, name string) *readInput {
+	if !p.believes {
+		return nil
+	}
+	key := inputKey{kind, p.ws.Namespace, name}
+	held := r.read.get(key)
+	if held == nil {
+		return nil
+	}
+	watched := metadataOf(kind)
+	err := r.Client.Get(ctx, types.NamespacedName{Namespace: p.ws.Namespace, Name: name}, watched, client.UnsafeDisableDeepCopy) // nobody changes it
+	if err != nil || !held.stillAs(watched, r.Clock()) {
+		return nil
+	}
+	p.onTrust = append(p.onTrust, held)
+	return held
+}
+
+// confirm sees, before pods are started, replaced or ended and before nodes are asked for,
+// that what the pass believes of its inputs is so: a watch may be behind.
+func (r *Reconciler) confirm(ctx context.Context, p *pass) error {
+	for _, in := range p.onTrust {
+		live := metadataOf(in.key.kind)
+		err := r.Reader.Get(ctx, types.NamespacedName{Namespace: in.key.namespace, Name: in.key.name}, live)
+		if client.IgnoreNotFound(err) != nil {
+			return fmt.Errorf("reading %s %s/%s: %w", in.key.kind, in.key.namespace, in.key.name, err)
+		}
+		if apierrors.IsNotFound(err) || live.UID != in.uid || live.ResourceVersion != in.text {
+			r.read.drop(in.key)
+			r.knownOf(p.ws).read = 0
+			return errInputMoved
+		}
+	}
+	p.onTrust = nil
+	return nil
+}
+
+// confirmed is an applier of what rests on inputs.
+func (r *Reconciler) confirmed(p *pass, write applier) applier {
+	return func(ctx context.Context, c client.Client, desired *unstructured.Unstructured, live client.Object) (*unstructured.Unstructured, error) {
+		if err := r.confirm(ctx, p); err != nil {
+			return nil, err
+		}
+		return write(ctx, c, desired, live)
+	}
+}
+
+// applyWork applies a child by which pods start, or for which nodes are bought.
+func (r *Reconciler) applyWork(ctx context.Context, p *pass, child *unstructured.Unstructured, write applier) (*unstructured.Unstructured, error) {
+	return r.applyChildBy(ctx, p.ws, child, r.confirmed(p, write))
+}
+
+func metadataOf(kind string) *metav1.PartialObjectMetadata {
+	o := &metav1.PartialObjectMetadata{}
+	o.SetGroupVersionKind(corev1.SchemeGroupVersion.WithKind(kind))
+	return o
+}
+
+// versionOf is the resourceVersion as a number; 0 where it is none.
+func versionOf(o metav1.Object) uint64 {
+	n, err := strconv.ParseUint(o.GetResourceVersion(), 10, 64)
+	if err != nil {
+		return 0
+	}
+	return n
+}
