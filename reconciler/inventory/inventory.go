@@ -92,11 +92,11 @@ func Union(lists ...[]v1alpha1.InventoryEntry) []v1alpha1.InventoryEntry {
 
 // join is the union of two lists that are sorted, each with an object once.
 func join(a, b []v1alpha1.InventoryEntry) []v1alpha1.InventoryEntry {
-	more := Stale(b, a)
-	switch {
-	case len(a) == 0:
+	if len(a) == 0 {
 		return b
-	case len(more) == 0:
+	}
+	more := Stale(b, a)
+	if len(more) == 0 {
 		return a
 	}
 	all := make([]v1alpha1.InventoryEntry, 0, len(a)+len(more))

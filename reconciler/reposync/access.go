@@ -50,7 +50,7 @@ func (p *pass) needs() []account.Need {
 	if !prunes(p.sync) {
 		return needs
 	}
-	for _, e := range inventory.Stale(p.sync.Status.Inventory, entriesOf(p.kept.built.wanted)) {
+	for _, e := range inventory.Stale(p.sync.Status.Inventory, p.kept.built.inventory()) {
 		if stub, err := inventory.Stub(e); err == nil {
 			needs = append(needs, account.To(account.Delete, stub.GroupVersionKind(), stub.GetNamespace()))
 		}

@@ -30,7 +30,7 @@ import (
 // apply applies the inputs, then node pools, then Workspaces.
 func (r *Reconciler) apply(ctx context.Context, p *pass) error {
 	err := r.applyAll(ctx, p)
-	p.sync.Status.Inventory = inventory.Union(entriesOf(p.kept.built.wanted), p.sync.Status.Inventory)
+	p.sync.Status.Inventory = inventory.Union(p.kept.built.inventory(), p.sync.Status.Inventory)
 	return err
 }
 

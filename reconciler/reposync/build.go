@@ -14,6 +14,7 @@ import (
 
 	"github.com/espalier-dev/espalier/reconciler/account"
 	"github.com/espalier-dev/espalier/reconciler/fault"
+	"github.com/espalier-dev/espalier/reconciler/inventory"
 	"github.com/espalier-dev/espalier/reconciler/shard"
 	"github.com/espalier-dev/espalier/render/build"
 	"github.com/espalier-dev/espalier/render/desired"
@@ -27,7 +28,16 @@ type built struct {
 	shard      string // the label that what is wanted got of the RepoSync
 	keys       string // version of the Secret that decrypted it
 	wanted     []*wanted
+	entries    []v1alpha1.InventoryEntry // of these, sorted; see inventory
 	findings   []v1alpha1.Finding
+}
+
+// inventory has an entry for all that is wanted, sorted by ID. Nobody changes it.
+func (b *built) inventory() []v1alpha1.InventoryEntry {
+	if b.entries == nil {
+		b.entries = inventory.Union(entriesOf(b.wanted))
+	}
+	return b.entries
 }
 
 // build builds the commit unit by unit and decodes every document. What fails,

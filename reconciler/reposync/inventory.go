@@ -31,7 +31,7 @@ func (r *Reconciler) unpack(s *v1alpha1.RepoSync) error {
 // Git dropped it meanwhile; and a Workspace could not be told from one that somebody
 // labelled by hand.
 func (r *Reconciler) foretell(ctx context.Context, p *pass) error {
-	wantedNow, known := entriesOf(p.kept.built.wanted), p.sync.Status.Inventory
+	wantedNow, known := p.kept.built.inventory(), p.sync.Status.Inventory
 	if len(inventory.Stale(wantedNow, known)) == 0 {
 		return nil
 	}

@@ -27,7 +27,7 @@ import (
 // object that cannot be deleted holds up no other.
 func (r *Reconciler) prune(ctx context.Context, p *pass) error {
 	s := p.sync
-	wantedNow, known := entriesOf(p.kept.built.wanted), p.sync.Status.Inventory
+	wantedNow, known := p.kept.built.inventory(), p.sync.Status.Inventory
 	applied, err := r.inventory(ctx, p.at, s, wantedNow)
 	if err != nil {
 		return err
