@@ -40,9 +40,9 @@ type Snapshot struct {
 	// because some did not come; else 0: it holds them.
 	Bytes int64
 
-	at     plumbing.Hash // what the reference pointed to: an annotated tag's own object
-	commit *object.Commit
-	view   *view // nil where not all of it came
+	at   plumbing.Hash // what the reference pointed to: an annotated tag's own object
+	head head
+	view *view // nil where not all of it came
 }
 
 // Clone reads a commit: the newest of a branch or a tag, with no history, or a
@@ -157,7 +157,7 @@ func (r Remote) newest(ctx context.Context, server *session, f fetching, to targ
 	defer caught(&err)
 	came := arrivalsOn(f.on)
 	// A branch may point to what another had.
-	if to.at != to.commit || f.on.get(to.at) == nil {
+	if _, ok := f.on.get(to.at); to.at != to.commit || !ok {
 		if err := server.get(ctx, order{want: []plumbing.Hash{to.at}, have: f.have}, came, r.maxBytes()); err != nil {
 			return nil, err
 		}
@@ -203,11 +203,11 @@ func (r Remote) pinned(ctx context.Context, server *session, f fetching) (s *Sna
 // none does.
 func (a *arrivals) follow(at plumbing.Hash) (commit *object.Commit, tag *object.Tag, err error) {
 	for range maxTags {
-		o := a.get(at)
-		if o == nil {
+		o, ok := a.get(at)
+		if !ok {
 			return nil, nil, fmt.Errorf("%s: %w", at, errIncomplete)
 		}
-		if o.Type() != plumbing.TagObject {
+		if o.kind != plumbing.TagObject {
 			commit, err = object.GetCommit(a, at)
 			if err != nil {
 				return nil, nil, fmt.Errorf("reading commit %s: %w", at, err)
@@ -230,13 +230,13 @@ func (a *arrivals) follow(at plumbing.Hash) (commit *object.Commit, tag *object.
 const maxTags = 8
 
 func (f fetching) snapshot(commit *object.Commit, tag *object.Tag, came *arrivals, limit int64) (*Snapshot, error) {
-	view, err := f.stock.take(commit, came, limit)
+	view, err := f.stock.take(head{commit.Hash, commit.TreeHash}, came, limit)
 	s := newSnapshot(f.ref, view, commit)
 	s.view, s.at, s.Tree.whole = view, commit.Hash, true
 	if errors.Is(err, errIncomplete) && len(f.have) == 0 {
 		// Whatever needs the missing object says so, and nobody builds on the rest.
 		s, err = newSnapshot(f.ref, came, commit), nil
-		s.Bytes, s.at = came.bytes(), commit.Hash
+		s.Bytes, s.at = came.came.coming(), commit.Hash
 	}
 	if err != nil {
 		return nil, err
@@ -256,8 +256,8 @@ func newSnapshot(ref v1alpha1.GitRef, from storer.EncodedObjectStorer, commit *o
 	return &Snapshot{
 		Revision: revision(ref, commit.Hash), Hash: commit.Hash.String(),
 		Author: commit.Author.Name, Subject: subject, When: commit.Author.When.UTC(),
-		Tree:   newTree(from, commit.TreeHash),
-		commit: commit,
+		Tree: newTree(from, commit.TreeHash),
+		head: head{commit.Hash, commit.TreeHash}, // and not the commit itself, which holds on to all that came
 	}
 }
 

@@ -111,8 +111,8 @@ func (c *Commits) Commit(hash string) (*Snapshot, error) {
 // Encode writes the commits as one pack, for DecodeCommits.
 func (c *Commits) Encode(w io.Writer) error {
 	var hashes []plumbing.Hash
-	for hash := range c.objects.Objects {
-		hashes = append(hashes, hash)
+	for _, r := range c.objects.came.records {
+		hashes = append(hashes, r.hash)
 	}
 	// No deltas: the reader sits at the other end of a pipe.
 	if _, err := packfile.NewEncoder(w, c.objects, false).Encode(hashes, 0); err != nil {
@@ -125,11 +125,7 @@ func (c *Commits) Encode(w io.Writer) error {
 // Whether a commit is in it, Commit says.
 func DecodeCommits(from io.Reader, maxBytes int64) (*Commits, error) {
 	into := newObjects(maxBytes)
-	pack := &packWriter{objects: into}
-	if _, err := io.Copy(pack, from); err != nil {
-		return nil, fmt.Errorf("reading a pack: %w", err)
-	}
-	if err := pack.Close(); err != nil {
+	if err := into.unpack(from); err != nil {
 		return nil, err
 	}
 	return &Commits{objects: into}, nil

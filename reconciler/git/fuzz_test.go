@@ -3,8 +3,14 @@
 package git
 
 import (
+	"bytes"
+	"io/fs"
 	"strings"
 	"testing"
+
+	"github.com/go-git/go-git/v5/plumbing"
+	"github.com/go-git/go-git/v5/plumbing/object"
+	"github.com/google/go-cmp/cmp"
 
 	"github.com/espalier-dev/espalier/test/gitserver"
 )
@@ -63,6 +69,78 @@ func FuzzKeysOf(f *testing.F) {
 		keys, err := KeysOf(map[string][]byte{name: content})
 		if err == nil && len(keys.pgp)+len(keys.ssh) == 0 {
 			t.Error("a Secret without a key was taken")
+		}
+	})
+}
+
+// FuzzPack feeds packs as a hostile server may send them: what is taken is what its hash
+// says, no more than may be, and what go-git reads where it can.
+func FuzzPack(f *testing.F) {
+	const limit = 1 << 20
+	f.Add(packOf(3, []byte("abc")))
+	f.Add(packOf(1<<40, []byte("abc")))
+	for _, write := range []func(p *packing){
+		func(p *packing) { p.blob("a"); p.on("a", "b"); p.onThe(1, "ab", "c"); p.blob("a") },
+		func(p *packing) { p.on("a", "b"); p.onThe(0, "ab", "c"); p.blob("a"); p.on("held", "x") },
+	} {
+		p := &packing{}
+		write(p)
+		f.Add(p.pack())
+	}
+	held := record{plumbing.ComputeHash(plumbing.BlobObject, []byte("held")), plumbing.BlobObject, []byte("held")}
+	under := (&shelf{}).with(&pile{records: []record{held}})
+	f.Fuzz(func(t *testing.T, pack []byte) {
+		came := pile{}
+		size, err := unpack(bytes.NewReader(pack), &came, under, limit)
+		for _, r := range came.records {
+			if plumbing.ComputeHash(r.kind, r.content) != r.hash {
+				t.Errorf("%s is not the hash of %q", r.hash, r.content)
+			}
+		}
+		if came.coming() > limit || err == nil && came.coming() > size {
+			t.Errorf("%d bytes were taken, and %d counted", came.coming(), size)
+		}
+		if err != nil {
+			return
+		}
+		if want, err := parsed(pack, []record{held}); err == nil {
+			got := contents(came.records)
+			delete(got, held.hash.String())
+			if d := cmp.Diff(want, got); d != "" {
+				t.Errorf("(-go-git +got):\n%s", d)
+			}
+		}
+	})
+}
+
+// FuzzTree reads folders as a hostile server may send them, as go-git does.
+func FuzzTree(f *testing.F) {
+	hash := strings.Repeat("h", 20)
+	f.Add([]byte("100644 a\x00" + hash + "40000 b\x00" + hash + "120000 c\x00" + hash + "160000 d\x00" + hash))
+	f.Add([]byte("100755 .\x00" + hash))
+	f.Add([]byte("100664 a\x00" + hash + "100644 a\x00" + hash))
+	f.Add([]byte("x"))
+	f.Fuzz(func(t *testing.T, content []byte) {
+		var got []object.TreeEntry
+		var failed error
+		for e, err := range entriesOf(content) {
+			if failed = err; err == nil {
+				got = append(got, object.TreeEntry{Mode: e.mode, Name: string(e.name), Hash: e.hash})
+			}
+		}
+		tree := &object.Tree{}
+		err := tree.Decode(record{kind: plumbing.TreeObject, content: content}.encoded())
+		if (err == nil) != (failed == nil) {
+			t.Fatalf("got %v, and go-git says %v", failed, err)
+		}
+		if d := cmp.Diff(tree.Entries, got); err == nil && d != "" {
+			t.Errorf("(-go-git +got):\n%s", d)
+		}
+		d, _ := decoded(content)
+		for i, n := range d {
+			if !fs.ValidPath(n.name) || i > 0 && d[i-1].name >= n.name {
+				t.Errorf("%q is not to be there", n.name)
+			}
 		}
 	})
 }

@@ -5,6 +5,7 @@ package git
 import (
 	"fmt"
 	"io/fs"
+	"math/rand/v2"
 	"runtime"
 	"runtime/metrics"
 	"testing"
@@ -52,6 +53,30 @@ func BenchmarkHeld(b *testing.B) {
 			}
 		})
 	}
+}
+
+// A pinned commit comes with the history of its branch, which is of no use afterwards.
+func TestPinnedHoldsNoHistory(t *testing.T) {
+	server := serve(t, gitserver.Options{})
+	noise, hash := rand.New(rand.NewPCG(1, 1)), ""
+	const each = 1 << 20
+	for range 8 {
+		content := make([]byte, each)
+		for i := range content {
+			content[i] = byte(noise.Uint32())
+		}
+		hash = push(t, server, map[string]string{"a": string(content)})
+	}
+	stock, before := NewStock(), inUse()
+	s, err := Remote{URL: server.URL(repo)}.Fetch(t.Context(), v1alpha1.GitRef{Commit: hash}, stock, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	stock.Keep(s)
+	if grown := inUse() - before; grown > 2*each {
+		t.Errorf("%d bytes are held of one commit of %d", grown, each)
+	}
+	runtime.KeepAlive(s)
 }
 
 // keptFetch reads the newest commit of main and keeps no other.

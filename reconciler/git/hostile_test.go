@@ -3,7 +3,6 @@
 package git
 
 import (
-	"bytes"
 	"compress/gzip"
 	"context"
 	"errors"
@@ -188,13 +187,5 @@ func TestPushOverSSHEnds(t *testing.T) {
 		}
 	case <-time.After(30 * time.Second):
 		t.Error("it is still waiting")
-	}
-}
-
-func TestBoundedBuffer(t *testing.T) {
-	b := &boundedBuffer{limit: 10}
-	n, err := io.Copy(b, struct{ io.Reader }{bytes.NewReader(make([]byte, 100))})
-	if !errors.Is(err, ErrTooLarge) || n > 10 {
-		t.Errorf("got %d bytes and %v", n, err)
 	}
 }

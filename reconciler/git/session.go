@@ -3,7 +3,6 @@
 package git
 
 import (
-	"bytes"
 	"context"
 	"fmt"
 	"io"
@@ -126,11 +125,7 @@ func (s *session) get(ctx context.Context, what order, into *arrivals, limit int
 		return err
 	}
 	defer func() { _ = answer.Close() }()
-	pack := &boundedBuffer{limit: limit}
-	if _, err := io.Copy(pack, demultiplexed(request.Capabilities, answer)); err != nil {
-		return fmt.Errorf("reading a pack: %w", err)
-	}
-	_, err = unpack(&pack.kept, into, limit)
+	_, err = unpack(demultiplexed(request.Capabilities, answer), &into.came, into.view.on.Load(), limit)
 	return err
 }
 
@@ -170,18 +165,4 @@ func demultiplexed(agreed *capability.List, answer io.Reader) io.Reader {
 		return sideband.NewDemuxer(sideband.Sideband, answer)
 	}
 	return answer
-}
-
-// boundedBuffer refuses more than a number of bytes. The buffer is no part of its
-// methods: io.Copy would call ReadFrom, which knows no bound.
-type boundedBuffer struct {
-	kept  bytes.Buffer
-	limit int64
-}
-
-func (b *boundedBuffer) Write(p []byte) (int, error) {
-	if int64(b.kept.Len())+int64(len(p)) > b.limit {
-		return 0, ErrTooLarge
-	}
-	return b.kept.Write(p)
 }

@@ -5,48 +5,38 @@ package git
 import (
 	"errors"
 	"fmt"
-	"maps"
 	"sync/atomic"
 
 	"github.com/go-git/go-git/v5/plumbing"
-	"github.com/go-git/go-git/v5/plumbing/object"
 	"github.com/go-git/go-git/v5/plumbing/storer"
 )
 
 // errReadOnly is the answer to whoever would write into what is only read.
 var errReadOnly = errors.New("these objects are only read")
 
-// objectSet is objects by their hash.
-type objectSet map[plumbing.Hash]plumbing.EncodedObject
-
 // shelf is objects that nobody changes any more: with is a new one. Most lie in
 // old, which the shelves before and after share.
 type shelf struct {
-	old, added objectSet
-	bytes      int64 // that all of them take, about
+	old, added *sheet
+	sum
 }
 
-func (s *shelf) get(hash plumbing.Hash) plumbing.EncodedObject {
-	if o, ok := s.added[hash]; ok {
-		return o
+func (s *shelf) get(hash plumbing.Hash) (record, bool) {
+	if r, ok := s.added.get(hash); ok {
+		return r, true
 	}
-	return s.old[hash]
+	return s.old.get(hash)
 }
 
 // with is the shelf and some more objects, none of which are on it. Once the new
 // ones are many they are put to the old, so that a push pays for what it brings.
-func (s *shelf) with(more objectSet, bytes int64) *shelf {
-	to := &shelf{old: s.old, bytes: s.bytes + bytes}
-	if fresh := len(s.added) + len(more); fresh > len(s.old)/4+64 {
-		to.old = make(objectSet, len(s.old)+fresh)
-		maps.Copy(to.old, s.old)
-		maps.Copy(to.old, s.added)
-		maps.Copy(to.old, more)
+func (s *shelf) with(more *pile) *shelf {
+	to := &shelf{old: s.old, sum: s.plus(more.sum)}
+	if fresh := s.added.len() + len(more.records); fresh > s.old.len()/4+64 {
+		to.old = sheetOf(s.old.records(), s.added.records(), more.records)
 		return to
 	}
-	to.added = make(objectSet, len(s.added)+len(more))
-	maps.Copy(to.added, s.added)
-	maps.Copy(to.added, more)
+	to.added = sheetOf(s.added.records(), more.records)
 	return to
 }
 
@@ -64,16 +54,16 @@ func viewOf(s *shelf) *view {
 
 // EncodedObject returns an object.
 func (v *view) EncodedObject(kind plumbing.ObjectType, hash plumbing.Hash) (plumbing.EncodedObject, error) {
-	o := v.on.Load().get(hash)
-	if o == nil || kind != plumbing.AnyObject && o.Type() != kind {
+	r, ok := v.on.Load().get(hash)
+	if !ok || kind != plumbing.AnyObject && r.kind != kind {
 		return nil, plumbing.ErrObjectNotFound
 	}
-	return o, nil
+	return r.encoded(), nil
 }
 
 // HasEncodedObject is nil where the object is there.
 func (v *view) HasEncodedObject(hash plumbing.Hash) error {
-	if v.on.Load().get(hash) == nil {
+	if _, ok := v.on.Load().get(hash); !ok {
 		return plumbing.ErrObjectNotFound
 	}
 	return nil
@@ -81,11 +71,11 @@ func (v *view) HasEncodedObject(hash plumbing.Hash) error {
 
 // EncodedObjectSize is the size of an object in bytes.
 func (v *view) EncodedObjectSize(hash plumbing.Hash) (int64, error) {
-	o := v.on.Load().get(hash)
-	if o == nil {
+	r, ok := v.on.Load().get(hash)
+	if !ok {
 		return 0, plumbing.ErrObjectNotFound
 	}
-	return o.Size(), nil
+	return int64(len(r.content)), nil
 }
 
 // NewEncodedObject is an object that belongs nowhere yet.
@@ -108,40 +98,41 @@ func (v *view) AddAlternate(string) error { return errReadOnly }
 // object differs from one that it leaves out.
 type arrivals struct {
 	*view
-	came objectSet
+	came pile
 }
 
-func arrivalsOn(s *shelf) *arrivals { return &arrivals{view: viewOf(s), came: objectSet{}} }
+func arrivalsOn(s *shelf) *arrivals { return &arrivals{view: viewOf(s)} }
 
-func (a *arrivals) get(hash plumbing.Hash) plumbing.EncodedObject {
-	if o, ok := a.came[hash]; ok {
-		return o
+func (a *arrivals) get(hash plumbing.Hash) (record, bool) {
+	if r, ok := a.came.get(hash); ok {
+		return r, true
 	}
 	return a.on.Load().get(hash)
 }
 
 // EncodedObject returns an object that came or was there.
 func (a *arrivals) EncodedObject(kind plumbing.ObjectType, hash plumbing.Hash) (plumbing.EncodedObject, error) {
-	if o, ok := a.came[hash]; ok && (kind == plumbing.AnyObject || o.Type() == kind) {
-		return o, nil
+	if r, ok := a.came.get(hash); ok && (kind == plumbing.AnyObject || r.kind == kind) {
+		return r.encoded(), nil
 	}
 	return a.view.EncodedObject(kind, hash)
 }
 
-// SetEncodedObject takes an object by the hash of its content.
-func (a *arrivals) SetEncodedObject(o plumbing.EncodedObject) (plumbing.Hash, error) {
-	hash := o.Hash()
-	a.came[hash] = o
-	return hash, nil
+// HasEncodedObject is nil where the object came or was there.
+func (a *arrivals) HasEncodedObject(hash plumbing.Hash) error {
+	if _, ok := a.get(hash); !ok {
+		return plumbing.ErrObjectNotFound
+	}
+	return nil
 }
 
-// bytes is the memory that what came takes, about.
-func (a *arrivals) bytes() int64 {
-	total := int64(0)
-	for _, o := range a.came {
-		total += o.Size() + objectOverhead
+// EncodedObjectSize is the size of an object in bytes.
+func (a *arrivals) EncodedObjectSize(hash plumbing.Hash) (int64, error) {
+	r, ok := a.get(hash)
+	if !ok {
+		return 0, plumbing.ErrObjectNotFound
 	}
-	return total
+	return int64(len(r.content)), nil
 }
 
 // errIncomplete says that a server has not sent all that a commit needs.
@@ -150,45 +141,62 @@ var errIncomplete = errors.New("the server left out an object of the commit")
 // gathering takes out of what came what commits need and the shelf lacks. What is on
 // the shelf needs no look: all that it needs is there too.
 type gathering struct {
-	on   *shelf
-	from interface {
-		get(hash plumbing.Hash) plumbing.EncodedObject
-	}
-	taken objectSet
-	bytes int64
+	on    *shelf
+	from  finder
+	taken pile
 }
 
-// commit takes a commit and its files, without history.
-func (g *gathering) commit(commit *object.Commit) error {
-	if err := g.take(commit.Hash, plumbing.CommitObject); err != nil {
+// finder finds objects.
+type finder interface {
+	get(hash plumbing.Hash) (record, bool)
+}
+
+// head is a commit and its files.
+type head struct{ commit, files plumbing.Hash }
+
+// commit takes a commit and its files, without history. Folders are no calls within one
+// another: a hostile server may send any number.
+func (g *gathering) commit(at head) error {
+	folders, err := g.take(nil, at.commit, plumbing.CommitObject)
+	if err != nil {
 		return err
 	}
-	return g.take(commit.TreeHash, plumbing.TreeObject)
-}
-
-func (g *gathering) take(hash plumbing.Hash, kind plumbing.ObjectType) error {
-	if g.taken[hash] != nil || g.on.get(hash) != nil {
-		return nil
+	if folders, err = g.take(folders, at.files, plumbing.TreeObject); err != nil {
+		return err
 	}
-	o := g.from.get(hash)
-	if o == nil || o.Type() != kind {
-		return fmt.Errorf("%s %s: %w", kind, hash, errIncomplete)
-	}
-	g.taken[hash] = o
-	g.bytes += o.Size() + objectOverhead
-	if kind != plumbing.TreeObject {
-		return nil
-	}
-	tree := &object.Tree{}
-	if err := tree.Decode(o); err != nil {
-		return fmt.Errorf("reading tree %s: %w", hash, err)
-	}
-	for _, entry := range tree.Entries {
-		if of := typeOf(entry.Mode); of != plumbing.InvalidObject {
-			if err := g.take(entry.Hash, of); err != nil {
+	for len(folders) > 0 {
+		tree := folders[len(folders)-1]
+		folders = folders[:len(folders)-1]
+		for e, err := range entriesOf(tree.content) {
+			if err != nil {
+				return fmt.Errorf("reading tree %s: %w", tree.hash, err)
+			}
+			of := typeOf(e.mode)
+			if of == plumbing.InvalidObject {
+				continue
+			}
+			if folders, err = g.take(folders, e.hash, of); err != nil {
 				return err
 			}
 		}
 	}
 	return nil
+}
+
+// take takes one object, and puts a folder to those that are to be looked into.
+func (g *gathering) take(folders []record, hash plumbing.Hash, kind plumbing.ObjectType) ([]record, error) {
+	if _, ok := g.taken.get(hash); ok {
+		return folders, nil
+	}
+	if _, ok := g.on.get(hash); ok {
+		return folders, nil
+	}
+	r, ok := g.from.get(hash)
+	if !ok || r.kind != kind {
+		return nil, fmt.Errorf("%s %s: %w", kind, hash, errIncomplete)
+	}
+	if g.taken.add(r); kind == plumbing.TreeObject {
+		folders = append(folders, r)
+	}
+	return folders, nil
 }

@@ -7,7 +7,6 @@ import (
 	"sync"
 
 	"github.com/go-git/go-git/v5/plumbing"
-	"github.com/go-git/go-git/v5/plumbing/object"
 )
 
 // maxGivenUp is how often in a row a server may fail to build on what is held before
@@ -33,7 +32,7 @@ func NewStock() *Stock { return &Stock{shelf: &shelf{}} }
 func (s *Stock) Bytes() int64 {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return s.shelf.bytes
+	return s.shelf.held()
 }
 
 // Keep says which commits are of use from now on. All others are dropped with the
@@ -48,9 +47,9 @@ func (s *Stock) Keep(kept ...*Snapshot) {
 		}
 		s.kept = append(s.kept, k)
 		// Where the shelf was cleared since it came, some of it may lie on its own alone.
-		g := &gathering{on: s.shelf, from: k.view.on.Load(), taken: objectSet{}}
-		if err := g.commit(k.commit); err == nil && len(g.taken) > 0 {
-			s.shelf = s.shelf.with(g.taken, g.bytes)
+		g := &gathering{on: s.shelf, from: k.view.on.Load()}
+		if err := g.commit(k.head); err == nil && len(g.taken.records) > 0 {
+			s.shelf = s.shelf.with(&g.taken)
 		}
 	}
 	s.clear(2 * s.least)
@@ -69,12 +68,13 @@ func (s *Stock) clear(above int64) {
 	switch {
 	case len(s.kept) == 0:
 		s.shelf, s.least = &shelf{}, 0
-	case s.shelf.bytes > above:
-		g := &gathering{on: &shelf{}, from: s.shelf, taken: objectSet{}}
+	case s.shelf.held() > above:
+		g := &gathering{on: &shelf{}, from: s.shelf, taken: pileOf(s.shelf.old.len())}
 		for _, k := range s.kept {
-			_ = g.commit(k.commit) // it is whole, so nothing is missing
+			_ = g.commit(k.head) // it is whole, so nothing is missing
 		}
-		s.shelf, s.least = &shelf{old: g.taken, bytes: g.bytes}, g.bytes
+		s.shelf = (&shelf{}).with(&g.taken)
+		s.least = s.shelf.held()
 	}
 	for _, k := range s.kept {
 		k.view.on.Store(s.shelf)
@@ -90,7 +90,7 @@ func (s *Stock) held() (*shelf, []plumbing.Hash) {
 	}
 	var have []plumbing.Hash
 	for _, k := range s.kept {
-		have = append(have, k.commit.Hash)
+		have = append(have, k.head.commit)
 	}
 	slices.SortFunc(have, func(a, b plumbing.Hash) int { return slices.Compare(a[:], b[:]) })
 	return s.shelf, slices.Compact(have)
@@ -111,23 +111,28 @@ func (s *Stock) stumbled() {
 }
 
 // take puts a commit that came to what is held. limit bounds what a commit with its
-// files may take, in bytes; what others take beside it is not its own.
-func (s *Stock) take(commit *object.Commit, from *arrivals, limit int64) (*view, error) {
+// files may take, in bytes; what others take beside it is not its own. Where it takes
+// the commit, from is empty afterwards.
+func (s *Stock) take(at head, from *arrivals, limit int64) (*view, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	g := &gathering{on: s.shelf, from: from, taken: objectSet{}}
-	if err := g.commit(commit); err != nil {
+	g := &gathering{on: s.shelf, from: from, taken: pileOf(len(from.came.records))}
+	if err := g.commit(at); err != nil {
 		return nil, err
 	}
-	next := s.shelf.with(g.taken, g.bytes)
-	if next.bytes > limit {
-		alone := &gathering{on: &shelf{}, from: next, taken: objectSet{}}
-		if err := alone.commit(commit); err != nil {
+	from.came = pile{} // what is needed of it is taken
+	next := s.shelf.with(&g.taken)
+	if next.coming() > limit {
+		alone := &gathering{on: &shelf{}, from: next}
+		if err := alone.commit(at); err != nil {
 			return nil, err
 		}
-		if alone.bytes > limit {
+		if alone.taken.coming() > limit {
 			return nil, ErrTooLarge
 		}
+	}
+	if s.shelf.objects == 0 {
+		s.least = next.held() // nothing else is there yet
 	}
 	s.shelf = next
 	return viewOf(next), nil

@@ -9,7 +9,6 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
-	"path"
 	"slices"
 	"strings"
 	"sync"
@@ -17,7 +16,6 @@ import (
 
 	"github.com/go-git/go-git/v5/plumbing"
 	"github.com/go-git/go-git/v5/plumbing/filemode"
-	"github.com/go-git/go-git/v5/plumbing/object"
 	"github.com/go-git/go-git/v5/plumbing/storer"
 )
 
@@ -34,7 +32,7 @@ type Tree struct {
 	root    plumbing.Hash
 	whole   bool
 	lacks   bool     // of a Head: of most files the hash is all there is, and their size 0
-	dirs    sync.Map // plumbing.Hash → *dir: a tree is decoded once
+	dirs    sync.Map // plumbing.Hash → *dir: what is not decoded anew each time
 }
 
 var (
@@ -49,9 +47,15 @@ func newTree(from storer.EncodedObjectStorer, root plumbing.Hash) *Tree {
 }
 
 // dir is a decoded tree, its entries sorted by name.
-type dir struct {
-	entries []fs.DirEntry
-	byName  map[string]*node
+type dir []node
+
+func (d dir) named(name string) (*node, bool) {
+	i, ok := slices.BinarySearchFunc(d, name, func(n node, name string) int { return strings.Compare(n.name, name) })
+	if !ok {
+		return nil, false
+	}
+	n := d[i] // and not a part of the others
+	return &n, true
 }
 
 // node is one entry of a tree. It is its own fs.FileInfo and fs.DirEntry. Git
@@ -97,9 +101,8 @@ func (t *Tree) Each(name string, yield func(name string, kind fs.FileMode, hash 
 	if err != nil {
 		return &fs.PathError{Op: "readdir", Path: name, Err: err}
 	}
-	for _, e := range d.entries {
-		entry := e.(*node)
-		yield(entry.name, entry.mode.Type(), entry.hash[:])
+	for i := range d {
+		yield(d[i].name, d[i].mode.Type(), d[i].hash[:])
 	}
 	return nil
 }
@@ -128,11 +131,11 @@ func (t *Tree) Open(name string) (fs.File, error) {
 	}
 	switch {
 	case n.IsDir():
-		d, err := t.dir(n.hash)
+		list, err := t.list(n.hash)
 		if err != nil {
 			return nil, &fs.PathError{Op: "open", Path: name, Err: err}
 		}
-		return &openDir{node: n, path: name, rest: d.entries}, nil
+		return &openDir{node: n, path: name, rest: list}, nil
 	case !n.mode.IsRegular():
 		return nil, &fs.PathError{Op: "open", Path: name, Err: ErrNotRegular}
 	}
@@ -172,11 +175,11 @@ func (t *Tree) ReadDir(name string) ([]fs.DirEntry, error) {
 	if !n.IsDir() {
 		return nil, &fs.PathError{Op: "readdir", Path: name, Err: errors.New("is no folder")}
 	}
-	d, err := t.dir(n.hash)
+	list, err := t.list(n.hash)
 	if err != nil {
 		return nil, &fs.PathError{Op: "readdir", Path: name, Err: err}
 	}
-	return slices.Clone(d.entries), nil
+	return list, nil
 }
 
 // Stat describes an entry; it follows no symbolic link.
@@ -227,61 +230,137 @@ func (t *Tree) find(op, name string) (*node, error) {
 		if err != nil {
 			return nil, fail(err)
 		}
-		if at = d.byName[part]; at == nil {
+		var ok bool
+		if at, ok = d.named(part); !ok {
 			return nil, fail(fs.ErrNotExist)
 		}
+	}
+	if err := t.measure(at); err != nil {
+		return nil, fail(err)
 	}
 	return at, nil
 }
 
-func (t *Tree) dir(hash plumbing.Hash) (*dir, error) {
+// quick is how many bytes a tree's object may have that is decoded anew each time, of
+// a repository in memory: some ten entries, which take a microsecond. Ten thousand such
+// folders would take more memory decoded than the repository does.
+const quick = 1 << 10
+
+// dir is a folder, its entries without their sizes where all of them are there.
+func (t *Tree) dir(hash plumbing.Hash) (dir, error) {
 	if d, ok := t.dirs.Load(hash); ok {
-		return d.(*dir), nil
+		return d.(dir), nil
 	}
-	tree, err := object.GetTree(t.objects, hash)
+	content, err := t.content(plumbing.TreeObject, hash)
 	if err != nil {
 		return nil, fmt.Errorf("reading tree %s: %w", hash, err)
 	}
-	d := &dir{byName: make(map[string]*node, len(tree.Entries))}
-	for _, entry := range tree.Entries {
-		// git itself never makes such a tree; a hostile server may.
-		if !fs.ValidPath(entry.Name) || entry.Name == "." || strings.ContainsAny(entry.Name, "/\\\x00") {
-			return nil, fmt.Errorf("tree %s: %q is no name of a file", hash, entry.Name)
-		}
-		if d.byName[entry.Name] != nil {
-			return nil, fmt.Errorf("tree %s: %q is there twice", hash, entry.Name)
-		}
-		n := &node{name: path.Base(entry.Name), mode: modeOf(entry.Mode), hash: entry.Hash}
-		if typeOf(entry.Mode) == plumbing.BlobObject {
-			if n.size, err = t.objects.EncodedObjectSize(entry.Hash); err != nil && !t.lacks {
-				return nil, fmt.Errorf("reading blob %s: %w", entry.Hash, err)
-			}
-		}
-		d.byName[n.name] = n
-		d.entries = append(d.entries, n)
+	d, err := decoded(content)
+	if err != nil {
+		return nil, fmt.Errorf("reading tree %s: %w", hash, err)
 	}
-	// Git sorts folders as if their names ended in a slash.
-	slices.SortFunc(d.entries, func(a, b fs.DirEntry) int { return strings.Compare(a.Name(), b.Name()) })
+	if t.whole && len(content) <= quick && hash != t.root {
+		return d, nil
+	}
+	for i := range d {
+		if t.whole || t.lacks {
+			break
+		}
+		if err := t.sized(&d[i]); err != nil {
+			return nil, err
+		}
+	}
 	kept, _ := t.dirs.LoadOrStore(hash, d)
-	return kept.(*dir), nil
+	return kept.(dir), nil
 }
 
+// decoded is a tree's object, its entries sorted by name.
+func decoded(content []byte) (dir, error) {
+	d := make(dir, 0, len(content)/40+1) // a mode, a name and a hash
+	for e, err := range entriesOf(content) {
+		if err != nil {
+			return nil, err
+		}
+		// git itself never makes such a tree; a hostile server may.
+		name := string(e.name)
+		if !fs.ValidPath(name) || name == "." || strings.ContainsAny(name, "/\\\x00") {
+			return nil, fmt.Errorf("%q is no name of a file", name)
+		}
+		d = append(d, node{name: name, mode: modeOf(e.mode), hash: e.hash})
+	}
+	// Git sorts folders as if their names ended in a slash.
+	slices.SortFunc(d, func(a, b node) int { return strings.Compare(a.name, b.name) })
+	for i := 1; i < len(d); i++ {
+		if d[i].name == d[i-1].name {
+			return nil, fmt.Errorf("%q is there twice", d[i].name)
+		}
+	}
+	return d, nil
+}
+
+// list is a folder's entries with their sizes, which the caller may change.
+func (t *Tree) list(hash plumbing.Hash) ([]fs.DirEntry, error) {
+	d, err := t.dir(hash)
+	if err != nil {
+		return nil, err
+	}
+	nodes, list := slices.Clone(d), make([]fs.DirEntry, len(d))
+	for i := range nodes {
+		if err := t.measure(&nodes[i]); err != nil {
+			return nil, err
+		}
+		list[i] = &nodes[i]
+	}
+	return list, nil
+}
+
+// measure looks up the size of a file, where dir has left it out.
+func (t *Tree) measure(n *node) error {
+	if !t.whole {
+		return nil
+	}
+	return t.sized(n)
+}
+
+func (t *Tree) sized(n *node) (err error) {
+	if t.lacks || !n.mode.IsRegular() && n.mode.Type() != fs.ModeSymlink {
+		return nil
+	}
+	if n.size, err = t.objects.EncodedObjectSize(n.hash); err != nil {
+		return fmt.Errorf("reading blob %s: %w", n.hash, err)
+	}
+	return nil
+}
+
+// blob is the content of a file, which the caller may change.
 func (t *Tree) blob(hash plumbing.Hash) ([]byte, error) {
-	o, err := t.objects.EncodedObject(plumbing.BlobObject, hash)
+	content, err := t.content(plumbing.BlobObject, hash)
 	if err != nil {
 		return nil, fmt.Errorf("reading blob %s: %w", hash, err)
 	}
-	if o.Size() > DefaultMaxBytes { // a clone is bounded as a whole, a repository on disk is not
-		return nil, fmt.Errorf("reading blob %s: %w", hash, ErrTooLarge)
+	return content, nil
+}
+
+// content is what an object holds; the caller may change that of a blob.
+func (t *Tree) content(kind plumbing.ObjectType, hash plumbing.Hash) ([]byte, error) {
+	o, err := t.objects.EncodedObject(kind, hash)
+	if err != nil {
+		return nil, err
+	}
+	if h, ok := o.(*held); ok && kind == plumbing.TreeObject {
+		return h.content, nil
+	}
+	if kind == plumbing.BlobObject && o.Size() > DefaultMaxBytes { // a clone is bounded as a whole, a repository on disk is not
+		return nil, ErrTooLarge
 	}
 	r, err := o.Reader()
 	if err != nil {
-		return nil, fmt.Errorf("reading blob %s: %w", hash, err)
+		return nil, err
 	}
 	defer func() { _ = r.Close() }()
 	content := make([]byte, o.Size())
 	if _, err := io.ReadFull(r, content); err != nil {
-		return nil, fmt.Errorf("reading blob %s: %w", hash, err)
+		return nil, err
 	}
 	return content, nil
 }
