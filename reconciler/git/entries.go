@@ -5,8 +5,12 @@ package git
 import (
 	"bytes"
 	"errors"
+	"fmt"
+	"io/fs"
 	"iter"
+	"slices"
 	"strconv"
+	"strings"
 
 	"github.com/go-git/go-git/v5/plumbing"
 	"github.com/go-git/go-git/v5/plumbing/filemode"
@@ -69,4 +73,40 @@ func canonical(bits uint64) filemode.FileMode {
 		return filemode.Symlink
 	}
 	return filemode.Submodule
+}
+
+// dir is a decoded tree, its entries sorted by name.
+type dir []node
+
+func (d dir) named(name string) (*node, bool) {
+	i, ok := slices.BinarySearchFunc(d, name, func(n node, name string) int { return strings.Compare(n.name, name) })
+	if !ok {
+		return nil, false
+	}
+	n := d[i] // and not a part of the others
+	return &n, true
+}
+
+// decoded is a tree's object, its entries sorted by name.
+func decoded(content []byte) (dir, error) {
+	d := make(dir, 0, len(content)/40+1) // a mode, a name and a hash
+	for e, err := range entriesOf(content) {
+		if err != nil {
+			return nil, err
+		}
+		// git itself never makes such a tree; a hostile server may.
+		name := string(e.name)
+		if !fs.ValidPath(name) || name == "." || strings.ContainsAny(name, "/\\\x00") {
+			return nil, fmt.Errorf("%q is no name of a file", name)
+		}
+		d = append(d, node{name: name, mode: modeOf(e.mode), hash: e.hash})
+	}
+	// Git sorts folders as if their names ended in a slash.
+	slices.SortFunc(d, func(a, b node) int { return strings.Compare(a.name, b.name) })
+	for i := 1; i < len(d); i++ {
+		if d[i].name == d[i-1].name {
+			return nil, fmt.Errorf("%q is there twice", d[i].name)
+		}
+	}
+	return d, nil
 }

@@ -46,18 +46,6 @@ func newTree(from storer.EncodedObjectStorer, root plumbing.Hash) *Tree {
 	return &Tree{objects: from, root: root}
 }
 
-// dir is a decoded tree, its entries sorted by name.
-type dir []node
-
-func (d dir) named(name string) (*node, bool) {
-	i, ok := slices.BinarySearchFunc(d, name, func(n node, name string) int { return strings.Compare(n.name, name) })
-	if !ok {
-		return nil, false
-	}
-	n := d[i] // and not a part of the others
-	return &n, true
-}
-
 // node is one entry of a tree. It is its own fs.FileInfo and fs.DirEntry. Git
 // keeps no times: ModTime is zero.
 type node struct {
@@ -272,30 +260,6 @@ func (t *Tree) dir(hash plumbing.Hash) (dir, error) {
 	}
 	kept, _ := t.dirs.LoadOrStore(hash, d)
 	return kept.(dir), nil
-}
-
-// decoded is a tree's object, its entries sorted by name.
-func decoded(content []byte) (dir, error) {
-	d := make(dir, 0, len(content)/40+1) // a mode, a name and a hash
-	for e, err := range entriesOf(content) {
-		if err != nil {
-			return nil, err
-		}
-		// git itself never makes such a tree; a hostile server may.
-		name := string(e.name)
-		if !fs.ValidPath(name) || name == "." || strings.ContainsAny(name, "/\\\x00") {
-			return nil, fmt.Errorf("%q is no name of a file", name)
-		}
-		d = append(d, node{name: name, mode: modeOf(e.mode), hash: e.hash})
-	}
-	// Git sorts folders as if their names ended in a slash.
-	slices.SortFunc(d, func(a, b node) int { return strings.Compare(a.name, b.name) })
-	for i := 1; i < len(d); i++ {
-		if d[i].name == d[i-1].name {
-			return nil, fmt.Errorf("%q is there twice", d[i].name)
-		}
-	}
-	return d, nil
 }
 
 // list is a folder's entries with their sizes, which the caller may change.
