@@ -125,7 +125,7 @@ func (s *session) get(ctx context.Context, what order, into *arrivals, limit int
 		return err
 	}
 	defer func() { _ = answer.Close() }()
-	_, err = unpack(demultiplexed(request.Capabilities, answer), &into.came, into.view.on.Load(), limit)
+	_, err = unpack(demultiplexed(request.Capabilities, answer), &into.came, into.on.Load(), limit)
 	return err
 }
 
