@@ -3,6 +3,7 @@
 package apply
 
 import (
+	"maps"
 	"sync"
 	"time"
 
@@ -17,7 +18,11 @@ const believedBehind = time.Minute
 // Written is which version of each object this process has written last, until a cache has
 // it. Who decides on an object from before, and finds the world to be as that one says,
 // writes nothing, and what was written last stays as if it were so.
-type Written struct{ last sync.Map } // types.UID → write
+type Written struct {
+	mu    sync.Mutex
+	last  map[types.UID]write
+	swept time.Time
+}
 
 type write struct {
 	version uint64
@@ -26,22 +31,36 @@ type write struct {
 
 // Note notes an object as the API server returned it.
 func (w *Written) Note(o metav1.Object, now time.Time) {
-	w.last.Store(o.GetUID(), write{versionOf(o), now})
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if now.Sub(w.swept) >= believedBehind { // of most objects nobody asks again
+		maps.DeleteFunc(w.last, func(_ types.UID, l write) bool { return now.Sub(l.at) >= believedBehind })
+		w.swept = now
+	}
+	if w.last == nil {
+		w.last = map[types.UID]write{}
+	}
+	w.last[o.GetUID()] = write{versionOf(o), now}
 }
 
 // Behind says that an object is from before it was written.
 func (w *Written) Behind(o metav1.Object, now time.Time) bool {
-	found, ok := w.last.Load(o.GetUID())
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	last, ok := w.last[o.GetUID()]
 	if !ok {
 		return false
 	}
-	last := found.(write)
 	if has := versionOf(o); has > 0 && has < last.version && now.Sub(last.at) < believedBehind {
 		return true
 	}
-	w.last.Delete(o.GetUID())
+	delete(w.last, o.GetUID())
 	return false
 }
 
 // Forget an object that is gone.
-func (w *Written) Forget(uid types.UID) { w.last.Delete(uid) }
+func (w *Written) Forget(uid types.UID) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	delete(w.last, uid)
+}

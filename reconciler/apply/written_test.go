@@ -42,3 +42,15 @@ func TestWritten(t *testing.T) {
 		})
 	}
 }
+
+// TestWrittenIsSwept: what nobody asks about again is not held for good.
+func TestWrittenIsSwept(t *testing.T) {
+	w, now := Written{}, time.Unix(1e9, 0)
+	for _, uid := range []types.UID{"a", "b", "c"} {
+		w.Note(&metav1.ObjectMeta{UID: uid, ResourceVersion: "10"}, now)
+		now = now.Add(believedBehind / 2)
+	}
+	if len(w.last) != 2 || !w.Behind(&metav1.ObjectMeta{UID: "c", ResourceVersion: "9"}, now) {
+		t.Errorf("held are %v", w.last)
+	}
+}
