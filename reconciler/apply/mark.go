@@ -16,7 +16,6 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
-	"k8s.io/apimachinery/pkg/types"
 
 	"github.com/espalier-dev/espalier/reconciler/slim"
 	repolayout "github.com/espalier-dev/espalier/repo-layout"
@@ -72,11 +71,6 @@ func (m Mark) Still(live metav1.Object) bool {
 	return m.sameSpec(live) && m.carried == slim.Carried(live)
 }
 
-// StillCarries is Still for one whose labels, annotations and owners others may add to.
-func (m Mark) StillCarries(desired Carried, live metav1.Object) bool {
-	return m.sameSpec(live) && desired.ownersOf(live) && carries(live.GetLabels(), desired.labels) && carries(live.GetAnnotations(), desired.annotations)
-}
-
 func (m Mark) sameSpec(live metav1.Object) bool {
 	switch {
 	case m.IsZero() || m.uid != sumOf(string(live.GetUID())):
@@ -85,21 +79,6 @@ func (m Mark) sameSpec(live metav1.Object) bool {
 		return m.generation == live.GetGeneration()
 	}
 	return m.version > 0 && m.version == versionOf(live)
-}
-
-// Carried is what StillCarries compares of a desired object: small, where thousands are held.
-type Carried struct {
-	labels, annotations []string // key, value, key, value, …
-	owners              []types.UID
-}
-
-// CarriedBy an object.
-func CarriedBy(o metav1.Object) Carried {
-	c := Carried{labels: pairs(o.GetLabels()), annotations: pairs(o.GetAnnotations())}
-	for _, owner := range o.GetOwnerReferences() {
-		c.owners = append(c.owners, owner.UID)
-	}
-	return c
 }
 
 // pairs of a map, without what is no part of a comparison: where Git says an object, and
@@ -120,17 +99,6 @@ func pairs(of map[string]string) []string {
 func carries(live map[string]string, desired []string) bool {
 	for i := 0; i+1 < len(desired); i += 2 {
 		if value, ok := live[desired[i]]; !ok || value != desired[i+1] {
-			return false
-		}
-	}
-	return true
-}
-
-// ownersOf says that an object still has the owners that it was applied with.
-func (c Carried) ownersOf(live metav1.Object) bool {
-	has := live.GetOwnerReferences()
-	for _, want := range c.owners {
-		if !slices.ContainsFunc(has, func(o metav1.OwnerReference) bool { return o.UID == want }) {
 			return false
 		}
 	}

@@ -130,7 +130,7 @@ func (r *Reconciler) usersPods(ctx context.Context, p *v1alpha1.GPUNodePool) (fu
 	names := []string{workspaceOf(p)}
 	if names[0] == "" {
 		var workspaces v1alpha1.WorkspaceList
-		if err := r.Client.List(ctx, &workspaces, client.InNamespace(p.Namespace)); err != nil {
+		if err := r.Client.List(ctx, &workspaces, client.InNamespace(p.Namespace), client.UnsafeDisableDeepCopy); err != nil {
 			return nil, fmt.Errorf("listing Workspaces: %w", err)
 		}
 		names = nil

@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"maps"
+	"slices"
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
@@ -26,6 +27,7 @@ import (
 
 	"github.com/espalier-dev/espalier/gpu/karpenter"
 	"github.com/espalier-dev/espalier/gpu/pool"
+	"github.com/espalier-dev/espalier/reconciler/slim"
 	"github.com/espalier-dev/espalier/reconciler/trace"
 	repolayout "github.com/espalier-dev/espalier/repo-layout"
 	"github.com/espalier-dev/espalier/repo-layout/v1alpha1"
@@ -33,8 +35,8 @@ import (
 
 // Fields that pools are indexed by.
 const (
-	fieldLabel    = "espalier.poolLabel" // the value of LabelPool on the pool's nodes
-	fieldProvider = "spec.provider"
+	fieldLabel   = "espalier.poolLabel" // the value of LabelPool on the nodes of a pool that is bought
+	fieldSelects = "espalier.selects"   // one label of the nodes of a pool that exist, as key=value
 )
 
 // Backoff where only the cloud's own trouble can be waited for.
@@ -49,9 +51,9 @@ func SetupWithManager(mgr ctrl.Manager, deps Deps) error {
 	if err != nil {
 		return err
 	}
-	for field, index := range map[string]client.IndexerFunc{fieldLabel: poolLabel, fieldProvider: provider} {
-		if err := mgr.GetFieldIndexer().IndexField(context.Background(), &v1alpha1.GPUNodePool{}, field, index); err != nil {
-			return fmt.Errorf("indexing GPUNodePools by %s: %w", field, err)
+	for field, index := range map[string]client.IndexerFunc{fieldLabel: poolLabel, fieldSelects: selects} {
+		if err := slim.Index(context.Background(), mgr.GetCache(), &v1alpha1.GPUNodePool{}, field, slim.Everywhere, index); err != nil {
+			return err
 		}
 	}
 	workers := r.Deps.Workers
@@ -111,17 +113,29 @@ func (r *Reconciler) watchKarpenter(mgr ctrl.Manager, b *builder.Builder) error 
 
 // poolLabel is what the nodes of a pool are labelled with.
 func poolLabel(o client.Object) []string {
+	if isExisting(o) {
+		return nil // Espalier gives such nodes no label
+	}
 	return []string{repolayout.PoolLabelValue(o.GetNamespace(), o.GetName())}
 }
 
-// provider is where the nodes of a pool come from.
-func provider(o client.Object) []string {
+func isExisting(o client.Object) bool {
 	p, ok := o.(*v1alpha1.GPUNodePool)
-	if !ok {
-		return nil
-	}
-	return []string{string(p.Spec.Provider)}
+	return ok && p.Spec.Provider == v1alpha1.ProviderExisting
 }
+
+// selects is one label that all nodes of a pool have, where they exist without us: a node is
+// asked by its own labels which pools may select it. There are thousands of pools.
+func selects(o client.Object) []string {
+	if p, ok := o.(*v1alpha1.GPUNodePool); ok && isExisting(o) {
+		for _, key := range slices.Sorted(maps.Keys(p.Spec.NodeLabels)) {
+			return []string{labelled(key, p.Spec.NodeLabels[key])}
+		}
+	}
+	return nil
+}
+
+func labelled(key, value string) string { return key + "=" + value }
 
 // New returns a Reconciler with the defaults of Deps filled in.
 func New(cached client.Client, live client.Reader, deps Deps) (*Reconciler, error) {
@@ -153,11 +167,13 @@ func (r *Reconciler) poolsOf(ctx context.Context, o client.Object) []reconcile.R
 		// A cache that cannot be read is not running: there is nobody to tell.
 		_ = r.Client.List(ctx, &found, client.MatchingFields{fieldLabel: value})
 	}
-	var external v1alpha1.GPUNodePoolList
-	_ = r.Client.List(ctx, &external, client.MatchingFields{fieldProvider: string(v1alpha1.ProviderExisting)})
-	for _, p := range external.Items {
-		if len(p.Spec.NodeLabels) > 0 && labels.SelectorFromSet(p.Spec.NodeLabels).Matches(labels.Set(o.GetLabels())) {
-			found.Items = append(found.Items, p)
+	for key, value := range o.GetLabels() {
+		var external v1alpha1.GPUNodePoolList
+		_ = r.Client.List(ctx, &external, client.MatchingFields{fieldSelects: labelled(key, value)}, client.UnsafeDisableDeepCopy) // nobody changes them
+		for _, p := range external.Items {
+			if labels.SelectorFromSet(p.Spec.NodeLabels).Matches(labels.Set(o.GetLabels())) {
+				found.Items = append(found.Items, p)
+			}
 		}
 	}
 	var out []reconcile.Request

@@ -81,7 +81,7 @@ func newWorldOf(t *testing.T, opt fakearm.Options) *world {
 		WithObjectTracker(clienttesting.NewObjectTracker(small, serializer.NewCodecFactory(small).UniversalDecoder())). // without managed fields, which cost more than the rest
 		WithStatusSubresource(&v1alpha1.GPUNodePool{}).
 		WithIndex(&corev1.Pod{}, FieldNodeName, func(o client.Object) []string { return []string{o.(*corev1.Pod).Spec.NodeName} }).
-		WithIndex(&v1alpha1.GPUNodePool{}, fieldProvider, provider).
+		WithIndex(&v1alpha1.GPUNodePool{}, fieldSelects, selects).
 		WithIndex(&v1alpha1.GPUNodePool{}, fieldLabel, poolLabel).Build()
 	var err error
 	opt.Sizes = func(name string) (fakearm.Hardware, bool) { h, ok := hardware[name]; return h, ok }

@@ -265,7 +265,7 @@ func (p *pass) upToDate(w *wanted, live client.Object) bool {
 	if !ok || !m.Of(w.digest) {
 		return false
 	}
-	return m.Before(live) || m.StillCarries(w.carries, live)
+	return m.Before(live) || m.Still(live)
 }
 
 // adopt takes an object that an earlier life of the controller applied for what this

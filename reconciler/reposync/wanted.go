@@ -25,8 +25,7 @@ import (
 // wanted is an object that the commit wants in the cluster. Of thousands few are applied
 // in a pass: what comparing them takes is at hand, and the whole is JSON until then.
 type wanted struct {
-	digest   string // of the object as Git says it
-	carries  apply.Carried
+	digest   string                  // of the object as Git says it
 	packed   []byte                  // the object as Git says it
 	entry    v1alpha1.InventoryEntry // names it: beside that no name of it is held
 	children []account.Need          // rights that the children of a Workspace need
@@ -118,6 +117,4 @@ func (w *wanted) pack(o *unstructured.Unstructured) {
 		panic(fmt.Sprintf("packing %s: %v", apply.Describe(o), err)) // it was read from JSON
 	}
 	w.packed = packed
-	w.mark(o)
-	w.carries = apply.CarriedBy(o)
 }

@@ -4,7 +4,6 @@ package workspace
 
 import (
 	"context"
-	"fmt"
 	"slices"
 
 	"k8s.io/apimachinery/pkg/types"
@@ -12,6 +11,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/controller-runtime/pkg/reconcile"
 
+	"github.com/espalier-dev/espalier/reconciler/slim"
 	"github.com/espalier-dev/espalier/repo-layout/v1alpha1"
 )
 
@@ -33,11 +33,11 @@ func addIndexes(ctx context.Context, mgr ctrl.Manager) error {
 		indexAdapter:   adapterRepositories,
 		indexNodePool:  func(s *v1alpha1.WorkspaceSpec) []string { return nonEmpty(s.Resource.NodePool) },
 	} {
-		err := mgr.GetFieldIndexer().IndexField(ctx, &v1alpha1.Workspace{}, field, func(o client.Object) []string {
+		err := slim.Index(ctx, mgr.GetCache(), &v1alpha1.Workspace{}, field, slim.WithinNamespace, func(o client.Object) []string {
 			return names(&o.(*v1alpha1.Workspace).Spec)
 		})
 		if err != nil {
-			return fmt.Errorf("indexing Workspaces by %s: %w", field, err)
+			return err
 		}
 	}
 	return nil
