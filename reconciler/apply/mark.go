@@ -35,7 +35,8 @@ type Mark struct {
 // seed of the sums that marks are made of.
 var seed = maphash.MakeSeed()
 
-func sumOf(text string) uint64 { return maphash.String(seed, text) }
+// Sum tells texts apart in this process.
+func Sum(text string) uint64 { return maphash.String(seed, text) }
 
 // Digest is the digest of an object's content; JSON sorts its maps.
 func Digest(o *unstructured.Unstructured) string {
@@ -50,19 +51,19 @@ func Digest(o *unstructured.Unstructured) string {
 // MarkOf is the Mark of an object as the API server returned it.
 func MarkOf(digest string, applied metav1.Object) Mark {
 	return Mark{
-		digest: sumOf(digest), uid: sumOf(string(applied.GetUID())), carried: slim.Carried(applied),
+		digest: Sum(digest), uid: Sum(string(applied.GetUID())), carried: slim.Carried(applied),
 		generation: applied.GetGeneration(), version: versionOf(applied),
 	}
 }
 
 // Noted is a Mark of what is no object in the cluster: only Of knows it again.
-func Noted(digest string) Mark { return Mark{digest: sumOf(digest)} }
+func Noted(digest string) Mark { return Mark{digest: Sum(digest)} }
 
 // IsZero says that nothing was applied.
 func (m Mark) IsZero() bool { return m == Mark{} }
 
 // Of says that what was applied had a digest.
-func (m Mark) Of(digest string) bool { return !m.IsZero() && m.digest == sumOf(digest) }
+func (m Mark) Of(digest string) bool { return !m.IsZero() && m.digest == Sum(digest) }
 
 // Still says that nobody has changed an object since it was applied: not its spec, by the
 // generation, nor labels, annotations and owners, added ones among them. A kind without
@@ -73,7 +74,7 @@ func (m Mark) Still(live metav1.Object) bool {
 
 func (m Mark) sameSpec(live metav1.Object) bool {
 	switch {
-	case m.IsZero() || m.uid != sumOf(string(live.GetUID())):
+	case m.IsZero() || m.uid != Sum(string(live.GetUID())):
 		return false
 	case m.generation > 0:
 		return m.generation == live.GetGeneration()
@@ -109,7 +110,7 @@ func carries(live map[string]string, desired []string) bool {
 // of that yet.
 func (m Mark) Before(live metav1.Object) bool {
 	version := versionOf(live)
-	return version > 0 && version < m.version && m.uid == sumOf(string(live.GetUID()))
+	return version > 0 && version < m.version && m.uid == Sum(string(live.GetUID()))
 }
 
 // Holds says that an object is as desired, whatever else it has: applying it would

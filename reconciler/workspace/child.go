@@ -63,14 +63,15 @@ var drift = predicate.Funcs{
 type marks struct{ of []marked }
 
 type marked struct {
-	key  string
-	mark apply.Mark
+	child uint64 // apply.Sum of its kind and name
+	mark  apply.Mark
 }
 
 // at is the mark of a child; the zero value where there is none.
 func (m *marks) at(key string) apply.Mark {
+	child := apply.Sum(key)
 	for i := range m.of {
-		if m.of[i].key == key {
+		if m.of[i].child == child {
 			return m.of[i].mark
 		}
 	}
@@ -78,17 +79,13 @@ func (m *marks) at(key string) apply.Mark {
 }
 
 func (m *marks) note(key string, mark apply.Mark) {
-	for i := range m.of {
-		if m.of[i].key == key {
-			m.of[i].mark = mark
-			return
-		}
-	}
-	m.of = append(slices.Clip(m.of), marked{key, mark})
+	m.forget(key)
+	m.of = append(m.of, marked{apply.Sum(key), mark})
 }
 
 func (m *marks) forget(key string) {
-	m.of = slices.DeleteFunc(m.of, func(o marked) bool { return o.key == key })
+	child := apply.Sum(key)
+	m.of = slices.DeleteFunc(m.of, func(o marked) bool { return o.child == child })
 }
 
 func (r *Reconciler) marksOf(ws *v1alpha1.Workspace) *marks {
