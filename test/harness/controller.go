@@ -12,6 +12,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"syscall"
 	"time"
 
@@ -82,7 +83,7 @@ func (s *Stand) startReplica(ctx context.Context, progress string, flags ...stri
 	if progress != "" {
 		flags = append([]string{"--progress-url", "https://" + progress, "--progress-addr", progress}, flags...)
 	}
-	return s.startProcess(ctx, s.ControllerLog(), append(s.ARM.Env(), "KUBECONFIG="+s.kubeconfig), append(s.controllerArgs(), flags...))
+	return s.startProcess(ctx, s.ControllerLog(), slices.Concat(s.ARM.Env(), s.env, []string{"KUBECONFIG=" + s.kubeconfig}), append(s.controllerArgs(), flags...))
 }
 
 // startProcess starts a controller with an environment and flags.

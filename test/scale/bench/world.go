@@ -37,8 +37,12 @@ type world struct {
 }
 
 func newWorld(ctx context.Context, o options) (*world, error) {
+	var env []string
+	if o.memory != "" {
+		env = []string{"GOMEMLIMIT=" + o.memory}
+	}
 	stand, err := harness.Start(ctx, harness.Options{
-		Parts: cluster.APIServer, Audit: true, Provider: []string{"--provider", "existing"}, Out: os.Stderr,
+		Parts: cluster.APIServer, Audit: true, Provider: []string{"--provider", "existing"}, Env: env, Out: os.Stderr,
 	})
 	if err != nil {
 		return nil, fmt.Errorf("starting the stand: %w", err)
