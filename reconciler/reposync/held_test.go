@@ -24,12 +24,14 @@ func BenchmarkHeld(b *testing.B) {
 	for b.Loop() {
 		before := inUse()
 		cache, held := build.NewCache(build.CacheLimits{}), assembled{}
-		units, err := cache.Build(b.Context(), tree, "workspaces", build.DefaultLimits())
-		if err != nil {
-			b.Fatal(err)
-		}
-		wants := held.assemble(team(), "", "main@sha1:"+testHash, units)
-		if units = nil; len(wants.wanted) < n {
+		wants := func() built { // which lets go of the units
+			units, err := cache.Build(b.Context(), tree, "workspaces", build.DefaultLimits())
+			if err != nil {
+				b.Fatal(err)
+			}
+			return held.assemble(team(), "", "main@sha1:"+testHash, units)
+		}()
+		if len(wants.wanted) < n {
 			b.Fatalf("%d objects are wanted of %d Workspaces: %v", len(wants.wanted), n, errorsOf(wants.findings))
 		}
 		all := inUse()

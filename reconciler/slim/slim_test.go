@@ -46,7 +46,7 @@ func left(labels ...string) metav1.ObjectMeta {
 // known is left of a child whose labels and annotations are known by their sum.
 func known() metav1.ObjectMeta {
 	o, is := left(), about()
-	o.SelfLink = strconv.FormatUint(Carried(&is), noted)
+	o.SetSelfLink(strconv.FormatUint(Carried(&is), noted))
 	o.Labels, o.Annotations = nil, nil
 	return o
 }
@@ -104,7 +104,8 @@ func TestTransform(t *testing.T) {
 				o.Annotations[repolayout.AnnotationAutoscaler] = "ScaledObject"
 				sum := Carried(&o)
 				o = known()
-				o.SelfLink, o.Annotations = strconv.FormatUint(sum, noted), map[string]string{repolayout.AnnotationAutoscaler: "ScaledObject"}
+				o.SetSelfLink(strconv.FormatUint(sum, noted))
+				o.Annotations = map[string]string{repolayout.AnnotationAutoscaler: "ScaledObject"}
 				return o
 			}()},
 		},

@@ -36,36 +36,44 @@ func (r *Reconciler) keep(ctx context.Context, p *pass) error {
 		return nil
 	}
 	p.askedKept = true
-	known, there := r.marksOf(p.ws), r.knownOf(p.ws)
 	for _, workload := range p.workloads() {
-		kept := &appsv1.ControllerRevision{}
-		key := client.ObjectKey{Namespace: p.ws.Namespace, Name: repolayout.RevisionName(workload.GetName(), p.out.Pods)}
-		rendered := r.rendered(workload)
-		if known.at(revisionMark(key)) == rendered {
-			p.kept[workload.GetName()] = true
-			continue
+		if err := r.recall(ctx, p, workload); err != nil {
+			return err
 		}
-		if !there.mayHave(key.Name) {
-			continue
-		}
-		err := r.Reader.Get(ctx, key, kept)
-		switch {
-		case apierrors.IsNotFound(err):
-			continue
-		case err != nil:
-			return fmt.Errorf("reading ControllerRevision %s: %w", key, err)
-		case !metav1.IsControlledBy(kept, p.ws):
-			continue
-		}
-		spec := map[string]any{}
-		if err := json.Unmarshal(kept.Data.Raw, &spec); err != nil {
-			return fmt.Errorf("decoding ControllerRevision %s, which may be deleted to render anew: %w", key, err)
-		}
+	}
+	return nil
+}
+
+// recall makes a workload what its ControllerRevision says that it was, where there is one.
+func (r *Reconciler) recall(ctx context.Context, p *pass, workload *unstructured.Unstructured) error {
+	known := r.marksOf(p.ws)
+	key := client.ObjectKey{Namespace: p.ws.Namespace, Name: repolayout.RevisionName(workload.GetName(), p.out.Pods)}
+	rendered := r.rendered(workload)
+	if known.at(revisionMark(key)) == rendered {
 		p.kept[workload.GetName()] = true
-		maps.Copy(workload.Object["spec"].(map[string]any), spec)
-		if r.rendered(workload) == rendered {
-			known.note(revisionMark(key), rendered) // it says what is rendered anyhow
-		}
+		return nil
+	}
+	if !r.knownOf(p.ws).mayHave(key.Name) {
+		return nil
+	}
+	kept := &appsv1.ControllerRevision{}
+	err := r.Reader.Get(ctx, key, kept)
+	switch {
+	case apierrors.IsNotFound(err):
+		return nil
+	case err != nil:
+		return fmt.Errorf("reading ControllerRevision %s: %w", key, err)
+	case !metav1.IsControlledBy(kept, p.ws):
+		return nil
+	}
+	spec := map[string]any{}
+	if err := json.Unmarshal(kept.Data.Raw, &spec); err != nil {
+		return fmt.Errorf("decoding ControllerRevision %s, which may be deleted to render anew: %w", key, err)
+	}
+	p.kept[workload.GetName()] = true
+	maps.Copy(workload.Object["spec"].(map[string]any), spec)
+	if r.rendered(workload) == rendered {
+		known.note(revisionMark(key), rendered) // it says what is rendered anyhow
 	}
 	return nil
 }

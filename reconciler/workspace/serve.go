@@ -120,10 +120,11 @@ func (r *Reconciler) retire(ctx context.Context, p *pass) error {
 	for _, o := range p.workloads() {
 		kept[o.GetKind()+"/"+o.GetName()] = true
 	}
-	if p.retires(kept) {
-		if err := r.confirm(ctx, p); err != nil {
-			return err
-		}
+	if !p.retires(kept) {
+		return nil
+	}
+	if err := r.confirm(ctx, p); err != nil {
+		return err
 	}
 	if p.deployment != nil && !kept["Deployment/"+p.deployment.Name] {
 		if err := r.deleteDeployment(ctx, p); err != nil {

@@ -76,8 +76,13 @@ func (r *Reconciler) tune(ctx context.Context, p *pass) error {
 	if err := r.limitJob(ctx, p, job); err != nil {
 		return err
 	}
+	return r.pause(ctx, p, job)
+}
+
+// pause suspends a Job, or lets it go on. That of one in a queue is Kueue's to say.
+func (r *Reconciler) pause(ctx context.Context, p *pass, job *batchv1.Job) error {
 	if p.queued() {
-		return nil // whether it is suspended is Kueue's to say
+		return nil
 	}
 	if ptr.Deref(job.Spec.Suspend, false) && !p.paused() {
 		if err := r.confirm(ctx, p); err != nil {
