@@ -28,17 +28,17 @@ func withEvents(mgr ctrl.Manager, address string) (ctrl.Manager, func(), error) 
 	if err != nil {
 		return nil, nil, fmt.Errorf("making a client for events: %w", err)
 	}
-	m := eventsManager{Manager: mgr, broadcaster: record.NewBroadcaster(record.WithCorrelatorOptions(repeats))}
+	m := eventsManager{Manager: mgr}
+	if address != "" {
+		if m.sender, err = notice.New(address, mgr.GetScheme()); err != nil {
+			return nil, nil, fmt.Errorf("--events-addr: %w", err)
+		}
+		if err := mgr.Add(m.sender); err != nil {
+			return nil, nil, fmt.Errorf("adding the sender of events: %w", err)
+		}
+	}
+	m.broadcaster = record.NewBroadcaster(record.WithCorrelatorOptions(repeats))
 	m.broadcaster.StartRecordingToSink(&corev1client.EventSinkImpl{Interface: client.Events("")})
-	if address == "" {
-		return m, m.broadcaster.Shutdown, nil
-	}
-	if m.sender, err = notice.New(address, mgr.GetScheme()); err != nil {
-		return nil, nil, fmt.Errorf("--events-addr: %w", err)
-	}
-	if err := mgr.Add(m.sender); err != nil {
-		return nil, nil, fmt.Errorf("adding the sender of events: %w", err)
-	}
 	return m, m.broadcaster.Shutdown, nil
 }
 

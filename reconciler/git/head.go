@@ -17,19 +17,25 @@ import (
 type Head struct {
 	commit, tree plumbing.Hash
 	objects      []plumbing.EncodedObject
+	seen         map[plumbing.Hash]bool // while it is made
+	left         int64                  // bytes that it may take, then
 }
 
+// maxHead bounds the memory of a Head, in bytes: folders of 10,000 Workspaces take 1 MiB.
+const maxHead = 16 << 20
+
 // Head is that of a branch after what was made of it was pushed, with some of its files.
+// ErrTooLarge: its folders are too many, or too deep, to be held.
 func (b *Branch) Head(files ...string) (*Head, error) {
 	commit, err := object.GetCommit(b.objects, b.newest)
 	if err != nil {
 		return nil, fmt.Errorf("reading the newest commit of %s: %w", b.ref.Short(), err)
 	}
-	h := &Head{commit: commit.Hash, tree: commit.TreeHash}
+	h := &Head{commit: commit.Hash, tree: commit.TreeHash, seen: map[plumbing.Hash]bool{}, left: maxHead}
 	if err := h.take(b.objects, plumbing.CommitObject, commit.Hash); err != nil {
 		return nil, err
 	}
-	if err := h.folder(b.objects, commit.TreeHash); err != nil {
+	if err := h.folder(b.objects, commit.TreeHash, 0); err != nil {
 		return nil, err
 	}
 	tree := newTree(b.objects, commit.TreeHash)
@@ -43,12 +49,18 @@ func (b *Branch) Head(files ...string) (*Head, error) {
 			return nil, err
 		}
 	}
-	h.objects = slices.Clip(h.objects)
+	h.objects, h.seen = slices.Clip(h.objects), nil
 	return h, nil
 }
 
-// folder takes a folder, with those in it.
-func (h *Head) folder(from *objects, hash plumbing.Hash) error {
+// folder takes a folder, with those in it: once, in however many places it is.
+func (h *Head) folder(from *objects, hash plumbing.Hash, depth int) error {
+	if h.seen[hash] {
+		return nil
+	}
+	if depth > maxDepth {
+		return ErrTooLarge
+	}
 	tree, err := object.GetTree(from, hash)
 	if err != nil {
 		return fmt.Errorf("reading a folder: %w", err)
@@ -60,7 +72,7 @@ func (h *Head) folder(from *objects, hash plumbing.Hash) error {
 		if entry.Mode != filemode.Dir {
 			continue
 		}
-		if err := h.folder(from, entry.Hash); err != nil {
+		if err := h.folder(from, entry.Hash, depth+1); err != nil {
 			return err
 		}
 	}
@@ -69,9 +81,16 @@ func (h *Head) folder(from *objects, hash plumbing.Hash) error {
 
 // take takes a copy of an object: what it came with is let go.
 func (h *Head) take(from *objects, kind plumbing.ObjectType, hash plumbing.Hash) error {
+	if h.seen[hash] {
+		return nil
+	}
 	found, err := from.EncodedObject(kind, hash)
 	if err != nil {
 		return fmt.Errorf("reading object %s: %w", hash, err)
+	}
+	h.seen[hash] = true
+	if h.left -= found.Size() + comingOverhead; h.left < 0 {
+		return ErrTooLarge
 	}
 	r, err := found.Reader()
 	if err != nil {

@@ -131,6 +131,7 @@ func (u *unpacker) next() error {
 	if err != nil {
 		return err
 	}
+	u.left += length // the difference itself is not kept
 	return u.put(object, made)
 }
 
@@ -300,6 +301,7 @@ func (u *unpacker) put(object int, r record) error {
 			if err != nil {
 				return err
 			}
+			u.left += int64(len(d.delta))
 			todo = append(todo, made{d.object, r})
 		}
 	}

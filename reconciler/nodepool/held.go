@@ -16,13 +16,14 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/espalier-dev/espalier/gpu/pool"
+	"github.com/espalier-dev/espalier/reconciler/slim"
 	repolayout "github.com/espalier-dev/espalier/repo-layout"
 	"github.com/espalier-dev/espalier/repo-layout/v1alpha1"
 )
 
 // whoHolds looks for the pods that hold GPUs of nodes which exist without us: one
-// request a node, when a node changed and while GPUs are waited for. Ready pools of one node share it. On a node that
-// offers none it says why, as of nodes that are bought.
+// request a node, when a node changed and while GPUs are waited for. Ready pools of one
+// node share it. On a node that offers none it says why, as of nodes that are bought.
 func (r *Reconciler) whoHolds(ctx context.Context, p *pass) error {
 	if p.pool.DeletionTimestamp != nil {
 		return nil
@@ -40,7 +41,7 @@ func (r *Reconciler) whoHolds(ctx context.Context, p *pass) error {
 		if !n.Ready || n.Offered == 0 && explained {
 			continue
 		}
-		pods, err := r.podsOn(ctx, p, n.Name)
+		pods, err := r.podsOn(ctx, p, &p.nodes[i])
 		if err != nil {
 			return err
 		}
@@ -59,7 +60,8 @@ func (r *Reconciler) whoHolds(ctx context.Context, p *pass) error {
 // sharedFor is how long what was listed of a node's pods is taken for pools that are Ready.
 const sharedFor = 2 * time.Second
 
-// nodePods are the pods of nodes as they were listed a moment ago.
+// nodePods are the pods of nodes as they were listed a moment ago, by name and version of
+// the node: whoever is woken by a change of it asks anew.
 type nodePods struct {
 	mu sync.Mutex
 	of map[string]*podList
@@ -69,7 +71,7 @@ type nodePods struct {
 type podList struct {
 	at   time.Time
 	done chan struct{}
-	pods []corev1.Pod // nobody changes them
+	pods []corev1.Pod // of each what is read of it; nobody changes them
 	err  error
 	used map[types.UID]bool // the pools that have taken it: the next pass over one of them lists again
 }
@@ -79,13 +81,13 @@ var errNotListed = errors.New("the pods of a node were not listed")
 // podsOn lists the pods of a node. Of a node that several pools select, as a start of the
 // controller looks at all of them, they are listed once for those that are Ready: who takes
 // GPUs of theirs is seen when the node changes, whenever that is. A pool that waits looks itself.
-func (r *Reconciler) podsOn(ctx context.Context, p *pass, node string) ([]corev1.Pod, error) {
-	list := &podList{at: p.now, done: make(chan struct{}), err: errNotListed, used: map[types.UID]bool{}}
-	if there := r.listed.share(node, list, p); there != list {
+func (r *Reconciler) podsOn(ctx context.Context, p *pass, node *corev1.Node) ([]corev1.Pod, error) {
+	list := &podList{at: r.Deps.Clock(), done: make(chan struct{}), err: errNotListed, used: map[types.UID]bool{}}
+	if there := r.listed.share(node.Name+"@"+node.ResourceVersion, list, p); there != list {
 		select {
 		case <-there.done:
 		case <-ctx.Done():
-			return nil, fmt.Errorf("waiting for the pods of node %s: %w", node, ctx.Err())
+			return nil, fmt.Errorf("waiting for the pods of node %s: %w", node.Name, ctx.Err())
 		}
 		if there.err == nil {
 			return there.pods, nil
@@ -93,9 +95,12 @@ func (r *Reconciler) podsOn(ctx context.Context, p *pass, node string) ([]corev1
 	}
 	defer close(list.done)
 	var pods corev1.PodList
-	if err := r.Live.List(ctx, &pods, client.MatchingFields{FieldNodeName: node}); err != nil {
-		list.err = fmt.Errorf("listing the pods of node %s: %w", node, err)
+	if err := r.Live.List(ctx, &pods, client.MatchingFields{FieldNodeName: node.Name}); err != nil {
+		list.err = fmt.Errorf("listing the pods of node %s: %w", node.Name, err)
 		return nil, list.err
+	}
+	for i := range pods.Items {
+		pods.Items[i] = slim.Pod(&pods.Items[i])
 	}
 	list.pods, list.err = pods.Items, nil
 	return list.pods, nil
@@ -116,7 +121,17 @@ func (n *nodePods) share(node string, list *podList, p *pass) *podList {
 		n.of = map[string]*podList{}
 	}
 	n.of[node] = list
+	time.AfterFunc(2*sharedFor, func() { n.drop(node, list) })
 	return list
+}
+
+// drop drops a list, where nobody has asked since.
+func (n *nodePods) drop(node string, list *podList) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	if n.of[node] == list {
+		delete(n.of, node)
+	}
 }
 
 // isReady says that the pool was found ready as it is now.
@@ -130,7 +145,7 @@ func (r *Reconciler) usersPods(ctx context.Context, p *v1alpha1.GPUNodePool) (fu
 	names := []string{workspaceOf(p)}
 	if names[0] == "" {
 		var workspaces v1alpha1.WorkspaceList
-		if err := r.Client.List(ctx, &workspaces, client.InNamespace(p.Namespace), client.UnsafeDisableDeepCopy); err != nil {
+		if err := r.Client.List(ctx, &workspaces, client.InNamespace(p.Namespace), client.UnsafeDisableDeepCopy); err != nil { // nobody changes them
 			return nil, fmt.Errorf("listing Workspaces: %w", err)
 		}
 		names = nil

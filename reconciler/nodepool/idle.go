@@ -26,7 +26,7 @@ func (r *Reconciler) countUsers(ctx context.Context, p *pass) error {
 		return nil
 	}
 	var workspaces v1alpha1.WorkspaceList
-	if err := r.Client.List(ctx, &workspaces, client.InNamespace(p.pool.Namespace), client.UnsafeDisableDeepCopy); err != nil {
+	if err := r.Client.List(ctx, &workspaces, client.InNamespace(p.pool.Namespace), client.UnsafeDisableDeepCopy); err != nil { // nobody changes them
 		return fmt.Errorf("listing Workspaces: %w", err)
 	}
 	if p.pool.Spec.Idle != nil {

@@ -36,7 +36,7 @@ func (r *Reconciler) write(ctx context.Context, p *pass) error {
 	if err := r.Client.Status().Patch(ctx, p.pool, lock, client.FieldOwner(repolayout.FieldManager)); err != nil {
 		return client.IgnoreNotFound(err)
 	}
-	r.written.Note(p.pool, p.now)
+	r.written.Note(p.pool, r.Deps.Clock())
 	r.Deps.Metrics.happened(before, p.pool, p.now)
 	r.announce(before, p.pool)
 	return nil

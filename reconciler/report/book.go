@@ -3,6 +3,9 @@
 package report
 
 import (
+	"errors"
+	"fmt"
+
 	"github.com/espalier-dev/espalier/reconciler/git"
 	repolayout "github.com/espalier-dev/espalier/repo-layout"
 )
@@ -26,14 +29,19 @@ func (b *Book) of(t Target) *git.Head {
 }
 
 // note notes what the branch of a target holds now. A report in a folder of a branch is
-// not noted: the folders of everybody would be held for it.
+// not noted: the folders of everybody would be held for it. Nor is a branch that somebody
+// has put too much into.
 func (b *Book) note(t Target, branch *git.Branch, files Report) error {
+	b.forget()
 	if b == nil || t.Folder != "" {
 		return nil
 	}
 	head, err := branch.Head(repolayout.StatusOwnerFile)
+	if errors.Is(err, git.ErrTooLarge) {
+		return nil
+	}
 	if err != nil {
-		return err
+		return fmt.Errorf("noting where branch %s is: %w", t.Branch, err)
 	}
 	docs := make(map[string]*said, len(files)/2)
 	for path, file := range files {

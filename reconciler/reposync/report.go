@@ -49,6 +49,7 @@ func (r *Reconciler) observeAndReport(ctx context.Context, p *pass) error {
 	}
 	to := p.sync.Spec.Report
 	if to == nil || to.Commit == nil {
+		p.kept.book = report.Book{}
 		return nil
 	}
 	if r.Cluster == "" {

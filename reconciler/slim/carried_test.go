@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"maps"
 	"reflect"
+	"strings"
 	"testing"
 
 	corev1 "k8s.io/api/core/v1"
@@ -63,6 +64,15 @@ func TestShare(t *testing.T) {
 	}
 	if reflect.ValueOf(one.Labels).Pointer() != reflect.ValueOf(same.Labels).Pointer() {
 		t.Error("two objects with the same labels have two maps of them")
+	}
+	long := strings.Repeat("x", longest+1)
+	if word(long) != long {
+		t.Error("a long word became another")
+	}
+	for i := range words {
+		if held := words[i].Load(); held != nil && len(*held) > longest {
+			t.Errorf("%d bytes of a word are held", len(*held))
+		}
 	}
 	if maps.Equal(one.Labels, other.Labels) || other.Labels["app"] != "other" || one.Labels["app"] != "phi" {
 		t.Errorf("labels are of another object: %v, %v", one.Labels, other.Labels)

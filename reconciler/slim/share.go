@@ -14,16 +14,23 @@ import (
 
 // What many objects say is held once: each slot remembers what was put there last, and who
 // says the same gets that. What is said often is put back after something else; what is said
-// once takes a slot for a while. So it is bounded, and nothing has to be forgotten.
+// once takes a slot for a while. What is long is not shared: so it is bounded, and nothing
+// has to be forgotten.
 var (
 	words  [4096]atomic.Pointer[string]
 	labels [256]atomic.Pointer[map[string]string]
 )
 
+// Bounds of what is shared: the bytes of a word, and the labels of a map.
+const (
+	longest = 128
+	most    = 16
+)
+
 // word is a string, as it was held before where it was.
 func word(s string) string {
-	if s == "" {
-		return ""
+	if s == "" || len(s) > longest {
+		return s
 	}
 	slot := &words[maphash.String(seed, s)%uint64(len(words))]
 	if last := slot.Load(); last != nil && *last == s {
@@ -37,6 +44,9 @@ func word(s string) string {
 func labelled(of map[string]string) map[string]string {
 	if len(of) == 0 {
 		return nil
+	}
+	if len(of) > most {
+		return spoken(of)
 	}
 	var sum uint64
 	for key, value := range of {

@@ -33,7 +33,6 @@ func Transform(in any) (any, error) {
 	}
 	o.SetManagedFields(nil)
 	metadata(o)
-	share(o)
 	switch o := in.(type) {
 	case *v1alpha1.Workspace:
 		o.Status.Conditions = conditions(o.Status.Conditions)
@@ -48,6 +47,7 @@ func Transform(in any) (any, error) {
 	case *corev1.Node:
 		node(o)
 	}
+	share(o)
 	return in, nil
 }
 
@@ -123,6 +123,27 @@ func limits(of []corev1.Container) []corev1.Container {
 	var left []corev1.Container
 	for _, c := range of {
 		left = append(left, corev1.Container{Name: c.Name, Resources: corev1.ResourceRequirements{Limits: extended(c.Resources.Limits)}})
+	}
+	return left
+}
+
+// Pod is what is read of a pod on a node: whose it is, how many GPUs it takes, and how it is.
+func Pod(of *corev1.Pod) corev1.Pod {
+	left := corev1.Pod{
+		ObjectMeta: metav1.ObjectMeta{Namespace: of.Namespace, Name: of.Name, Labels: of.Labels, DeletionTimestamp: of.DeletionTimestamp},
+		Spec:       corev1.PodSpec{NodeName: of.Spec.NodeName, InitContainers: asked(of.Spec.InitContainers), Containers: asked(of.Spec.Containers)},
+		Status:     of.Status,
+	}
+	return left
+}
+
+// asked are containers with the GPUs that they ask for.
+func asked(of []corev1.Container) []corev1.Container {
+	var left []corev1.Container
+	for _, c := range of {
+		left = append(left, corev1.Container{Name: c.Name, RestartPolicy: c.RestartPolicy, Resources: corev1.ResourceRequirements{
+			Limits: extended(c.Resources.Limits), Requests: extended(c.Resources.Requests),
+		}})
 	}
 	return left
 }

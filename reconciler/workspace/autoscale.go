@@ -143,7 +143,8 @@ type looked struct {
 // not for each new Workspace. Not where autoscalers are applied, of which others make more.
 func (r *Reconciler) noneIn(ctx context.Context, namespace string, kind schema.GroupVersionKind) bool {
 	in := place{kind, namespace}
-	if was, ok := r.namespaces.Load(in); ok && r.Clock().Before(was.(looked).at.Add(believedLacking)) {
+	was, ok := r.namespaces.Load(in)
+	if ok && r.Clock().Before(was.(looked).at.Add(believedLacking)) {
 		return was.(looked).none
 	}
 	if at, ok := r.lacking.Load(kind); ok && r.Clock().Before(at.(time.Time).Add(believedLacking)) {
@@ -154,9 +155,13 @@ func (r *Reconciler) noneIn(ctx context.Context, namespace string, kind schema.G
 	if err := r.Reader.List(ctx, one, client.InNamespace(namespace), client.Limit(1)); err != nil {
 		return false // whoever asks for the object by name says why
 	}
-	none := len(one.Items) == 0
-	r.namespaces.Store(in, looked{at, none})
-	return none
+	now := looked{at, len(one.Items) == 0}
+	if ok {
+		r.namespaces.CompareAndSwap(in, was, now) // else one was applied meanwhile
+	} else {
+		r.namespaces.LoadOrStore(in, now)
+	}
+	return now.none
 }
 
 // removeAutoscaler removes one that is the Workspace's, and says whether it, or

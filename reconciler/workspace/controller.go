@@ -56,7 +56,7 @@ const (
 // Deps is what the controller works with.
 type Deps struct {
 	Client client.Client
-	// Reader reads past the cache: ConfigMaps and Secrets are never cached whole.
+	// Reader reads past the cache, which has no ConfigMap and no Secret whole.
 	Reader client.Reader
 	Events events.EventRecorder
 	// Render is the settings of this installation.

@@ -104,6 +104,9 @@ func (r *Reconciler) record(ctx context.Context, p *pass, workload *unstructured
 		return err
 	}
 	err = account.Writer(ctx, r.Client).Create(ctx, revision)
+	if err != nil { // it may be there all the same: an answer was lost, or another process made it
+		r.knownOf(p.ws).complete = false
+	}
 	if apierrors.IsAlreadyExists(err) {
 		err = r.recordAnew(ctx, p.ws, revision, err)
 	}

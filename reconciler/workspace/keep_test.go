@@ -75,6 +75,44 @@ func TestKeptAgain(t *testing.T) {
 	}
 }
 
+// TestKeptUnheard: a record whose creation was not answered is found by the next pass, also
+// of a Workspace that was new.
+func TestKeptUnheard(t *testing.T) {
+	scheme := runtime.NewScheme()
+	if err := errors.Join(clientgoscheme.AddToScheme(scheme), v1alpha1.AddToScheme(scheme)); err != nil {
+		t.Fatal(err)
+	}
+	lost := errors.New("connection reset by peer")
+	kube := kubefake.NewClientBuilder().WithScheme(scheme).WithInterceptorFuncs(interceptor.Funcs{
+		Create: func(ctx context.Context, c client.WithWatch, o client.Object, opts ...client.CreateOption) error {
+			if err := c.Create(ctx, o, opts...); err != nil {
+				return err
+			}
+			return lost
+		},
+	}).Build()
+	r := New(Deps{Client: kube, Reader: kube, Clock: func() time.Time { return time.Unix(1e9, 0) }})
+	ws := &v1alpha1.Workspace{ObjectMeta: metav1.ObjectMeta{Namespace: "models", Name: "phi", UID: "uid-1"}}
+	ws.Spec.Inference = &v1alpha1.InferenceSpec{}
+	r.isNew(ws)
+	pass := func() *pass {
+		t.Helper()
+		p := &pass{ws: ws, kept: map[string]bool{}, deployment: &appsv1.Deployment{}}
+		p.out.Workload, p.out.Pods = parsed(t, wantedDeployment), "sha256:0123456789abcdef0123456789abcdef"
+		if err := r.keep(t.Context(), p); err != nil {
+			t.Fatal(err)
+		}
+		return p
+	}
+	p := pass()
+	if err := r.record(t.Context(), p, p.out.Workload); !errors.Is(err, lost) || p.kept["phi"] {
+		t.Fatalf("recording ends with %v", err)
+	}
+	if !pass().kept["phi"] {
+		t.Error("what is recorded is not known")
+	}
+}
+
 // TestAskedOnce: what was recorded is asked for once nodes can be used, and not again
 // after it was recorded: before that nothing of it is written.
 func TestAskedOnce(t *testing.T) {

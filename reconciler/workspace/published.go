@@ -70,6 +70,9 @@ func (r *Reconciler) asked(p *pass) bool {
 
 // takePublished records a run that need not be run.
 func (r *Reconciler) takePublished(ctx context.Context, p *pass, tag *registry.Tag) error {
+	if err := r.confirm(ctx, p); err != nil {
+		return err
+	}
 	if _, err := r.deleteOtherJobs(ctx, p); err != nil {
 		return err
 	}

@@ -238,7 +238,9 @@ func tells(readme string, a arrival) bool {
 		case strings.HasPrefix(line, "| [`w") && strings.Contains(line, short) && strings.Contains(line, "Ready"):
 			rows++
 		case strings.Contains(line, " Workspaces:** "):
-			_, _ = fmt.Sscanf(line[strings.Index(line, ":** ")+len(":** "):], "%s %d Ready", new(string), &ready) // else none is
+			if _, err := fmt.Sscanf(line[strings.Index(line, ":** ")+len(":** "):], "%s %d Ready", new(string), &ready); err != nil {
+				ready = 0 // what is counted first is something else: none is
+			}
 		}
 	}
 	return rows >= min(a.k, mostRows) && (a.k <= mostRows || ready >= a.k) && strings.Contains(readme, short)
