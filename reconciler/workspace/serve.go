@@ -126,6 +126,11 @@ func (r *Reconciler) retire(ctx context.Context, p *pass) error {
 	if err := r.confirm(ctx, p); err != nil {
 		return err
 	}
+	return r.deleteOthers(ctx, p, kept)
+}
+
+// deleteOthers deletes the workloads that are not kept.
+func (r *Reconciler) deleteOthers(ctx context.Context, p *pass, kept map[string]bool) error {
 	if p.deployment != nil && !kept["Deployment/"+p.deployment.Name] {
 		if err := r.deleteDeployment(ctx, p); err != nil {
 			return err
