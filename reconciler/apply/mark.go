@@ -52,7 +52,7 @@ func Digest(o *unstructured.Unstructured) string {
 func MarkOf(digest string, applied metav1.Object) Mark {
 	return Mark{
 		digest: Sum(digest), uid: Sum(string(applied.GetUID())), carried: slim.Carried(applied),
-		generation: applied.GetGeneration(), version: versionOf(applied),
+		generation: applied.GetGeneration(), version: Version(applied),
 	}
 }
 
@@ -79,7 +79,7 @@ func (m Mark) sameSpec(live metav1.Object) bool {
 	case m.generation > 0:
 		return m.generation == live.GetGeneration()
 	}
-	return m.version > 0 && m.version == versionOf(live)
+	return m.version > 0 && m.version == Version(live)
 }
 
 // pairs of a map, without what is no part of a comparison: where Git says an object, and
@@ -109,7 +109,7 @@ func carries(live map[string]string, desired []string) bool {
 // Before says that an object was seen before it was applied: a cache has not heard
 // of that yet.
 func (m Mark) Before(live metav1.Object) bool {
-	version := versionOf(live)
+	version := Version(live)
 	return version > 0 && version < m.version && m.uid == Sum(string(live.GetUID()))
 }
 
@@ -170,9 +170,9 @@ func number(v any) any {
 	return v
 }
 
-// versionOf is the resourceVersion as a number, which grows with each write; 0 where
+// Version is the resourceVersion as a number, which grows with each write; 0 where
 // it is none.
-func versionOf(o metav1.Object) uint64 {
+func Version(o metav1.Object) uint64 {
 	n, err := strconv.ParseUint(o.GetResourceVersion(), 10, 64)
 	if err != nil {
 		return 0

@@ -40,7 +40,7 @@ func (w *Written) Note(o metav1.Object, now time.Time) {
 	if w.last == nil {
 		w.last = map[types.UID]write{}
 	}
-	w.last[o.GetUID()] = write{versionOf(o), now}
+	w.last[o.GetUID()] = write{Version(o), now}
 }
 
 // Behind says that an object is from before it was written.
@@ -51,7 +51,7 @@ func (w *Written) Behind(o metav1.Object, now time.Time) bool {
 	if !ok {
 		return false
 	}
-	if has := versionOf(o); has > 0 && has < last.version && now.Sub(last.at) < believedBehind {
+	if has := Version(o); has > 0 && has < last.version && now.Sub(last.at) < believedBehind {
 		return true
 	}
 	delete(w.last, o.GetUID())

@@ -30,13 +30,13 @@ func BenchmarkHeld(b *testing.B) {
 					b.Fatal(err)
 				}
 				r, stock := Remote{URL: server.URL(repo)}, NewStock()
-				before := inUse()
+				before := scale.InUse()
 				peak := watchHeap()
 				first := keptFetch(b, r, stock, nil)
 				b.ReportMetric(float64(peak()-before)/float64(n), "B-peak/Workspace")
-				fetched := inUse()
+				fetched := scale.InUse()
 				readAll(b, first.Tree)
-				looked := inUse()
+				looked := scale.InUse()
 				files["workspaces/w00000/inference_config.yaml"] = "vllm:\n  max-num-seqs: 2\n"
 				if _, err := server.Push(repo, "main", files, "second"); err != nil {
 					b.Fatal(err)
@@ -44,7 +44,7 @@ func BenchmarkHeld(b *testing.B) {
 				second := keptFetch(b, r, stock, first)
 				first = nil
 				readAll(b, second.Tree)
-				pushed := inUse()
+				pushed := scale.InUse()
 				b.ReportMetric(float64(fetched-before)/float64(n), "B-fetched/Workspace")
 				b.ReportMetric(float64(looked-before)/float64(n), "B-held/Workspace")
 				b.ReportMetric(float64(pushed-before)/float64(n), "B-pushed/Workspace")
@@ -67,13 +67,13 @@ func TestPinnedHoldsNoHistory(t *testing.T) {
 		}
 		hash = push(t, server, map[string]string{"a": string(content)})
 	}
-	stock, before := NewStock(), inUse()
+	stock, before := NewStock(), scale.InUse()
 	s, err := Remote{URL: server.URL(repo)}.Fetch(t.Context(), v1alpha1.GitRef{Commit: hash}, stock, nil)
 	if err != nil {
 		t.Fatal(err)
 	}
 	stock.Keep(s)
-	if grown := inUse() - before; grown > 2*each {
+	if grown := scale.InUse() - before; grown > 2*each {
 		t.Errorf("%d bytes are held of one commit of %d", grown, each)
 	}
 	runtime.KeepAlive(s)
@@ -101,15 +101,6 @@ func readAll(b *testing.B, tree *Tree) {
 	if err != nil {
 		b.Fatal(err)
 	}
-}
-
-// inUse is the heap that is reachable.
-func inUse() int64 {
-	var m runtime.MemStats
-	runtime.GC()
-	runtime.GC()
-	runtime.ReadMemStats(&m)
-	return int64(m.HeapAlloc)
 }
 
 // watchHeap looks at the heap again and again until the function it returns is called,

@@ -17,6 +17,7 @@ import (
 
 	"github.com/espalier-dev/espalier/reconciler/git"
 	"github.com/espalier-dev/espalier/repo-layout/v1alpha1"
+	"github.com/espalier-dev/espalier/test/scale"
 )
 
 // fleet is n Workspaces, each of a version of its own.
@@ -83,20 +84,11 @@ func BenchmarkHeld(b *testing.B) {
 	s := Snapshot{Cluster: "c", Namespace: "models", Name: "fleet", Revision: "main@sha1:" + commit, Workspaces: fleet(n)}
 	var memory *Memory
 	for b.Loop() {
-		before := inUse()
+		before := scale.InUse()
 		memory = &Memory{}
 		memory.Draft(s)
-		b.ReportMetric(float64(inUse()-before)/n, "B-held/Workspace")
+		b.ReportMetric(float64(scale.InUse()-before)/n, "B-held/Workspace")
 	}
 	runtime.KeepAlive(memory)
 	runtime.KeepAlive(s)
-}
-
-// inUse is the heap that is reachable.
-func inUse() int64 {
-	var m runtime.MemStats
-	runtime.GC()
-	runtime.GC()
-	runtime.ReadMemStats(&m)
-	return int64(m.HeapAlloc)
 }

@@ -22,7 +22,7 @@ func BenchmarkHeld(b *testing.B) {
 	}
 	per := func(bytes int64) float64 { return float64(bytes) / n }
 	for b.Loop() {
-		before := inUse()
+		before := scale.InUse()
 		cache, held := build.NewCache(build.CacheLimits{}), assembled{}
 		wants := func() built { // which lets go of the units
 			units, err := cache.Build(b.Context(), tree, "workspaces", build.DefaultLimits())
@@ -34,10 +34,10 @@ func BenchmarkHeld(b *testing.B) {
 		if len(wants.wanted) < n {
 			b.Fatalf("%d objects are wanted of %d Workspaces: %v", len(wants.wanted), n, errorsOf(wants.findings))
 		}
-		all := inUse()
+		all := scale.InUse()
 		runtime.KeepAlive(wants)
 		runtime.KeepAlive(held)
-		cached := inUse()
+		cached := scale.InUse()
 		b.ReportMetric(per(all-before), "B-held/Workspace")
 		b.ReportMetric(per(all-cached), "B-wanted/Workspace")
 		b.ReportMetric(per(cached-before), "B-built/Workspace")
@@ -52,13 +52,4 @@ func fleetTree(n int) fstest.MapFS {
 		tree[name] = &fstest.MapFile{Data: []byte(text)}
 	}
 	return tree
-}
-
-// inUse is the heap that is reachable.
-func inUse() int64 {
-	var m runtime.MemStats
-	runtime.GC()
-	runtime.GC()
-	runtime.ReadMemStats(&m)
-	return int64(m.HeapAlloc)
 }

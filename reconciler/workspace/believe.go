@@ -3,20 +3,21 @@
 package workspace
 
 import (
-	"container/list"
 	"context"
 	"errors"
 	"fmt"
-	"strconv"
 	"sync"
 	"time"
 
+	"github.com/hashicorp/golang-lru/v2/simplelru"
 	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/types"
 	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	"github.com/espalier-dev/espalier/reconciler/apply"
 )
 
 // Inputs are read past the cache, and what was read is believed in later passes over the
@@ -50,7 +51,7 @@ type readInput struct {
 
 // inputOf is an input that was read now.
 func inputOf(kind string, o metav1.Object, now time.Time) *readInput {
-	return &readInput{key: inputKey{kind, o.GetNamespace(), o.GetName()}, uid: o.GetUID(), version: versionOf(o), text: o.GetResourceVersion(), at: now}
+	return &readInput{key: inputKey{kind, o.GetNamespace(), o.GetName()}, uid: o.GetUID(), version: apply.Version(o), text: o.GetResourceVersion(), at: now}
 }
 
 // behind says that another was read of a later state, and not long before.
@@ -60,7 +61,7 @@ func (i *readInput) behind(other *readInput) bool {
 
 // stillAs says that the watch knows of nothing later than what was read.
 func (i *readInput) stillAs(watched metav1.Object, now time.Time) bool {
-	version := versionOf(watched)
+	version := apply.Version(watched)
 	return watched.GetUID() == i.uid && version > 0 && (version == i.version || version < i.version && now.Sub(i.at) < heldAhead)
 }
 
@@ -79,20 +80,25 @@ func (i *readInput) size() int {
 // have room.
 type readInputs struct {
 	mu    sync.Mutex
-	of    map[inputKey]*list.Element
-	order list.List // the longest unused last
+	of    *simplelru.LRU[inputKey, *readInput]
 	bytes int
+}
+
+func newReadInputs() *readInputs {
+	h := &readInputs{}
+	var err error
+	h.of, err = simplelru.NewLRU(heldBytes/heldEach, func(_ inputKey, in *readInput) { h.bytes -= in.size() })
+	if err != nil {
+		panic(fmt.Sprintf("holding inputs: %v", err)) // their number is a constant
+	}
+	return h
 }
 
 func (h *readInputs) get(key inputKey) *readInput {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	e := h.of[key]
-	if e == nil {
-		return nil
-	}
-	h.order.MoveToFront(e)
-	return e.Value.(*readInput)
+	in, _ := h.of.Get(key)
+	return in
 }
 
 // put holds an input, unless another pass has read a later one meanwhile: versions grow
@@ -100,33 +106,23 @@ func (h *readInputs) get(key inputKey) *readInput {
 func (h *readInputs) put(in *readInput) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	if e := h.of[in.key]; e != nil && in.behind(e.Value.(*readInput)) {
+	if held, ok := h.of.Peek(in.key); ok && in.behind(held) {
 		return
 	}
-	h.remove(in.key)
+	h.of.Remove(in.key)
 	if in.version == 0 || in.size() > heldBytes/4 {
 		return
 	}
-	if h.of == nil {
-		h.of = map[inputKey]*list.Element{}
-	}
-	h.of[in.key], h.bytes = h.order.PushFront(in), h.bytes+in.size()
-	for h.bytes > heldBytes {
-		h.remove(h.order.Back().Value.(*readInput).key)
+	h.of.Add(in.key, in)
+	for h.bytes += in.size(); h.bytes > heldBytes; {
+		h.of.RemoveOldest()
 	}
 }
 
 func (h *readInputs) drop(key inputKey) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	h.remove(key)
-}
-
-func (h *readInputs) remove(key inputKey) {
-	if e := h.of[key]; e != nil {
-		h.bytes -= h.order.Remove(e).(*readInput).size()
-		delete(h.of, key)
-	}
+	h.of.Remove(key)
 }
 
 // mayBelieve says that a pass need not read past the cache what an earlier one of this
@@ -198,13 +194,4 @@ func metadataOf(kind string) *metav1.PartialObjectMetadata {
 	o := &metav1.PartialObjectMetadata{}
 	o.SetGroupVersionKind(corev1.SchemeGroupVersion.WithKind(kind))
 	return o
-}
-
-// versionOf is the resourceVersion as a number; 0 where it is none.
-func versionOf(o metav1.Object) uint64 {
-	n, err := strconv.ParseUint(o.GetResourceVersion(), 10, 64)
-	if err != nil {
-		return 0
-	}
-	return n
 }

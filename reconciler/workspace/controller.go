@@ -101,13 +101,13 @@ type Reconciler struct {
 	// known is what is known of each Workspace, by its key, and read the inputs that were
 	// read past the cache. They only save reads.
 	known sync.Map
-	read  readInputs
+	read  *readInputs
 	// written are the Workspaces whose last write the cache may not have yet.
 	written apply.Written
 }
 
 // New returns a Reconciler.
-func New(d Deps) *Reconciler { return &Reconciler{Deps: d} }
+func New(d Deps) *Reconciler { return &Reconciler{Deps: d, read: newReadInputs()} }
 
 // SetupWithManager registers the controller, its indexes and its watches.
 func (r *Reconciler) SetupWithManager(ctx context.Context, mgr ctrl.Manager) error {
