@@ -13,9 +13,14 @@ import (
 	v1 "github.com/google/go-containerregistry/pkg/v1"
 )
 
+// Tags are those of the program. What exports traces takes grpc along, and that a page with
+// templates, in which a method may be called by any name: then the linker keeps every method of
+// every client of an API, a quarter of the program and of its pages in memory.
+const Tags = "grpcnotrace"
+
 // flags of go build. They are those of deploy/Dockerfile: no path of this
 // machine, no state of the checkout, no symbols that nobody reads in a cluster.
-var flags = []string{"build", "-trimpath", "-buildvcs=false", "-ldflags=-s -w -buildid="}
+var flags = []string{"build", "-trimpath", "-buildvcs=false", "-tags=" + Tags, "-ldflags=-s -w -buildid="}
 
 // environment is what the compiler goes by, said in full: a setting of whoever
 // builds would give the same source other bytes.

@@ -14,6 +14,7 @@ import (
 
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
+	"github.com/espalier-dev/espalier/deploy/image"
 	"github.com/espalier-dev/espalier/repo-layout/v1alpha1"
 	"github.com/espalier-dev/espalier/test/cluster"
 	"github.com/espalier-dev/espalier/test/harness"
@@ -48,7 +49,7 @@ func buildPrograms(ctx context.Context, s *screen) error {
 	if err := cluster.Build(ctx, bin, s.out); err != nil {
 		return err
 	}
-	cmd := exec.CommandContext(ctx, "go", "build", "-v", "-o", filepath.Join(bin, "espalier"), "./cmd/espalier")
+	cmd := exec.CommandContext(ctx, "go", "build", "-v", "-tags="+image.Tags, "-o", filepath.Join(bin, "espalier"), "./cmd/espalier")
 	cmd.Dir = filepath.Dir(bin)
 	cmd.Env = append(os.Environ(), "CGO_ENABLED=0")
 	if err := cluster.WatchBuild(cmd, "espalier", s.out); err != nil {

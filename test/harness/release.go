@@ -12,6 +12,7 @@ import (
 	"path/filepath"
 	"strings"
 
+	"github.com/espalier-dev/espalier/deploy/image"
 	"github.com/espalier-dev/espalier/test/cluster"
 )
 
@@ -49,7 +50,7 @@ func (s *Stand) UseRelease(ctx context.Context, out io.Writer, edits ...Edit) (b
 	if err := os.WriteFile(overlayFile, config, 0o600); err != nil {
 		return nil, fmt.Errorf("writing the overlay: %w", err)
 	}
-	cmd := exec.CommandContext(ctx, "go", "build", "-overlay", overlayFile, "-o", binary, "./cmd/espalier")
+	cmd := exec.CommandContext(ctx, "go", "build", "-tags="+image.Tags, "-overlay", overlayFile, "-o", binary, "./cmd/espalier")
 	cmd.Dir, cmd.Stdout, cmd.Stderr = root, out, out
 	cmd.Env = append(os.Environ(), "CGO_ENABLED=0")
 	if err := cmd.Run(); err != nil {
