@@ -17,11 +17,18 @@ import (
 // be changed while it runs.
 const memoryLook = time.Minute
 
-// limitMemory makes Go collect before the kernel ends this process for want of memory: at
-// nine tenths of what its container may have, beside the processes that it starts.
-// GOMEMLIMIT of the environment stands over it.
+// programPages is what of the program's file is in memory while it works, in bytes: 55 to 63 MiB
+// of a controller, whatever it holds (docs/performance.md). Where a container has no room for
+// them beside what Go takes, the kernel does not end it: it reads them from the disk again and
+// again, 0.3 GB a second.
+const programPages = 64 << 20
+
+// limitMemory makes Go collect before the kernel ends this process for want of memory, or takes
+// the program's own pages back: at what its container may have beside the processes that it
+// starts, less a tenth and no less than programPages. GOMEMLIMIT of the environment stands over it.
 func limitMemory(ctx context.Context, o controllerOptions, log logr.Logger) {
 	limit, err := memlimit.Set(
+		memlimit.WithRatio(1), // the provider leaves the rest
 		memlimit.WithProvider(beside(o.childrenMemory(), memlimit.FromCgroup)),
 		memlimit.WithRefreshInterval(ctx, memoryLook),
 	)
@@ -50,14 +57,16 @@ func (o controllerOptions) childrenMemory() uint64 {
 	return uint64(max(0, o.Review.Memory.Value())) * review.AtOnce //nolint:gosec // G115: it is not below zero
 }
 
-// beside is what a limit leaves beside children, and a quarter of it where they
-// might take more: most plans take far less than they may.
+// beside is what a limit leaves Go beside children, and a quarter of it where they might take
+// more: most plans take far less than they may. Of that a tenth is for what Go does not count,
+// the program's pages above all, which do not become fewer; half of it where there is hardly more.
 func beside(children uint64, limit memlimit.Provider) memlimit.Provider {
 	return func() (uint64, error) {
 		most, err := limit()
 		if err != nil {
 			return 0, err
 		}
-		return max(most-min(most, children), most/4), nil
+		left := max(most-min(most, children), most/4)
+		return left - min(max(left/10, programPages), left/2), nil
 	}
 }
