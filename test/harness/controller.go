@@ -18,6 +18,7 @@ import (
 
 	"k8s.io/apimachinery/pkg/util/wait"
 
+	"github.com/espalier-dev/espalier/deploy/image"
 	"github.com/espalier-dev/espalier/test/cluster"
 )
 
@@ -29,7 +30,7 @@ func BuildEspalier(ctx context.Context, out io.Writer) (string, error) {
 		return "", err
 	}
 	binary := filepath.Join(root, "bin", "espalier")
-	cmd := exec.CommandContext(ctx, "go", "build", "-o", binary, "./cmd/espalier")
+	cmd := exec.CommandContext(ctx, "go", "build", "-tags="+image.Tags, "-o", binary, "./cmd/espalier")
 	cmd.Dir, cmd.Stdout, cmd.Stderr = root, out, out
 	cmd.Env = append(os.Environ(), "CGO_ENABLED=0")
 	if err := cmd.Run(); err != nil {
@@ -47,13 +48,22 @@ type Controller struct {
 	cmd    *exec.Cmd
 	health string
 	hook   string
-	exited chan error
+	ended  chan struct{} // closed when it has
+	err    error         // how it ended, once it has
 	log    *os.File
 }
 
 // HookURL is where a webhook goes: path is /hook or /review.
 func (c *Controller) HookURL(path, namespace, name string) string {
 	return fmt.Sprintf("http://%s%s/%s/%s", c.hook, path, namespace, name)
+}
+
+// Ended is closed when the controller has ended.
+func (c *Controller) Ended() <-chan struct{} { return c.ended }
+
+// Err says how the controller has ended.
+func (c *Controller) Err() error {
+	return fmt.Errorf("the controller ended: %s; see %s", c.cmd.ProcessState, c.log.Name())
 }
 
 // PID is the process of the controller.
@@ -83,7 +93,7 @@ func (s *Stand) startReplica(ctx context.Context, progress string, flags ...stri
 	if progress != "" {
 		flags = append([]string{"--progress-url", "https://" + progress, "--progress-addr", progress}, flags...)
 	}
-	return s.startProcess(ctx, s.ControllerLog(), slices.Concat(s.ARM.Env(), s.env, []string{"KUBECONFIG=" + s.kubeconfig}), append(s.controllerArgs(), flags...))
+	return s.startProcess(ctx, s.ControllerLog(), append(s.ARM.Env(), "KUBECONFIG="+s.kubeconfig), append(s.controllerArgs(), flags...))
 }
 
 // startProcess starts a controller with an environment and flags.
@@ -101,7 +111,8 @@ func (s *Stand) startProcess(ctx context.Context, logFile string, env, flags []s
 		return nil, fmt.Errorf("opening the controller's log: %w", err)
 	}
 	args := append([]string{"controller", "--health-addr", health, "--hook-addr", hook, "--metrics-addr", "0"}, flags...)
-	cmd := exec.Command(s.binary, args...)
+	command := slices.Concat(s.inside, []string{s.binary}, args)
+	cmd := exec.Command(command[0], command[1:]...)
 	cmd.Env = append(os.Environ(), env...)
 	cmd.Stdout, cmd.Stderr = log, log
 	cmd.SysProcAttr = dieWithParent()
@@ -109,17 +120,19 @@ func (s *Stand) startProcess(ctx context.Context, logFile string, env, flags []s
 		return nil, fmt.Errorf("starting the controller: %w", err)
 	}
 	s.started = true
-	c := &Controller{cmd: cmd, health: health, hook: hook, exited: make(chan error, 1), log: log}
-	go func() { c.exited <- cmd.Wait() }()
+	c := &Controller{cmd: cmd, health: health, hook: hook, ended: make(chan struct{}), log: log}
+	go func() {
+		c.err = cmd.Wait()
+		close(c.ended)
+	}()
 	return c, c.waitReady(ctx)
 }
 
 func (c *Controller) waitReady(ctx context.Context) error {
 	err := wait.PollUntilContextTimeout(ctx, 100*time.Millisecond, time.Minute, true, func(ctx context.Context) (bool, error) {
 		select {
-		case err := <-c.exited:
-			c.exited <- err
-			return false, fmt.Errorf("the controller ended: %w; see %s", err, c.log.Name())
+		case <-c.ended:
+			return false, c.Err()
 		default:
 			return c.answers(ctx), nil
 		}
@@ -147,6 +160,9 @@ func (c *Controller) answers(ctx context.Context) bool {
 func (s *Stand) HookURL(namespace, name string) string {
 	return s.controller.HookURL("/hook", namespace, name)
 }
+
+// Binary is the program that runs as controllers.
+func (s *Stand) Binary() string { return s.binary }
 
 // KillController kills the controller with SIGKILL, as a lost node would.
 func (s *Stand) KillController() error {
@@ -179,11 +195,11 @@ func (c *Controller) end(signal syscall.Signal) error {
 	// One that does not end by itself says where it stands, in its log.
 	late := time.AfterFunc(lateEnd, func() { _ = c.cmd.Process.Signal(syscall.SIGQUIT) })
 	defer late.Stop()
-	err := <-c.exited
+	<-c.ended
 	if signal == syscall.SIGKILL {
 		return nil // that is how it ends
 	}
-	return err
+	return c.err
 }
 
 func freeAddress() (string, error) {

@@ -62,8 +62,8 @@ type Options struct {
 	// Provider are the controller's flags that choose where nodes come from; nil:
 	// --provider aks.
 	Provider []string
-	// Env is the environment of controllers, beside that of this process.
-	Env []string
+	// Inside is a command that becomes the controller, which is appended to it; nil: none.
+	Inside []string
 	// Roles are folders of deploy/ to install for the controller beside rbac.
 	Roles []string
 	// Bare installs nothing of Espalier, neither kinds nor roles: that is what the
@@ -94,7 +94,7 @@ type Stand struct {
 	limit      time.Duration
 	lostAfter  time.Duration
 	provider   []string
-	env        []string // of controllers
+	inside     []string // what becomes controllers
 	controller *Controller
 	started    bool // a controller was, whichever
 }
@@ -104,7 +104,7 @@ func Start(ctx context.Context, o Options) (*Stand, error) {
 	if o.Out == nil {
 		o.Out = io.Discard
 	}
-	s := &Stand{poll: o.PollInterval, limit: o.StartLimit, lostAfter: o.NodeLostAfter, provider: o.Provider, env: o.Env}
+	s := &Stand{poll: o.PollInterval, limit: o.StartLimit, lostAfter: o.NodeLostAfter, provider: o.Provider, inside: o.Inside}
 	if len(s.provider) == 0 {
 		s.provider = []string{"--provider", "aks"}
 	}

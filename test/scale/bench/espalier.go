@@ -6,10 +6,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
-	"net/http"
 	"os"
-	"path/filepath"
 	"strings"
 	"time"
 
@@ -23,9 +20,6 @@ import (
 
 // place is the namespace, the repository and the RepoSync of Espalier's fleet.
 const place = "fleet"
-
-// pprofAddr is where the controller's profiles are, when they are asked for.
-const pprofAddr = "127.0.0.1:16060"
 
 // espalier is the product with its fleet.
 type espalier struct {
@@ -87,6 +81,11 @@ func (e *espalier) begin(ctx context.Context) error {
 }
 
 func (e *espalier) start(ctx context.Context) error {
+	if e.container != nil {
+		if err := unread(e.Binary()); err != nil {
+			return err
+		}
+	}
 	flags := []string{"--leader-elect=false"}
 	if e.o.profiles != "" {
 		flags = append(flags, "--pprof-addr", pprofAddr)
@@ -117,6 +116,8 @@ func (e *espalier) measure(ctx context.Context, what string, happen func(context
 	if err != nil {
 		return err
 	}
+	ctx, cancel := e.whileItRuns(ctx)
+	defer cancel()
 	profile := e.profile(ctx, what)
 	from := time.Now()
 	if err := e.patiently(ctx, what, &r, func(ctx context.Context) error { return happen(ctx, from, &r) }); err != nil {
@@ -136,7 +137,21 @@ func (e *espalier) measure(ctx context.Context, what string, happen func(context
 	}
 	r.cpu = after - before
 	r.print(os.Stdout, os.Stderr)
-	return profile()
+	return errors.Join(e.container.tell(os.Stderr), profile())
+}
+
+// whileItRuns is a context that ends with the controller.
+func (e *espalier) whileItRuns(ctx context.Context) (context.Context, context.CancelFunc) {
+	ctx, cancel := context.WithCancel(ctx)
+	go func() {
+		select {
+		case <-e.controller.Ended():
+			fmt.Fprintln(os.Stderr, "  "+e.controller.Err().Error())
+			cancel()
+		case <-ctx.Done():
+		}
+	}()
+	return ctx, cancel
 }
 
 // fill is the first push: every Workspace is new.
@@ -324,7 +339,7 @@ func (e *espalier) restart(ctx context.Context) error {
 		return err
 	}
 	r.print(os.Stdout, os.Stderr)
-	return nil
+	return e.container.tell(os.Stderr)
 }
 
 // quiet watches that nothing is asked for.
@@ -340,43 +355,4 @@ func (e *espalier) quiet(ctx context.Context) error {
 			return ctx.Err()
 		}
 	})
-}
-
-// profile takes a profile of the processors' time from now on; the function that it
-// returns writes it, and one of the memory.
-func (e *espalier) profile(ctx context.Context, what string) func() error {
-	if e.o.profiles == "" {
-		return func() error { return nil }
-	}
-	name := strings.Map(func(r rune) rune {
-		if r == ' ' || r == ',' {
-			return '-'
-		}
-		return r
-	}, what)
-	done := make(chan error, 1)
-	go func() { done <- e.fetch(ctx, "profile?seconds=20", name+".cpu") }()
-	return func() error {
-		return errors.Join(<-done, e.fetch(ctx, "heap", name+".heap"))
-	}
-}
-
-func (e *espalier) fetch(ctx context.Context, which, file string) error {
-	req, err := http.NewRequestWithContext(context.WithoutCancel(ctx), http.MethodGet, "http://"+pprofAddr+"/debug/pprof/"+which, http.NoBody)
-	if err != nil {
-		return fmt.Errorf("asking for a profile: %w", err)
-	}
-	res, err := http.DefaultClient.Do(req)
-	if err != nil {
-		return fmt.Errorf("asking for a profile: %w", err)
-	}
-	defer res.Body.Close()
-	data, err := io.ReadAll(res.Body)
-	if err != nil {
-		return fmt.Errorf("reading a profile: %w", err)
-	}
-	if err := os.WriteFile(filepath.Join(e.o.profiles, file), data, 0o600); err != nil {
-		return fmt.Errorf("writing a profile: %w", err)
-	}
-	return nil
 }

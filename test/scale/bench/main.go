@@ -51,7 +51,7 @@ func main() {
 	flag.DurationVar(&o.patience, "patience", 3*time.Minute, "How long to wait for what a push brings")
 	flag.StringVar(&o.profiles, "profiles", "", "Folder to write profiles of the controller to: of processors over each kind of push, and of memory; empty: none")
 	flag.IntVar(&o.qps, "kube-api-qps", 0, "The controller's --kube-api-qps, with twice that as burst; 0: its default")
-	flag.StringVar(&o.memory, "memory-limit", "", "GOMEMLIMIT of the controller, such as 220MiB: what a limit of its container makes of it; empty: none")
+	flag.StringVar(&o.memory, "memory-limit", "", "Memory of the controller's container, such as 300Mi: a control group, which only root can make; empty: no container")
 	flag.Parse()
 	o.patience = max(o.patience, o.quiet+time.Minute)
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)

@@ -30,24 +30,30 @@ const atRest = 2 * time.Second
 // because Flux sends none without TLS. Nothing but these and what is measured runs.
 type world struct {
 	*harness.Stand
-	client client.WithWatch
-	git    *gitserver.Server
-	audit  *cluster.Audit
-	o      options
+	container *container // of the controller; nil: none
+	client    client.WithWatch
+	git       *gitserver.Server
+	audit     *cluster.Audit
+	o         options
 }
 
 func newWorld(ctx context.Context, o options) (*world, error) {
-	var env []string
+	w := &world{o: o}
+	var inside []string
 	if o.memory != "" {
-		env = []string{"GOMEMLIMIT=" + o.memory}
+		var err error
+		if w.container, err = newContainer(o.memory); err != nil {
+			return nil, err
+		}
+		inside = w.container.command()
 	}
 	stand, err := harness.Start(ctx, harness.Options{
-		Parts: cluster.APIServer, Audit: true, Provider: []string{"--provider", "existing"}, Env: env, Out: os.Stderr,
+		Parts: cluster.APIServer, Audit: true, Provider: []string{"--provider", "existing"}, Inside: inside, Out: os.Stderr,
 	})
 	if err != nil {
-		return nil, fmt.Errorf("starting the stand: %w", err)
+		return nil, errors.Join(fmt.Errorf("starting the stand: %w", err), w.container.remove())
 	}
-	w := &world{Stand: stand, audit: stand.Cluster.Audit(), o: o}
+	w.Stand, w.audit = stand, stand.Cluster.Audit()
 	if err := w.furnish(ctx); err != nil {
 		return nil, errors.Join(err, w.stop())
 	}
@@ -99,7 +105,7 @@ func (w *world) stop() error {
 	if w.git != nil {
 		err = errors.Join(err, w.git.Close())
 	}
-	return err
+	return errors.Join(err, w.container.remove())
 }
 
 // namespace makes one.
