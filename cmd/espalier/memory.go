@@ -17,11 +17,11 @@ import (
 // be changed while it runs.
 const memoryLook = time.Minute
 
-// programPages is what of the program's file is in memory while it works, in bytes: 55 to 63 MiB
+// programPages is what of the program's file is in memory while it works, in bytes: 46 to 48 MiB
 // of a controller, whatever it holds (docs/performance.md). Where a container has no room for
 // them beside what Go takes, the kernel does not end it: it reads them from the disk again and
 // again, 0.3 GB a second.
-const programPages = 64 << 20
+const programPages = 48 << 20
 
 // limitMemory makes Go collect before the kernel ends this process for want of memory, or takes
 // the program's own pages back: at what its container may have beside the processes that it
