@@ -4,7 +4,9 @@ package image
 
 import (
 	"bytes"
+	"os"
 	"runtime"
+	"strings"
 	"testing"
 
 	v1 "github.com/google/go-containerregistry/pkg/v1"
@@ -23,8 +25,21 @@ func TestPruned(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if bytes.Contains(program, []byte("text/template.(*state).evalField")) {
+	if bytes.Contains(program, []byte("text/template.(*Template).Execute")) {
 		t.Error("templates are linked, and with them every method: which package has come to execute one? A tag may leave it out (Tags)")
+	}
+}
+
+// TestDockerfileFlags: who builds with Docker gets the same program.
+func TestDockerfileFlags(t *testing.T) {
+	text, err := os.ReadFile("../Dockerfile")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, flag := range flags {
+		if !strings.Contains(strings.ReplaceAll(string(text), "'", ""), flag) {
+			t.Errorf("deploy/Dockerfile lacks %s", flag)
+		}
 	}
 }
 

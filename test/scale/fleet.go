@@ -6,18 +6,8 @@ package scale
 
 import (
 	"fmt"
-	"runtime"
 	"strings"
 )
-
-// InUse is the heap that is reachable, in bytes.
-func InUse() int64 {
-	var m runtime.MemStats
-	runtime.GC()
-	runtime.GC()
-	runtime.ReadMemStats(&m)
-	return int64(m.HeapAlloc)
-}
 
 // Fleet is a repository of n Workspaces, each in a folder of its own with its
 // configuration; every fourth tunes. Every eighth is an overlay of a base. Files are
