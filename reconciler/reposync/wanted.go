@@ -16,6 +16,7 @@ import (
 	"github.com/espalier-dev/espalier/reconciler/inventory"
 	"github.com/espalier-dev/espalier/reconciler/shard"
 	"github.com/espalier-dev/espalier/reconciler/spoke"
+	"github.com/espalier-dev/espalier/render/alike"
 	"github.com/espalier-dev/espalier/render/desired"
 	repolayout "github.com/espalier-dev/espalier/repo-layout"
 	"github.com/espalier-dev/espalier/repo-layout/finding"
@@ -26,7 +27,7 @@ import (
 // in a pass: what comparing them takes is at hand, and the whole is JSON until then.
 type wanted struct {
 	digest   string                  // of the object as Git says it
-	packed   []byte                  // the object as Git says it
+	packed   alike.Text              // the object as Git says it, in JSON
 	entry    v1alpha1.InventoryEntry // names it: beside that no name of it is held
 	children []account.Need          // rights that the children of a Workspace need
 	file     string
@@ -37,7 +38,7 @@ type wanted struct {
 // object is the whole, marked with where it comes from. It is the caller's to change.
 func (w *wanted) object() *unstructured.Unstructured {
 	o := &unstructured.Unstructured{}
-	if err := o.UnmarshalJSON(w.packed); err != nil {
+	if err := o.UnmarshalJSON(w.packed.Bytes()); err != nil {
 		panic(fmt.Sprintf("unpacking %s: %v", w, err)) // it was packed by us
 	}
 	w.mark(o)
@@ -110,11 +111,14 @@ func prepare(s *v1alpha1.RepoSync, hub string, d desired.Document) *wanted {
 	return w
 }
 
+// packs are what objects are told by: those of Kubernetes' own kind for secrets are held as they are.
+var packs alike.Texts
+
 // pack takes an object in.
 func (w *wanted) pack(o *unstructured.Unstructured) {
 	packed, err := json.Marshal(o.Object)
 	if err != nil {
 		panic(fmt.Sprintf("packing %s: %v", apply.Describe(o), err)) // it was read from JSON
 	}
-	w.packed = packed
+	w.packed = packs.Keep(o.GetKind(), packed)
 }

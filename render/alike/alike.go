@@ -1,0 +1,117 @@
+// SPDX-License-Identifier: Apache-2.0
+
+// Package alike holds texts that are much alike, such as the documents of one kind, in a few
+// bytes each: what a text has in common with an earlier one of its kind is not held again.
+//
+// It decides nothing about what a text says, and never cuts one short.
+package alike
+
+import (
+	"bytes"
+	"compress/flate"
+	"fmt"
+	"io"
+	"strings"
+	"sync"
+)
+
+// Bounds of what is held for telling texts by: bytes of a text, as far as DEFLATE looks back,
+// kinds, and how many texts in a row that are like none bring another in its place.
+const (
+	longest = 32 << 10
+	most    = 64
+	unlike  = 16
+)
+
+// Texts keeps texts. The zero value is ready, and may be used by several at once.
+type Texts struct {
+	mutex  sync.Mutex
+	models map[string]*model
+}
+
+// model is the text that others of its kind are told by.
+type model struct {
+	text   []byte
+	unlike int // texts in a row that were not like it
+}
+
+// Text is a text that is kept. The zero value is the empty text.
+type Text struct {
+	by     *model // nil: it is held as it is
+	packed string
+	length int // of what is packed
+}
+
+// Keep keeps a text of a kind, whatever tells kinds apart.
+func (t *Texts) Keep(kind string, text []byte) Text {
+	t.mutex.Lock()
+	defer t.mutex.Unlock()
+	m := t.models[kind]
+	if m != nil {
+		packed := pack(m.text, text)
+		if len(packed) < len(text)/2 {
+			m.unlike = 0
+			return Text{m, string(packed), len(text)}
+		}
+		if m.unlike++; m.unlike < unlike {
+			return Text{packed: string(text)}
+		}
+	}
+	if m != nil || len(t.models) < most {
+		if t.models == nil {
+			t.models = map[string]*model{}
+		}
+		t.models[kind] = &model{text: bytes.Clone(text[:min(len(text), longest)])}
+	}
+	return Text{packed: string(text)}
+}
+
+// writers are of flate, readers too.
+var writers, readers sync.Pool
+
+// pack is a text as DEFLATE says it after another, which is what its reader begins with.
+func pack(after, text []byte) []byte {
+	var into bytes.Buffer
+	w, _ := writers.Get().(*flate.Writer)
+	if w == nil {
+		w, _ = flate.NewWriter(nil, flate.BestSpeed) // the level is one that there is
+	}
+	defer writers.Put(w)
+	w.Reset(&into)
+	_, _ = w.Write(after) // a buffer takes all
+	_ = w.Flush()
+	into.Reset()
+	_, _ = w.Write(text)
+	_ = w.Close()
+	return into.Bytes()
+}
+
+// Bytes is the text, the caller's to change.
+func (t Text) Bytes() []byte {
+	if t.by == nil {
+		return []byte(t.packed)
+	}
+	from := strings.NewReader(t.packed)
+	r, _ := readers.Get().(io.ReadCloser)
+	if r == nil {
+		r = flate.NewReader(nil)
+	}
+	defer readers.Put(r)
+	_ = r.(flate.Resetter).Reset(from, t.by.text) // it never fails
+	text := make([]byte, t.length)
+	if _, err := io.ReadFull(r, text); err != nil {
+		panic(fmt.Sprintf("unpacking a text: %v", err)) // it was packed by us
+	}
+	return text
+}
+
+// Len is how long the text is, in bytes.
+func (t Text) Len() int {
+	if t.by == nil {
+		return len(t.packed)
+	}
+	return t.length
+}
+
+// Held is how many bytes it takes.
+func (t Text) Held() int { return len(t.packed) }
