@@ -42,6 +42,9 @@ type Text struct {
 	length int // of what is packed
 }
 
+// Whole is a text that is held as it is.
+func Whole(text []byte) Text { return Text{packed: string(text)} }
+
 // Keep keeps a text of a kind, whatever tells kinds apart.
 func (t *Texts) Keep(kind string, text []byte) Text {
 	t.mutex.Lock()
@@ -54,7 +57,7 @@ func (t *Texts) Keep(kind string, text []byte) Text {
 			return Text{m, string(packed), len(text)}
 		}
 		if m.unlike++; m.unlike < unlike {
-			return Text{packed: string(text)}
+			return Whole(text)
 		}
 	}
 	if m != nil || len(t.models) < most {
@@ -63,7 +66,7 @@ func (t *Texts) Keep(kind string, text []byte) Text {
 		}
 		t.models[kind] = &model{text: bytes.Clone(text[:min(len(text), longest)])}
 	}
-	return Text{packed: string(text)}
+	return Whole(text)
 }
 
 // writers are of flate, readers too.

@@ -293,7 +293,7 @@ metadata: {name: s}
 	var all strings.Builder
 	for _, u := range units {
 		for _, o := range u.Objects {
-			all.Write(o.YAML)
+			all.Write(o.YAML())
 		}
 	}
 	for _, want := range []string{
@@ -344,7 +344,7 @@ func bytesOf(units []build.Unit) string {
 	for _, u := range units {
 		for _, o := range u.Objects {
 			b.WriteString("---\n")
-			b.Write(o.YAML)
+			b.Write(o.YAML())
 		}
 	}
 	return b.String()

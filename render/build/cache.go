@@ -268,7 +268,7 @@ func (c *Cache) keep(t *task, u *Unit) *entry {
 		e.bytes += int64(len(t.files[name]))
 	}
 	for _, o := range u.Objects {
-		e.bytes += objectBytes + textFactor*int64(len(o.YAML))
+		e.bytes += objectBytes + textFactor*int64(o.text.Len())
 	}
 	if len(u.Findings) > 0 {
 		from := t.plan.from

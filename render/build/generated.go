@@ -93,7 +93,7 @@ func (f fixed) keep(files map[string][]byte, object *Object) []entryAt {
 	var built struct {
 		Data map[string]string `json:"data"`
 	}
-	if err := sigsyaml.Unmarshal(object.YAML, &built); err != nil {
+	if err := sigsyaml.Unmarshal(object.YAML(), &built); err != nil {
 		return nil
 	}
 	return slices.DeleteFunc(f.entries, func(at entryAt) bool {

@@ -245,7 +245,7 @@ func everything(units []build.Unit) string {
 			fmt.Fprintf(&b, "  %+v\n", f)
 		}
 		for _, o := range u.Objects {
-			fmt.Fprintf(&b, "  %s\n%s", o, o.YAML)
+			fmt.Fprintf(&b, "  %s\n%s", o, o.YAML())
 			for _, field := range []string{"", "metadata.name", "spec.inference.config", "metadata.annotations.p"} {
 				file, line := o.At(field)
 				fmt.Fprintf(&b, "  %q at %s:%d\n", field, file, line)

@@ -151,7 +151,7 @@ func leaked(o Object) error {
 // it has what SOPS keeps in it, so that whoever decodes it says what may be encrypted.
 func shown(o Object) (texts []string, own bool, err error) {
 	var doc yaml.Node
-	if err := yaml.Unmarshal(o.YAML, &doc); err != nil || len(doc.Content) != 1 {
+	if err := yaml.Unmarshal(o.YAML(), &doc); err != nil || len(doc.Content) != 1 {
 		return nil, false, errUnread
 	}
 	root := doc.Content[0]

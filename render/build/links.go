@@ -93,7 +93,7 @@ func (o Object) written() string {
 // tree is an object's fields, where one of them may name another object.
 func (o Object) tree() (tree map[string]any) {
 	named := slices.ContainsFunc(nameFields(), func(f field) bool { return f.group == o.group && f.kind == o.kind })
-	if !named || yaml.Unmarshal(o.YAML, &tree) != nil {
+	if !named || yaml.Unmarshal(o.YAML(), &tree) != nil {
 		return nil
 	}
 	return tree

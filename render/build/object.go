@@ -3,13 +3,13 @@
 package build
 
 import (
-	"bytes"
 	"strings"
 	"sync"
 	"weak"
 
 	"sigs.k8s.io/kustomize/api/resource"
 
+	"github.com/espalier-dev/espalier/render/alike"
 	"github.com/espalier-dev/espalier/render/internal/yamltext"
 	"github.com/espalier-dev/espalier/repo-layout/finding"
 	"github.com/espalier-dev/espalier/repo-layout/v1alpha1"
@@ -21,28 +21,37 @@ import (
 type id struct{ group, kind, namespace, name string }
 
 // Object is one object of a unit's build.
-type Object struct {
-	// YAML is the object as built: keys sorted, so equal input gives equal bytes.
-	// It is shared by all who build the same: treat it as read-only.
-	YAML []byte
-
-	*object
-}
+type Object struct{ *object }
 
 // object is what is known of an Object beside its text.
 type object struct {
 	id
+	text     alike.Text
 	position repolayout.Position
 	decoding decoding
 	opened   bool // it is of a unit in which something was decrypted
 }
 
-// newObject is one as built: held for as long as its unit, and so no longer than it is, and
-// with words that all objects share.
-func newObject(text []byte, of id) Object {
-	of.group, of.kind = shared(of.group), shared(of.kind)
-	return Object{YAML: bytes.Clone(text), object: &object{id: of}}
+// held are what objects and files are told by, which are held for as long as their units. What
+// was decrypted tells nothing of others.
+var held alike.Texts
+
+// keep holds a text of a kind.
+func keep(kind string, text []byte, sealed bool) alike.Text {
+	if sealed {
+		return alike.Whole(text)
+	}
+	return held.Keep(kind, text)
 }
+
+// newObject is one as built: with words that all objects share.
+func newObject(text []byte, of id, sealed bool) Object {
+	of.group, of.kind = shared(of.group), shared(of.kind)
+	return Object{&object{id: of, text: keep(of.kind, text, sealed)}}
+}
+
+// YAML is the object as built: keys sorted, so equal input gives equal bytes.
+func (o Object) YAML() []byte { return o.text.Bytes() }
 
 // shared is the same word as others hold, for those that most objects have.
 func shared(word string) string {
@@ -83,7 +92,7 @@ func (o Object) Decode() (repolayout.Decoded, []v1alpha1.Finding) {
 	last := o.decoding.last.Value()
 	if last == nil {
 		last = &document{}
-		last.decoded, last.findings = decode(o.YAML, o)
+		last.decoded, last.findings = decode(o.YAML(), o)
 		o.decoding.last = weak.Make(last)
 	}
 	return last.decoded, last.findings
@@ -136,7 +145,7 @@ type origins struct {
 }
 
 func newOrigins(w work, made built) origins {
-	return origins{work: w, made: made, texts: newTexts(w.files, w.docs)}
+	return origins{work: w, made: made, texts: newTexts(w.files, w.docs, w.secret.decrypted())}
 }
 
 // position of an object, from the origin that Kustomize tracked.
@@ -153,7 +162,7 @@ func (o origins) position(origin *resource.Origin, object *Object) repolayout.Po
 	}
 	name := o.nameIn(file, object.id)
 	return &written{
-		texts: o.texts, id: &object.id, yaml: object.YAML, file: file, name: name,
+		texts: o.texts, id: &object.id, built: object.object, file: file, name: name,
 		line: o.line(file, id{kind: object.kind, name: name}),
 	}
 }

@@ -259,9 +259,9 @@ func TestNamesOfEveryKind(t *testing.T) {
 			t.Errorf("%v", u.Findings)
 		}
 		for _, o := range u.Objects {
-			for line := range strings.Lines(string(o.YAML)) {
+			for line := range strings.Lines(string(o.YAML())) {
 				if strings.Contains(line, "it-") && !strings.Contains(line, "p-it-") {
-					t.Errorf("%s: the name is not followed: %s\n%s", o, line, o.YAML)
+					t.Errorf("%s: the name is not followed: %s\n%s", o, line, o.YAML())
 				}
 			}
 		}

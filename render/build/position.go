@@ -19,10 +19,10 @@ import (
 type written struct {
 	texts texts
 	*id
-	yaml []byte // the object as built; nil where nothing can have changed it
-	file string
-	name string // of the object in the file
-	line int    // of its document
+	built *object // nil where nothing can have changed it
+	file  string
+	name  string // of the object in the file
+	line  int    // of its document
 }
 
 // At prefers the place that holds the value the object has: a patch may have
@@ -33,11 +33,11 @@ func (w *written) At(field string) (string, int) {
 	}
 	own := w.texts.of(w.file)
 	file, line := own.find(id{kind: w.kind, name: w.name}).At(field)
-	if w.yaml == nil {
+	if w.built == nil {
 		return file, line
 	}
 	var built yaml.Node
-	if err := yaml.Unmarshal(w.yaml, &built); err != nil || len(built.Content) == 0 {
+	if err := yaml.Unmarshal(w.built.text.Bytes(), &built); err != nil || len(built.Content) == 0 {
 		return file, line
 	}
 	want := w.value(built.Content[0], field)
@@ -63,7 +63,7 @@ func (w *written) Fix(file string, line int, word v1alpha1.Fix) v1alpha1.Fix {
 // that gave the entry its text.
 func (w *written) Entry(e finding.Entry) (file string, line int, ok bool) {
 	at, own := w.texts.of(w.file).find(id{kind: w.kind, name: w.name}).(inDocument)
-	if w.yaml == nil {
+	if w.built == nil {
 		if !own {
 			return "", 0, false
 		}
@@ -71,7 +71,7 @@ func (w *written) Entry(e finding.Entry) (file string, line int, ok bool) {
 		return w.file, line, ok
 	}
 	var built yaml.Node
-	if err := yaml.Unmarshal(w.yaml, &built); err != nil || len(built.Content) == 0 {
+	if err := yaml.Unmarshal(w.built.text.Bytes(), &built); err != nil || len(built.Content) == 0 {
 		return "", 0, false
 	}
 	want := entryOf(built.Content[0], e.Key)
@@ -124,7 +124,7 @@ func (w *written) elsewhere(file, field string, want *yaml.Node) (string, int) {
 			if other == file && !p.inline {
 				continue
 			}
-			if v := p.value(w, field); v != nil && alike(v, want) {
+			if v := p.value(w, field); v != nil && mayBeOne(v, want) {
 				return other, p.lineOf(field, v)
 			}
 		}
@@ -136,13 +136,13 @@ func (w *written) elsewhere(file, field string, want *yaml.Node) (string, int) {
 func (w *written) says(docs []*yaml.Node, line int, field string, want *yaml.Node) bool {
 	return slices.ContainsFunc(docs, func(d *yaml.Node) bool {
 		v := w.value(d, field)
-		return v != nil && alike(v, want) && (v.Line == line || w.same(d))
+		return v != nil && mayBeOne(v, want) && (v.Line == line || w.same(d))
 	})
 }
 
-// alike says whether two values may be one: texts by what they say. Lists and
+// mayBeOne says whether two values may be one: texts by what they say. Lists and
 // mappings only by what they are, since a patch may have changed them within.
-func alike(v, want *yaml.Node) bool {
+func mayBeOne(v, want *yaml.Node) bool {
 	if want.Kind == yaml.ScalarNode {
 		return v.Value == want.Value
 	}

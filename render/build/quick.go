@@ -162,7 +162,7 @@ func identity(tree map[string]any) (kind, name, namespace string) {
 // write writes the objects as Kustomize does.
 func (u *plainUnit) write() ([]builtObject, bool) {
 	list := make([]builtObject, 0, len(u.made))
-	texts := newTexts(u.work.files, u.work.docs)
+	texts := newTexts(u.work.files, u.work.docs, u.work.secret.decrypted())
 	var total int64
 	for _, m := range u.made {
 		if !u.rename(m.tree) {
@@ -173,7 +173,7 @@ func (u *plainUnit) write() ([]builtObject, bool) {
 			return nil, false
 		}
 		kind, name, namespace := identity(m.tree)
-		o := newObject(text, id{groupOf(m.tree), kind, namespace, name})
+		o := newObject(text, id{groupOf(m.tree), kind, namespace, name}, u.work.secret.decrypted())
 		o.position = m.position(texts, &o.id)
 		list = append(list, builtObject{o, m.tree, u.work.secret.holds(m.file)})
 	}

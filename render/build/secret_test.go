@@ -42,7 +42,7 @@ func TestSecretsInTheCache(t *testing.T) {
 				}
 				for _, u := range units {
 					for _, o := range u.Objects {
-						content += string(o.YAML)
+						content += string(o.YAML())
 					}
 					for _, f := range u.Findings {
 						codes += f.Code + " " + f.File + "; "

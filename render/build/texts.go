@@ -6,6 +6,7 @@ import (
 	"bytes"
 	"maps"
 	"math"
+	"path"
 	"slices"
 	"sort"
 	"strings"
@@ -15,6 +16,7 @@ import (
 
 	"go.yaml.in/yaml/v3"
 
+	"github.com/espalier-dev/espalier/render/alike"
 	"github.com/espalier-dev/espalier/render/internal/yamltext"
 
 	repolayout "github.com/espalier-dev/espalier/repo-layout"
@@ -27,7 +29,7 @@ type texts []text
 // the memory was needed meanwhile: most are never asked.
 type text struct {
 	path    string
-	content []byte
+	content alike.Text
 	asked   atomic.Pointer[asked] // nil: never
 }
 
@@ -52,7 +54,7 @@ func (t *text) ask() *asked {
 func (t *text) line(n int) string {
 	a := t.ask()
 	a.index.Do(func() {
-		for line := range bytes.Lines(t.content) {
+		for line := range bytes.Lines(t.content.Bytes()) {
 			a.ends = append(a.ends, len(line))
 			if last := len(a.ends) - 1; last > 0 {
 				a.ends[last] += a.ends[last-1]
@@ -63,9 +65,9 @@ func (t *text) line(n int) string {
 	case n < 1 || n > len(a.ends):
 		return ""
 	case n == 1:
-		return string(t.content[:a.ends[0]])
+		return string(t.content.Bytes()[:a.ends[0]])
 	}
-	return string(t.content[a.ends[n-2]:a.ends[n-1]])
+	return string(t.content.Bytes()[a.ends[n-2]:a.ends[n-1]])
 }
 
 // documents of a file. They are not changed once made.
@@ -74,10 +76,10 @@ type documents struct {
 	list []*yaml.Node
 }
 
-func newTexts(files map[string][]byte, docs map[string][]*yaml.Node) texts {
+func newTexts(files map[string][]byte, docs map[string][]*yaml.Node, sealed bool) texts {
 	t := make(texts, len(docs))
 	for i, name := range slices.Sorted(maps.Keys(docs)) {
-		t[i].path, t[i].content = name, files[name]
+		t[i].path, t[i].content = name, keep("file "+path.Base(name), files[name], sealed)
 	}
 	return t
 }
@@ -125,7 +127,7 @@ func (t *text) parse() *documents {
 		return known
 	}
 	d := &documents{file: t.path}
-	d.list, _ = yamltext.Parse(t.content, math.MaxInt32) // the scan has parsed and bounded it
+	d.list, _ = yamltext.Parse(t.content.Bytes(), math.MaxInt32) // the scan has parsed and bounded it
 	a.parsed = weak.Make(d)
 	return d
 }

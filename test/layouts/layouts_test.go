@@ -104,7 +104,7 @@ func ours(t *testing.T, root, at string, units int) []string {
 			t.Errorf("%s:%d: %s: %s (%s)", f.File, f.Line, f.Severity, f.Message, f.Code)
 		}
 		for _, o := range u.Objects {
-			list = append(list, string(o.YAML))
+			list = append(list, string(o.YAML()))
 		}
 	}
 	slices.Sort(list)
