@@ -111,7 +111,7 @@ func prepare(s *v1alpha1.RepoSync, hub string, d desired.Document) *wanted {
 	return w
 }
 
-// packs are what objects are told by: those of Kubernetes' own kind for secrets are held as they are.
+// packs are what objects are told by, but for Secrets: nothing of one is held for others.
 var packs alike.Texts
 
 // pack takes an object in.
@@ -119,6 +119,10 @@ func (w *wanted) pack(o *unstructured.Unstructured) {
 	packed, err := json.Marshal(o.Object)
 	if err != nil {
 		panic(fmt.Sprintf("packing %s: %v", apply.Describe(o), err)) // it was read from JSON
+	}
+	if o.GetKind() == "Secret" {
+		w.packed = alike.Whole(packed)
+		return
 	}
 	w.packed = packs.Keep(o.GetKind(), packed)
 }

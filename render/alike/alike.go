@@ -13,6 +13,7 @@ import (
 	"io"
 	"strings"
 	"sync"
+	"sync/atomic"
 )
 
 // Bounds of what is held for telling texts by: bytes of a text, as far as DEFLATE looks back,
@@ -32,7 +33,7 @@ type Texts struct {
 // model is the text that others of its kind are told by.
 type model struct {
 	text   []byte
-	unlike int // texts in a row that were not like it
+	unlike atomic.Int32 // texts in a row that were not like it
 }
 
 // Text is a text that is kept. The zero value is the empty text.
@@ -47,26 +48,38 @@ func Whole(text []byte) Text { return Text{packed: string(text)} }
 
 // Keep keeps a text of a kind, whatever tells kinds apart.
 func (t *Texts) Keep(kind string, text []byte) Text {
-	t.mutex.Lock()
-	defer t.mutex.Unlock()
-	m := t.models[kind]
+	m := t.model(kind)
 	if m != nil {
 		packed := pack(m.text, text)
 		if len(packed) < len(text)/2 {
-			m.unlike = 0
+			m.unlike.Store(0)
 			return Text{m, string(packed), len(text)}
 		}
-		if m.unlike++; m.unlike < unlike {
+		if m.unlike.Add(1) < unlike {
 			return Whole(text)
 		}
 	}
-	if m != nil || len(t.models) < most {
-		if t.models == nil {
-			t.models = map[string]*model{}
-		}
-		t.models[kind] = &model{text: bytes.Clone(text[:min(len(text), longest)])}
-	}
+	t.learn(kind, m, text)
 	return Whole(text)
+}
+
+func (t *Texts) model(kind string) *model {
+	t.mutex.Lock()
+	defer t.mutex.Unlock()
+	return t.models[kind]
+}
+
+// learn has texts of the kind told by this one in the place of the former.
+func (t *Texts) learn(kind string, former *model, text []byte) {
+	t.mutex.Lock()
+	defer t.mutex.Unlock()
+	if t.models[kind] != former || former == nil && len(t.models) == most {
+		return // another has come first, or there are too many kinds
+	}
+	if t.models == nil {
+		t.models = map[string]*model{}
+	}
+	t.models[kind] = &model{text: bytes.Clone(text[:min(len(text), longest)])}
 }
 
 // writers are of flate, readers too.

@@ -61,13 +61,14 @@ func (t *text) line(n int) string {
 			}
 		}
 	})
-	switch {
-	case n < 1 || n > len(a.ends):
+	if n < 1 || n > len(a.ends) {
 		return ""
-	case n == 1:
-		return string(t.content.Bytes()[:a.ends[0]])
 	}
-	return string(t.content.Bytes()[a.ends[n-2]:a.ends[n-1]])
+	start := 0
+	if n > 1 {
+		start = a.ends[n-2]
+	}
+	return string(t.content.Bytes()[start:a.ends[n-1]])
 }
 
 // documents of a file. They are not changed once made.

@@ -238,8 +238,12 @@ func copyOf(d repolayout.Decoded) repolayout.Decoded {
 // decodeObject decodes what a unit has built: what no variable changes is decoded
 // once for all who build the same.
 func decodeObject(o build.Object, u build.Unit, variables map[string]v1alpha1.VariableValue) (repolayout.Decoded, []v1alpha1.Finding) {
-	if variables == nil || !bytes.Contains(o.YAML(), []byte("$")) {
+	if variables == nil {
 		return o.Decode()
 	}
-	return decode(Text{YAML: o.YAML(), Position: o, Opened: u.Decrypted, Encrypted: u.Encrypted}, variables)
+	text := o.YAML()
+	if !bytes.Contains(text, []byte("$")) {
+		return o.Decode()
+	}
+	return decode(Text{YAML: text, Position: o, Opened: u.Decrypted, Encrypted: u.Encrypted}, variables)
 }
