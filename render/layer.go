@@ -64,12 +64,24 @@ const (
 
 // build renders the layer, and the user's patches over it.
 func (l layer) build(ctx context.Context, users []v1alpha1.Patch) ([]*unstructured.Unstructured, error) {
-	if len(users) == 0 {
-		if objects, ok, err := l.quick(ctx); ok || err != nil {
-			return objects, err
-		}
+	if len(users) > 0 {
+		return l.run(ctx, users)
 	}
-	return l.run(ctx, users)
+	key, err := l.key()
+	if err != nil {
+		return nil, err
+	}
+	if objects, err := layers.get(key); len(objects) > 0 || err != nil {
+		return objects, err
+	}
+	objects, ok, err := l.quick(ctx)
+	if err == nil && !ok {
+		objects, err = l.run(ctx, nil)
+	}
+	if err != nil {
+		return nil, err
+	}
+	return objects, layers.put(key, l.id, objects)
 }
 
 // run has Kustomize do it all.

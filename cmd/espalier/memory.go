@@ -5,6 +5,7 @@ package main
 import (
 	"context"
 	"math"
+	"runtime"
 	"time"
 
 	"github.com/KimMachineGun/automemlimit/memlimit"
@@ -27,6 +28,9 @@ const programPages = 48 << 20
 // the program's own pages back: at what its container may have beside the processes that it
 // starts, less a tenth and no less than programPages. GOMEMLIMIT of the environment stands over it.
 func limitMemory(ctx context.Context, o controllerOptions, log logr.Logger) {
+	if o.PprofAddr == "" {
+		runtime.MemProfileRate = 0 // nobody can ask where memory was taken, and to note it takes 5 MiB
+	}
 	limit, err := memlimit.Set(
 		memlimit.WithRatio(1), // the provider leaves the rest
 		memlimit.WithProvider(beside(o.childrenMemory(), memlimit.FromCgroup)),
