@@ -64,7 +64,8 @@ func (c *Cluster) auditArgs() ([]string, error) {
 	if err := os.WriteFile(filepath.Join(c.Dir, auditPolicy), []byte(policy), 0o644); err != nil {
 		return nil, err
 	}
-	return []string{"--audit-policy-file=" + auditPolicy, "--audit-log-path=" + auditLog}, nil
+	// It is read as it grows: a file that another takes the place of would be lost.
+	return []string{"--audit-policy-file=" + auditPolicy, "--audit-log-path=" + auditLog, "--audit-log-maxsize=100000"}, nil
 }
 
 // Next are the requests since the last call, those of watches as they begin.
