@@ -84,6 +84,9 @@ func (b *Branch) begin(ctx context.Context, name string) error {
 	if err := b.pusher.Init(ctx, b.remote.URL, name); err != nil {
 		return fmt.Errorf("preparing branch %s: %w", name, err)
 	}
+	if err := b.packPlainly(); err != nil {
+		return fmt.Errorf("preparing branch %s: %w", name, err)
+	}
 	if b.Hash == "" {
 		return nil
 	}
@@ -96,6 +99,17 @@ func (b *Branch) begin(ctx context.Context, name string) error {
 		return fmt.Errorf("preparing branch %s: %w", name, err)
 	}
 	return nil
+}
+
+// packPlainly has objects pushed as they are: to look for what one has in common with ten
+// others takes longer than to send ten thousand of them.
+func (b *Branch) packPlainly() error {
+	config, err := b.objects.Config()
+	if err != nil {
+		return err
+	}
+	config.Pack.Window = 0
+	return b.objects.SetConfig(config)
 }
 
 // As is the same head under another name: what is committed to it and pushed makes

@@ -59,14 +59,3 @@ func (b *Book) forget() {
 		*b = Book{}
 	}
 }
-
-// saidIn are the documents of files that the branch holds.
-func (b *Book) saidIn(paths []string) map[string]*said {
-	docs := map[string]*said{}
-	for _, path := range paths {
-		if says := b.docs[path]; says != nil {
-			docs[path] = says
-		}
-	}
-	return docs
-}

@@ -40,26 +40,18 @@ func (w *writer) compare(old map[string]git.Hash) difference {
 	return d
 }
 
-// last is what documents of the last report say.
-func (w *writer) last(branch *git.Branch, names []string) (map[string]*said, error) {
+// last says what a document of the last report says.
+func (w *writer) last(branch *git.Branch) func(name string) (*said, error) {
 	if branch.Known {
-		return w.book.saidIn(names), nil
+		return func(name string) (*said, error) { return w.book.docs[name], nil }
 	}
-	files, err := w.read(branch, names)
-	return parse(files), err
-}
-
-// read reads files of the last report.
-func (w *writer) read(branch *git.Branch, names []string) (map[string][]byte, error) {
-	files := make(map[string][]byte, len(names))
-	for _, name := range names {
+	return func(name string) (*said, error) {
 		content, err := branch.Tree.ReadFile(w.at(name))
 		if err != nil {
 			return nil, fmt.Errorf("reading the last report: %w", err)
 		}
-		files[name] = content
+		return parse(content), nil
 	}
-	return files, nil
 }
 
 // statusFiles are the hashes of what an earlier report left.

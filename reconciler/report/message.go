@@ -16,19 +16,19 @@ const maxLines = 20
 
 // message is the whole commit message: the subject, a line for each Workspace
 // of which the files have changed, [skip ci] so that no pipeline runs for it, and trailers.
-func (w *writer) message(old, now map[string]*said) string {
+func (w *writer) message(d difference, last func(name string) (*said, error)) (string, error) {
+	lines, more, err := w.changes(d, last)
+	if err != nil {
+		return "", err
+	}
 	var b strings.Builder
 	b.WriteString(markdown.Quiet(markdown.Clean(w.subject, 200)) + "\n\n")
-	lines := w.changes(old, now)
 	if len(lines) == 0 {
 		lines = []string{"No Workspace changed."}
 	}
-	for i, l := range lines {
-		if i == maxLines {
-			fmt.Fprintf(&b, "and %d more\n", len(lines)-maxLines)
-			break
-		}
-		b.WriteString(l + "\n")
+	b.WriteString(strings.Join(lines, "\n") + "\n")
+	if more > 0 {
+		fmt.Fprintf(&b, "and %d more\n", more)
 	}
 	b.WriteString("\n[skip ci]\n\n")
 	trailer := func(key, value string) {
@@ -39,22 +39,38 @@ func (w *writer) message(old, now map[string]*said) string {
 	trailer("Espalier-Cluster", w.Cluster)
 	trailer("Espalier-RepoSync", w.Namespace+"/"+w.Name)
 	trailer("Espalier-Revision", w.Revision)
-	return b.String()
+	return b.String(), nil
 }
 
-// changes says in a line each what became of the Workspaces.
-func (w *writer) changes(old, now map[string]*said) []string {
-	paths := maps.Clone(old)
-	maps.Copy(paths, now)
-	var lines []string
+// changes says in a line each what became of the first Workspaces, by name, and of how many
+// more the files have changed: what those said before is read of no branch.
+func (w *writer) changes(d difference, last func(name string) (*said, error)) (lines []string, more int, err error) {
+	paths := map[string]bool{} // whether it was there
+	for path := range d.new {
+		paths[path] = false
+	}
+	for _, path := range d.gone {
+		paths[path] = true
+	}
 	for _, path := range slices.Sorted(maps.Keys(paths)) {
-		before, was := old[path]
-		after, is := now[path]
-		if what := change(before, was, after, is); what != "" {
+		if !isDocument(path) {
+			continue
+		}
+		if len(lines) == maxLines {
+			more++
+			continue
+		}
+		var before *said
+		if paths[path] {
+			if before, err = last(path); err != nil {
+				return nil, 0, err
+			}
+		}
+		if what := change(before, w.files[path].says); what != "" {
 			lines = append(lines, w.nameOf(path)+": "+what)
 		}
 	}
-	return lines
+	return lines, more, nil
 }
 
 // nameOf reads a name out of a path of ours: what a file says may be tampered with.
@@ -63,11 +79,12 @@ func (w *writer) nameOf(path string) string {
 	return markdown.Quiet(markdown.Clean(strings.TrimPrefix(name, w.Namespace+"/"), 120))
 }
 
-func change(before *said, was bool, after *said, is bool) string {
+// change says what became of a document; nil is one that is not there.
+func change(before, after *said) string {
 	switch {
-	case !is:
+	case after == nil:
 		return "removed"
-	case !was:
+	case before == nil:
 		return string(after.state) + " (new)"
 	case before.state != after.state:
 		if glyphs[before.state] == "" {

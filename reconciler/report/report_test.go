@@ -210,13 +210,21 @@ func TestLongListsAreCut(t *testing.T) {
 	if !strings.Contains(got, "and 10 more") || len(got) > 5000 {
 		t.Errorf("got %d bytes:\n%s", len(got), got)
 	}
-	old := map[string]*said{}
+	d, read := difference{}, 0
 	for _, c := range "abcdefghijklmnopqrstuvwxyz" {
-		old["workspaces/models/"+string(c)+".yaml"] = &said{}
+		d.gone = append(d.gone, "workspaces/models/"+string(c)+".yaml", "badges/models/"+string(c)+".svg")
+	}
+	last := func(string) (*said, error) {
+		read++
+		return &said{}, nil
 	}
 	w := &writer{Target: Target{Namespace: "models"}}
-	if lines := w.changes(old, nil); len(lines) != 26 || lines[0] != "a: removed" {
-		t.Errorf("got %v", lines)
+	lines, more, err := w.changes(d, last)
+	if err != nil || len(lines) != maxLines || more != 6 || lines[0] != "a: removed" {
+		t.Errorf("got %v, %d more, %v", lines, more, err)
+	}
+	if read != maxLines {
+		t.Errorf("%d documents of the branch were read for %d lines", read, maxLines)
 	}
 }
 

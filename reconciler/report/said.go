@@ -51,35 +51,17 @@ func saidBy(d document) said {
 	return s
 }
 
-// parse reads files of a status branch back, as far as they can be read: a
-// person may have edited them.
-func parse(files map[string][]byte) map[string]*said {
-	docs := map[string]*said{}
-	for path, text := range files {
-		if !isDocument(path) {
-			continue
-		}
-		var d document
-		if yaml.Unmarshal(text, &d) != nil {
-			d = document{}
-		}
-		says := saidBy(d)
-		docs[path] = &says
+// parse reads a document of a status branch back, as far as it can be read: a person may
+// have edited it.
+func parse(text []byte) *said {
+	var d document
+	if yaml.Unmarshal(text, &d) != nil {
+		d = document{}
 	}
-	return docs
+	says := saidBy(d)
+	return &says
 }
 
 func isDocument(path string) bool {
 	return strings.HasSuffix(path, ".yaml") && path != repolayout.StatusOwnerFile
-}
-
-// saidIn are the documents of files of a report.
-func (r Report) saidIn(paths map[string][]byte) map[string]*said {
-	docs := map[string]*said{}
-	for path := range paths {
-		if says := r[path].says; says != nil {
-			docs[path] = says
-		}
-	}
-	return docs
 }

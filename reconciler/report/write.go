@@ -45,7 +45,8 @@ type Target struct {
 	Installation, Cluster, Namespace, Name string
 	// Revision that the report is about, for a trailer. Empty: no trailer.
 	Revision string
-	// Timeout bounds the whole write. 0: git.DefaultTimeout.
+	// Timeout bounds each word with the server; what is rendered meanwhile has the time that
+	// it takes. 0: git.DefaultTimeout.
 	Timeout time.Duration
 }
 
@@ -66,12 +67,6 @@ type Result struct {
 //
 // Errors are *Error, or context.Canceled when ctx was.
 func Write(ctx context.Context, t Target, book *Book, files Report, subject string) (Result, error) {
-	if t.Timeout <= 0 {
-		t.Timeout = git.DefaultTimeout
-	}
-	parent := ctx
-	ctx, cancel := context.WithTimeout(ctx, t.Timeout)
-	defer cancel()
 	w := &writer{Target: t, book: book, subject: subject, remote: git.Remote{URL: t.URL, Auth: t.Auth, Timeout: t.Timeout}}
 	if err := w.take(files); err != nil {
 		return Result{}, err
@@ -81,7 +76,7 @@ func Write(ctx context.Context, t Target, book *Book, files Report, subject stri
 	switch {
 	case err == nil, errors.As(err, &known):
 		return result, err
-	case parent.Err() != nil && errors.Is(parent.Err(), context.Canceled):
+	case errors.Is(ctx.Err(), context.Canceled):
 		return result, context.Canceled
 	}
 	return result, w.remote.Errorf(v1alpha1.ReasonReportFailed, "Writing branch %s of %s ended with: %v", t.Branch, w.remote.Address(), err)
@@ -157,7 +152,9 @@ func (w *writer) write(ctx context.Context) (Result, error) {
 		if err == nil {
 			return result, w.book.note(w.Target, branch, w.files)
 		}
-		w.book.forget()
+		if made == "" || errors.Is(err, git.ErrRefused) {
+			w.book.forget() // what it knows may be why
+		}
 		var failure *Error
 		if made == "" || !errors.As(err, &failure) || failure.Reason == v1alpha1.ReasonAuthFailed {
 			return Result{}, err
@@ -182,12 +179,12 @@ func (w *writer) commit(ctx context.Context, branch *git.Branch) (result Result,
 		return Result{}, "", err
 	}
 	change := w.compare(hashes)
-	old, err := w.last(branch, change.gone)
+	message, err := w.message(change, w.last(branch))
 	if err != nil {
 		return Result{}, "", err
 	}
 	made, changed, err := branch.Commit(git.Change{
-		Owns: w.owns, Within: w.Folder, Stays: change.stays, Files: w.placed(change.new), Message: w.message(old, w.files.saidIn(change.new)),
+		Owns: w.owns, Within: w.Folder, Stays: change.stays, Files: w.placed(change.new), Message: message,
 		Name: orElse(w.Author.Name, "Espalier"), Email: orElse(w.Author.Email, "espalier@localhost"), When: time.Now(),
 		Signer: w.Signer,
 	})

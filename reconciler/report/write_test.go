@@ -47,7 +47,9 @@ func of(files map[string][]byte) Report {
 	all := Report{}
 	for name, text := range files {
 		file := fileOf(text)
-		file.says = parse(map[string][]byte{name: text})[name]
+		if isDocument(name) {
+			file.says = parse(text)
+		}
 		all[name] = file
 	}
 	return all
@@ -289,7 +291,11 @@ func TestCancel(t *testing.T) {
 
 func TestMessageMentionsNobody(t *testing.T) {
 	w := &writer{Target: Target{Namespace: "models", Name: "fleet", Cluster: "x"}, subject: "by @team: closes #12\nEvil-Trailer: main@sha1:1"}
-	got, _, _ := strings.Cut(w.message(nil, nil), "\n")
+	message, err := w.message(difference{}, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	got, _, _ := strings.Cut(message, "\n")
 	if want := "by @\u200bteam: closes #\u200b12 Evil-Trailer: main@sha1:1"; got != want {
 		t.Errorf("got %q, want %q", got, want)
 	}
