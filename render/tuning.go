@@ -273,8 +273,8 @@ func (j job) axolotl() (string, error) {
 		// Packed samples go to FlashAttention by itself, which these GPUs cannot run.
 		config["sdpa_varlen"] = false
 	}
-	if !rewritten(a.Preset) {
-		config["lora_qkv_kernel"] = false
+	if !rewritten(a.Preset) || j.biased() {
+		config["lora_qkv_kernel"] = false // and with it the others
 	}
 	if a.Resolved.ModelRevision != "" {
 		config["model_revision"] = a.Resolved.ModelRevision
@@ -310,6 +310,14 @@ var rewrittenArchitectures = []string{
 // rewritten says whether the kernels may be on.
 func rewritten(p presets.Preset) bool {
 	return slices.Contains(rewrittenArchitectures, p.Architecture)
+}
+
+// biased says that Axolotl's kernels would end the run: with DoRA they add the bias of q, k and
+// v, which QLoRA keeps in 32 bit, to what they computed in 16, and the way back ends with "self
+// and mat2 must have the same dtype". Of the architectures above Qwen2's has one.
+func (j job) biased() bool {
+	a := j.Assessment
+	return a.Preset.Architecture == "Qwen2ForCausalLM" && j.spec.Tuning.Method == v1alpha1.QLoRA && a.Training.DoRA()
 }
 
 // saveNow is the file in the output folder that asks Axolotl for a checkpoint

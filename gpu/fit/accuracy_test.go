@@ -48,6 +48,7 @@ type measurement struct {
 	Sequences, Rank, Sequence, Batch               int
 	EvalBatch                                      int `yaml:"evalBatch"`
 	Fused, Fits, Recast, Moments32                 bool
+	DoRA                                           bool `yaml:"dora"`
 	KeepAll                                        bool `yaml:"keepAll"`
 	Bound                                          *float64
 	GPU                                            string // an instance type with that GPU; "" for one without special treatment
@@ -94,7 +95,7 @@ func (row measurement) predict(t *testing.T, m Model) (predicted, measured float
 	}
 	serving := Serving{Utilization: row.Utilization, BatchTokens: row.BatchTokens, Sequences: row.Sequences}.defaults(m, sku.Instance{})
 	tuning := Tuning{
-		Rank: row.Rank, SequenceLength: row.Sequence, MicroBatch: row.Batch, EvalBatch: row.EvalBatch, FusedLoss: row.Fused, Recast: row.Recast,
+		Rank: row.Rank, SequenceLength: row.Sequence, MicroBatch: row.Batch, EvalBatch: row.EvalBatch, FusedLoss: row.Fused, Recast: row.Recast, DoRA: row.DoRA,
 		NoCheckpointing: row.KeepAll, Optimizer32Bit: row.Moments32, Method: v1alpha1.TuningMethod(row.Method),
 	}
 	cache := serving.cache(m, one)

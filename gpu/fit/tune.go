@@ -32,6 +32,9 @@ type Tuning struct {
 	// 32, and the residual stream with them, as Axolotl does for every adapter
 	// (loaders/model.py, _configure_embedding_dtypes).
 	Recast bool
+	// DoRA trains the length of each column of a matrix apart from its direction
+	// (LoraConfig.use_dora).
+	DoRA bool
 	// SingleQuantization leaves the quantisation constants of NF4 in float32.
 	SingleQuantization bool
 	// EvalBatch are the sequences of a step of the evaluation on one GPU, 0 where
@@ -61,6 +64,12 @@ const (
 	logitBytes = 16
 	// headCopies of the last hidden state in float32 are alive with the logits.
 	headCopies = 4
+	// doraMatrix bytes for each parameter of the widest matrix are alive while its columns
+	// are measured: its product of the adapter in 16 and in 32 bit, the matrix in both, and
+	// their sum (PEFT, tuners/lora/dora.py; 18 to 20). doraOutput bytes a token and output of
+	// a matrix are kept of a layer for the way back: what the matrix and what the adapter
+	// gave, in 32 bit.
+	doraMatrix, doraOutput = 20, 8
 	// SafetyMargin is what a fit must leave free to be called one: the
 	// estimate's error on published measurements is below it.
 	SafetyMargin = 0.15
@@ -142,6 +151,8 @@ type run struct {
 	// kept, block and logits a token: checkpointed activations, the widest
 	// layer while it is computed again, the logits at the loss.
 	kept, block, logits float64
+	// matrix is alive with the layer, whatever its tokens.
+	matrix float64
 }
 
 // sum of a run whose adapter so many GPUs train together.
@@ -181,6 +192,10 @@ func (t Tuning) sum(m Model, width float64, copies int) run {
 	}
 	u.overhead = fixed + allocatorShare*(u.weights+u.adapter+u.optimizer+fixed)
 	u.block = 2 * (10*hidden + 4*m.queryWidth() + 6*float64(m.Intermediate))
+	if t.DoRA {
+		u.block += doraOutput * (m.queryWidth() + 2*m.kvWidth() + 2*hidden + 2*float64(m.Intermediate))
+		u.matrix = doraMatrix * hidden * m.widestMatrix()
+	}
 	u.kept = layers * hidden * stream
 	if t.NoCheckpointing {
 		u.kept = layers * u.block
@@ -214,7 +229,7 @@ func (u run) memory(t Tuning) Memory {
 	tokens := float64(t.SequenceLength) * float64(t.MicroBatch)
 	p := Memory{
 		Weights: size(u.weights), Adapter: size(u.adapter), Optimizer: size(u.optimizer), Overhead: size(u.overhead),
-		Activation: size(tokens * (u.kept + math.Max(0, u.block-u.logits))),
+		Activation: size(tokens*u.kept + math.Max(0, tokens*(u.block-u.logits)+u.matrix)),
 		Logits:     size(tokens * u.logits),
 	}
 	p.add()
@@ -228,7 +243,7 @@ func (u run) tokens(budget int64) int64 {
 	if free <= 0 {
 		return 0
 	}
-	return size(free / (u.kept + math.Max(u.block, u.logits)))
+	return size(math.Max(0, math.Min(free/(u.kept+u.logits), (free-u.matrix)/(u.kept+u.block))))
 }
 
 func (r *Report) judgeTuning(t Tuning) {

@@ -194,8 +194,9 @@ func (c *checker) tuning() fit.Tuning {
 		Rank: t.Rank, TargetModules: t.Targets, Optimizer32Bit: !t.EightBit(), NoCheckpointing: t.NoCheckpointing,
 		SingleQuantization: t.SingleQuantization, Image: c.out.Runtime.Requires, Nodes: int(c.workspace.Spec.Resource.Count),
 		EvalBatch: c.evalBatch(), Tasks: len(c.workspace.Spec.Tuning.Evaluation.Benchmarks()) > 0,
-		// DoRA's copies of a matrix are in no sum: what is not put back makes room for them.
-		Recast: c.out.Runtime.Recasts() && t.Axolotl["peft_use_dora"] != true,
+		// What Axolotl holds with DoRA and without its own kernels was seen to take the room of
+		// what it puts back.
+		Recast: c.out.Runtime.Recasts() && !t.DoRA(), DoRA: t.DoRA(),
 	}
 }
 

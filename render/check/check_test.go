@@ -401,8 +401,7 @@ func TestStatus(t *testing.T) {
 	}
 }
 
-// TestRecast: what a trainer puts back to 16 bit is counted, but for what the sum does
-// not know.
+// TestRecast: what a trainer puts back to 16 bit is counted, but with DoRA, which takes that room.
 func TestRecast(t *testing.T) {
 	total := func(config string) int64 {
 		w := tuning("Standard_NC24ads_A100_v4", func(w *v1alpha1.Workspace) { w.Spec.Tuning.Config = "c" })

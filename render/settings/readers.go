@@ -172,6 +172,11 @@ func (t *training) optimizer(s section, key string) {
 // EightBit says whether the optimizer keeps its moments in one byte each.
 func (t Training) EightBit() bool { return strings.HasSuffix(t.Optimizer, "8bit") }
 
+// DoRA says whether the adapter is one of weights that are taken apart.
+func (t Training) DoRA() bool {
+	return t.Axolotl["peft_use_dora"] == true || t.Kaito["LoraConfig"]["use_dora"] == true
+}
+
 func (t *training) checkpointing(s section, key string) {
 	if b, ok := s.yes(key); ok {
 		t.NoCheckpointing = !b
