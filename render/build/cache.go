@@ -268,7 +268,7 @@ func (c *Cache) keep(t *task, u *Unit) *entry {
 		e.bytes += int64(len(t.files[name]))
 	}
 	for _, o := range u.Objects {
-		e.bytes += objectBytes + textFactor*int64(o.text.Len())
+		e.bytes += objectBytes + int64(o.text.Held())
 	}
 	if len(u.Findings) > 0 {
 		from := t.plan.from
@@ -312,12 +312,10 @@ func (e *entry) pack(t *task) {
 	}
 }
 
-// What is kept of a unit takes about this many bytes in memory, beside its
-// texts: the decoded document is a few times as large as its text.
+// What is kept of a unit takes about this many bytes in memory, beside its texts.
 const (
 	entryBytes  = 1024
 	objectBytes = 1024
-	textFactor  = 4
 )
 
 // put keeps an entry instead of what has its key.
