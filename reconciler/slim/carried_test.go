@@ -8,11 +8,14 @@ import (
 	"reflect"
 	"strings"
 	"testing"
+	"unsafe"
 
+	"github.com/google/go-cmp/cmp"
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	repolayout "github.com/espalier-dev/espalier/repo-layout"
+	"github.com/espalier-dev/espalier/repo-layout/v1alpha1"
 )
 
 // TestCarried: two objects have one sum where nobody has changed what was applied.
@@ -89,5 +92,37 @@ func TestWordsForget(t *testing.T) {
 	}
 	if word("first") != first {
 		t.Error("a word became another")
+	}
+}
+
+// TestSay: what a Workspace says anywhere is in memory once, and is what it said.
+func TestSay(t *testing.T) {
+	made := func() *v1alpha1.Workspace {
+		return &v1alpha1.Workspace{
+			Spec: v1alpha1.WorkspaceSpec{
+				Resource:  v1alpha1.ResourceSpec{InstanceType: strings.Clone("Standard_NC24ads_A100_v4"), LabelSelector: &metav1.LabelSelector{MatchLabels: map[string]string{"pool": strings.Clone("a100")}}},
+				Inference: &v1alpha1.InferenceSpec{Adapters: []v1alpha1.Adapter{{Name: strings.Clone("legal")}}},
+			},
+			Status: v1alpha1.WorkspaceStatus{Conditions: []metav1.Condition{{Type: strings.Clone("Ready"), LastTransitionTime: then, Message: strings.Repeat("long ", longest)}}},
+		}
+	}
+	one, same, was := made(), made(), made()
+	for _, w := range []*v1alpha1.Workspace{one, same} {
+		if _, err := Transform(w); err != nil {
+			t.Fatal(err)
+		}
+		if diff := cmp.Diff(was, w); diff != "" {
+			t.Fatalf("it says something else (-was +is):\n%s", diff)
+		}
+	}
+	for _, pair := range [][2]string{
+		{one.Spec.Resource.InstanceType, same.Spec.Resource.InstanceType},
+		{one.Spec.Inference.Adapters[0].Name, same.Spec.Inference.Adapters[0].Name},
+		{one.Spec.Resource.LabelSelector.MatchLabels["pool"], same.Spec.Resource.LabelSelector.MatchLabels["pool"]},
+		{one.Status.Conditions[0].Type, same.Status.Conditions[0].Type},
+	} {
+		if unsafe.StringData(pair[0]) != unsafe.StringData(pair[1]) {
+			t.Errorf("%q is in memory twice", pair[0])
+		}
 	}
 }

@@ -5,7 +5,7 @@ package slim
 import (
 	"hash/maphash"
 	"maps"
-	"slices"
+	"reflect"
 	"sync/atomic"
 
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -93,11 +93,30 @@ func share(o metav1.Object) {
 	o.SetName(word(o.GetName()))
 }
 
-// conditions are the same in the words of all, and no longer than they are.
-func conditions(of []metav1.Condition) []metav1.Condition {
-	for i := range of {
-		c := &of[i]
-		c.Type, c.Status, c.Reason, c.Message = word(c.Type), metav1.ConditionStatus(word(string(c.Status))), word(c.Reason), word(c.Message)
+// say holds what a value says in the words of all: texts, and maps of them, wherever they are
+// in it. What cannot be set from here, such as a time or a quantity, is left as it is.
+func say(v reflect.Value) {
+	switch v.Kind() {
+	case reflect.String:
+		if v.CanSet() {
+			v.SetString(word(v.String()))
+		}
+	case reflect.Pointer:
+		say(v.Elem())
+	case reflect.Struct:
+		for i := range v.NumField() {
+			say(v.Field(i))
+		}
+	case reflect.Slice:
+		if v.Type().Elem().Kind() == reflect.Uint8 {
+			return
+		}
+		for i := range v.Len() {
+			say(v.Index(i))
+		}
+	case reflect.Map:
+		if of, ok := v.Interface().(map[string]string); ok && v.CanSet() {
+			v.Set(reflect.ValueOf(spoken(of)))
+		}
 	}
-	return slices.Clone(of)
 }

@@ -12,6 +12,7 @@ package slim
 
 import (
 	"maps"
+	"reflect"
 	"slices"
 	"strings"
 
@@ -35,9 +36,13 @@ func Transform(in any) (any, error) {
 	metadata(o)
 	switch o := in.(type) {
 	case *v1alpha1.Workspace:
-		o.Status.Conditions = conditions(o.Status.Conditions)
+		o.Status.Conditions = slices.Clone(o.Status.Conditions) // no longer than they are
+		say(reflect.ValueOf(&o.Spec).Elem())
+		say(reflect.ValueOf(&o.Status).Elem())
 	case *v1alpha1.GPUNodePool:
-		o.Status.Conditions = conditions(o.Status.Conditions)
+		o.Status.Conditions = slices.Clone(o.Status.Conditions)
+		say(reflect.ValueOf(&o.Spec).Elem())
+		say(reflect.ValueOf(&o.Status).Elem())
 	case *appsv1.Deployment:
 		deployment(o)
 	case *appsv1.StatefulSet:
@@ -102,7 +107,7 @@ func deployment(d *appsv1.Deployment) {
 	d.Spec = appsv1.DeploymentSpec{Replicas: d.Spec.Replicas, Template: pods(d.Spec.Template)}
 	for i, c := range d.Status.Conditions {
 		d.Status.Conditions[i] = appsv1.DeploymentCondition{
-			Type: c.Type, Status: c.Status, Reason: c.Reason,
+			Type: appsv1.DeploymentConditionType(word(string(c.Type))), Status: corev1.ConditionStatus(word(string(c.Status))), Reason: word(c.Reason),
 		}
 	}
 }
