@@ -134,8 +134,9 @@ type Change struct {
 	// Within is a folder that all of them lie in; "": the root. What lies outside is
 	// taken over as it is, at no cost.
 	Within string
-	// Files, path by content. A path that Owns denies is refused.
-	Files map[string][]byte
+	// Files, path by content, which is asked for one after the other: many are in memory once
+	// at most. A path that Owns denies is refused.
+	Files map[string]func() []byte
 	// Message of the commit.
 	Message string
 	// Name, Email and When of its author and committer.
@@ -144,6 +145,9 @@ type Change struct {
 	// Signer signs it; nil: nobody does.
 	Signer Signer
 }
+
+// Text is a file that is in memory anyway.
+func Text(content []byte) func() []byte { return func() []byte { return content } }
 
 // Commit makes a commit in memory on top of the branch, for Push. changed is
 // false, and no commit made, where the files are there already.
@@ -228,7 +232,7 @@ func (b *Branch) writeFiles(c Change) (plumbing.Hash, error) {
 		}
 		blob := b.objects.NewEncodedObject()
 		blob.SetType(plumbing.BlobObject)
-		if err := fill(blob, c.Files[name]); err != nil {
+		if err := fill(blob, c.Files[name]()); err != nil {
 			return plumbing.ZeroHash, err
 		}
 		hash, err := b.objects.SetEncodedObject(blob)

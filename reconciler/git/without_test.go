@@ -136,7 +136,7 @@ func TestCommitWithin(t *testing.T) {
 		t.Fatal(err)
 	}
 	owns := func(p string) bool { return strings.HasPrefix(p, "status/") && p != "status/x/keep" }
-	if _, changed, err := branch.Commit(Change{Owns: owns, Within: "status", Files: map[string][]byte{"status/new": []byte("6")}, Name: "E"}); err != nil || !changed {
+	if _, changed, err := branch.Commit(Change{Owns: owns, Within: "status", Files: map[string]func() []byte{"status/new": Text([]byte("6"))}, Name: "E"}); err != nil || !changed {
 		t.Fatal(changed, err)
 	}
 	if err := branch.Push(t.Context()); err != nil {

@@ -16,21 +16,21 @@ import (
 
 // difference between a report and what the branch holds of the last.
 type difference struct {
-	stays map[string]bool   // paths of the branch that hold what they are to hold
-	new   map[string][]byte // files of the report that it has not, or not so
-	gone  []string          // files of the last report that say something else, or nothing, now
+	stays map[string]bool // paths of the branch that hold what they are to hold
+	new   []string        // files of the report that it has not, or not so
+	gone  []string        // files of the last report that say something else, or nothing, now
 }
 
 // compare compares the report with the hashes of the last: of a fleet few have changed,
 // and only they are rendered and read.
 func (w *writer) compare(old map[string]git.Hash) difference {
-	d := difference{stays: make(map[string]bool, len(old)), new: map[string][]byte{}}
+	d := difference{stays: make(map[string]bool, len(old))}
 	for name, file := range w.files {
 		if hash, there := old[name]; there && hash == file.Hash {
 			d.stays[w.at(name)] = true
 			continue
 		}
-		d.new[name] = file.Content()
+		d.new = append(d.new, name)
 	}
 	for name := range old {
 		if !d.stays[w.at(name)] {

@@ -46,7 +46,7 @@ func (w *writer) message(d difference, last func(name string) (*said, error)) (s
 // more the files have changed: what those said before is read of no branch.
 func (w *writer) changes(d difference, last func(name string) (*said, error)) (lines []string, more int, err error) {
 	paths := map[string]bool{} // whether it was there
-	for path := range d.new {
+	for _, path := range d.new {
 		paths[path] = false
 	}
 	for _, path := range d.gone {

@@ -63,7 +63,7 @@ type Result struct {
 // branch that moved meanwhile is read again and the commit built anew on it.
 //
 // What book knows of the branch is not read again; nil knows nothing. It is brought up to
-// date.
+// date. The files are Write's from then on.
 //
 // Errors are *Error, or context.Canceled when ctx was.
 func Write(ctx context.Context, t Target, book *Book, files Report, subject string) (Result, error) {
@@ -104,13 +104,12 @@ func (w *writer) take(files Report) error {
 	if w.Installation == "" {
 		return w.remote.Errorf(v1alpha1.ReasonReportFailed, "The controller does not know which installation it is, so it cannot tell its branch from another's")
 	}
-	w.files = make(Report, len(files)+1)
-	for path, file := range files {
+	for path := range files {
 		if !fs.ValidPath(path) || !repolayout.IsStatusPath(path) || path == repolayout.StatusOwnerFile {
 			return w.remote.Errorf(v1alpha1.ReasonReportFailed, "A report may not write %q", path)
 		}
-		w.files[path] = file
 	}
+	w.files = files
 	mark := owner{Format: 1, Installation: w.Installation, Cluster: w.Cluster, Namespace: w.Namespace, RepoSync: w.Name}
 	w.files[repolayout.StatusOwnerFile] = fileOf(append([]byte("# Whose report this is. Espalier writes over none that another installation has marked.\n"), encode(mark)...))
 	return nil
@@ -214,11 +213,11 @@ func (w *writer) owns(name string) bool {
 	return repolayout.IsStatusPath(name)
 }
 
-// placed are files by their place on the branch.
-func (w *writer) placed(files map[string][]byte) map[string][]byte {
-	placed := make(map[string][]byte, len(files))
-	for name, content := range files {
-		placed[w.at(name)] = content
+// placed are files of the report by their place on the branch.
+func (w *writer) placed(names []string) map[string]func() []byte {
+	placed := make(map[string]func() []byte, len(names))
+	for _, name := range names {
+		placed[w.at(name)] = w.files[name].Content
 	}
 	return placed
 }
