@@ -19,10 +19,10 @@ import (
 const memoryLook = time.Minute
 
 // programPages is what of the program's file is in memory while it works, in bytes: 46 to 48 MiB
-// of a controller, whatever it holds (docs/performance.md). Where a container has no room for
-// them beside what Go takes, the kernel does not end it: it reads them from the disk again and
-// again, 0.3 GB a second.
-const programPages = 48 << 20
+// of a controller, whatever it holds (docs/performance.md), and 8 MiB, as Go takes more than its
+// limit for a moment when it has fallen behind. Where a container has no room for them, the kernel does not end it:
+// it reads them from the disk again and again, 0.3 GB a second.
+const programPages = 56 << 20
 
 // limitMemory makes Go collect before the kernel ends this process for want of memory, or takes
 // the program's own pages back: at what its container may have beside the processes that it
