@@ -4,6 +4,7 @@ package report
 
 import (
 	"context"
+	"net/http"
 	"strings"
 	"testing"
 
@@ -92,5 +93,30 @@ func TestBook(t *testing.T) {
 				t.Errorf("%s\nthe message is\n%s\nwant the line %s", tc.reason, log[0].Message, want)
 			}
 		})
+	}
+}
+
+// TestBookOutlivesAnError: what is known of a branch is so after a push that nobody answered: to read
+// a branch of thousands anew is what a server that is busy has least time for.
+func TestBookOutlivesAnError(t *testing.T) {
+	server := serve(t, gitserver.Options{})
+	to, book := target(server), &Book{}
+	report := func(w v1alpha1.Workspace) error {
+		_, err := Write(context.Background(), to, book, of(snapshot(w)), "s")
+		return err
+	}
+	if err := report(progressing("phi-4-mini")); err != nil {
+		t.Fatal(err)
+	}
+	server.Break(gitserver.Fault{Service: gitserver.Push, Times: 1, Status: http.StatusServiceUnavailable})
+	if err := report(served()); err == nil {
+		t.Fatal("the server was not there, and the report was written")
+	}
+	server.ResetRequests()
+	if err := report(served()); err != nil {
+		t.Fatal(err)
+	}
+	if read := server.Requests()[gitserver.Fetch]; read > 0 {
+		t.Errorf("the branch was read %d times", read)
 	}
 }
