@@ -56,7 +56,7 @@ func TestRememberedIsBounded(t *testing.T) {
 	r := newRemembered()
 	var last [sha256.Size]byte
 	for i := range 40 {
-		binary.BigEndian.PutUint32(last[:], uint32(i)) //nolint:gosec // it is not below zero
+		binary.BigEndian.PutUint32(last[:], uint32(i))
 		o := &unstructured.Unstructured{Object: object{"apiVersion": "v1", "kind": "Kind" + string(rune('A'+i)), "text": strings.Repeat("x", 1<<20)}}
 		for range 2 { // once more is no more
 			if err := r.put(last, "base", []*unstructured.Unstructured{o}); err != nil {
