@@ -126,3 +126,15 @@ func TestSay(t *testing.T) {
 		}
 	}
 }
+
+func BenchmarkSay(b *testing.B) {
+	w := &v1alpha1.Workspace{
+		Spec:   v1alpha1.WorkspaceSpec{Inference: &v1alpha1.InferenceSpec{Adapters: []v1alpha1.Adapter{{Name: "legal"}}}},
+		Status: v1alpha1.WorkspaceStatus{Conditions: []metav1.Condition{{Type: "Ready", LastTransitionTime: then}, {Type: "Sized", LastTransitionTime: then}}},
+	}
+	b.ReportAllocs()
+	for b.Loop() {
+		say(reflect.ValueOf(&w.Spec).Elem())
+		say(reflect.ValueOf(&w.Status).Elem())
+	}
+}

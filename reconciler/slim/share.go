@@ -36,7 +36,8 @@ func word(s string) string {
 	if last := slot.Load(); last != nil && *last == s {
 		return *last
 	}
-	slot.Store(&s)
+	held := s // not s itself, which would be in memory once more for each word that is known
+	slot.Store(&held)
 	return s
 }
 
@@ -94,18 +95,18 @@ func share(o metav1.Object) {
 }
 
 // say holds what a value says in the words of all: texts, and maps of them, wherever they are
-// in it. What cannot be set from here, such as a time or a quantity, is left as it is.
+// in it. What cannot be set from here, such as what is within a time or a quantity, is left as it is.
 func say(v reflect.Value) {
 	switch v.Kind() {
 	case reflect.String:
-		if v.CanSet() {
-			v.SetString(word(v.String()))
-		}
+		v.SetString(word(v.String()))
 	case reflect.Pointer:
 		say(v.Elem())
 	case reflect.Struct:
 		for i := range v.NumField() {
-			say(v.Field(i))
+			if field := v.Field(i); field.CanSet() {
+				say(field)
+			}
 		}
 	case reflect.Slice:
 		if v.Type().Elem().Kind() == reflect.Uint8 {
@@ -115,7 +116,7 @@ func say(v reflect.Value) {
 			say(v.Index(i))
 		}
 	case reflect.Map:
-		if of, ok := v.Interface().(map[string]string); ok && v.CanSet() {
+		if of, ok := v.Interface().(map[string]string); ok {
 			v.Set(reflect.ValueOf(spoken(of)))
 		}
 	}
