@@ -33,12 +33,12 @@ type object struct {
 }
 
 // held are what objects and files are told by, which are held for as long as their units. What
-// was decrypted tells nothing of others.
+// was decrypted, and what a Secret holds, tells nothing of others.
 var held alike.Texts
 
 // keep holds a text of a kind.
 func keep(kind string, text []byte, sealed bool) alike.Text {
-	if sealed {
+	if sealed || kind == "Secret" {
 		return alike.Whole(text)
 	}
 	return held.Keep(kind, text)

@@ -80,9 +80,22 @@ type documents struct {
 func newTexts(files map[string][]byte, docs map[string][]*yaml.Node, sealed bool) texts {
 	t := make(texts, len(docs))
 	for i, name := range slices.Sorted(maps.Keys(docs)) {
-		t[i].path, t[i].content = name, keep("file "+path.Base(name), files[name], sealed)
+		t[i].path, t[i].content = name, keep("file "+path.Base(name), files[name], sealed || slices.ContainsFunc(docs[name], hasSecret))
 	}
 	return t
+}
+
+// hasSecret says that what a Secret holds may be written somewhere in a document, in plain text.
+func hasSecret(n *yaml.Node) bool {
+	if n.Kind == yaml.MappingNode {
+		for i := 0; i+1 < len(n.Content); i += 2 {
+			key, value := n.Content[i].Value, n.Content[i+1].Value
+			if key == "secretGenerator" || key == "kind" && strings.HasPrefix(value, "Secret") {
+				return true
+			}
+		}
+	}
+	return slices.ContainsFunc(n.Content, hasSecret)
 }
 
 // file is one of them, nil where there is none.
