@@ -98,7 +98,7 @@ type RepoSyncSpec struct {
 	// +kubebuilder:validation:XValidation:rule="duration(self) >= duration('1s')",message="interval: at least 1s"
 	// +kubebuilder:default="1m"
 	Interval metav1.Duration `json:"interval,omitempty"`
-	// Timeout bounds one look at the source, and one write to Git.
+	// Timeout bounds one look at the source, and each look at and push to a branch that is written.
 	// +kubebuilder:validation:Type=string
 	// +kubebuilder:validation:Pattern=`^([0-9]+(\.[0-9]+)?(ms|s|m|h))+$`
 	// +kubebuilder:default="60s"
