@@ -7,7 +7,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"net"
 	"os"
 	"path/filepath"
 	"slices"
@@ -17,6 +16,8 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/util/wait"
 	clientset "k8s.io/client-go/kubernetes"
+
+	"github.com/espalier-dev/espalier/test/port"
 )
 
 const (
@@ -30,7 +31,7 @@ const (
 // startControlPlane starts etcd, the API server and, where asked for, the
 // controllers and the scheduler.
 func (c *Cluster) startControlPlane(ctx context.Context) error {
-	port, err := freePort()
+	secure, err := port.Free()
 	if err != nil {
 		return err
 	}
@@ -45,13 +46,13 @@ func (c *Cluster) startControlPlane(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	if err := c.run(kubernetes.name, "kube-apiserver", append(c.apiServerArgs(port), audit...)); err != nil {
+	if err := c.run(kubernetes.name, "kube-apiserver", append(c.apiServerArgs(secure), audit...)); err != nil {
 		return err
 	}
 	if err := c.waitForFile(ctx, servingCertificate); err != nil {
 		return err
 	}
-	if err := c.writeKubeconfigs(port, users); err != nil {
+	if err := c.writeKubeconfigs(secure, users); err != nil {
 		return err
 	}
 	if err := c.waitReady(ctx); err != nil {
@@ -230,14 +231,4 @@ func (c *Cluster) waitDefaultAccount(ctx context.Context) error {
 		return fmt.Errorf("waiting for the default service account: %w", errors.Join(err, last))
 	}
 	return nil
-}
-
-// freePort returns a TCP port of the loopback interface that was free just now.
-func freePort() (int, error) {
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		return 0, err
-	}
-	defer l.Close()
-	return l.Addr().(*net.TCPAddr).Port, nil
 }

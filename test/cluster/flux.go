@@ -10,8 +10,9 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
-	"strconv"
 	"strings"
+
+	"github.com/espalier-dev/espalier/test/port"
 )
 
 // FluxRelease is one of the releases of Flux that tests run beside.
@@ -192,11 +193,10 @@ func (c *Cluster) installFlux(ctx context.Context, programs []program) error {
 func newFluxPorts() (fluxPorts, error) {
 	p := fluxPorts{}
 	for _, address := range []*string{&p.storage, &p.events, &p.hook, &p.health[0], &p.health[1], &p.health[2]} {
-		port, err := freePort()
-		if err != nil {
+		var err error
+		if *address, err = port.FreeAddress(); err != nil {
 			return p, err
 		}
-		*address = "127.0.0.1:" + strconv.Itoa(port)
 	}
 	return p, nil
 }

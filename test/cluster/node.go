@@ -17,6 +17,7 @@ import (
 	clientset "k8s.io/client-go/kubernetes"
 
 	"github.com/espalier-dev/espalier/deploy/image"
+	"github.com/espalier-dev/espalier/test/port"
 )
 
 // gpuResource is what a device plugin would offer.
@@ -94,11 +95,11 @@ func (n *Node) start(ctx context.Context, o NodeOptions) error {
 	if err := n.remains.cgroups(); err != nil {
 		return err
 	}
-	port, err := freePort()
+	serving, err := port.Free()
 	if err != nil {
 		return err
 	}
-	if err := n.configure(port); err != nil {
+	if err := n.configure(serving); err != nil {
 		return err
 	}
 	if err := n.run(containerd, "--config="+n.file("containerd.toml")); err != nil {

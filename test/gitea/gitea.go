@@ -23,6 +23,7 @@ import (
 	"k8s.io/apimachinery/pkg/util/wait"
 
 	"github.com/espalier-dev/espalier/test/cluster"
+	"github.com/espalier-dev/espalier/test/port"
 )
 
 // ErrNotBuilt says that there is no Gitea to start.
@@ -67,7 +68,7 @@ func Start(ctx context.Context) (*Server, error) {
 }
 
 func (s *Server) start(ctx context.Context, module string) error {
-	address, err := freeAddress()
+	address, err := port.FreeAddress()
 	if err != nil {
 		return err
 	}
@@ -235,13 +236,4 @@ func (s *Server) NewUser(name string, rights ...gitea.AccessTokenScope) (*User, 
 // CloneURL is the address of a repository with the credentials of a user.
 func (s *Server) CloneURL(u *User, repository string) string {
 	return strings.Replace(s.URL, "http://", "http://"+u.Name+":"+Password+"@", 1) + "/" + repository + ".git"
-}
-
-func freeAddress() (string, error) {
-	listener, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		return "", fmt.Errorf("finding a free port: %w", err)
-	}
-	defer listener.Close()
-	return listener.Addr().String(), nil
 }

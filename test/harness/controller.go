@@ -7,7 +7,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"net"
 	"net/http"
 	"os"
 	"os/exec"
@@ -20,6 +19,7 @@ import (
 
 	"github.com/espalier-dev/espalier/deploy/image"
 	"github.com/espalier-dev/espalier/test/cluster"
+	"github.com/espalier-dev/espalier/test/port"
 )
 
 // BuildEspalier builds the product's binary into bin/ of the checkout, as a
@@ -81,7 +81,7 @@ func (s *Stand) StartController(ctx context.Context) error {
 // StartReplica starts a controller with further flags, which stand over the Stand's
 // own.
 func (s *Stand) StartReplica(ctx context.Context, flags ...string) (*Controller, error) {
-	progress, err := freeAddress() // leaders of several shards listen at once
+	progress, err := port.FreeAddress() // leaders of several shards listen at once
 	if err != nil {
 		return nil, err
 	}
@@ -98,11 +98,11 @@ func (s *Stand) startReplica(ctx context.Context, progress string, flags ...stri
 
 // startProcess starts a controller with an environment and flags.
 func (s *Stand) startProcess(ctx context.Context, logFile string, env, flags []string) (*Controller, error) {
-	health, err := freeAddress()
+	health, err := port.FreeAddress()
 	if err != nil {
 		return nil, err
 	}
-	hook, err := freeAddress()
+	hook, err := port.FreeAddress()
 	if err != nil {
 		return nil, err
 	}
@@ -200,13 +200,4 @@ func (c *Controller) end(signal syscall.Signal) error {
 		return nil // that is how it ends
 	}
 	return c.err
-}
-
-func freeAddress() (string, error) {
-	listener, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		return "", fmt.Errorf("finding a free port: %w", err)
-	}
-	defer listener.Close()
-	return listener.Addr().String(), nil
 }

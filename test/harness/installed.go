@@ -10,6 +10,8 @@ import (
 	appsv1 "k8s.io/api/apps/v1"
 	corev1 "k8s.io/api/core/v1"
 	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	"github.com/espalier-dev/espalier/test/port"
 )
 
 // StartInstalled starts the controller of a Deployment that somebody has installed,
@@ -34,7 +36,7 @@ func (s *Stand) StartInstalled(ctx context.Context, name string) (*Controller, e
 	if err != nil {
 		return nil, err
 	}
-	progress, err := freeAddress()
+	progress, err := port.FreeAddress()
 	if err != nil {
 		return nil, err
 	}

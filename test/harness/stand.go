@@ -30,6 +30,7 @@ import (
 	"github.com/espalier-dev/espalier/test/cluster"
 	"github.com/espalier-dev/espalier/test/fakearm"
 	"github.com/espalier-dev/espalier/test/gitserver"
+	"github.com/espalier-dev/espalier/test/port"
 )
 
 // ClusterName is the --cluster-name of a Stand.
@@ -175,7 +176,7 @@ func (s *Stand) install(ctx context.Context, roles []string) error {
 		return err
 	}
 	var err error
-	s.progress, err = freeAddress()
+	s.progress, err = port.FreeAddress()
 	return err
 }
 

@@ -16,6 +16,8 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"github.com/espalier-dev/espalier/test/port"
 )
 
 // TestMain is the command of the members as well: a server that is healthy at
@@ -67,13 +69,11 @@ func newGroup(t *testing.T, size int) *group {
 	t.Helper()
 	t.Setenv("MEMBER_TEST_FILE", "")
 	for range 50 {
-		l, err := net.Listen("tcp", "127.0.0.1:0")
+		n, err := port.Free()
 		if err != nil {
 			t.Fatal(err)
 		}
-		base := l.Addr().(*net.TCPAddr).Port / 100 * 100
-		_ = l.Close()
-		if base > 1024 && free(base, base+10, size) {
+		if base := n / 100 * 100; free(base, base+10, size) {
 			return &group{t: t, base: base, dir: t.TempDir(), size: size}
 		}
 	}
