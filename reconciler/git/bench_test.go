@@ -61,7 +61,7 @@ func BenchmarkClone(b *testing.B) {
 				b.Fatal(err)
 			}
 			change := Change{
-				Owns: func(string) bool { return true }, Files: map[string]func() []byte{"README.md": Text(fmt.Appendf(nil, "%d", n))},
+				Files:   map[string]func() []byte{"README.md": Text(fmt.Appendf(nil, "%d", n))},
 				Message: "m", Name: "n", Email: "e", When: time.Unix(1700000000, 0),
 			}
 			if _, _, err := branch.Commit(change); err != nil {

@@ -8,9 +8,7 @@ import (
 	"fmt"
 	"io/fs"
 	"maps"
-	"path"
 	"slices"
-	"sort"
 	"strings"
 	"time"
 
@@ -18,7 +16,6 @@ import (
 	"github.com/fluxcd/pkg/git/repository"
 	gogit "github.com/go-git/go-git/v5"
 	"github.com/go-git/go-git/v5/plumbing"
-	"github.com/go-git/go-git/v5/plumbing/filemode"
 	"github.com/go-git/go-git/v5/plumbing/object"
 
 	"github.com/espalier-dev/espalier/repo-layout/v1alpha1"
@@ -59,9 +56,7 @@ func (r Remote) Branch(ctx context.Context, name string, known *Head) (*Branch, 
 	case errors.Is(err, ErrUnchanged):
 		b.Hash, b.Tree, b.Known = known.commit.String(), newTree(into, known.tree), true
 		b.Tree.lacks = true
-		if err := known.put(into); err != nil {
-			return nil, err
-		}
+		known.put(into)
 	case err == nil:
 		b.Hash, b.Tree, into.under = snapshot.Hash, snapshot.Tree, snapshot.view
 	case !errors.As(err, &failure) || failure.Reason != v1alpha1.ReasonRefNotFound:
@@ -124,19 +119,13 @@ func (b *Branch) As(name string) (*Branch, error) {
 	return &other, nil
 }
 
-// Change is a commit to make.
+// Change is a commit to make. What it does not name stays as it is, at no cost.
 type Change struct {
-	// Owns says which paths are the caller's: after the commit exactly Files are
-	// there, and those of Stays. All other paths stay as they are.
-	Owns func(path string) bool
-	// Stays are paths of the caller's that hold what they are to hold already.
-	Stays map[string]bool
-	// Within is a folder that all of them lie in; "": the root. What lies outside is
-	// taken over as it is, at no cost.
-	Within string
-	// Files, path by content, which is asked for one after the other: many are in memory once
-	// at most. A path that Owns denies is refused.
+	// Files to put, path by content, which is asked for one after the other: many are in
+	// memory once at most. They are no programs and no links.
 	Files map[string]func() []byte
+	// Gone are paths of files to take away. One that is not there is none.
+	Gone []string
 	// Message of the commit.
 	Message string
 	// Name, Email and When of its author and committer.
@@ -160,7 +149,7 @@ func (b *Branch) Commit(c Change) (hash string, changed bool, err error) {
 	if b.Tree != nil && tree == b.Tree.root {
 		return b.Hash, false, nil
 	}
-	who := object.Signature{Name: line(c.Name), Email: line(c.Email), When: c.When.UTC()}
+	who := object.Signature{Name: oneLine(c.Name), Email: oneLine(c.Email), When: c.When.UTC()}
 	commit := &object.Commit{Author: who, Committer: who, Message: c.Message, TreeHash: tree}
 	if b.Hash != "" {
 		commit.ParentHashes = []plumbing.Hash{plumbing.NewHash(b.Hash)}
@@ -188,6 +177,7 @@ func (b *Branch) Push(ctx context.Context) (err error) {
 	parent := ctx
 	ctx, cancel := context.WithTimeout(ctx, b.remote.timeout())
 	defer cancel()
+	defer b.objects.asPushed()()
 	err = b.pusher.Push(ctx, repository.PushConfig{Refspecs: []string{b.ref.String() + ":" + b.ref.String()}})
 	if err == nil || errors.Is(err, gogit.NoErrAlreadyUpToDate) {
 		return nil
@@ -220,81 +210,28 @@ var ErrRefused = errors.New("the server refused the push")
 
 // writeFiles writes the blobs and trees of a change and returns the root.
 func (b *Branch) writeFiles(c Change) (plumbing.Hash, error) {
-	root := &folder{}
+	root, from := &edit{}, plumbing.ZeroHash
 	if b.Tree != nil {
-		if err := b.keep(root, ".", c); err != nil {
-			return plumbing.ZeroHash, err
+		from = b.Tree.root
+	}
+	for _, name := range c.Gone {
+		if err := root.set(name, plumbing.ZeroHash); err != nil {
+			return plumbing.ZeroHash, fmt.Errorf("taking away %s: %w", name, err)
 		}
 	}
 	for _, name := range slices.Sorted(maps.Keys(c.Files)) {
-		if !fs.ValidPath(name) || name == "." || !c.Owns(name) {
+		if !fs.ValidPath(name) || name == "." {
 			return plumbing.ZeroHash, fmt.Errorf("%q is no path that may be written", name)
 		}
-		blob := b.objects.NewEncodedObject()
-		blob.SetType(plumbing.BlobObject)
-		if err := fill(blob, c.Files[name]()); err != nil {
-			return plumbing.ZeroHash, err
-		}
-		hash, err := b.objects.SetEncodedObject(blob)
-		if err != nil {
-			return plumbing.ZeroHash, fmt.Errorf("writing %s: %w", name, err)
-		}
-		if err := root.put(strings.Split(name, "/"), object.TreeEntry{Mode: filemode.Regular, Hash: hash}); err != nil {
+		if err := root.set(name, b.objects.put(plumbing.BlobObject, c.Files[name]())); err != nil {
 			return plumbing.ZeroHash, fmt.Errorf("writing %s: %w", name, err)
 		}
 	}
-	return b.writeFolder(root)
-}
-
-// keep takes over what is not the caller's.
-func (b *Branch) keep(root *folder, at string, c Change) error {
-	n, err := b.Tree.find("read", at)
-	if err != nil {
-		return err
+	tree, err := b.edited(root, from)
+	if err == nil && tree.IsZero() {
+		return b.objects.put(plumbing.TreeObject, nil), nil
 	}
-	tree, err := object.GetTree(b.objects, n.hash)
-	if err != nil {
-		return fmt.Errorf("reading %s: %w", at, err)
-	}
-	for _, entry := range tree.Entries {
-		name := path.Join(at, entry.Name)
-		switch {
-		case entry.Mode == filemode.Dir && c.reaches(name):
-			err = b.keep(root, name, c)
-		case c.Stays[name]:
-			err = root.put(strings.Split(name, "/"), object.TreeEntry{Mode: filemode.Regular, Hash: entry.Hash})
-		case entry.Mode == filemode.Dir, !c.Owns(name):
-			err = root.put(strings.Split(name, "/"), object.TreeEntry{Mode: entry.Mode, Hash: entry.Hash})
-		}
-		if err != nil {
-			return err
-		}
-	}
-	return nil
-}
-
-// reaches says whether what is the caller's may lie in a folder.
-func (c Change) reaches(dir string) bool {
-	return c.Within == "" || isWithin(dir, c.Within) || isWithin(c.Within, dir)
-}
-
-func isWithin(name, dir string) bool { return name == dir || strings.HasPrefix(name, dir+"/") }
-
-func (b *Branch) writeFolder(f *folder) (plumbing.Hash, error) {
-	tree := &object.Tree{}
-	for name, entry := range f.files {
-		entry.Name = name
-		tree.Entries = append(tree.Entries, entry)
-	}
-	for name, sub := range f.folders {
-		hash, err := b.writeFolder(sub)
-		if err != nil {
-			return plumbing.ZeroHash, err
-		}
-		tree.Entries = append(tree.Entries, object.TreeEntry{Name: name, Mode: filemode.Dir, Hash: hash})
-	}
-	sort.Sort(object.TreeEntrySorter(tree.Entries))
-	return b.write(tree)
+	return tree, err
 }
 
 func (b *Branch) write(o interface {
@@ -311,50 +248,8 @@ func (b *Branch) write(o interface {
 	return hash, nil
 }
 
-func fill(blob plumbing.EncodedObject, content []byte) error {
-	w, err := blob.Writer()
-	if err != nil {
-		return fmt.Errorf("writing a blob: %w", err)
-	}
-	if _, err := w.Write(content); err != nil {
-		return fmt.Errorf("writing a blob: %w", err)
-	}
-	return w.Close()
-}
-
-// folder is a tree that is being put together.
-type folder struct {
-	files   map[string]object.TreeEntry
-	folders map[string]*folder
-}
-
-func (f *folder) put(parts []string, entry object.TreeEntry) error {
-	name := parts[0]
-	_, isFile := f.files[name]
-	if len(parts) == 1 {
-		if f.folders[name] != nil {
-			return errors.New("there is a folder of that name")
-		}
-		if f.files == nil {
-			f.files = map[string]object.TreeEntry{}
-		}
-		f.files[name] = entry
-		return nil
-	}
-	if isFile {
-		return errors.New("a file is in the place of its folder")
-	}
-	if f.folders == nil {
-		f.folders = map[string]*folder{}
-	}
-	if f.folders[name] == nil {
-		f.folders[name] = &folder{}
-	}
-	return f.folders[name].put(parts[1:], entry)
-}
-
-// line makes a name fit into the header of a commit.
-func line(s string) string {
+// oneLine makes a name fit into the header of a commit.
+func oneLine(s string) string {
 	return strings.TrimSpace(strings.Map(func(r rune) rune {
 		if r < ' ' || r == '<' || r == '>' || r == 0x7f {
 			return -1

@@ -3,8 +3,8 @@
 package git
 
 import (
+	"bytes"
 	"fmt"
-	"io"
 	"slices"
 
 	"github.com/go-git/go-git/v5/plumbing"
@@ -16,7 +16,7 @@ import (
 // and the files that are read for it. The other files are known by their hashes.
 type Head struct {
 	commit, tree plumbing.Hash
-	objects      []plumbing.EncodedObject
+	objects      []record
 	seen         map[plumbing.Hash]bool // while it is made
 	left         int64                  // bytes that it may take, then
 }
@@ -32,7 +32,7 @@ func (b *Branch) Head(files ...string) (*Head, error) {
 		return nil, fmt.Errorf("reading the newest commit of %s: %w", b.ref.Short(), err)
 	}
 	h := &Head{commit: commit.Hash, tree: commit.TreeHash, seen: map[plumbing.Hash]bool{}, left: maxHead}
-	if err := h.take(b.objects, plumbing.CommitObject, commit.Hash); err != nil {
+	if _, err := h.take(b.objects, plumbing.CommitObject, commit.Hash); err != nil {
 		return nil, err
 	}
 	if err := h.folder(b.objects, commit.TreeHash, 0); err != nil {
@@ -45,7 +45,7 @@ func (b *Branch) Head(files ...string) (*Head, error) {
 		if err != nil {
 			return nil, err
 		}
-		if err := h.take(b.objects, plumbing.BlobObject, n.hash); err != nil {
+		if _, err := h.take(b.objects, plumbing.BlobObject, n.hash); err != nil {
 			return nil, err
 		}
 	}
@@ -61,62 +61,50 @@ func (h *Head) folder(from *objects, hash plumbing.Hash, depth int) error {
 	if depth > maxDepth {
 		return ErrTooLarge
 	}
-	tree, err := object.GetTree(from, hash)
+	content, err := h.take(from, plumbing.TreeObject, hash)
 	if err != nil {
-		return fmt.Errorf("reading a folder: %w", err)
-	}
-	if err := h.take(from, plumbing.TreeObject, hash); err != nil {
 		return err
 	}
-	for _, entry := range tree.Entries {
-		if entry.Mode != filemode.Dir {
+	for entry, err := range entriesOf(content) {
+		if err != nil {
+			return fmt.Errorf("reading folder %s: %w", hash, err)
+		}
+		if entry.mode != filemode.Dir {
 			continue
 		}
-		if err := h.folder(from, entry.Hash, depth+1); err != nil {
+		if err := h.folder(from, entry.hash, depth+1); err != nil {
 			return err
 		}
 	}
 	return nil
 }
 
-// take takes a copy of an object: what it came with is let go.
-func (h *Head) take(from *objects, kind plumbing.ObjectType, hash plumbing.Hash) error {
-	if h.seen[hash] {
-		return nil
-	}
+// take takes an object: a small one as a copy, since it lies in memory with others.
+func (h *Head) take(from *objects, kind plumbing.ObjectType, hash plumbing.Hash) ([]byte, error) {
 	found, err := from.EncodedObject(kind, hash)
 	if err != nil {
-		return fmt.Errorf("reading object %s: %w", hash, err)
+		return nil, fmt.Errorf("reading object %s: %w", hash, err)
+	}
+	content, err := contentOf(found)
+	if err != nil || h.seen[hash] {
+		return content, err
 	}
 	h.seen[hash] = true
 	if h.left -= found.Size() + comingOverhead; h.left < 0 {
-		return ErrTooLarge
+		return nil, ErrTooLarge
 	}
-	r, err := found.Reader()
-	if err != nil {
-		return fmt.Errorf("reading object %s: %w", hash, err)
+	if len(content) < ownMemory {
+		content = bytes.Clone(content)
 	}
-	content := make([]byte, found.Size())
-	if _, err := io.ReadFull(r, content); err != nil {
-		return fmt.Errorf("reading object %s: %w", hash, err)
-	}
-	held := &plumbing.MemoryObject{}
-	held.SetType(kind)
-	if _, err := held.Write(content); err != nil {
-		return fmt.Errorf("holding object %s: %w", hash, err)
-	}
-	h.objects = append(h.objects, held)
-	return r.Close()
+	h.objects = append(h.objects, record{hash, kind, content})
+	return content, nil
 }
 
 // put makes the objects those of a repository.
-func (h *Head) put(into *objects) error {
+func (h *Head) put(into *objects) {
 	for _, o := range h.objects {
-		if _, err := into.SetEncodedObject(o); err != nil {
-			return fmt.Errorf("putting down what is known of a branch: %w", err)
-		}
+		into.came.add(o)
 	}
-	return nil
 }
 
 // snapshot is what Fetch compares the remote with; nil where nothing is known.

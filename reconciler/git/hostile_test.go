@@ -172,7 +172,7 @@ func TestPushOverSSHEnds(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	change := Change{Owns: func(string) bool { return true }, Files: map[string]func() []byte{"a": Text([]byte("x"))}, Message: "m", Name: "n", Email: "e", When: time.Unix(1, 0)}
+	change := Change{Files: map[string]func() []byte{"a": Text([]byte("x"))}, Message: "m", Name: "n", Email: "e", When: time.Unix(1, 0)}
 	if _, _, err := b.Commit(change); err != nil {
 		t.Fatal(err)
 	}

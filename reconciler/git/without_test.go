@@ -125,29 +125,3 @@ func TestWithoutManyTimes(t *testing.T) {
 		t.Errorf("what lies deeper than anybody looks stays as it is: %v", err)
 	}
 }
-
-// TestCommitWithin: of what lies outside the folder nothing is read, and nothing
-// changes.
-func TestCommitWithin(t *testing.T) {
-	server := serve(t, gitserver.Options{})
-	push(t, server, map[string]string{"a/b/c": "1", "status/old": "2", "status/x/keep": "3", "statusx/old": "4", "z": gitserver.Executable("5")})
-	branch, err := Remote{URL: server.URL(repo)}.Branch(t.Context(), "main", nil)
-	if err != nil {
-		t.Fatal(err)
-	}
-	owns := func(p string) bool { return strings.HasPrefix(p, "status/") && p != "status/x/keep" }
-	if _, changed, err := branch.Commit(Change{Owns: owns, Within: "status", Files: map[string]func() []byte{"status/new": Text([]byte("6"))}, Name: "E"}); err != nil || !changed {
-		t.Fatal(changed, err)
-	}
-	if err := branch.Push(t.Context()); err != nil {
-		t.Fatal(err)
-	}
-	files, err := server.Files(repo, "main")
-	if err != nil {
-		t.Fatal(err)
-	}
-	want := []string{"a/b/c", "status/new", "status/x/keep", "statusx/old", "z"}
-	if diff := cmp.Diff(want, slices.Sorted(maps.Keys(files))); diff != "" {
-		t.Errorf("(-want +got):\n%s", diff)
-	}
-}

@@ -11,13 +11,14 @@ import (
 )
 
 // Book is what is known of the last report that was written to a branch of its own: where
-// the branch is, its folders, and what the documents say that are there. The next one is put
+// the branch is, its folders, and what the files are that are there. The next one is put
 // on top without reading the branch, as long as nobody else has moved it. The zero value
 // knows nothing yet. It belongs to one goroutine.
 type Book struct {
 	url, branch string
 	head        *git.Head
-	docs        map[string]*said
+	rows        []*remembered // of the Workspaces that it tells of, by namespace and name
+	others      map[string]git.Hash
 }
 
 // of is what the book knows of a target; nil where it is of another.
@@ -31,7 +32,7 @@ func (b *Book) of(t Target) *git.Head {
 // note notes what the branch of a target holds now. A report in a folder of a branch is
 // not noted: the folders of everybody would be held for it. Nor is a branch that somebody
 // has put too much into.
-func (b *Book) note(t Target, branch *git.Branch, files Report) error {
+func (b *Book) note(t Target, branch *git.Branch, report Report) error {
 	b.forget()
 	if b == nil || t.Folder != "" {
 		return nil
@@ -43,13 +44,11 @@ func (b *Book) note(t Target, branch *git.Branch, files Report) error {
 	if err != nil {
 		return fmt.Errorf("noting where branch %s is: %w", t.Branch, err)
 	}
-	docs := make(map[string]*said, len(files)/2)
-	for path, file := range files {
-		if file.says != nil {
-			docs[path] = file.says
-		}
+	others := make(map[string]git.Hash, len(report.others))
+	for path, file := range report.others {
+		others[path] = file.Hash
 	}
-	*b = Book{url: t.URL, branch: t.Branch, head: head, docs: docs}
+	*b = Book{url: t.URL, branch: t.Branch, head: head, rows: report.rows, others: others}
 	return nil
 }
 

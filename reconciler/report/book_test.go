@@ -19,7 +19,7 @@ import (
 func TestSaid(t *testing.T) {
 	for name, tc := range snapshots() {
 		for i := range tc.in.Workspaces {
-			w := &tc.in.Workspaces[i]
+			w := tc.in.Workspaces[i]
 			read := parse(textOf(w))
 			if d := cmp.Diff(saidBy(newDocument(w)), *read, cmp.AllowUnexported(said{})); d != "" {
 				t.Errorf("%s: %s is another when it is read back (-made +read):\n%s", name, w.Name, d)
@@ -68,7 +68,7 @@ func TestBook(t *testing.T) {
 					tc.meanwhile(t, server, &to)
 				}
 				server.ResetRequests()
-				result, err := Write(context.Background(), to, book, new(Memory).Draft(Snapshot{Cluster: "prod-eu", Namespace: "models", Name: "fleet", Workspaces: []v1alpha1.Workspace{w}}).Report(), "s")
+				result, err := Write(context.Background(), to, book, new(Memory).Draft(Snapshot{Cluster: "prod-eu", Namespace: "models", Name: "fleet", Workspaces: pointers(w)}).Report(), "s")
 				if err != nil || !result.Changed {
 					t.Fatalf("%s\nreport %d: %+v, %v", tc.reason, i, result, err)
 				}
@@ -80,7 +80,7 @@ func TestBook(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			for path, content := range Files(Snapshot{Cluster: "prod-eu", Namespace: "models", Name: "fleet", Workspaces: []v1alpha1.Workspace{moved}}) {
+			for path, content := range Files(Snapshot{Cluster: "prod-eu", Namespace: "models", Name: "fleet", Workspaces: pointers(moved)}) {
 				if files[path] != string(content) {
 					t.Errorf("%s\n%s is not as it was reported", tc.reason, path)
 				}

@@ -7,7 +7,6 @@ import (
 	"strings"
 
 	"github.com/espalier-dev/espalier/reconciler/markdown"
-	"github.com/espalier-dev/espalier/repo-layout/v1alpha1"
 )
 
 // Bounds of the README, which forges show up to half a MiB of.
@@ -20,40 +19,39 @@ const (
 // states in the order in which they are counted.
 var states = []State{Ready, Progressing, Suspended, Refused, Failed, Deleting}
 
-// listed are the Workspaces that the table has, in their order: all, or those that are
-// not ready and then as many as it takes.
-func listed(all []v1alpha1.Workspace) []*v1alpha1.Workspace {
+// listed are the places of the Workspaces that the table has, in their order: all, or
+// those that are not ready and then as many as it takes.
+func (d *Draft) listed() []int {
 	unready := 0
-	for i := range all {
-		if StateOf(&all[i]) != Ready {
+	for _, known := range d.files {
+		if known.says.state != Ready {
 			unready++
 		}
 	}
-	some := make([]*v1alpha1.Workspace, 0, min(len(all), maxRows))
+	some := make([]int, 0, min(len(d.files), maxRows))
 	ready := max(0, maxRows-unready)
-	for i := range all {
-		isReady := StateOf(&all[i]) == Ready
-		if isReady && ready == 0 {
+	for i, known := range d.files {
+		isReady := known.says.state == Ready
+		if len(some) == maxRows || isReady && ready == 0 {
+			known.row = "" // nobody asks for it
 			continue
 		}
 		if isReady {
 			ready--
 		}
-		if some = append(some, &all[i]); len(some) == maxRows {
-			break
-		}
+		some = append(some, i)
 	}
 	return some
 }
 
 // counted says how many there are of each state, where the table has not all of them.
-func counted(all []v1alpha1.Workspace) string {
-	if len(all) <= maxRows {
+func (d *Draft) counted() string {
+	if len(d.files) <= maxRows {
 		return ""
 	}
 	n := map[State]int{}
-	for i := range all {
-		n[StateOf(&all[i])]++
+	for _, known := range d.files {
+		n[known.says.state]++
 	}
 	var parts []string
 	for _, s := range states {
@@ -61,26 +59,25 @@ func counted(all []v1alpha1.Workspace) string {
 			parts = append(parts, fmt.Sprintf("%s %d %s", glyphs[s], n[s], s))
 		}
 	}
-	left := fmt.Sprint(len(all) - maxRows)
-	if len(all)-n[Ready] <= maxRows {
+	left := fmt.Sprint(len(d.files) - maxRows)
+	if len(d.files)-n[Ready] <= maxRows {
 		left += " that are ready"
 	}
 	return fmt.Sprintf("**%d Workspaces:** %s. The table leaves out %s; each has its file under [`workspaces/`](workspaces).\n\n",
-		len(all), strings.Join(parts, " · "), left)
+		len(d.files), strings.Join(parts, " · "), left)
 }
 
 // reasons are the lines that say why what is not ready is not, the first of them.
-func reasons(s Snapshot) []string {
+func (d *Draft) reasons() []string {
 	var lines []string
 	more, size := 0, 0
-	for i := range s.Workspaces {
-		w := &s.Workspaces[i]
+	for i, w := range d.of.Workspaces {
 		switch {
-		case !hasReason(w):
+		case d.files[i].says.state == Ready, !hasReason(w):
 		case len(lines) == maxReasons || size > reasonsSize:
 			more++
 		default:
-			line := fmt.Sprintf("- %s %s: %s", glyphs[StateOf(w)], markdown.Code(nameIn(s, w)), reason(w))
+			line := fmt.Sprintf("- %s %s: %s", glyphs[d.files[i].says.state], markdown.Code(nameIn(d.of, w)), reason(w))
 			lines, size = append(lines, line), size+len(line)
 		}
 	}

@@ -17,9 +17,9 @@ func TestLongReasons(t *testing.T) {
 	for i := range maxRows {
 		w := serving(fmt.Sprintf("model-%05d-%s", i, strings.Repeat("a", 40)), is(v1alpha1.ConditionReady, "False", v1alpha1.ReasonWaitingForNodes, strings.Repeat("@ü#ö😀", 800)))
 		w.Status.ObservedGeneration = w.Generation
-		s.Workspaces = append(s.Workspaces, w)
+		s.Workspaces = append(s.Workspaces, &w)
 	}
-	text := string(readme(s))
+	text := string(Files(s)["README.md"])
 	if len(text) > 512<<10 {
 		t.Errorf("%d KiB", len(text)>>10)
 	}
@@ -51,9 +51,9 @@ func TestManyWorkspaces(t *testing.T) {
 				if i >= c.all-c.unready {
 					w.Status.Conditions[0] = is(v1alpha1.ConditionReady, "False", v1alpha1.ReasonWaitingForNodes, strings.Repeat("1 of 2 nodes has joined ", 8))
 				}
-				s.Workspaces = append(s.Workspaces, w)
+				s.Workspaces = append(s.Workspaces, &w)
 			}
-			text := string(readme(s))
+			text := string(Files(s)["README.md"])
 			rows, reasons := strings.Count(text, "\n| [`model-"), strings.Count(text, "\n- ")
 			if rows != c.rows || reasons != c.reasons || !strings.Contains(text, c.says) || c.says == "" && strings.Contains(text, "Workspaces:**") {
 				t.Errorf("%s\n%d rows and %d reasons:\n%.1000s", c.reason, rows, reasons, text)

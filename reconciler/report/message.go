@@ -16,8 +16,8 @@ const maxLines = 20
 
 // message is the whole commit message: the subject, a line for each Workspace
 // of which the files have changed, [skip ci] so that no pipeline runs for it, and trailers.
-func (w *writer) message(d difference, last func(name string) (*said, error)) (string, error) {
-	lines, more, err := w.changes(d, last)
+func (w *writer) message(d difference) (string, error) {
+	lines, more, err := w.changes(d)
 	if err != nil {
 		return "", err
 	}
@@ -44,16 +44,11 @@ func (w *writer) message(d difference, last func(name string) (*said, error)) (s
 
 // changes says in a line each what became of the first Workspaces, by name, and of how many
 // more the files have changed: what those said before is read of no branch.
-func (w *writer) changes(d difference, last func(name string) (*said, error)) (lines []string, more int, err error) {
-	paths := map[string]bool{} // whether it was there
-	for _, path := range d.new {
-		paths[path] = false
-	}
-	for _, path := range d.gone {
-		paths[path] = true
-	}
-	for _, path := range slices.Sorted(maps.Keys(paths)) {
-		if !isDocument(path) {
+func (w *writer) changes(d difference) (lines []string, more int, err error) {
+	names := slices.AppendSeq(slices.Clone(d.gone), maps.Keys(d.new))
+	slices.Sort(names)
+	for _, name := range names {
+		if !isDocument(name) {
 			continue
 		}
 		if len(lines) == maxLines {
@@ -61,13 +56,13 @@ func (w *writer) changes(d difference, last func(name string) (*said, error)) (l
 			continue
 		}
 		var before *said
-		if paths[path] {
-			if before, err = last(path); err != nil {
+		if was, there := d.was[name]; there {
+			if before, err = was(); err != nil {
 				return nil, 0, err
 			}
 		}
-		if what := change(before, w.files[path].says); what != "" {
-			lines = append(lines, w.nameOf(path)+": "+what)
+		if what := change(before, d.new[name].says); what != "" {
+			lines = append(lines, w.nameOf(name)+": "+what)
 		}
 	}
 	return lines, more, nil

@@ -19,16 +19,18 @@ import (
 // maxFindings bounds the list of findings.
 const maxFindings = 50
 
-func readme(s Snapshot) []byte {
+// writeReadme is the README of a report whose Workspaces are remembered.
+func (d *Draft) writeReadme() []byte {
 	var b bytes.Buffer
+	s := d.of
 	fmt.Fprintf(&b, "# Model workspaces\n\nCluster %s · RepoSync %s · revision %s\n\n",
 		markdown.Code(s.Cluster), markdown.Code(s.Namespace+"/"+s.Name), markdown.Code(shortRevision(s.Revision)))
 	if s.Stopped != "" {
 		fmt.Fprintf(&b, "**Not applied.** %s\n\n", markdown.Text(s.Stopped))
 	}
-	writeTable(&b, s)
-	writeCost(&b, s.Workspaces)
-	writeReasons(&b, s)
+	d.writeTable(&b)
+	d.writeCost(&b)
+	d.writeReasons(&b)
 	writeHeld(&b, s)
 	writeFindings(&b, s.Findings)
 	b.WriteString("---\n\nEspalier writes these files: do not edit them, the next report replaces what you change.")
@@ -39,24 +41,32 @@ func readme(s Snapshot) []byte {
 	return b.Bytes()
 }
 
-func writeTable(b *bytes.Buffer, s Snapshot) {
-	if len(s.Workspaces) == 0 {
+func (d *Draft) writeTable(b *bytes.Buffer) {
+	if len(d.files) == 0 {
 		b.WriteString("No Workspaces.\n\n")
 		return
 	}
-	b.WriteString(counted(s.Workspaces))
+	b.WriteString(d.counted())
 	b.WriteString("| Workspace | What | Revision | State | Instance | USD/h | Endpoint or adapter | Since |\n")
 	b.WriteString("|---|---|---|---|---|--:|---|---|\n")
-	for _, w := range listed(s.Workspaces) {
-		state := StateOf(w)
-		cells := []string{
-			"[" + markdown.Cell(nameIn(s, w)) + "](" + repolayout.StatusFile(w.Namespace, w.Name) + ")",
-			what(w), markdown.Cell(shortHash(w.Status.Revision)), "[" + glyphs[state] + " " + string(state) + "](" + repolayout.StatusBadge(w.Namespace, w.Name) + ")",
-			instance(w), price(w), result(w), since(w),
+	for _, i := range d.listed() {
+		known := d.files[i]
+		if known.row == "" {
+			known.row = row(d.of, d.of.Workspaces[i], known.says.state)
 		}
-		b.WriteString("| " + strings.Join(cells, " | ") + " |\n")
+		b.WriteString(known.row)
 	}
 	b.WriteString("\n")
+}
+
+// row is the line of the table for a Workspace.
+func row(s Snapshot, w *v1alpha1.Workspace, state State) string {
+	cells := []string{
+		"[" + markdown.Cell(nameIn(s, w)) + "](" + repolayout.StatusFile(w.Namespace, w.Name) + ")",
+		what(w), markdown.Cell(shortHash(w.Status.Revision)), "[" + glyphs[state] + " " + string(state) + "](" + repolayout.StatusBadge(w.Namespace, w.Name) + ")",
+		instance(w), price(w), result(w), since(w),
+	}
+	return "| " + strings.Join(cells, " | ") + " |\n"
 }
 
 // nameIn leaves the namespace out where it is that of the RepoSync.
@@ -169,40 +179,29 @@ func dollars(usd *big.Rat) string {
 	return s
 }
 
-// paidPool is what Workspaces pay for together: a node pool, or the nodes of one without.
-type paidPool struct{ namespace, pool, workspace string }
-
-func paidFor(w *v1alpha1.Workspace) paidPool {
+// paidFor is the sum of what Workspaces pay for together: a node pool, or the nodes of
+// one without.
+func paidFor(w *v1alpha1.Workspace) uint64 {
 	if w.Status.NodePool == "" {
-		return paidPool{namespace: w.Namespace, workspace: w.Name}
+		return sumOf("workspace", w.Namespace, w.Name)
 	}
-	return paidPool{namespace: w.Namespace, pool: w.Status.NodePool}
+	return sumOf("pool", w.Namespace, w.Status.NodePool)
 }
 
 // paid are the prices of the pools that are held now, the highest that is said of each, and
-// how many there are of which none is known. A price is read once, however many say it.
-func paid(workspaces []v1alpha1.Workspace) (pools map[paidPool]*big.Rat, unknown int) {
-	pools, read := map[paidPool]*big.Rat{}, map[string]*big.Rat{}
-	for i := range workspaces {
-		w := &workspaces[i]
-		if !holdsNodes(w) {
+// how many there are of which none is known.
+func (d *Draft) paid() (pools map[uint64]*big.Rat, unknown int) {
+	pools = make(map[uint64]*big.Rat, len(d.files))
+	for _, known := range d.files {
+		if !known.pays {
 			continue
 		}
-		var usd *big.Rat
-		if s := w.Status.Sizing; s != nil {
-			var known bool
-			if usd, known = read[s.USDPerHour]; !known {
-				usd, _ = Price(s.USDPerHour)
-				read[s.USDPerHour] = usd
-			}
-		}
-		pool := paidFor(w)
-		before, seen := pools[pool]
+		before, seen := pools[known.pool]
 		switch {
-		case usd == nil && !seen:
+		case known.usd == nil && !seen:
 			unknown++
-		case usd != nil && (before == nil || before != usd && usd.Cmp(before) > 0):
-			pools[pool] = usd
+		case known.usd != nil && (before == nil || before != known.usd && known.usd.Cmp(before) > 0):
+			pools[known.pool] = known.usd
 		}
 	}
 	return pools, unknown
@@ -210,8 +209,8 @@ func paid(workspaces []v1alpha1.Workspace) (pools map[paidPool]*big.Rat, unknown
 
 // writeCost adds up what is paid now. Workspaces that share a pool pay for it
 // once; a price that is not known is said to be missing, not counted as nothing.
-func writeCost(b *bytes.Buffer, workspaces []v1alpha1.Workspace) {
-	pools, unknown := paid(workspaces)
+func (d *Draft) writeCost(b *bytes.Buffer) {
+	pools, unknown := d.paid()
 	times := map[*big.Rat]int64{}
 	for _, usd := range pools {
 		times[usd]++
@@ -238,8 +237,8 @@ func plural(n int, what string) string {
 }
 
 // writeReasons says why what is not ready is not.
-func writeReasons(b *bytes.Buffer, s Snapshot) {
-	if lines := reasons(s); len(lines) > 0 {
+func (d *Draft) writeReasons(b *bytes.Buffer) {
+	if lines := d.reasons(); len(lines) > 0 {
 		b.WriteString("## Not ready\n\n" + strings.Join(lines, "\n") + "\n\n")
 	}
 }

@@ -12,21 +12,15 @@ package report
 
 import (
 	"bytes"
-	"cmp"
-	"maps"
 	"slices"
-	"strconv"
 	"strings"
 	"time"
 
 	"go.yaml.in/yaml/v3"
 	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
-	"k8s.io/apimachinery/pkg/types"
 
-	"github.com/espalier-dev/espalier/reconciler/git"
 	"github.com/espalier-dev/espalier/reconciler/markdown"
-	repolayout "github.com/espalier-dev/espalier/repo-layout"
 	"github.com/espalier-dev/espalier/repo-layout/v1alpha1"
 )
 
@@ -36,8 +30,8 @@ type Snapshot struct {
 	Cluster, Namespace, Name string
 	// Revision that was looked at last, branch@sha1:hash.
 	Revision string
-	// Workspaces in any order.
-	Workspaces []v1alpha1.Workspace
+	// Workspaces in any order. They are only read.
+	Workspaces []*v1alpha1.Workspace
 	// Findings on the files of that revision.
 	Findings []v1alpha1.Finding
 	// Stopped says why nothing of what was looked at last is applied, until somebody
@@ -49,113 +43,12 @@ type Snapshot struct {
 	Approval string
 }
 
-// Report is the files of a status branch by their path.
-type Report map[string]File
-
-// File is one file of a Report: what Git knows its content by, and how to have it. The
-// text of thousands would be held for the few that are written.
-type File struct {
-	Hash git.Hash
-
-	of     *v1alpha1.Workspace // that it tells of
-	render func(*v1alpha1.Workspace) []byte
-	says   *said // of a document; nil of others
-}
-
-// Content of the file. Nobody changes the Workspaces of the Snapshot before.
-func (f File) Content() []byte { return f.render(f.of) }
-
-// fileOf is a file of a content.
-func fileOf(text []byte) File {
-	return File{Hash: git.HashOf(text), render: func(*v1alpha1.Workspace) []byte { return text }}
-}
-
-// Memory keeps what the files of Workspaces were when they were rendered last, by
-// their hashes. The zero value remembers nothing yet. It belongs to one goroutine.
-type Memory struct {
-	files map[types.NamespacedName]*remembered
-	draft uint // how often it was asked
-}
-
-// remembered are the files of a Workspace of a version.
-type remembered struct {
-	uid         types.UID
-	version     string
-	text, badge git.Hash
-	says        said
-	sum         uint64 // of both files, with their names
-	draft       uint   // that last had it
-}
-
-func (m *Memory) remember(key types.NamespacedName, w *v1alpha1.Workspace) *remembered {
-	known := m.files[key]
-	if known != nil && known.uid == w.UID && known.version == w.ResourceVersion && w.ResourceVersion != "" {
-		return known
-	}
-	d := newDocument(w)
-	known = &remembered{uid: w.UID, version: w.ResourceVersion, text: git.HashOf(encode(d)), badge: git.HashOf(badgeOf(w)), says: saidBy(d)}
-	known.sum = sumOf(key.Namespace, key.Name, string(known.text[:]), string(known.badge[:]))
-	m.files[key] = known
-	return known
-}
-
 // Files renders a snapshot: the files of a status branch, path by content.
 func Files(s Snapshot) map[string][]byte {
 	files := map[string][]byte{}
-	for name, file := range new(Memory).Draft(s).Report() {
+	for name, file := range new(Memory).Draft(s).Report().files() {
 		files[name] = file.Content()
 	}
-	return files
-}
-
-// Draft is a report whose files are not laid out yet: most are the same as the last.
-type Draft struct {
-	of     Snapshot
-	files  []*remembered // of the Workspaces, in their order
-	readme File
-	sum    uint64
-}
-
-// Draft is the report of a snapshot. Only Workspaces that have changed since the last
-// time are rendered for their hash; a content that is asked for is rendered then.
-func (m *Memory) Draft(s Snapshot) *Draft {
-	byName := func(a, b v1alpha1.Workspace) int {
-		return cmp.Or(strings.Compare(a.Namespace, b.Namespace), strings.Compare(a.Name, b.Name))
-	}
-	if !slices.IsSortedFunc(s.Workspaces, byName) {
-		s.Workspaces = slices.SortedFunc(slices.Values(s.Workspaces), byName)
-	}
-	if m.files == nil {
-		m.files = make(map[types.NamespacedName]*remembered, len(s.Workspaces))
-	}
-	m.draft++
-	d := &Draft{of: s, files: make([]*remembered, len(s.Workspaces)), readme: fileOf(readme(s))}
-	for i := range s.Workspaces {
-		w := &s.Workspaces[i]
-		known := m.remember(types.NamespacedName{Namespace: w.Namespace, Name: w.Name}, w)
-		known.draft = m.draft
-		d.files[i] = known
-		d.sum += known.sum
-	}
-	if len(m.files) > len(s.Workspaces) {
-		maps.DeleteFunc(m.files, func(_ types.NamespacedName, known *remembered) bool { return known.draft != m.draft })
-	}
-	d.sum += sumOf(string(d.readme.Hash[:]))
-	return d
-}
-
-// Digest identifies what a report says, in this process.
-func (d *Draft) Digest() string { return strconv.FormatUint(d.sum, 16) }
-
-// Report is the files. Nobody changes the Workspaces of the Snapshot before.
-func (d *Draft) Report() Report {
-	files := make(Report, 2*len(d.files)+1)
-	for i, known := range d.files {
-		w := &d.of.Workspaces[i]
-		files[repolayout.StatusFile(w.Namespace, w.Name)] = File{known.text, w, textOf, &known.says}
-		files[repolayout.StatusBadge(w.Namespace, w.Name)] = File{known.badge, w, badgeOf, nil}
-	}
-	files[repolayout.StatusReadme] = d.readme
 	return files
 }
 

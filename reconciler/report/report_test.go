@@ -131,13 +131,13 @@ func snapshots() map[string]rendered {
 				going := onNodes(serving("going", is("Ready", "True", "Succeeded", "")), "3.673")
 				now := metav1.NewTime(at)
 				going.DeletionTimestamp = &now
-				s.Workspaces = []v1alpha1.Workspace{tuned(), served(), refused(), failed, suspended, fresh, stale, going}
+				s.Workspaces = pointers(tuned(), served(), refused(), failed, suspended, fresh, stale, going)
 			}),
 		},
 		"findings": {
 			reason: "What is wrong in Git and what is held is told with what to do.",
 			in: with(func(s *Snapshot) {
-				s.Workspaces = []v1alpha1.Workspace{served()}
+				s.Workspaces = pointers(served())
 				s.Held = "This revision drops 3 of 4 objects, more than the 2 that go unasked: deleting is held"
 				s.Approval = "1a2b3c4d5e6f-0a1b2c3d"
 				s.Findings = []v1alpha1.Finding{
@@ -150,7 +150,7 @@ func snapshots() map[string]rendered {
 		"hostile": {
 			reason: "Nothing that somebody writes into a Workspace can format, link, mention or hide.",
 			in: with(func(s *Snapshot) {
-				s.Workspaces = []v1alpha1.Workspace{hostile()}
+				s.Workspaces = pointers(hostile())
 				s.Held = "<img src=x onerror=alert(1)> | ``` \n# heading"
 				s.Approval = "1a2b3c4d5e6f-0a1b2c3d"
 				s.Findings = []v1alpha1.Finding{{Severity: "error", Code: "X", File: "a`b|c.yaml", Line: 1, Message: "@admin <!-- [x](y) -->"}}
@@ -162,7 +162,7 @@ func snapshots() map[string]rendered {
 				one, two, unknown := onNodes(serving("one"), "3.6730"), onNodes(serving("two"), "3.6730"), onNodes(serving("unknown"), "")
 				one.Status.NodePool, two.Status.NodePool = "shared", "shared"
 				two.Status.Sizing.Nodes = 2
-				s.Workspaces = []v1alpha1.Workspace{one, two, unknown, served()}
+				s.Workspaces = pointers(one, two, unknown, served())
 			}),
 		},
 	}
@@ -206,20 +206,21 @@ func archive(files map[string][]byte) string {
 func TestLongListsAreCut(t *testing.T) {
 	s := Snapshot{Findings: make([]v1alpha1.Finding, 60)}
 	s.Findings[0].Message = strings.Repeat("x", 10000)
-	got := string(readme(s))
+	got := string(Files(s)["README.md"])
 	if !strings.Contains(got, "and 10 more") || len(got) > 5000 {
 		t.Errorf("got %d bytes:\n%s", len(got), got)
 	}
-	d, read := difference{}, 0
-	for _, c := range "abcdefghijklmnopqrstuvwxyz" {
-		d.gone = append(d.gone, "workspaces/models/"+string(c)+".yaml", "badges/models/"+string(c)+".svg")
-	}
-	last := func(string) (*said, error) {
+	d, read := newDifference(), 0
+	last := func() (*said, error) { //nolint:unparam // what is read of a branch can fail
 		read++
 		return &said{}, nil
 	}
+	for _, c := range "abcdefghijklmnopqrstuvwxyz" {
+		d.gone = append(d.gone, "workspaces/models/"+string(c)+".yaml", "badges/models/"+string(c)+".svg")
+		d.was["workspaces/models/"+string(c)+".yaml"] = last
+	}
 	w := &writer{Target: Target{Namespace: "models"}}
-	lines, more, err := w.changes(d, last)
+	lines, more, err := w.changes(d)
 	if err != nil || len(lines) != maxLines || more != 6 || lines[0] != "a: removed" {
 		t.Errorf("got %v, %d more, %v", lines, more, err)
 	}

@@ -66,7 +66,7 @@ func (c *clusterWriter) files() map[string][]byte {
 		case Refused:
 			w = serving(name, is("Ready", "False", "Refused", "it does not fit"), is("Stalled", "True", "Refused", "it does not fit"))
 		}
-		s.Workspaces = append(s.Workspaces, w)
+		s.Workspaces = append(s.Workspaces, &w)
 	}
 	return Files(s)
 }

@@ -63,12 +63,12 @@ type Result struct {
 // branch that moved meanwhile is read again and the commit built anew on it.
 //
 // What book knows of the branch is not read again; nil knows nothing. It is brought up to
-// date. The files are Write's from then on.
+// date. The report is Write's from then on.
 //
 // Errors are *Error, or context.Canceled when ctx was.
-func Write(ctx context.Context, t Target, book *Book, files Report, subject string) (Result, error) {
+func Write(ctx context.Context, t Target, book *Book, report Report, subject string) (Result, error) {
 	w := &writer{Target: t, book: book, subject: subject, remote: git.Remote{URL: t.URL, Auth: t.Auth, Timeout: t.Timeout}}
-	if err := w.take(files); err != nil {
+	if err := w.take(report); err != nil {
 		return Result{}, err
 	}
 	result, err := w.write(ctx)
@@ -87,7 +87,7 @@ type writer struct {
 	book    *Book
 	subject string
 	remote  git.Remote
-	files   Report
+	report  Report
 }
 
 // owner is the file that says whose a branch is.
@@ -100,18 +100,20 @@ type owner struct {
 }
 
 // take checks the files, and adds the one that says whose the branch is.
-func (w *writer) take(files Report) error {
+func (w *writer) take(report Report) error {
 	if w.Installation == "" {
 		return w.remote.Errorf(v1alpha1.ReasonReportFailed, "The controller does not know which installation it is, so it cannot tell its branch from another's")
 	}
-	for path := range files {
+	others := make(map[string]File, len(report.others)+1)
+	for path, file := range report.others {
 		if !fs.ValidPath(path) || !repolayout.IsStatusPath(path) || path == repolayout.StatusOwnerFile {
 			return w.remote.Errorf(v1alpha1.ReasonReportFailed, "A report may not write %q", path)
 		}
+		others[path] = file
 	}
-	w.files = files
 	mark := owner{Format: 1, Installation: w.Installation, Cluster: w.Cluster, Namespace: w.Namespace, RepoSync: w.Name}
-	w.files[repolayout.StatusOwnerFile] = fileOf(append([]byte("# Whose report this is. Espalier writes over none that another installation has marked.\n"), encode(mark)...))
+	others[repolayout.StatusOwnerFile] = fileOf(append([]byte("# Whose report this is. Espalier writes over none that another installation has marked.\n"), encode(mark)...))
+	w.report, w.report.others = report, others
 	return nil
 }
 
@@ -149,7 +151,7 @@ func (w *writer) write(ctx context.Context) (Result, error) {
 		}
 		result, made, err := w.commit(ctx, branch)
 		if err == nil {
-			return result, w.book.note(w.Target, branch, w.files)
+			return result, w.book.note(w.Target, branch, w.report)
 		}
 		if made == "" || errors.Is(err, git.ErrRefused) {
 			w.book.forget() // what it knows may be why
@@ -173,17 +175,17 @@ func (w *writer) commit(ctx context.Context, branch *git.Branch) (result Result,
 	if err := w.mayWrite(branch); err != nil {
 		return Result{}, "", err
 	}
-	hashes, err := w.statusFiles(branch)
+	change, err := w.compare(branch)
 	if err != nil {
 		return Result{}, "", err
 	}
-	change := w.compare(hashes)
-	message, err := w.message(change, w.last(branch))
+	message, err := w.message(change)
 	if err != nil {
 		return Result{}, "", err
 	}
+	files, gone := w.placed(change)
 	made, changed, err := branch.Commit(git.Change{
-		Owns: w.owns, Within: w.Folder, Stays: change.stays, Files: w.placed(change.new), Message: message,
+		Files: files, Gone: gone, Message: message,
 		Name: orElse(w.Author.Name, "Espalier"), Email: orElse(w.Author.Email, "espalier@localhost"), When: time.Now(),
 		Signer: w.Signer,
 	})
@@ -213,13 +215,16 @@ func (w *writer) owns(name string) bool {
 	return repolayout.IsStatusPath(name)
 }
 
-// placed are files of the report by their place on the branch.
-func (w *writer) placed(names []string) map[string]func() []byte {
-	placed := make(map[string]func() []byte, len(names))
-	for _, name := range names {
-		placed[w.at(name)] = w.files[name].Content
+// placed are what is new, and what is gone, by their place on the branch.
+func (w *writer) placed(d difference) (files map[string]func() []byte, gone []string) {
+	files = make(map[string]func() []byte, len(d.new))
+	for name, file := range d.new {
+		files[w.at(name)] = file.Content
 	}
-	return placed
+	for _, name := range d.gone {
+		gone = append(gone, w.at(name))
+	}
+	return files, gone
 }
 
 // where names what is written to, as a person would.

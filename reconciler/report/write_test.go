@@ -39,18 +39,26 @@ func target(s *gitserver.Server) Target {
 }
 
 func snapshot(workspaces ...v1alpha1.Workspace) map[string][]byte {
-	return Files(Snapshot{Cluster: "prod-eu", Namespace: "models", Name: "fleet", Revision: "main@sha1:" + commit, Workspaces: workspaces})
+	return Files(Snapshot{Cluster: "prod-eu", Namespace: "models", Name: "fleet", Revision: "main@sha1:" + commit, Workspaces: pointers(workspaces...)})
+}
+
+func pointers(workspaces ...v1alpha1.Workspace) []*v1alpha1.Workspace {
+	all := make([]*v1alpha1.Workspace, len(workspaces))
+	for i := range workspaces {
+		all[i] = &workspaces[i]
+	}
+	return all
 }
 
 // of is a report of these files.
 func of(files map[string][]byte) Report {
-	all := Report{}
+	all := Report{others: map[string]File{}}
 	for name, text := range files {
 		file := fileOf(text)
 		if isDocument(name) {
 			file.says = parse(text)
 		}
-		all[name] = file
+		all.others[name] = file
 	}
 	return all
 }
@@ -291,7 +299,7 @@ func TestCancel(t *testing.T) {
 
 func TestMessageMentionsNobody(t *testing.T) {
 	w := &writer{Target: Target{Namespace: "models", Name: "fleet", Cluster: "x"}, subject: "by @team: closes #12\nEvil-Trailer: main@sha1:1"}
-	message, err := w.message(difference{}, nil)
+	message, err := w.message(difference{})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -43,7 +43,7 @@ const appliers = 8
 // account without a right holds up all.
 func (r *Reconciler) applyAll(ctx context.Context, p *pass) error {
 	var failed []error
-	for _, group := range inOrder(p.kept.built.wanted) {
+	for _, group := range inOrder(p.uncertain()) {
 		for _, err := range r.applyBeside(ctx, p, group) {
 			if fault.IsTerminal(err) || isAway(err) {
 				return err
@@ -202,6 +202,8 @@ func (r *Reconciler) leave(ctx context.Context, p *pass, w *wanted, live client.
 			w, finding.Location(w.file, w.line), other))
 	}
 	if other != "" || p.upToDate(w, live) {
+		m, _ := p.kept.mark(w.entry.ID)
+		w.there = other == "" && m.Still(live)
 		return true, nil
 	}
 	return r.adopt(ctx, p, w, live)

@@ -23,6 +23,7 @@ import (
 	"k8s.io/client-go/util/workqueue"
 	ctrl "sigs.k8s.io/controller-runtime"
 	"sigs.k8s.io/controller-runtime/pkg/builder"
+	"sigs.k8s.io/controller-runtime/pkg/cache"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/controller-runtime/pkg/controller"
 	"sigs.k8s.io/controller-runtime/pkg/event"
@@ -101,9 +102,10 @@ type Reconciler struct {
 	kept  sync.Map // types.UID → *kept
 	asked sync.Map // types.UID → true: somebody wants the source looked at
 	hook  chan event.GenericEvent
-	turns turns // of those who write to a branch, by repository and branch
+	held  cache.Informers // of this cluster; nil: only Client has them
+	turns turns           // of those who write to a branch, by repository and branch
 
-	stirred sync.Map // types.NamespacedName → true: something of it may not be as Git says
+	stirred stirring // what may not be as Git says it
 	took    sync.Map // types.NamespacedName → time.Duration of the last pass
 }
 
@@ -124,6 +126,7 @@ type kept struct {
 	allowed    permission            // that was found in order, and is not asked for again
 	writes     atomic.Int64          // so far
 	settled    settled               // what the last pass found all there of
+	compared   compared              // what passes have compared, all of it
 	going      []types.UID           // of what Git dropped, until it is gone
 	denied     []string              // IDs of strays that may not be deleted, said once
 	taken      map[string]bool       // IDs of what the end of the RepoSync has deleted
@@ -146,6 +149,7 @@ func (r *Reconciler) SetupWithManager(ctx context.Context, mgr ctrl.Manager) err
 	if err := errors.Join(addSecretIndex(ctx, mgr), r.addReportIndex(ctx, mgr), addDependencyIndex(ctx, mgr)); err != nil {
 		return err
 	}
+	r.held = mgr.GetCache()
 	asked := predicate.Or(predicate.GenerationChangedPredicate{}, predicate.AnnotationChangedPredicate{})
 	b := ctrl.NewControllerManagedBy(mgr).
 		Named("reposync").
@@ -307,7 +311,7 @@ func (r *Reconciler) drop(ctx context.Context, obj *v1alpha1.RepoSync) {
 // dropNamed drops what is kept by name, which may be one that no RepoSync has: anybody can
 // write a label.
 func (r *Reconciler) dropNamed(key types.NamespacedName) {
-	r.stirred.Delete(key)
+	r.stirred.take(key)
 	r.took.Delete(key)
 	r.Inventories.Forget(key)
 }

@@ -24,7 +24,7 @@ func TestHealth(t *testing.T) {
 		return func(p *pass) {
 			w := &v1alpha1.Workspace{}
 			change(w)
-			p.sync.Spec.Mode, p.workspaces = v1alpha1.ModeReportOnly, []v1alpha1.Workspace{*w}
+			p.sync.Spec.Mode, p.workspaces = v1alpha1.ModeReportOnly, []*v1alpha1.Workspace{w}
 		}
 	}
 	cases := map[string]struct {

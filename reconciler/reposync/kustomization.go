@@ -84,8 +84,8 @@ func (r *Reconciler) lagging(ctx context.Context, p *pass) (string, error) {
 		return "", err
 	}
 	var asked []types.NamespacedName
-	for i := range workspaces {
-		l := workspaces[i].Labels
+	for _, w := range workspaces {
+		l := w.Labels
 		key := types.NamespacedName{Namespace: l[fluxNamespace], Name: l[fluxName]}
 		if key.Namespace == "" || key.Name == "" || slices.Contains(asked, key) {
 			continue

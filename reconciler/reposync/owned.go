@@ -94,11 +94,9 @@ func (r *Reconciler) labelled(ctx context.Context, at place, reader client.Reade
 // strays are the entries of what was applied and neither inventoried nor is
 // wanted: the controller ended between an apply and its status write. The cache
 // finds them, and only they are read live, because it may lag behind a deletion.
-// wanted is sorted by ID.
-func (r *Reconciler) strays(ctx context.Context, at place, s *v1alpha1.RepoSync, wanted []v1alpha1.InventoryEntry) ([]v1alpha1.InventoryEntry, error) {
+func (r *Reconciler) strays(ctx context.Context, at place, s *v1alpha1.RepoSync, known func(id string) bool) ([]v1alpha1.InventoryEntry, error) {
 	unknown := func(kind string, o client.Object) bool {
-		id := inventory.ID(v1alpha1.Group, kind, o.GetNamespace(), o.GetName())
-		return !inventory.Has(wanted, id) && !inventory.Has(s.Status.Inventory, id)
+		return !known(inventory.ID(v1alpha1.Group, kind, o.GetNamespace(), o.GetName()))
 	}
 	all, err := r.labelled(ctx, at, at.client, s, unknown)
 	if err != nil {

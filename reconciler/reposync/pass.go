@@ -35,10 +35,14 @@ type pass struct {
 
 	unplaced error // why that place cannot be reached, or must not be written to
 
-	looked    bool   // the source was asked in this pass
-	settled   bool   // all is as Git says: nothing is applied
-	writes    int64  // that were made before this pass
-	failed    string // the condition of the step that erred
+	looked    bool      // the source was asked in this pass
+	whole     bool      // and not by a hook alone: all is compared, whatever events said
+	partly    bool      // what is known to be there is not compared, but for
+	stirs     stirs     // what events spoke of
+	began     time.Time // when all was compared last
+	settled   bool      // all is as Git says: nothing is applied
+	writes    int64     // that were made before this pass
+	failed    string    // the condition of the step that erred
 	conflicts []string
 	refusals  []string // objects the API server would not take, with its words
 	pruned    []v1alpha1.InventoryEntry
@@ -46,9 +50,9 @@ type pass struct {
 	stopped   string // why nothing is applied until something is changed
 	reportDue time.Duration
 
-	workspaces []v1alpha1.Workspace // that are reported on; nil: not read
-	dropped    []v1alpha1.Workspace // in another cluster, with our labels and not in the inventory
-	lag        string               // what Flux has not applied yet, with mode ReportOnly
+	workspaces []*v1alpha1.Workspace // that are reported on; nil: not read
+	dropped    []*v1alpha1.Workspace // in another cluster, with our labels and not in the inventory
+	lag        string                // what Flux has not applied yet, with mode ReportOnly
 }
 
 func (p *pass) suspend() {

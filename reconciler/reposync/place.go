@@ -12,6 +12,7 @@ import (
 	"k8s.io/apimachinery/pkg/api/meta"
 	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/types"
+	"sigs.k8s.io/controller-runtime/pkg/cache"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/espalier-dev/espalier/reconciler/account"
@@ -28,8 +29,9 @@ import (
 // cluster, or that of spec.kubeConfig. The RepoSync itself, what it names and its
 // sources are always of this one.
 type place struct {
-	client   client.Client // reads what is cached
-	reader   client.Reader // reads past the cache
+	client   client.Client   // reads what is cached
+	held     cache.Informers // have what is cached, to be read without a copy; nil: ask client
+	reader   client.Reader   // reads past the cache
 	accounts *account.Clients
 	cluster  string // as in status.cluster; "": this one
 	hub      string // marks what is applied elsewhere as ours; "": in this one
@@ -38,7 +40,7 @@ type place struct {
 
 // own is this cluster.
 func (r *Reconciler) own() place {
-	return place{client: r.Client, reader: r.Reader, accounts: r.Accounts}
+	return place{client: r.Client, held: r.held, reader: r.Reader, accounts: r.Accounts}
 }
 
 // remote says that it is another cluster.
@@ -78,7 +80,7 @@ func (r *Reconciler) placed(ctx context.Context, p *pass) error {
 		return err
 	}
 	if k := p.kept; k.cluster != p.at.cluster {
-		k.cluster, k.applied, k.allowed, k.settled, k.going, k.denied = p.at.cluster, map[string]apply.Mark{}, permission{}, settled{}, nil, nil
+		k.cluster, k.applied, k.allowed, k.settled, k.compared, k.going, k.denied = p.at.cluster, map[string]apply.Mark{}, permission{}, settled{}, compared{}, nil, nil
 	}
 	p.sync.Status.Cluster = p.at.cluster
 	return nil
@@ -206,11 +208,11 @@ func (p *pass) seen() []spoke.Seen {
 		}
 	}
 	var all []spoke.Seen
-	for _, list := range [][]v1alpha1.Workspace{p.workspaces, p.dropped} {
-		for i := range list {
-			id := inventory.ID(v1alpha1.Group, v1alpha1.WorkspaceKind, list[i].Namespace, list[i].Name)
+	for _, list := range [][]*v1alpha1.Workspace{p.workspaces, p.dropped} {
+		for _, live := range list {
+			id := inventory.ID(v1alpha1.Group, v1alpha1.WorkspaceKind, live.Namespace, live.Name)
 			m, applied := p.kept.mark(id)
-			is := spoke.Seen{Live: &list[i], Behind: applied && m.Before(&list[i])}
+			is := spoke.Seen{Live: live, Behind: applied && m.Before(live)}
 			if w := git[id]; w != nil && applied && m.Of(w.digest) {
 				is.Git = w.told
 			}

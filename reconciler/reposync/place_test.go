@@ -132,7 +132,7 @@ func TestHeard(t *testing.T) {
 			r := newQueued(t)
 			r.took.Store(key, time.Hour)
 			r.heard().Generic(t.Context(), event.TypedGenericEvent[remote.News]{Object: c.news}, r.queue)
-			if _, stirred := r.stirred.Load(key); stirred != c.stirs || (r.queue.Len() == 1) != c.stirs {
+			if stirred := r.stirred.take(key).all(); stirred != c.stirs || (r.queue.Len() == 1) != c.stirs {
 				t.Errorf("%s\nstirred %v, %d passes are due at once", c.reason, stirred, r.queue.Len())
 			}
 		})
@@ -158,7 +158,7 @@ func TestTellReview(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			s := &v1alpha1.RepoSync{Spec: v1alpha1.RepoSyncSpec{KubeConfig: &v1alpha1.KubeConfig{}, Review: &v1alpha1.Review{}, Report: &v1alpha1.Report{PullRequest: true}}}
 			p := passOf(s, built{})
-			p.workspaces = []v1alpha1.Workspace{*c.cached}
+			p.workspaces = []*v1alpha1.Workspace{c.cached}
 			p.kept.note("models_phi_espalier.dev_Workspace", apply.MarkOf("sha256:1", at("20", 3)))
 			if err := p.tellReview(); err != nil {
 				t.Fatal(err)
@@ -216,7 +216,7 @@ func TestTellReviewOfALiar(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			s := &v1alpha1.RepoSync{Spec: v1alpha1.RepoSyncSpec{KubeConfig: &v1alpha1.KubeConfig{}, Review: &v1alpha1.Review{}, Report: &v1alpha1.Report{PullRequest: true}}}
 			p := passOf(s, built{wanted: c.wanted})
-			p.workspaces = []v1alpha1.Workspace{*lies}
+			p.workspaces = []*v1alpha1.Workspace{lies}
 			if c.applied != "" {
 				p.kept.note(id, apply.MarkOf(c.applied, lies))
 			}

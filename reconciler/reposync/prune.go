@@ -28,7 +28,7 @@ import (
 func (r *Reconciler) prune(ctx context.Context, p *pass) error {
 	s := p.sync
 	wantedNow, known := p.kept.built.inventory(), p.sync.Status.Inventory
-	applied, err := r.inventory(ctx, p.at, s, wantedNow)
+	applied, err := r.inventory(ctx, p, wantedNow)
 	if err != nil {
 		return err
 	}
@@ -62,11 +62,16 @@ func (r *Reconciler) prune(ctx context.Context, p *pass) error {
 func prunes(s *v1alpha1.RepoSync) bool { return s.Spec.Prune == nil || *s.Spec.Prune }
 
 // inventory is what earlier passes applied, whether or not the status says so.
-func (r *Reconciler) inventory(ctx context.Context, at place, s *v1alpha1.RepoSync, wanted []v1alpha1.InventoryEntry) ([]v1alpha1.InventoryEntry, error) {
+func (r *Reconciler) inventory(ctx context.Context, p *pass, wanted []v1alpha1.InventoryEntry) ([]v1alpha1.InventoryEntry, error) {
+	s := p.sync
 	if !prunes(s) {
 		return s.Status.Inventory, nil
 	}
-	strays, err := r.strays(ctx, at, s, wanted)
+	known := func(id string) bool { return inventory.Has(wanted, id) || inventory.Has(s.Status.Inventory, id) }
+	if p.partly && p.stirs.none(known) {
+		return s.Status.Inventory, nil // events spoke of nothing else
+	}
+	strays, err := r.strays(ctx, p.at, s, known)
 	return inventory.Union(s.Status.Inventory, strays), err
 }
 

@@ -12,7 +12,6 @@ import (
 
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
-	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/espalier-dev/espalier/reconciler/account"
 	"github.com/espalier-dev/espalier/reconciler/condition"
@@ -59,7 +58,7 @@ func (r *Reconciler) observeAndReport(ctx context.Context, p *pass) error {
 	return r.write(ctx, p, p.kept.files.Draft(r.snapshot(p, workspaces)))
 }
 
-func (r *Reconciler) snapshot(p *pass, workspaces []v1alpha1.Workspace) report.Snapshot {
+func (r *Reconciler) snapshot(p *pass, workspaces []*v1alpha1.Workspace) report.Snapshot {
 	s := p.sync
 	snapshot := report.Snapshot{
 		Cluster: r.Cluster, Namespace: s.Namespace, Name: s.Name,
@@ -186,10 +185,9 @@ func reportSecret(s *v1alpha1.RepoSync) *v1alpha1.LocalObjectReference {
 	return s.Spec.Source.Git.SecretRef
 }
 
-// workspaces are those that a RepoSync tells of.
-func (r *Reconciler) workspaces(ctx context.Context, p *pass) ([]v1alpha1.Workspace, error) {
+// workspaces are those that a RepoSync tells of. They are read, and never written to.
+func (r *Reconciler) workspaces(ctx context.Context, p *pass) ([]*v1alpha1.Workspace, error) {
 	s := p.sync
-	list := &v1alpha1.WorkspaceList{}
 	which := p.at.labelsOf(s)
 	if s.ReportsOnly() {
 		var err error
@@ -197,13 +195,9 @@ func (r *Reconciler) workspaces(ctx context.Context, p *pass) ([]v1alpha1.Worksp
 			return nil, err
 		}
 	}
-	// They are read, and never written to: copying all of them costs more than all else.
-	if err := p.at.client.List(ctx, list, append(which, client.UnsafeDisableDeepCopy)...); err != nil {
+	found, err := p.at.workspaces(ctx, which...)
+	if err != nil {
 		return nil, fmt.Errorf("listing the Workspaces of RepoSync %s/%s: %w", s.Namespace, s.Name, err)
-	}
-	found := make([]*v1alpha1.Workspace, len(list.Items)) // a Workspace is large to move about
-	for i := range found {
-		found[i] = &list.Items[i]
 	}
 	if !s.ReportsOnly() {
 		found = r.applied(p, found)
@@ -211,11 +205,7 @@ func (r *Reconciler) workspaces(ctx context.Context, p *pass) ([]v1alpha1.Worksp
 	slices.SortFunc(found, func(a, b *v1alpha1.Workspace) int {
 		return cmp.Or(strings.Compare(a.Namespace, b.Namespace), strings.Compare(a.Name, b.Name))
 	})
-	workspaces := make([]v1alpha1.Workspace, len(found)) // none is not unread
-	for i, w := range found {
-		workspaces[i] = *w
-	}
-	return workspaces, nil
+	return found, nil
 }
 
 // applied are those that the RepoSync has applied, and those it has deleted that are
@@ -234,7 +224,7 @@ func (r *Reconciler) applied(p *pass, labelled []*v1alpha1.Workspace) []*v1alpha
 		}
 		held := account.Holds(p.sync, w)
 		if !held && p.at.remote() {
-			p.dropped = append(p.dropped, *w)
+			p.dropped = append(p.dropped, w)
 		}
 		return !held
 	})
@@ -242,10 +232,10 @@ func (r *Reconciler) applied(p *pass, labelled []*v1alpha1.Workspace) []*v1alpha
 	return applied
 }
 
-func countReady(workspaces []v1alpha1.Workspace) int {
+func countReady(workspaces []*v1alpha1.Workspace) int {
 	n := 0
-	for i := range workspaces {
-		if report.StateOf(&workspaces[i]) == report.Ready { // of this generation, as the report says it
+	for _, w := range workspaces {
+		if report.StateOf(w) == report.Ready { // of this generation, as the report says it
 			n++
 		}
 	}

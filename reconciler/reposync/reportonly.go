@@ -135,14 +135,13 @@ type verdict struct{ reason, message string }
 // judgeSelected sums up the Workspaces that are reported on: one that failed is
 // said first, then those that are on their way. One that is suspended holds up
 // nothing.
-func judgeSelected(s *v1alpha1.RepoSync, workspaces []v1alpha1.Workspace) verdict {
+func judgeSelected(s *v1alpha1.RepoSync, workspaces []*v1alpha1.Workspace) verdict {
 	if len(workspaces) == 0 {
 		return verdict{v1alpha1.ReasonNothingSelected, fmt.Sprintf("No Workspace of namespace %s has the labels of spec.workspaceSelector: %s", desired.Target(s), selectorOf(s))}
 	}
 	var failed, waiting []string
 	suspended := 0
-	for i := range workspaces {
-		w := &workspaces[i]
+	for _, w := range workspaces {
 		switch report.StateOf(w) {
 		case report.Ready:
 		case report.Suspended:

@@ -60,7 +60,7 @@ func TestJudgeSelected(t *testing.T) {
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
-			if got := judgeSelected(reporting(), c.in); got != c.want {
+			if got := judgeSelected(reporting(), pointers(c.in)); got != c.want {
 				t.Errorf("%s\ngot  %v\nwant %v", c.reason, got, c.want)
 			}
 		})
@@ -167,4 +167,12 @@ func TestReportOnlyRefused(t *testing.T) {
 			}
 		})
 	}
+}
+
+func pointers(to []v1alpha1.Workspace) []*v1alpha1.Workspace {
+	all := make([]*v1alpha1.Workspace, len(to))
+	for i := range to {
+		all[i] = &to[i]
+	}
+	return all
 }

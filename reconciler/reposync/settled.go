@@ -54,17 +54,53 @@ func (s settled) is(now settled) bool {
 		s.cluster == now.cluster && s.as == now.as && slices.Equal(s.inventory, now.inventory)
 }
 
-// settle decides whether this pass has anything to apply or to prune. It has not where
-// the one before found all as this revision says and wrote nothing, nothing was stirred
-// since, and the source was not looked at: with that, all is compared whatever the
-// events said.
+// compared is what every object was compared with, and when. What an event spoke of since
+// is compared again, and what was not found as it is to be.
+type compared struct {
+	settled
+	at time.Time
+}
+
+// holds says that a pass need not compare everything: it is for the same cluster and by
+// the same spec, nobody has changed the inventory, and it is not long ago.
+func (c compared) holds(now settled, at time.Time, interval time.Duration) bool {
+	now.revision = c.revision // another revision wants other objects, which are not there yet
+	return c.is(now) && at.Before(c.at.Add(interval))
+}
+
+// settle decides whether this pass has anything to apply or to prune, and what it has to
+// look at for that. It has nothing where the one before found all as this revision says
+// and wrote nothing, nothing was stirred since, and the source was not looked at. After a
+// push it is what the push has changed; when an interval ends it is everything, whatever
+// the events said.
 func (r *Reconciler) settle(_ context.Context, p *pass) error {
-	_, stirred := r.stirred.LoadAndDelete(client.ObjectKeyFromObject(p.sync))
-	p.settled = !stirred && !p.looked && p.kept.settled.is(p.settles())
-	if !p.settled {
-		p.kept.settled, p.writes = settled{}, p.kept.writes.Load() // until this pass is through
+	stirred := r.stirred.take(client.ObjectKeyFromObject(p.sync))
+	k, now := p.kept, p.settles()
+	if p.settled = len(stirred) == 0 && !p.looked && k.settled.is(now); p.settled {
+		return nil
 	}
+	k.settled, p.writes = settled{}, k.writes.Load() // until this pass is through
+	p.began = r.Clock()
+	if !p.whole && !stirred.all() && k.compared.holds(now, p.began, p.interval()) {
+		p.partly, p.stirs, p.began = true, stirred, k.compared.at
+	}
+	k.compared = compared{} // likewise
 	return nil
+}
+
+// uncertain are the objects that are wanted and not known to be in the cluster.
+func (p *pass) uncertain() []*wanted {
+	all := p.kept.built.wanted
+	if !p.partly {
+		return all
+	}
+	var some []*wanted
+	for _, w := range all {
+		if !w.there || p.stirs[w.entry.ID] || p.looked && p.uncached(w) {
+			some = append(some, w)
+		}
+	}
+	return some
 }
 
 // unlessSettled is a step that applies or prunes.
@@ -80,6 +116,7 @@ func unlessSettled(do func(context.Context, *pass) error) func(context.Context, 
 // concludeSettled notes that all is as Git says, where it was found so: nothing was
 // written, pruned, kept back or refused in this pass. What it wrote is to be seen first.
 func (p *pass) concludeSettled(keeps bool) {
+	p.kept.compared = compared{p.settles(), p.began}
 	if !keeps && p.writes == p.kept.writes.Load() && p.held == "" && len(p.pruned)+len(p.conflicts)+len(p.refusals) == 0 {
 		p.kept.settled = p.settles()
 	}
@@ -90,7 +127,7 @@ func (p *pass) concludeSettled(keeps bool) {
 func (r *Reconciler) stir(ctx context.Context, o client.Object) []reconcile.Request {
 	requests := syncOf(ctx, o)
 	for _, req := range requests {
-		r.stirred.Store(req.NamespacedName, true)
+		r.stirred.add(req.NamespacedName, idOf(o))
 	}
 	return requests
 }
@@ -130,7 +167,7 @@ func (r *Reconciler) heard() handler.TypedEventHandler[remote.News, reconcile.Re
 				q.AddAfter(req, r.fold(req))
 				return
 			}
-			r.stirred.Store(req.NamespacedName, true)
+			r.stirred.add(req.NamespacedName, "")
 			q.Add(req)
 		},
 	}

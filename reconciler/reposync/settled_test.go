@@ -4,7 +4,7 @@ package reposync
 
 import (
 	"context"
-	"sync"
+	"slices"
 	"testing"
 	"time"
 
@@ -18,6 +18,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/reconcile"
 
 	"github.com/espalier-dev/espalier/reconciler/account"
+	"github.com/espalier-dev/espalier/reconciler/apply"
 	"github.com/espalier-dev/espalier/reconciler/condition"
 	"github.com/espalier-dev/espalier/reconciler/source"
 	"github.com/espalier-dev/espalier/render/build"
@@ -55,7 +56,7 @@ func TestFollowed(t *testing.T) {
 				t.Errorf("%s\n%d passes are due at once, want %d", c.reason, got, len(c.stirs))
 			}
 			for _, name := range []string{"team", "other"} {
-				_, got := r.stirred.Load(types.NamespacedName{Namespace: "models", Name: name})
+				got := r.stirred.take(types.NamespacedName{Namespace: "models", Name: name})["models_a_espalier.dev_Workspace"]
 				if want := len(c.stirs) > 0 && (name == "team" || len(c.stirs) > 1); got != want {
 					t.Errorf("%s\n%s is stirred: %v, want %v", c.reason, name, got, want)
 				}
@@ -73,7 +74,7 @@ func TestFollowed(t *testing.T) {
 		} {
 			r := newQueued(t)
 			happen(r, appliedBy("team", "models", "a", nil))
-			if _, stirred := r.stirred.Load(types.NamespacedName{Namespace: "models", Name: "team"}); !stirred || r.queue.Len() != 1 {
+			if stirred := len(r.stirred.take(types.NamespacedName{Namespace: "models", Name: "team"})) > 0; !stirred || r.queue.Len() != 1 {
 				t.Errorf("a Workspace is %s: stirred %v, %d passes", what, stirred, r.queue.Len())
 			}
 		}
@@ -99,25 +100,45 @@ func TestSettled(t *testing.T) {
 	for name, c := range map[string]struct {
 		reason string
 		happen func(*testing.T, *Reconciler, *shelf, *kept)
-		looks  bool // at every object
+		looks  int // at how many objects, of five Workspaces with a ConfigMap each
 		writes int
 	}{
 		"News":    {reason: "A Workspace has become ready."},
-		"Stirred": {"Something was changed by hand, and back.", func(_ *testing.T, r *Reconciler, _ *shelf, _ *kept) { r.stirred.Store(team, true) }, true, 0},
+		"Stirred": {"Something was changed by hand, and back.", func(_ *testing.T, r *Reconciler, _ *shelf, _ *kept) { r.stirred.add(team, "") }, 10, 0},
+		"StirredOne": {"It is known which.", func(t *testing.T, r *Reconciler, _ *shelf, _ *kept) {
+			r.stir(t.Context(), appliedBy("team", "models", "model-00001", nil))
+		}, 1, 0},
+		"StirredOther": {"Somebody has given an object of theirs our labels.", func(t *testing.T, r *Reconciler, _ *shelf, _ *kept) {
+			r.stir(t.Context(), appliedBy("team", "models", "theirs", nil))
+		}, 0, 0},
 		"WorkspaceGone": {"It comes back.", func(t *testing.T, r *Reconciler, s *shelf, _ *kept) {
 			s.lose(t, r, appliedBy("team", "models", "model-00001", nil))
-		}, true, 1},
-		"ConfigMapGone": {"It comes back.", func(t *testing.T, r *Reconciler, s *shelf, _ *kept) { s.lose(t, r, configMap("model-00001")) }, true, 1},
-		"OtherRevision": {"A push.", func(_ *testing.T, _ *Reconciler, _ *shelf, k *kept) {
-			k.settled.revision = "main@sha1:0"
-		}, true, 0},
+		}, 1, 1},
+		"ConfigMapGone": {"It comes back.", func(t *testing.T, r *Reconciler, s *shelf, _ *kept) { s.lose(t, r, configMap("model-00001")) }, 1, 1},
+		"OtherRevision": {"A push that has changed nothing.", func(_ *testing.T, _ *Reconciler, _ *shelf, k *kept) {
+			k.settled.revision, k.compared.revision = "main@sha1:0", "main@sha1:0"
+		}, 0, 0},
+		"Pushed": {"A push that has changed one of them.", func(_ *testing.T, _ *Reconciler, _ *shelf, k *kept) {
+			k.settled.revision, k.compared.revision = "main@sha1:0", "main@sha1:0"
+			changed := *k.built.wanted[3]
+			o := changed.object()
+			setLabels(o, map[string]string{"team": "other"})
+			changed.digest, changed.there = apply.Digest(o), false
+			changed.pack(o)
+			k.built.wanted = slices.Clone(k.built.wanted)
+			k.built.wanted[3] = &changed
+		}, 1, 1},
+		"LongAgo": {"However often there is a push, an interval ends.", func(_ *testing.T, _ *Reconciler, _ *shelf, k *kept) {
+			k.settled.revision, k.compared.at = "main@sha1:0", k.compared.at.Add(-2*time.Hour)
+		}, 10, 0},
 		"OtherAccount": {"It acts as somebody else now.", func(_ *testing.T, _ *Reconciler, _ *shelf, k *kept) {
 			k.settled.as = account.Account{Namespace: "models", Name: "a"}
-		}, true, 0},
+			k.compared.as = k.settled.as
+		}, 10, 0},
 		"InventoryByHand": {"Somebody has taken an entry out.", func(_ *testing.T, _ *Reconciler, s *shelf, _ *kept) {
 			s.sync.Status.Inventory = s.sync.Status.Inventory[1:]
-		}, true, 0},
-		"Looked": {"The interval is over: all is compared, whatever events have said.", lookAgain, true, 0},
+		}, 10, 0},
+		"Looked": {"The interval is over: all is compared, whatever events have said.", lookAgain, 10, 0},
 	} {
 		t.Run(name, func(t *testing.T) {
 			r, s := shelved(t, 5)
@@ -130,8 +151,8 @@ func TestSettled(t *testing.T) {
 				c.happen(t, r, s, k)
 			}
 			r.mustReconcile(t)
-			if looked := s.gets > 0; looked != c.looks || s.applied != c.writes {
-				t.Errorf("%s\nlooked at objects: %v, wrote %d", c.reason, looked, s.applied)
+			if s.gets != c.looks || s.applied != c.writes {
+				t.Errorf("%s\nlooked at %d objects, want %d, and wrote %d", c.reason, s.gets, c.looks, s.applied)
 			}
 			if k.settled.revision != "" != (c.writes == 0) {
 				t.Errorf("%s\nthat all is there is believed: %v", c.reason, k.settled)
@@ -215,23 +236,28 @@ func TestForgets(t *testing.T) {
 	if _, err := r.Reconcile(t.Context(), requests[0]); err != nil {
 		t.Fatal(err)
 	}
-	for name, kept := range map[string]*sync.Map{"stirred": &r.stirred, "took": &r.took} {
-		kept.Range(func(key, _ any) bool {
-			t.Errorf("%s keeps %v", name, key)
-			return true
-		})
+	r.took.Range(func(key, _ any) bool {
+		t.Errorf("how long a pass took is kept of %v", key)
+		return true
+	})
+	if len(r.stirred.of) > 0 {
+		t.Errorf("kept are %v", r.stirred.of)
 	}
 }
 
+// configMap is one as a watch of metadata has it.
 func configMap(name string) client.Object {
-	return &corev1.ConfigMap{ObjectMeta: metav1.ObjectMeta{Namespace: "models", Name: name, Labels: appliedBy("team", "models", name, nil).Labels}}
+	return &metav1.PartialObjectMetadata{
+		TypeMeta:   metav1.TypeMeta{APIVersion: "v1", Kind: "ConfigMap"},
+		ObjectMeta: metav1.ObjectMeta{Namespace: "models", Name: name, Labels: appliedBy("team", "models", name, nil).Labels},
+	}
 }
 
 // lose deletes an object, which its watch tells.
 func (s *shelf) lose(t *testing.T, r *Reconciler, o client.Object) {
 	t.Helper()
 	if _, ours := o.(*v1alpha1.Workspace); ours {
-		delete(s.fleet, client.ObjectKeyFromObject(o))
+		_ = s.fleet.Delete(o)
 	} else {
 		delete(s.inputs, client.ObjectKeyFromObject(o))
 	}

@@ -23,7 +23,7 @@ import (
 // an event of a Workspace brings a pass that needs the kept commit alone.
 func (r *Reconciler) source(ctx context.Context, p *pass) error {
 	_, asked := r.asked.LoadAndDelete(p.sync.UID)
-	if asked || p.mustLook(r.Clock()) {
+	if p.whole = p.mustLook(r.Clock()); asked || p.whole {
 		if err := r.look(ctx, p); err != nil {
 			if asked { // the question stands until it is answered
 				r.asked.Store(p.sync.UID, true)

@@ -21,12 +21,12 @@ func TestTurns(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if _, err := r.writeInTurn(t.Context(), target, nil, nil, ""); err == nil || fault.IsTerminal(err) || !strings.Contains(err.Error(), "folder a of branch main") {
+	if _, err := r.writeInTurn(t.Context(), target, nil, report.Report{}, ""); err == nil || fault.IsTerminal(err) || !strings.Contains(err.Error(), "folder a of branch main") {
 		t.Errorf("one that waits too long: %v", err)
 	}
 	done()
 	var failure *report.Error
-	if _, err := r.writeInTurn(t.Context(), target, nil, nil, ""); !errors.As(err, &failure) { // it has no installation
+	if _, err := r.writeInTurn(t.Context(), target, nil, report.Report{}, ""); !errors.As(err, &failure) { // it has no installation
 		t.Errorf("a report that cannot be written: %v", err)
 	}
 	if done, err = r.turns.take(t.Context(), target.Lease(), time.Minute); err != nil {

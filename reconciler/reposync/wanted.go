@@ -32,6 +32,7 @@ type wanted struct {
 	children []account.Need          // rights that the children of a Workspace need
 	file     string
 	line     int
+	there    bool       // it was found in the cluster as it is here: events say what happens to it
 	told     *spoke.Git // of a Workspace in another cluster, where pull requests are told of it
 }
 

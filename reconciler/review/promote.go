@@ -204,7 +204,7 @@ func (r *Reconciler) pushPromotion(ctx context.Context, s *v1alpha1.RepoSync, k 
 		return false, "", err
 	}
 	_, changed, err := head.Commit(git.Change{
-		Owns: func(path string) bool { return path == p.file }, Files: map[string]func() []byte{p.file: git.Text(content)},
+		Files:   map[string]func() []byte{p.file: git.Text(content)},
 		Message: p.title() + "\n\nWorkspace " + p.namespace + "/" + p.tuning + " has published it.\n", Name: "Espalier", Email: "espalier@localhost", When: r.Clock(),
 	})
 	if err != nil || !changed {

@@ -36,7 +36,7 @@ func workspaces(w http.ResponseWriter, r *http.Request) {
 	}
 	list := v1alpha1.WorkspaceList{TypeMeta: metav1.TypeMeta{APIVersion: v1alpha1.GroupVersion.String(), Kind: "WorkspaceList"}, ListMeta: metav1.ListMeta{ResourceVersion: "1"}}
 	for _, key := range []client.ObjectKey{{Namespace: "models", Name: "phi"}, {Namespace: "models", Name: "qwen"}, {Namespace: "research", Name: "phi"}} {
-		list.Items = append(list.Items, v1alpha1.Workspace{ObjectMeta: metav1.ObjectMeta{Namespace: key.Namespace, Name: key.Name, ResourceVersion: "1"}})
+		list.Items = append(list.Items, v1alpha1.Workspace{ObjectMeta: metav1.ObjectMeta{Namespace: key.Namespace, Name: key.Name, ResourceVersion: "1", Labels: map[string]string{"of": key.Name}}})
 	}
 	_ = json.NewEncoder(w).Encode(list)
 }
@@ -44,35 +44,14 @@ func workspaces(w http.ResponseWriter, r *http.Request) {
 // TestIndex: a real cache finds by what Index has made of it, in the one scope that was
 // named and not in the other.
 func TestIndex(t *testing.T) {
-	server := httptest.NewServer(http.HandlerFunc(workspaces))
-	t.Cleanup(server.Close)
-	scheme, mapper := runtime.NewScheme(), meta.NewDefaultRESTMapper(nil)
-	if err := v1alpha1.AddToScheme(scheme); err != nil {
-		t.Fatal(err)
-	}
-	mapper.Add(v1alpha1.GroupVersion.WithKind(v1alpha1.WorkspaceKind), meta.RESTScopeNamespace)
-	held, err := cache.New(&rest.Config{Host: server.URL}, cache.Options{Scheme: scheme, Mapper: mapper})
-	if err != nil {
-		t.Fatal(err)
-	}
-	names := func(o client.Object) []string { return []string{o.GetName()} }
-	for field, scope := range map[string]Scope{"within": WithinNamespace, "everywhere": Everywhere} {
-		if err := Index(t.Context(), held, &v1alpha1.Workspace{}, field, scope, names); err != nil {
-			t.Fatal(err)
-		}
-	}
-	ctx, stop := context.WithCancel(t.Context())
-	ended := make(chan error, 1)
-	go func() { ended <- held.Start(ctx) }()
-	t.Cleanup(func() {
-		stop()
-		if err := <-ended; err != nil {
-			t.Error(err)
+	held := filled(t, func(t *testing.T, held cache.Cache) {
+		names := func(o client.Object) []string { return []string{o.GetName()} }
+		for field, scope := range map[string]Scope{"within": WithinNamespace, "everywhere": Everywhere} {
+			if err := Index(t.Context(), held, &v1alpha1.Workspace{}, field, scope, names); err != nil {
+				t.Fatal(err)
+			}
 		}
 	})
-	if !held.WaitForCacheSync(ctx) {
-		t.Fatal("the cache was not filled")
-	}
 	for name, c := range map[string]struct {
 		reason string
 		opts   []client.ListOption
@@ -87,7 +66,7 @@ func TestIndex(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			var list v1alpha1.WorkspaceList
-			if err := held.List(ctx, &list, c.opts...); err != nil {
+			if err := held.List(t.Context(), &list, c.opts...); err != nil {
 				t.Fatal(err)
 			}
 			var got []string
@@ -100,4 +79,34 @@ func TestIndex(t *testing.T) {
 			}
 		})
 	}
+}
+
+// filled is a real cache of these Workspaces, prepared before it is filled.
+func filled(t *testing.T, prepare func(*testing.T, cache.Cache)) cache.Cache {
+	t.Helper()
+	server := httptest.NewServer(http.HandlerFunc(workspaces))
+	t.Cleanup(server.Close)
+	scheme, mapper := runtime.NewScheme(), meta.NewDefaultRESTMapper(nil)
+	if err := v1alpha1.AddToScheme(scheme); err != nil {
+		t.Fatal(err)
+	}
+	mapper.Add(v1alpha1.GroupVersion.WithKind(v1alpha1.WorkspaceKind), meta.RESTScopeNamespace)
+	held, err := cache.New(&rest.Config{Host: server.URL}, cache.Options{Scheme: scheme, Mapper: mapper})
+	if err != nil {
+		t.Fatal(err)
+	}
+	prepare(t, held)
+	ctx, stop := context.WithCancel(t.Context())
+	ended := make(chan error, 1)
+	go func() { ended <- held.Start(ctx) }()
+	t.Cleanup(func() {
+		stop()
+		if err := <-ended; err != nil {
+			t.Error(err)
+		}
+	})
+	if !held.WaitForCacheSync(ctx) {
+		t.Fatal("the cache was not filled")
+	}
+	return held
 }
