@@ -95,13 +95,13 @@ type Reconciler struct {
 	// known is what is known of each Workspace, and read the inputs that were read past the
 	// cache. They only save requests.
 	known knowledge
-	read  *readInputs
+	read  readInputs
 	// written are the Workspaces whose last write the cache may not have yet.
 	written apply.Written
 }
 
 // New returns a Reconciler.
-func New(d Deps) *Reconciler { return &Reconciler{Deps: d, read: newReadInputs()} }
+func New(d Deps) *Reconciler { return &Reconciler{Deps: d} }
 
 // SetupWithManager registers the controller, its indexes and its watches.
 func (r *Reconciler) SetupWithManager(ctx context.Context, mgr ctrl.Manager) error {

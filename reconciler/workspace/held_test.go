@@ -125,7 +125,7 @@ func BenchmarkHeld(b *testing.B) {
 					of(b, r, fmt.Sprintf("phi-%05d", i))
 				}
 				all, allObjects := scale.InUse(), heldObjects()
-				r.read = newReadInputs()
+				r.read.of = nil
 				rest, restObjects := scale.InUse(), heldObjects()
 				runtime.KeepAlive(r)
 				b.ReportMetric(per(all-bytes), "B-held/Workspace")
