@@ -23,6 +23,7 @@ import (
 	"k8s.io/apimachinery/pkg/runtime/schema"
 	"k8s.io/apimachinery/pkg/types"
 	clientgoscheme "k8s.io/client-go/kubernetes/scheme"
+	toolscache "k8s.io/client-go/tools/cache"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/yaml"
 
@@ -197,4 +198,34 @@ func named(t testing.TB, text, name string) *unstructured.Unstructured {
 	}
 	o.SetName(name)
 	return o
+}
+
+// BenchmarkIndexed prints what the indexes of a cache hold of each Workspace that has a
+// ConfigMap of its own: beside what the cache itself does.
+func BenchmarkIndexed(b *testing.B) {
+	const n = 10_000
+	indexers := toolscache.Indexers{}
+	for index := range namedBy {
+		keys := bucketsOf(index)
+		indexers[index] = func(o any) ([]string, error) { return keys(o.(client.Object)), nil }
+	}
+	for b.Loop() {
+		held, objects := map[bool]int64{}, map[bool]int64{}
+		for indexed, by := range map[bool]toolscache.Indexers{false: {}, true: indexers} {
+			held[indexed], objects[indexed] = -scale.InUse(), -heldObjects()
+			store := toolscache.NewIndexer(toolscache.MetaNamespaceKeyFunc, by)
+			for i := range n {
+				w := &v1alpha1.Workspace{ObjectMeta: metav1.ObjectMeta{Namespace: "models", Name: fmt.Sprintf("phi-%05d", i)}}
+				w.Spec.Inference = &v1alpha1.InferenceSpec{Config: w.Name}
+				if err := store.Add(w); err != nil {
+					b.Fatal(err)
+				}
+			}
+			held[indexed] += scale.InUse()
+			objects[indexed] += heldObjects()
+			runtime.KeepAlive(store)
+		}
+		b.ReportMetric(float64(held[true]-held[false])/n, "B-held/Workspace")
+		b.ReportMetric(float64(objects[true]-objects[false])/n, "objects-held/Workspace")
+	}
 }
