@@ -26,10 +26,10 @@ import (
 // and says nothing to another process. The zero value is of nothing that was applied.
 type Mark struct {
 	digest     uint64 // of what was applied
-	uid        uint64
-	carried    uint64 // slim.Carried
-	generation int64  // 0: the kind has none
+	carried    uint64 // slim.Carried, and the UID
 	version    uint64 // 0: not known
+	generation uint32 // 0: the kind has none
+	uid        uint32 // cut short
 }
 
 // seed of the sums that marks are made of.
@@ -51,10 +51,18 @@ func Digest(o *unstructured.Unstructured) string {
 // MarkOf is the Mark of an object as the API server returned it.
 func MarkOf(digest string, applied metav1.Object) Mark {
 	return Mark{
-		digest: Sum(digest), uid: Sum(string(applied.GetUID())), carried: slim.Carried(applied),
-		generation: applied.GetGeneration(), version: Version(applied),
+		digest: Sum(digest), carried: carried(applied), version: Version(applied),
+		generation: generation(applied), uid: which(applied),
 	}
 }
+
+// carried is a sum of what an object carries beside its spec, and of which object it is.
+func carried(o metav1.Object) uint64 { return slim.Carried(o) + Sum(string(o.GetUID())) }
+
+func generation(o metav1.Object) uint32 { return uint32(o.GetGeneration()) } //nolint:gosec // G115: no spec is changed four billion times
+
+// which object it is: half of a sum is one.
+func which(o metav1.Object) uint32 { return uint32(Sum(string(o.GetUID()))) } //nolint:gosec // G115
 
 // Noted is a Mark of what is no object in the cluster: only Of knows it again.
 func Noted(digest string) Mark { return Mark{digest: Sum(digest)} }
@@ -69,15 +77,12 @@ func (m Mark) Of(digest string) bool { return !m.IsZero() && m.digest == Sum(dig
 // generation, nor labels, annotations and owners, added ones among them. A kind without
 // generations has the mark only as long as nobody wrote it at all.
 func (m Mark) Still(live metav1.Object) bool {
-	return m.sameSpec(live) && m.carried == slim.Carried(live)
+	return m.sameSpec(live) && m.carried == carried(live)
 }
 
 func (m Mark) sameSpec(live metav1.Object) bool {
-	switch {
-	case m.IsZero() || m.uid != Sum(string(live.GetUID())):
-		return false
-	case m.generation > 0:
-		return m.generation == live.GetGeneration()
+	if m.generation > 0 {
+		return m.generation == generation(live)
 	}
 	return m.version > 0 && m.version == Version(live)
 }
@@ -110,7 +115,7 @@ func carries(live map[string]string, desired []string) bool {
 // of that yet.
 func (m Mark) Before(live metav1.Object) bool {
 	version := Version(live)
-	return version > 0 && version < m.version && m.uid == Sum(string(live.GetUID()))
+	return version > 0 && version < m.version && m.uid == which(live)
 }
 
 // Holds says that an object is as desired, whatever else it has: applying it would

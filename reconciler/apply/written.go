@@ -3,7 +3,6 @@
 package apply
 
 import (
-	"maps"
 	"sync"
 	"time"
 
@@ -20,41 +19,54 @@ const believedBehind = time.Minute
 // writes nothing, and what was written last stays as if it were so.
 type Written struct {
 	mu    sync.Mutex
-	last  map[types.UID]write
+	last  map[uint64]write // by Sum of the UID
 	swept time.Time
 }
 
 type write struct {
 	version uint64
-	at      time.Time
+	at      int64 // in Unix seconds
+}
+
+// old says that it was written so long ago that no cache is believed to be behind it.
+func (w write) old(now time.Time) bool {
+	return time.Duration(now.Unix()-w.at)*time.Second >= believedBehind
 }
 
 // Note notes an object as the API server returned it.
 func (w *Written) Note(o metav1.Object, now time.Time) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	if now.Sub(w.swept) >= believedBehind { // of most objects nobody asks again
-		maps.DeleteFunc(w.last, func(_ types.UID, l write) bool { return now.Sub(l.at) >= believedBehind })
-		w.swept = now
+	if w.last == nil || now.Sub(w.swept) >= believedBehind { // of most objects nobody asks again
+		w.sweep(now)
 	}
-	if w.last == nil {
-		w.last = map[types.UID]write{}
+	w.last[Sum(string(o.GetUID()))] = write{Version(o), now.Unix()}
+}
+
+// sweep keeps what is young in a map of its size: one that has shrunk is as large as ever.
+func (w *Written) sweep(now time.Time) {
+	young := map[uint64]write{}
+	for uid, l := range w.last {
+		if !l.old(now) {
+			young[uid] = l
+		}
 	}
-	w.last[o.GetUID()] = write{Version(o), now}
+	w.last, w.swept = young, now
 }
 
 // Behind says that an object is from before it was written.
 func (w *Written) Behind(o metav1.Object, now time.Time) bool {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	last, ok := w.last[o.GetUID()]
+	uid := Sum(string(o.GetUID()))
+	last, ok := w.last[uid]
 	if !ok {
 		return false
 	}
-	if has := Version(o); has > 0 && has < last.version && now.Sub(last.at) < believedBehind {
+	if has := Version(o); has > 0 && has < last.version && !last.old(now) {
 		return true
 	}
-	delete(w.last, o.GetUID())
+	delete(w.last, uid)
 	return false
 }
 
@@ -62,5 +74,5 @@ func (w *Written) Behind(o metav1.Object, now time.Time) bool {
 func (w *Written) Forget(uid types.UID) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	delete(w.last, uid)
+	delete(w.last, Sum(string(uid)))
 }

@@ -3,11 +3,15 @@
 package apply
 
 import (
+	"fmt"
+	"runtime"
 	"testing"
 	"time"
 
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
+
+	measure "github.com/espalier-dev/espalier/test/scale"
 )
 
 func TestWritten(t *testing.T) {
@@ -52,5 +56,26 @@ func TestWrittenIsSwept(t *testing.T) {
 	}
 	if len(w.last) != 2 || !w.Behind(&metav1.ObjectMeta{UID: "c", ResourceVersion: "9"}, now) {
 		t.Errorf("held are %v", w.last)
+	}
+}
+
+// BenchmarkWritten prints what is held of each object that was written in one minute, and
+// what is left of it after the next.
+func BenchmarkWritten(b *testing.B) {
+	const n = 10_000
+	for b.Loop() {
+		now, before := time.Unix(1e9, 0), measure.InUse()
+		w := &Written{}
+		note := func(i int) {
+			w.Note(&metav1.ObjectMeta{UID: types.UID(fmt.Sprintf("0f6a9b1e-5d2c-4f3a-9c1d-%012d", i)), ResourceVersion: "1000000"}, now)
+		}
+		for i := range n {
+			note(i)
+		}
+		b.ReportMetric(float64(measure.InUse()-before)/n, "B-held/object")
+		now = now.Add(believedBehind)
+		note(0)
+		b.ReportMetric(float64(measure.InUse()-before)/n, "B-left/object")
+		runtime.KeepAlive(w)
 	}
 }

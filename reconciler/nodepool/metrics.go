@@ -72,32 +72,29 @@ func (m *Metrics) Collect(out chan<- prometheus.Metric) {
 	m.orphans.Collect(out)
 	m.orphanUSD.Collect(out)
 	var pools v1alpha1.GPUNodePoolList
-	if err := m.read.List(context.Background(), &pools); err != nil {
+	if err := m.read.List(context.Background(), &pools, client.UnsafeDisableDeepCopy); err != nil { // nobody changes them
 		return // the cache has not started: there is nothing to tell yet
 	}
+	shared := sharedLabels{}
 	for i := range pools.Items {
-		m.collect(&pools.Items[i], out)
+		m.collect(&pools.Items[i], shared, out)
 	}
 }
 
-func (m *Metrics) collect(p *v1alpha1.GPUNodePool, out chan<- prometheus.Metric) {
-	gauge := func(d *prometheus.Desc, value float64, labels ...string) {
-		of := []string{p.Namespace, p.Name, string(p.Spec.Provider), pool.Candidate(p.Status.Candidate).InstanceType}
-		out <- prometheus.MustNewConstMetric(d, prometheus.GaugeValue, value, append(of, labels...)...)
-	}
+func (m *Metrics) collect(p *v1alpha1.GPUNodePool, shared sharedLabels, out chan<- prometheus.Metric) {
+	of := shared.of(p)
 	ready := 0.0
 	if meta.IsStatusConditionTrue(p.Status.Conditions, v1alpha1.ConditionReady) {
 		ready = 1
 	}
-	gauge(m.ready, ready, string(p.Status.Phase))
+	out <- &series{m.ready, and(of, shared.pair("phase", string(p.Status.Phase))), ready}
 	if g := p.Status.GPUs; g != nil {
-		gauge(m.gpus, float64(g.Expected), "expected")
-		gauge(m.gpus, float64(g.Allocatable), "allocatable")
-		gauge(m.gpus, float64(g.Held), "held")
-		gauge(m.gpus, float64(g.Missing), "missing")
+		for state, count := range map[string]int32{"expected": g.Expected, "allocatable": g.Allocatable, "held": g.Held, "missing": g.Missing} {
+			out <- &series{m.gpus, and(of, shared.pair("state", state)), float64(count)}
+		}
 	}
 	if usd, err := strconv.ParseFloat(p.Status.USDPerHour, 64); err == nil {
-		gauge(m.usd, usd)
+		out <- &series{m.usd, of, usd}
 	}
 }
 

@@ -119,7 +119,8 @@ var accountChanged = predicate.Funcs{
 // actedFor maps a RepoSync to the Workspaces that it has applied.
 func (r *Reconciler) actedFor(ctx context.Context, o client.Object) []reconcile.Request {
 	list := &v1alpha1.WorkspaceList{}
-	err := r.Client.List(ctx, list, client.MatchingLabels{repolayout.LabelSyncName: o.GetName(), repolayout.LabelSyncNamespace: o.GetNamespace()})
+	of := client.MatchingLabels{repolayout.LabelSyncName: o.GetName(), repolayout.LabelSyncNamespace: o.GetNamespace()}
+	err := r.Client.List(ctx, list, of, client.UnsafeDisableDeepCopy) // nobody changes them
 	if err != nil {
 		ctrl.LoggerFrom(ctx).Error(err, "listing the Workspaces of a RepoSync", "namespace", o.GetNamespace(), "name", o.GetName())
 		return nil

@@ -31,7 +31,7 @@ func (r *Reconciler) adapters(ctx context.Context, p *pass) error {
 		return nil
 	}
 	list := &v1alpha1.WorkspaceList{}
-	if err := r.Client.List(ctx, list, client.InNamespace(p.ws.Namespace)); err != nil {
+	if err := r.Client.List(ctx, list, client.InNamespace(p.ws.Namespace), client.UnsafeDisableDeepCopy); err != nil { // nobody changes them
 		return fmt.Errorf("listing the Workspaces of namespace %s: %w", p.ws.Namespace, err)
 	}
 	for i := range list.Items {
@@ -96,7 +96,7 @@ func (r *Reconciler) awaiting(ctx context.Context, o client.Object) []reconcile.
 		return requests
 	}
 	list := &v1alpha1.WorkspaceList{}
-	if err := r.Client.List(ctx, list, client.InNamespace(w.Namespace), client.MatchingFields{indexAdapter: from}); err != nil {
+	if err := r.Client.List(ctx, list, client.InNamespace(w.Namespace), client.MatchingFields{indexAdapter: from}, client.UnsafeDisableDeepCopy); err != nil { // nobody changes them
 		ctrl.LoggerFrom(ctx).Error(err, "listing the Workspaces that serve an adapter", "from", from)
 		return requests
 	}

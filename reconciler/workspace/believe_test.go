@@ -3,9 +3,11 @@
 package workspace
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"strings"
 	"testing"
 	"time"
@@ -228,30 +230,60 @@ func TestNothingBeginsOnTrust(t *testing.T) {
 
 // TestHeldInputsAreBounded: what is held of inputs is bounded, and what is not held is read.
 func TestHeldInputsAreBounded(t *testing.T) {
-	h := newReadInputs()
-	input := func(i, version, size int) *readInput {
-		in := inputOf("ConfigMap", &metav1.ObjectMeta{Name: fmt.Sprint(i), UID: "u", ResourceVersion: fmt.Sprint(version)}, time.Unix(1e9, 0))
-		in.data = map[string]string{"a": strings.Repeat("x", size)}
-		return in
+	h := &readInputs{}
+	key := func(i int) inputKey { return inputKey{"ConfigMap", "", fmt.Sprint(i)} }
+	put := func(i, version, size int) {
+		in := inputOf(&metav1.ObjectMeta{UID: "u", ResourceVersion: fmt.Sprint(version)}, time.Unix(1e9, 0))
+		in.content = strings.Repeat("x", size)
+		h.put(key(i), in)
 	}
+	has := func(i int) bool { _, ok := h.get(key(i)); return ok }
 	for i := range 100 {
-		h.put(input(i, 1, 1<<20))
-		h.get(inputKey{"ConfigMap", "", "0"}) // which is used all the time
+		put(i, 1, 1<<20)
+		has(0) // which is used all the time
+		if _, ok := h.of[key(max(i-3, 0)).sum()]; !ok || i > 10 && h.bytes < heldBytes/2 {
+			t.Errorf("more is dropped than the oldest: %d bytes of %d", h.bytes, len(h.of))
+		}
 	}
-	if h.bytes > heldBytes || h.of.Len() != 7 || h.get(inputKey{"ConfigMap", "", "0"}) == nil || h.get(inputKey{"ConfigMap", "", "99"}) == nil {
-		t.Errorf("%d bytes of %d", h.bytes, h.of.Len())
+	sum := 0
+	for _, in := range h.of {
+		sum += in.size()
 	}
-	h.put(input(1000, 1, heldBytes))
-	if h.get(inputKey{"ConfigMap", "", "1000"}) != nil {
+	if h.bytes > heldBytes || h.bytes != sum || len(h.of) < 5 || !has(0) || has(1) || !has(99) {
+		t.Errorf("%d bytes of %d, which take %d", h.bytes, len(h.of), sum)
+	}
+	put(1000, 1, heldBytes)
+	if has(1000) {
 		t.Error("one that takes more than a quarter of the room is held")
 	}
-	h.put(input(5, 9, 1))
-	h.put(input(5, 8, 1))
-	if got := h.get(inputKey{"ConfigMap", "", "5"}); got.version != 9 {
+	put(5, 9, 1)
+	put(5, 8, 1)
+	if got, _ := h.get(key(5)); got.version != 9 {
 		t.Errorf("an older reading took the place of a later one: %d", got.version)
 	}
-	h.drop(inputKey{"ConfigMap", "", "5"})
-	if h.get(inputKey{"ConfigMap", "", "5"}) != nil {
+	h.drop(key(5))
+	if has(5) {
 		t.Error("it was dropped")
+	}
+}
+
+// TestPack: what a pass believes of a ConfigMap is what was read of it.
+func TestPack(t *testing.T) {
+	long := strings.Repeat("long ", 1000)
+	for name, c := range map[string]struct {
+		reason string
+		data   map[string]string
+		raw    map[string][]byte
+	}{
+		"Nothing": {"An empty ConfigMap is one.", nil, nil},
+		"Both":    {"Keys of both kinds, and values of any length.", map[string]string{"a": "", "b.yaml": long}, map[string][]byte{"c": []byte(long), "d": {0, 255}}},
+		"Raw":     {"Bytes alone.", nil, map[string][]byte{"d": {128}}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			data, raw := unpack(pack(c.data, c.raw))
+			if !maps.Equal(data, c.data) || !maps.EqualFunc(raw, c.raw, bytes.Equal) {
+				t.Errorf("%s\n%v, %v", c.reason, data, raw)
+			}
+		})
 	}
 }

@@ -57,10 +57,14 @@ var drift = predicate.Funcs{
 	},
 }
 
+// isWatched says that a child need not be written again while it has its mark.
+func isWatched(kind schema.GroupVersionKind) bool {
+	return watchedWhole[kind] != nil || watchedByName[kind] != nil
+}
+
 // marks are those of the children of a Workspace, by kind and name: a handful, for which a
-// map takes three times as much. They belong to the pass over the Workspace, of which there
-// is one at a time.
-type marks struct{ of []marked }
+// map takes three times as much.
+type marks []marked
 
 type marked struct {
 	child uint64 // apply.Sum of its kind and name
@@ -68,29 +72,30 @@ type marked struct {
 }
 
 // at is the mark of a child; the zero value where there is none.
-func (m *marks) at(key string) apply.Mark {
+func (m marks) at(key string) apply.Mark {
 	child := apply.Sum(key)
-	for i := range m.of {
-		if m.of[i].child == child {
-			return m.of[i].mark
+	for i := range m {
+		if m[i].child == child {
+			return m[i].mark
 		}
 	}
 	return apply.Mark{}
 }
 
 func (m *marks) note(key string, mark apply.Mark) {
-	m.forget(key)
-	m.of = append(m.of, marked{apply.Sum(key), mark})
+	child := apply.Sum(key)
+	for i := range *m {
+		if (*m)[i].child == child {
+			(*m)[i].mark = mark
+			return
+		}
+	}
+	*m = slices.Concat(*m, marks{{child, mark}}) // as long as they are, where append doubles
 }
 
 func (m *marks) forget(key string) {
 	child := apply.Sum(key)
-	m.of = slices.DeleteFunc(m.of, func(o marked) bool { return o.child == child })
-}
-
-func (r *Reconciler) marksOf(ws *v1alpha1.Workspace) *marks {
-	m, _ := r.applied.LoadOrStore(client.ObjectKeyFromObject(ws), &marks{})
-	return m.(*marks)
+	*m = slices.DeleteFunc(*m, func(o marked) bool { return o.child == child })
 }
 
 // applyChild applies a child with the Workspace as its controller owner. What
@@ -111,7 +116,7 @@ func (r *Reconciler) applyChildBy(ctx context.Context, ws *v1alpha1.Workspace, c
 			return nil, fmt.Errorf("owning %s: %w", apply.Describe(child), err)
 		}
 	}
-	digest, marks, key := note(child), r.marksOf(ws), child.GetKind()+"/"+child.GetName()
+	digest, marks, key := note(child), &r.knownOf(ws).applied, child.GetKind()+"/"+child.GetName()
 	there, err := r.asApplied(ctx, child, marks.at(key), digest)
 	if err != nil {
 		return nil, err
@@ -133,7 +138,7 @@ func (r *Reconciler) applyChildBy(ctx context.Context, ws *v1alpha1.Workspace, c
 	if apierrors.IsInvalid(err) {
 		return nil, fault.Stop(v1alpha1.ReasonApplyFailed, err)
 	}
-	if err == nil {
+	if err == nil && isWatched(child.GroupVersionKind()) {
 		marks.note(key, apply.MarkOf(digest, applied))
 	}
 	return applied, account.Explain(ctx, err)

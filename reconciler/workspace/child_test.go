@@ -88,7 +88,7 @@ func TestUnchangedChildIsNotWritten(t *testing.T) {
 					}
 				}
 				if restarted {
-					r.applied.Clear()
+					r.known.of = nil
 				}
 				wanted := c.wanted
 				if c.later != "" {

@@ -87,27 +87,21 @@ type Deps struct {
 // Reconciler reconciles Workspaces.
 type Reconciler struct {
 	Deps
-	// answered is the digest of the inputs that the registry has answered for, by
-	// the UID of the Workspace. It only saves questions.
-	answered sync.Map
 	// keys are those that sign adapters, and whether they open. It only saves work.
 	keys keyring
-	// applied are the marks of what was applied for each Workspace, by its key. They
-	// only save writes.
-	applied sync.Map
 	// lacking are kinds that the cluster was found to lack, and when; namespaces those that
 	// had none, or some, of a kind.
 	lacking, namespaces sync.Map
-	// known is what is known of each Workspace, by its key, and read the inputs that were
-	// read past the cache. They only save reads.
-	known sync.Map
-	read  *readInputs
+	// known is what is known of each Workspace, and read the inputs that were read past the
+	// cache. They only save requests.
+	known knowledge
+	read  readInputs
 	// written are the Workspaces whose last write the cache may not have yet.
 	written apply.Written
 }
 
 // New returns a Reconciler.
-func New(d Deps) *Reconciler { return &Reconciler{Deps: d, read: newReadInputs()} }
+func New(d Deps) *Reconciler { return &Reconciler{Deps: d} }
 
 // SetupWithManager registers the controller, its indexes and its watches.
 func (r *Reconciler) SetupWithManager(ctx context.Context, mgr ctrl.Manager) error {

@@ -54,7 +54,6 @@ func (r *Reconciler) finalize(ctx context.Context, ws *v1alpha1.Workspace) error
 		}
 	}
 	before := ws.DeepCopy()
-	r.answered.Delete(ws.UID)
 	r.written.Forget(ws.UID)
 	r.dismiss(client.ObjectKeyFromObject(ws)) // the next of that name may come before a pass that finds none
 	controllerutil.RemoveFinalizer(ws, repolayout.Finalizer)

@@ -6,6 +6,7 @@ import (
 	"context"
 	"fmt"
 	"slices"
+	"strconv"
 	"time"
 
 	appsv1 "k8s.io/api/apps/v1"
@@ -114,13 +115,13 @@ func (r *Reconciler) inputs(ctx context.Context, p *pass) error {
 	p.believes = r.mayBelieve(p)
 	p.configMaps = map[string]map[string]string{}
 	for _, name := range p.ws.Spec.ConfigMaps() {
-		in, err := r.configMap(ctx, p, name)
+		data, binary, err := r.configMap(ctx, p, name)
 		if err != nil {
 			return err
 		}
-		p.configMaps[name] = in.data
+		p.configMaps[name] = data
 		if p.ws.Spec.TrainsOn(name) {
-			p.configMaps[name] = check.WithBinary(in.data, in.binary)
+			p.configMaps[name] = check.WithBinary(data, binary)
 		}
 		if p.configMaps[name] == nil {
 			p.configMaps[name] = map[string]string{}
@@ -146,34 +147,35 @@ func (r *Reconciler) inputs(ctx context.Context, p *pass) error {
 	return nil
 }
 
-// configMap is a ConfigMap that the spec names.
-func (r *Reconciler) configMap(ctx context.Context, p *pass, name string) (*readInput, error) {
-	if in := r.believed(ctx, p, "ConfigMap", name); in != nil {
-		return in, nil
+// configMap is the content of a ConfigMap that the spec names.
+func (r *Reconciler) configMap(ctx context.Context, p *pass, name string) (data map[string]string, binary map[string][]byte, err error) {
+	const kind = "ConfigMap"
+	if in, ok := r.believed(ctx, p, kind, name); ok {
+		data, binary = unpack(in.content)
+		return data, binary, nil
 	}
 	cm := &corev1.ConfigMap{}
-	if err := r.input(ctx, p.ws, "ConfigMap", name, cm); err != nil {
-		return nil, err
+	if err := r.input(ctx, p.ws, kind, name, cm); err != nil {
+		return nil, nil, err
 	}
-	in := inputOf("ConfigMap", cm, r.Clock())
-	in.data, in.binary = cm.Data, cm.BinaryData
-	r.read.put(in)
-	return in, nil
+	in := inputOf(cm, r.Clock())
+	in.content = pack(cm.Data, cm.BinaryData)
+	r.read.put(inputKey{kind, p.ws.Namespace, name}, in)
+	return cm.Data, cm.BinaryData, nil
 }
 
 // version is the resourceVersion of an input that the spec names and that must be there,
 // whatever is in it.
 func (r *Reconciler) version(ctx context.Context, p *pass, kind, name string) (string, error) {
-	if in := r.believed(ctx, p, kind, name); in != nil {
-		return in.text, nil
+	if in, ok := r.believed(ctx, p, kind, name); ok {
+		return strconv.FormatUint(in.version, 10), nil
 	}
 	o := metadataOf(kind)
 	if err := r.input(ctx, p.ws, kind, name, o); err != nil {
 		return "", err
 	}
-	in := inputOf(kind, o, r.Clock())
-	r.read.put(in)
-	return in.text, nil
+	r.read.put(inputKey{kind, p.ws.Namespace, name}, inputOf(o, r.Clock()))
+	return o.ResourceVersion, nil
 }
 
 // claims sees that the claims that the pods mount are there.

@@ -7,7 +7,6 @@ import (
 	"encoding/json"
 	"fmt"
 	"maps"
-	"slices"
 	"time"
 
 	appsv1 "k8s.io/api/apps/v1"
@@ -46,14 +45,14 @@ func (r *Reconciler) keep(ctx context.Context, p *pass) error {
 
 // recall makes a workload what its ControllerRevision says that it was, where there is one.
 func (r *Reconciler) recall(ctx context.Context, p *pass, workload *unstructured.Unstructured) error {
-	known := r.marksOf(p.ws)
+	known := r.knownOf(p.ws)
 	key := client.ObjectKey{Namespace: p.ws.Namespace, Name: repolayout.RevisionName(workload.GetName(), p.out.Pods)}
 	rendered := r.rendered(workload)
-	if known.at(revisionMark(key)) == rendered {
+	if known.applied.at(revisionMark(key)) == rendered {
 		p.kept[workload.GetName()] = true
 		return nil
 	}
-	if !r.knownOf(p.ws).mayHave(key.Name) {
+	if !known.mayHave(key.Name) {
 		return nil
 	}
 	kept := &appsv1.ControllerRevision{}
@@ -73,7 +72,7 @@ func (r *Reconciler) recall(ctx context.Context, p *pass, workload *unstructured
 	p.kept[workload.GetName()] = true
 	maps.Copy(workload.Object["spec"].(map[string]any), spec)
 	if r.rendered(workload) == rendered {
-		known.note(revisionMark(key), rendered) // it says what is rendered anyhow
+		known.applied.note(revisionMark(key), rendered) // it says what is rendered anyhow
 	}
 	return nil
 }
@@ -114,8 +113,9 @@ func (r *Reconciler) record(ctx context.Context, p *pass, workload *unstructured
 		return account.Explain(ctx, fmt.Errorf("keeping what %s was rendered to: %w", workload.GetName(), err))
 	}
 	if err == nil {
-		r.marksOf(p.ws).note(revisionMark(client.ObjectKeyFromObject(revision)), r.rendered(workload))
-		r.knownOf(p.ws).has(revision)
+		known := r.knownOf(p.ws)
+		known.applied.note(revisionMark(client.ObjectKeyFromObject(revision)), r.rendered(workload))
+		known.has(revision)
 	}
 	return r.forget(ctx, p)
 }
@@ -171,9 +171,10 @@ func (r *Reconciler) forget(ctx context.Context, p *pass) error {
 	if err := r.learn(ctx, p.ws, k); err != nil {
 		return err
 	}
-	left := slices.DeleteFunc(slices.Clone(k.revisions), func(old keptRevision) bool { return !current[old.name] })
-	for _, old := range k.revisions {
+	var left keptRevisions
+	for _, old := range k.revisions.all() {
 		if current[old.name] {
+			left = left.with(old)
 			continue
 		}
 		o := &appsv1.ControllerRevision{ObjectMeta: metav1.ObjectMeta{Namespace: p.ws.Namespace, Name: old.name}}
@@ -181,7 +182,7 @@ func (r *Reconciler) forget(ctx context.Context, p *pass) error {
 			k.complete = false // another of that name, perhaps
 			return fmt.Errorf("deleting ControllerRevision %s/%s: %w", p.ws.Namespace, old.name, err)
 		}
-		r.marksOf(p.ws).forget(revisionMark(client.ObjectKeyFromObject(o)))
+		k.applied.forget(revisionMark(client.ObjectKeyFromObject(o)))
 	}
 	k.revisions = left
 	return nil
@@ -197,7 +198,7 @@ func (r *Reconciler) learn(ctx context.Context, ws *v1alpha1.Workspace, k *known
 	if err := r.Reader.List(ctx, list, client.InNamespace(ws.Namespace), client.MatchingLabels{repolayout.LabelWorkspace: ws.Name}); err != nil {
 		return fmt.Errorf("listing the ControllerRevisions of Workspace %s/%s: %w", ws.Namespace, ws.Name, err)
 	}
-	k.revisions, k.complete = nil, true
+	k.revisions, k.complete = "", true
 	for i := range list.Items {
 		if o := &list.Items[i]; metav1.IsControlledBy(o, ws) {
 			k.has(o)

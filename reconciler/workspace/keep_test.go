@@ -66,7 +66,6 @@ func TestKeptAgain(t *testing.T) {
 	// A Workspace of that name comes back before the garbage collector has taken what the
 	// first one has left.
 	ws.UID = "uid-2"
-	r.applied.Clear()
 	if look() || !look() {
 		t.Error("it is recorded for the Workspace that is there now, and known then")
 	}
@@ -198,7 +197,7 @@ func TestNewHasNoRecord(t *testing.T) {
 		"Known": {"An earlier process may have recorded something.", false, v1alpha1.WorkspaceStatus{}, nil, 1, 1, 0, 0},
 		"LostFinalizer": {"Somebody has taken the finalizer away from one that had passes.", true,
 			v1alpha1.WorkspaceStatus{Resolved: &v1alpha1.Resolved{}}, nil, 1, 1, 0, 0},
-		"Restarted": {"After a start it is asked for, and listed.", true, v1alpha1.WorkspaceStatus{}, func(r *Reconciler) { r.known.Clear() }, 0, 0, 1, 1},
+		"Restarted": {"After a start it is asked for, and listed.", true, v1alpha1.WorkspaceStatus{}, func(r *Reconciler) { r.known.of = nil }, 0, 0, 1, 1},
 		"OtherShard": {"Another process may have recorded something meanwhile.", true, v1alpha1.WorkspaceStatus{},
 			func(r *Reconciler) { r.dismiss(client.ObjectKey{Namespace: "models", Name: "phi"}) }, 0, 0, 1, 1},
 	} {
@@ -259,7 +258,7 @@ func TestRecordOfAnother(t *testing.T) {
 		t.Fatal(err)
 	}
 	k := r.knownOf(ws)
-	k.complete, k.revisions = true, []keptRevision{{"phi-old", "ours"}}
+	k.complete, k.revisions = true, keptRevisions("").with(keptRevision{"phi-old", "ours"})
 	var asked *metav1.Preconditions
 	r.Client = interceptor.NewClient(fake, interceptor.Funcs{
 		Delete: func(_ context.Context, _ client.WithWatch, _ client.Object, opts ...client.DeleteOption) error {

@@ -53,7 +53,7 @@ func (m *Metrics) Describe(out chan<- *prometheus.Desc) {
 // Collect implements prometheus.Collector.
 func (m *Metrics) Collect(out chan<- prometheus.Metric) {
 	var list v1alpha1.WorkspaceList
-	if err := m.read.List(context.Background(), &list); err != nil {
+	if err := m.read.List(context.Background(), &list, client.UnsafeDisableDeepCopy); err != nil { // nobody changes them
 		return // the cache has not started: there is nothing to tell yet
 	}
 	for i := range list.Items {

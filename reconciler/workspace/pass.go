@@ -43,8 +43,8 @@ type pass struct {
 	claimGone   bool                          // it was looked for, and is not there or on its way out
 	versions    map[string]string             // "Secret/name" → resourceVersion
 
-	believes bool         // inputs that an earlier pass has read need not be read again
-	onTrust  []*readInput // those that were not, until they are confirmed
+	believes bool      // inputs that an earlier pass has read need not be read again
+	onTrust  []trusted // those that were not, until they are confirmed
 
 	assessment check.Assessment
 	candidate  check.Candidate // obtained, else the first that works

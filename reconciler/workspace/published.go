@@ -13,6 +13,7 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
 
+	"github.com/espalier-dev/espalier/reconciler/apply"
 	"github.com/espalier-dev/espalier/reconciler/condition"
 	"github.com/espalier-dev/espalier/reconciler/fault"
 	"github.com/espalier-dev/espalier/reconciler/registry"
@@ -47,7 +48,7 @@ func (r *Reconciler) published(ctx context.Context, p *pass) error {
 	case tag != nil && tag.Annotations[repolayout.AnnotationInputDigest] == p.out.Digest:
 		return r.takePublished(ctx, p, tag)
 	}
-	r.answered.Store(p.ws.UID, p.out.Digest)
+	r.knownOf(p.ws).answered = apply.Sum(p.out.Digest)
 	return nil
 }
 
@@ -64,8 +65,7 @@ func (p *pass) beforeRun() bool {
 // asked says that the registry has answered for these inputs: a pass that waits
 // for nodes does not ask it again.
 func (r *Reconciler) asked(p *pass) bool {
-	digest, ok := r.answered.Load(p.ws.UID)
-	return ok && digest == p.out.Digest
+	return r.knownOf(p.ws).answered == apply.Sum(p.out.Digest)
 }
 
 // takePublished records a run that need not be run.
