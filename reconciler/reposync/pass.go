@@ -36,7 +36,7 @@ type pass struct {
 	unplaced error // why that place cannot be reached, or must not be written to
 
 	looked    bool      // the source was asked in this pass
-	whole     bool      // and not by a hook alone: all is compared, whatever events said
+	whole     bool      // for a look that an interval or somebody asked for, not by a hook
 	partly    bool      // what is known to be there is not compared, but for
 	stirs     stirs     // what events spoke of
 	began     time.Time // when all was compared last

@@ -71,8 +71,8 @@ func (c compared) holds(now settled, at time.Time, interval time.Duration) bool 
 // settle decides whether this pass has anything to apply or to prune, and what it has to
 // look at for that. It has nothing where the one before found all as this revision says
 // and wrote nothing, nothing was stirred since, and the source was not looked at. After a
-// push it is what the push has changed; when an interval ends it is everything, whatever
-// the events said.
+// push it is what the push has changed; when an interval ends, or somebody asks and there is
+// nothing new, it is everything, whatever the events said.
 func (r *Reconciler) settle(_ context.Context, p *pass) error {
 	stirred := r.stirred.take(client.ObjectKeyFromObject(p.sync))
 	k, now := p.kept, p.settles()
@@ -81,7 +81,8 @@ func (r *Reconciler) settle(_ context.Context, p *pass) error {
 	}
 	k.settled, p.writes = settled{}, k.writes.Load() // until this pass is through
 	p.began = r.Clock()
-	if !p.whole && !stirred.all() && k.compared.holds(now, p.began, p.interval()) {
+	checks := p.whole && now.revision == k.compared.revision // it found nothing new
+	if !checks && !stirred.all() && k.compared.holds(now, p.began, p.interval()) {
 		p.partly, p.stirs, p.began = true, stirred, k.compared.at
 	}
 	k.compared = compared{} // likewise

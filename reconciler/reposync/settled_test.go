@@ -139,6 +139,10 @@ func TestSettled(t *testing.T) {
 			s.sync.Status.Inventory = s.sync.Status.Inventory[1:]
 		}, 10, 0},
 		"Looked": {"The interval is over: all is compared, whatever events have said.", lookAgain, 10, 0},
+		"LookedAtAPush": {"The interval is over, and finds a push that has changed nothing.", func(t *testing.T, r *Reconciler, s *shelf, k *kept) {
+			lookAgain(t, r, s, k)
+			k.settled.revision, k.compared.revision = "main@sha1:0", "main@sha1:0"
+		}, 0, 0},
 	} {
 		t.Run(name, func(t *testing.T) {
 			r, s := shelved(t, 5)
@@ -173,7 +177,7 @@ func lookAgain(t *testing.T, r *Reconciler, s *shelf, k *kept) {
 	s.sync.Spec.Source.Git = &v1alpha1.GitSource{URL: server.URL(stormRepo), Ref: v1alpha1.GitRef{Branch: "main"}}
 	r.Source = source.NewStore(source.Options{})
 	k.built.revision = "main@sha1:" + hash
-	k.settled.revision, k.lookedAt = k.built.revision, k.lookedAt.Add(-time.Hour)
+	k.settled.revision, k.compared.revision, k.lookedAt = k.built.revision, k.built.revision, k.lookedAt.Add(-time.Hour)
 }
 
 // TestHealsElsewhere: nobody hears of a change by hand of an input in another cluster. It
