@@ -134,6 +134,7 @@ func runController(ctx context.Context, o controllerOptions, requests transport.
 		// by #3540). The plain queue does not.
 		Controller: ctrlconfig.Controller{UsePriorityQueue: ptr.To(false)},
 		Cache:      cached(),
+		NewCache:   slim.NewCache,
 	}
 	part, err := shard.Parse(o.WatchLabelSelector)
 	if err != nil {

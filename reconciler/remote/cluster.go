@@ -90,7 +90,7 @@ func (o Options) newCluster(config *rest.Config, of source, namespace string) (*
 		Namespace: namespace, of: of, idle: func() { utilnet.CloseIdleConnectionsFor(transport.Transport) },
 		signs: leaseOf(transport.Transport), tried: make(chan struct{}), nudge: make(chan struct{}, 1), away: errNew,
 	}
-	if c.watched, err = cache.New(config, c.watching(o, transport, mapper)); err != nil {
+	if c.watched, err = slim.NewCache(config, c.watching(o, transport, mapper)); err != nil {
 		return nil, errors.New("no client can be made of it")
 	}
 	options := client.Options{HTTPClient: transport, Scheme: o.Scheme, Mapper: mapper}

@@ -10,6 +10,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/espalier-dev/espalier/reconciler/inventory"
+	"github.com/espalier-dev/espalier/reconciler/slim"
 	"github.com/espalier-dev/espalier/repo-layout/v1alpha1"
 )
 
@@ -72,7 +73,7 @@ func (s *stirring) take(of types.NamespacedName) stirs {
 // say.
 func idOf(o client.Object) string {
 	group, kind := v1alpha1.Group, ""
-	switch o := o.(type) {
+	switch o := slim.Whole(o).(type) {
 	case *v1alpha1.Workspace:
 		kind = v1alpha1.WorkspaceKind
 	case *v1alpha1.GPUNodePool:

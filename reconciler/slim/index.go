@@ -30,11 +30,19 @@ func Index(ctx context.Context, informers cache.Informers, of client.Object, fie
 	if err != nil {
 		return fmt.Errorf("indexing %T by %s: %w", of, field, err)
 	}
-	keys := func(in any) ([]string, error) {
+	if err := informer.AddIndexers(toolscache.Indexers{"field:" + field: keysOf(scope, values)}); err != nil {
+		return fmt.Errorf("indexing %T by %s: %w", of, field, err)
+	}
+	return nil
+}
+
+func keysOf(scope Scope, values client.IndexerFunc) toolscache.IndexFunc {
+	return func(in any) ([]string, error) {
 		o, ok := in.(client.Object)
 		if !ok {
 			return nil, fmt.Errorf("%T is no object", in)
 		}
+		o = Whole(o)
 		namespace := o.GetNamespace()
 		if scope == Everywhere {
 			namespace = "__all_namespaces"
@@ -46,8 +54,4 @@ func Index(ctx context.Context, informers cache.Informers, of client.Object, fie
 		}
 		return keys, nil
 	}
-	if err := informer.AddIndexers(toolscache.Indexers{"field:" + field: keys}); err != nil {
-		return fmt.Errorf("indexing %T by %s: %w", of, field, err)
-	}
-	return nil
 }

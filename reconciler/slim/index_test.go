@@ -11,40 +11,77 @@ import (
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
+	"k8s.io/apimachinery/pkg/api/equality"
 	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/client-go/rest"
+	toolscache "k8s.io/client-go/tools/cache"
 	"sigs.k8s.io/controller-runtime/pkg/cache"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
+	repolayout "github.com/espalier-dev/espalier/repo-layout"
 	"github.com/espalier-dev/espalier/repo-layout/v1alpha1"
 )
 
-// workspaces is an API server that has some Workspaces, and where nothing happens.
-func workspaces(w http.ResponseWriter, r *http.Request) {
-	w.Header().Set("Content-Type", "application/json")
-	switch query := r.URL.Query(); {
-	case query.Get("sendInitialEvents") != "":
-		w.WriteHeader(http.StatusUnprocessableEntity)
-		_ = json.NewEncoder(w).Encode(metav1.Status{Status: metav1.StatusFailure, Reason: metav1.StatusReasonInvalid, Code: http.StatusUnprocessableEntity})
-		return
-	case query.Get("watch") != "":
-		w.(http.Flusher).Flush()
-		<-r.Context().Done()
-		return
+// running is a cache of an API server that has some objects of a kind, and where nothing happens.
+func running(t *testing.T, kind string, list client.ObjectList, prepare func(cache.Cache)) cache.Cache {
+	t.Helper()
+	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		w.Header().Set("Content-Type", "application/json")
+		switch query := r.URL.Query(); {
+		case query.Get("sendInitialEvents") != "":
+			w.WriteHeader(http.StatusUnprocessableEntity)
+			_ = json.NewEncoder(w).Encode(metav1.Status{Status: metav1.StatusFailure, Reason: metav1.StatusReasonInvalid, Code: http.StatusUnprocessableEntity})
+		case query.Get("watch") != "":
+			w.(http.Flusher).Flush()
+			<-r.Context().Done()
+		default:
+			_ = json.NewEncoder(w).Encode(list)
+		}
+	}))
+	t.Cleanup(server.Close)
+	list.SetResourceVersion("1")
+	list.GetObjectKind().SetGroupVersionKind(v1alpha1.GroupVersion.WithKind(kind + "List"))
+	scheme, mapper := runtime.NewScheme(), meta.NewDefaultRESTMapper(nil)
+	if err := v1alpha1.AddToScheme(scheme); err != nil {
+		t.Fatal(err)
 	}
-	list := v1alpha1.WorkspaceList{TypeMeta: metav1.TypeMeta{APIVersion: v1alpha1.GroupVersion.String(), Kind: "WorkspaceList"}, ListMeta: metav1.ListMeta{ResourceVersion: "1"}}
+	mapper.Add(v1alpha1.GroupVersion.WithKind(kind), meta.RESTScopeNamespace)
+	held, err := NewCache(&rest.Config{Host: server.URL}, cache.Options{Scheme: scheme, Mapper: mapper, DefaultTransform: Transform})
+	if err != nil {
+		t.Fatal(err)
+	}
+	prepare(held)
+	ctx, stop := context.WithCancel(t.Context())
+	ended := make(chan error, 1)
+	go func() { ended <- held.Start(ctx) }()
+	t.Cleanup(func() {
+		stop()
+		if err := <-ended; err != nil {
+			t.Error(err)
+		}
+	})
+	if !held.WaitForCacheSync(ctx) {
+		t.Fatal("the cache was not filled")
+	}
+	return held
+}
+
+func threeWorkspaces() *v1alpha1.WorkspaceList {
+	all := &v1alpha1.WorkspaceList{}
 	for _, key := range []client.ObjectKey{{Namespace: "models", Name: "phi"}, {Namespace: "models", Name: "qwen"}, {Namespace: "research", Name: "phi"}} {
-		list.Items = append(list.Items, v1alpha1.Workspace{ObjectMeta: metav1.ObjectMeta{Namespace: key.Namespace, Name: key.Name, ResourceVersion: "1", Labels: map[string]string{"of": key.Name}}})
+		all.Items = append(all.Items, v1alpha1.Workspace{ObjectMeta: metav1.ObjectMeta{
+			Namespace: key.Namespace, Name: key.Name, ResourceVersion: "1", Labels: map[string]string{"of": key.Name},
+		}})
 	}
-	_ = json.NewEncoder(w).Encode(list)
+	return all
 }
 
 // TestIndex: a real cache finds by what Index has made of it, in the one scope that was
 // named and not in the other.
 func TestIndex(t *testing.T) {
-	held := filled(t, func(t *testing.T, held cache.Cache) {
+	held := running(t, v1alpha1.WorkspaceKind, threeWorkspaces(), func(held cache.Cache) {
 		names := func(o client.Object) []string { return []string{o.GetName()} }
 		for field, scope := range map[string]Scope{"within": WithinNamespace, "everywhere": Everywhere} {
 			if err := Index(t.Context(), held, &v1alpha1.Workspace{}, field, scope, names); err != nil {
@@ -81,32 +118,52 @@ func TestIndex(t *testing.T) {
 	}
 }
 
-// filled is a real cache of these Workspaces, prepared before it is filled.
-func filled(t *testing.T, prepare func(*testing.T, cache.Cache)) cache.Cache {
-	t.Helper()
-	server := httptest.NewServer(http.HandlerFunc(workspaces))
-	t.Cleanup(server.Close)
-	scheme, mapper := runtime.NewScheme(), meta.NewDefaultRESTMapper(nil)
-	if err := v1alpha1.AddToScheme(scheme); err != nil {
-		t.Fatal(err)
+// TestNewCache: a cache holds node pools packed, and hands them out whole to whoever asks,
+// as it gives them to an index.
+func TestNewCache(t *testing.T) {
+	all := &v1alpha1.GPUNodePoolList{}
+	for i := range 3 {
+		all.Items = append(all.Items, *poolOf(i).(*v1alpha1.GPUNodePool))
 	}
-	mapper.Add(v1alpha1.GroupVersion.WithKind(v1alpha1.WorkspaceKind), meta.RESTScopeNamespace)
-	held, err := cache.New(&rest.Config{Host: server.URL}, cache.Options{Scheme: scheme, Mapper: mapper})
-	if err != nil {
-		t.Fatal(err)
-	}
-	prepare(t, held)
-	ctx, stop := context.WithCancel(t.Context())
-	ended := make(chan error, 1)
-	go func() { ended <- held.Start(ctx) }()
-	t.Cleanup(func() {
-		stop()
-		if err := <-ended; err != nil {
-			t.Error(err)
+	want, told := all.DeepCopy(), make(chan any, len(all.Items))
+	held := running(t, v1alpha1.GPUNodePoolKind, all, func(held cache.Cache) {
+		racks := func(o client.Object) []string { return []string{o.(*v1alpha1.GPUNodePool).Spec.NodeLabels["rack"]} }
+		if err := Index(t.Context(), held, &v1alpha1.GPUNodePool{}, "rack", Everywhere, racks); err != nil {
+			t.Fatal(err)
+		}
+		informer, err := held.GetInformer(t.Context(), &v1alpha1.GPUNodePool{}, cache.BlockUntilSynced(false))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := informer.AddEventHandler(toolscache.ResourceEventHandlerFuncs{AddFunc: func(o any) { told <- o }}); err != nil {
+			t.Fatal(err)
 		}
 	})
-	if !held.WaitForCacheSync(ctx) {
-		t.Fatal("the cache was not filled")
+	for range want.Items {
+		if o, ok := (<-told).(client.Object); !ok || metav1.GetControllerOf(o) == nil || Whole(o).(*v1alpha1.GPUNodePool).Status.Phase != v1alpha1.PhaseReady {
+			t.Errorf("who is told of events does not know whose it is: %v", o)
+		}
 	}
-	return held
+	var of v1alpha1.GPUNodePoolList
+	for name, opts := range map[string][]client.ListOption{
+		"Plain": nil, "NoCopies": {client.UnsafeDisableDeepCopy}, "Indexed": {client.MatchingFields{"rack": "r0000"}, client.UnsafeDisableDeepCopy},
+		"Labelled": {client.HasLabels{repolayout.LabelWorkspace}, client.InNamespace("models"), client.UnsafeDisableDeepCopy},
+	} {
+		if err := held.List(t.Context(), &of, opts...); err != nil || len(of.Items) != len(want.Items) {
+			t.Errorf("%s: %d were found: %v", name, len(of.Items), err)
+		}
+	}
+	if err := held.List(t.Context(), &of, client.MatchingLabels{repolayout.LabelWorkspace: "w00002"}); err != nil || len(of.Items) != 1 {
+		t.Errorf("%d have the label of one: %v", len(of.Items), err)
+	}
+	for i := range want.Items {
+		is := &v1alpha1.GPUNodePool{}
+		if err := held.Get(t.Context(), client.ObjectKeyFromObject(&want.Items[i]), is, client.UnsafeDisableDeepCopy); err != nil {
+			t.Fatal(err)
+		}
+		want.Items[i].ManagedFields = nil
+		if !equality.Semantic.DeepEqual(is, &want.Items[i]) {
+			t.Errorf("it is another:\n%v\n%v", is, want.Items[i])
+		}
+	}
 }

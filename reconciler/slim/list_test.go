@@ -16,7 +16,7 @@ import (
 
 // TestList: what is listed is what the cache holds, itself and not a copy.
 func TestList(t *testing.T) {
-	held := filled(t, func(*testing.T, cache.Cache) {})
+	held := running(t, v1alpha1.WorkspaceKind, threeWorkspaces(), func(cache.Cache) {})
 	for name, c := range map[string]struct {
 		reason string
 		opts   []client.ListOption

@@ -29,8 +29,8 @@ import (
 // what it has made before is left as it is.
 func Transform(in any) (any, error) {
 	o, ok := in.(metav1.Object)
-	if !ok {
-		return in, nil // the stand-in of an object whose deletion was missed
+	if _, done := in.(*packed); done || !ok {
+		return in, nil // the stand-in of an object whose deletion was missed, or what it made before
 	}
 	o.SetManagedFields(nil)
 	metadata(o)
@@ -53,7 +53,7 @@ func Transform(in any) (any, error) {
 		node(o)
 	}
 	share(o)
-	return in, nil
+	return pack(o), nil
 }
 
 // metadata keeps the labels and annotations, which may have been applied, but for the copy
