@@ -8,8 +8,12 @@ import (
 	"reflect"
 	"sync/atomic"
 
+	corev1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/api/equality"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
+
+	"github.com/espalier-dev/espalier/repo-layout/v1alpha1"
 )
 
 // What many objects say is held once: each slot remembers what was put there last, and who
@@ -17,8 +21,10 @@ import (
 // once takes a slot for a while. What is long is not shared: so it is bounded, and nothing
 // has to be forgotten.
 var (
-	words  [4096]atomic.Pointer[string]
-	labels [256]atomic.Pointer[map[string]string]
+	words   [4096]atomic.Pointer[string]
+	labels  [256]atomic.Pointer[map[string]string]
+	sizings [256]atomic.Pointer[v1alpha1.SizingStatus]
+	parts   [64]atomic.Pointer[corev1.ResourceList]
 )
 
 // Bounds of what is shared: the bytes of a word, and the labels of a map.
@@ -60,6 +66,37 @@ func labelled(of map[string]string) map[string]string {
 	shared := spoken(of)
 	slot.Store(&shared)
 	return shared
+}
+
+// sized is a verdict, as it was held before where it was: of Workspaces alike it is the same.
+func sized(of *v1alpha1.SizingStatus) *v1alpha1.SizingStatus {
+	if of == nil {
+		return nil
+	}
+	slot := &sizings[maphash.Comparable(seed, *of)%uint64(len(sizings))]
+	if last := slot.Load(); last != nil && *last == *of {
+		return last
+	}
+	slot.Store(of)
+	return of
+}
+
+// offered are the resources of a node, as they were held before where they were: a map of
+// one takes 0.7 KiB.
+func offered(of corev1.ResourceList) corev1.ResourceList {
+	if len(of) == 0 {
+		return of
+	}
+	var sum uint64
+	for name, quantity := range of {
+		sum += pair("resource", string(name), quantity.String())
+	}
+	slot := &parts[sum%uint64(len(parts))]
+	if last := slot.Load(); last != nil && equality.Semantic.DeepEqual(*last, of) {
+		return *last
+	}
+	slot.Store(&of)
+	return of
 }
 
 // spoken is a map in the words of all.
@@ -116,8 +153,8 @@ func say(v reflect.Value) {
 			say(v.Index(i))
 		}
 	case reflect.Map:
-		if of, ok := v.Interface().(map[string]string); ok {
-			v.Set(reflect.ValueOf(spoken(of)))
+		if of, ok := v.Interface().(map[string]string); ok && len(of) > 0 {
+			v.Set(reflect.ValueOf(labelled(of)))
 		}
 	}
 }

@@ -39,6 +39,7 @@ func Transform(in any) (any, error) {
 		o.Status.Conditions = slices.Clone(o.Status.Conditions) // no longer than they are
 		say(reflect.ValueOf(&o.Spec).Elem())
 		say(reflect.ValueOf(&o.Status).Elem())
+		o.Status.Sizing = sized(o.Status.Sizing)
 	case *v1alpha1.GPUNodePool:
 		o.Status.Conditions = slices.Clone(o.Status.Conditions)
 		say(reflect.ValueOf(&o.Spec).Elem())
@@ -173,7 +174,8 @@ func node(n *corev1.Node) {
 	maps.DeleteFunc(n.Annotations, func(key, _ string) bool { return !strings.HasPrefix(key, v1alpha1.Group+"/") })
 	n.Spec = corev1.NodeSpec{Taints: n.Spec.Taints, Unschedulable: n.Spec.Unschedulable}
 	was := n.Status
-	n.Status = corev1.NodeStatus{Allocatable: extended(was.Allocatable), Capacity: extended(was.Capacity)}
+	n.Status = corev1.NodeStatus{Allocatable: offered(extended(was.Allocatable)), Capacity: offered(extended(was.Capacity))}
+	n.Status.Conditions = make([]corev1.NodeCondition, 0, len(was.Conditions)) // no longer than they are
 	for _, c := range was.Conditions {
 		n.Status.Conditions = append(n.Status.Conditions, corev1.NodeCondition{
 			Type: c.Type, Status: c.Status, Reason: c.Reason, LastTransitionTime: c.LastTransitionTime,
