@@ -154,9 +154,8 @@ func (p *particulars) count(yes bool) {
 
 func (p *particulars) size(n int) {
 	if !p.put {
-		var b [8]byte
-		binary.LittleEndian.PutUint64(b[:], uint64(n))
-		_, _ = p.shape.Write(b[:]) // it never fails
+		var b [binary.MaxVarintLen64]byte
+		_, _ = p.shape.Write(b[:binary.PutVarint(b[:], int64(n))]) // it never fails
 	}
 }
 

@@ -163,7 +163,7 @@ func (p *packed) GetGenerateName() string            { return p.metadata().Gener
 func (p *packed) GetUID() types.UID                  { return p.metadata().UID }
 func (p *packed) GetResourceVersion() string         { return p.metadata().ResourceVersion }
 func (p *packed) GetGeneration() int64               { return p.form.metadata().GetGeneration() }
-func (p *packed) GetSelfLink() string                { return p.metadata().SelfLink }
+func (p *packed) GetSelfLink() string                { return p.metadata().GetSelfLink() }
 func (p *packed) GetCreationTimestamp() metav1.Time  { return p.metadata().CreationTimestamp }
 func (p *packed) GetDeletionTimestamp() *metav1.Time { return p.metadata().DeletionTimestamp }
 func (p *packed) GetDeletionGracePeriodSeconds() *int64 {
