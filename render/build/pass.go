@@ -37,7 +37,7 @@ type pass struct {
 	at      map[string]map[string]int // folder and name → unit
 	// names are the objects of all units, no two of which are the same; of none where
 	// they have to be compared with each other.
-	names firsts
+	names names
 	moved bool // other units are listed than in the Build before, or in another order
 }
 
@@ -127,7 +127,7 @@ func (p *pass) wake() {
 	p.units = make([]Unit, len(p.entries))
 	for i, e := range p.entries {
 		if e != nil {
-			p.units[i] = e.unit
+			p.units[i] = e.unit()
 		} else {
 			p.units[i] = p.loose[i]
 		}
@@ -222,7 +222,7 @@ func (p *pass) follow(s *source, plans []plan) (now *pass, before []Unit) {
 // stillOf says whether what was built for a unit of an unchanged folder is still what
 // a plan would come to.
 func (s *source) stillOf(e *entry, p plan) bool {
-	return e.place == placeOf(p, s.limits) && e.at(p.from) && s.besideStill(e)
+	return e.place() == placeOf(p, s.limits) && e.at(p.from) && s.besideStill(e)
 }
 
 // move is follow where other units are listed than before, or in another order.
@@ -280,18 +280,18 @@ type nameIn struct {
 func sameLinks(out, in []Unit) bool {
 	renamed, used := map[nameIn]int{}, map[nameIn]bool{}
 	for _, u := range out {
-		for _, r := range u.links.renames() {
+		for _, r := range u.links().renamed {
 			renamed[nameIn{u.Path, target{r.kind, r.namespace, r.written}}]++
 		}
-		for _, o := range u.links.opens() {
+		for _, o := range u.links().open {
 			used[nameIn{u.Path, target{o.kind, o.namespace, o.name}}] = true
 		}
 	}
 	for _, u := range in {
-		for _, r := range u.links.renames() {
+		for _, r := range u.links().renamed {
 			renamed[nameIn{u.Path, target{r.kind, r.namespace, r.written}}]--
 		}
-		for _, o := range u.links.opens() {
+		for _, o := range u.links().open {
 			if !used[nameIn{u.Path, target{o.kind, o.namespace, o.name}}] {
 				return false
 			}

@@ -216,7 +216,7 @@ func settling(sync *v1alpha1.RepoSync) string {
 func assembleUnit(sync *v1alpha1.RepoSync, u build.Unit, settled string) assembly {
 	var a assembly
 	variables := variablesOf(sync)
-	for i, o := range u.Objects {
+	for i, o := range u.Objects() {
 		decoded, problems := decodeObject(o, u, variables)
 		if u.Decrypted {
 			problems = readable(problems)
