@@ -114,12 +114,6 @@ func (c *content) ids() iter.Seq2[int, id] {
 	}
 }
 
-// opened says that the objects are of a unit in which something was decrypted.
-func (c *content) opened() bool {
-	rest := unpacking(c.section(sectionIDs))
-	return rest != "" && rest.number()&1 == 1
-}
-
 // objects are the objects of the unit.
 func (c *content) objects() []Object {
 	var list []Object

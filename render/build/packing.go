@@ -11,7 +11,10 @@ import (
 // packing is texts and numbers in one piece, which unpacking takes apart in that order.
 type packing []byte
 
-func (p *packing) number(n int) { *p = binary.AppendUvarint(*p, uint64(n)) }
+// number adds one that is not below zero.
+func (p *packing) number(n int) {
+	*p = binary.AppendUvarint(*p, uint64(n)) //nolint:gosec // it is what it is
+}
 
 func (p *packing) text(texts ...string) {
 	for _, s := range texts {

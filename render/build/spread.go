@@ -151,14 +151,14 @@ func (p *packing) position(dir string, files []string, at repolayout.Position) {
 
 // layOut is what packTexts packed.
 func (c *content) layOut() *spread {
-	from := [2]unpacking{unpacking(c.text.Bytes()), unpacking(c.section(sectionOwn))}
+	whole, own := unpacking(c.text.Bytes()), unpacking(c.section(sectionOwn))
 	s := &spread{}
-	for i := range from {
-		if from[i] == "" {
+	for _, from := range []*unpacking{&whole, &own} {
+		if *from == "" {
 			continue
 		}
-		for range from[i].number() {
-			s.texts = append(s.texts, &text{path: from[i].path(c.dir), content: from[i].text()})
+		for range from.number() {
+			s.texts = append(s.texts, &text{path: from.path(c.dir), content: from.text()})
 		}
 	}
 	s.texts.sort()
@@ -169,15 +169,13 @@ func (c *content) layOut() *spread {
 	head := rest.number()
 	s.items = make([]item, head>>1)
 	for i := range s.items {
-		it, own := &s.items[i], false
-		own, it.id = unpackID(&rest)
-		it.opened = head&1 == 1
-		of := &from[0]
-		if own {
-			of = &from[1]
+		it, from := &s.items[i], &whole
+		mine, called := unpackID(&rest)
+		if mine {
+			from = &own
 		}
-		it.text = of.text()
-		it.position = of.position(c.dir, s.texts, it)
+		it.id, it.opened, it.text = called, head&1 == 1, from.text()
+		it.position = from.position(c.dir, s.texts, it)
 	}
 	return s
 }
