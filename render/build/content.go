@@ -150,7 +150,10 @@ func (t *task) content(built []builtObject, l links) *content {
 		parts[sectionLinks] = l.packed()
 		t.packTexts(built, &whole, &own)
 		parts[sectionOwn] = string(own)
-		if len(whole) > 0 {
+		switch {
+		case len(whole) > longest:
+			c.text = alike.Whole(whole)
+		case len(whole) > 0:
 			c.text = held.Keep(kindsOf(built), whole)
 		}
 	}
@@ -163,6 +166,13 @@ func (t *task) content(built []builtObject, l links) *content {
 	c.data = joined(parts)
 	return c
 }
+
+// Of a text that is longer, laying it out again would take longer than having it is worth; of
+// a word no more is held.
+const (
+	longest     = 8 << 20
+	longestWord = 256
+)
 
 // packReads packs what a task has read; where nobody asks what a result depends on, its files.
 func (t *task) packReads() (within, outside packed) {
@@ -197,7 +207,8 @@ func kindsOf(built []builtObject) string {
 		}
 	}
 	slices.Sort(kinds)
-	return strings.Join(kinds, " ")
+	word := strings.Join(kinds, " ")
+	return word[:min(len(word), longestWord)]
 }
 
 // kinds that most objects are of, which share one word.
