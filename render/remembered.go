@@ -3,51 +3,87 @@
 package render
 
 import (
+	"bytes"
 	"crypto/sha256"
+	"encoding/binary"
 	"encoding/json"
 	"fmt"
 	"sync"
 
-	"github.com/hashicorp/golang-lru/v2/simplelru"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 
 	"github.com/espalier-dev/espalier/render/alike"
 )
 
 // rememberedBytes bounds what is held of the layers that were built, and rememberedEntry is
-// what one takes beside its texts, about.
+// what one takes beside its text, about.
 const (
 	rememberedBytes = 8 << 20
-	rememberedEntry = 300
+	rememberedEntry = 120
 )
 
 // remembered is what layers were built to, by all that they are built from. A Workspace is
 // rendered in each of its passes until it is at rest, and seldom to something else: building
 // it anew was a third of all that a controller allocates.
 type remembered struct {
-	mutex sync.Mutex
-	known *simplelru.LRU[[sha256.Size]byte, []alike.Text]
-	bytes int
-	texts alike.Texts
+	mutex          sync.Mutex
+	known          map[uint64]*rendered // by how the key begins: another that begins so takes its place
+	newest, oldest *rendered            // by use
+	bytes          int
+	texts          alike.Texts
+}
+
+// rendered is what one layer was built to.
+type rendered struct {
+	key          [sha256.Size]byte
+	text         alike.Text // its objects, each in a line
+	newer, older *rendered
 }
 
 // layers are those of this process.
 var layers = newRemembered()
 
-func newRemembered() *remembered {
-	r := &remembered{}
-	r.known, _ = simplelru.NewLRU(rememberedBytes/rememberedEntry, func(_ [sha256.Size]byte, texts []alike.Text) { // the size is above zero
-		r.bytes -= size(texts)
-	})
-	return r
+func newRemembered() *remembered { return &remembered{known: map[uint64]*rendered{}} }
+
+func (l *rendered) begins() uint64 { return binary.NativeEndian.Uint64(l.key[:]) }
+
+func (l *rendered) size() int { return rememberedEntry + l.text.Held() }
+
+// of is what is known by a key, nil where that is nothing.
+func (r *remembered) of(key [sha256.Size]byte) *rendered {
+	l := r.known[(&rendered{key: key}).begins()]
+	if l == nil || l.key != key {
+		return nil
+	}
+	return l
 }
 
-func size(texts []alike.Text) int {
-	sum := rememberedEntry
-	for _, t := range texts {
-		sum += t.Held()
+// add adds one as the newest.
+func (r *remembered) add(l *rendered) {
+	r.known[l.begins()] = l
+	r.bytes += l.size()
+	l.newer, l.older = nil, r.newest
+	if r.newest == nil {
+		r.oldest = l
+	} else {
+		r.newest.newer = l
 	}
-	return sum
+	r.newest = l
+}
+
+func (r *remembered) remove(l *rendered) {
+	delete(r.known, l.begins())
+	r.bytes -= l.size()
+	if l.newer == nil {
+		r.newest = l.older
+	} else {
+		l.newer.older = l.older
+	}
+	if l.older == nil {
+		r.oldest = l.newer
+	} else {
+		l.older.newer = l.newer
+	}
 }
 
 // key of all that a layer is built from; its base is known by its id.
@@ -70,13 +106,18 @@ func (l layer) key() ([sha256.Size]byte, error) {
 
 // get is what was built, the caller's to change; nil where it is not known.
 func (r *remembered) get(key [sha256.Size]byte) ([]*unstructured.Unstructured, error) {
+	var text alike.Text
 	r.mutex.Lock()
-	texts, _ := r.known.Get(key)
+	if l := r.of(key); l != nil {
+		text = l.text
+		r.remove(l)
+		r.add(l)
+	}
 	r.mutex.Unlock()
 	var objects []*unstructured.Unstructured
-	for _, t := range texts {
+	for line := range bytes.Lines(text.Bytes()) {
 		o := &unstructured.Unstructured{}
-		if err := o.UnmarshalJSON(t.Bytes()); err != nil {
+		if err := o.UnmarshalJSON(line); err != nil {
 			return nil, fmt.Errorf("reading what was built: %w", err)
 		}
 		objects = append(objects, o)
@@ -86,22 +127,27 @@ func (r *remembered) get(key [sha256.Size]byte) ([]*unstructured.Unstructured, e
 
 // put notes what was built of a base.
 func (r *remembered) put(key [sha256.Size]byte, base string, objects []*unstructured.Unstructured) error {
-	texts := make([]alike.Text, len(objects))
-	for i, o := range objects {
+	var lines []byte
+	for _, o := range objects {
 		text, err := o.MarshalJSON()
 		if err != nil {
 			return fmt.Errorf("noting what was built: %w", err)
 		}
-		texts[i] = r.texts.Keep(base+" "+o.GetKind(), text)
+		base += " " + o.GetKind()
+		lines = append(append(lines, bytes.TrimSuffix(text, []byte("\n"))...), '\n')
 	}
+	now := &rendered{key: key, text: r.texts.Keep(base, lines)}
 	r.mutex.Lock()
 	defer r.mutex.Unlock()
-	if r.known.Contains(key) {
+	switch other := r.known[now.begins()]; {
+	case other == nil:
+	case other.key == key:
 		return nil // another pass has come first
+	default:
+		r.remove(other)
 	}
-	r.known.Add(key, texts)
-	for r.bytes += size(texts); r.bytes > rememberedBytes; {
-		r.known.RemoveOldest()
+	for r.add(now); r.bytes > rememberedBytes; {
+		r.remove(r.oldest)
 	}
 	return nil
 }

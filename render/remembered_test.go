@@ -64,11 +64,11 @@ func TestRememberedIsBounded(t *testing.T) {
 			}
 		}
 	}
-	sum := 0
-	for _, texts := range r.known.Values() {
-		sum += size(texts)
+	sum, known := 0, 0
+	for l := r.newest; l != nil; l = l.older {
+		sum, known = sum+l.size(), known+1
 	}
-	if sum != r.bytes || sum > rememberedBytes || sum < rememberedBytes/2 {
+	if known != len(r.known) || sum != r.bytes || sum > rememberedBytes || sum < rememberedBytes/2 {
 		t.Errorf("%d bytes are held, %d counted, %d are the most", sum, r.bytes, rememberedBytes)
 	}
 	for key, there := range map[[sha256.Size]byte]bool{last: true, {}: false} {

@@ -9,6 +9,7 @@ package alike
 import (
 	"bytes"
 	"compress/flate"
+	"encoding/binary"
 	"fmt"
 	"io"
 	"strings"
@@ -39,8 +40,7 @@ type model struct {
 // Text is a text that is kept. The zero value is the empty text.
 type Text struct {
 	by     *model // nil: it is held as it is
-	packed string
-	length int // of what is packed
+	packed string // where a model tells it, how long it is before what is packed
 }
 
 // Whole is a text that is held as it is.
@@ -53,7 +53,7 @@ func (t *Texts) Keep(kind string, text []byte) Text {
 		packed := pack(m.text, text)
 		if len(packed) < len(text)/2 {
 			m.unlike.Store(0)
-			return Text{m, string(packed), len(text)}
+			return Text{m, string(packed)}
 		}
 		if m.unlike.Add(1) < unlike {
 			return Whole(text)
@@ -85,7 +85,8 @@ func (t *Texts) learn(kind string, former *model, text []byte) {
 // writers are of flate, readers too.
 var writers, readers sync.Pool
 
-// pack is a text as DEFLATE says it after another, which is what its reader begins with.
+// pack is how long a text is, and what DEFLATE says of it after another, which is what its
+// reader begins with.
 func pack(after, text []byte) []byte {
 	var into bytes.Buffer
 	w, _ := writers.Get().(*flate.Writer)
@@ -97,6 +98,7 @@ func pack(after, text []byte) []byte {
 	_, _ = w.Write(after) // a buffer takes all
 	_ = w.Flush()
 	into.Reset()
+	_, _ = into.Write(binary.AppendUvarint(nil, uint64(len(text))))
 	_, _ = w.Write(text)
 	_ = w.Close()
 	return into.Bytes()
@@ -108,13 +110,14 @@ func (t Text) Bytes() []byte {
 		return []byte(t.packed)
 	}
 	from := strings.NewReader(t.packed)
+	length, _ := binary.ReadUvarint(from)
 	r, _ := readers.Get().(io.ReadCloser)
 	if r == nil {
 		r = flate.NewReader(nil)
 	}
 	defer readers.Put(r)
 	_ = r.(flate.Resetter).Reset(from, t.by.text) // it never fails
-	text := make([]byte, t.length)
+	text := make([]byte, length)
 	if _, err := io.ReadFull(r, text); err != nil {
 		panic(fmt.Sprintf("unpacking a text: %v", err)) // it was packed by us
 	}
@@ -126,7 +129,8 @@ func (t Text) Len() int {
 	if t.by == nil {
 		return len(t.packed)
 	}
-	return t.length
+	length, _ := binary.ReadUvarint(strings.NewReader(t.packed))
+	return int(length) //nolint:gosec // it was the length of a text
 }
 
 // Held is how many bytes it takes.

@@ -152,7 +152,7 @@ func (c *Cache) build(ctx context.Context, s *source, p *pass) (fresh []int, err
 		}
 		fresh = append(fresh, i)
 		if e := c.find(s, plan); e != nil {
-			p.entries[i], p.units[i] = e, e.unit
+			p.entries[i], p.units[i] = e, e.unit()
 			continue
 		}
 		if ctx.Err() != nil {

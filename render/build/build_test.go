@@ -44,7 +44,7 @@ func outline(units []build.Unit) string {
 	var b strings.Builder
 	for _, u := range units {
 		fmt.Fprintf(&b, "%s\n", u.Path)
-		for _, o := range u.Objects {
+		for _, o := range u.Objects() {
 			file, line := o.At("")
 			fmt.Fprintf(&b, "  %s %s:%d\n", o, file, line)
 		}
@@ -292,7 +292,7 @@ metadata: {name: s}
 `), "", build.Limits{})
 	var all strings.Builder
 	for _, u := range units {
-		for _, o := range u.Objects {
+		for _, o := range u.Objects() {
 			all.Write(o.YAML())
 		}
 	}
@@ -313,7 +313,7 @@ metadata: {name: s}
 func TestPositions(t *testing.T) {
 	units := buildTree(t, tree(rootOfTwo+unitA+unitB), "", build.Limits{})
 	at := func(unit int, object, field string) string {
-		for _, o := range units[unit].Objects {
+		for _, o := range units[unit].Objects() {
 			if o.String() == object {
 				file, line := o.At(field)
 				return fmt.Sprintf("%s:%d", file, line)
@@ -342,7 +342,7 @@ func TestPositions(t *testing.T) {
 func bytesOf(units []build.Unit) string {
 	var b strings.Builder
 	for _, u := range units {
-		for _, o := range u.Objects {
+		for _, o := range u.Objects() {
 			b.WriteString("---\n")
 			b.Write(o.YAML())
 		}

@@ -13,6 +13,7 @@ import (
 	"github.com/hashicorp/golang-lru/v2/simplelru"
 
 	"github.com/espalier-dev/espalier/repo-layout/finding"
+	"github.com/espalier-dev/espalier/repo-layout/v1alpha1"
 )
 
 // CacheLimits bound what a Cache keeps; a zero field is its default.
@@ -54,10 +55,15 @@ type CacheStats struct {
 
 // unitPlace is what a unit is, apart from content.
 type unitPlace struct {
-	path   string
+	path string
+	as   unique.Handle[unitKind]
+}
+
+// unitKind is the rest of that, the same for most units.
+type unitKind struct {
 	file   bool
 	root   string // the root kustomization's file, where the unit is that
-	limits unique.Handle[Limits]
+	limits Limits
 }
 
 // unitKey is a digest, in bytes, of a unitPlace and of all that was read.
@@ -66,19 +72,37 @@ type unitKey string
 // entry is a kept result. Nothing of it is changed once it is kept, but for its
 // neighbours among those that are kept.
 type entry struct {
-	key    unitKey
-	place  unitPlace
-	folder string // hash of the unit's file or folder, "" when not known
-	// within are the reads below that, outside all others.
-	within, outside packed
-	beside          [sha256.Size]byte // digest of outside, where the folder's hash is known
-	files           int               // that were read whole
-	filesBytes      int64             // of those
-	from            *place            // nil: wherever it is listed
-	unit            Unit
-	bytes           int64
+	key unitKey
+	as  unique.Handle[unitKind]
+	content
+	said       *said // nil: nothing
+	files      int32 // that were read whole
+	decrypted  bool
+	encrypted  bool
+	filesBytes int64 // of the files
 
 	newer, older, earlier *entry // of keptEntries: by use, and of the same path
+}
+
+// said is what a build says of a unit that is listed at a place.
+type said struct {
+	from     place
+	findings []v1alpha1.Finding
+}
+
+// place of the unit.
+func (e *entry) place() unitPlace { return unitPlace{e.dir, e.as} }
+
+// unit is what is kept.
+func (e *entry) unit() Unit {
+	u := Unit{Path: e.dir, Decrypted: e.decrypted, Encrypted: e.encrypted, content: &e.content}
+	if e.said != nil {
+		u.Findings = e.said.findings
+	}
+	if !finding.Refused(u.Findings) {
+		u.Key = string(e.key)
+	}
+	return u
 }
 
 type planKey struct {
@@ -87,7 +111,7 @@ type planKey struct {
 }
 
 type planEntry struct {
-	reads []read
+	reads packed
 	files []sized
 	plans []plan
 }
@@ -117,11 +141,11 @@ func (c *Cache) Stats() CacheStats {
 }
 
 func placeOf(p plan, limits Limits) unitPlace {
-	at := unitPlace{path: p.path, file: p.file, limits: unique.Make(limits)}
+	as := unitKind{file: p.file, limits: limits}
 	if p.root {
-		at.root = p.from.file
+		as.root = p.from.file
 	}
-	return at
+	return unitPlace{p.path, unique.Make(as)}
 }
 
 // find returns the kept result of a unit, nil where there is none.
@@ -132,7 +156,7 @@ func (c *Cache) find(s *source, p plan) *entry {
 	at := placeOf(p, s.limits)
 	folder := s.folderHash(p.path)
 	e := c.candidate(at, folder)
-	if e != nil && (!e.at(p.from) || !s.besideStill(e) || !s.holds(e.within)) {
+	if e != nil && (!e.at(p.from) || !s.besideStill(e) || !s.holds(e.within())) {
 		e = nil
 	}
 	if e == nil {
@@ -148,24 +172,28 @@ func (c *Cache) find(s *source, p plan) *entry {
 // besideStill is allStill of what a result has read outside of its folder: units that
 // share a base have read the same, which is looked at once.
 func (s *source) besideStill(e *entry) bool {
-	if len(e.outside) == 0 {
+	outside := e.beside()
+	if outside == "" {
 		return true
 	}
-	still, known := s.stills[e.beside]
+	if e.folder() == "" { // paths in it are from the unit's on
+		return s.allStillOf(outside, e.dir)
+	}
+	still, known := s.stills[e.outside]
 	if !known {
-		still = s.allStillOf(e.outside, e.place.path)
-		s.stills[e.beside] = still
+		still = s.allStillOf(outside, e.dir)
+		s.stills[e.outside] = still
 	}
 	return still
 }
 
 // at says whether a result is good for a unit that is listed elsewhere: only
 // findings name the place.
-func (e *entry) at(from place) bool { return e.from == nil || *e.from == from }
+func (e *entry) at(from place) bool { return e.said == nil || e.said.from == from }
 
 // sizes of the files that were read whole.
 func (e *entry) sizes() []sized {
-	return append(e.within.sizes(e.place.path), e.outside.sizes(e.place.path)...)
+	return append(e.within().sizes(e.dir), e.beside().sizes(e.dir)...)
 }
 
 // folderHash is the tree's own hash of a file or folder, "" where it has none.
@@ -202,7 +230,7 @@ func (c *Cache) candidate(at unitPlace, folder string) *entry {
 	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	return c.units.inFolder(at, folder)
+	return c.units.inFolder(at, packHash(folder))
 }
 
 // search compares all that every kept result of a unit has read.
@@ -211,7 +239,7 @@ func (c *Cache) search(s *source, at unitPlace, from place) *entry {
 	kept := c.units.of(at)
 	c.mu.Unlock()
 	for _, e := range kept {
-		if e.at(from) && s.allStillOf(e.within, at.path) && s.allStillOf(e.outside, at.path) {
+		if e.at(from) && s.allStillOf(e.within(), at.path) && s.allStillOf(e.beside(), at.path) {
 			return e
 		}
 	}
@@ -239,11 +267,11 @@ func (c *Cache) used(e *entry, folder string) *entry {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.stats.Hits++
-	same := folder == "" || folder == e.folder
+	same := folder == "" || packHash(folder) == e.folder()
 	if same && !c.halfFull() {
 		return e // nothing goes soon: who was used last need not be known
 	}
-	kept := c.units.byKey[e.key]
+	kept := c.units.like(e)
 	if kept != nil {
 		c.units.touch(kept)
 	}
@@ -251,7 +279,7 @@ func (c *Cache) used(e *entry, folder string) *entry {
 		return e
 	}
 	again := *e
-	again.folder = folder
+	again.content = e.withFolder(packHash(folder))
 	c.put(&again)
 	return &again
 }
@@ -261,70 +289,36 @@ func (c *Cache) keep(t *task, u *Unit) *entry {
 	if c == nil || t.fleeting {
 		return nil
 	}
-	e := &entry{place: placeOf(t.plan, t.limits), folder: t.folder, bytes: entryBytes}
-	e.key = digest(e.place, t.reads)
-	e.pack(t)
-	for name := range t.docs {
-		e.bytes += int64(len(t.files[name]))
+	at := placeOf(t.plan, t.limits)
+	e := &entry{
+		key: digest(at, t.reads), as: at.as, content: *u.content, decrypted: u.Decrypted, encrypted: u.Encrypted,
+		files: int32(len(t.sizes)), //nolint:gosec // the limits bound it
 	}
-	for _, o := range u.Objects {
-		e.bytes += objectBytes + int64(o.text.Held())
+	for _, size := range t.sizes {
+		e.filesBytes += size
 	}
 	if len(u.Findings) > 0 {
-		from := t.plan.from
-		e.from = &from
+		e.said = &said{t.plan.from, u.Findings}
 	}
-	if !finding.Refused(u.Findings) {
-		u.Key = string(e.key)
-	}
-	e.unit = *u
+	*u = e.unit()
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.put(e)
 	return e
 }
 
-// pack keeps what a task has read.
-func (e *entry) pack(t *task) {
-	within, outside := packer{dir: e.place.path}, packer{dir: e.place.path}
-	var others []read
-	for _, r := range t.reads {
-		size, whole := t.sizes[r.path]
-		if !whole {
-			size = -1
-		} else {
-			e.files++
-			e.filesBytes += size
-		}
-		if below(r.path, e.place.path) && e.folder != "" {
-			within.add(r, size)
-		} else {
-			outside.add(r, size)
-			others = append(others, r)
-		}
-	}
-	e.within, e.outside = within.packed(), outside.packed()
-	e.bytes += int64(len(e.within) + len(e.outside))
-	if e.folder != "" {
-		h := sha256.New()
-		writeReads(h, others)
-		h.Sum(e.beside[:0])
-	}
-}
+// entryBytes is about what is kept of a unit in memory, beside its content.
+const entryBytes = 512
 
-// What is kept of a unit takes about this many bytes in memory, beside its texts.
-const (
-	entryBytes  = 1024
-	objectBytes = 1024
-)
+func (e *entry) bytes() int64 { return entryBytes + e.held() }
 
 // put keeps an entry instead of what has its key.
 func (c *Cache) put(e *entry) {
-	if old := c.units.byKey[e.key]; old != nil {
+	if old := c.units.like(e); old != nil {
 		c.remove(old)
 	}
 	c.units.add(e)
-	c.bytes += e.bytes
+	c.bytes += e.bytes()
 	full := false
 	for c.units.len() > c.limits.Units || c.bytes > c.limits.Bytes && c.units.len() > 0 {
 		c.remove(c.units.oldest)
@@ -336,7 +330,7 @@ func (c *Cache) put(e *entry) {
 }
 
 func (c *Cache) remove(e *entry) {
-	c.bytes -= e.bytes
+	c.bytes -= e.bytes()
 	c.units.remove(e)
 }
 
@@ -352,7 +346,7 @@ func (c *Cache) plan(s *source, root string) ([]plan, error) {
 	kept, _ := c.plans.Get(key)
 	c.mu.Unlock()
 	for _, e := range slices.Backward(kept) {
-		if s.allStill(e.reads) && s.charge(e.files...) == nil {
+		if s.allStillOf(e.reads, root) && s.charge(e.files...) == nil {
 			return e.plans, nil
 		}
 	}
@@ -360,7 +354,11 @@ func (c *Cache) plan(s *source, root string) ([]plan, error) {
 	if err != nil || v.fleeting {
 		return plans, err
 	}
-	e := &planEntry{reads: v.seen(), plans: plans}
+	reads := packer{dir: root}
+	for _, r := range v.seen() {
+		reads.add(r, -1, false)
+	}
+	e := &planEntry{reads: reads.packed(), plans: plans}
 	for p, text := range s.texts { // nothing was read before
 		e.files = append(e.files, sized{p, int64(len(text))})
 	}
@@ -375,7 +373,8 @@ func (c *Cache) plan(s *source, root string) ([]plan, error) {
 // digest of everything that a result depends on.
 func digest(at unitPlace, reads []read) unitKey {
 	h := sha256.New()
-	writeAll(h, at.path, at.root, fmt.Sprint(at.file, at.limits.Value()))
+	as := at.as.Value()
+	writeAll(h, at.path, as.root, fmt.Sprint(as.file, as.limits))
 	writeReads(h, reads)
 	return unitKey(h.Sum(nil))
 }

@@ -86,14 +86,14 @@ func items(mapping *yaml.Node, field string) []*yaml.Node {
 
 // keep is the entries, without those that are not in the object as they are in their file:
 // another kustomization may have replaced them.
-func (f fixed) keep(files map[string][]byte, object *Object) []entryAt {
+func (f fixed) keep(files map[string][]byte, object *item) []entryAt {
 	if len(f.entries) == 0 {
 		return nil
 	}
 	var built struct {
 		Data map[string]string `json:"data"`
 	}
-	if err := sigsyaml.Unmarshal(object.YAML(), &built); err != nil {
+	if err := sigsyaml.Unmarshal([]byte(object.text), &built); err != nil {
 		return nil
 	}
 	return slices.DeleteFunc(f.entries, func(at entryAt) bool {

@@ -244,7 +244,7 @@ func everything(units []build.Unit) string {
 		for _, f := range u.Findings {
 			fmt.Fprintf(&b, "  %+v\n", f)
 		}
-		for _, o := range u.Objects {
+		for _, o := range u.Objects() {
 			fmt.Fprintf(&b, "  %s\n%s", o, o.YAML())
 			for _, field := range []string{"", "metadata.name", "spec.inference.config", "metadata.annotations.p"} {
 				file, line := o.At(field)

@@ -95,7 +95,7 @@ func TestRefusals(t *testing.T) {
 			}
 			var got []string
 			for _, u := range units {
-				if len(u.Objects) > 0 {
+				if len(u.Objects()) > 0 {
 					t.Errorf("%s: objects came out: %s", tc.reason, outline(units))
 				}
 				for _, f := range u.Findings {
@@ -183,7 +183,7 @@ func TestFunctionsAreNotRun(t *testing.T) {
 		archive := "-- kustomization.yaml --\nresources: [f.yaml]\n-- f.yaml --\napiVersion: v1\nkind: ConfigMap\nmetadata:\n  name: f\n  annotations:\n    " +
 			annotation + ": |\n      exec: {path: /usr/bin/touch, args: [" + mark + "]}\n      container: {image: example.com/evil}\n"
 		units := buildTree(t, tree(archive), "", build.Limits{})
-		if len(units) != 1 || len(units[0].Objects) != 1 {
+		if len(units) != 1 || len(units[0].Objects()) != 1 {
 			t.Errorf("%s: an annotation is data:\n%s", annotation, outline(units))
 		}
 	}
@@ -235,7 +235,7 @@ func FuzzBuild(f *testing.F) {
 					t.Errorf("it read %q", read)
 				}
 			}
-			for _, o := range u.Objects {
+			for _, o := range u.Objects() {
 				if name, _ := o.At("data.a"); files[name] == nil {
 					t.Errorf("%s is said to be in %q", o, name)
 				}

@@ -4,24 +4,32 @@ package build
 
 // keptEntries are the results that a Cache keeps, in the order that they were used.
 type keptEntries struct {
-	byKey map[unitKey]*entry
 	// byPath has the newest result of each unit, whatever the unit is there: the others
 	// follow it.
 	byPath         map[string]*entry
+	count          int
 	newest, oldest *entry // by use
 }
 
-func newKeptEntries() keptEntries {
-	return keptEntries{byKey: map[unitKey]*entry{}, byPath: map[string]*entry{}}
-}
+func newKeptEntries() keptEntries { return keptEntries{byPath: map[string]*entry{}} }
 
-func (k *keptEntries) len() int { return len(k.byKey) }
+func (k *keptEntries) len() int { return k.count }
+
+// like is the result that has the key of another, nil where there is none.
+func (k *keptEntries) like(other *entry) *entry {
+	for e := k.byPath[other.dir]; e != nil; e = e.earlier {
+		if e.key == other.key {
+			return e
+		}
+	}
+	return nil
+}
 
 // add adds an entry whose key is new.
 func (k *keptEntries) add(e *entry) {
-	k.byKey[e.key] = e
-	e.earlier = k.byPath[e.place.path]
-	k.byPath[e.place.path] = e
+	k.count++
+	e.earlier = k.byPath[e.dir]
+	k.byPath[e.dir] = e
 	k.use(e)
 }
 
@@ -59,17 +67,17 @@ func (k *keptEntries) unlink(e *entry) {
 // remove forgets an entry.
 func (k *keptEntries) remove(e *entry) {
 	k.unlink(e)
-	delete(k.byKey, e.key)
-	first := k.byPath[e.place.path]
+	k.count--
+	first := k.byPath[e.dir]
 	if first != e {
 		for first.earlier != e {
 			first = first.earlier
 		}
 		first.earlier = e.earlier
 	} else if e.earlier != nil {
-		k.byPath[e.place.path] = e.earlier
+		k.byPath[e.dir] = e.earlier
 	} else {
-		delete(k.byPath, e.place.path)
+		delete(k.byPath, e.dir)
 	}
 	e.newer, e.older, e.earlier = nil, nil, nil // a pass may hold it, and it nobody
 }
@@ -78,7 +86,7 @@ func (k *keptEntries) remove(e *entry) {
 func (k *keptEntries) of(at unitPlace) []*entry {
 	var all []*entry
 	for e := k.byPath[at.path]; e != nil; e = e.earlier {
-		if e.place == at {
+		if e.place() == at {
 			all = append(all, e)
 		}
 	}
@@ -89,7 +97,7 @@ func (k *keptEntries) of(at unitPlace) []*entry {
 // is none.
 func (k *keptEntries) inFolder(at unitPlace, hash string) *entry {
 	for e := k.byPath[at.path]; e != nil; e = e.earlier {
-		if e.folder == hash && e.place == at {
+		if e.folder() == hash && e.place() == at {
 			return e
 		}
 	}

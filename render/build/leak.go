@@ -76,9 +76,9 @@ func (t *task) refuseLeaks(built []builtObject) error {
 	}
 	hay, own := make([][]string, len(built)), make([]bool, len(built))
 	for i, b := range built {
-		texts, keeps, err := shown(b.Object)
+		texts, keeps, err := shown(b.item)
 		if err != nil || b.sealed && !keeps && !b.secret() {
-			return leaked(b.Object)
+			return leaked(b.item)
 		}
 		hay[i], own[i] = texts, keeps
 	}
@@ -87,7 +87,7 @@ func (t *task) refuseLeaks(built []builtObject) error {
 	for i, texts := range hay {
 		for _, text := range texts {
 			if !own[i] && repolayout.EncryptedText(text) || n.leaksInto(text, open) {
-				return leaked(built[i].Object)
+				return leaked(built[i].item)
 			}
 		}
 	}
@@ -140,7 +140,7 @@ func (s *secrets) made(origin *resource.Origin, by built) bool {
 }
 
 // leaked names no object: a name may be what must not be told.
-func leaked(o Object) error {
+func leaked(o *item) error {
 	file, line := o.At("")
 	return &refusal{finding.EncryptedField, place{file, line}, "what the folder builds to holds, outside of the values of a Secret, something that SOPS encrypted, which plans, statuses and reports would quote: " +
 		"put the encrypted files into a folder of their own, and drop the patches that carry it here"}
@@ -149,9 +149,9 @@ func leaked(o Object) error {
 // shown are the texts of an object that everybody may read: all of it, but what a Secret
 // holds. What is written in base64 is there as it stands and as what it stands for. own:
 // it has what SOPS keeps in it, so that whoever decodes it says what may be encrypted.
-func shown(o Object) (texts []string, own bool, err error) {
+func shown(o *item) (texts []string, own bool, err error) {
 	var doc yaml.Node
-	if err := yaml.Unmarshal(o.YAML(), &doc); err != nil || len(doc.Content) != 1 {
+	if err := yaml.Unmarshal([]byte(o.text), &doc); err != nil || len(doc.Content) != 1 {
 		return nil, false, errUnread
 	}
 	root := doc.Content[0]
@@ -170,7 +170,7 @@ func shown(o Object) (texts []string, own bool, err error) {
 }
 
 // secret says whether an object is one of Kubernetes' own Secrets.
-func (o Object) secret() bool { return o.kind == "Secret" && o.group == "" }
+func (o *item) secret() bool { return o.kind == "Secret" && o.group == "" }
 
 func textsOf(n *yaml.Node, texts []string) []string {
 	if n.Kind == yaml.ScalarNode {

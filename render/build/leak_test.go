@@ -40,7 +40,7 @@ func TestRefuseLeaks(t *testing.T) {
 				files:  map[string][]byte{"a.yaml": []byte(value), "b.yaml": []byte(c.plain)},
 				secret: &secrets{files: map[string]bool{"a.yaml": true}, values: []string{value, "short"}},
 			}}
-			err := task.refuseLeaks([]builtObject{{Object: newObject([]byte(c.object), id{kind: c.kind}, c.sealed), sealed: c.sealed}})
+			err := task.refuseLeaks([]builtObject{{item: &item{id: id{kind: c.kind}, text: c.object}, sealed: c.sealed}})
 			if (err != nil) != c.leaks {
 				t.Fatalf("%s\ngot %v", c.reason, err)
 			}

@@ -26,26 +26,12 @@ type rename struct{ kind, namespace, written, name string }
 // open is a field that names an object by the name it is written with.
 type open struct {
 	kind, namespace, name string
-	object                Object
+	object                int // of the unit, that has the field
 	field                 string
 }
 
-func (l *links) renames() []rename {
-	if l == nil {
-		return nil
-	}
-	return l.renamed
-}
-
-func (l *links) opens() []open {
-	if l == nil {
-		return nil
-	}
-	return l.open
-}
-
-// linksOf finds them in a unit that was built, nil where there are none.
-func linksOf(objects []builtObject) *links {
+// linksOf finds them in a unit that was built.
+func linksOf(objects []builtObject) links {
 	var l links
 	own := map[[2]string]bool{} // kind and name
 	for _, o := range objects {
@@ -54,13 +40,13 @@ func linksOf(objects []builtObject) *links {
 			l.renamed = append(l.renamed, rename{o.kind, o.namespace, written, o.name})
 		}
 	}
-	for _, o := range objects {
-		l.open = append(l.open, o.open(own)...)
+	for i, o := range objects {
+		for _, named := range o.open(own) {
+			named.object = i
+			l.open = append(l.open, named)
+		}
 	}
-	if len(l.renamed)+len(l.open) == 0 {
-		return nil
-	}
-	return &l
+	return l
 }
 
 // open are the names in an object that are none of its unit.
@@ -72,7 +58,7 @@ func (o builtObject) open(own map[[2]string]bool) []open {
 		}
 		for _, name := range textsAt(o.tree, f.path) {
 			if !own[[2]string{f.names, name}] {
-				list = append(list, open{f.names, o.namespace, name, o.Object, strings.Join(f.path, ".")})
+				list = append(list, open{kind: f.names, namespace: o.namespace, name: name, field: strings.Join(f.path, ".")})
 			}
 		}
 	}
@@ -80,7 +66,7 @@ func (o builtObject) open(own map[[2]string]bool) []open {
 }
 
 // written is the name that an object has in its file.
-func (o Object) written() string {
+func (o *item) written() string {
 	switch p := o.position.(type) {
 	case *written:
 		return p.name
@@ -91,9 +77,9 @@ func (o Object) written() string {
 }
 
 // tree is an object's fields, where one of them may name another object.
-func (o Object) tree() (tree map[string]any) {
+func (o *item) tree() (tree map[string]any) {
 	named := slices.ContainsFunc(nameFields(), func(f field) bool { return f.group == o.group && f.kind == o.kind })
-	if !named || yaml.Unmarshal(o.YAML(), &tree) != nil {
+	if !named || yaml.Unmarshal([]byte(o.text), &tree) != nil {
 		return nil
 	}
 	return tree
@@ -128,16 +114,17 @@ func linked(units []Unit) (none bool) {
 	var renamed map[target]renamedIn
 	for i := range units {
 		u := &units[i]
-		if len(u.links.opens()) == 0 || len(units) == 1 {
+		opens := u.links().open
+		if len(opens) == 0 || len(units) == 1 {
 			continue
 		}
 		if renamed == nil {
 			renamed = renames(units)
 		}
 		before := len(u.Findings)
-		for _, o := range u.links.opens() {
+		for _, o := range opens {
 			if at, ok := renamed[target{o.kind, o.namespace, o.name}]; ok && at.unit != i {
-				u.add(o.elsewhere(units[at.unit].Path, at.name))
+				u.add(o.elsewhere(u.content.objects()[o.object], units[at.unit].Path, at.name))
 			}
 		}
 		if len(u.Findings) > before {
@@ -161,17 +148,17 @@ type renamedIn struct {
 func renames(units []Unit) map[target]renamedIn {
 	all := map[target]renamedIn{}
 	for i, u := range units {
-		for _, r := range u.links.renames() {
+		for _, r := range u.links().renamed {
 			all[target{r.kind, r.namespace, r.written}] = renamedIn{i, r.name}
 		}
 	}
 	return all
 }
 
-func (o open) elsewhere(unit, name string) v1alpha1.Finding {
-	file, line := o.object.At(o.field)
+func (o open) elsewhere(object Object, unit, name string) v1alpha1.Finding {
+	file, line := object.At(o.field)
 	return v1alpha1.Finding{
-		Severity: finding.Error, Code: NameElsewhere, File: file, Line: line, Object: o.object.String(),
+		Severity: finding.Error, Code: NameElsewhere, File: file, Line: line, Object: object.String(),
 		Message: o.kind + " " + o.name + " is in folder " + unit + ", which calls it " + name + ": folders are built on their own, so the name is not followed; " +
 			"put both into one folder, or keep the name (disableNameSuffixHash, no namePrefix)",
 	}

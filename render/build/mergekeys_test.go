@@ -61,10 +61,10 @@ func withMergeKeys(archive string) fstest.MapFS {
 func TestMergeKeys(t *testing.T) {
 	files := withMergeKeys(overlaidAdapters)
 	units := buildTree(t, files, "cluster", build.Limits{})
-	if len(units) != 1 || units[0].Path != "cluster/chat" || len(units[0].Objects) != 1 {
+	if len(units) != 1 || units[0].Path != "cluster/chat" || len(units[0].Objects()) != 1 {
 		t.Fatalf("the root only lists folders, so that each is a unit:\n%s", outline(units))
 	}
-	ours := string(units[0].Objects[0].YAML())
+	ours := string(units[0].Objects()[0].YAML())
 	for _, want := range []string{"r/dolly:1", "r/legal:2", "r/tone:1", "instanceType: C"} {
 		if strings.Count(ours, want) != 1 {
 			t.Errorf("%q is not there once:\n%s", want, ours)

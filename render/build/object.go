@@ -9,7 +9,6 @@ import (
 
 	"sigs.k8s.io/kustomize/api/resource"
 
-	"github.com/espalier-dev/espalier/render/alike"
 	"github.com/espalier-dev/espalier/render/internal/yamltext"
 	"github.com/espalier-dev/espalier/repo-layout/finding"
 	"github.com/espalier-dev/espalier/repo-layout/v1alpha1"
@@ -23,49 +22,51 @@ type id struct{ group, kind, namespace, name string }
 // Object is one object of a unit's build.
 type Object struct{ *object }
 
-// object is what is known of an Object beside its text.
+// object is what an Object is called, and where the rest of it is.
 type object struct {
 	id
-	text     alike.Text
+	of *content
+	at int
+}
+
+func (o Object) item() *item { return &o.of.spread().items[o.at] }
+
+// YAML is the object as built: keys sorted, so equal input gives equal bytes.
+func (o Object) YAML() []byte { return []byte(o.item().text) }
+
+// Decode is repolayout.Decode of the object, once for all who build the same at a time.
+// What it returns is shared: copy before changing it.
+func (o Object) Decode() (repolayout.Decoded, []v1alpha1.Finding) { return o.item().decode() }
+
+// At returns the file and line that a field was written at: in the document
+// that the object comes from, or in the patch that gave the field its value.
+// It implements repolayout.Position.
+func (o Object) At(field string) (file string, line int) { return o.item().At(field) }
+
+// Entry returns where a place in an entry of a ConfigMap was written: in its
+// document, or in the file that a generator takes. False where that is not known.
+func (o Object) Entry(e finding.Entry) (file string, line int, ok bool) { return o.item().Entry(e) }
+
+// Fix is of the line of a file of the unit. It implements finding.Fixer.
+func (o Object) Fix(file string, line int, word v1alpha1.Fix) v1alpha1.Fix {
+	return o.item().Fix(file, line, word)
+}
+
+// String is kind/namespace/name, kind/name without a namespace.
+func (o Object) String() string {
+	if o.namespace == "" {
+		return o.kind + "/" + o.name
+	}
+	return o.kind + "/" + o.namespace + "/" + o.name
+}
+
+// item is an object at hand: while its unit is built, and for who asks for it.
+type item struct {
+	id
+	text     string
 	position repolayout.Position
 	decoding decoding
 	opened   bool // it is of a unit in which something was decrypted
-}
-
-// held are what objects and files are told by, which are held for as long as their units. What
-// was decrypted, and what a Secret holds, tells nothing of others.
-var held alike.Texts
-
-// keep holds a text of a kind.
-func keep(kind string, text []byte, sealed bool) alike.Text {
-	if sealed || kind == "Secret" {
-		return alike.Whole(text)
-	}
-	return held.Keep(kind, text)
-}
-
-// newObject is one as built: with words that all objects share.
-func newObject(text []byte, of id, sealed bool) Object {
-	of.group, of.kind = shared(of.group), shared(of.kind)
-	return Object{&object{id: of, text: keep(of.kind, text, sealed)}}
-}
-
-// YAML is the object as built: keys sorted, so equal input gives equal bytes.
-func (o Object) YAML() []byte { return o.text.Bytes() }
-
-// shared is the same word as others hold, for those that most objects have.
-func shared(word string) string {
-	for group, kinds := range plainKinds {
-		if group == word {
-			return group
-		}
-		for kind := range kinds {
-			if kind == word {
-				return kind
-			}
-		}
-	}
-	return word
 }
 
 // decoding is the document that an object is, while somebody who has asked holds it, and
@@ -80,9 +81,8 @@ type document struct {
 	findings []v1alpha1.Finding
 }
 
-// Decode is repolayout.Decode of the object, once for all who build the same at a time.
-// What it returns is shared: copy before changing it.
-func (o Object) Decode() (repolayout.Decoded, []v1alpha1.Finding) {
+// decode is for all who hold what it returned, and until the next collection of garbage.
+func (o *item) decode() (repolayout.Decoded, []v1alpha1.Finding) {
 	decode := repolayout.Decode
 	if o.opened {
 		decode = repolayout.DecodeOpened
@@ -92,33 +92,30 @@ func (o Object) Decode() (repolayout.Decoded, []v1alpha1.Finding) {
 	last := o.decoding.last.Value()
 	if last == nil {
 		last = &document{}
-		last.decoded, last.findings = decode(o.YAML(), o)
+		last.decoded, last.findings = decode([]byte(o.text), o)
 		o.decoding.last = weak.Make(last)
 	}
 	return last.decoded, last.findings
 }
 
-// At returns the file and line that a field was written at: in the document
-// that the object comes from, or in the patch that gave the field its value.
-// It implements repolayout.Position.
-func (o Object) At(field string) (file string, line int) {
+// At is that of Object.
+func (o *item) At(field string) (file string, line int) {
 	if o.position == nil {
 		return "", 0
 	}
 	return o.position.At(field)
 }
 
-// Entry returns where a place in an entry of a ConfigMap was written: in its
-// document, or in the file that a generator takes. False where that is not known.
-func (o Object) Entry(e finding.Entry) (file string, line int, ok bool) {
+// Entry is that of Object.
+func (o *item) Entry(e finding.Entry) (file string, line int, ok bool) {
 	if p, knows := o.position.(entryPosition); knows {
 		return p.Entry(e)
 	}
 	return "", 0, false
 }
 
-// Fix is of the line of a file of the unit. It implements finding.Fixer.
-func (o Object) Fix(file string, line int, word v1alpha1.Fix) v1alpha1.Fix {
+// Fix is that of Object.
+func (o *item) Fix(file string, line int, word v1alpha1.Fix) v1alpha1.Fix {
 	if p, reads := o.position.(finding.Fixer); reads {
 		return p.Fix(file, line, word)
 	}
@@ -129,14 +126,6 @@ type entryPosition interface {
 	Entry(e finding.Entry) (file string, line int, ok bool)
 }
 
-// String is kind/namespace/name, kind/name without a namespace.
-func (o Object) String() string {
-	if o.namespace == "" {
-		return o.kind + "/" + o.name
-	}
-	return o.kind + "/" + o.namespace + "/" + o.name
-}
-
 // origins finds where objects of a unit were written.
 type origins struct {
 	work
@@ -145,11 +134,11 @@ type origins struct {
 }
 
 func newOrigins(w work, made built) origins {
-	return origins{work: w, made: made, texts: newTexts(w.files, w.docs, w.secret.decrypted())}
+	return origins{work: w, made: made, texts: newTexts(w.files, w.docs)}
 }
 
 // position of an object, from the origin that Kustomize tracked.
-func (o origins) position(origin *resource.Origin, object *Object) repolayout.Position {
+func (o origins) position(origin *resource.Origin, object *item) repolayout.Position {
 	if origin == nil {
 		return nil
 	}
@@ -162,7 +151,7 @@ func (o origins) position(origin *resource.Origin, object *Object) repolayout.Po
 	}
 	name := o.nameIn(file, object.id)
 	return &written{
-		texts: o.texts, id: &object.id, built: object.object, file: file, name: name,
+		texts: o.texts, id: &object.id, built: object, file: file, name: name,
 		line: o.line(file, id{kind: object.kind, name: name}),
 	}
 }
@@ -191,7 +180,7 @@ func (o origins) nameIn(file string, object id) string {
 }
 
 // generator is the line of the entry that generates an object.
-func (o origins) generator(file string, object *Object) repolayout.Position {
+func (o origins) generator(file string, object *item) repolayout.Position {
 	best := fixed{file: file}
 	docs := o.docs[file]
 	if len(docs) == 0 {

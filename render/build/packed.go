@@ -3,10 +3,12 @@
 package build
 
 import (
-	"encoding/binary"
 	"encoding/hex"
 	"iter"
+	"slices"
 	"strings"
+
+	"sigs.k8s.io/kustomize/api/konfig"
 )
 
 // packed are reads in one piece, in their order: thousands of units have ten each. Paths below
@@ -20,16 +22,22 @@ const (
 	packedHex   = 1 << 3 // the hash is a number
 	packedWhy   = 1 << 4 // it says why it is refused
 	packedSized = 1 << 5 // its size is known
+	packedTaken = 1 << 6 // it is a file that the build consulted
+	packedUsual = 1 << 7 // the name is one of usualNames
 )
+
+// usualNames are looked for in every folder, or are in most.
+var usualNames = append(slices.Clone(konfig.RecognizedKustomizationFileNames()), "", "workspace.yaml", "configmap.yaml", "inference_config.yaml", "training_config.yaml")
 
 // packer packs the reads of a unit. The zero value is of none.
 type packer struct {
 	dir  string // the unit's path
-	into []byte
+	into packing
 }
 
-// add adds a read; size is that of a file that was read whole, else less than 0.
-func (p *packer) add(r read, size int64) {
+// add adds a read; size is that of a file that was read whole, else less than 0. taken: it
+// is a file that the build consulted.
+func (p *packer) add(r read, size int64, taken bool) {
 	flags := byte(r.state.kind) & packedKind
 	name, below := strings.CutPrefix(r.path, p.dir+"/")
 	if below {
@@ -47,20 +55,26 @@ func (p *packer) add(r read, size int64) {
 	if size >= 0 {
 		flags |= packedSized
 	}
+	if taken {
+		flags |= packedTaken
+	}
+	usual := slices.Index(usualNames, name)
+	if usual >= 0 {
+		flags |= packedUsual
+	}
 	p.into = append(p.into, flags)
-	p.text(name)
-	p.text(string(hash))
+	if usual >= 0 {
+		p.into.number(usual)
+	} else {
+		p.into.text(name)
+	}
+	p.into.text(string(hash))
 	if r.state.why != "" {
-		p.text(r.state.why)
+		p.into.text(r.state.why)
 	}
 	if size >= 0 {
-		p.into = binary.AppendUvarint(p.into, uint64(size))
+		p.into.number(int(size))
 	}
-}
-
-func (p *packer) text(s string) {
-	p.into = binary.AppendUvarint(p.into, uint64(len(s)))
-	p.into = append(p.into, s...)
 }
 
 // packed is what was added.
@@ -76,6 +90,7 @@ type packedRead struct {
 	why    string
 	size   int64
 	sized  bool
+	taken  bool
 }
 
 // each read.
@@ -84,8 +99,14 @@ func (p packed) each() iter.Seq[packedRead] {
 		for rest := string(p); rest != ""; {
 			flags := rest[0]
 			rest = rest[1:]
-			r := packedRead{kind: kind(flags & packedKind), below: flags&packedBelow != 0, number: flags&packedHex != 0}
-			r.name, rest = unpackText(rest)
+			r := packedRead{kind: kind(flags & packedKind), below: flags&packedBelow != 0, number: flags&packedHex != 0, taken: flags&packedTaken != 0}
+			if flags&packedUsual != 0 {
+				usual := int64(0)
+				usual, rest = unpackNumber(rest)
+				r.name = usualNames[usual]
+			} else {
+				r.name, rest = unpackText(rest)
+			}
 			r.hash, rest = unpackText(rest)
 			if flags&packedWhy != 0 {
 				r.why, rest = unpackText(rest)
@@ -120,22 +141,6 @@ func (r packedRead) hashText() string {
 		return hex.EncodeToString([]byte(r.hash))
 	}
 	return r.hash
-}
-
-func unpackText(s string) (text, rest string) {
-	n, s := unpackNumber(s)
-	return s[:n], s[n:]
-}
-
-func unpackNumber(s string) (n int64, rest string) {
-	for shift := 0; ; shift += 7 {
-		b := s[0]
-		s = s[1:]
-		n |= int64(b&0x7f) << shift
-		if b < 0x80 {
-			return n, s
-		}
-	}
 }
 
 // sizes of the files that were read whole.

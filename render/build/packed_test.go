@@ -7,6 +7,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"unique"
 
 	"github.com/google/go-cmp/cmp"
 )
@@ -32,12 +33,12 @@ func TestPacked(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			p := packer{dir: c.dir}
 			for range 3 {
-				p.add(c.read, c.size)
+				p.add(c.read, c.size, true)
 			}
 			n := 0
 			for got := range p.packed().each() {
 				n++
-				if got.read(c.dir) != c.read || got.sized != (c.size >= 0) || got.sized && got.size != c.size {
+				if !got.taken || got.read(c.dir) != c.read || got.sized != (c.size >= 0) || got.sized && got.size != c.size {
 					t.Errorf("%s\ngot %+v of %d bytes", c.reason, got.read(c.dir), got.size)
 				}
 			}
@@ -59,8 +60,8 @@ func TestKeptEntries(t *testing.T) {
 	for step := range 2_000 {
 		switch {
 		case len(list) == 0 || random.IntN(3) == 0:
-			at := unitPlace{path: string(rune('a' + random.IntN(4))), file: random.IntN(2) == 0}
-			e := &entry{key: unitKey(string(rune(step))), place: at, folder: string(rune('0' + random.IntN(3)))}
+			e := &entry{key: unitKey(string(rune(step))), as: unique.Make(unitKind{file: random.IntN(2) == 0})}
+			e.dir, e.data = string(rune('a'+random.IntN(4))), joined([sections]string{sectionFolder: string(rune('0' + random.IntN(3)))})
 			kept.add(e)
 			list, added = append(list, e), append(added, e)
 		case random.IntN(2) == 0:
@@ -97,11 +98,11 @@ func check(t *testing.T, step int, kept *keptEntries, list, added []*entry) {
 	found := map[unitPlace][]*entry{}
 	for _, e := range slices.Backward(added) {
 		if there[e] {
-			found[e.place] = append(found[e.place], e)
+			found[e.place()] = append(found[e.place()], e)
 		}
 	}
 	for at, want := range found {
-		if !slices.Equal(kept.of(at), want) || kept.inFolder(at, want[0].folder) != want[0] {
+		if !slices.Equal(kept.of(at), want) || kept.inFolder(at, want[0].folder()) != want[0] {
 			t.Fatalf("step %d: %d results of %s, want %d, the newest first", step, len(kept.of(at)), at.path, len(want))
 		}
 	}

@@ -3,9 +3,11 @@
 package build
 
 import (
+	"bytes"
 	"io/fs"
 	"path"
 	"slices"
+	"strings"
 )
 
 // Listing is a Hashed tree that tells the hashes of a whole folder at once, and that
@@ -31,13 +33,13 @@ type Lister interface {
 type pass struct {
 	plans   []plan
 	entries []*entry // by unit; nil where none is kept
-	hashes  []string // of the folder or file of each unit, in the tree's own form; "": not known
+	hashes  hashes   // of the folder or file of each unit, in the tree's own form
 	units   []Unit   // nil between two Builds, when entries have them, and loose the rest
 	loose   map[int]Unit
-	at      map[string]map[string]int // folder and name → unit
+	at      map[string][]int32 // of each folder its units, by name
 	// names are the objects of all units, no two of which are the same; of none where
 	// they have to be compared with each other.
-	names firsts
+	names names
 	moved bool // other units are listed than in the Build before, or in another order
 }
 
@@ -127,7 +129,7 @@ func (p *pass) wake() {
 	p.units = make([]Unit, len(p.entries))
 	for i, e := range p.entries {
 		if e != nil {
-			p.units[i] = e.unit
+			p.units[i] = e.unit()
 		} else {
 			p.units[i] = p.loose[i]
 		}
@@ -149,46 +151,83 @@ func newPass(s *source, plans []plan) *pass {
 	if s.listing() == nil {
 		return p // nobody can follow it
 	}
-	p.hashes, p.at = make([]string, len(plans)), map[string]map[string]int{}
+	p.hashes.known, p.at = make([]bool, len(plans)), map[string][]int32{}
 	for i, plan := range plans {
-		if len(plan.problems) > 0 {
-			continue
+		if len(plan.problems) == 0 {
+			dir := path.Dir(plan.path)
+			p.at[dir] = append(p.at[dir], int32(i)) //nolint:gosec // the limits bound it
 		}
-		dir, name := path.Dir(plan.path), path.Base(plan.path)
-		if p.at[dir] == nil {
-			p.at[dir] = map[string]int{}
-		}
-		p.at[dir][name] = i
+	}
+	for dir, units := range p.at {
+		slices.SortStableFunc(units, func(a, b int32) int { return strings.Compare(p.plans[a].path, p.plans[b].path) })
+		p.at[dir] = slices.Clip(units)
 	}
 	p.eachChanged(s, func(int) {})
 	return p
+}
+
+// unit is the number of the unit at a path; false where none is. It is looked for at first
+// where it would be if all were asked for in their order.
+func (p *pass) unit(among []int32, name string, next *int) (unit int, ok bool) {
+	is := func(i int32) int { return strings.Compare(path.Base(p.plans[i].path), name) }
+	if *next >= len(among) || is(among[*next]) != 0 {
+		at, found := slices.BinarySearchFunc(among, name, func(i int32, _ string) int { return is(i) })
+		if *next = at; !found {
+			return 0, false
+		}
+	}
+	*next++
+	return int(among[*next-1]), true
 }
 
 // eachChanged calls yield with every unit whose folder or file is not what it was, and
 // notes what it is now.
 func (p *pass) eachChanged(s *source, yield func(unit int)) {
 	tree, seen := s.listing(), make([]bool, len(p.plans))
-	for dir, names := range p.at {
+	for dir, units := range p.at {
 		if found, err := s.look(dir); err != nil || found.kind != folder {
 			continue
 		}
+		next := 0
 		_ = tree.Each(dir, func(name string, kind fs.FileMode, hash []byte) { // what cannot be listed is not the same
-			i, ok := names[name]
+			i, ok := p.unit(units, name, &next)
 			if !ok || kind.IsDir() == p.plans[i].file || !kind.IsDir() && !kind.IsRegular() {
 				return
 			}
 			seen[i] = true
-			if p.hashes[i] != string(hash) {
-				p.hashes[i] = string(hash)
+			if !p.hashes.is(i, hash) {
+				p.hashes.set(i, hash)
 				yield(i)
 			}
 		})
 	}
 	for i := range seen {
 		if !seen[i] {
-			p.hashes[i] = ""
+			p.hashes.known[i] = false
 			yield(i)
 		}
+	}
+}
+
+// hashes are of units by number, in one piece. Those of a tree are of one length: what is
+// not, is not known.
+type hashes struct {
+	known []bool
+	each  int // length of one
+	all   []byte
+}
+
+func (h *hashes) of(i int) []byte { return h.all[i*h.each : (i+1)*h.each] }
+
+// is says that the hash of a unit is known, and what it is.
+func (h *hashes) is(i int, hash []byte) bool { return h.known[i] && bytes.Equal(h.of(i), hash) }
+
+func (h *hashes) set(i int, hash []byte) {
+	if h.all == nil {
+		h.each, h.all = len(hash), make([]byte, len(hash)*len(h.known))
+	}
+	if h.known[i] = len(hash) == h.each; h.known[i] {
+		copy(h.of(i), hash)
 	}
 }
 
@@ -222,20 +261,20 @@ func (p *pass) follow(s *source, plans []plan) (now *pass, before []Unit) {
 // stillOf says whether what was built for a unit of an unchanged folder is still what
 // a plan would come to.
 func (s *source) stillOf(e *entry, p plan) bool {
-	return e.place == placeOf(p, s.limits) && e.at(p.from) && s.besideStill(e)
+	return e.place() == placeOf(p, s.limits) && e.at(p.from) && s.besideStill(e)
 }
 
 // move is follow where other units are listed than before, or in another order.
 func (p *pass) move(s *source, plans []plan) (now *pass, before []Unit) {
 	now = newPass(s, plans)
-	stays := make([]bool, len(p.plans))
+	stays, next := make([]bool, len(p.plans)), 0
 	for i, plan := range plans {
-		from, ok := p.at[path.Dir(plan.path)][path.Base(plan.path)]
+		from, ok := p.unit(p.at[path.Dir(plan.path)], path.Base(plan.path), &next)
 		if !ok || stays[from] || len(plan.problems) > 0 {
 			continue
 		}
 		e := p.entries[from]
-		if e == nil || now.hashes[i] == "" || now.hashes[i] != p.hashes[from] || !s.stillOf(e, plan) {
+		if e == nil || !now.hashes.known[i] || !p.hashes.is(from, now.hashes.of(i)) || !s.stillOf(e, plan) {
 			continue
 		}
 		stays[from] = true
@@ -280,18 +319,18 @@ type nameIn struct {
 func sameLinks(out, in []Unit) bool {
 	renamed, used := map[nameIn]int{}, map[nameIn]bool{}
 	for _, u := range out {
-		for _, r := range u.links.renames() {
+		for _, r := range u.links().renamed {
 			renamed[nameIn{u.Path, target{r.kind, r.namespace, r.written}}]++
 		}
-		for _, o := range u.links.opens() {
+		for _, o := range u.links().open {
 			used[nameIn{u.Path, target{o.kind, o.namespace, o.name}}] = true
 		}
 	}
 	for _, u := range in {
-		for _, r := range u.links.renames() {
+		for _, r := range u.links().renamed {
 			renamed[nameIn{u.Path, target{r.kind, r.namespace, r.written}}]--
 		}
-		for _, o := range u.links.opens() {
+		for _, o := range u.links().open {
 			if !used[nameIn{u.Path, target{o.kind, o.namespace, o.name}}] {
 				return false
 			}

@@ -258,7 +258,7 @@ func TestNamesOfEveryKind(t *testing.T) {
 		if len(u.Findings) > 0 {
 			t.Errorf("%v", u.Findings)
 		}
-		for _, o := range u.Objects {
+		for _, o := range u.Objects() {
 			for line := range strings.Lines(string(o.YAML())) {
 				if strings.Contains(line, "it-") && !strings.Contains(line, "p-it-") {
 					t.Errorf("%s: the name is not followed: %s\n%s", o, line, o.YAML())

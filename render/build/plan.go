@@ -154,8 +154,8 @@ func (v *view) builtIn(dir, reference string, is func([]byte) bool) bool {
 }
 
 func (v *view) planFolders(root, file string, references []reference) []plan {
-	var plans []plan
-	seen := map[string]bool{}
+	plans := make([]plan, 0, len(references))
+	seen := make(map[string]bool, len(references))
 	for _, r := range references {
 		from := place{file, r.line}
 		p, err := resolve(root, r.text)

@@ -19,7 +19,7 @@ import (
 type written struct {
 	texts texts
 	*id
-	built *object // nil where nothing can have changed it
+	built *item // nil where nothing can have changed it
 	file  string
 	name  string // of the object in the file
 	line  int    // of its document
@@ -37,7 +37,7 @@ func (w *written) At(field string) (string, int) {
 		return file, line
 	}
 	var built yaml.Node
-	if err := yaml.Unmarshal(w.built.text.Bytes(), &built); err != nil || len(built.Content) == 0 {
+	if err := yaml.Unmarshal([]byte(w.built.text), &built); err != nil || len(built.Content) == 0 {
 		return file, line
 	}
 	want := w.value(built.Content[0], field)
@@ -71,7 +71,7 @@ func (w *written) Entry(e finding.Entry) (file string, line int, ok bool) {
 		return w.file, line, ok
 	}
 	var built yaml.Node
-	if err := yaml.Unmarshal(w.built.text.Bytes(), &built); err != nil || len(built.Content) == 0 {
+	if err := yaml.Unmarshal([]byte(w.built.text), &built); err != nil || len(built.Content) == 0 {
 		return "", 0, false
 	}
 	want := entryOf(built.Content[0], e.Key)

@@ -173,7 +173,7 @@ patches:
 				for _, f := range u.Findings {
 					t.Fatalf("%s: %s (%s)", f.File, f.Message, f.Code)
 				}
-				for _, o := range u.Objects {
+				for _, o := range u.Objects() {
 					if o.String() != "Workspace/chat" {
 						continue
 					}

@@ -67,7 +67,7 @@ func onlyListsAndGenerates(k types.Kustomization) bool {
 
 // builtObject is an object with its fields, for what is found out while it is built.
 type builtObject struct {
-	Object
+	*item
 	tree map[string]any
 	// sealed: it came of what may be encrypted, and is a Secret or nothing.
 	sealed bool
@@ -162,7 +162,7 @@ func identity(tree map[string]any) (kind, name, namespace string) {
 // write writes the objects as Kustomize does.
 func (u *plainUnit) write() ([]builtObject, bool) {
 	list := make([]builtObject, 0, len(u.made))
-	texts := newTexts(u.work.files, u.work.docs, u.work.secret.decrypted())
+	texts := newTexts(u.work.files, u.work.docs)
 	var total int64
 	for _, m := range u.made {
 		if !u.rename(m.tree) {
@@ -173,7 +173,7 @@ func (u *plainUnit) write() ([]builtObject, bool) {
 			return nil, false
 		}
 		kind, name, namespace := identity(m.tree)
-		o := newObject(text, id{groupOf(m.tree), kind, namespace, name}, u.work.secret.decrypted())
+		o := &item{id: id{groupOf(m.tree), kind, namespace, name}, text: string(text)}
 		o.position = m.position(texts, &o.id)
 		list = append(list, builtObject{o, m.tree, u.work.secret.holds(m.file)})
 	}

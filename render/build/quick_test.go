@@ -17,7 +17,7 @@ func shownObjects(t *testing.T, objects []builtObject) string {
 	t.Helper()
 	var b strings.Builder
 	for _, o := range objects {
-		fmt.Fprintf(&b, "%+v written %q\n%s", o.id, o.written(), o.YAML())
+		fmt.Fprintf(&b, "%+v written %q\n%s", o.id, o.written(), o.text)
 		for _, named := range o.open(nil) {
 			fmt.Fprintf(&b, "# %s names %s %s\n", named.field, named.kind, named.name)
 		}

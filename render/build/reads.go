@@ -177,16 +177,7 @@ func (s *source) still(r read) bool {
 	return err == nil && hash == r.state.hash
 }
 
-func (s *source) allStill(reads []read) bool {
-	for _, r := range reads {
-		if !s.still(r) {
-			return false
-		}
-	}
-	return true
-}
-
-// allStillOf is allStill of what a unit has read.
+// allStillOf says whether everything is still that was read of a folder.
 func (s *source) allStillOf(reads packed, dir string) bool {
 	for r := range reads.each() {
 		if !s.still(r.read(dir)) {

@@ -186,8 +186,8 @@ func (w work) objects(made built) ([]builtObject, error) {
 		if total += int64(len(text)); total > w.limits.OutputBytes {
 			return nil, refuse(TooLarge, "the unit builds to more than %d bytes", w.limits.OutputBytes)
 		}
-		o := newObject(text, id{r.GetGvk().Group, r.GetKind(), r.GetNamespace(), r.GetName()}, w.secret.decrypted())
-		o.position = origins.position(origin, &o)
+		o := &item{id: id{r.GetGvk().Group, r.GetKind(), r.GetNamespace(), r.GetName()}, text: string(text)}
+		o.position = origins.position(origin, o)
 		list = append(list, builtObject{o, o.tree(), w.secret.made(origin, made)})
 	}
 	return list, nil

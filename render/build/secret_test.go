@@ -41,7 +41,7 @@ func TestSecretsInTheCache(t *testing.T) {
 					t.Fatal(err)
 				}
 				for _, u := range units {
-					for _, o := range u.Objects {
+					for _, o := range u.Objects() {
 						content += string(o.YAML())
 					}
 					for _, f := range u.Findings {

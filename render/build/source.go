@@ -3,13 +3,13 @@
 package build
 
 import (
-	"crypto/sha256"
 	"errors"
 	"fmt"
 	"io"
 	"io/fs"
 	"path"
 	"slices"
+	"unique"
 
 	"go.yaml.in/yaml/v3"
 
@@ -56,7 +56,7 @@ type source struct {
 	taken []*entry // whose files are counted too
 	count int      // files in rough and of taken, whose bytes are in bytes
 
-	stills map[[sha256.Size]byte]bool // what allStill says of the reads of such a digest
+	stills map[unique.Handle[packed]]bool // what allStillOf says of reads outside of folders
 }
 
 func newSource(tree fs.FS, limits Limits, hashing bool) *source {
@@ -68,7 +68,7 @@ func newSource(tree fs.FS, limits Limits, hashing bool) *source {
 		texts:   map[string][]byte{},
 		docs:    map[string][]*yaml.Node{},
 		charged: map[string]bool{},
-		stills:  map[[sha256.Size]byte]bool{},
+		stills:  map[unique.Handle[packed]]bool{},
 		gone:    func() error { return nil },
 	}
 }
@@ -159,7 +159,7 @@ func (s *source) typeOf(dir, name string) (fs.FileMode, error) {
 
 // chargeKept is charge of the files that a result was made of.
 func (s *source) chargeKept(e *entry) error {
-	if s.addUp(e.files, e.filesBytes) {
+	if s.addUp(int(e.files), e.filesBytes) {
 		s.taken = append(s.taken, e)
 		return nil
 	}
@@ -249,7 +249,7 @@ func (s *source) take(entries []*entry) bool {
 			continue
 		}
 		taken = append(taken, e)
-		count += e.files
+		count += int(e.files)
 		bytes += e.filesBytes
 	}
 	if s.exact || count > s.limits.Files || bytes > s.limits.TreeBytes {

@@ -3,10 +3,8 @@
 package build
 
 import (
-	"bytes"
 	"maps"
 	"math"
-	"path"
 	"slices"
 	"sort"
 	"strings"
@@ -16,20 +14,19 @@ import (
 
 	"go.yaml.in/yaml/v3"
 
-	"github.com/espalier-dev/espalier/render/alike"
 	"github.com/espalier-dev/espalier/render/internal/yamltext"
 
 	repolayout "github.com/espalier-dev/espalier/repo-layout"
 )
 
 // texts are the YAML files of a unit, in the order of their paths.
-type texts []text
+type texts []*text
 
 // text is a file that is parsed when somebody asks for a field, and again when
 // the memory was needed meanwhile: most are never asked.
 type text struct {
 	path    string
-	content alike.Text
+	content string
 	asked   atomic.Pointer[asked] // nil: never
 }
 
@@ -54,7 +51,7 @@ func (t *text) ask() *asked {
 func (t *text) line(n int) string {
 	a := t.ask()
 	a.index.Do(func() {
-		for line := range bytes.Lines(t.content.Bytes()) {
+		for line := range strings.Lines(t.content) {
 			a.ends = append(a.ends, len(line))
 			if last := len(a.ends) - 1; last > 0 {
 				a.ends[last] += a.ends[last-1]
@@ -68,7 +65,7 @@ func (t *text) line(n int) string {
 	if n > 1 {
 		start = a.ends[n-2]
 	}
-	return string(t.content.Bytes()[start:a.ends[n-1]])
+	return strings.Clone(t.content[start:a.ends[n-1]]) // who is told of it shall not hold all
 }
 
 // documents of a file. They are not changed once made.
@@ -77,12 +74,16 @@ type documents struct {
 	list []*yaml.Node
 }
 
-func newTexts(files map[string][]byte, docs map[string][]*yaml.Node, sealed bool) texts {
-	t := make(texts, len(docs))
-	for i, name := range slices.Sorted(maps.Keys(docs)) {
-		t[i].path, t[i].content = name, keep("file "+path.Base(name), files[name], sealed || slices.ContainsFunc(docs[name], hasSecret))
+func newTexts(files map[string][]byte, docs map[string][]*yaml.Node) texts {
+	t := make(texts, 0, len(docs))
+	for _, name := range slices.Sorted(maps.Keys(docs)) {
+		t = append(t, &text{path: name, content: string(files[name])})
 	}
 	return t
+}
+
+func (t texts) sort() {
+	slices.SortFunc(t, func(a, b *text) int { return strings.Compare(a.path, b.path) })
 }
 
 // hasSecret says that what a Secret holds may be written somewhere in a document, in plain text.
@@ -104,7 +105,7 @@ func (t texts) file(path string) *text {
 	if !ok {
 		return nil
 	}
-	return &t[i]
+	return t[i]
 }
 
 // path is the path of a file as it is held with the text.
@@ -141,7 +142,7 @@ func (t *text) parse() *documents {
 		return known
 	}
 	d := &documents{file: t.path}
-	d.list, _ = yamltext.Parse(t.content.Bytes(), math.MaxInt32) // the scan has parsed and bounded it
+	d.list, _ = yamltext.Parse([]byte(t.content), math.MaxInt32) // the scan has parsed and bounded it
 	a.parsed = weak.Make(d)
 	return d
 }

@@ -4,7 +4,8 @@ package build
 
 import (
 	"context"
-	"maps"
+	"hash/maphash"
+	"iter"
 	"slices"
 
 	"go.yaml.in/yaml/v3"
@@ -20,8 +21,6 @@ import (
 type Unit struct {
 	// Path is the folder or file, relative to the root of the tree.
 	Path string
-	// Objects in the order of the build; none when there is an error finding.
-	Objects []Object
 	// Findings; with one of severity error the unit has failed.
 	Findings []v1alpha1.Finding
 	// Decrypted says that a file among them was encrypted: what the unit holds of it may
@@ -33,17 +32,40 @@ type Unit struct {
 	// these, are the same. "": a Build without a Cache, or a unit that failed.
 	Key string
 
-	reads packed
-	links *links // nil: none
+	content *content // nil: none
+	bare    bool     // there are no objects, whatever was built
+}
+
+// Objects in the order of the build; none when there is an error finding.
+func (u Unit) Objects() []Object {
+	if u.content == nil || u.bare {
+		return nil
+	}
+	return u.content.objects()
+}
+
+// ids are what the Objects are called.
+func (u Unit) ids() iter.Seq2[int, id] {
+	if u.content == nil || u.bare {
+		return func(func(int, id) bool) {}
+	}
+	return u.content.ids()
+}
+
+// links to other units, also of one that is refused.
+func (u Unit) links() links {
+	if u.content == nil {
+		return links{}
+	}
+	return u.content.links()
 }
 
 // Reads are the files the build consulted, in order.
-func (u *Unit) Reads() []string {
-	var list []string
-	for r := range u.reads.each() {
-		list = append(list, r.path(u.Path))
+func (u Unit) Reads() []string {
+	if u.content == nil {
+		return nil
 	}
-	return list
+	return u.content.reads()
 }
 
 // task is a unit between being read and being built.
@@ -71,11 +93,6 @@ func (s *source) prepare(p plan) *task {
 	sc.refuseCopies()
 	finding.Sort(sc.problems)
 	t.unit.Findings = sc.problems
-	reads := packer{dir: p.path}
-	for _, file := range slices.Sorted(maps.Keys(sc.files)) {
-		reads.add(read{path: file}, -1)
-	}
-	t.unit.reads = reads.packed()
 	t.unit.Decrypted, t.unit.Encrypted = sc.secret.decrypted(), len(sc.secret.files) > 0
 	t.work = work{plan: p, limits: s.limits, files: sc.files, docs: sc.trees, plain: sc.plain, secret: sc.secret}
 	if s.hashing {
@@ -91,7 +108,11 @@ func (s *source) prepare(p plan) *task {
 // are built beside each other.
 func (t *task) build(ctx context.Context) Unit {
 	u := t.unit
+	if len(t.plan.problems) > 0 {
+		return u
+	}
 	if t.done {
+		u.content = t.content(nil, links{})
 		return u
 	}
 	built, err := t.make(ctx)
@@ -105,15 +126,9 @@ func (t *task) build(ctx context.Context) Unit {
 		}
 		// Another time it may be done in time.
 		t.fleeting = t.fleeting || f.Code == BuildTimeout
-		u.Objects, u.Findings = nil, append(slices.Clone(u.Findings), f)
-		return u
+		built, u.Findings = nil, append(slices.Clone(u.Findings), f)
 	}
-	u.Objects = make([]Object, 0, len(built))
-	for _, b := range built {
-		b.opened = u.Decrypted
-		u.Objects = append(u.Objects, b.Object)
-	}
-	u.links = linksOf(built)
+	u.content = t.content(built, linksOf(built))
 	return u
 }
 
@@ -164,16 +179,24 @@ func (s *scan) notKubernetes(file string) bool {
 // collisions reports objects that two units build: each alone is fine, a build
 // of the whole would refuse them, and the two would overwrite each other. Where there
 // are none it returns the names.
-func collisions(units []Unit) (none bool, names firsts) {
-	first, none := newFirsts(len(units)), true
+func collisions(units []Unit) (none bool, known names) {
+	known = newNames(2 * len(units))
+	if known.add(units) {
+		return true, known
+	}
+	first, none := map[id]int{}, true
 	for i := range units {
 		u := &units[i]
-		for _, o := range u.Objects {
-			other := first.of(&o.id, i)
-			if other == i {
+		for at, called := range u.ids() {
+			other, taken := first[called]
+			if !taken {
+				first[called] = i
+			}
+			if !taken || other == i {
 				continue
 			}
 			none = false
+			o := u.Objects()[at]
 			file, line := o.At("metadata.name")
 			u.add(v1alpha1.Finding{
 				Severity: finding.Error, Code: DuplicateObject, File: file, Line: line, Object: o.String(),
@@ -182,86 +205,55 @@ func collisions(units []Unit) (none bool, names firsts) {
 		}
 		u.drop()
 	}
-	if !none {
-		return false, firsts{}
-	}
-	return true, first
+	return none, names{}
 }
 
-// firsts are the units that have an object first. Most names are there once, and are
-// compared alone.
-type firsts struct {
-	names map[string]owned
-	more  map[id]int // of names that several objects have, beside the first of each
-}
+// names are the objects of units, by a sum of what each is called, which nobody can tell
+// beforehand: where two have the same, they are compared.
+type names struct{ of map[uint64]struct{} }
 
-type owned struct {
-	object *id
-	unit   int
-}
+func newNames(n int) names { return names{make(map[uint64]struct{}, n)} }
 
-// is says that the first of a name is an object.
-func (o owned) is(object *id) bool { return o.object != nil && *o.object == *object }
-
-func newFirsts(units int) firsts {
-	return firsts{names: make(map[string]owned, 2*units), more: map[id]int{}}
-}
-
-// of is the unit that has an object first, when a unit has it.
-func (f firsts) of(object *id, unit int) int {
-	first, taken := f.names[object.name]
-	if first.is(object) {
-		return first.unit
-	}
-	if other, taken := f.more[*object]; taken {
-		return other
-	}
-	if taken {
-		f.more[*object] = unit
-	} else {
-		f.names[object.name] = owned{object, unit}
-	}
-	return unit
-}
-
-// exchange takes the objects of units out, and puts in those of others, whichever
-// units these are now. False: two have the same object, or nothing is known, and the
-// names are of no use any more.
-func (f firsts) exchange(out, in []Unit) bool {
-	if f.names == nil {
-		return false
-	}
-	for _, u := range out {
-		for _, o := range u.Objects {
-			if f.names[o.name].is(&o.id) {
-				delete(f.names, o.name)
-			} else {
-				delete(f.more, o.id)
-			}
-		}
-	}
-	for i, u := range in {
-		for _, o := range u.Objects {
-			if mine := -1 - i; f.of(&o.id, mine) != mine {
+// add puts the objects of units in. False: two have the same sum, and the names are of no
+// use any more.
+func (n names) add(units []Unit) bool {
+	for _, u := range units {
+		for _, called := range u.ids() {
+			sum := called.sum()
+			if _, taken := n.of[sum]; taken {
 				return false
 			}
-		}
-	}
-	for _, u := range in { // a number stands for one of these units alone
-		for _, o := range u.Objects {
-			f.settle(&o.id)
+			n.of[sum] = struct{}{}
 		}
 	}
 	return true
 }
 
-// settle forgets which unit has an object: that is only asked while comparing.
-func (f firsts) settle(object *id) {
-	if f.names[object.name].is(object) {
-		f.names[object.name] = owned{object, 0}
-	} else {
-		f.more[*object] = 0
+// exchange takes the objects of units out, and puts in those of others. False: two may have
+// the same object, or nothing is known, and the names are of no use any more.
+func (n names) exchange(out, in []Unit) bool {
+	if n.of == nil {
+		return false
 	}
+	for _, u := range out {
+		for _, called := range u.ids() {
+			delete(n.of, called.sum())
+		}
+	}
+	return n.add(in)
+}
+
+// seed of the sums of this process.
+var seed = maphash.MakeSeed()
+
+func (i id) sum() uint64 {
+	var h maphash.Hash
+	h.SetSeed(seed)
+	for _, word := range [...]string{i.group, i.kind, i.namespace, i.name} {
+		_, _ = h.WriteString(word)
+		_ = h.WriteByte(0)
+	}
+	return h.Sum64()
 }
 
 // add adds a finding to a unit, whose own list may be shared with others.
@@ -272,6 +264,6 @@ func (u *Unit) add(f v1alpha1.Finding) {
 // drop leaves nothing of a unit that is refused but why.
 func (u *Unit) drop() {
 	if finding.Refused(u.Findings) {
-		u.Objects, u.Key = nil, ""
+		u.bare, u.Key = true, ""
 	}
 }

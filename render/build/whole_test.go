@@ -138,7 +138,7 @@ func TestNameElsewhere(t *testing.T) {
 			got := ""
 			for _, u := range buildTree(t, tree(c.archive), "", build.Limits{}) {
 				for _, f := range u.Findings {
-					if f.Code != build.NameElsewhere || u.Path != "a" || len(u.Objects) > 0 {
+					if f.Code != build.NameElsewhere || u.Path != "a" || len(u.Objects()) > 0 {
 						t.Errorf("unexpected %+v", f)
 					}
 					t.Log(f.Message)

@@ -66,7 +66,7 @@ func Texts(units []build.Unit) ([]Text, []v1alpha1.Finding) {
 	var findings []v1alpha1.Finding
 	for _, u := range units {
 		findings = append(findings, u.Findings...)
-		for _, o := range u.Objects {
+		for _, o := range u.Objects() {
 			texts = append(texts, Text{YAML: o.YAML(), Position: o, Unit: u.Path, Name: o.String(), Opened: u.Decrypted, Encrypted: u.Encrypted})
 		}
 	}

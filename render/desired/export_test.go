@@ -6,7 +6,10 @@ package desired
 func Decoded(m *Memory) []string {
 	var names []string
 	for _, u := range m.units {
-		for _, d := range u.documents {
+		if u.light {
+			continue
+		}
+		for _, d := range u.whole.documents {
 			names = append(names, d.ObjectName())
 		}
 	}

@@ -3,6 +3,7 @@
 package desired
 
 import (
+	"hash/maphash"
 	"slices"
 
 	repolayout "github.com/espalier-dev/espalier/repo-layout"
@@ -11,9 +12,10 @@ import (
 
 // ties count what the documents of all units say of each other: only those that are tied to
 // another have to be compared, which are none in most repositories. The zero value is of no
-// units.
+// units. Names are known by sums, which nobody can tell beforehand: where two are the same,
+// documents are compared once more than they had to be.
 type ties struct {
-	counts [relations]map[string]int
+	counts [relations]map[uint64]int32
 	twice  int // names that more than one document stands for
 }
 
@@ -30,28 +32,33 @@ const (
 
 // mention is what a document says that may tie it to another.
 type mention struct {
-	name string
+	name uint64 // the sum of one
 	relation
 }
 
+// seed of the sums of this process.
+var seed = maphash.MakeSeed()
+
+func mentioned(name string, r relation) mention { return mention{maphash.String(seed, name), r} }
+
 // mentions of a document that stands for an object of kind/name.
 func mentions(d repolayout.Decoded, object string) []mention {
-	said := append(make([]mention, 0, 2), mention{object, stands})
+	said := append(make([]mention, 0, 2), mentioned(object, stands))
 	if d.Workspace == nil {
 		return said[:1:1]
 	}
 	if t := d.Workspace.Spec.Tuning; t != nil {
 		if t.Output.Image != "" {
-			said = append(said, mention{repolayout.ImageRepository(t.Output.Image), pushes})
+			said = append(said, mentioned(repolayout.ImageRepository(t.Output.Image), pushes))
 		}
 		if t.Promote != nil {
-			said = append(said, mention{v1alpha1.WorkspaceKind + "/" + t.Promote.To, promotes})
+			said = append(said, mentioned(v1alpha1.WorkspaceKind+"/"+t.Promote.To, promotes))
 		}
 	}
 	if i := d.Workspace.Spec.Inference; i != nil {
 		for _, a := range i.Adapters {
 			if a.Image != "" && !repolayout.Pinned(a.Image) {
-				said = append(said, mention{repolayout.ImageRepository(a.Image), pulls})
+				said = append(said, mentioned(repolayout.ImageRepository(a.Image), pulls))
 			}
 		}
 	}
@@ -68,11 +75,11 @@ func (t *ties) exchange(out, in []*made) {
 	}
 }
 
-func (t *ties) add(said []mention, by int) {
+func (t *ties) add(said []mention, by int32) {
 	for _, m := range said {
 		counts := t.counts[m.relation]
 		if counts == nil {
-			counts = map[string]int{}
+			counts = map[uint64]int32{}
 			t.counts[m.relation] = counts
 		}
 		after := counts[m.name] + by
@@ -117,7 +124,7 @@ func (t *ties) compare(units []*made) []v1alpha1.Finding {
 	var entries []repolayout.Entry
 	for _, u := range units {
 		if t.tie(u.said) {
-			entries = append(entries, u.entries...)
+			entries = append(entries, u.whole.entries...)
 		}
 	}
 	return append(repolayout.Collisions(entries), repolayout.Promotions(entries)...)

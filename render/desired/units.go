@@ -26,17 +26,19 @@ type Memory struct {
 // made is what a unit was assembled to.
 type made struct {
 	path, key string
-	assembly
-	// of has each document of which something was made; documents and entries may have
-	// been dropped then.
-	of    []trace
-	light bool // they were
+	said      []mention
+	of        []trace // of each document of which something was made
+	// whole is the rest; once something was made of the documents, what was found alone, nil
+	// where that is nothing.
+	whole *assembly
+	light bool // that is so
 }
 
 // trace is what is left of a document once something was made of it.
 type trace struct {
-	known
-	made any
+	object    string // kind/name
+	elsewhere *known // nil: that is its name, and its namespace that of the RepoSync
+	made      any
 }
 
 // known is what a document is known by where documents collide.
@@ -48,19 +50,54 @@ type known struct {
 func (k known) id() string { return k.namespace + "/" + k.object }
 
 func newMade(sync *v1alpha1.RepoSync, u build.Unit, settled string) *made {
-	return &made{path: u.Path, key: u.Key, assembly: assembleUnit(sync, u, settled)}
+	whole := assembleUnit(sync, u, settled)
+	return &made{path: u.Path, key: u.Key, said: slices.Clip(whole.said), whole: &whole}
 }
 
 // make makes something of each document.
-func (u *made) make(of func(Document) any) {
-	u.of = make([]trace, len(u.documents))
-	for i, d := range u.documents {
-		u.of[i] = trace{known{d.object, d.namespace, d.Name}, of(d)}
+func (u *made) make(sync *v1alpha1.RepoSync, of func(Document) any) {
+	u.of = make([]trace, len(u.whole.documents))
+	for i, d := range u.whole.documents {
+		u.of[i] = trace{object: d.object, made: of(d)}
+		if d.Name != d.object || d.namespace != targetOf(sync) {
+			elsewhere := d.known()
+			u.of[i].elsewhere = &elsewhere
+		}
 	}
 }
 
+// known is what its document was known by.
+func (t trace) known(sync *v1alpha1.RepoSync) known {
+	if t.elsewhere != nil {
+		return *t.elsewhere
+	}
+	return known{t.object, targetOf(sync), t.object}
+}
+
+func targetOf(sync *v1alpha1.RepoSync) string {
+	if sync == nil {
+		return ""
+	}
+	return Target(sync)
+}
+
 // lighten drops the documents of which something was made.
-func (u *made) lighten() { u.light, u.documents, u.entries = true, nil, nil }
+func (u *made) lighten() {
+	u.light = true
+	if found := u.whole.findings; len(found) > 0 {
+		u.whole = &assembly{findings: found}
+	} else {
+		u.whole = nil
+	}
+}
+
+// findings on the documents.
+func (u *made) findings() []v1alpha1.Finding {
+	if u.whole == nil {
+		return nil
+	}
+	return u.whole.findings
+}
 
 // settle has documents whole where they are compared with others, and nowhere else where
 // something was made of them: those of a unit that was dropped too early are decoded again.
@@ -83,7 +120,7 @@ func (m *Memory) Units(sync *v1alpha1.RepoSync, units []build.Unit) ([]Document,
 	findings := m.assemble(sync, units, nil)
 	documents := make([]Document, 0, max(m.documents, len(units))+16)
 	for _, u := range m.units {
-		documents = append(documents, u.documents...)
+		documents = append(documents, u.whole.documents...)
 	}
 	m.documents = len(documents)
 	markCollisions(documents, findings)
@@ -103,7 +140,7 @@ func (m *Memory) Make(sync *v1alpha1.RepoSync, units []build.Unit, of func(Docum
 	}
 	m.documents = len(all)
 	list := make([]any, 0, len(all))
-	collide := colliding(len(all), func(i int) known { return all[i].known }, findings)
+	collide := colliding(len(all), func(i int) known { return all[i].known(sync) }, findings)
 	for i, t := range all {
 		if !collide(i) {
 			list = append(list, t.made)
@@ -123,7 +160,7 @@ func (m *Memory) assemble(sync *v1alpha1.RepoSync, units []build.Unit, of func(D
 	var findings, own []v1alpha1.Finding
 	for i, u := range units {
 		findings = append(findings, u.Findings...)
-		own = append(own, now[i].findings...)
+		own = append(own, now[i].findings()...)
 	}
 	m.units = now
 	return append(append(findings, own...), m.ties.compare(now)...)
@@ -162,7 +199,7 @@ func (m *Memory) assembleFresh(sync *v1alpha1.RepoSync, u build.Unit, of func(Do
 	if of == nil {
 		return now
 	}
-	now.make(of)
+	now.make(sync, of)
 	if !m.ties.tie(now.said) && !slices.ContainsFunc(now.said, func(s mention) bool { return s.relation == promotes }) {
 		now.lighten()
 	}
@@ -216,7 +253,7 @@ func settling(sync *v1alpha1.RepoSync) string {
 func assembleUnit(sync *v1alpha1.RepoSync, u build.Unit, settled string) assembly {
 	var a assembly
 	variables := variablesOf(sync)
-	for i, o := range u.Objects {
+	for i, o := range u.Objects() {
 		decoded, problems := decodeObject(o, u, variables)
 		if u.Decrypted {
 			problems = readable(problems)

@@ -103,7 +103,7 @@ func ours(t *testing.T, root, at string, units int) []string {
 		for _, f := range u.Findings {
 			t.Errorf("%s:%d: %s: %s (%s)", f.File, f.Line, f.Severity, f.Message, f.Code)
 		}
-		for _, o := range u.Objects {
+		for _, o := range u.Objects() {
 			list = append(list, string(o.YAML()))
 		}
 	}
