@@ -5,6 +5,7 @@ package git
 import (
 	"bytes"
 	"io"
+	"sync/atomic"
 
 	"github.com/go-git/go-git/v5/plumbing"
 	"github.com/go-git/go-git/v5/storage/memory"
@@ -20,7 +21,7 @@ type objects struct {
 	size  int64 // bytes, inflated, so far
 
 	brought map[plumbing.Hash][]byte // of folders that were written, the entries that are new
-	pushing bool                     // folders are shown as what is new of them
+	pushing atomic.Bool              // folders are shown as what is new of them
 }
 
 func newObjects(limit int64) *objects {
@@ -57,13 +58,13 @@ func (o *objects) bring(folder, entries []byte) plumbing.Hash {
 // before, whose every hash it notes: for a line in one of 20,000 files twice 20,000.
 // What it packs it asks for as any object, and has it whole.
 func (o *objects) asPushed() (end func()) {
-	o.pushing = true
-	return func() { o.pushing = false }
+	o.pushing.Store(true)
+	return func() { o.pushing.Store(false) }
 }
 
 // EncodedObject returns an object.
 func (o *objects) EncodedObject(kind plumbing.ObjectType, hash plumbing.Hash) (plumbing.EncodedObject, error) {
-	if o.pushing && kind == plumbing.TreeObject {
+	if o.pushing.Load() && kind == plumbing.TreeObject {
 		return record{hash, kind, o.brought[hash]}.encoded(), o.HasEncodedObject(hash)
 	}
 	if r, ok := o.get(hash); ok && (kind == plumbing.AnyObject || r.kind == kind) {

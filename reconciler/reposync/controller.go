@@ -115,6 +115,7 @@ type kept struct {
 	generation int64
 	lookedAt   time.Time
 	spread     jitter.Spread  // of the interval since
+	handled    string         // the annotation that was looked for last
 	raw        *source.Commit // as it was read last
 	commit     *source.Commit
 	judged     *judgement // of the commit that was read last

@@ -139,6 +139,10 @@ func TestSettled(t *testing.T) {
 			s.sync.Status.Inventory = s.sync.Status.Inventory[1:]
 		}, 10, 0},
 		"Looked": {"The interval is over: all is compared, whatever events have said.", lookAgain, 10, 0},
+		"AskedBefore": {"The source was looked at for it, and the cache has not heard of that status.", func(_ *testing.T, _ *Reconciler, s *shelf, k *kept) {
+			s.sync.Annotations = map[string]string{repolayout.AnnotationReconcileAt: "1"}
+			k.handled = "1"
+		}, 0, 0},
 		"LookedAtAPush": {"The interval is over, and finds a push that has changed nothing.", func(t *testing.T, r *Reconciler, s *shelf, k *kept) {
 			lookAgain(t, r, s, k)
 			k.settled.revision, k.compared.revision = "main@sha1:0", "main@sha1:0"

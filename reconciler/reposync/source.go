@@ -35,6 +35,9 @@ func (r *Reconciler) source(ctx context.Context, p *pass) error {
 	// and be lost.
 	judged := p.kept.judged
 	p.sync.Status.LastAttemptedRevision, p.sync.Status.Content = judged.revision, judged.content
+	if p.kept.handled != "" {
+		p.sync.Status.LastHandledReconcileAt = p.kept.handled
+	}
 	judged.say(p.sync)
 	if judged.refused != nil {
 		return judged.refused
@@ -56,7 +59,7 @@ func (r *Reconciler) look(ctx context.Context, p *pass) error {
 	}
 	if p.isOwn(raw, content) {
 		p.kept.raw = raw
-		p.sync.Status.LastHandledReconcileAt = p.sync.Annotations[repolayout.AnnotationReconcileAt]
+		p.handle()
 		return nil
 	}
 	judged, err := r.verify(ctx, p.sync, commit)
@@ -70,7 +73,7 @@ func (r *Reconciler) look(ctx context.Context, p *pass) error {
 	k := p.kept
 	k.raw = raw
 	k.judged, k.lookedAt, k.generation, k.spread = judged, r.Clock(), p.sync.Generation, r.Jitter.Draw()
-	p.sync.Status.LastHandledReconcileAt = p.sync.Annotations[repolayout.AnnotationReconcileAt]
+	p.handle()
 	if judged.refused == nil {
 		p.looked, k.commit = true, commit
 	}
@@ -123,9 +126,17 @@ func namingSecret(err error, reason, namespace string, ref *v1alpha1.LocalObject
 // asked to by annotation, or the interval is over.
 func (p *pass) mustLook(now time.Time) bool {
 	k, s := p.kept, p.sync
+	asked := s.Annotations[repolayout.AnnotationReconcileAt]
 	return k.judged == nil || k.generation != s.Generation ||
-		s.Annotations[repolayout.AnnotationReconcileAt] != s.Status.LastHandledReconcileAt ||
+		asked != s.Status.LastHandledReconcileAt && asked != k.handled ||
 		!now.Before(k.lookedAt.Add(p.interval()))
+}
+
+// handle notes that the source was looked at for the annotation. The next pass may come
+// before the cache has heard of that status, and is not to look again.
+func (p *pass) handle() {
+	p.kept.handled = p.sync.Annotations[repolayout.AnnotationReconcileAt]
+	p.sync.Status.LastHandledReconcileAt = p.kept.handled
 }
 
 // LookNow asks for a pass that looks at the source.
