@@ -91,6 +91,7 @@ func pack(o metav1.Object) any {
 	p.shape.SetSeed(seed)
 	v := reflect.ValueOf(made.object).Elem()
 	p.say(v.Type().String())
+	p.say(made.namespace) // which may be the name too, and is taken out of the object then
 	p.walk(v)
 	out := &packed{form: formOf(p.shape.Sum64(), made), name: o.GetName(), own: string(p.own)}
 	if !equality.Semantic.DeepEqual(out.DeepCopyObject(), whole) {

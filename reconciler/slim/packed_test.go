@@ -133,3 +133,28 @@ func TestFormsForget(t *testing.T) {
 	}
 	t.Errorf("%d forms are held of %d after their objects are gone", held(), before)
 }
+
+// TestPackedInNamespace: an object whose namespace has its name is found under its own
+// namespace, whatever else there is that says the same of itself.
+func TestPackedInNamespace(t *testing.T) {
+	for _, name := range []string{"outofmemory", "eviction"} {
+		o := &metav1.PartialObjectMetadata{
+			TypeMeta:   metav1.TypeMeta{APIVersion: "v1", Kind: "Service"},
+			ObjectMeta: metav1.ObjectMeta{Namespace: name, Name: name, ResourceVersion: "7", UID: "6e983c18-3e79-41f7-b2ce-21e67a52b39a"},
+		}
+		in, err := Transform(o)
+		if err != nil {
+			t.Fatal(err)
+		}
+		p, ok := in.(*packed)
+		if !ok {
+			t.Fatalf("%s is not packed", name)
+		}
+		if got := p.GetNamespace() + "/" + p.GetName(); got != name+"/"+name {
+			t.Errorf("%s/%s is known as %s", name, name, got)
+		}
+		if whole := p.DeepCopyObject().(*metav1.PartialObjectMetadata); whole.Namespace != name {
+			t.Errorf("%s/%s is in namespace %s when it is whole", name, name, whole.Namespace)
+		}
+	}
+}
