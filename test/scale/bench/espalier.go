@@ -318,19 +318,22 @@ func (e *espalier) restart(ctx context.Context) error {
 	if _, _, err := e.rest(ctx, espalierCalls); err != nil {
 		return err
 	}
+	r := row{who: "Espalier", what: fmt.Sprintf("start with %d in place", e.o.n)}
+	from := time.Now()
 	if err := e.start(ctx); err != nil {
 		return err
 	}
-	r := row{who: "Espalier", what: fmt.Sprintf("start with %d in place", e.o.n)}
-	from := time.Now()
 	ctx, cancel := context.WithTimeout(ctx, e.o.patience)
 	defer cancel()
-	var last time.Time
-	var err error
-	if r.calls, last, err = e.rest(ctx, espalierCalls); err != nil {
+	first, err := e.begun(ctx, espalierCalls)
+	if err != nil {
 		return err
 	}
-	r.rest = max(0, last.Sub(from))
+	rest, last, err := e.rest(ctx, espalierCalls)
+	if err != nil {
+		return err
+	}
+	r.calls, r.rest = append(first, rest...), last.Sub(from)
 	pid := e.controller.PID()
 	if r.cpu, err = processor(pid); err != nil {
 		return err

@@ -170,23 +170,51 @@ func fluxCalls(r cluster.Request) bool {
 	return strings.HasPrefix(r.Agent, "kustomize-controller/") || strings.HasPrefix(r.Agent, "source-controller/")
 }
 
+// begun waits until somebody whom whose picks has asked for an object of the fleet, and
+// returns what was asked until then. One that starts fills its caches first, by watches
+// alone and for longer than one at rest is silent.
+func (w *world) begun(ctx context.Context, whose func(cluster.Request) bool) (calls, error) {
+	ofTheFleet := func(r cluster.Request) bool { return r.Verb == "get" && r.Namespace == place }
+	for all := (calls)(nil); ; {
+		asked, err := w.asked(whose)
+		if err != nil {
+			return nil, err
+		}
+		if all = append(all, asked...); slices.ContainsFunc(all, ofTheFleet) {
+			return all, nil
+		}
+		select {
+		case <-time.After(100 * time.Millisecond):
+		case <-ctx.Done():
+			return nil, fmt.Errorf("the controller does not begin: %w; it asked for %s", ctx.Err(), all.mostly())
+		}
+	}
+}
+
+// asked are the requests since the last call, watches left out.
+func (w *world) asked(whose func(cluster.Request) bool) (calls, error) {
+	requests, err := w.audit.Next()
+	if err != nil {
+		return nil, fmt.Errorf("counting requests: %w", err)
+	}
+	return slices.DeleteFunc(requests, func(r cluster.Request) bool { return !whose(r) || r.Verb == "watch" }), nil
+}
+
 // rest waits until nobody whom whose picks has asked for anything for a while, and
 // returns what was asked since the last call, and when last.
 func (w *world) rest(ctx context.Context, whose func(cluster.Request) bool) (calls, time.Time, error) {
 	var all calls
 	for last := time.Now(); ; {
-		requests, err := w.audit.Next()
+		requests, err := w.asked(whose)
 		if err != nil {
-			return nil, last, fmt.Errorf("counting requests: %w", err)
+			return nil, last, err
 		}
 		for _, r := range requests {
-			if whose(r) && r.Verb != "watch" {
-				all = append(all, r)
-				if r.At.After(last) {
-					last = r.At
-				}
+			if r.At.After(last) {
+				last = r.At
 			}
 		}
+		all = append(all, requests...)
 		if time.Since(last) > atRest {
 			return all, last, nil
 		}
