@@ -13,6 +13,7 @@ import (
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 
 	"github.com/espalier-dev/espalier/render/alike"
+	"github.com/espalier-dev/espalier/render/lru"
 )
 
 // rememberedBytes bounds what is held of the layers that were built, and rememberedEntry is
@@ -26,18 +27,18 @@ const (
 // rendered in each of its passes until it is at rest, and seldom to something else: building
 // it anew was a third of all that a controller allocates.
 type remembered struct {
-	mutex          sync.Mutex
-	known          map[uint64]*rendered // by how the key begins: another that begins so takes its place
-	newest, oldest *rendered            // by use
-	bytes          int
-	texts          alike.Texts
+	mutex sync.Mutex
+	known map[uint64]*rendered // by how the key begins: another that begins so takes its place
+	order lru.Order[*rendered]
+	bytes int
+	texts alike.Texts
 }
 
 // rendered is what one layer was built to.
 type rendered struct {
-	key          [sha256.Size]byte
-	text         alike.Text // its objects, each in a line
-	newer, older *rendered
+	key  [sha256.Size]byte
+	text alike.Text // its objects, each in a line
+	lru.Links[*rendered]
 }
 
 // layers are those of this process.
@@ -62,28 +63,13 @@ func (r *remembered) of(key [sha256.Size]byte) *rendered {
 func (r *remembered) add(l *rendered) {
 	r.known[l.begins()] = l
 	r.bytes += l.size()
-	l.newer, l.older = nil, r.newest
-	if r.newest == nil {
-		r.oldest = l
-	} else {
-		r.newest.newer = l
-	}
-	r.newest = l
+	r.order.Add(l)
 }
 
 func (r *remembered) remove(l *rendered) {
 	delete(r.known, l.begins())
 	r.bytes -= l.size()
-	if l.newer == nil {
-		r.newest = l.older
-	} else {
-		l.newer.older = l.older
-	}
-	if l.older == nil {
-		r.oldest = l.newer
-	} else {
-		l.older.newer = l.newer
-	}
+	r.order.Remove(l)
 }
 
 // key of all that a layer is built from; its base is known by its id.
@@ -110,8 +96,7 @@ func (r *remembered) get(key [sha256.Size]byte) ([]*unstructured.Unstructured, e
 	r.mutex.Lock()
 	if l := r.of(key); l != nil {
 		text = l.text
-		r.remove(l)
-		r.add(l)
+		r.order.Touch(l)
 	}
 	r.mutex.Unlock()
 	var objects []*unstructured.Unstructured
@@ -147,7 +132,7 @@ func (r *remembered) put(key [sha256.Size]byte, base string, objects []*unstruct
 		r.remove(other)
 	}
 	for r.add(now); r.bytes > rememberedBytes; {
-		r.remove(r.oldest)
+		r.remove(r.order.Oldest())
 	}
 	return nil
 }

@@ -65,7 +65,7 @@ func TestRememberedIsBounded(t *testing.T) {
 		}
 	}
 	sum, known := 0, 0
-	for l := r.newest; l != nil; l = l.older {
+	for l := range r.order.All() {
 		sum, known = sum+l.size(), known+1
 	}
 	if known != len(r.known) || sum != r.bytes || sum > rememberedBytes || sum < rememberedBytes/2 {

@@ -12,6 +12,7 @@ import (
 
 	"github.com/hashicorp/golang-lru/v2/simplelru"
 
+	"github.com/espalier-dev/espalier/render/lru"
 	"github.com/espalier-dev/espalier/repo-layout/finding"
 	"github.com/espalier-dev/espalier/repo-layout/v1alpha1"
 )
@@ -81,7 +82,8 @@ type entry struct {
 	encrypted  bool
 	filesBytes int64 // of the files
 
-	newer, older, earlier *entry // of keptEntries: by use, and of the same path
+	lru.Links[*entry]        // of keptEntries, by use
+	earlier           *entry // of the same path
 }
 
 // said is what a build says of a unit that is listed at a place.
@@ -273,7 +275,7 @@ func (c *Cache) used(e *entry, folder string) *entry {
 	}
 	kept := c.units.like(e)
 	if kept != nil {
-		c.units.touch(kept)
+		c.units.order.Touch(kept)
 	}
 	if kept == nil || same {
 		return e
@@ -321,7 +323,7 @@ func (c *Cache) put(e *entry) {
 	c.bytes += e.bytes()
 	full := false
 	for c.units.len() > c.limits.Units || c.bytes > c.limits.Bytes && c.units.len() > 0 {
-		c.remove(c.units.oldest)
+		c.remove(c.units.order.Oldest())
 		full = true
 	}
 	if full {

@@ -2,13 +2,15 @@
 
 package build
 
+import "github.com/espalier-dev/espalier/render/lru"
+
 // keptEntries are the results that a Cache keeps, in the order that they were used.
 type keptEntries struct {
 	// byPath has the newest result of each unit, whatever the unit is there: the others
 	// follow it.
-	byPath         map[string]*entry
-	count          int
-	newest, oldest *entry // by use
+	byPath map[string]*entry
+	count  int
+	order  lru.Order[*entry]
 }
 
 func newKeptEntries() keptEntries { return keptEntries{byPath: map[string]*entry{}} }
@@ -30,43 +32,12 @@ func (k *keptEntries) add(e *entry) {
 	k.count++
 	e.earlier = k.byPath[e.dir]
 	k.byPath[e.dir] = e
-	k.use(e)
-}
-
-// use makes an entry, which is in no order, the newest.
-func (k *keptEntries) use(e *entry) {
-	e.newer, e.older = nil, k.newest
-	if k.newest == nil {
-		k.oldest = e
-	} else {
-		k.newest.newer = e
-	}
-	k.newest = e
-}
-
-// touch says that an entry is used.
-func (k *keptEntries) touch(e *entry) {
-	k.unlink(e)
-	k.use(e)
-}
-
-// unlink takes an entry out of the order.
-func (k *keptEntries) unlink(e *entry) {
-	if e.newer == nil {
-		k.newest = e.older
-	} else {
-		e.newer.older = e.older
-	}
-	if e.older == nil {
-		k.oldest = e.newer
-	} else {
-		e.older.newer = e.newer
-	}
+	k.order.Add(e)
 }
 
 // remove forgets an entry.
 func (k *keptEntries) remove(e *entry) {
-	k.unlink(e)
+	k.order.Remove(e)
 	k.count--
 	first := k.byPath[e.dir]
 	if first != e {
@@ -79,7 +50,7 @@ func (k *keptEntries) remove(e *entry) {
 	} else {
 		delete(k.byPath, e.dir)
 	}
-	e.newer, e.older, e.earlier = nil, nil, nil // a pass may hold it, and it nobody
+	e.earlier = nil // a pass may hold it, and it nobody
 }
 
 // of are the results of what a unit is, the newest first.
