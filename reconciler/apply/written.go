@@ -10,9 +10,9 @@ import (
 	"k8s.io/apimachinery/pkg/types"
 )
 
-// believedBehind is how long a cache may be taken to be behind: after a backup of the
+// BelievedBehind is how long a cache may be taken to be behind: after a backup of the
 // cluster was put back, versions begin again below those that were written.
-const believedBehind = time.Minute
+const BelievedBehind = time.Minute
 
 // Written is which version of each object this process has written last, until a cache has
 // it. Who decides on an object from before, and finds the world to be as that one says,
@@ -30,14 +30,14 @@ type write struct {
 
 // old says that it was written so long ago that no cache is believed to be behind it.
 func (w write) old(now time.Time) bool {
-	return time.Duration(now.Unix()-w.at)*time.Second >= believedBehind
+	return time.Duration(now.Unix()-w.at)*time.Second >= BelievedBehind
 }
 
 // Note notes an object as the API server returned it.
 func (w *Written) Note(o metav1.Object, now time.Time) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	if w.last == nil || now.Sub(w.swept) >= believedBehind { // of most objects nobody asks again
+	if w.last == nil || now.Sub(w.swept) >= BelievedBehind { // of most objects nobody asks again
 		w.sweep(now)
 	}
 	w.last[Sum(string(o.GetUID()))] = write{Version(o), now.Unix()}

@@ -52,7 +52,7 @@ func TestWrittenIsSwept(t *testing.T) {
 	w, now := Written{}, time.Unix(1e9, 0)
 	for _, uid := range []types.UID{"a", "b", "c"} {
 		w.Note(&metav1.ObjectMeta{UID: uid, ResourceVersion: "10"}, now)
-		now = now.Add(believedBehind / 2)
+		now = now.Add(BelievedBehind / 2)
 	}
 	if len(w.last) != 2 || !w.Behind(&metav1.ObjectMeta{UID: "c", ResourceVersion: "9"}, now) {
 		t.Errorf("held are %v", w.last)
@@ -73,7 +73,7 @@ func BenchmarkWritten(b *testing.B) {
 			note(i)
 		}
 		b.ReportMetric(float64(measure.InUse()-before)/n, "B-held/object")
-		now = now.Add(believedBehind)
+		now = now.Add(BelievedBehind)
 		note(0)
 		b.ReportMetric(float64(measure.InUse()-before)/n, "B-left/object")
 		runtime.KeepAlive(w)

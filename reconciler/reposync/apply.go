@@ -11,6 +11,7 @@ import (
 	"slices"
 	"sync"
 	"sync/atomic"
+	"time"
 
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -149,6 +150,7 @@ func (r *Reconciler) applyOne(ctx context.Context, p *pass, w *wanted) error {
 	if p.believed(w) {
 		return nil
 	}
+	w.there = false // unless it is found so
 	live, err := r.live(ctx, p, w)
 	if err != nil {
 		return err
@@ -166,6 +168,7 @@ func (r *Reconciler) applyOne(ctx context.Context, p *pass, w *wanted) error {
 		keepAnnotation(desired, live, repolayout.AnnotationSource)
 	}
 	p.kept.writes.Add(1)
+	p.kept.wrote.Store(r.Clock().Unix())
 	applied, err := apply.Object(ctx, account.Writer(ctx, p.at.client), desired, live)
 	if err != nil {
 		return p.unapplied(ctx, w, err)
@@ -201,7 +204,7 @@ func (r *Reconciler) leave(ctx context.Context, p *pass, w *wanted, live client.
 		p.conflicts = append(p.conflicts, fmt.Sprintf("%s (%s): RepoSync %s applies it as well: drop it from one of the two, or give it another name",
 			w, finding.Location(w.file, w.line), other))
 	}
-	if other != "" || p.upToDate(w, live) {
+	if other != "" || p.upToDate(w, live, r.Clock()) {
 		m, _ := p.kept.mark(w.entry.ID)
 		w.there = other == "" && m.Still(live)
 		return true, nil
@@ -261,13 +264,14 @@ func kindOf(w *wanted) client.Object {
 }
 
 // upToDate says that we applied exactly this, and that nobody has changed the
-// object since: an unchanged object costs no call.
-func (p *pass) upToDate(w *wanted, live client.Object) bool {
+// object since: an unchanged object costs no call. One from before is what a cache has that
+// has not heard of it yet, for as long as a cache is believed to be behind.
+func (p *pass) upToDate(w *wanted, live client.Object, now time.Time) bool {
 	m, ok := p.kept.mark(w.entry.ID)
 	if !ok || !m.Of(w.digest) {
 		return false
 	}
-	return m.Before(live) || m.Still(live)
+	return m.Still(live) || m.Before(live) && !p.uncached(w) && now.Sub(time.Unix(p.kept.wrote.Load(), 0)) < apply.BelievedBehind
 }
 
 // adopt takes an object that an earlier life of the controller applied for what this

@@ -43,7 +43,8 @@ type shelf struct {
 	fleet   toolscache.Indexer // of Workspaces
 	inputs  map[types.NamespacedName]*metav1.PartialObjectMetadata
 	applied int
-	gets    int // of what a RepoSync applies
+	gets    int   // of what a RepoSync applies
+	refuses error // every Apply
 }
 
 // Get implements client.Reader.
@@ -123,7 +124,9 @@ func (s *shelf) Apply(_ context.Context, o runtime.ApplyConfiguration, _ ...clie
 	if !ok {
 		return fmt.Errorf("%T is applied", o)
 	}
-	s.applied++
+	if s.applied++; s.refuses != nil {
+		return s.refuses
+	}
 	s.version++
 	object := &unstructured.Unstructured{Object: u.UnstructuredContent()}
 	object.SetResourceVersion(strconv.Itoa(s.version))

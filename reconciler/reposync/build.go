@@ -100,6 +100,7 @@ func (r *Reconciler) rebuild(ctx context.Context, p *pass, keys string) error {
 type assembled struct {
 	units desired.Memory            // of each document the *wanted
 	needs map[string][]account.Need // of children, by their text: there are few kinds of Workspaces
+	count uint32                    // of the assemblies
 }
 
 // assemble makes what is wanted of the documents of every unit, and takes what
@@ -114,9 +115,13 @@ func (a *assembled) assemble(s *v1alpha1.RepoSync, hub, revision string, units [
 	if len(list) > 0 {
 		b.wanted = make([]*wanted, len(list))
 	}
-	for i, w := range list {
-		b.wanted[i] = w.(*wanted)
+	for i, of := range list {
+		w := of.(*wanted)
+		w.there = w.there && w.listed == a.count // while it collided with another no event of it counted
+		w.listed = a.count + 1
+		b.wanted[i] = w
 	}
+	a.count++
 	b.findings = findings
 	errorsFirst(b.findings)
 	return b

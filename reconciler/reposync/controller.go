@@ -112,6 +112,7 @@ type Reconciler struct {
 // kept is what a RepoSync's last pass learnt. It is a cache: without it, the
 // next pass reads the source and applies everything once more.
 type kept struct {
+	of         types.NamespacedName
 	generation int64
 	lookedAt   time.Time
 	spread     jitter.Spread  // of the interval since
@@ -126,6 +127,7 @@ type kept struct {
 	applied    map[string]apply.Mark // by inventory ID, as of our last apply
 	allowed    permission            // that was found in order, and is not asked for again
 	writes     atomic.Int64          // so far
+	wrote      atomic.Int64          // when last, in Unix seconds
 	settled    settled               // what the last pass found all there of
 	compared   compared              // what passes have compared, all of it
 	going      []types.UID           // of what Git dropped, until it is gone
@@ -208,7 +210,7 @@ func (r *Reconciler) Reconcile(ctx context.Context, req ctrl.Request) (ctrl.Resu
 	obj := &v1alpha1.RepoSync{}
 	err := r.Client.Get(ctx, req.NamespacedName, obj)
 	if apierrors.IsNotFound(err) {
-		r.dropNamed(req.NamespacedName)
+		r.dropGone(ctx, req.NamespacedName)
 		return ctrl.Result{}, nil
 	}
 	if err != nil {
@@ -295,18 +297,34 @@ func (r *Reconciler) run(ctx context.Context, p *pass) error {
 }
 
 func (r *Reconciler) recall(obj *v1alpha1.RepoSync) *kept {
-	k, _ := r.kept.LoadOrStore(obj.UID, &kept{applied: map[string]apply.Mark{}, spread: r.Jitter.Draw()})
+	k, _ := r.kept.LoadOrStore(obj.UID, &kept{of: client.ObjectKeyFromObject(obj), applied: map[string]apply.Mark{}, spread: r.Jitter.Draw()})
 	return k.(*kept)
 }
 
 // drop drops what is kept of a RepoSync, and gives its branch back.
 func (r *Reconciler) drop(ctx context.Context, obj *v1alpha1.RepoSync) {
-	if k, ok := r.kept.LoadAndDelete(obj.UID); ok {
+	r.dropKept(ctx, obj.UID)
+	r.dropNamed(client.ObjectKeyFromObject(obj))
+}
+
+func (r *Reconciler) dropKept(ctx context.Context, of types.UID) {
+	if k, ok := r.kept.LoadAndDelete(of); ok {
 		r.Branches.Release(ctx, k.(*kept).lease)
 	}
-	r.asked.Delete(obj.UID)
-	r.dropNamed(client.ObjectKeyFromObject(obj))
-	r.Remotes.Release(obj.UID)
+	r.asked.Delete(of)
+	r.Remotes.Release(of)
+}
+
+// dropGone drops what is kept of a RepoSync that is gone: it may have gone past its
+// finalizer.
+func (r *Reconciler) dropGone(ctx context.Context, key types.NamespacedName) {
+	r.kept.Range(func(of, k any) bool {
+		if k.(*kept).of == key {
+			r.dropKept(ctx, of.(types.UID))
+		}
+		return true
+	})
+	r.dropNamed(key)
 }
 
 // dropNamed drops what is kept by name, which may be one that no RepoSync has: anybody can

@@ -50,6 +50,7 @@ func (r *Reconciler) ensureFinalizer(ctx context.Context, obj *v1alpha1.RepoSync
 // them, everything stays.
 func (r *Reconciler) finalize(ctx context.Context, obj *v1alpha1.RepoSync) (ctrl.Result, error) {
 	if !controllerutil.ContainsFinalizer(obj, repolayout.Finalizer) {
+		r.drop(ctx, obj)
 		return ctrl.Result{}, nil
 	}
 	if obj.Spec.DeletionPolicy != v1alpha1.Orphan && leavesSomething(obj) {

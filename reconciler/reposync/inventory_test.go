@@ -11,6 +11,7 @@ import (
 	"sync/atomic"
 	"testing"
 	"testing/fstest"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
 	corev1 "k8s.io/api/core/v1"
@@ -74,7 +75,7 @@ func newMortal(t *testing.T, s *v1alpha1.RepoSync) *mortal {
 func (m *mortal) live(t *testing.T, writes int64, tree fstest.MapFS) error {
 	t.Helper()
 	m.left.Store(writes)
-	r := New(Deps{Client: m, Reader: m, Inventories: &inventory.Memory{}})
+	r := New(Deps{Client: m, Reader: m, Inventories: &inventory.Memory{}, Clock: time.Now})
 	obj := team()
 	if err := m.Get(t.Context(), client.ObjectKeyFromObject(obj), obj); err != nil {
 		t.Fatal(err)
@@ -184,7 +185,7 @@ func TestInventoryUnreadable(t *testing.T) {
 	if err := m.live(t, 1<<20, folder(nil, "b")); fault.Reason(err, "") != v1alpha1.ReasonInventoryUnreadable || !fault.IsTerminal(err) {
 		t.Errorf("a pass ends with %v", err)
 	}
-	r := New(Deps{Client: m, Reader: m})
+	r := New(Deps{Client: m, Reader: m, Clock: time.Now})
 	if gone, err := r.takeDownAs(t.Context(), s); gone || err != nil {
 		t.Errorf("it is gone: %v, %v", gone, err)
 	}
@@ -201,7 +202,7 @@ func TestInventoryUnreadable(t *testing.T) {
 func TestInventoryTooLarge(t *testing.T) {
 	m, s := newMortal(t, team()), team()
 	m.left.Store(1 << 20)
-	r := New(Deps{Client: m, Reader: m})
+	r := New(Deps{Client: m, Reader: m, Clock: time.Now})
 	p := passOf(s, built{})
 	p.before = s.DeepCopy()
 	for i := range 120_000 { // names that do not compress

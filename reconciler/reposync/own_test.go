@@ -122,6 +122,10 @@ func TestOwnCommitsWakeNobody(t *testing.T) {
 			if s.pass.sync.Status.LastHandledReconcileAt != "now" {
 				t.Error("whoever asked for the look waits for its end")
 			}
+			s.pass.kept.settled = s.pass.settles()
+			if err := s.settle(t.Context(), s.pass); err != nil || s.pass.settled || s.pass.partly {
+				t.Errorf("whoever asked for the look gets everything compared: settled %v, partly %v, %v", s.pass.settled, s.pass.partly, err)
+			}
 			for range 5 {
 				s.woken()
 			}

@@ -50,7 +50,7 @@ func (r *Reconciler) prune(ctx context.Context, p *pass) error {
 	strays := inventory.Stale(decision.Keep, known)
 	s.Status.Inventory = inventory.Union(wantedNow, inventory.Stale(decision.Keep, strays))
 	p.held = decision.HeldMessage
-	p.concludeSettled(len(decision.Keep) > 0)
+	p.concludeSettled(len(decision.Keep) > 0, len(strays) > 0)
 	if p.held == "" {
 		condition.Remove(s, v1alpha1.ConditionPruneHeld)
 		return nil

@@ -70,12 +70,14 @@ func (c compared) holds(now settled, at time.Time, interval time.Duration) bool 
 
 // settle decides whether this pass has anything to apply or to prune, and what it has to
 // look at for that. It has nothing where the one before found all as this revision says
-// and wrote nothing, nothing was stirred since, and the source was not looked at. After a
+// and wrote nothing, nothing was stirred since, and the source was not looked at; where an
+// interval or somebody asked, a look that met our own report alone is one too. After a
 // push it is what the push has changed; when an interval ends, or somebody asks and there is
 // nothing new, it is everything, whatever the events said.
 func (r *Reconciler) settle(_ context.Context, p *pass) error {
 	stirred := r.stirred.take(client.ObjectKeyFromObject(p.sync))
 	k, now := p.kept, p.settles()
+	p.looked = p.looked || p.whole
 	if p.settled = len(stirred) == 0 && !p.looked && k.settled.is(now); p.settled {
 		return nil
 	}
@@ -116,8 +118,11 @@ func unlessSettled(do func(context.Context, *pass) error) func(context.Context, 
 
 // concludeSettled notes that all is as Git says, where it was found so: nothing was
 // written, pruned, kept back or refused in this pass. What it wrote is to be seen first.
-func (p *pass) concludeSettled(keeps bool) {
-	p.kept.compared = compared{p.settles(), p.began}
+// Strays that are kept back are in no inventory: each pass looks for them, and so compares all.
+func (p *pass) concludeSettled(keeps, strays bool) {
+	if !strays {
+		p.kept.compared = compared{p.settles(), p.began}
+	}
 	if !keeps && p.writes == p.kept.writes.Load() && p.held == "" && len(p.pruned)+len(p.conflicts)+len(p.refusals) == 0 {
 		p.kept.settled = p.settles()
 	}

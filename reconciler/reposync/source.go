@@ -58,7 +58,9 @@ func (r *Reconciler) look(ctx context.Context, p *pass) error {
 		return err
 	}
 	if p.isOwn(raw, content) {
-		p.kept.raw = raw
+		if p.kept.raw = raw; p.whole {
+			p.kept.lookedAt, p.kept.spread = r.Clock(), r.Jitter.Draw()
+		}
 		p.handle()
 		return nil
 	}

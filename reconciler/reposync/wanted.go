@@ -33,6 +33,7 @@ type wanted struct {
 	file     string
 	line     int
 	there    bool       // it was found in the cluster as it is here: events say what happens to it
+	listed   uint32     // by which assembly last
 	told     *spoke.Git // of a Workspace in another cluster, where pull requests are told of it
 }
 
