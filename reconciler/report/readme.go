@@ -162,9 +162,9 @@ func Price(text string) (*big.Rat, bool) {
 }
 
 // Hourly is the list price of the nodes that a Workspace holds now, such as 0.526
-// for USD 0.526 an hour; "" where it holds none or the price is not known.
+// for USD 0.526 an hour; "" where it pays for none or the price is not known.
 func Hourly(w *v1alpha1.Workspace) string {
-	if usd, ok := hourly(w); ok {
+	if usd, ok := hourly(w); ok && usd.Sign() > 0 {
 		return dollars(usd)
 	}
 	return ""
@@ -197,11 +197,14 @@ func (d *Draft) paid() (pools map[uint64]*big.Rat, unknown int) {
 			continue
 		}
 		before, seen := pools[known.pool]
-		switch {
-		case known.usd == nil && !seen:
-			unknown++
-		case known.usd != nil && (before == nil || before != known.usd && known.usd.Cmp(before) > 0):
+		if !seen || known.usd != nil && (before == nil || before != known.usd && known.usd.Cmp(before) > 0) {
 			pools[known.pool] = known.usd
+		}
+	}
+	for pool, usd := range pools {
+		if usd == nil {
+			unknown++
+			delete(pools, pool)
 		}
 	}
 	return pools, unknown
