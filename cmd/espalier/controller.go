@@ -246,7 +246,7 @@ func addControllers(ctx context.Context, mgr ctrl.Manager, o controllerOptions, 
 	if err := syncs.SetupWithManager(ctx, mgr); err != nil {
 		return fmt.Errorf("setting up the RepoSync controller: %w", err)
 	}
-	if err := addHook(mgr, hook.Server{Addr: o.HookAddr, Path: "/hook", Wake: syncs.LookNow}); err != nil {
+	if err := addHook(mgr, hook.Server{Addr: o.HookAddr, Path: "/hook", Wake: syncs.LookNow, Writer: mgr.GetClient(), Elected: mgr.Elected()}); err != nil {
 		return err
 	}
 	if err := addWorkspaces(ctx, mgr, o, workspace.Deps{Accounts: accounts, Inventories: inventories, Shard: part}); err != nil {

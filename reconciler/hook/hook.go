@@ -27,6 +27,7 @@ import (
 	"k8s.io/apimachinery/pkg/types"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
+	repolayout "github.com/espalier-dev/espalier/repo-layout"
 	"github.com/espalier-dev/espalier/repo-layout/v1alpha1"
 )
 
@@ -47,12 +48,17 @@ type Server struct {
 	Path string
 	// Client reads RepoSyncs, and Reader Secrets past the cache.
 	Client, Reader client.Reader
-	// Wake is called for a RepoSync with each verified call.
+	// Wake is called for a RepoSync with each verified call, in the process that leads.
 	Wake func(*v1alpha1.RepoSync)
+	// Writer lets a process that does not lead, which has no queue, ask the one that does by
+	// an annotation; nil: only the leader listens.
+	Writer client.Writer
+	// Elected is closed once this process leads.
+	Elected <-chan struct{}
 }
 
-// NeedLeaderElection says that only the leader listens: it alone has the queue.
-func (s *Server) NeedLeaderElection() bool { return true }
+// NeedLeaderElection says that only the leader listens, where no other may ask it.
+func (s *Server) NeedLeaderElection() bool { return s.Writer == nil }
 
 // Start serves until ctx ends.
 func (s *Server) Start(ctx context.Context) error {
@@ -100,8 +106,30 @@ func (s *Server) serve(w http.ResponseWriter, req *http.Request) {
 		http.Error(w, "this call is of another repository than the RepoSync names: correct the address in the webhook, or, where the repository was renamed, spec.source.git.url of the RepoSync", http.StatusUnprocessableEntity)
 		return
 	}
-	s.Wake(obj)
+	if err := s.wake(req.Context(), obj); err != nil {
+		http.Error(w, "the cluster cannot be written to, try again", http.StatusServiceUnavailable)
+		return
+	}
 	w.WriteHeader(http.StatusAccepted)
+}
+
+// wake wakes the controller here, or asks the process that leads.
+func (s *Server) wake(ctx context.Context, obj *v1alpha1.RepoSync) error {
+	if s.Writer == nil {
+		s.Wake(obj)
+		return nil
+	}
+	select {
+	case <-s.Elected:
+		s.Wake(obj)
+		return nil
+	default:
+	}
+	ask := fmt.Appendf(nil, `{"metadata":{"annotations":{%q:%q}}}`, repolayout.AnnotationReconcileAt, time.Now().UTC().Format(time.RFC3339Nano))
+	if err := s.Writer.Patch(ctx, obj, client.RawPatch(types.MergePatchType, ask)); err != nil {
+		return fmt.Errorf("asking who leads to look at RepoSync %s/%s: %w", obj.Namespace, obj.Name, err)
+	}
+	return nil
 }
 
 // verified checks the token of a webhook in the ways the forges send it.

@@ -3,10 +3,12 @@
 package hook
 
 import (
+	"context"
 	"crypto/hmac"
 	"crypto/sha256"
 	"encoding/hex"
 	"encoding/json"
+	"errors"
 	"io"
 	"net/http"
 	"net/http/httptest"
@@ -18,8 +20,11 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime"
+	"sigs.k8s.io/controller-runtime/pkg/client"
 	kubefake "sigs.k8s.io/controller-runtime/pkg/client/fake"
+	"sigs.k8s.io/controller-runtime/pkg/client/interceptor"
 
+	repolayout "github.com/espalier-dev/espalier/repo-layout"
 	"github.com/espalier-dev/espalier/repo-layout/v1alpha1"
 )
 
@@ -48,6 +53,14 @@ const secret = "s3cret-of-the-webhook"
 // address that models follows; "": it follows an artifact.
 func listening(t *testing.T, repository string) (url string, woken *[]string) {
 	t.Helper()
+	s, woken := newServer(t, repository)
+	server := httptest.NewServer(s.handler())
+	t.Cleanup(server.Close)
+	return server.URL, woken
+}
+
+func newServer(t *testing.T, repository string) (s *Server, woken *[]string) {
+	t.Helper()
 	scheme := runtime.NewScheme()
 	for _, add := range []func(*runtime.Scheme) error{corev1.AddToScheme, v1alpha1.AddToScheme} {
 		if err := add(scheme); err != nil {
@@ -71,10 +84,52 @@ func listening(t *testing.T, repository string) (url string, woken *[]string) {
 	kube := kubefake.NewClientBuilder().WithScheme(scheme).
 		WithObjects(models, sync("others", "other"), sync("closed", ""), sync("lost", "gone"), token("hook", secret), token("other", "another")).Build()
 	woken = &[]string{}
-	s := &Server{Path: "/hook", Client: kube, Reader: kube, Wake: func(s *v1alpha1.RepoSync) { *woken = append(*woken, s.Name) }}
-	server := httptest.NewServer(s.handler())
-	t.Cleanup(server.Close)
-	return server.URL, woken
+	return &Server{Path: "/hook", Client: kube, Reader: kube, Wake: func(s *v1alpha1.RepoSync) { *woken = append(*woken, s.Name) }}, woken
+}
+
+// TestWake: whoever leads has the queue, and another replica asks it, where it may write.
+func TestWake(t *testing.T) {
+	elected, waiting := make(chan struct{}), make(chan struct{})
+	close(elected)
+	refuses := interceptor.Funcs{Patch: func(context.Context, client.WithWatch, client.Object, client.Patch, ...client.PatchOption) error {
+		return errors.New("no quorum")
+	}}
+	for name, c := range map[string]struct {
+		reason         string
+		elected        chan struct{}
+		writes, broken bool
+		status         int
+		woken, asked   bool
+	}{
+		"LeaderAlone": {"Only the leader listens, without a right to write.", nil, false, false, http.StatusAccepted, true, false},
+		"Leads":       {"It has the queue.", elected, true, false, http.StatusAccepted, true, false},
+		"Waits":       {"A Service knows no leader: half of the calls come here.", waiting, true, false, http.StatusAccepted, false, true},
+		"CannotWrite": {"The forge shows that the call has failed.", waiting, true, true, http.StatusServiceUnavailable, false, false},
+	} {
+		t.Run(name, func(t *testing.T) {
+			s, woken := newServer(t, "")
+			if s.Elected = c.elected; c.writes {
+				s.Writer = s.Client.(client.Writer)
+			}
+			if c.broken {
+				s.Writer = interceptor.NewClient(s.Client.(client.WithWatch), refuses)
+			}
+			if s.NeedLeaderElection() == c.writes {
+				t.Errorf("%s\nonly the leader listens: %v", c.reason, s.NeedLeaderElection())
+			}
+			req := httptest.NewRequest(http.MethodPost, "/hook/team/models", strings.NewReader("{}"))
+			req.Header.Set("X-Gitlab-Token", secret)
+			res := httptest.NewRecorder()
+			s.handler().ServeHTTP(res, req)
+			is := &v1alpha1.RepoSync{}
+			if err := s.Client.Get(t.Context(), client.ObjectKey{Namespace: "team", Name: "models"}, is); err != nil {
+				t.Fatal(err)
+			}
+			if asked := is.Annotations[repolayout.AnnotationReconcileAt] != ""; res.Code != c.status || len(*woken) > 0 != c.woken || asked != c.asked {
+				t.Errorf("%s\nanswered %d, woken %v, asked %v", c.reason, res.Code, *woken, asked)
+			}
+		})
+	}
 }
 
 // signed is the signature of a body, as GitHub sends it.

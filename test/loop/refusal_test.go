@@ -208,22 +208,18 @@ func TestWebhookAndAnnotation(t *testing.T) {
 	files := exampleFiles(t)
 	replace(t, files, listFile, tuningLine, "")
 	first := push(t, team, files, "models: one")
-	s := team.RepoSync(moved)
+	s := hooked(t, team)
 	s.Spec.Interval = metav1.Duration{Duration: 24 * time.Hour}
-	s.Spec.Hook = &v1alpha1.Hook{SecretRef: v1alpha1.LocalObjectReference{Name: "hook"}}
-	hook := &corev1.Secret{ObjectMeta: metav1.ObjectMeta{Namespace: team.Namespace, Name: "hook"}, StringData: map[string]string{"token": "t0ken"}}
-	if err := team.Client.Create(t.Context(), hook); err != nil {
-		t.Fatal(err)
-	}
 	apply(t, team, s)
 	appliedCommit(t, team, first)
 
 	files["models/phi-4-mini/workspace.yaml"] = strings.Replace(files["models/phi-4-mini/workspace.yaml"], "32768", "8192", 1)
 	second := push(t, team, files, "models: shorter")
-	if code := call(t, team, "wrong"); code != http.StatusNotFound {
+	url := team.HookURL(team.Namespace, team.Sync)
+	if code := call(t, url, "wrong"); code != http.StatusNotFound {
 		t.Errorf("a wrong token is answered with %d, want 404", code)
 	}
-	if code := call(t, team, "t0ken"); code != http.StatusAccepted {
+	if code := call(t, url, "t0ken"); code != http.StatusAccepted {
 		t.Errorf("the webhook is answered with %d, want 202", code)
 	}
 	appliedCommit(t, team, second)
@@ -238,9 +234,21 @@ func TestWebhookAndAnnotation(t *testing.T) {
 	appliedCommit(t, team, third)
 }
 
-func call(t *testing.T, team *harness.Team, token string) int {
+// hooked is a RepoSync with a webhook, whose token is t0ken.
+func hooked(t *testing.T, team *harness.Team) *v1alpha1.RepoSync {
 	t.Helper()
-	req, err := http.NewRequestWithContext(t.Context(), http.MethodPost, team.HookURL(team.Namespace, team.Sync), bytes.NewReader([]byte("{}")))
+	hook := &corev1.Secret{ObjectMeta: metav1.ObjectMeta{Namespace: team.Namespace, Name: "hook"}, StringData: map[string]string{"token": "t0ken"}}
+	if err := team.Client.Create(t.Context(), hook); err != nil {
+		t.Fatal(err)
+	}
+	s := team.RepoSync(moved)
+	s.Spec.Hook = &v1alpha1.Hook{SecretRef: v1alpha1.LocalObjectReference{Name: hook.Name}}
+	return s
+}
+
+func call(t *testing.T, url, token string) int {
+	t.Helper()
+	req, err := http.NewRequestWithContext(t.Context(), http.MethodPost, url, bytes.NewReader([]byte("{}")))
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -4,6 +4,7 @@ package loop
 
 import (
 	"context"
+	"net/http"
 	"os"
 	"strings"
 	"testing"
@@ -11,6 +12,7 @@ import (
 	coordinationv1 "k8s.io/api/coordination/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
+	"github.com/espalier-dev/espalier/repo-layout/v1alpha1"
 	"github.com/espalier-dev/espalier/test/harness"
 )
 
@@ -46,7 +48,17 @@ func TestTwoReplicas(t *testing.T) {
 	}
 
 	files := onlyInference(t)
-	appliedCommit(t, team, pushAndApply(t, team, files))
+	commit := push(t, team, files, "models: serve")
+	apply(t, team, hooked(t, team))
+	appliedCommit(t, team, commit)
+	if code := call(t, second.HookURL("/hook", team.Namespace, team.Sync), "t0ken"); code != http.StatusAccepted {
+		t.Errorf("the replica that waits answers a webhook with %d, want 202", code)
+	}
+	if err := harness.Until(patient(t), team.Stand, repoSync(team), "looked at, as the other replica was told", func(s *v1alpha1.RepoSync) bool {
+		return s.Status.LastHandledReconcileAt != ""
+	}); err != nil {
+		t.Error(err)
+	}
 	ready(t, team, harness.InferenceName)
 	oneAgentPoolEach(t, team, "Standard_NC24ads_A100_v4")
 
