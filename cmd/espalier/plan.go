@@ -10,7 +10,6 @@ import (
 
 	"github.com/espalier-dev/espalier/reconciler/plan"
 	"github.com/espalier-dev/espalier/render"
-	"github.com/espalier-dev/espalier/repo-layout/v1alpha1"
 )
 
 // planOptions are the flags of `espalier plan`.
@@ -19,7 +18,6 @@ type planOptions struct {
 	direct           bool
 	syncFile, path   string
 	region           string
-	provider         string
 	quota            string
 	render           render.Options
 
@@ -52,7 +50,7 @@ func (o *planOptions) bind(command *cobra.Command) {
 	fs.StringVar(&o.syncFile, "sync", "", "File with the RepoSync whose path and substitutions apply; read at both revisions where the repository holds it. Empty: the one found")
 	fs.StringVar(&o.path, "path", "", "Folder to build; empty: the path of the RepoSync, else the root")
 	fs.StringVar(&o.region, "region", "", "Cloud region that prices are quoted for; empty: the cheapest known")
-	fs.StringVar(&o.provider, "provider", string(o.render.Provider), "Where the nodes come from: "+v1alpha1.Providers)
+	bindProvider(fs, &o.render.Provider)
 	fs.StringVar(&o.quota, "quota", "", "File with Azure's quotas: what espalier pools quota -o json writes, or the ConfigMap that the controller publishes; empty: they are not checked")
 	fs.StringVar(&o.render.HelperImage, "helper-image", o.render.HelperImage, "Image of Espalier for the helpers in tuning pods, as given to the controller")
 	fs.StringVar(&o.render.StorageClass, "storage-class", "", "StorageClass of the claims for checkpoints, as given to the controller; empty: the cluster's default")
@@ -65,7 +63,6 @@ func runPlan(c *cobra.Command, o planOptions) error {
 	if err := o.validate(); err != nil {
 		return err
 	}
-	o.render.Provider = v1alpha1.Provider(o.provider)
 	quotas, err := readQuota(o.quota)
 	if err != nil {
 		return err
@@ -96,9 +93,6 @@ func (o *planOptions) validate() error {
 	case "text", "markdown", "json", "yaml":
 	default:
 		return fmt.Errorf("--output %q: text, markdown, json or yaml", o.output)
-	}
-	if err := checkProvider(o.provider); err != nil {
-		return err
 	}
 	if o.maxBytes != 0 && o.maxBytes < minComment {
 		return fmt.Errorf("--max-bytes %d: at least %d, or 0 for no limit", o.maxBytes, minComment)

@@ -21,7 +21,6 @@ func newRenderCommand() *cobra.Command {
 	options := loadOptions{render: defaultRender()}
 	var only string
 	output := "yaml"
-	provider := string(options.render.Provider)
 	command := &cobra.Command{
 		Use:   "render PATH",
 		Short: "Print what would be applied",
@@ -31,10 +30,6 @@ func newRenderCommand() *cobra.Command {
 			"on stderr, and the exit code is 1.",
 		Args: cobra.ExactArgs(1),
 		RunE: func(c *cobra.Command, paths []string) error {
-			if err := checkProvider(provider); err != nil {
-				return err
-			}
-			options.render.Provider = v1alpha1.Provider(provider)
 			monitors.set(&options.render)
 			l, err := load(c.Context(), c.InOrStdin(), paths[0], options)
 			if err != nil {
@@ -47,7 +42,7 @@ func newRenderCommand() *cobra.Command {
 	command.Flags().StringVar(&options.syncFile, "sync", "", "File with the RepoSync whose substitutions apply; empty: the one found in the tree")
 	command.Flags().StringVar(&options.region, "region", "", "Cloud region that prices are quoted for; empty: the cheapest known")
 	command.Flags().StringVar(&only, "workspace", "", "NAMESPACE/NAME of the only Workspace to render")
-	command.Flags().StringVar(&provider, "provider", provider, "Where the nodes come from: "+v1alpha1.Providers)
+	bindProvider(command.Flags(), &options.render.Provider)
 	command.Flags().StringVar(&options.render.HelperImage, "helper-image", options.render.HelperImage, "Image of Espalier for the helpers in tuning pods, as given to the controller")
 	command.Flags().StringVar(&options.render.StorageClass, "storage-class", "", "StorageClass of the claims for checkpoints, as given to the controller; empty: the cluster's default")
 	monitors.BindFlags(command.Flags())

@@ -5,6 +5,7 @@ package main
 import (
 	"bytes"
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"os"
@@ -12,6 +13,8 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+
+	"github.com/spf13/pflag"
 
 	"github.com/espalier-dev/espalier/render"
 	"github.com/espalier-dev/espalier/render/build"
@@ -44,6 +47,29 @@ func defaultRender() render.Options {
 		Provider: v1alpha1.ProviderAKS, HelperImage: "espalier",
 		LocalWeights: "/opt/kaito/models", WeightsAccounts: []string{render.AnyAccount}, RegistryAccounts: []string{render.AnyAccount},
 	}
+}
+
+// bindProvider adds --provider to a command that judges a tree without a cluster.
+func bindProvider(fs *pflag.FlagSet, into *v1alpha1.Provider) {
+	fs.Var((*providerValue)(into), "provider", "Where the nodes come from that neither a Workspace nor its RepoSync says, as given to the controller: "+v1alpha1.Providers)
+}
+
+// providerValue implements pflag.Value.
+type providerValue v1alpha1.Provider
+
+// String implements pflag.Value.
+func (v *providerValue) String() string { return string(*v) }
+
+// Type implements pflag.Value.
+func (v *providerValue) Type() string { return "string" }
+
+// Set implements pflag.Value.
+func (v *providerValue) Set(name string) error {
+	if checkProvider(name) != nil {
+		return errors.New(v1alpha1.Providers) // the flag is named already
+	}
+	*v = providerValue(name)
+	return nil
 }
 
 // target is what is judged together: a folder with its kustomizations, or files.

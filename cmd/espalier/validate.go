@@ -41,6 +41,7 @@ func newValidateCommand() *cobra.Command {
 	}
 	command.Flags().StringVar(&options.syncFile, "sync", "", "File with the RepoSync whose substitutions apply; empty: the one found in the tree")
 	command.Flags().StringVar(&options.region, "region", "", "Cloud region that prices are quoted for; empty: the cheapest known")
+	bindProvider(command.Flags(), &options.render.Provider)
 	command.Flags().StringVarP(&output, "output", "o", output, "text, json or sarif")
 	return command
 }

@@ -202,8 +202,9 @@ func All() []Runtime { return slices.Clone(catalogue()) }
 
 // Lookup returns a version of a runtime; version "" is its default, and a leading
 // v is ignored. Of the images of the version it is the first that runs on a driver
-// such as "580.159.04". Where none does, or the driver is unknown (""), it is the
-// first of all: what is wrong with it then shows in the fit.
+// such as "580.159.04". Where none does it is the first of all: what is wrong with it
+// then shows in the fit. Where the driver is unknown ("") it is, of that version, the one
+// that runs on the oldest: a driver runs what was built for those before it.
 // Of KAITO the image is left to the caller.
 func Lookup(name, version, driver string) (Runtime, bool) {
 	version = strings.TrimPrefix(version, "v")
@@ -227,22 +228,20 @@ func Image(reference string) (Runtime, bool) {
 
 func firstOn(driver string, wanted func(Runtime) bool) (Runtime, bool) {
 	branch := sku.Instance{Driver: driver}.DriverBranch()
-	var first *Runtime
+	var best *Runtime
 	for _, r := range catalogue() {
-		if !wanted(r) {
-			continue
-		}
-		if branch == 0 || branch >= r.Requires.MinDriver {
+		switch {
+		case !wanted(r):
+		case branch > 0 && branch >= r.Requires.MinDriver:
 			return r, true
-		}
-		if first == nil {
-			first = &r
+		case best == nil, branch == 0 && r.Name == best.Name && r.Version == best.Version && r.Requires.MinDriver < best.Requires.MinDriver:
+			best = &r
 		}
 	}
-	if first == nil {
+	if best == nil {
 		return Runtime{}, false
 	}
-	return *first, true
+	return *best, true
 }
 
 // Versions lists the known versions of a runtime, for messages.

@@ -49,8 +49,9 @@ func TestLookup(t *testing.T) {
 	for _, tc := range []struct {
 		reason, name, version, driver, want string
 	}{
-		{"no version is the first", "vllm", "", "", "0.26.0 CUDA 13.0"},
-		{"as written", "vllm", "0.26.0", "", "0.26.0 CUDA 13.0"},
+		{"no version is the first, and what runs on the oldest driver where none is known", "vllm", "", "", "0.26.0 CUDA 12.9"},
+		{"as written", "vllm", "0.26.0", "", "0.26.0 CUDA 12.9"},
+		{"the first that the driver runs", "vllm", "", "580.159.04", "0.26.0 CUDA 13.0"},
 		{"with a v", "vllm", "v0.26.0", "580.159.04", "0.26.0 CUDA 13.0"},
 		{"AKS's driver of A10 sizes runs no CUDA 13", "vllm", "0.26.0", "570.211.01", "0.26.0 CUDA 12.9"},
 		{"a driver that runs none: the fit says so", "vllm", "0.26.0", "470.1.1", "0.26.0 CUDA 13.0"},

@@ -260,7 +260,7 @@ func runCost(w *v1alpha1.Workspace) string {
 	}
 	usd, ok := report.Price(w.Status.Sizing.USDPerHour)
 	took := t.FinishedAt.Sub(t.StartedAt.Time).Round(time.Second)
-	if !ok || took <= 0 {
+	if !ok || took <= 0 || usd.Sign() == 0 {
 		return ""
 	}
 	usd.Mul(usd, big.NewRat(int64(took), int64(time.Hour)))

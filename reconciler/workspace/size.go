@@ -3,6 +3,7 @@
 package workspace
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"strconv"
@@ -22,7 +23,7 @@ import (
 // refuse it: an upgrade of Espalier moves nothing.
 func (r *Reconciler) size(_ context.Context, p *pass) error {
 	facts := check.Facts{ConfigMaps: p.configMaps, Region: r.Region, Resolved: p.ws.Status.Resolved, ClaimModes: p.claimModes,
-		ClaimZones: p.claimZones, VolumeZones: p.volumeZones, StorageClass: r.Render.StorageClass, Provider: r.Render.Provider}
+		ClaimZones: p.claimZones, VolumeZones: p.volumeZones, StorageClass: r.Render.StorageClass, Provider: cmp.Or(p.providerKept(), r.Render.Provider)}
 	if p.ws.Spec.Resource.NodePool != "" {
 		facts.Pool = &p.pool.Spec
 	}

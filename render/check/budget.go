@@ -3,7 +3,6 @@
 package check
 
 import (
-	"cmp"
 	"fmt"
 	"strconv"
 	"time"
@@ -58,7 +57,7 @@ func (c *checker) nodesExist() bool {
 	if pool := c.out.Pool; pool != nil {
 		return pool.Provider == v1alpha1.ProviderExisting
 	}
-	return cmp.Or(c.workspace.Spec.Resource.Provider, c.facts.Provider) == v1alpha1.ProviderExisting
+	return c.providerOf() == v1alpha1.ProviderExisting
 }
 
 // withoutLimit says how a run on nodes that exist gets rid of a limit that nobody can

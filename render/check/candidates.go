@@ -49,6 +49,12 @@ func (c *checker) listed() (list []v1alpha1.Candidate, field func(int) string) {
 	return list, field
 }
 
+// ownDriver says that nobody knows here which driver the nodes have: no cloud installs it,
+// or they are machines that the candidates only stand for.
+func (c *checker) ownDriver() bool {
+	return c.nodesExist() || c.facts.Pool != nil && c.facts.Pool.OwnDriver()
+}
+
 // driver is the oldest among the candidates, "" where none is known: one image has
 // to run on whichever is obtained.
 func (c *checker) driver() string {
@@ -56,7 +62,7 @@ func (c *checker) driver() string {
 	var oldest sku.Instance
 	for _, candidate := range list {
 		i, ok := sku.Lookup(candidate.InstanceType)
-		if ok && c.facts.Pool != nil && c.facts.Pool.OwnDriver() {
+		if ok && c.ownDriver() {
 			i.Driver = ""
 		}
 		if ok && i.DriverBranch() > 0 && (oldest.Driver == "" || i.DriverBranch() < oldest.DriverBranch()) {
@@ -168,7 +174,11 @@ func (c *checker) candidate(candidate v1alpha1.Candidate, field string) Candidat
 func (c *checker) buy(out *Candidate, field string, add func(finding.Problem)) {
 	c.count(*out, add)
 	c.autoscale(*out, field, add)
-	if c.workspace.Spec.Resource.NodePool == "" {
+	switch {
+	case c.workspace.Spec.Resource.NodePool != "":
+	case c.nodesExist():
+		out.Exist = true // no budget is for them
+	default:
 		out.Price = price.AtMost(out.Instance, c.facts.Region, out.Nodes, out.Priority)
 		out.LeastPrice = price.AtMost(out.Instance, c.facts.Region, out.LeastNodes, out.Priority)
 		if out.LeastNodes == 0 {

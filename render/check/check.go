@@ -118,6 +118,8 @@ type Candidate struct {
 	Price price.Price
 	// LeastPrice is the same of LeastNodes.
 	LeastPrice price.Price
+	// Exist says that the nodes are there whoever uses them: they have no price here.
+	Exist bool
 	// Findings on the candidate; Refused says that one of them rules it out.
 	// They are warnings while another candidate can be used.
 	Findings []v1alpha1.Finding
@@ -192,7 +194,10 @@ func (a Assessment) Status(chosen int) v1alpha1.SizingStatus {
 	if !c.Usable() {
 		s.Message = firstMessage(append(slices.Clone(c.Findings), a.Findings...))
 	}
-	if c.Price.Known {
+	switch {
+	case c.Exist:
+		s.USDPerHour = price.Plain(0)
+	case c.Price.Known:
 		s.USDPerHour, s.PriceDate = price.Plain(c.Price.USD), c.Price.Date
 	}
 	if a.scales {

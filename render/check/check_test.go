@@ -80,6 +80,11 @@ func preset(name string) func(*v1alpha1.Workspace) {
 	return func(w *v1alpha1.Workspace) { w.Spec.Model().Preset = name }
 }
 
+// ofRack selects nodes that exist.
+func ofRack(w *v1alpha1.Workspace) {
+	w.Spec.Resource.LabelSelector = &metav1.LabelSelector{MatchLabels: map[string]string{"rack": "7"}}
+}
+
 func replicas(n int32) func(*v1alpha1.Workspace) {
 	return func(w *v1alpha1.Workspace) { w.Spec.Inference.Replicas = &n }
 }
@@ -185,8 +190,17 @@ func TestWorkspace(t *testing.T) {
 		},
 		"BudgetOfNodesThatExist": {
 			reason:    "what has no price is never spent, and a limit that nothing honours is refused",
-			workspace: tuning("Standard_NC24ads_A100_v4", inAll("40")), facts: check.Facts{Region: "eastus", Provider: v1alpha1.ProviderExisting}, refused: true,
+			workspace: tuning("Standard_NC24ads_A100_v4", inAll("40"), ofRack), facts: check.Facts{Region: "eastus", Provider: v1alpha1.ProviderExisting}, refused: true,
 			findings: []string{"error PriceUnknown"}, says: []string{"nodes that exist have no price here", "spec.tuning.timeout"},
+		},
+		"HourOfNodesThatExist": {
+			reason: "machines of one's own cost nothing more, whatever such a size costs in a cloud", workspace: serving("Standard_NC24ads_A100_v4", budget("1"), ofRack),
+			facts: check.Facts{Region: "eastus", Provider: v1alpha1.ProviderExisting},
+		},
+		"ExistingUnselected": {
+			reason: "the API server would refuse the pool, in the name of a field that a Workspace does not have", workspace: serving("Standard_NC24ads_A100_v4"), refused: true,
+			facts:    check.Facts{Region: "eastus", Provider: v1alpha1.ProviderExisting},
+			findings: []string{"error MissingField"}, says: []string{"--provider", "matchLabels"},
 		},
 		"BudgetWithoutPrice": {
 			reason: "nor can anybody count without a price", workspace: tuning("Standard_NC24ads_A100_v4", inAll("40")), facts: check.Facts{Region: "atlantis"}, refused: true,
@@ -279,7 +293,7 @@ func TestWorkspace(t *testing.T) {
 		"VolumeInOneOfTwo": {reason: "the controller buys them there", workspace: tuning("", zoned("managed-csi", "1", "2")), facts: check.Facts{ClaimZones: []string{"2"}}},
 		"VolumeByLabel":    {reason: "a candidate may be named as nodes are labelled", workspace: tuning("", zoned("managed-csi", "eastus-1", "eastus-2")), facts: check.Facts{ClaimZones: []string{"2"}}},
 		"VolumeOfAWS":      {reason: "zones of AWS are called so everywhere", workspace: tuning("", zoned("gp3", "us-east-1a")), facts: check.Facts{ClaimZones: []string{"us-east-1a"}}},
-		"VolumeAtHand":     {reason: "nodes that exist are where they are", workspace: tuning("", zoned("")), facts: check.Facts{ClaimZones: []string{"2"}, Provider: v1alpha1.ProviderExisting}},
+		"VolumeAtHand":     {reason: "nodes that exist are where they are", workspace: tuning("", zoned(""), ofRack), facts: check.Facts{ClaimZones: []string{"2"}, Provider: v1alpha1.ProviderExisting}},
 		"VolumeOrdered":    {reason: "Karpenter is told the zone", workspace: tuning("", zoned("")), facts: check.Facts{ClaimZones: []string{"2"}, Provider: v1alpha1.ProviderKarpenter}},
 		"VolumeOfZone":     {reason: "agent pools without zones have nodes without one", workspace: tuning("", zoned("")), facts: check.Facts{ClaimZones: []string{"2"}}, refused: true, findings: []string{"error ZoneLocked"}},
 		"VolumeTooSmall": {
@@ -382,6 +396,20 @@ func TestWorkspace(t *testing.T) {
 				}
 			}
 		})
+	}
+}
+
+// TestNodesThatExist: neither the price nor the driver of the size that they are like is theirs.
+func TestNodesThatExist(t *testing.T) {
+	for name, provider := range map[string]v1alpha1.Provider{"Workspace": v1alpha1.ProviderExisting, "Installation": ""} {
+		w := serving("Standard_NC24ads_A100_v4", ofRack, func(w *v1alpha1.Workspace) { w.Spec.Resource.Provider = provider })
+		a := check.Workspace(w, check.Facts{Region: "eastus", Provider: v1alpha1.ProviderExisting}, nil)
+		if s := a.Status(0); s.USDPerHour != "0" || s.PriceDate != "" || a.Candidates[0].Price.Known {
+			t.Errorf("%s: the price is %q of %q", name, s.USDPerHour, s.PriceDate)
+		}
+		if a.Runtime.CUDA != "12.9" || a.Candidates[0].Instance.Driver != "" {
+			t.Errorf("%s: CUDA %s for driver %q, want what runs on the oldest", name, a.Runtime.CUDA, a.Candidates[0].Instance.Driver)
+		}
 	}
 }
 

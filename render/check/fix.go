@@ -76,7 +76,7 @@ func (c *checker) withSize(p finding.Problem, written, instead string) finding.P
 	return p.Instead(written, instead)
 }
 
-// providerOf is where the nodes come from.
+// providerOf is where the nodes of the Workspace's own pool come from.
 func (c *checker) providerOf() v1alpha1.Provider {
 	if p := c.workspace.Spec.Resource.Provider; p != "" {
 		return p

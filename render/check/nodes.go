@@ -10,13 +10,23 @@ import (
 	"github.com/espalier-dev/espalier/repo-layout/v1alpha1"
 )
 
-// provider sees that the nodes are selected where the RepoSync, and not the
-// Workspace, says that they exist.
+// provider sees that the nodes are selected where the RepoSync or the installation, and
+// not the Workspace, says that they exist.
 func (c *checker) provider() {
 	r := c.workspace.Spec.Resource
-	if r.Provider == v1alpha1.ProviderExisting && len(r.Labels()) == 0 && repolayout.Defaulted(c.workspace, repolayout.DefaultedProvider) {
-		c.refuse(finding.MissingField, "spec.resource.labelSelector", "provider existing, which spec.defaults of the RepoSync sets where a Workspace has none, takes the nodes that matchLabels selects: name at least one label, or another provider")
+	if r.NodePool != "" || c.providerOf() != v1alpha1.ProviderExisting || len(r.Labels()) > 0 {
+		return
 	}
+	by := ""
+	switch {
+	case r.Provider == "":
+		by = "which --provider sets where neither a Workspace nor spec.defaults of its RepoSync has one"
+	case repolayout.Defaulted(c.workspace, repolayout.DefaultedProvider):
+		by = "which spec.defaults of the RepoSync sets where a Workspace has none"
+	default:
+		return // ValidateWorkspace says so
+	}
+	c.refuse(finding.MissingField, "spec.resource.labelSelector", "provider existing, %s, takes the nodes that matchLabels selects: name at least one label, or another provider", by)
 }
 
 // size computes how many nodes all copies take.

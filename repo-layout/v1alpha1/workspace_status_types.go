@@ -87,7 +87,7 @@ type SizingStatus struct {
 	// Nodes is the number of nodes needed; of a service that scales by itself, for
 	// the copies that are wanted now.
 	Nodes int32 `json:"nodes,omitempty"`
-	// USDPerHour is the list price of those nodes while they run.
+	// USDPerHour is the list price of those nodes while they run; 0 for nodes that exist.
 	USDPerHour string `json:"usdPerHour,omitempty"`
 	// MaxNodes is the number of nodes for the most copies of a service that scales
 	// by itself.
