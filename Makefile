@@ -39,7 +39,7 @@ demo: ## Show the whole loop on a local control plane; ARGS=--keep stays up
 LONGEST := ./test/loop ./reconciler/nodepool
 
 .PHONY: test
-test: control-plane bin/helm ## Run every test, on a real control plane
+test: control-plane bin/helm ## Run the tests, on a real control plane; says which need more
 	$(GO) test -timeout 20m $(LONGEST) ./...
 	@for kit in gitea=forge karpenter=karpenter source-controller=flux kubelet=node; do \
 		test -e "bin/$${kit%=*}" || echo "Skipped test/$${kit#*=}: 'make e2e-$${kit#*=}' builds what it needs."; \
@@ -48,7 +48,7 @@ test: control-plane bin/helm ## Run every test, on a real control plane
 	@test -e bin/promrules || echo "Skipped TestAlertsFire of test/deploy: 'make verify-alerts' builds what it needs."
 
 .PHONY: race
-race: control-plane bin/helm ## Run every test with the race detector; needs a C compiler
+race: control-plane bin/helm ## Run the same tests with the race detector; needs a C compiler
 	CGO_ENABLED=1 $(GO) test -race -timeout 40m ./...
 
 .PHONY: control-plane

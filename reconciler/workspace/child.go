@@ -140,6 +140,7 @@ func (r *Reconciler) applyChildBy(ctx context.Context, ws *v1alpha1.Workspace, c
 	}
 	if err == nil && isWatched(child.GroupVersionKind()) {
 		marks.note(key, apply.MarkOf(digest, applied))
+		r.written.Note(applied, r.Clock())
 	}
 	return applied, account.Explain(ctx, err)
 }
@@ -241,7 +242,7 @@ func (r *Reconciler) asNamed(ctx context.Context, child *unstructured.Unstructur
 		return nil, missing(child, err)
 	}
 	switch {
-	case was.Of(digest) && (was.Still(live) || was.Before(live)):
+	case was.Of(digest) && (was.Still(live) || was.Before(live) && r.written.Behind(live, r.Clock())):
 		there := child.DeepCopy()
 		there.SetUID(live.UID)
 		there.SetGeneration(live.Generation)

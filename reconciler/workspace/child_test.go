@@ -7,6 +7,7 @@ import (
 	"errors"
 	"strings"
 	"testing"
+	"time"
 
 	batchv1 "k8s.io/api/batch/v1"
 	corev1 "k8s.io/api/core/v1"
@@ -59,7 +60,7 @@ func TestUnchangedChildIsNotWritten(t *testing.T) {
 		for _, restarted := range []bool{false, true} {
 			t.Run(name, func(t *testing.T) {
 				wrote, read := 0, 0
-				r := New(Deps{})
+				r := New(Deps{Clock: time.Now})
 				scheme := runtime.NewScheme()
 				if err := errors.Join(clientgoscheme.AddToScheme(scheme), v1alpha1.AddToScheme(scheme)); err != nil {
 					t.Fatal(err)
@@ -195,7 +196,7 @@ func withChildren(t *testing.T) (*Reconciler, client.WithWatch) {
 		t.Fatal(err)
 	}
 	fake := kubefake.NewClientBuilder().WithScheme(scheme).Build()
-	return New(Deps{Client: slimmed(fake), Reader: fake}), fake
+	return New(Deps{Client: slimmed(fake), Reader: fake, Clock: time.Now}), fake
 }
 
 // slimmed reads as the caches of a controller do.

@@ -6,6 +6,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
@@ -46,7 +47,7 @@ func TestMonitorsGiveWay(t *testing.T) {
 				objects = append(objects, monitorFor(id))
 			}
 			kube := kubefake.NewClientBuilder().WithScheme(scheme).WithObjects(objects...).Build()
-			r := New(Deps{Client: kube, Reader: kube, Render: render.Options{ServiceMonitors: c.on}})
+			r := New(Deps{Client: kube, Reader: kube, Clock: time.Now, Render: render.Options{ServiceMonitors: c.on}})
 			left, err := r.deleteMonitors(t.Context())
 			if err != nil || left != c.left {
 				t.Errorf("%s\n%d wait, want %d (%v)", c.reason, left, c.left, err)

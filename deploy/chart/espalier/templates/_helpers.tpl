@@ -66,7 +66,6 @@
 {{- end -}}
 {{- end -}}
 {{- with .podLabels }}{{ $_ := set $o.spec.template.metadata "labels" (merge $o.spec.template.metadata.labels .) }}{{ end -}}
-{{- with .ports }}{{ $_ := set $c "ports" (concat $c.ports .) }}{{ end -}}
 {{ include "espalier.object" (dict "root" $root "object" $o) }}
 {{- end -}}
 
