@@ -4,6 +4,7 @@ package build
 
 import (
 	"errors"
+	"net/url"
 	"regexp"
 	"strings"
 
@@ -26,7 +27,7 @@ func (r reader) changes() cost {
 	}
 	for i, p := range r.kustomization.PatchesStrategicMerge { //nolint:staticcheck // likewise
 		from := r.at("patchesStrategicMerge", i)
-		if text := string(p); isInline(text) {
+		if text := string(p); isInline(text) && !isAddress(text) {
 			c = c.plus(r.patch(types.Patch{Patch: text}, from))
 		} else {
 			c = c.plus(r.patch(types.Patch{Path: text}, from))
@@ -42,6 +43,12 @@ func (r reader) changes() cost {
 // isInline tells a patch from the path of one: Kustomize tries both in turn.
 func isInline(text string) bool {
 	return strings.ContainsAny(text, "\n{")
+}
+
+// isAddress says that Kustomize would fetch a text which is no patch, whatever else is in it.
+func isAddress(text string) bool {
+	u, err := url.Parse(text)
+	return err == nil && (u.Scheme == "http" || u.Scheme == "https")
 }
 
 func (r reader) patch(p types.Patch, from place) cost {

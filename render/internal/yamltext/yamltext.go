@@ -54,10 +54,16 @@ func Parse(text []byte, maxExpansion int) ([]*yaml.Node, error) {
 		if err := check(doc, maxExpansion); err != nil {
 			return nil, err
 		}
-		if len(doc.Content) == 1 && doc.Content[0].Tag != "!!null" {
+		if len(doc.Content) == 1 && !isNull(doc.Content[0]) {
 			docs = append(docs, doc.Content[0])
 		}
 	}
+}
+
+// isNull says that a document holds nothing. A mapping with the tag of nothing does not:
+// other readers take what is in it.
+func isNull(root *yaml.Node) bool {
+	return root.Kind == yaml.ScalarNode && root.ShortTag() == "!!null"
 }
 
 // next decodes one document of text. The parser is known to panic on odd bytes.
