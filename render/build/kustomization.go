@@ -79,6 +79,7 @@ var unsafe = []struct{ field, code, message string }{
 	{"helmCharts", PluginRefused, "helm charts are not inflated; commit the rendered objects"},
 	{"helmGlobals", PluginRefused, "helm charts are not inflated; commit the rendered objects"},
 	{"helmChartInflationGenerator", PluginRefused, "helm charts are not inflated; commit the rendered objects"},
+	{"crds", FieldRefused, "types may refer to each other without end, and Kustomize would follow them; say where names are written by configurations"},
 	{"vars", FieldRefused, "vars is deprecated, and could write a large value into a text thousands of times; use replacements"},
 }
 
@@ -188,8 +189,7 @@ func (r reader) resources() cost {
 
 // settings are files that change how the build works and are no objects.
 func (r reader) settings() cost {
-	c := r.visitAll("crds", r.kustomization.Crds, r.parsed)
-	c = c.plus(r.visitAll("configurations", r.kustomization.Configurations, r.parsed))
+	c := r.visitAll("configurations", r.kustomization.Configurations, r.parsed)
 	c.objects = 0
 	return c
 }
