@@ -52,10 +52,10 @@ func OfSync(s *v1alpha1.RepoSync, fallback string) Account {
 // never worth more than no claim: with a default that is what they get, and
 // without one the account they name, which takes rights from the controller and
 // adds none. sync is the RepoSync that the labels name; nil: they name none, or
-// it is gone.
+// it is gone. One that applies to another cluster has its inventory, and its account, there.
 func OfWorkspace(ws *v1alpha1.Workspace, sync *v1alpha1.RepoSync, fallback string) Account {
 	switch {
-	case sync == nil:
+	case sync == nil, sync.Spec.KubeConfig != nil:
 		return named(ws.Namespace, fallback)
 	case Holds(sync, ws), fallback == "":
 		return OfSync(sync, fallback)

@@ -21,6 +21,10 @@ func TestOfWorkspace(t *testing.T) {
 		}
 		return s
 	}
+	elsewhere := func(s *v1alpha1.RepoSync) *v1alpha1.RepoSync {
+		s.Spec.KubeConfig = &v1alpha1.KubeConfig{SecretRef: &v1alpha1.SecretKeyReference{Name: "west"}}
+		return s
+	}
 	team := account.Account{Namespace: "team-a", Name: "models"}
 	for name, c := range map[string]struct {
 		reason   string
@@ -42,6 +46,11 @@ func TestOfWorkspace(t *testing.T) {
 			"Without a default it stays the account: that a RepoSync let go of a Workspace must not give it the controller's rights.",
 			sync("models"), "", team,
 		},
+		"OtherCluster": {
+			"What a RepoSync applied to another cluster, as an account of that one, is another Workspace.",
+			elsewhere(sync("models", "team-a_phi")), "nobody", account.Account{Namespace: "team-a", Name: "nobody"},
+		},
+		"OtherClusterOwn":   {"By hand, as far as this cluster knows.", elsewhere(sync("models", "team-a_phi")), "", account.Account{}},
 		"SameNameElsewhere": {"The inventory tells namespaces apart.", sync("models", "team-b_phi"), "nobody", account.Account{Namespace: "team-a", Name: "nobody"}},
 	} {
 		t.Run(name, func(t *testing.T) {
