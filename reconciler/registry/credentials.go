@@ -28,6 +28,7 @@ func Credentials(r io.Reader) (authn.Keychain, error) {
 	if err != nil {
 		return nil, ErrNoConfig
 	}
+	parsed.CredentialsStore, parsed.CredentialHelpers = "", nil // programs, which a repository must not start
 	return dockerConfig{parsed}, nil
 }
 

@@ -8,6 +8,8 @@ import (
 	"log"
 	"net/http"
 	"net/http/httptest"
+	"os"
+	"path/filepath"
 	"strings"
 	"testing"
 	"time"
@@ -108,6 +110,32 @@ func TestLookTrouble(t *testing.T) {
 				t.Errorf("what the registry answers is in the error: %v", err)
 			}
 		})
+	}
+}
+
+// TestCredentialHelpers: a configuration that names a program to ask starts none.
+func TestCredentialHelpers(t *testing.T) {
+	path, told := t.TempDir(), filepath.Join(t.TempDir(), "asked")
+	script := "#!/bin/sh\ntouch " + told + "\necho '{\"Username\":\"a\",\"Secret\":\"b\"}'\n"
+	if err := os.WriteFile(filepath.Join(path, "docker-credential-theirs"), []byte(script), 0o700); err != nil {
+		t.Fatal(err)
+	}
+	t.Setenv("PATH", path+string(os.PathListSeparator)+os.Getenv("PATH"))
+	target, err := name.NewRepository("registry.example.com/models")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, config := range []string{`{"credsStore": "theirs"}`, `{"credHelpers": {"registry.example.com": "theirs"}}`} {
+		keys, err := registry.Credentials(strings.NewReader(config))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got, err := keys.Resolve(target); err != nil || got != authn.Anonymous {
+			t.Errorf("%s: %v, %v, want nobody", config, got, err)
+		}
+		if _, err := os.Stat(told); err == nil {
+			t.Errorf("%s starts a program", config)
+		}
 	}
 }
 
