@@ -3,6 +3,7 @@
 package source
 
 import (
+	"cmp"
 	"context"
 	"crypto/sha256"
 	"encoding/hex"
@@ -58,10 +59,22 @@ func (s *Store) FetchArtifact(ctx context.Context, a Artifact) (*Commit, error) 
 	}
 	defer os.RemoveAll(dir)
 	limit := s.maxBytes()
+	entries := 0 // the archive bounds bytes alone, of which an empty file has none
+	tooMany := func(string, os.FileInfo) bool {
+		entries++
+		return entries > s.maxEntries() || ctx.Err() != nil
+	}
 	fetcher := fluxfetch.New(fluxfetch.WithRetries(artifactRetries), fluxfetch.WithMaxDownloadSize(limit),
-		fluxfetch.WithUntar(tar.WithMaxUntarSize(limit), tar.WithSkipSymlinks()))
+		fluxfetch.WithUntar(tar.WithMaxUntarSize(limit), tar.WithSkipSymlinks(), tar.WithFilter(tooMany)))
 	if err := fetcher.FetchWithContext(ctx, a.URL, a.Digest, dir); err != nil {
 		return nil, artifactError(ctx, a, err)
+	}
+	switch {
+	case entries > s.maxEntries():
+		return nil, &Error{Reason: v1alpha1.ReasonSourceUnreachable, Err: fmt.Errorf(
+			"the artifact of revision %s has more than %d files and folders: leave out what the path needs not, by spec.ignore of its Flux source", a.Revision, s.maxEntries())}
+	case ctx.Err() != nil:
+		return nil, artifactError(ctx, a, ctx.Err())
 	}
 	tree, bytes, err := intoMemory(dir)
 	if err != nil {
@@ -71,6 +84,8 @@ func (s *Store) FetchArtifact(ctx context.Context, a Artifact) (*Commit, error) 
 	s.keep(entry{key: key, commit: commit, bytes: bytes}, nil)
 	return commit, nil
 }
+
+func (s *Store) maxEntries() int { return cmp.Or(s.opts.MaxEntries, 200_000) }
 
 func (s *Store) maxBytes() int {
 	if s.opts.MaxBytes > 0 {
@@ -100,15 +115,21 @@ func artifactError(ctx context.Context, a Artifact, err error) error {
 	return &Error{Reason: v1alpha1.ReasonSourceUnreachable, Err: err}
 }
 
+// entryBytes is about what a file or folder takes in memory beside its content and its name.
+const entryBytes = 512
+
 // intoMemory reads a folder into memory, so that nothing of it stays on a disk,
-// and says how many bytes its files have.
+// and says about how many bytes it takes there.
 func intoMemory(dir string) (fs.FS, int64, error) {
 	memory := memfs.New()
 	tree := &artifactTree{FS: iofs.New(memory), hashes: map[string]string{}, content: map[string]bool{}}
 	var bytes int64
 	err := filepath.WalkDir(dir, func(name string, d fs.DirEntry, err error) error {
-		if err != nil || !d.Type().IsRegular() {
+		if err != nil {
 			return err
+		}
+		if bytes += entryBytes + int64(len(d.Name())); !d.Type().IsRegular() {
+			return nil
 		}
 		content, err := os.ReadFile(name)
 		if err != nil {

@@ -9,6 +9,7 @@ import (
 	"crypto/sha256"
 	"encoding/hex"
 	"errors"
+	"fmt"
 	"io/fs"
 	"net/http"
 	"net/http/httptest"
@@ -98,6 +99,38 @@ func TestFetchArtifact(t *testing.T) {
 			var failure *Error
 			if !errors.As(err, &failure) || failure.Reason != v1alpha1.ReasonSourceUnreachable || !strings.Contains(err.Error(), c.want) {
 				t.Errorf("%s\ngot %v, want a %s with %q", c.reason, err, v1alpha1.ReasonSourceUnreachable, c.want)
+			}
+		})
+	}
+}
+
+// TestArtifactOfNothing: empty files take no byte of an archive, and memory.
+func TestArtifactOfNothing(t *testing.T) {
+	const most = 20
+	for name, c := range map[string]struct {
+		reason string
+		files  int
+		held   bool
+	}{
+		"AsMany": {"So many are read, and counted as what they take.", most, true},
+		"More":   {"One more is refused, whatever its size.", most + 1, false},
+	} {
+		t.Run(name, func(t *testing.T) {
+			files := map[string]string{}
+			for i := range c.files {
+				files[fmt.Sprintf("f%03d", i)] = ""
+			}
+			content, digest := tarball(t, files)
+			server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { _, _ = w.Write(content) }))
+			defer server.Close()
+			store := NewStore(Options{MaxEntries: most})
+			_, err := store.FetchArtifact(t.Context(), Artifact{URL: server.URL + "/a.tar.gz", Revision: "main@sha1:0", Digest: digest})
+			var failure *Error
+			if c.held && err != nil || !c.held && (!errors.As(err, &failure) || !strings.Contains(err.Error(), "spec.ignore")) {
+				t.Errorf("%s\ngot %v", c.reason, err)
+			}
+			if c.held && store.kept[0].bytes < most*entryBytes {
+				t.Errorf("%s\n%d bytes are counted", c.reason, store.kept[0].bytes)
 			}
 		})
 	}

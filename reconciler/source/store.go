@@ -70,6 +70,8 @@ type Options struct {
 	Bytes int64
 	// MaxBytes that one repository may take. Default git.DefaultMaxBytes.
 	MaxBytes int64
+	// MaxEntries bounds the files and folders of an artifact. Default 200,000.
+	MaxEntries int
 }
 
 // Store reads commits and keeps the last ones. It may be used by several
