@@ -3,6 +3,7 @@
 package remote
 
 import (
+	"bytes"
 	"errors"
 	"io"
 	"net/http"
@@ -19,6 +20,9 @@ import (
 // maxAnswer bounds what one answer may hold, in bytes. The first look of a watch may
 // list everything at once: 10,000 Workspaces of 25 KiB each, which none has.
 const maxAnswer = 256 << 20
+
+// maxEvent bounds one event of a watch, in bytes: what etcd takes of an object is a tenth.
+const maxEvent = 16 << 20
 
 var (
 	errRedirected = errors.New("the answer is a redirect, which is not followed")
@@ -63,7 +67,9 @@ func (b bounded) RoundTrip(r *http.Request) (*http.Response, error) {
 		_ = answer.Body.Close()
 		return nil, errRedirected
 	}
-	if !isWatch(r) {
+	if isWatch(r) {
+		answer.Body = &eventful{answer.Body, maxEvent}
+	} else {
 		answer.Body = &limited{answer.Body, maxAnswer}
 	}
 	return answer, nil
@@ -76,6 +82,28 @@ func (b bounded) WrappedRoundTripper() http.RoundTripper { return b.next }
 func isWatch(r *http.Request) bool {
 	watch := r.URL.Query().Get("watch")
 	return watch == "true" || watch == "1"
+}
+
+// eventful is the body of a watch, which fails where one event goes on past its limit: who
+// reads it takes an event whole before looking at its size. An API server ends each with a
+// new line; in those of protobuf there is one at each field that is the first of its message.
+type eventful struct {
+	io.ReadCloser
+	left int64
+}
+
+// Read implements io.Reader.
+func (e *eventful) Read(p []byte) (int, error) {
+	if e.left <= 0 {
+		return 0, errTooLarge
+	}
+	n, err := e.ReadCloser.Read(p[:min(int64(len(p)), e.left)])
+	if end := bytes.LastIndexByte(p[:n], '\n'); end >= 0 {
+		e.left = maxEvent - int64(n-1-end)
+	} else {
+		e.left -= int64(n)
+	}
+	return n, err
 }
 
 // limited is a body that fails where it goes on past its limit.
