@@ -32,7 +32,7 @@ func Text(s string) string {
 			b.WriteByte('\\')
 		}
 		b.WriteRune(r)
-		if strings.ContainsRune("@#!", r) && isWord(next) || address(s[:i], r, next) {
+		if mentions(r, next) || strings.ContainsRune("#!", r) && isWord(next) || address(s[:i], r, next) {
 			// Forges look for mentions, references and addresses in the rendered text,
 			// where an escape is gone: a character without width parts the sign from
 			// the name.
@@ -113,9 +113,15 @@ func Quiet(s string) string {
 	for i, r := range runes {
 		b.WriteRune(r)
 		inWord := i > 0 && isWord(runes[i-1])
-		if (r == '@' && !inWord || r == '#') && i+1 < len(runes) && isWord(runes[i+1]) {
+		if i+1 < len(runes) && (!inWord && mentions(r, runes[i+1]) || r == '#' && isWord(runes[i+1])) {
 			b.WriteRune('\u200b')
 		}
 	}
 	return b.String()
+}
+
+// mentions says whether a character and the next begin a mention: of a name, of a name in
+// quotes, and in Bitbucket Cloud of an account in braces.
+func mentions(r, next rune) bool {
+	return r == '@' && next != utf8.RuneError && !unicode.IsSpace(next)
 }

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"math/big"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
 
@@ -228,8 +229,8 @@ func trained(t *v1alpha1.TuningStatus) string {
 	const step = 10
 	p := t.Progress
 	text := fmt.Sprintf("%d %% trained", p.Percent/step*step)
-	if p.Loss != "" {
-		text += ", loss " + markdown.Clean(p.Loss, 20)
+	if isNumber(p.Loss) {
+		text += ", loss " + p.Loss
 	}
 	if left := report.Remaining(p); left != "" && p.Percent >= step {
 		text += ", " + left + " left"
@@ -238,6 +239,12 @@ func trained(t *v1alpha1.TuningStatus) string {
 		text += fmt.Sprintf(", pod %d", t.Attempts)
 	}
 	return text
+}
+
+// isNumber says that a text is one, and no more: another cluster may have written it.
+func isNumber(s string) bool {
+	_, err := strconv.ParseFloat(s, 64)
+	return err == nil && len(s) <= 20
 }
 
 func hourlyCost(w *v1alpha1.Workspace) string {
@@ -252,8 +259,8 @@ func hourlyCost(w *v1alpha1.Workspace) string {
 func runCost(w *v1alpha1.Workspace) string {
 	t := w.Status.Tuning
 	c := condition.Get(w, v1alpha1.ConditionResourceReady)
-	if t != nil && t.SpentUSD != "" && c != nil && c.Reason == v1alpha1.ReasonReleased {
-		return "$" + markdown.Clean(t.SpentUSD, 20) + " by list prices"
+	if t != nil && isNumber(t.SpentUSD) && c != nil && c.Reason == v1alpha1.ReasonReleased {
+		return "$" + t.SpentUSD + " by list prices"
 	}
 	if t == nil || t.StartedAt == nil || t.FinishedAt == nil || w.Status.Sizing == nil {
 		return ""

@@ -297,3 +297,19 @@ func TestTouched(t *testing.T) {
 		t.Errorf("taken for Workspaces: %+v", evil)
 	}
 }
+
+// TestNumbersOfOthers: another cluster may write anything where a number is said, and names
+// nobody with it.
+func TestNumbersOfOthers(t *testing.T) {
+	for said, shown := range map[string]bool{"0.6021": true, "nan": true, "@acme/everyone": false, "[ok](//evil.example) | x": false, "": false} {
+		w := workspaceOf("dolly", tuned)
+		w.Status.Tuning.SpentUSD = said
+		if got := runCost(w); strings.Contains(got, "by list prices") != shown {
+			t.Errorf("spent %q: %q", said, got)
+		}
+		w.Status.Tuning.Progress = &v1alpha1.TuningProgress{Percent: 37, Loss: said}
+		if got := trained(w.Status.Tuning); strings.Contains(got, "loss") != shown {
+			t.Errorf("loss %q: %q", said, got)
+		}
+	}
+}
