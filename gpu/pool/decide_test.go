@@ -73,6 +73,11 @@ func degradedBefore(f *Facts) {
 	f.Pool.Status.Conditions = []metav1.Condition{{Type: v1alpha1.ConditionDegraded, Status: metav1.ConditionTrue}}
 }
 
+// readyOnce is a pool of which the status tells that it came as far as Ready.
+func readyOnce(f *Facts) {
+	f.Pool.Status.Phases = []v1alpha1.PhaseTime{{Phase: v1alpha1.PhaseClaiming}, {Phase: v1alpha1.PhaseCreating}, {Phase: v1alpha1.PhaseReady}}
+}
+
 func deleted(f *Facts) { f.Pool.DeletionTimestamp = &metav1.Time{Time: now} }
 
 func replicas(n int32) func(*Facts) {
@@ -236,6 +241,21 @@ func TestDecide(t *testing.T) {
 			reason: "The phase left Ready, the promise not to time out stays.",
 			in:     facts(v1alpha1.PhaseGPUWaiting, ours(StateSucceeded), nodes(blind), degradedBefore, after(10*time.Hour)),
 			want:   verdict{Phase: v1alpha1.PhaseGPUWaiting, Reason: ReasonNodesMissing, Attempt: 1, Wait: poll, Alarms: []string{v1alpha1.ConditionDegraded}},
+		},
+		"ReadyOnceAndNotJoined": {
+			reason: "Its condition was lost, and the promise not to time out stays.",
+			in:     facts(v1alpha1.PhaseNodesJoining, ours(StateSucceeded), nodes(Node{Name: "n1"}), readyOnce, after(10*time.Hour)),
+			want:   verdict{Phase: v1alpha1.PhaseNodesJoining, Reason: ReasonNodesMissing, Attempt: 1, Wait: poll, Alarms: []string{v1alpha1.ConditionDegraded}},
+		},
+		"ReadyOnceAndScaleRefused": {
+			reason: "More nodes than before cannot be had; those that are there run work.",
+			in:     facts(v1alpha1.PhaseNodesJoining, failed, nodes(good), readyOnce, replicas(2)),
+			want:   verdict{Phase: v1alpha1.PhaseNodesJoining, Reason: ReasonNodesMissing, Attempt: 1, Wait: poll, Alarms: []string{v1alpha1.ConditionDegraded}},
+		},
+		"IdleFails": {
+			reason: "It has no node that was usable, and is not kept for any.",
+			in:     facts(v1alpha1.PhaseIdle, count(failed, 0), readyOnce),
+			want:   verdict{Phase: v1alpha1.PhaseCleaning, Reason: string(ClassCapacity), Attempt: 1, Skipped: 1, Wait: Soon},
 		},
 		"AllEvicted": {
 			reason: "Where no node is left no work is, and evicted spot nodes do not come back.",
