@@ -3,6 +3,7 @@
 package pool
 
 import (
+	"cmp"
 	"fmt"
 	"slices"
 	"strings"
@@ -47,7 +48,7 @@ func decide(f Facts, d Decision) Decision {
 	case f.Seen.External:
 		return external(f, d)
 	case f.Seen.Exists && !f.Seen.Owned:
-		return lost(d, f.Seen.NotOwned)
+		return lost(f, d, f.Seen.NotOwned)
 	case f.byPods():
 		return lanes(f, d)
 	case len(f.Seen.Leftovers) == 0:
@@ -243,9 +244,9 @@ func recoverStatus(f Facts, d Decision) Decision {
 	return d.say(ReasonCreating, fmt.Sprintf("Found node pool %s of this object again", best.Name))
 }
 
-// lost stops: a pool of our name is not ours.
-func lost(d Decision, why string) Decision {
-	d.Phase, d.Stalled = v1alpha1.PhaseLost, true
+// lost stops: a pool of our name is not ours. No event tells when it is again.
+func lost(f Facts, d Decision, why string) Decision {
+	d.Phase, d.Stalled, d.Wait = v1alpha1.PhaseLost, true, cmp.Or(d.Wait, f.Idle)
 	message := fmt.Sprintf("Node pool %s is not ours: %s; nothing is written to it", d.PoolName, why)
 	return d.alarm(v1alpha1.ConditionOwnershipLost, string(ClassOwnership), message).say(string(ClassOwnership), message)
 }

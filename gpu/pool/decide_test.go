@@ -283,9 +283,19 @@ func TestDecide(t *testing.T) {
 			want:   verdict{Phase: v1alpha1.PhaseCleaning, Reason: ReasonCleaning, Attempt: 1, Wait: Soon},
 		},
 		"NotOurs": {
-			reason: "A pool that fails one mark is somebody else's.",
+			reason: "A pool that fails one mark is somebody else's, and no event tells when it is ours again.",
 			in:     facts(v1alpha1.PhaseClaiming, notOurs),
-			want:   verdict{Phase: v1alpha1.PhaseLost, Reason: string(ClassOwnership), Attempt: 1, Stalled: true, Alarms: []string{v1alpha1.ConditionOwnershipLost}},
+			want:   verdict{Phase: v1alpha1.PhaseLost, Reason: string(ClassOwnership), Attempt: 1, Stalled: true, Wait: idle, Alarms: []string{v1alpha1.ConditionOwnershipLost}},
+		},
+		"OursAgainDuringAnOperation": {
+			reason: "Putting the tag back is an operation to AKS: the order of long ago times out no nodes that were usable.",
+			in:     facts(v1alpha1.PhaseLost, ours(StateRunning), nodes(good), readyOnce, after(10*time.Hour)),
+			want:   verdict{Phase: v1alpha1.PhaseReady, Reason: v1alpha1.ReasonSucceeded, Attempt: 1, Wait: idle},
+		},
+		"OursAgainWithoutItsGPU": {
+			reason: "What is wrong with its node is as after Ready.",
+			in:     facts(v1alpha1.PhaseLost, ours(StateRunning), nodes(blind), readyOnce, after(10*time.Hour)),
+			want:   verdict{Phase: v1alpha1.PhaseGPUWaiting, Reason: ReasonNodesMissing, Attempt: 1, Wait: poll, Alarms: []string{v1alpha1.ConditionDegraded}},
 		},
 		"OursAgain": {
 			reason: "A person put the tag back.",

@@ -69,6 +69,29 @@ func TestOwnershipLost(t *testing.T) {
 	}
 }
 
+// TestOwnershipGivenBack: a person takes the mark of a Ready pool away and puts it back, which
+// AKS is still at when the controller looks next: it looks by itself, and keeps the nodes.
+func TestOwnershipGivenBack(t *testing.T) {
+	w := newWorld(t)
+	w.owned(subject)
+	w.arm.Advance(24 * time.Hour)
+	name := w.get(subject).Status.PoolName
+	w.arm.SetTag(name, aks.TagInstallation, "installation-2")
+	r, _ := w.controller(&life{})
+	if res := w.once(r, subject); !w.phase(v1alpha1.PhaseLost)() || res.RequeueAfter != defaultIdle {
+		t.Errorf("phase %s, looks again after %s; want %s after %s", w.get(subject).Status.Phase, res.RequeueAfter, v1alpha1.PhaseLost, defaultIdle)
+	}
+	w.arm.SetTag(name, aks.TagInstallation, installation)
+	w.arm.SetState(name, "Updating")
+	for range 3 {
+		w.arm.Advance(defaultIdle)
+		w.once(r, subject)
+	}
+	if st, n := w.get(subject).Status, w.arm.Counts()["DELETE"]; st.Phase != v1alpha1.PhaseReady || n != 0 {
+		t.Errorf("phase %s, %d DELETEs; want %s and none", st.Phase, n, v1alpha1.PhaseReady)
+	}
+}
+
 // TestETagRace: the pool changes between the look and the delete.
 func TestETagRace(t *testing.T) {
 	w := newWorld(t)
