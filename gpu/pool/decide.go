@@ -83,12 +83,27 @@ func advance(f Facts, d Decision) Decision {
 	switch {
 	case !f.Seen.Exists:
 		return missing(f, d, dropped)
-	case d.Phase == v1alpha1.PhaseCleaning || f.Seen.State == StateDeleting && len(d.Removing) == 0 || dropped:
+	case f.goes(d, dropped):
 		return cleanOwn(f, d, dropped)
 	case f.Seen.State == StateFailed && (!f.wasReady() || f.elsewhere(d)):
 		return fail(f, d, failureOf(f.Seen))
 	}
 	return progress(f, d)
+}
+
+// goes says whether the attempt is to be deleted. One that is recorded as such is kept
+// where the spec lists it again before it went, unless it failed: work may run on it.
+func (f Facts) goes(d Decision, dropped bool) bool {
+	switch {
+	case dropped:
+		return true
+	case f.Seen.State == StateDeleting:
+		return d.Phase == v1alpha1.PhaseCleaning || len(d.Removing) == 0
+	case d.Phase != v1alpha1.PhaseCleaning:
+		return false
+	}
+	sound := f.Seen.State == StateSucceeded || f.Seen.State == StateRunning && f.wasReady()
+	return !sound || choose([]v1alpha1.Candidate{Candidate(d.Candidate)}, d.Skipped, f.Now) < 0
 }
 
 // missing is an attempt that the cloud does not have: not ordered yet, ordered

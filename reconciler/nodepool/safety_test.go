@@ -49,6 +49,26 @@ func TestForeignPodsBlock(t *testing.T) {
 	}
 }
 
+// TestDroppedAndListedAgain: a commit drops the candidate in use, and is reverted while the
+// pods of others keep its nodes: they stay, and no longer go when those pods do.
+func TestDroppedAndListedAgain(t *testing.T) {
+	w := readyWorld(t, 1)
+	node := w.nodes()[0]
+	stranger := w.podOn(node, "busy")
+	candidates := w.get(subject).Spec.Candidates
+	w.edit(func(p *v1alpha1.GPUNodePool) { p.Spec.Candidates = gpuPool(subject, a100).Spec.Candidates })
+	w.drive(&life{}, []string{subject}, w.blocked(pool.ReasonForeignPods))
+	w.edit(func(p *v1alpha1.GPUNodePool) { p.Spec.Candidates = candidates })
+	if err := w.kube.Delete(w.ctx, stranger); err != nil {
+		t.Fatal(err)
+	}
+	w.drive(&life{}, []string{subject}, w.ready(subject))
+	w.want(v1alpha1.ConditionDeletionBlocked, "", "", "")
+	if n := w.node(node); n == nil || n.Spec.Unschedulable || w.arm.Counts()["DELETE"] != 0 {
+		t.Errorf("%d DELETEs, node %+v; want it kept and not cordoned", w.arm.Counts()["DELETE"], n)
+	}
+}
+
 func TestOwnershipLost(t *testing.T) {
 	w := newWorld(t)
 	w.create(gpuPool("p", t4))
