@@ -382,6 +382,34 @@ func TestDecide(t *testing.T) {
 	}
 }
 
+// TestOrderWhoseAnswerWasLost: the provision timeout counts from when the order was found,
+// once: what the pool waited for a busy cluster before is not part of it.
+func TestOrderWhoseAnswerWasLost(t *testing.T) {
+	for name, seen := range map[string]Observation{"Creating": ours(StateRunning), "NodesJoining": ours(StateSucceeded)} {
+		t.Run(name, func(t *testing.T) {
+			f := facts(v1alpha1.PhaseClaiming, seen, after(25*time.Minute))
+			f.Pool.Status.Candidate.Accepted = nil
+			found := f.Now
+			for _, c := range []struct {
+				at   time.Duration
+				want v1alpha1.PoolPhase
+			}{
+				{0, v1alpha1.PoolPhase(name)},
+				{poll, v1alpha1.PoolPhase(name)}, // by a controller that has just started, or any other
+				{19 * time.Minute, v1alpha1.PoolPhase(name)},
+				{21 * time.Minute, v1alpha1.PhaseCleaning},
+			} {
+				f.Now = found.Add(c.at)
+				d := Decide(f)
+				if d.Phase != c.want || d.Candidate.Accepted == nil || !d.Candidate.Accepted.Time.Equal(found) {
+					t.Errorf("%s after it was found: phase %s, accepted %s; want %s, %s", c.at, d.Phase, d.Candidate.Accepted, c.want, found)
+				}
+				f.Pool.Status.Phase, f.Pool.Status.Candidate = d.Phase, d.Candidate
+			}
+		})
+	}
+}
+
 func TestDecideIsPure(t *testing.T) {
 	f := facts(v1alpha1.PhaseCreating, ours(StateRunning), after(21*time.Minute))
 	before := f.Pool.DeepCopy()
