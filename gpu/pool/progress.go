@@ -20,7 +20,7 @@ func progress(f Facts, d Decision) Decision {
 		return wake(f, d)
 	}
 	d = recount(f, d)
-	if f.idling() && f.Seen.State != StateRunning {
+	if f.lets() {
 		return letting(f, d)
 	}
 	settled := f.Seen.State == StateSucceeded
