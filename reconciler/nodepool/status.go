@@ -168,11 +168,14 @@ func setConditions(p *v1alpha1.GPUNodePool, d pool.Decision, seen bool, now time
 	}
 	for _, kind := range alarms {
 		at := slices.IndexFunc(d.Alarms, func(a pool.Alarm) bool { return a.Type == kind })
-		switch {
-		case at >= 0:
+		if at >= 0 {
 			set(kind, metav1.ConditionTrue, d.Alarms[at].Reason, d.Alarms[at].Message)
-		case seen || kind == v1alpha1.ConditionClusterBusy: // which is about the last request alone
+		} else if over(kind, seen) {
 			drop(kind)
 		}
 	}
 }
+
+// over says whether an alarm that a decision does not raise is over: where nothing could be
+// seen only the one that is about the last request.
+func over(kind string, seen bool) bool { return seen || kind == v1alpha1.ConditionClusterBusy }
