@@ -358,6 +358,9 @@ func (p *Provider) turn(ctx context.Context, t pool.Target, do func(context.Cont
 		return pool.StepNone, &pool.Failure{Class: pool.ClassBusy, Text: "The cluster runs another operation: node pool " + busy[0]}
 	}
 	step, err := do(ctx, t)
+	if err == nil && (step == pool.StepNone || step == pool.StepGone) {
+		p.list.forget() // it was asked for by a list that is behind
+	}
 	var f *pool.Failure
 	keep = errors.As(err, &f) && (f.Class == pool.ClassBusy || f.Class == pool.ClassThrottled)
 	if keep {

@@ -3,6 +3,7 @@
 package pool
 
 import (
+	"cmp"
 	"fmt"
 	"slices"
 	"strings"
@@ -47,7 +48,7 @@ func decide(f Facts, d Decision) Decision {
 	case f.Seen.External:
 		return external(f, d)
 	case f.Seen.Exists && !f.Seen.Owned:
-		return lost(d, f.Seen.NotOwned)
+		return lost(f, d, f.Seen.NotOwned)
 	case f.byPods():
 		return lanes(f, d)
 	case len(f.Seen.Leftovers) == 0:
@@ -82,12 +83,27 @@ func advance(f Facts, d Decision) Decision {
 	switch {
 	case !f.Seen.Exists:
 		return missing(f, d, dropped)
-	case d.Phase == v1alpha1.PhaseCleaning || f.Seen.State == StateDeleting && len(d.Removing) == 0 || dropped:
+	case f.goes(d, dropped):
 		return cleanOwn(f, d, dropped)
 	case f.Seen.State == StateFailed && (!f.wasReady() || f.elsewhere(d)):
 		return fail(f, d, failureOf(f.Seen))
 	}
 	return progress(f, d)
+}
+
+// goes says whether the attempt is to be deleted. One that is recorded as such is kept
+// where the spec lists it again before it went, unless it failed: work may run on it.
+func (f Facts) goes(d Decision, dropped bool) bool {
+	switch {
+	case dropped:
+		return true
+	case f.Seen.State == StateDeleting:
+		return d.Phase == v1alpha1.PhaseCleaning || len(d.Removing) == 0
+	case d.Phase != v1alpha1.PhaseCleaning:
+		return false
+	}
+	sound := f.Seen.State == StateSucceeded || f.Seen.State == StateRunning && f.wasReady()
+	return !sound || choose([]v1alpha1.Candidate{Candidate(d.Candidate)}, d.Skipped, f.Now) < 0
 }
 
 // missing is an attempt that the cloud does not have: not ordered yet, ordered
@@ -243,9 +259,9 @@ func recoverStatus(f Facts, d Decision) Decision {
 	return d.say(ReasonCreating, fmt.Sprintf("Found node pool %s of this object again", best.Name))
 }
 
-// lost stops: a pool of our name is not ours.
-func lost(d Decision, why string) Decision {
-	d.Phase, d.Stalled = v1alpha1.PhaseLost, true
+// lost stops: a pool of our name is not ours. No event tells when it is again.
+func lost(f Facts, d Decision, why string) Decision {
+	d.Phase, d.Stalled, d.Wait = v1alpha1.PhaseLost, true, cmp.Or(d.Wait, f.Idle)
 	message := fmt.Sprintf("Node pool %s is not ours: %s; nothing is written to it", d.PoolName, why)
 	return d.alarm(v1alpha1.ConditionOwnershipLost, string(ClassOwnership), message).say(string(ClassOwnership), message)
 }

@@ -73,6 +73,11 @@ func degradedBefore(f *Facts) {
 	f.Pool.Status.Conditions = []metav1.Condition{{Type: v1alpha1.ConditionDegraded, Status: metav1.ConditionTrue}}
 }
 
+// readyOnce is a pool of which the status tells that it came as far as Ready.
+func readyOnce(f *Facts) {
+	f.Pool.Status.Phases = []v1alpha1.PhaseTime{{Phase: v1alpha1.PhaseClaiming}, {Phase: v1alpha1.PhaseCreating}, {Phase: v1alpha1.PhaseReady}}
+}
+
 func deleted(f *Facts) { f.Pool.DeletionTimestamp = &metav1.Time{Time: now} }
 
 func replicas(n int32) func(*Facts) {
@@ -237,6 +242,21 @@ func TestDecide(t *testing.T) {
 			in:     facts(v1alpha1.PhaseGPUWaiting, ours(StateSucceeded), nodes(blind), degradedBefore, after(10*time.Hour)),
 			want:   verdict{Phase: v1alpha1.PhaseGPUWaiting, Reason: ReasonNodesMissing, Attempt: 1, Wait: poll, Alarms: []string{v1alpha1.ConditionDegraded}},
 		},
+		"ReadyOnceAndNotJoined": {
+			reason: "Its condition was lost, and the promise not to time out stays.",
+			in:     facts(v1alpha1.PhaseNodesJoining, ours(StateSucceeded), nodes(Node{Name: "n1"}), readyOnce, after(10*time.Hour)),
+			want:   verdict{Phase: v1alpha1.PhaseNodesJoining, Reason: ReasonNodesMissing, Attempt: 1, Wait: poll, Alarms: []string{v1alpha1.ConditionDegraded}},
+		},
+		"ReadyOnceAndScaleRefused": {
+			reason: "More nodes than before cannot be had; those that are there run work.",
+			in:     facts(v1alpha1.PhaseNodesJoining, failed, nodes(good), readyOnce, replicas(2)),
+			want:   verdict{Phase: v1alpha1.PhaseNodesJoining, Reason: ReasonNodesMissing, Attempt: 1, Wait: poll, Alarms: []string{v1alpha1.ConditionDegraded}},
+		},
+		"IdleFails": {
+			reason: "It has no node that was usable, and is not kept for any.",
+			in:     facts(v1alpha1.PhaseIdle, count(failed, 0), readyOnce),
+			want:   verdict{Phase: v1alpha1.PhaseCleaning, Reason: string(ClassCapacity), Attempt: 1, Skipped: 1, Wait: Soon},
+		},
 		"AllEvicted": {
 			reason: "Where no node is left no work is, and evicted spot nodes do not come back.",
 			in:     facts(v1alpha1.PhaseNodesJoining, ours(StateSucceeded), degradedBefore, after(21*time.Minute)),
@@ -263,9 +283,19 @@ func TestDecide(t *testing.T) {
 			want:   verdict{Phase: v1alpha1.PhaseCleaning, Reason: ReasonCleaning, Attempt: 1, Wait: Soon},
 		},
 		"NotOurs": {
-			reason: "A pool that fails one mark is somebody else's.",
+			reason: "A pool that fails one mark is somebody else's, and no event tells when it is ours again.",
 			in:     facts(v1alpha1.PhaseClaiming, notOurs),
-			want:   verdict{Phase: v1alpha1.PhaseLost, Reason: string(ClassOwnership), Attempt: 1, Stalled: true, Alarms: []string{v1alpha1.ConditionOwnershipLost}},
+			want:   verdict{Phase: v1alpha1.PhaseLost, Reason: string(ClassOwnership), Attempt: 1, Stalled: true, Wait: idle, Alarms: []string{v1alpha1.ConditionOwnershipLost}},
+		},
+		"OursAgainDuringAnOperation": {
+			reason: "Putting the tag back is an operation to AKS: the order of long ago times out no nodes that were usable.",
+			in:     facts(v1alpha1.PhaseLost, ours(StateRunning), nodes(good), readyOnce, after(10*time.Hour)),
+			want:   verdict{Phase: v1alpha1.PhaseReady, Reason: v1alpha1.ReasonSucceeded, Attempt: 1, Wait: idle},
+		},
+		"OursAgainWithoutItsGPU": {
+			reason: "What is wrong with its node is as after Ready.",
+			in:     facts(v1alpha1.PhaseLost, ours(StateRunning), nodes(blind), readyOnce, after(10*time.Hour)),
+			want:   verdict{Phase: v1alpha1.PhaseGPUWaiting, Reason: ReasonNodesMissing, Attempt: 1, Wait: poll, Alarms: []string{v1alpha1.ConditionDegraded}},
 		},
 		"OursAgain": {
 			reason: "A person put the tag back.",
@@ -347,6 +377,34 @@ func TestDecide(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			if diff := cmp.Diff(tc.want, verdictOf(Decide(tc.in))); diff != "" {
 				t.Errorf("%s\n-want +got:\n%s", tc.reason, diff)
+			}
+		})
+	}
+}
+
+// TestOrderWhoseAnswerWasLost: the provision timeout counts from when the order was found,
+// once: what the pool waited for a busy cluster before is not part of it.
+func TestOrderWhoseAnswerWasLost(t *testing.T) {
+	for name, seen := range map[string]Observation{"Creating": ours(StateRunning), "NodesJoining": ours(StateSucceeded)} {
+		t.Run(name, func(t *testing.T) {
+			f := facts(v1alpha1.PhaseClaiming, seen, after(25*time.Minute))
+			f.Pool.Status.Candidate.Accepted = nil
+			found := f.Now
+			for _, c := range []struct {
+				at   time.Duration
+				want v1alpha1.PoolPhase
+			}{
+				{0, v1alpha1.PoolPhase(name)},
+				{poll, v1alpha1.PoolPhase(name)}, // by a controller that has just started, or any other
+				{19 * time.Minute, v1alpha1.PoolPhase(name)},
+				{21 * time.Minute, v1alpha1.PhaseCleaning},
+			} {
+				f.Now = found.Add(c.at)
+				d := Decide(f)
+				if d.Phase != c.want || d.Candidate.Accepted == nil || !d.Candidate.Accepted.Time.Equal(found) {
+					t.Errorf("%s after it was found: phase %s, accepted %s; want %s, %s", c.at, d.Phase, d.Candidate.Accepted, c.want, found)
+				}
+				f.Pool.Status.Phase, f.Pool.Status.Candidate = d.Phase, d.Candidate
 			}
 		})
 	}

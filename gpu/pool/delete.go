@@ -19,7 +19,7 @@ func deleting(f Facts, d Decision) Decision {
 	case f.Pool.Spec.DeletionPolicy == v1alpha1.Orphan:
 		return orphaning(f, d)
 	case f.Seen.Exists && !f.Seen.Owned:
-		d = lost(d, f.Seen.NotOwned)
+		d = lost(f, d, f.Seen.NotOwned)
 		d.Message += "; set deletionPolicy to Orphan to let the object go"
 		return d
 	case len(f.Seen.Leftovers) > 0:

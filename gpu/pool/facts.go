@@ -3,8 +3,10 @@
 package pool
 
 import (
+	"slices"
 	"time"
 
+	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"github.com/espalier-dev/espalier/gpu/quota"
@@ -132,17 +134,12 @@ func (d Decision) alarm(kind, reason, message string) Decision {
 }
 
 // wasReady says whether the nodes have been usable once: from then on no timeout
-// takes them away, because work may run on them.
+// takes them away, because work may run on them. An idle pool has none.
 func (f Facts) wasReady() bool {
-	if f.Pool.Status.Phase == v1alpha1.PhaseReady {
-		return true
-	}
-	for _, c := range f.Pool.Status.Conditions {
-		if c.Type == v1alpha1.ConditionDegraded && c.Status == "True" {
-			return true
-		}
-	}
-	return false
+	st := f.Pool.Status
+	passed := slices.ContainsFunc(st.Phases, func(p v1alpha1.PhaseTime) bool { return p.Phase == v1alpha1.PhaseReady })
+	return st.Phase == v1alpha1.PhaseReady || passed && st.Phase != v1alpha1.PhaseIdle ||
+		meta.IsStatusConditionTrue(st.Conditions, v1alpha1.ConditionDegraded)
 }
 
 // since is how long the pool has been in its phase.

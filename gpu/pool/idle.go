@@ -72,13 +72,19 @@ func resting(f Facts, d Decision) Decision {
 	return d.say(ReasonIdle, fmt.Sprintf("Nobody uses the pool: %s %s asked for when a Workspace names it", plural(f.Pool.DesiredReplicas(), "node"), are(f.Pool.DesiredReplicas())))
 }
 
+// lets says that there is nothing to do for the pool but to let its nodes go: what the
+// cloud does with one that has none is no news of any.
+func (f Facts) lets() bool {
+	return f.idling() && (f.Seen.State != StateRunning || f.Pool.Status.Phase == v1alpha1.PhaseIdle)
+}
+
 // letting gives back the nodes of a pool that nobody uses, once no pod is left on
 // any of them.
 func letting(f Facts, d Decision) Decision {
 	settled := f.Seen.State == StateSucceeded || f.Seen.State == StateFailed
 	away := f.Pool.Spec.Idle.Action == v1alpha1.IdleDelete
 	switch {
-	case settled && f.Seen.Count == 0 && !away:
+	case (settled || d.Phase == v1alpha1.PhaseIdle) && f.Seen.Count == 0 && !away:
 		if !d.Tunes {
 			d.Do = ActionNone
 		}

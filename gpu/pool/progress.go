@@ -7,6 +7,8 @@ import (
 	"strings"
 	"time"
 
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
 	"github.com/espalier-dev/espalier/repo-layout/v1alpha1"
 )
 
@@ -18,7 +20,7 @@ func progress(f Facts, d Decision) Decision {
 		return wake(f, d)
 	}
 	d = recount(f, d)
-	if f.idling() && f.Seen.State != StateRunning {
+	if f.lets() {
 		return letting(f, d)
 	}
 	settled := f.Seen.State == StateSucceeded
@@ -134,10 +136,17 @@ func (f Facts) emptied() bool {
 	return !f.Seen.External && len(f.Nodes) == 0 && len(st.Removing) == 0 && st.Phase == v1alpha1.PhaseNodesJoining
 }
 
+// found notes an order whose answer was lost in a crash. When it was taken nobody knows: it
+// may have waited for a busy cluster since it was recorded, so that its time begins now.
+func (f Facts) found(c *v1alpha1.CandidateStatus) {
+	now := metav1.NewTime(f.Now.Truncate(time.Second))
+	c.Accepted = &now
+}
+
 func creating(f Facts, d Decision) Decision {
 	d.Phase = v1alpha1.PhaseCreating
-	if d.Candidate.Accepted == nil { // the answer to the order was lost in a crash
-		d.Candidate.Accepted = &d.Candidate.Since
+	if d.Candidate.Accepted == nil {
+		f.found(d.Candidate)
 	}
 	if provisionTimedOut(f) {
 		return fail(f, d, &Failure{Class: ClassProvisionTimeout, Text: f.detailed("the cloud did not finish creating the node pool within " + f.Pool.Spec.Timeouts.Provision.Duration.String())})
@@ -147,8 +156,8 @@ func creating(f Facts, d Decision) Decision {
 
 func joining(f Facts, d Decision) Decision {
 	d.Phase = v1alpha1.PhaseNodesJoining
-	if d.Candidate.Accepted == nil && f.Seen.Count >= d.Count.Wanted { // likewise
-		d.Candidate.Accepted = &d.Candidate.Since
+	if d.Candidate.Accepted == nil && f.Seen.Count >= d.Count.Wanted {
+		f.found(d.Candidate)
 	}
 	message := fmt.Sprintf("%d of %s has joined", d.Count.Joined, plural(d.Count.Wanted, instance(f, d)+" node"))
 	if d.Count.Joined > 1 {

@@ -71,7 +71,7 @@ func pace(f Facts, d Decision, why *Failure, ensuring bool) (_ Decision, retry b
 		d.Wait = rules[ClassConflict].skip
 		return d.drifted(string(ClassConflict), why.Sentence()), false
 	case ClassOwnership:
-		return lost(d, why.Text), false
+		return lost(f, d, why.Text), false
 	case ClassTransient, ClassUnknown:
 		if d.Tunes && why.Class == ClassUnknown { // said as Drifted, and paced like any refusal
 			d.Wait = max(why.RetryAfter, mendAfter)

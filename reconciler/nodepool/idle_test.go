@@ -111,6 +111,29 @@ func (w *world) wait(d time.Duration) {
 	w.drive(&life{}, []string{subject}, func() bool { return !w.arm.Now().Before(until) })
 }
 
+// TestIdleUpgraded: AKS upgrades the empty pool of an idle one, as it does with all of a
+// cluster. That is no create that takes too long: the size is not ruled out for it.
+func TestIdleUpgraded(t *testing.T) {
+	w := newWorld(t)
+	w.create(idlePool(v1alpha1.IdleScaleToZero, t4, a100))
+	w.use("a", true)
+	w.drive(&life{}, []string{subject}, func() bool { return w.get(subject).Status.ReadyNodes == 2 })
+	w.use("a", false)
+	w.drive(&life{}, []string{subject}, w.phase(v1alpha1.PhaseIdle))
+	w.wait(time.Hour)
+	w.arm.SetState(w.get(subject).Status.PoolName, "Updating")
+	w.wait(10 * time.Minute)
+	if st, n := w.get(subject).Status, w.arm.Counts()["DELETE"]; st.Phase != v1alpha1.PhaseIdle || len(st.Skipped) != 0 || n != 0 {
+		t.Errorf("phase %s, skipped %+v, %d DELETEs; want %s and nothing", st.Phase, st.Skipped, n, v1alpha1.PhaseIdle)
+	}
+	w.arm.SetState(w.get(subject).Status.PoolName, "Succeeded")
+	w.use("b", true)
+	w.drive(&life{}, []string{subject}, func() bool { return w.get(subject).Status.ReadyNodes == 2 && w.ready(subject)() })
+	if c := w.get(subject).Status.Candidate; c.InstanceType != t4 || c.Attempt != 1 {
+		t.Errorf("woken as %+v", c)
+	}
+}
+
 // TestIdleWithPods: pods that no Workspace answers for are a use too.
 func TestIdleWithPods(t *testing.T) {
 	w := newWorld(t)

@@ -48,3 +48,21 @@ func TestPhases(t *testing.T) {
 		t.Errorf("woken: %s", got)
 	}
 }
+
+// TestPhasesTellOfReady: from then on no timeout takes the nodes of an attempt, so that it
+// is told also where the others do not fit, or how it began is not known.
+func TestPhasesTellOfReady(t *testing.T) {
+	long := []v1alpha1.PhaseTime{{Phase: v1alpha1.PhaseClaiming}}
+	was := v1alpha1.PhaseClaiming
+	for range 20 {
+		for _, is := range []v1alpha1.PoolPhase{v1alpha1.PhaseNodesJoining, v1alpha1.PhaseGPUWaiting} {
+			long, was = timed(long, was, v1alpha1.PhaseTime{Phase: is}), is
+		}
+	}
+	for name, phases := range map[string][]v1alpha1.PhaseTime{"to and fro": long, "a status that was lost": nil} {
+		phases = timed(phases, v1alpha1.PhaseGPUWaiting, v1alpha1.PhaseTime{Phase: v1alpha1.PhaseReady})
+		if len(phases) == 0 || len(phases) > mostPhases || phases[len(phases)-1].Phase != v1alpha1.PhaseReady {
+			t.Errorf("%s: %d phases, %+v", name, len(phases), phases)
+		}
+	}
+}

@@ -49,6 +49,26 @@ func TestForeignPodsBlock(t *testing.T) {
 	}
 }
 
+// TestDroppedAndListedAgain: a commit drops the candidate in use, and is reverted while the
+// pods of others keep its nodes: they stay, and no longer go when those pods do.
+func TestDroppedAndListedAgain(t *testing.T) {
+	w := readyWorld(t, 1)
+	node := w.nodes()[0]
+	stranger := w.podOn(node, "busy")
+	candidates := w.get(subject).Spec.Candidates
+	w.edit(func(p *v1alpha1.GPUNodePool) { p.Spec.Candidates = gpuPool(subject, a100).Spec.Candidates })
+	w.drive(&life{}, []string{subject}, w.blocked(pool.ReasonForeignPods))
+	w.edit(func(p *v1alpha1.GPUNodePool) { p.Spec.Candidates = candidates })
+	if err := w.kube.Delete(w.ctx, stranger); err != nil {
+		t.Fatal(err)
+	}
+	w.drive(&life{}, []string{subject}, w.ready(subject))
+	w.want(v1alpha1.ConditionDeletionBlocked, "", "", "")
+	if n := w.node(node); n == nil || n.Spec.Unschedulable || w.arm.Counts()["DELETE"] != 0 {
+		t.Errorf("%d DELETEs, node %+v; want it kept and not cordoned", w.arm.Counts()["DELETE"], n)
+	}
+}
+
 func TestOwnershipLost(t *testing.T) {
 	w := newWorld(t)
 	w.create(gpuPool("p", t4))
@@ -66,6 +86,29 @@ func TestOwnershipLost(t *testing.T) {
 	w.drive(&life{}, []string{"p"}, w.gone())
 	if len(w.arm.Pools()) != 1 {
 		t.Error("letting the object go took the pool away")
+	}
+}
+
+// TestOwnershipGivenBack: a person takes the mark of a Ready pool away and puts it back, which
+// AKS is still at when the controller looks next: it looks by itself, and keeps the nodes.
+func TestOwnershipGivenBack(t *testing.T) {
+	w := newWorld(t)
+	w.owned(subject)
+	w.arm.Advance(24 * time.Hour)
+	name := w.get(subject).Status.PoolName
+	w.arm.SetTag(name, aks.TagInstallation, "installation-2")
+	r, _ := w.controller(&life{})
+	if res := w.once(r, subject); !w.phase(v1alpha1.PhaseLost)() || res.RequeueAfter != defaultIdle {
+		t.Errorf("phase %s, looks again after %s; want %s after %s", w.get(subject).Status.Phase, res.RequeueAfter, v1alpha1.PhaseLost, defaultIdle)
+	}
+	w.arm.SetTag(name, aks.TagInstallation, installation)
+	w.arm.SetState(name, "Updating")
+	for range 3 {
+		w.arm.Advance(defaultIdle)
+		w.once(r, subject)
+	}
+	if st, n := w.get(subject).Status, w.arm.Counts()["DELETE"]; st.Phase != v1alpha1.PhaseReady || n != 0 {
+		t.Errorf("phase %s, %d DELETEs; want %s and none", st.Phase, n, v1alpha1.PhaseReady)
 	}
 }
 

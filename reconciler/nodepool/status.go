@@ -70,14 +70,17 @@ func (r *Reconciler) fill(p *pass) {
 	setConditions(p.pool, d, p.unseen == nil, p.now)
 }
 
-// mostPhases bounds what a status tells of an attempt that goes to and fro.
+// mostPhases bounds what a status tells of an attempt that goes to and fro. The last place
+// is kept for Ready, from which on no timeout takes its nodes.
 const mostPhases = 16
 
 // timed adds a phase to those of an attempt. They begin anew with each attempt, and
-// with nodes that an idle pool asks for again; what comes after Ready is no start.
+// with nodes that an idle pool asks for again; what comes after Ready is no start. An
+// attempt whose beginning is not known, as after a status was lost, tells of Ready alone.
 func timed(phases []v1alpha1.PhaseTime, was v1alpha1.PoolPhase, next v1alpha1.PhaseTime) []v1alpha1.PhaseTime {
 	begins := next.Phase == v1alpha1.PhaseClaiming || was == v1alpha1.PhaseIdle
-	over := len(phases) == 0 || len(phases) >= mostPhases || slices.ContainsFunc(phases, func(p v1alpha1.PhaseTime) bool {
+	full := len(phases) == 0 || len(phases) >= mostPhases-1
+	over := full && next.Phase != v1alpha1.PhaseReady || slices.ContainsFunc(phases, func(p v1alpha1.PhaseTime) bool {
 		return p.Phase == v1alpha1.PhaseReady || p.Phase == v1alpha1.PhaseCleaning || p.Phase == v1alpha1.PhaseExhausted
 	})
 	switch {
@@ -125,7 +128,7 @@ var alarms = []string{
 }
 
 // setConditions writes a decision as conditions. Where nothing could be seen,
-// what was known of the nodes stays.
+// what was known of the nodes, and what was wrong with them, stays.
 func setConditions(p *v1alpha1.GPUNodePool, d pool.Decision, seen bool, now time.Time) {
 	set := func(kind string, status metav1.ConditionStatus, reason, message string) {
 		meta.SetStatusCondition(&p.Status.Conditions, metav1.Condition{
@@ -165,10 +168,14 @@ func setConditions(p *v1alpha1.GPUNodePool, d pool.Decision, seen bool, now time
 	}
 	for _, kind := range alarms {
 		at := slices.IndexFunc(d.Alarms, func(a pool.Alarm) bool { return a.Type == kind })
-		if at < 0 {
+		if at >= 0 {
+			set(kind, metav1.ConditionTrue, d.Alarms[at].Reason, d.Alarms[at].Message)
+		} else if over(kind, seen) {
 			drop(kind)
-			continue
 		}
-		set(kind, metav1.ConditionTrue, d.Alarms[at].Reason, d.Alarms[at].Message)
 	}
 }
+
+// over says whether an alarm that a decision does not raise is over: where nothing could be
+// seen only the one that is about the last request.
+func over(kind string, seen bool) bool { return seen || kind == v1alpha1.ConditionClusterBusy }

@@ -64,7 +64,17 @@ func TestUsers(t *testing.T) {
 		"ServiceWithoutGateway": {
 			"What is missing publishes it: it waits for its nodes all the same.", both(nodes(v1alpha1.ReasonWaitingForNodes), ready(v1alpha1.ReasonInputMissing)), true, true,
 		},
-		"WaitingForNodes": {"That is whom nodes are bought for.", both(nodes(v1alpha1.ReasonWaitingForNodes), ready(v1alpha1.ReasonWaitingForNodes)), true, true},
+		"ServiceWithoutAdapter": {"It is said only where there is no Deployment, and no node is needed before a run has pushed.", ready(v1alpha1.ReasonWaitingForAdapter), false, true},
+		"RunOnAnotherClass":     {"The volume of an earlier run has another class: no Job is made.", run(v1alpha1.ReasonWaitingForNodes, ready(v1alpha1.ReasonClaimClassDiffers)), false, true},
+		"RunOnVolumeOfOneNode":  {"Likewise.", run(v1alpha1.ReasonWaitingForNodes, ready(v1alpha1.ReasonClaimNotShared)), false, true},
+		"QueuedOnAnotherClass":  {"The Job is there: it may go on.", run(v1alpha1.ReasonJobRunning, started, ready(v1alpha1.ReasonClaimClassDiffers)), true, true},
+		"RunWithoutRight":       {"Its account is asked for before a node is.", run(v1alpha1.ReasonWaitingForNodes, ready(v1alpha1.ReasonAccessDenied)), false, true},
+		"RunLostItsRight":       {"The Job is there, and runs without.", run(v1alpha1.ReasonJobRunning, started, ready(v1alpha1.ReasonAccessDenied)), true, true},
+		"ServiceWithoutAccount": {"Likewise.", ready(v1alpha1.ReasonServiceAccountNotFound), false, true},
+		"ServiceNeverAsked":     {"It had a pool of its own in mind, and was denied it.", both(nodes(v1alpha1.ReasonAccessDenied), ready(v1alpha1.ReasonAccessDenied)), false, true},
+		"ServiceLostItsAccount": {"Its pods serve on.", both(nodes(v1alpha1.ReasonSucceeded), ready(v1alpha1.ReasonServiceAccountNotFound)), true, true},
+		"RunBeforeTheRegistry":  {"No node is requested before it has answered.", run(v1alpha1.ReasonWaitingForNodes, ready(v1alpha1.ReasonRegistryUnreachable)), false, true},
+		"WaitingForNodes":       {"That is whom nodes are bought for.", both(nodes(v1alpha1.ReasonWaitingForNodes), ready(v1alpha1.ReasonWaitingForNodes)), true, true},
 	}
 	for name, tc := range cases {
 		t.Run(name, func(t *testing.T) {
