@@ -4,7 +4,6 @@ package workspace
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"time"
 
@@ -90,7 +89,8 @@ func (r *Reconciler) enqueue(ctx context.Context, p *pass) error {
 	}
 	if !p.paused() { // a Job that is there too: it is not deleted for one that is refused
 		if err := p.mayUse(); err != nil {
-			return errors.Join(err, r.releaseHeld(ctx, p))
+			p.alsoFailed(r.releaseHeld(ctx, p))
+			return err
 		}
 	}
 	if err := r.work(ctx, p); err != nil {
