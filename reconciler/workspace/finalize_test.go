@@ -6,6 +6,7 @@ import (
 	"testing"
 
 	corev1 "k8s.io/api/core/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/client-go/tools/events"
 	"sigs.k8s.io/controller-runtime/pkg/client"
@@ -74,4 +75,43 @@ func claimOf(ws *v1alpha1.Workspace) *corev1.PersistentVolumeClaim {
 	return &corev1.PersistentVolumeClaim{ObjectMeta: metav1.ObjectMeta{
 		Namespace: ws.Namespace, Name: repolayout.WorkClaimName(ws.Name), Labels: map[string]string{repolayout.LabelWorkspace: ws.Name},
 	}}
+}
+
+// TestDropCheckpoints: the claim of a run goes as soon as its adapter is published, where the
+// spec says so, and a claim of somebody else's never.
+func TestDropCheckpoints(t *testing.T) {
+	for name, tc := range map[string]struct {
+		reason    string
+		retain    v1alpha1.Retention
+		label     string
+		published bool
+		gone      bool
+	}{
+		"Published":   {"Nothing else is wanted of it.", v1alpha1.RetainUntilPublished, "tune", true, true},
+		"Unpublished": {"The run goes on from it.", v1alpha1.RetainUntilPublished, "tune", false, false},
+		"Kept":        {"It goes with the Workspace.", v1alpha1.RetainUntilDeleted, "tune", true, false},
+		"Nobodys":     {"A claim of that name which Espalier has not made is not Espalier's to delete.", v1alpha1.RetainUntilPublished, "", true, false},
+		"Others":      {"Nor is another Workspace's.", v1alpha1.RetainUntilPublished, "other", true, false},
+	} {
+		t.Run(name, func(t *testing.T) {
+			r, fake := withChildren(t)
+			ws := &v1alpha1.Workspace{ObjectMeta: metav1.ObjectMeta{Namespace: "models", Name: "tune", UID: "w"}}
+			ws.Spec.Tuning = &v1alpha1.TuningSpec{Checkpoints: &v1alpha1.Checkpoints{Retain: tc.retain}}
+			if tc.published {
+				condition.True(ws, v1alpha1.ConditionTuningSucceeded, v1alpha1.ReasonSucceeded, "published")
+			}
+			claim := claimOf(ws)
+			claim.Labels[repolayout.LabelWorkspace] = tc.label
+			if err := fake.Create(t.Context(), claim); err != nil {
+				t.Fatal(err)
+			}
+			if err := r.dropCheckpoints(t.Context(), &pass{ws: ws, claim: claim}); err != nil {
+				t.Fatal(err)
+			}
+			err := fake.Get(t.Context(), client.ObjectKeyFromObject(claim), &corev1.PersistentVolumeClaim{})
+			if apierrors.IsNotFound(err) != tc.gone {
+				t.Errorf("%s\ngot %v", tc.reason, err)
+			}
+		})
+	}
 }
