@@ -79,17 +79,23 @@ func (r *Reconciler) tune(ctx context.Context, p *pass) error {
 	return r.pause(ctx, p, job)
 }
 
-// pause suspends a Job, or lets it go on. That of one in a queue is Kueue's to say.
+// pause suspends a Job, or lets it go on when its nodes are there: the time that the spec
+// gives it counts from then. That of one in a queue is Kueue's to say.
 func (r *Reconciler) pause(ctx context.Context, p *pass, job *batchv1.Job) error {
-	if p.queued() {
+	if p.queued() || p.awaitsNodes(job) && !p.poolReady() {
 		return nil
 	}
-	if ptr.Deref(job.Spec.Suspend, false) && !p.paused() {
+	if p.awaitsNodes(job) {
 		if err := r.confirm(ctx, p); err != nil {
 			return err
 		}
 	}
 	return r.suspendJob(ctx, job, p.paused())
+}
+
+// awaitsNodes says that a Job was suspended, by nobody but us, and is to go on.
+func (p *pass) awaitsNodes(job *batchv1.Job) bool {
+	return ptr.Deref(job.Spec.Suspend, false) && !p.paused() && !p.queued()
 }
 
 // begin creates the Job when its nodes are there; one that waits in a queue comes
