@@ -21,7 +21,8 @@ type known struct {
 	uid uint64
 	// read is the generation of which a pass has read every input past the cache; 0: none.
 	read int64
-	// answered is the digest of the inputs that the registry has answered for; 0: none.
+	// answered is the digest of the inputs that the registry has answered for, before their
+	// run or after it; 0: none.
 	answered uint64
 	// applied are the marks of what was applied for it.
 	applied marks

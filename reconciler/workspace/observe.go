@@ -161,6 +161,7 @@ func setStarted(ws *v1alpha1.Workspace, job string, trouble trouble) {
 func (r *Reconciler) observeTuning(ctx context.Context, p *pass) error {
 	ws, job := p.ws, p.job()
 	if p.recorded() {
+		r.untold(ctx, p)
 		p.judgeAgain() // the record stands, even when the Job itself was cleaned away
 		return nil
 	}

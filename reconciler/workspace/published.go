@@ -4,9 +4,11 @@ package workspace
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
+	"time"
 
 	"github.com/google/go-containerregistry/pkg/authn"
 	corev1 "k8s.io/api/core/v1"
@@ -82,6 +84,40 @@ func (r *Reconciler) takePublished(ctx context.Context, p *pass, tag *registry.T
 	condition.False(p.ws, v1alpha1.ConditionJobStarted, v1alpha1.ReasonAlreadyPublished, message)
 	p.judge(v1alpha1.ReasonAlreadyPublished, message)
 	return nil
+}
+
+// lookAtUntold is when to ask a registry again that did not answer.
+const lookAtUntold = 5 * time.Minute
+
+// untold asks the output registry for what a run has published where its pods were gone
+// before they told it, as where their node was lost in the moment of the end: services and
+// the pull request that promotes it wait for the digest. The run is done whatever it answers.
+func (r *Reconciler) untold(ctx context.Context, p *pass) {
+	t, output := p.ws.Status.Tuning, p.ws.Spec.Tuning.Output
+	if r.Registry == nil || output.Image == "" || t.Adapter != "" || t.Digest == "" || !condition.Is(p.ws, v1alpha1.ConditionTuningSucceeded) {
+		return
+	}
+	question, known := apply.Sum("untold "+t.Digest), r.knownOf(p.ws)
+	if known.answered == question {
+		return
+	}
+	credentials, who, err := r.asks(ctx, p.ws.Namespace, output)
+	var tag *registry.Tag
+	if err == nil {
+		tag, err = r.Registry.Look(ctx, output.Image, credentials)
+	}
+	switch {
+	case errors.Is(err, registry.ErrDenied):
+		r.Events.Eventf(p.ws, nil, corev1.EventTypeWarning, "RegistryDenied", "Ask",
+			"The pods of run %s were gone before they told its digest, and %s does not say it: name the adapter by digest where it is served. Where the image is there, %s", t.Run, output.Image, who)
+	case err != nil:
+		p.lookAfter(lookAtUntold)
+		return
+	case tag != nil && tag.Annotations[repolayout.AnnotationInputDigest] == t.Digest:
+		record(t, repolayout.Left{Adapter: tag.Reference, Evaluation: cmp.Or(t.Evaluation, measuredBefore(tag.Annotations))})
+		return
+	}
+	known.answered = question
 }
 
 // asks is who asks the registry, and what would keep that one from an answer. Where the

@@ -223,6 +223,65 @@ func TestPublishedMeasured(t *testing.T) {
 	}
 }
 
+// TestUntold: where the pods of a run were gone before they told its digest, the registry
+// does, and what waits for it goes on.
+func TestUntold(t *testing.T) {
+	measured := []string{repolayout.AnnotationEvaluation, `{"lossBefore":"1.8300","lossAfter":"1.2100"}`}
+	for name, tc := range map[string]struct {
+		reason, tag, password string // digest of the inputs that the tag carries; "": there is no tag
+		down, failed, told    bool
+		found, again          bool
+		asks                  bool
+	}{
+		"Pushed": {reason: "It is there.", tag: "sha256:inputs", found: true, asks: true},
+		"Others": {reason: "Another run has pushed to the tag since.", tag: "sha256:others", asks: true},
+		"Gone":   {reason: "Somebody has deleted it.", asks: true},
+		"Down":   {reason: "The run is done whatever the registry says: it is asked later.", tag: "sha256:inputs", down: true, again: true},
+		"Denied": {reason: "It is never going to say.", tag: "sha256:inputs", password: "wrong", asks: true},
+		"Failed": {reason: "It has published nothing.", tag: "sha256:inputs", failed: true},
+		"Told":   {reason: "Its pods have said it.", tag: "sha256:inputs", told: true},
+	} {
+		t.Run(name, func(t *testing.T) {
+			l, want := newRegistry(t), ""
+			if tc.tag != "" {
+				want = l.publish(t, l.host+"/models/tone:1", tc.tag, measured...)
+			}
+			if tc.password == "" {
+				tc.password = "hunter2"
+			}
+			r, p := beforeNodes(t, l, tc.password)
+			now := metav1.NewTime(noon)
+			p.ws.Status.Tuning = &v1alpha1.TuningStatus{Run: "w-1234", Digest: "sha256:inputs", FinishedAt: &now}
+			condition.True(p.ws, v1alpha1.ConditionTuningSucceeded, v1alpha1.ReasonSucceeded, "Job w-1234 is complete")
+			if tc.failed {
+				condition.False(p.ws, v1alpha1.ConditionTuningSucceeded, v1alpha1.ReasonJobFailed, "it gave up")
+			}
+			if tc.told {
+				p.ws.Status.Tuning.Adapter = "told"
+			}
+			l.down, l.asked = tc.down, 0
+			asked := func() bool { return l.asked > 0 }
+			if err := r.observeTuning(t.Context(), p); err != nil {
+				t.Fatal(err)
+			}
+			got := p.ws.Status.Tuning
+			switch {
+			case tc.found && (got.Adapter != want || got.Evaluation == nil):
+				t.Errorf("%s\ngot %+v, want %s", tc.reason, got, want)
+			case !tc.found && got.Adapter != "" && !tc.told:
+				t.Errorf("%s\ngot %s", tc.reason, got.Adapter)
+			}
+			if asked() != tc.asks || (p.after > 0) != tc.again {
+				t.Errorf("%s\nasked: %t; again after %s", tc.reason, asked(), p.after)
+			}
+			l.down, l.asked, got.Adapter = false, 0, ""
+			if err := r.observeTuning(t.Context(), p); err != nil || asked() != (tc.again || tc.told || tc.found) { // what was found may not have been written
+				t.Errorf("%s\nasked once more: %t, %v", tc.reason, asked(), err)
+			}
+		})
+	}
+}
+
 // TestPublishedNotAsked: nobody is asked about a run that is under way, or of a
 // controller that may not reach registries.
 func TestPublishedNotAsked(t *testing.T) {
