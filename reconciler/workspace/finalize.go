@@ -122,7 +122,7 @@ func (r *Reconciler) removeClaims(ctx context.Context, p *pass) (string, error) 
 // let go of the nodes.
 func (r *Reconciler) removePools(ctx context.Context, p *pass) (string, error) {
 	for _, pool := range []*v1alpha1.GPUNodePool{p.pool, p.left} {
-		if pool == nil || !metav1.IsControlledBy(pool, p.ws) {
+		if !owns(p.ws, pool) {
 			continue
 		}
 		if pool.DeletionTimestamp.IsZero() {

@@ -125,7 +125,7 @@ func (p *pass) stranded(job *batchv1.Job) bool {
 // Workspace has done so: a deletion by hand waits while it works on the nodes. The
 // mark comes second, so that no pool has it that is not deleted.
 func (r *Reconciler) giveBack(ctx context.Context, ws *v1alpha1.Workspace, pool *v1alpha1.GPUNodePool) error {
-	if pool == nil || !metav1.IsControlledBy(pool, ws) {
+	if !owns(ws, pool) {
 		return nil
 	}
 	if pool.DeletionTimestamp.IsZero() {

@@ -39,7 +39,16 @@ func TestGiveBack(t *testing.T) {
 			"The controller died between the two, or a person was faster.",
 			func(p *v1alpha1.GPUNodePool) { p.DeletionTimestamp = &metav1.Time{Time: time.Unix(1, 0)} }, release, true, true,
 		},
-		"Deleted":       {"The Workspace goes, which may be a mistake.", func(*v1alpha1.GPUNodePool) {}, remove, true, false},
+		"Deleted": {"The Workspace goes, which may be a mistake.", func(*v1alpha1.GPUNodePool) {}, remove, true, false},
+		"Formers": {
+			"It is of a Workspace of this name that is gone, and paid for all the same.",
+			func(p *v1alpha1.GPUNodePool) { p.OwnerReferences[0].UID = "former" }, release, true, true,
+		},
+		"FormersDeleted": {"So it is when this one goes before it was taken over.", func(p *v1alpha1.GPUNodePool) { p.OwnerReferences[0].UID = "former" }, remove, true, false},
+		"OtherWorkspaces": {
+			"One of another name has bought it.",
+			func(p *v1alpha1.GPUNodePool) { p.OwnerReferences[0].UID, p.OwnerReferences[0].Name = "former", "other" }, release, false, false,
+		},
 		"SomebodyElses": {"It is left to others.", func(p *v1alpha1.GPUNodePool) { p.OwnerReferences = nil }, release, false, false},
 	}
 	for name, tc := range cases {
