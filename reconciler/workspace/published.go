@@ -32,7 +32,8 @@ type Registry interface {
 // carries the adapter of these inputs already: a Workspace that was deleted and
 // came back, or another cluster, has paid for it.
 func (r *Reconciler) published(ctx context.Context, p *pass) error {
-	if r.Registry == nil || !p.beforeRun() || r.asked(p) {
+	known, question := r.knownOf(p.ws), apply.Sum(p.out.Digest)
+	if r.Registry == nil || !p.beforeRun() || known.answered == question && r.Clock().Unix()-known.answeredAt < answerHolds {
 		return nil
 	}
 	output := p.ws.Spec.Tuning.Output
@@ -42,6 +43,7 @@ func (r *Reconciler) published(ctx context.Context, p *pass) error {
 	}
 	tag, err := r.Registry.Look(ctx, output.Image, credentials)
 	switch {
+	case err != nil && known.answered == question && (p.pool != nil || errors.Is(err, registry.ErrDenied)): // nodes that are there wait for nobody
 	case errors.Is(err, registry.ErrDenied):
 		r.Events.Eventf(p.ws, nil, corev1.EventTypeWarning, "RegistryDenied", "Ask",
 			"%s does not say whether it holds the adapter of these inputs already: the run goes on. Where the image is there, %s", output.Image, who)
@@ -50,24 +52,24 @@ func (r *Reconciler) published(ctx context.Context, p *pass) error {
 	case tag != nil && tag.Annotations[repolayout.AnnotationInputDigest] == p.out.Digest:
 		return r.takePublished(ctx, p, tag)
 	}
-	r.knownOf(p.ws).answered = apply.Sum(p.out.Digest)
+	known.answered, known.answeredAt = question, r.Clock().Unix()
 	return nil
 }
 
-// beforeRun says that nothing was requested for the run of the current inputs.
+// answerHolds is how long the answer of a registry holds for a run that waits, in seconds: a
+// pass that waits for nodes need not ask again, and one that has waited long may find that
+// another cluster has run it.
+const answerHolds = 5 * 60
+
+// beforeRun says that nothing was requested for the run of the current inputs: it has no Job,
+// or one that has waited in a queue, and is let go just now.
 func (p *pass) beforeRun() bool {
 	t := p.ws.Spec.Tuning
 	switch {
 	case t == nil || t.Output.Image == "" || p.paused() || p.settled || p.finished():
 		return false
 	}
-	return p.job() == nil
-}
-
-// asked says that the registry has answered for these inputs: a pass that waits
-// for nodes does not ask it again.
-func (r *Reconciler) asked(p *pass) bool {
-	return r.knownOf(p.ws).answered == apply.Sum(p.out.Digest)
+	return p.job() == nil || p.queued() && !p.held() && p.pool == nil
 }
 
 // takePublished records a run that need not be run.
@@ -77,6 +79,11 @@ func (r *Reconciler) takePublished(ctx context.Context, p *pass, tag *registry.T
 	}
 	if _, err := r.deleteOtherJobs(ctx, p); err != nil {
 		return err
+	}
+	if job := p.job(); job != nil { // of a queue, which holds a place for it
+		if err := r.deleteJob(ctx, job); err != nil {
+			return err
+		}
 	}
 	now := metav1.NewTime(r.Clock())
 	p.ws.Status.Tuning = &v1alpha1.TuningStatus{Run: p.runName(), Digest: p.out.Digest, Adapter: tag.Reference, FinishedAt: &now, Evaluation: measuredBefore(tag.Annotations)}

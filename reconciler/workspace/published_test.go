@@ -20,12 +20,15 @@ import (
 	"github.com/google/go-containerregistry/pkg/v1/empty"
 	"github.com/google/go-containerregistry/pkg/v1/mutate"
 	"github.com/google/go-containerregistry/pkg/v1/remote"
+	batchv1 "k8s.io/api/batch/v1"
 	corev1 "k8s.io/api/core/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/runtime"
 	clientgoscheme "k8s.io/client-go/kubernetes/scheme"
 	"k8s.io/client-go/tools/events"
+	"sigs.k8s.io/controller-runtime/pkg/client"
 	kubefake "sigs.k8s.io/controller-runtime/pkg/client/fake"
 
 	"github.com/espalier-dev/espalier/reconciler/condition"
@@ -221,6 +224,78 @@ func TestPublishedMeasured(t *testing.T) {
 			t.Errorf("with %s: %s: %s, finished %v", maxLoss, c.Reason, c.Message, p.finished())
 		}
 	}
+}
+
+// TestPublishedMeanwhile: an adapter that was published elsewhere while the run waited is not
+// paid for again.
+func TestPublishedMeanwhile(t *testing.T) {
+	queued := func(suspended bool) func(*pass) {
+		return func(p *pass) {
+			p.ws.Spec.Queue = "a"
+			job := queuedJob("a", suspended)
+			job.Namespace, job.Name = "n", "w-1234"
+			p.jobs = []batchv1.Job{*job}
+		}
+	}
+	bought := func(p *pass) { p.pool = &v1alpha1.GPUNodePool{} }
+	for name, tc := range map[string]struct {
+		reason            string
+		after             time.Duration
+		then              func(*pass)
+		down, asked, done bool
+	}{
+		"Soon":     {reason: "A pass that waits does not ask again.", after: time.Minute},
+		"Later":    {reason: "It has waited for nodes, or for money.", after: time.Hour, asked: true, done: true},
+		"Nodes":    {reason: "They are given back.", after: time.Hour, then: bought, asked: true, done: true},
+		"Down":     {reason: "No node is bought before it is known.", after: time.Hour, down: true},
+		"Held":     {reason: "Kueue has not let it go.", after: time.Hour, then: queued(true)},
+		"Admitted": {reason: "Its nodes are bought now.", after: time.Hour, then: queued(false), asked: true, done: true},
+		"Runs":     {reason: "It is under way.", after: time.Hour, then: func(p *pass) { queued(false)(p); bought(p) }},
+	} {
+		t.Run(name, func(t *testing.T) {
+			l, now := newRegistry(t), noon
+			r, p := beforeNodes(t, l, "hunter2")
+			r.Clock = func() time.Time { return now }
+			if err := r.published(t.Context(), p); err != nil || p.finished() {
+				t.Fatalf("before: finished is %v, %v", p.finished(), err)
+			}
+			l.publish(t, l.host+"/models/tone:1", "sha256:inputs")
+			if tc.then != nil {
+				tc.then(p)
+			}
+			for i := range p.jobs {
+				if err := r.Client.Create(t.Context(), p.jobs[i].DeepCopy()); err != nil {
+					t.Fatal(err)
+				}
+			}
+			now, l.asked, l.down = now.Add(tc.after), 0, tc.down
+			if err := r.published(t.Context(), p); (err != nil) != tc.down {
+				t.Fatalf("%s: got %v", tc.reason, err)
+			}
+			if asked := l.asked > 0; asked != tc.asked || p.finished() != tc.done {
+				t.Errorf("%s: asked %t, finished %t", tc.reason, asked, p.finished())
+			}
+			for i := range p.jobs {
+				err := r.Client.Get(t.Context(), client.ObjectKeyFromObject(&p.jobs[i]), &batchv1.Job{})
+				if apierrors.IsNotFound(err) != tc.done {
+					t.Errorf("%s: the Job: %v", tc.reason, err)
+				}
+			}
+		})
+	}
+	t.Run("DownWithNodes", func(t *testing.T) {
+		l, now := newRegistry(t), noon
+		r, p := beforeNodes(t, l, "hunter2")
+		r.Clock = func() time.Time { return now }
+		if err := r.published(t.Context(), p); err != nil {
+			t.Fatal(err)
+		}
+		bought(p)
+		now, l.down = now.Add(time.Hour), true
+		if err := r.published(t.Context(), p); err != nil {
+			t.Errorf("nodes that are there wait for a registry: %v", err)
+		}
+	})
 }
 
 // TestUntold: where the pods of a run were gone before they told its digest, the registry

@@ -76,7 +76,7 @@ func (r *Reconciler) releaseRun(ctx context.Context, p *pass) error {
 		message = "The run is done and " + p.nodesLeft()
 	}
 	if c := condition.Get(p.ws, v1alpha1.ConditionJobStarted); c != nil && c.Reason == v1alpha1.ReasonAlreadyPublished {
-		message = "The adapter was published before: no node was requested"
+		message = "The adapter was published before: no node is held for the run"
 	}
 	condition.True(p.ws, v1alpha1.ConditionResourceReady, v1alpha1.ReasonReleased, message)
 	return nil
