@@ -183,7 +183,7 @@ func (r *Reconciler) observeTuning(ctx context.Context, p *pass) error {
 	if said := r.Progress.Of(job.UID); said != nil {
 		ws.Status.Tuning.Progress = said
 	}
-	if p.awaits() || p.awaitsNodes(job) && !p.finished() {
+	if p.isAbout(job) {
 		reason, message := p.before("The pod is being placed")
 		condition.False(ws, v1alpha1.ConditionJobStarted, reason, message)
 		condition.False(ws, v1alpha1.ConditionTuningSucceeded, reason, message)

@@ -32,8 +32,12 @@ type Registry interface {
 // carries the adapter of these inputs already: a Workspace that was deleted and
 // came back, or another cluster, has paid for it.
 func (r *Reconciler) published(ctx context.Context, p *pass) error {
+	if r.Registry == nil || !p.beforeRun() {
+		return nil
+	}
 	known, question := r.knownOf(p.ws), apply.Sum(p.out.Digest)
-	if r.Registry == nil || !p.beforeRun() || known.answered == question && r.Clock().Unix()-known.answeredAt < answerHolds {
+	again := known.answered == question
+	if again && r.Clock().Unix()-known.answeredAt < answerHolds {
 		return nil
 	}
 	output := p.ws.Spec.Tuning.Output
@@ -43,7 +47,7 @@ func (r *Reconciler) published(ctx context.Context, p *pass) error {
 	}
 	tag, err := r.Registry.Look(ctx, output.Image, credentials)
 	switch {
-	case err != nil && known.answered == question && (p.pool != nil || errors.Is(err, registry.ErrDenied)): // nodes that are there wait for nobody
+	case again && p.goesOn(err):
 	case errors.Is(err, registry.ErrDenied):
 		r.Events.Eventf(p.ws, nil, corev1.EventTypeWarning, "RegistryDenied", "Ask",
 			"%s does not say whether it holds the adapter of these inputs already: the run goes on. Where the image is there, %s", output.Image, who)
@@ -54,6 +58,12 @@ func (r *Reconciler) published(ctx context.Context, p *pass) error {
 	}
 	known.answered, known.answeredAt = question, r.Clock().Unix()
 	return nil
+}
+
+// goesOn says that a run does not wait for a second answer of a registry that gives none:
+// nodes that are there wait for nobody, and who was denied was told so.
+func (p *pass) goesOn(err error) bool {
+	return err != nil && p.pool != nil || errors.Is(err, registry.ErrDenied)
 }
 
 // answerHolds is how long the answer of a registry holds for a run that waits, in seconds: a

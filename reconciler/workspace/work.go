@@ -98,6 +98,11 @@ func (p *pass) awaitsNodes(job *batchv1.Job) bool {
 	return ptr.Deref(job.Spec.Suspend, false) && !p.paused() && !p.queued()
 }
 
+// isAbout says that the pods of a Job wait for Kueue, or for nodes.
+func (p *pass) isAbout(job *batchv1.Job) bool {
+	return p.awaits() || p.awaitsNodes(job) && !p.finished()
+}
+
 // begin creates the Job when its nodes are there; one that waits in a queue comes
 // before them.
 func (r *Reconciler) begin(ctx context.Context, p *pass) error {
