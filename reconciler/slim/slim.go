@@ -118,9 +118,13 @@ func statefulSet(s *appsv1.StatefulSet) {
 	s.Status.Conditions = nil
 }
 
-// job keeps all but its pods, of which it keeps how many GPUs each container takes.
+// job keeps all but its pods, of which it keeps the pool that they run on and how many GPUs
+// each container takes.
 func job(j *batchv1.Job) {
 	template := pods(j.Spec.Template)
+	if pool, ok := j.Spec.Template.Spec.NodeSelector[repolayout.LabelPool]; ok {
+		template.Spec.NodeSelector = map[string]string{repolayout.LabelPool: pool}
+	}
 	template.Spec.InitContainers, template.Spec.Containers = limits(j.Spec.Template.Spec.InitContainers), limits(j.Spec.Template.Spec.Containers)
 	j.Spec.Template = template
 }

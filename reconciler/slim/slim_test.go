@@ -59,6 +59,7 @@ var (
 	template = corev1.PodTemplateSpec{
 		ObjectMeta: metav1.ObjectMeta{Labels: map[string]string{"app": "phi"}, Annotations: map[string]string{repolayout.AnnotationInputDigest: "sha256:2", "b": "c"}},
 		Spec: corev1.PodSpec{
+			NodeSelector:   map[string]string{repolayout.LabelPool: "models.phi", "zone": "1"},
 			InitContainers: []corev1.Container{{Name: "data", Image: "i"}},
 			Containers: []corev1.Container{{Name: "main", Image: "i", Args: []string{"x"}, Resources: corev1.ResourceRequirements{
 				Limits: corev1.ResourceList{"nvidia.com/gpu": resource.MustParse("2"), "memory": resource.MustParse("1Gi")},
@@ -70,6 +71,7 @@ var (
 )
 
 func withGPUs(pods corev1.PodTemplateSpec) corev1.PodTemplateSpec {
+	pods.Spec.NodeSelector = map[string]string{repolayout.LabelPool: "models.phi"}
 	pods.Spec.InitContainers = []corev1.Container{{Name: "data"}}
 	pods.Spec.Containers = []corev1.Container{{Name: "main", Resources: corev1.ResourceRequirements{Limits: corev1.ResourceList{"nvidia.com/gpu": resource.MustParse("2")}}}}
 	return pods
@@ -132,7 +134,7 @@ func TestTransform(t *testing.T) {
 			&appsv1.StatefulSet{ObjectMeta: left(), Spec: appsv1.StatefulSetSpec{Replicas: ptr.To(int32(2)), Template: made}, Status: appsv1.StatefulSetStatus{ReadyReplicas: 2, UpdateRevision: "a", CurrentRevision: "b"}},
 		},
 		"Job": {
-			"A run is spread anew where the nodes have other GPUs, and its limits are compared.",
+			"A run is spread anew where the nodes have other GPUs, its limits are compared, and its pool is given back when no run is on it.",
 			&batchv1.Job{ObjectMeta: about(), Spec: batchv1.JobSpec{Parallelism: ptr.To(int32(2)), Suspend: ptr.To(true), BackoffLimit: ptr.To(int32(3)), ActiveDeadlineSeconds: ptr.To(int64(9)), Template: template}, Status: batchv1.JobStatus{Active: 1}},
 			&batchv1.Job{ObjectMeta: left(), Spec: batchv1.JobSpec{Parallelism: ptr.To(int32(2)), Suspend: ptr.To(true), BackoffLimit: ptr.To(int32(3)), ActiveDeadlineSeconds: ptr.To(int64(9)), Template: withGPUs(made)}, Status: batchv1.JobStatus{Active: 1}},
 		},

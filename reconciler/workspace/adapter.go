@@ -21,21 +21,26 @@ import (
 // adapters waits for the adapters that a tuning Workspace of the namespace trains and
 // that have no digest yet: those that it promotes to this one until Git names the digest,
 // others by the tag that it pushes to until it has pushed. Until then they may not be
-// there, and nodes would be paid for nothing. What serves already, serves on.
+// there, and nodes would be paid for nothing. What serves already, serves on: its pods are
+// not replaced by such that would wait for an adapter.
 func (r *Reconciler) adapters(ctx context.Context, p *pass) error {
 	s := p.ws.Spec.Inference
-	if s == nil || p.ws.Spec.Suspend || p.settled || p.deployment != nil || len(p.sets) > 0 {
+	if s == nil || p.ws.Spec.Suspend || p.settled || p.servesThis() {
 		return nil
 	}
 	if !slices.ContainsFunc(s.Adapters, func(a v1alpha1.Adapter) bool { return a.Image != "" && !repolayout.Pinned(a.Image) }) {
 		return nil
+	}
+	meanwhile := "no node is requested before"
+	if p.works() {
+		meanwhile = "what serves goes on as it is until then"
 	}
 	list := &v1alpha1.WorkspaceList{}
 	if err := r.Client.List(ctx, list, client.InNamespace(p.ws.Namespace), client.UnsafeDisableDeepCopy); err != nil { // nobody changes them
 		return fmt.Errorf("listing the Workspaces of namespace %s: %w", p.ws.Namespace, err)
 	}
 	for i := range list.Items {
-		if why := awaits(p.ws, &list.Items[i]); why != "" {
+		if why := awaits(p.ws, &list.Items[i], meanwhile); why != "" {
 			if p.pool == nil {
 				condition.False(p.ws, v1alpha1.ConditionResourceReady, v1alpha1.ReasonWaitingForAdapter, why)
 			}
@@ -45,36 +50,36 @@ func (r *Reconciler) adapters(ctx context.Context, p *pass) error {
 	return nil
 }
 
-// awaits says which adapter of a service is not yet in Git as the run made it, ""
-// for none.
-func awaits(service, tuning *v1alpha1.Workspace) string {
+// awaits says which adapter of a service is not yet in Git as the run made it, and what is
+// done meanwhile; "" for none.
+func awaits(service, tuning *v1alpha1.Workspace, meanwhile string) string {
 	for _, i := range repolayout.PromotedAdapters(tuning, service) {
 		a := service.Spec.Inference.Adapters[i]
 		if repolayout.Pinned(a.Image) {
 			continue
 		}
 		if c := condition.Get(tuning, v1alpha1.ConditionTuningSucceeded); c != nil && c.Reason == v1alpha1.ReasonEvaluationFailed {
-			return fmt.Sprintf("Adapter %s has no digest in Git yet: Workspace %s has trained it, and it missed its evaluation; no node is requested before one is good enough", a.Name, tuning.Name)
+			return fmt.Sprintf("Adapter %s has no digest in Git yet: Workspace %s has trained it, and it missed its evaluation: one that is good enough is waited for; %s", a.Name, tuning.Name, meanwhile)
 		}
 		if t := tuning.Status.Tuning; t != nil && repolayout.Pinned(t.Adapter) {
-			return fmt.Sprintf("Adapter %s is published by Workspace %s: merge the pull request that brings its digest, or write image: %s in its place; no node is requested before", a.Name, tuning.Name, t.Adapter)
+			return fmt.Sprintf("Adapter %s is published by Workspace %s: merge the pull request that brings its digest, or write image: %s in its place; %s", a.Name, tuning.Name, t.Adapter, meanwhile)
 		}
-		return fmt.Sprintf("Adapter %s has no digest in Git yet: Workspace %s trains it; no node is requested before", a.Name, tuning.Name)
+		return fmt.Sprintf("Adapter %s has no digest in Git yet: Workspace %s trains it; %s", a.Name, tuning.Name, meanwhile)
 	}
-	return awaitsTag(service, tuning)
+	return awaitsTag(service, tuning, meanwhile)
 }
 
 // awaitsTag says which adapter of a service is at a tag that nothing was pushed to yet, by
 // the run that pushes there; "" for none.
-func awaitsTag(service, tuning *v1alpha1.Workspace) string {
+func awaitsTag(service, tuning *v1alpha1.Workspace, meanwhile string) string {
 	t := tuning.Status.Tuning
 	if t != nil && repolayout.Pinned(t.Adapter) {
 		return ""
 	}
 	for _, i := range repolayout.TrainedAdapters(tuning, service) {
 		a := service.Spec.Inference.Adapters[i]
-		return fmt.Sprintf("Adapter %s has no digest yet: Workspace %s pushes to %s, and has not done so; no node is requested before. Where another run has, name what is there by digest",
-			a.Name, tuning.Name, a.Image)
+		return fmt.Sprintf("Adapter %s has no digest yet: Workspace %s pushes to %s, and has not done so; %s. Where another run has, name what is there by digest",
+			a.Name, tuning.Name, a.Image, meanwhile)
 	}
 	return ""
 }

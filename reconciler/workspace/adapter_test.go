@@ -14,6 +14,7 @@ import (
 
 	"github.com/espalier-dev/espalier/reconciler/condition"
 	"github.com/espalier-dev/espalier/reconciler/fault"
+	repolayout "github.com/espalier-dev/espalier/repo-layout"
 	"github.com/espalier-dev/espalier/repo-layout/v1alpha1"
 )
 
@@ -22,6 +23,14 @@ import (
 func TestAdapters(t *testing.T) {
 	const dolly = "registry.example.com/models/dolly"
 	pinned := dolly + "@sha256:" + strings.Repeat("a", 64)
+	// running is a service whose pods have these inputs, and are to have those.
+	running := func(wanted, had string) func(*pass, *v1alpha1.Workspace) {
+		return func(p *pass, _ *v1alpha1.Workspace) {
+			p.pool, p.deployment = &v1alpha1.GPUNodePool{}, &appsv1.Deployment{ObjectMeta: metav1.ObjectMeta{Name: "phi"}}
+			p.deployment.Spec.Template.Annotations = map[string]string{repolayout.AnnotationInputDigest: had}
+			p.out.Workload = parsed(t, "{apiVersion: apps/v1, kind: Deployment, metadata: {name: phi}, spec: {template: {metadata: {annotations: {espalier.dev/input-digest: "+wanted+"}}}}}")
+		}
+	}
 	for name, tc := range map[string]struct {
 		reason string
 		image  string
@@ -31,8 +40,34 @@ func TestAdapters(t *testing.T) {
 		"Trained":   {reason: "Nothing is there to serve yet.", image: dolly + ":v1", says: "Workspace dolly-run trains it"},
 		"Published": {reason: "The line to write is said.", image: dolly + ":v1", change: func(_ *pass, run *v1alpha1.Workspace) { run.Status.Tuning = &v1alpha1.TuningStatus{Adapter: pinned} }, says: "or write image: " + pinned},
 		"Pinned":    {reason: "Git says what runs.", image: pinned},
-		"Serves":    {reason: "A promotion that is added stops no service.", image: dolly + ":v1", change: func(p *pass, _ *v1alpha1.Workspace) { p.deployment = &appsv1.Deployment{} }},
-		"Alone":     {reason: "A tag that nobody trains is the user's own affair.", image: dolly + ":v2", change: func(_ *pass, run *v1alpha1.Workspace) { run.Spec.Tuning.Promote = nil }},
+		"Serves":    {reason: "A promotion that is added to what is served stops no service.", image: dolly + ":v1", change: running("a", "a")},
+		"AddedToAService": {
+			reason: "Pods with an adapter that is not there yet would take the place of those that serve, and never be ready.",
+			image:  dolly + ":v1", change: running("b", "a"), says: "what serves goes on as it is until then",
+		},
+		"AddedToNodes": {
+			reason: "So would those of copies over several nodes.", image: dolly + ":v1", says: "what serves goes on as it is until then",
+			change: func(p *pass, run *v1alpha1.Workspace) {
+				running("b", "a")(p, run)
+				p.deployment, p.sets = nil, []appsv1.StatefulSet{{ObjectMeta: p.deployment.ObjectMeta, Spec: appsv1.StatefulSetSpec{Template: p.deployment.Spec.Template}}}
+				p.out.Workload.SetKind("StatefulSet")
+			},
+		},
+		"BecomesNodes": {
+			reason: "And those of another kind.", image: dolly + ":v1", says: "what serves goes on as it is until then",
+			change: func(p *pass, run *v1alpha1.Workspace) {
+				running("a", "a")(p, run)
+				p.out.Workload.SetKind("StatefulSet")
+			},
+		},
+		"PublishedForAService": {
+			reason: "The line to write is said to it too.", image: dolly + ":v1", says: "or write image: " + pinned,
+			change: func(p *pass, run *v1alpha1.Workspace) {
+				running("b", "a")(p, run)
+				run.Status.Tuning = &v1alpha1.TuningStatus{Adapter: pinned}
+			},
+		},
+		"Alone": {reason: "A tag that nobody trains is the user's own affair.", image: dolly + ":v2", change: func(_ *pass, run *v1alpha1.Workspace) { run.Spec.Tuning.Promote = nil }},
 		"Tag": {
 			reason: "The tag that a run pushes to holds nothing yet, whoever promotes what.", image: dolly + ":v1", says: "Workspace dolly-run pushes to " + dolly + ":v1, and has not done so",
 			change: func(_ *pass, run *v1alpha1.Workspace) { run.Spec.Tuning.Promote = nil },
@@ -68,7 +103,7 @@ func TestAdapters(t *testing.T) {
 			if is != (tc.says != "") || is && (waiting.Reason != v1alpha1.ReasonWaitingForAdapter || !strings.Contains(waiting.Message, tc.says)) || !is && err != nil {
 				t.Errorf("%s\ngot %v", tc.reason, err)
 			}
-			if c := condition.Get(p.ws, v1alpha1.ConditionResourceReady); (c != nil) != is {
+			if c := condition.Get(p.ws, v1alpha1.ConditionResourceReady); (c != nil) != (is && p.pool == nil) {
 				t.Errorf("%s\nResourceReady is %+v", tc.reason, c)
 			}
 			if !is {

@@ -191,9 +191,13 @@ func hasNodes(live *v1alpha1.GPUNodePool, c v1alpha1.Candidate) bool {
 }
 
 // dropCheckpoints deletes the volume of a run whose adapter is where it belongs,
-// where the spec says that nothing else is wanted of it.
+// where the spec says that nothing else is wanted of it. A claim of that name that Espalier
+// has not made, as where the adapter was published before, is left alone.
 func (r *Reconciler) dropCheckpoints(ctx context.Context, p *pass) error {
-	if p.claim == nil || p.ws.Spec.Tuning.Kept().Retain != v1alpha1.RetainUntilPublished || !condition.Is(p.ws, v1alpha1.ConditionTuningSucceeded) {
+	if p.claim == nil || p.claim.Labels[repolayout.LabelWorkspace] != p.ws.Name {
+		return nil
+	}
+	if p.ws.Spec.Tuning.Kept().Retain != v1alpha1.RetainUntilPublished || !condition.Is(p.ws, v1alpha1.ConditionTuningSucceeded) {
 		return nil
 	}
 	err := r.remove(ctx, p.claim, client.Preconditions{UID: &p.claim.UID})

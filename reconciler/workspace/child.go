@@ -175,6 +175,12 @@ func formers(o client.Object, ws *v1alpha1.Workspace) bool {
 	return err == nil && group.Group == v1alpha1.GroupVersion.Group
 }
 
+// owns says whether a pool is a Workspace's to give back: its own, or what is left of one of
+// its name that is gone, for which nobody else answers.
+func owns(ws *v1alpha1.Workspace, pool *v1alpha1.GPUNodePool) bool {
+	return pool != nil && (metav1.IsControlledBy(pool, ws) || formers(pool, ws))
+}
+
 // takeOver leaves what a former Workspace has left to be applied, which makes it the one's
 // of now. A Job goes: it is the run of what was deleted, and is never rewritten.
 func (r *Reconciler) takeOver(ctx context.Context, o *metav1.PartialObjectMetadata) error {

@@ -13,6 +13,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"sync"
 	"time"
 
@@ -184,24 +185,50 @@ func (r *Reconciler) Reconcile(ctx context.Context, req ctrl.Request) (ctrl.Resu
 	}
 	before := ws.DeepCopy()
 	p := &pass{ws: ws, as: as, kept: map[string]bool{}}
-	err = r.run(ctx, p)
-	if errors.Is(err, errInputMoved) {
+	cause := r.run(ctx, p)
+	if errors.Is(cause, errInputMoved) {
 		return ctrl.Result{RequeueAfter: behindAgain}, nil
 	}
-	p.denied(err)
-	if err != nil && p.out.Workload == nil {
+	p.denied(cause)
+	if cause != nil && p.out.Workload == nil {
 		// Whatever stopped the pass: what is done or suspended costs nothing on.
-		err = errors.Join(err, r.windDown(ctx, p))
+		p.alsoFailed(r.windDown(ctx, p))
 	}
-	err = errors.Join(err, r.limitStart(ctx, p, err))
+	p.alsoFailed(r.limitStart(ctx, p, p.with(cause)))
 	p.account(r.Clock())
-	p.conclude(err)
-	result, err := r.finish(ctx, before, ws, err)
+	p.conclude(p.with(cause))
+	result, err := r.finish(ctx, before, ws, cause)
+	if err == nil {
+		err = again(p.also)
+	}
 	if err == nil {
 		p.lookAfter(result.RequeueAfter)
 		result.RequeueAfter = p.after
+		return result, nil
 	}
-	return result, err
+	return ctrl.Result{}, err
+}
+
+// alsoFailed notes what went wrong beside what has stopped the pass, so that what that says of
+// trying again is not said of this.
+func (p *pass) alsoFailed(err error) {
+	if err != nil {
+		p.also = append(p.also, err)
+	}
+}
+
+// with is all that went wrong in a pass.
+func (p *pass) with(cause error) error {
+	return errors.Join(append([]error{cause}, p.also...)...)
+}
+
+// again are those of some errors that trying again can cure, each by itself: in a joined
+// one the first to say so would speak for all.
+func again(errs []error) error {
+	return errors.Join(slices.DeleteFunc(slices.Clone(errs), func(err error) bool {
+		_, waits := fault.AsWaiting(err)
+		return waits || fault.IsTerminal(err)
+	})...)
 }
 
 // mayAct says whether a pass may be made over a Workspace as the cache has it, and else

@@ -5,6 +5,7 @@ package workspace
 import (
 	"context"
 	"fmt"
+	"slices"
 
 	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
@@ -88,7 +89,8 @@ func (r *Reconciler) removeWorkload(ctx context.Context, p *pass) (string, error
 }
 
 // removeClaims deletes the claims of a Workspace. The checkpoints of a run that
-// has published nothing are kept: they are the only trace of what was paid for.
+// has published nothing are kept: they are the only trace of what was paid for. Such a run
+// may have no Job just now, and no word in the status: what has a volume may hold something.
 func (r *Reconciler) removeClaims(ctx context.Context, p *pass) (string, error) {
 	claims := &corev1.PersistentVolumeClaimList{}
 	err := r.Reader.List(ctx, claims, client.InNamespace(p.ws.Namespace), client.MatchingLabels{repolayout.LabelWorkspace: p.ws.Name})
@@ -98,7 +100,8 @@ func (r *Reconciler) removeClaims(ctx context.Context, p *pass) (string, error) 
 	if p.ws.Spec.Tuning.Kept().Retain == v1alpha1.RetainAlways {
 		return "", nil
 	}
-	started := p.ws.Status.Tuning != nil
+	hasVolume := func(c corev1.PersistentVolumeClaim) bool { return c.Spec.VolumeName != "" }
+	started := p.ws.Status.Tuning != nil || slices.ContainsFunc(claims.Items, hasVolume)
 	if started && !condition.Is(p.ws, v1alpha1.ConditionTuningSucceeded) {
 		for _, c := range claims.Items {
 			r.Events.Eventf(p.ws, nil, corev1.EventTypeWarning, "CheckpointsKept", "Delete",
@@ -119,7 +122,7 @@ func (r *Reconciler) removeClaims(ctx context.Context, p *pass) (string, error) 
 // let go of the nodes.
 func (r *Reconciler) removePools(ctx context.Context, p *pass) (string, error) {
 	for _, pool := range []*v1alpha1.GPUNodePool{p.pool, p.left} {
-		if pool == nil || !metav1.IsControlledBy(pool, p.ws) {
+		if !owns(p.ws, pool) {
 			continue
 		}
 		if pool.DeletionTimestamp.IsZero() {

@@ -56,7 +56,7 @@ func (r *Reconciler) pools(ctx context.Context, p *pass) error {
 	if shared == "" || shared == key.Name {
 		return nil
 	}
-	if own != nil && metav1.IsControlledBy(own, p.ws) {
+	if owns(p.ws, own) {
 		p.left = own
 	}
 	p.pool, err = r.findPool(ctx, types.NamespacedName{Namespace: key.Namespace, Name: shared})

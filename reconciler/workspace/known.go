@@ -21,8 +21,10 @@ type known struct {
 	uid uint64
 	// read is the generation of which a pass has read every input past the cache; 0: none.
 	read int64
-	// answered is the digest of the inputs that the registry has answered for; 0: none.
-	answered uint64
+	// answered is the digest of the inputs that the registry has answered for, before their
+	// run or after it, and when, in Unix seconds; 0: none.
+	answered   uint64
+	answeredAt int64
 	// applied are the marks of what was applied for it.
 	applied marks
 	// revisions are its ControllerRevisions, all that there are where complete.

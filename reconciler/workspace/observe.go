@@ -161,6 +161,7 @@ func setStarted(ws *v1alpha1.Workspace, job string, trouble trouble) {
 func (r *Reconciler) observeTuning(ctx context.Context, p *pass) error {
 	ws, job := p.ws, p.job()
 	if p.recorded() {
+		r.untold(ctx, p)
 		p.judgeAgain() // the record stands, even when the Job itself was cleaned away
 		return nil
 	}
@@ -182,7 +183,7 @@ func (r *Reconciler) observeTuning(ctx context.Context, p *pass) error {
 	if said := r.Progress.Of(job.UID); said != nil {
 		ws.Status.Tuning.Progress = said
 	}
-	if p.awaits() {
+	if p.isAbout(job) {
 		reason, message := p.before("The pod is being placed")
 		condition.False(ws, v1alpha1.ConditionJobStarted, reason, message)
 		condition.False(ws, v1alpha1.ConditionTuningSucceeded, reason, message)

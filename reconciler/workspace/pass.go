@@ -58,6 +58,7 @@ type pass struct {
 	wasRecorded bool          // the status as it was read tells how the run ended
 	worked      bool          // the workload was written before the nodes
 	broke       bool          // the run has spent what it may
+	also        []error       // what went wrong beside what has stopped the pass
 	after       time.Duration // when another pass is due that no watch brings; 0: none
 }
 

@@ -77,9 +77,7 @@ func (p *pass) providerNote() string {
 
 // ownPool says whether the pool is the Workspace's, or was that of one of this name that is
 // gone: its nodes are kept, and it is applied as the one of now.
-func (p *pass) ownPool() bool {
-	return metav1.IsControlledBy(p.pool, p.ws) || formers(p.pool, p.ws)
-}
+func (p *pass) ownPool() bool { return owns(p.ws, p.pool) }
 
 // mayApply refuses to take over a pool of somebody else's, and waits while the
 // Workspace's own is still being given back. Moving to another instance type is

@@ -20,12 +20,15 @@ import (
 	"github.com/google/go-containerregistry/pkg/v1/empty"
 	"github.com/google/go-containerregistry/pkg/v1/mutate"
 	"github.com/google/go-containerregistry/pkg/v1/remote"
+	batchv1 "k8s.io/api/batch/v1"
 	corev1 "k8s.io/api/core/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/runtime"
 	clientgoscheme "k8s.io/client-go/kubernetes/scheme"
 	"k8s.io/client-go/tools/events"
+	"sigs.k8s.io/controller-runtime/pkg/client"
 	kubefake "sigs.k8s.io/controller-runtime/pkg/client/fake"
 
 	"github.com/espalier-dev/espalier/reconciler/condition"
@@ -220,6 +223,137 @@ func TestPublishedMeasured(t *testing.T) {
 		if c.Reason != want || !strings.Contains(c.Message, "1.2100") || !p.finished() || p.ws.Status.Tuning.Evaluation == nil {
 			t.Errorf("with %s: %s: %s, finished %v", maxLoss, c.Reason, c.Message, p.finished())
 		}
+	}
+}
+
+// TestPublishedMeanwhile: an adapter that was published elsewhere while the run waited is not
+// paid for again.
+func TestPublishedMeanwhile(t *testing.T) {
+	queued := func(suspended bool) func(*pass) {
+		return func(p *pass) {
+			p.ws.Spec.Queue = "a"
+			job := queuedJob("a", suspended)
+			job.Namespace, job.Name = "n", "w-1234"
+			p.jobs = []batchv1.Job{*job}
+		}
+	}
+	bought := func(p *pass) { p.pool = &v1alpha1.GPUNodePool{} }
+	for name, tc := range map[string]struct {
+		reason            string
+		after             time.Duration
+		then              func(*pass)
+		down, asked, done bool
+	}{
+		"Soon":     {reason: "A pass that waits does not ask again.", after: time.Minute},
+		"Later":    {reason: "It has waited for nodes, or for money.", after: time.Hour, asked: true, done: true},
+		"Nodes":    {reason: "They are given back.", after: time.Hour, then: bought, asked: true, done: true},
+		"Down":     {reason: "No node is bought before it is known.", after: time.Hour, down: true},
+		"Held":     {reason: "Kueue has not let it go.", after: time.Hour, then: queued(true)},
+		"Admitted": {reason: "Its nodes are bought now.", after: time.Hour, then: queued(false), asked: true, done: true},
+		"Runs":     {reason: "It is under way.", after: time.Hour, then: func(p *pass) { queued(false)(p); bought(p) }},
+	} {
+		t.Run(name, func(t *testing.T) {
+			l, now := newRegistry(t), noon
+			r, p := beforeNodes(t, l, "hunter2")
+			r.Clock = func() time.Time { return now }
+			if err := r.published(t.Context(), p); err != nil || p.finished() {
+				t.Fatalf("before: finished is %v, %v", p.finished(), err)
+			}
+			l.publish(t, l.host+"/models/tone:1", "sha256:inputs")
+			if tc.then != nil {
+				tc.then(p)
+			}
+			for i := range p.jobs {
+				if err := r.Client.Create(t.Context(), p.jobs[i].DeepCopy()); err != nil {
+					t.Fatal(err)
+				}
+			}
+			now, l.asked, l.down = now.Add(tc.after), 0, tc.down
+			if err := r.published(t.Context(), p); (err != nil) != tc.down {
+				t.Fatalf("%s: got %v", tc.reason, err)
+			}
+			if asked := l.asked > 0; asked != tc.asked || p.finished() != tc.done {
+				t.Errorf("%s: asked %t, finished %t", tc.reason, asked, p.finished())
+			}
+			for i := range p.jobs {
+				err := r.Client.Get(t.Context(), client.ObjectKeyFromObject(&p.jobs[i]), &batchv1.Job{})
+				if apierrors.IsNotFound(err) != tc.done {
+					t.Errorf("%s: the Job: %v", tc.reason, err)
+				}
+			}
+		})
+	}
+	t.Run("DownWithNodes", func(t *testing.T) {
+		l, now := newRegistry(t), noon
+		r, p := beforeNodes(t, l, "hunter2")
+		r.Clock = func() time.Time { return now }
+		if err := r.published(t.Context(), p); err != nil {
+			t.Fatal(err)
+		}
+		bought(p)
+		now, l.down = now.Add(time.Hour), true
+		if err := r.published(t.Context(), p); err != nil {
+			t.Errorf("nodes that are there wait for a registry: %v", err)
+		}
+	})
+}
+
+// TestUntold: where the pods of a run were gone before they told its digest, the registry
+// does, and what waits for it goes on.
+func TestUntold(t *testing.T) {
+	measured := []string{repolayout.AnnotationEvaluation, `{"lossBefore":"1.8300","lossAfter":"1.2100"}`}
+	for name, tc := range map[string]struct {
+		reason, tag, password string // digest of the inputs that the tag carries; "": there is no tag
+		down, failed, told    bool
+		found, again          bool
+		asks                  bool
+	}{
+		"Pushed": {reason: "It is there.", tag: "sha256:inputs", found: true, asks: true},
+		"Others": {reason: "Another run has pushed to the tag since.", tag: "sha256:others", asks: true},
+		"Gone":   {reason: "Somebody has deleted it.", asks: true},
+		"Down":   {reason: "The run is done whatever the registry says: it is asked later.", tag: "sha256:inputs", down: true, again: true},
+		"Denied": {reason: "It is never going to say.", tag: "sha256:inputs", password: "wrong", asks: true},
+		"Failed": {reason: "It has published nothing.", tag: "sha256:inputs", failed: true},
+		"Told":   {reason: "Its pods have said it.", tag: "sha256:inputs", told: true},
+	} {
+		t.Run(name, func(t *testing.T) {
+			l, want := newRegistry(t), ""
+			if tc.tag != "" {
+				want = l.publish(t, l.host+"/models/tone:1", tc.tag, measured...)
+			}
+			if tc.password == "" {
+				tc.password = "hunter2"
+			}
+			r, p := beforeNodes(t, l, tc.password)
+			now := metav1.NewTime(noon)
+			p.ws.Status.Tuning = &v1alpha1.TuningStatus{Run: "w-1234", Digest: "sha256:inputs", FinishedAt: &now}
+			condition.True(p.ws, v1alpha1.ConditionTuningSucceeded, v1alpha1.ReasonSucceeded, "Job w-1234 is complete")
+			if tc.failed {
+				condition.False(p.ws, v1alpha1.ConditionTuningSucceeded, v1alpha1.ReasonJobFailed, "it gave up")
+			}
+			if tc.told {
+				p.ws.Status.Tuning.Adapter = "told"
+			}
+			l.down, l.asked = tc.down, 0
+			asked := func() bool { return l.asked > 0 }
+			if err := r.observeTuning(t.Context(), p); err != nil {
+				t.Fatal(err)
+			}
+			got := p.ws.Status.Tuning
+			switch {
+			case tc.found && (got.Adapter != want || got.Evaluation == nil):
+				t.Errorf("%s\ngot %+v, want %s", tc.reason, got, want)
+			case !tc.found && got.Adapter != "" && !tc.told:
+				t.Errorf("%s\ngot %s", tc.reason, got.Adapter)
+			}
+			if asked() != tc.asks || (p.after > 0) != tc.again {
+				t.Errorf("%s\nasked: %t; again after %s", tc.reason, asked(), p.after)
+			}
+			l.down, l.asked, got.Adapter = false, 0, ""
+			if err := r.observeTuning(t.Context(), p); err != nil || asked() != (tc.again || tc.told || tc.found) { // what was found may not have been written
+				t.Errorf("%s\nasked once more: %t, %v", tc.reason, asked(), err)
+			}
+		})
 	}
 }
 

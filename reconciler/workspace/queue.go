@@ -4,7 +4,6 @@ package workspace
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"time"
 
@@ -90,7 +89,8 @@ func (r *Reconciler) enqueue(ctx context.Context, p *pass) error {
 	}
 	if !p.paused() { // a Job that is there too: it is not deleted for one that is refused
 		if err := p.mayUse(); err != nil {
-			return errors.Join(err, r.releaseHeld(ctx, p))
+			p.alsoFailed(r.releaseHeld(ctx, p))
+			return err
 		}
 	}
 	if err := r.work(ctx, p); err != nil {
@@ -135,7 +135,7 @@ func (r *Reconciler) observeQueue(ctx context.Context, p *pass) error {
 		return nil
 	}
 	message := fmt.Sprintf("The run waits in queue %s: no node is bought before Kueue admits it", p.ws.Spec.Queue)
-	if p.pool != nil && metav1.IsControlledBy(p.pool, p.ws) {
+	if owns(p.ws, p.pool) {
 		message = fmt.Sprintf("Kueue has taken the run out of queue %s: its nodes are given back, and it %s when it is admitted again", p.ws.Spec.Queue, repolayout.GoesOn(p.ws.Spec))
 	}
 	if job := p.job(); job != nil {

@@ -3,6 +3,7 @@
 package workspace
 
 import (
+	"context"
 	"errors"
 	"strings"
 	"testing"
@@ -18,6 +19,7 @@ import (
 	"k8s.io/utils/ptr"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	kubefake "sigs.k8s.io/controller-runtime/pkg/client/fake"
+	"sigs.k8s.io/controller-runtime/pkg/client/interceptor"
 
 	"github.com/espalier-dev/espalier/reconciler/condition"
 	"github.com/espalier-dev/espalier/reconciler/fault"
@@ -160,10 +162,12 @@ func TestEnqueueRefused(t *testing.T) {
 		reason   string
 		queue    string // of the Job
 		takenOut bool   // Kueue has suspended it
+		fails    bool   // its pool cannot be deleted
 	}{
-		"Runs":     {"What runs is not deleted for a Job that is refused then.", "a", false},
-		"Moves":    {"One that ran without the queue runs on too.", "", false},
-		"TakenOut": {"Nobody pays for nodes on which nothing runs.", "a", true},
+		"Runs":     {"What runs is not deleted for a Job that is refused then.", "a", false, false},
+		"Moves":    {"One that ran without the queue runs on too.", "", false, false},
+		"TakenOut": {"Nobody pays for nodes on which nothing runs.", "a", true, false},
+		"Fails":    {"What is refused is not tried again, and giving back is.", "a", true, true},
 	} {
 		t.Run(name, func(t *testing.T) {
 			p := inQueue("a", queuedJob(tc.queue, tc.takenOut))
@@ -179,7 +183,13 @@ func TestEnqueueRefused(t *testing.T) {
 			if err := errors.Join(clientgoscheme.AddToScheme(scheme), v1alpha1.AddToScheme(scheme)); err != nil {
 				t.Fatal(err)
 			}
-			c := kubefake.NewClientBuilder().WithScheme(scheme).WithObjects(p.jobs[0].DeepCopy(), p.pool.DeepCopy()).Build()
+			failing := interceptor.Funcs{}
+			if tc.fails {
+				failing.Delete = func(context.Context, client.WithWatch, client.Object, ...client.DeleteOption) error {
+					return errors.New("the API server does not answer")
+				}
+			}
+			c := kubefake.NewClientBuilder().WithScheme(scheme).WithObjects(p.jobs[0].DeepCopy(), p.pool.DeepCopy()).WithInterceptorFuncs(failing).Build()
 			r := New(Deps{Client: c, Reader: c, Clock: func() time.Time { return time.Unix(1e9, 0) }})
 			if err := r.enqueue(t.Context(), p); fault.Reason(err, "") != v1alpha1.ReasonClaimNotShared {
 				t.Errorf("%s: got %v", tc.reason, err)
@@ -188,8 +198,11 @@ func TestEnqueueRefused(t *testing.T) {
 				t.Errorf("%s: the Job: %v", tc.reason, err)
 			}
 			err := c.Get(t.Context(), client.ObjectKeyFromObject(p.pool), &v1alpha1.GPUNodePool{})
-			if apierrors.IsNotFound(err) != tc.takenOut {
+			if apierrors.IsNotFound(err) != (tc.takenOut && !tc.fails) {
 				t.Errorf("%s: the pool: %v", tc.reason, err)
+			}
+			if got := again(p.also); (got != nil) != tc.fails {
+				t.Errorf("%s: tried again is %v", tc.reason, got)
 			}
 		})
 	}

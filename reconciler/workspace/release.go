@@ -5,9 +5,11 @@ package workspace
 import (
 	"context"
 	"fmt"
+	"slices"
 
 	batchv1 "k8s.io/api/batch/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/utils/ptr"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/espalier-dev/espalier/reconciler/condition"
@@ -20,8 +22,7 @@ import (
 // waits. Pods that were told to go have the time to write a checkpoint.
 func (r *Reconciler) release(ctx context.Context, p *pass) error {
 	done := p.finished()
-	// A Job stays where it is; a Deployment moves with its template.
-	if p.ws.Spec.Tuning == nil || done {
+	if !done && !p.onLeft() {
 		if err := r.giveBack(ctx, p.ws, p.left); err != nil {
 			return err
 		}
@@ -45,7 +46,7 @@ func (r *Reconciler) release(ctx context.Context, p *pass) error {
 
 // releasePaused gives back what a Workspace holds that is not to run for now.
 func (r *Reconciler) releasePaused(ctx context.Context, p *pass) error {
-	if err := r.giveBack(ctx, p.ws, p.pool); err != nil {
+	if err := r.giveBackAll(ctx, p); err != nil {
 		return err
 	}
 	p.sayPaused()
@@ -64,7 +65,7 @@ func (p *pass) sayPaused() {
 
 // releaseRun gives back what a run that is done has held.
 func (r *Reconciler) releaseRun(ctx context.Context, p *pass) error {
-	if err := r.giveBack(ctx, p.ws, p.pool); err != nil {
+	if err := r.giveBackAll(ctx, p); err != nil {
 		return err
 	}
 	if err := r.dropCheckpoints(ctx, p); err != nil {
@@ -75,17 +76,56 @@ func (r *Reconciler) releaseRun(ctx context.Context, p *pass) error {
 		message = "The run is done and " + p.nodesLeft()
 	}
 	if c := condition.Get(p.ws, v1alpha1.ConditionJobStarted); c != nil && c.Reason == v1alpha1.ReasonAlreadyPublished {
-		message = "The adapter was published before: no node was requested"
+		message = "The adapter was published before: no node is held for the run"
 	}
 	condition.True(p.ws, v1alpha1.ConditionResourceReady, v1alpha1.ReasonReleased, message)
 	return nil
+}
+
+// giveBackAll gives back what is the Workspace's own of what it runs on and of what it has
+// left.
+func (r *Reconciler) giveBackAll(ctx context.Context, p *pass) error {
+	if err := r.giveBack(ctx, p.ws, p.pool); err != nil {
+		return err
+	}
+	return r.giveBack(ctx, p.ws, p.left)
+}
+
+// onLeft says that a run is on the nodes that the Workspace has left: a Job stays where it
+// is, where a Deployment moves with its template. On nodes that exist Jobs name no pool.
+func (p *pass) onLeft() bool {
+	if p.left == nil || p.ws.Spec.Tuning == nil {
+		return false
+	}
+	label, exist := repolayout.PoolLabelValue(p.left.Namespace, p.left.Name), p.left.Spec.Provider == v1alpha1.ProviderExisting
+	return slices.ContainsFunc(p.jobs, func(job batchv1.Job) bool { return exist || poolOf(&job) == label })
+}
+
+// poolOf is the pool that the pods of a Job are to run on, as its nodes name it; "" on nodes
+// that exist.
+func poolOf(job *batchv1.Job) string {
+	return job.Spec.Template.Spec.NodeSelector[repolayout.LabelPool]
+}
+
+// stranded says that a Job waits for nodes which nobody brings: it is to run on another pool,
+// and was suspended, or the Workspace's own, on which it was, is gone.
+func (p *pass) stranded(job *batchv1.Job) bool {
+	if p.paused() {
+		return false
+	}
+	wanted, err := p.wantedJob()
+	if err != nil || poolOf(wanted) == poolOf(job) {
+		return false
+	}
+	own := poolOf(job) == repolayout.PoolLabelValue(p.ws.Namespace, p.ws.Name)
+	return ptr.Deref(job.Spec.Suspend, false) || own && p.left == nil
 }
 
 // giveBack deletes a pool that is the Workspace's own, and says on it that the
 // Workspace has done so: a deletion by hand waits while it works on the nodes. The
 // mark comes second, so that no pool has it that is not deleted.
 func (r *Reconciler) giveBack(ctx context.Context, ws *v1alpha1.Workspace, pool *v1alpha1.GPUNodePool) error {
-	if pool == nil || !metav1.IsControlledBy(pool, ws) {
+	if !owns(ws, pool) {
 		return nil
 	}
 	if pool.DeletionTimestamp.IsZero() {

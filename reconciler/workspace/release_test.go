@@ -7,8 +7,12 @@ import (
 	"testing"
 	"time"
 
+	batchv1 "k8s.io/api/batch/v1"
+	corev1 "k8s.io/api/core/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime"
+	"k8s.io/utils/ptr"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	kubefake "sigs.k8s.io/controller-runtime/pkg/client/fake"
 
@@ -35,7 +39,16 @@ func TestGiveBack(t *testing.T) {
 			"The controller died between the two, or a person was faster.",
 			func(p *v1alpha1.GPUNodePool) { p.DeletionTimestamp = &metav1.Time{Time: time.Unix(1, 0)} }, release, true, true,
 		},
-		"Deleted":       {"The Workspace goes, which may be a mistake.", func(*v1alpha1.GPUNodePool) {}, remove, true, false},
+		"Deleted": {"The Workspace goes, which may be a mistake.", func(*v1alpha1.GPUNodePool) {}, remove, true, false},
+		"Formers": {
+			"It is of a Workspace of this name that is gone, and paid for all the same.",
+			func(p *v1alpha1.GPUNodePool) { p.OwnerReferences[0].UID = "former" }, release, true, true,
+		},
+		"FormersDeleted": {"So it is when this one goes before it was taken over.", func(p *v1alpha1.GPUNodePool) { p.OwnerReferences[0].UID = "former" }, remove, true, false},
+		"OtherWorkspaces": {
+			"One of another name has bought it.",
+			func(p *v1alpha1.GPUNodePool) { p.OwnerReferences[0].UID, p.OwnerReferences[0].Name = "former", "other" }, release, false, false,
+		},
 		"SomebodyElses": {"It is left to others.", func(p *v1alpha1.GPUNodePool) { p.OwnerReferences = nil }, release, false, false},
 	}
 	for name, tc := range cases {
@@ -61,6 +74,106 @@ func TestGiveBack(t *testing.T) {
 			}
 			if leaves, marks := got.DeletionTimestamp != nil, got.Annotations[repolayout.AnnotationGivenBack] == "pool"; leaves != tc.leaves || marks != tc.marks {
 				t.Errorf("%s\ndeleted %t, marked %t", tc.reason, leaves, marks)
+			}
+		})
+	}
+}
+
+// TestReleaseLeft: the nodes that a run has left for a shared pool are kept for the Job that
+// is on them, and no longer.
+func TestReleaseLeft(t *testing.T) {
+	ended := []batchv1.JobCondition{{Type: batchv1.JobComplete, Status: corev1.ConditionTrue}}
+	for name, tc := range map[string]struct {
+		reason string
+		on     string // the pool that the Job names; "": there is no Job
+		change func(*pass)
+		gone   bool
+	}{
+		"Runs":      {reason: "A Job stays where it is.", on: "tune"},
+		"Elsewhere": {reason: "The Job is on the shared pool.", on: "shared", gone: true},
+		"NoJob":     {reason: "The Job will be on the shared pool.", gone: true},
+		"Suspended": {reason: "It is said that they are given back, and they are.", on: "tune", gone: true, change: func(p *pass) { p.ws.Spec.Suspend = true }},
+		"Spent":     {reason: "Nor is there money for them.", on: "tune", gone: true, change: func(p *pass) { p.broke = true }},
+		"Saves": {
+			reason: "Its pod writes a checkpoint.", on: "tune",
+			change: func(p *pass) {
+				p.ws.Spec.Suspend, p.jobs[0].Spec.Suspend, p.jobs[0].Status.Active = true, ptr.To(true), 1
+			},
+		},
+		"Ends":  {reason: "How it ended is written first: its pods, which tell it, are on them.", on: "tune", change: func(p *pass) { p.jobs[0].Status.Conditions = ended }},
+		"Ended": {reason: "It is written.", on: "tune", gone: true, change: func(p *pass) { p.jobs[0].Status.Conditions, p.wasRecorded = ended, true }},
+		"Exists": {
+			reason: "Jobs on nodes that exist name no pool.", on: "shared",
+			change: func(p *pass) { p.left.Spec.Provider = v1alpha1.ProviderExisting },
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			p := &pass{ws: &v1alpha1.Workspace{ObjectMeta: metav1.ObjectMeta{Namespace: "a", Name: "tune", UID: "w"}}}
+			p.ws.Spec.Tuning, p.ws.Spec.Resource.NodePool = &v1alpha1.TuningSpec{}, "shared"
+			p.ws.Status.Tuning = &v1alpha1.TuningStatus{Run: "tune-1"}
+			own := []metav1.OwnerReference{{APIVersion: "espalier.dev/v1alpha1", Kind: "Workspace", Name: "tune", UID: "w", Controller: ptr.To(true)}}
+			p.left = &v1alpha1.GPUNodePool{ObjectMeta: metav1.ObjectMeta{Namespace: "a", Name: "tune", OwnerReferences: own}}
+			p.pool = &v1alpha1.GPUNodePool{ObjectMeta: metav1.ObjectMeta{Namespace: "a", Name: "shared"}}
+			if tc.on != "" {
+				p.jobs = []batchv1.Job{*jobOn("a", tc.on)}
+			}
+			if tc.change != nil {
+				tc.change(p)
+			}
+			r, fake := withChildren(t)
+			r.Clock = func() time.Time { return noon }
+			for _, pool := range []*v1alpha1.GPUNodePool{p.left, p.pool} {
+				if err := fake.Create(t.Context(), pool); err != nil {
+					t.Fatal(err)
+				}
+			}
+			if err := r.release(t.Context(), p); err != nil {
+				t.Fatal(err)
+			}
+			err := fake.Get(t.Context(), client.ObjectKeyFromObject(p.left), &v1alpha1.GPUNodePool{})
+			if apierrors.IsNotFound(err) != tc.gone {
+				t.Errorf("%s\nits own pool: %v", tc.reason, err)
+			}
+			if err := fake.Get(t.Context(), client.ObjectKeyFromObject(p.pool), &v1alpha1.GPUNodePool{}); err != nil {
+				t.Errorf("%s\nthe shared pool: %v", tc.reason, err)
+			}
+		})
+	}
+}
+
+// jobOn is a Job whose pods are to run on a pool.
+func jobOn(namespace, pool string) *batchv1.Job {
+	job := &batchv1.Job{ObjectMeta: metav1.ObjectMeta{Namespace: namespace, Name: "tune-1"}}
+	job.Spec.Template.Spec.NodeSelector = map[string]string{repolayout.LabelPool: repolayout.PoolLabelValue(namespace, pool)}
+	return job
+}
+
+// TestSuspendedElsewhere: a Job that was suspended on nodes which were given back does not
+// wait for them for ever.
+func TestSuspendedElsewhere(t *testing.T) {
+	for name, tc := range map[string]struct {
+		reason                        string
+		on                            string
+		suspended, paused, left, over bool
+	}{
+		"Moved":  {"The nodes that it names go.", "tune", true, false, true, true},
+		"Same":   {"It goes on where it was.", "shared", true, false, false, false},
+		"Runs":   {"A Job stays where it is.", "tune", false, false, true, false},
+		"Gone":   {"Nobody brings the nodes back that it waits for.", "tune", false, false, false, true},
+		"Others": {"It runs on a pool that is not the Workspace's.", "before", false, false, false, false},
+		"Paused": {"Nothing is to take its place yet.", "tune", true, true, true, false},
+	} {
+		t.Run(name, func(t *testing.T) {
+			job := jobOn("a", tc.on)
+			job.Spec.Suspend = ptr.To(tc.suspended)
+			p := &pass{ws: &v1alpha1.Workspace{ObjectMeta: metav1.ObjectMeta{Namespace: "a", Name: "tune"}}}
+			p.ws.Spec.Tuning, p.ws.Spec.Suspend = &v1alpha1.TuningSpec{}, tc.paused
+			if tc.left {
+				p.left = &v1alpha1.GPUNodePool{ObjectMeta: metav1.ObjectMeta{Namespace: "a", Name: "tune"}}
+			}
+			p.out.Workload = parsed(t, "{apiVersion: batch/v1, kind: Job, metadata: {name: tune-1}, spec: {template: {spec: {nodeSelector: {espalier.dev/pool: a.shared}}}}}")
+			if why := p.startsOver(job); (why != "") != tc.over {
+				t.Errorf("%s\ngot %q", tc.reason, why)
 			}
 		})
 	}

@@ -72,19 +72,43 @@ func (r *Reconciler) serve(ctx context.Context, p *pass) error {
 // otherPods says whether a workload was not there before it was applied, or was for other
 // inputs: its pods were asked for just now.
 func (p *pass) otherPods(was *appsv1.Deployment, sets []appsv1.StatefulSet) bool {
-	had := map[string]string{} // inputs of what was there, by kind and name
-	if was != nil {
-		had["Deployment/"+was.Name] = inputsOf(&was.Spec.Template)
-	}
-	for i := range sets {
-		had["StatefulSet/"+sets[i].Name] = inputsOf(&sets[i].Spec.Template)
-	}
+	had := inputsServed(was, sets)
 	other := func(key string, template *corev1.PodTemplateSpec) bool {
 		inputs, there := had[key]
 		return !there || inputs != inputsOf(template)
 	}
 	return p.deployment != nil && other("Deployment/"+p.deployment.Name, &p.deployment.Spec.Template) ||
 		slices.ContainsFunc(p.sets, func(s appsv1.StatefulSet) bool { return other("StatefulSet/"+s.Name, &s.Spec.Template) })
+}
+
+// inputsServed are the inputs of the workloads that are there, by kind and name.
+func inputsServed(deployment *appsv1.Deployment, sets []appsv1.StatefulSet) map[string]string {
+	had := map[string]string{}
+	if deployment != nil {
+		had["Deployment/"+deployment.Name] = inputsOf(&deployment.Spec.Template)
+	}
+	for i := range sets {
+		had["StatefulSet/"+sets[i].Name] = inputsOf(&sets[i].Spec.Template)
+	}
+	return had
+}
+
+// servesThis says that the pods that are there have the inputs that are rendered now: to
+// apply them, to as many copies as may be, asks for no others.
+func (p *pass) servesThis() bool {
+	had, same := inputsServed(p.deployment, p.sets), false
+	if len(had) == 0 {
+		return false
+	}
+	for _, w := range p.workloads() {
+		has, there := had[w.GetKind()+"/"+w.GetName()]
+		wanted, _, _ := unstructured.NestedString(w.Object, "spec", "template", "metadata", "annotations", repolayout.AnnotationInputDigest) // rendered: it is one
+		if there && has != wanted {
+			return false
+		}
+		same = same || there
+	}
+	return same
 }
 
 // mayServe says whether the workload is there, or may be made now.

@@ -9,7 +9,6 @@ import (
 	"time"
 
 	batchv1 "k8s.io/api/batch/v1"
-	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/utils/ptr"
 
 	"github.com/espalier-dev/espalier/gpu/price"
@@ -66,7 +65,7 @@ func (p *pass) brokeMessage() string {
 // nodesLeft says what becomes of the nodes of a Workspace that is not to run.
 func (p *pass) nodesLeft() string {
 	switch {
-	case p.left != nil, p.pool != nil && metav1.IsControlledBy(p.pool, p.ws):
+	case p.left != nil, owns(p.ws, p.pool):
 		return "its nodes are given back"
 	case p.pool == nil:
 		return "no node is held for it"
@@ -103,11 +102,11 @@ func (p *pass) account(now time.Time) {
 }
 
 // running is what the run holds now: its own nodes until they are gone, whether or
-// not a pod runs on them, and of a shared pool the GPUs of its pods that have a place there.
+// not a pod runs on them and whoever of its name has ordered them, and of a shared pool the GPUs of its pods that have a place there.
 func (p *pass) running() price.Running {
 	seen := price.Running{Run: p.runName()}
 	for _, pool := range []*v1alpha1.GPUNodePool{p.pool, p.left} {
-		if pool == nil || !metav1.IsControlledBy(pool, p.ws) {
+		if !owns(p.ws, pool) {
 			continue
 		}
 		usd, _ := price.Amount(pool.Status.USDPerHour)
@@ -118,6 +117,9 @@ func (p *pass) running() price.Running {
 				seen.Since = c.Accepted.Time
 			}
 		}
+	}
+	if created := p.ws.CreationTimestamp.Time; !seen.Since.IsZero() && created.After(seen.Since) {
+		seen.Since = created // a Workspace of this name that is gone has paid till then
 	}
 	if share, since := p.share(); share > 0 {
 		seen.USDPerHour += share
@@ -148,7 +150,7 @@ func (p *pass) share() (usdPerHour float64, since time.Time) {
 
 // shares says that the Workspace runs on a pool that is not its own.
 func (p *pass) shares() bool {
-	return p.pool != nil && !metav1.IsControlledBy(p.pool, p.ws) && p.ws.Spec.Resource.NodePool == p.pool.Name
+	return p.pool != nil && !owns(p.ws, p.pool) && p.ws.Spec.Resource.NodePool == p.pool.Name
 }
 
 // holdings reads which pods of a run have a place on a shared pool. Of nodes of its

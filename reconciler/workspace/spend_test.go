@@ -26,7 +26,7 @@ var noon = time.Date(2026, 11, 25, 12, 0, 0, 0, time.UTC)
 // spender is a pass over a run that may spend $40 and holds a pool of its own at
 // $6 an hour since eleven.
 func spender(change func(*pass)) *pass {
-	own := []metav1.OwnerReference{{UID: "w", Controller: ptr.To(true)}}
+	own := []metav1.OwnerReference{{APIVersion: "espalier.dev/v1alpha1", Kind: "Workspace", Name: "tune", UID: "w", Controller: ptr.To(true)}}
 	accepted := metav1.NewTime(noon.Add(-time.Hour))
 	p := &pass{
 		seen: true,
@@ -88,6 +88,11 @@ func TestAccount(t *testing.T) {
 	}{
 		"Own": {"Its nodes cost from when the cloud took the order, and are looked at when the money is spent.",
 			func(*pass) {}, "6", time.Hour, 5*time.Hour + 40*time.Minute},
+		"Formers": {"Nodes that a Workspace of this name has left cost this one, from when it is there.",
+			func(p *pass) {
+				p.pool.OwnerReferences[0].UID = "former"
+				p.ws.CreationTimestamp = metav1.NewTime(noon.Add(-10 * time.Minute))
+			}, "6", 10 * time.Minute, 6*time.Hour + 30*time.Minute},
 		"NoBudget": {"What it costs is known without a limit too, and nobody need look.", func(p *pass) { p.ws.Spec.Budget = nil }, "6", time.Hour, 0},
 		"Shared":   {"Of a shared pool it pays for the GPUs that it holds, while it holds them.", shares, "1.5", 30 * time.Minute, 26*time.Hour + 10*time.Minute},
 		"Waiting":  {"A pool that others pay for costs nothing while no pod runs.", func(p *pass) { shares(p); p.bound = nil }, "", 0, 0},
@@ -177,6 +182,8 @@ func TestSpentMessages(t *testing.T) {
 	}{
 		"Own": {"It ran on nodes of its own.", func(p *pass) { p.jobs = []batchv1.Job{{ObjectMeta: metav1.ObjectMeta{Name: "tune-1"}}} },
 			"it is stopped after a checkpoint and its nodes are given back. ", "The budget of the run is spent: its nodes are given back"},
+		"Formers": {"They are given back before they were taken over.", func(p *pass) { noJob(p); p.pool.OwnerReferences[0].UID = "former" },
+			"no pod of it runs and its nodes are given back. ", "The budget of the run is spent: its nodes are given back"},
 		"Shared": {"The nodes of a shared pool are nobody's to give back.", shares,
 			"it is stopped after a checkpoint and node pool shared is left to others. ", "The budget of the run is spent: node pool shared is left to others"},
 		"NeverRan": {"What never ran has saved nothing.", noJob,

@@ -138,7 +138,7 @@ func (p *pass) wantsNothing() bool {
 
 // paysForNodes says that nodes were bought for this Workspace alone.
 func (p *pass) paysForNodes() bool {
-	return p.pool != nil && metav1.IsControlledBy(p.pool, p.ws) && p.pool.Spec.Provider != v1alpha1.ProviderExisting
+	return owns(p.ws, p.pool) && p.pool.Spec.Provider != v1alpha1.ProviderExisting
 }
 
 // lookAfter asks for another pass that no watch brings; 0: for none.

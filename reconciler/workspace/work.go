@@ -79,17 +79,28 @@ func (r *Reconciler) tune(ctx context.Context, p *pass) error {
 	return r.pause(ctx, p, job)
 }
 
-// pause suspends a Job, or lets it go on. That of one in a queue is Kueue's to say.
+// pause suspends a Job, or lets it go on when its nodes are there: the time that the spec
+// gives it counts from then. That of one in a queue is Kueue's to say.
 func (r *Reconciler) pause(ctx context.Context, p *pass, job *batchv1.Job) error {
-	if p.queued() {
+	if p.queued() || p.awaitsNodes(job) && !p.poolReady() {
 		return nil
 	}
-	if ptr.Deref(job.Spec.Suspend, false) && !p.paused() {
+	if p.awaitsNodes(job) {
 		if err := r.confirm(ctx, p); err != nil {
 			return err
 		}
 	}
 	return r.suspendJob(ctx, job, p.paused())
+}
+
+// awaitsNodes says that a Job was suspended, by nobody but us, and is to go on.
+func (p *pass) awaitsNodes(job *batchv1.Job) bool {
+	return ptr.Deref(job.Spec.Suspend, false) && !p.paused() && !p.queued()
+}
+
+// isAbout says that the pods of a Job wait for Kueue, or for nodes.
+func (p *pass) isAbout(job *batchv1.Job) bool {
+	return p.awaits() || p.awaitsNodes(job) && !p.finished()
 }
 
 // begin creates the Job when its nodes are there; one that waits in a queue comes
@@ -157,6 +168,8 @@ func (p *pass) startsOver(job *batchv1.Job) string {
 		return "The run that gave up is being removed before its inputs run once more"
 	case job.Labels[repolayout.LabelQueue] != p.queueWanted():
 		return "The run is to wait in another queue, or in none: it " + repolayout.GoesOn(p.ws.Spec) + " in a new Job"
+	case p.stranded(job):
+		return "The run is to go on on another node pool: it " + repolayout.GoesOn(p.ws.Spec) + " in a new Job"
 	case trainersOf(job) != p.podsWanted():
 		return "The run is to be spread over another number of nodes: it " + repolayout.GoesOn(p.ws.Spec) + " in a new Job"
 	case p.poolReady() && gpusOf(job) != p.gpusWanted():
