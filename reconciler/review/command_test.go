@@ -229,6 +229,7 @@ func TestQuietPullRequests(t *testing.T) {
 	if s.listed != 1 {
 		t.Errorf("listed %d times, want once", s.listed)
 	}
+	s.now = s.now.Add(lookEvery)
 	s.remark("dev", "hello again")
 	s.now = s.now.Add(-time.Minute)
 	r.LookNow(s.sync) // as the webhook of the remark does
