@@ -171,6 +171,7 @@ func (r *Reconciler) plan(ctx context.Context, k *kept, t task) error {
 	if err := t.write(ctx, u.body, note); err != nil {
 		return err
 	}
+	k.heard.planned[t.pr.Number] = max(k.heard.planned[t.pr.Number], t.asked)
 	k.leave(t, u, note, left)
 	ctrl.LoggerFrom(ctx).Info("planned a pull request", "number", t.pr.Number, "head", t.pr.Head, "base", t.pr.MergeBase, "plan", verdict.Plan.State)
 	return lineErr

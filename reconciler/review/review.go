@@ -162,7 +162,7 @@ func (r *Reconciler) Reconcile(ctx context.Context, req ctrl.Request) (ctrl.Resu
 }
 
 func (r *Reconciler) recall(obj *v1alpha1.RepoSync) *kept {
-	k, _ := r.kept.LoadOrStore(obj.UID, &kept{spread: r.Jitter.Draw(), answered: map[int64]subject{}, unsaid: map[int64]*unsaid{}, heard: heard{until: map[int64]time.Time{}, strays: map[int64]bool{}, answered: map[int64]int64{}}})
+	k, _ := r.kept.LoadOrStore(obj.UID, &kept{spread: r.Jitter.Draw(), answered: map[int64]subject{}, unsaid: map[int64]*unsaid{}, heard: heard{until: map[int64]time.Time{}, strays: map[int64]bool{}, answered: map[int64]int64{}, planned: map[int64]int64{}}})
 	return k.(*kept)
 }
 
