@@ -105,6 +105,7 @@ type kept struct {
 	spoke elsewhere
 
 	failure string // that an event was made of
+	shares  string // the RepoSync that an event about the same statuses named
 }
 
 // AtOnce is how many heads are planned at once at most, by their RepoSyncs.
@@ -146,7 +147,7 @@ func (r *Reconciler) Reconcile(ctx context.Context, req ctrl.Request) (ctrl.Resu
 	if err := r.Client.Get(ctx, req.NamespacedName, obj); err != nil {
 		return ctrl.Result{}, client.IgnoreNotFound(err)
 	}
-	if obj.Spec.Review == nil || obj.Spec.Suspend || !obj.DeletionTimestamp.IsZero() {
+	if !reviewed(obj) {
 		r.kept.Delete(obj.UID)
 		r.inventories.Forget(req.NamespacedName)
 		return ctrl.Result{}, nil
@@ -191,7 +192,7 @@ func (r *Reconciler) pass(ctx context.Context, s *v1alpha1.RepoSync, k *kept) er
 		problems = append(problems, k.say(ctx, f, ready))
 	}
 	if look {
-		problems = append(problems, r.look(ctx, s, k))
+		problems = append(problems, r.look(ctx, s, k), r.warnShared(ctx, s, k))
 	}
 	if r.crowded(s, k) {
 		return errors.Join(problems...)
@@ -243,10 +244,7 @@ func (r *Reconciler) connect(ctx context.Context, s *v1alpha1.RepoSync, k *kept)
 	if err := r.Reader.Get(ctx, key, secret); err != nil {
 		return nil, fmt.Errorf("reading secret %s: %w", key, err)
 	}
-	url := s.Spec.Review.URL
-	if url == "" {
-		url = s.Spec.Source.Git.URL
-	}
+	url := addressOf(s)
 	made := fmt.Sprint(s.Spec.Review.Provider, " ", url, " ", secret.UID, " ", secret.ResourceVersion)
 	if k.forge != nil && k.forgeKey == made {
 		return k.forge, nil
