@@ -41,5 +41,5 @@ func (t *transport) explain(err error) error {
 	case errors.Is(err, context.Canceled):
 		return context.Canceled
 	}
-	return &Error{Reason: ReasonForgeUnreachable, text: t.redact("Reading the answer of " + t.at.String() + " ended with: " + short(err.Error()))}
+	return &Error{Reason: ReasonForgeUnreachable, text: t.redact("Reading the answer of " + t.at.String() + " ended with: " + t.short(err.Error()))}
 }

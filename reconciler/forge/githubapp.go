@@ -80,6 +80,7 @@ func (a asApp) RoundTrip(req *http.Request) (*http.Response, error) {
 	if err != nil {
 		return nil, fmt.Errorf("signing a token: %w", err)
 	}
+	a.t.minted.add(signed)
 	req = req.Clone(req.Context())
 	req.Header.Set("Authorization", "Bearer "+signed)
 	return a.t.RoundTrip(req)
@@ -97,6 +98,7 @@ func (a *app) token(ctx context.Context) (string, error) {
 		return "", a.t.explain(err)
 	}
 	a.current, a.expires = made.GetToken(), made.GetExpiresAt().Time
+	a.t.minted.add(a.current)
 	return a.current, nil
 }
 

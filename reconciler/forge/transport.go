@@ -18,6 +18,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/espalier-dev/espalier/repo-layout/v1alpha1"
@@ -36,6 +37,7 @@ type transport struct {
 	timeout time.Duration
 	now     func() time.Time
 	etags   etags
+	minted  minted
 }
 
 func newTransport(s Settings, at place) (*transport, error) {
@@ -109,7 +111,7 @@ func (t *transport) unanswered(ctx context.Context, err error) error {
 		authority x509.UnknownAuthorityError
 		dns       *net.DNSError
 	)
-	text := "Asking " + t.at.server + " ended with: " + short(innermost(err).Error())
+	text := "Asking " + t.at.server + " ended with: " + t.short(innermost(err).Error())
 	switch {
 	case errors.Is(err, context.DeadlineExceeded), errors.Is(err, os.ErrDeadlineExceeded):
 		text = fmt.Sprintf("No answer from %s within %s: check review.url, and that the forge can be reached from the cluster", t.at.server, t.timeout)
@@ -133,7 +135,7 @@ func innermost(err error) error {
 
 // refused explains an answer that is no success.
 func (t *transport) refused(resp *http.Response) error {
-	said := said(resp.Body)
+	said := t.short(said(resp.Body))
 	e := &Error{Status: resp.StatusCode, After: t.after(resp.Header)}
 	if t.limited(resp, e.After) {
 		e.Reason, e.text = ReasonRateLimited, "The forge at "+t.at.server+" wants fewer requests, and is asked again later"
@@ -194,7 +196,7 @@ func said(body io.Reader) string {
 			value = inner["message"]
 		}
 		if text, ok := value.(string); ok && text != "" {
-			return short(text)
+			return text
 		}
 	}
 	return ""
@@ -222,16 +224,40 @@ func until(header http.Header, now time.Time) time.Time {
 	return now
 }
 
-// short bounds text that a server wrote: one line, 200 characters.
-func short(text string) string {
-	return cut(strings.Join(strings.Fields(text), " "), 200)
+// short bounds text that a server wrote: one line, 200 characters. Credentials are struck
+// out before: of one that is cut, the rest would show.
+func (t *transport) short(text string) string {
+	return cut(strings.Join(strings.Fields(t.redact(text)), " "), 200)
+}
+
+// minted are the last credentials that were made with those of the Secret.
+type minted struct {
+	mu   sync.Mutex
+	list []string
+}
+
+// mostMinted is some more than are in use at a time: a token of an installation, the one
+// before, and what an App signs in with.
+const mostMinted = 8
+
+func (m *minted) add(secret string) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.list = append(m.list, secret)
+	m.list = slices.Clone(m.list[max(len(m.list)-mostMinted, 0):])
+}
+
+func (m *minted) all() []string {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return slices.Clone(m.list)
 }
 
 const struck = "***"
 
 // redact strikes out the credentials wherever they appear.
 func (t *transport) redact(text string) string {
-	var secrets []string
+	secrets := slices.DeleteFunc(t.minted.all(), func(s string) bool { return s == "" })
 	for _, key := range []string{"token", "password", "bearerToken", "githubAppPrivateKey", "tls.key"} {
 		_, after, _ := strings.Cut(t.value(key), ":") // as Bitbucket's may be NAME:PASSWORD
 		for _, value := range []string{string(t.auth[key]), t.value(key), after} {

@@ -53,6 +53,7 @@ type heard struct {
 	// their pull request: a forge lists so many comments and no more, and the answer
 	// need not be among them.
 	answered map[int64]int64
+	planned  map[int64]int64 // by number: the newest remark that a plan was an answer to
 }
 
 // maxStrays bounds what is kept of people who may not write.
@@ -64,6 +65,7 @@ func (h heard) forget(open []forge.PullRequest) {
 		return !slices.ContainsFunc(open, func(p forge.PullRequest) bool { return p.Number == number })
 	}
 	maps.DeleteFunc(h.until, func(number int64, _ time.Time) bool { return closed(number) })
+	maps.DeleteFunc(h.planned, func(number, _ int64) bool { return closed(number) })
 	maps.DeleteFunc(h.answered, func(_, number int64) bool { return closed(number) })
 	if len(h.strays) > maxStrays {
 		clear(h.strays)
@@ -94,7 +96,7 @@ func (r *Reconciler) hear(ctx context.Context, s *v1alpha1.RepoSync, k *kept, pr
 	if err != nil {
 		return 0, err
 	}
-	remarks = unanswered(remarks, own, r.owner(s))
+	remarks = unanswered(remarks, own, r.owner(s), k.heard.planned[pr.Number])
 	later := max(len(remarks)-maxCommands, 0) // those before are looked at in the next pass
 	asked, err := r.obey(ctx, k, pr, remarks[later:])
 	if err == nil && asked == 0 && later == 0 {
@@ -111,9 +113,10 @@ func (r *Reconciler) heardAll(k *kept, pr forge.PullRequest) {
 }
 
 // unanswered leaves out the remarks that were answered, by this process or by
-// another before it.
-func unanswered(remarks []forge.Remark, own []forge.Comment, owner string) []forge.Remark {
-	helped, planned := map[int64]bool{}, int64(0)
+// another before it. planned is the newest that this process has planned for: a forge
+// need not list a comment that was edited since.
+func unanswered(remarks []forge.Remark, own []forge.Comment, owner string, planned int64) []forge.Remark {
+	helped := map[int64]bool{}
 	for _, c := range own {
 		var id int64
 		if n, err := fmt.Sscanf(c.Body, helpFormat, &id); err == nil && n == 1 {

@@ -80,6 +80,28 @@ func TestPlanAgain(t *testing.T) {
 	}
 }
 
+// TestPlanAgainUntimed: a command is answered once also where the forge does not list an
+// edited comment among those of the last day.
+func TestPlanAgainUntimed(t *testing.T) {
+	s := commanded(t)
+	s.untimed = true
+	r := s.controller()
+	s.mustPass(r)
+	s.remark("dev", "/espalier plan")
+	s.remark("dev", "/espalier plan")
+	for range 3 {
+		s.mustPass(r)
+	}
+	if len(s.plans) != 2 {
+		t.Errorf("planned %d times, want once for the push and once for both commands", len(s.plans))
+	}
+	s.remark("dev", "/espalier plan")
+	s.mustPass(r)
+	if len(s.plans) != 3 {
+		t.Errorf("planned %d times: the next command counts", len(s.plans))
+	}
+}
+
 // TestStrangersAreNotHeard: nobody else makes the account talk or work, and their
 // right is asked for once.
 func TestStrangersAreNotHeard(t *testing.T) {
@@ -229,6 +251,7 @@ func TestQuietPullRequests(t *testing.T) {
 	if s.listed != 1 {
 		t.Errorf("listed %d times, want once", s.listed)
 	}
+	s.now = s.now.Add(lookEvery)
 	s.remark("dev", "hello again")
 	s.now = s.now.Add(-time.Minute)
 	r.LookNow(s.sync) // as the webhook of the remark does

@@ -3,6 +3,8 @@
 package review
 
 import (
+	"errors"
+	"fmt"
 	"testing"
 	"time"
 
@@ -25,12 +27,15 @@ func TestInterval(t *testing.T) {
 		err      error
 		want     time.Duration
 	}{
-		"Interval":  {reason: "The rest of the interval.", interval: time.Minute, looked: 20 * time.Second, want: 40 * time.Second},
-		"Longer":    {reason: "RepoSyncs of one interval must not ask a forge all at once.", interval: time.Minute, looked: 20 * time.Second, spread: 0.05, want: 43 * time.Second},
-		"Shorter":   {reason: "To both sides, as Flux does.", interval: time.Minute, looked: 20 * time.Second, spread: -0.05, want: 37 * time.Second},
-		"Least":     {reason: "No interval is shorter than the API allows.", interval: time.Second, spread: -0.5, want: time.Second},
-		"Stopped":   {reason: "So is one that a person has to help.", interval: time.Minute, looked: time.Hour, spread: 0.05, err: fault.Stopf("X", "no"), want: 63 * time.Second},
-		"EditDue":   {reason: "An edit of a comment that is due is no interval.", interval: time.Hour, spread: 0.05, follow: time.Minute, want: time.Minute},
+		"Interval": {reason: "The rest of the interval.", interval: time.Minute, looked: 20 * time.Second, want: 40 * time.Second},
+		"Longer":   {reason: "RepoSyncs of one interval must not ask a forge all at once.", interval: time.Minute, looked: 20 * time.Second, spread: 0.05, want: 43 * time.Second},
+		"Shorter":  {reason: "To both sides, as Flux does.", interval: time.Minute, looked: 20 * time.Second, spread: -0.05, want: 37 * time.Second},
+		"Least":    {reason: "No interval is shorter than the API allows.", interval: time.Second, spread: -0.5, want: time.Second},
+		"Stopped":  {reason: "So is one that a person has to help.", interval: time.Minute, looked: time.Hour, spread: 0.05, err: fault.Stopf("X", "no"), want: 63 * time.Second},
+		"EditDue":  {reason: "An edit of a comment that is due is no interval.", interval: time.Hour, spread: 0.05, follow: time.Minute, want: time.Minute},
+		"ForgeAsksToo": {reason: "Also where it says so of one pull request of several.", interval: time.Minute, want: 10 * time.Minute,
+			err: errors.Join(&forge.Error{Status: 403}, fmt.Errorf("pull request 3: %w", &forge.Error{After: 10 * time.Minute}))},
+		"Limited":   {reason: "One that does not say how long is asked less and less.", interval: time.Minute, err: &forge.Error{Reason: forge.ReasonRateLimited}, want: retryFirst},
 		"ForgeAsks": {reason: "What a forge asks for is kept to.", interval: time.Minute, spread: -0.05, err: &forge.Error{After: 10 * time.Minute}, want: 10 * time.Minute},
 	} {
 		t.Run(name, func(t *testing.T) {

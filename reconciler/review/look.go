@@ -43,35 +43,51 @@ func (r *Reconciler) look(ctx context.Context, s *v1alpha1.RepoSync, k *kept) er
 	}
 	settings := settingsOf(s, r.Program)
 	answered := map[int64]subject{}
-	var problems []error
+	tries := &trials{now: r.Clock, interval: k.interval(s), before: k.failed, failed: map[trial]backoff{}}
 	for _, pr := range open {
-		last := k.answered[pr.Number]
-		asked, err := r.hear(ctx, s, k, pr)
-		if err != nil {
-			problems = append(problems, fmt.Errorf("pull request %d: %w", pr.Number, err))
+		if about, planned := r.lookAt(ctx, k, task{sync: s, forge: k.forge, pr: pr, settings: settings}, tries); planned {
+			answered[pr.Number] = about
 		}
-		switch {
-		case pr.Fork && s.Spec.Review.Forks != v1alpha1.PlanForks && asked == 0:
-			continue
-		case pr.Head == last.head && settings == last.settings && asked == 0:
-			answered[pr.Number] = last // a head leaves the branch at one commit, whatever the branch does
-			continue
-		}
-		about, err := r.answer(ctx, k, task{sync: s, forge: k.forge, pr: pr, settings: settings, asked: asked})
-		if err != nil {
-			problems = append(problems, fmt.Errorf("pull request %d: %w", pr.Number, err))
-		}
-		answered[pr.Number] = about
 	}
-	k.answered = answered // those that are closed are forgotten
+	k.answered, k.failed, k.problems = answered, tries.failed, errors.Join(tries.problems...) // those that are closed are forgotten
 	maps.DeleteFunc(k.unsaid, func(number int64, _ *unsaid) bool { _, is := answered[number]; return !is })
 	k.heard.forget(open)
-	problems = append(problems, r.discover(ctx, s, k))
-	if err := errors.Join(problems...); err != nil {
+	k.triedAt = r.Clock()
+	if err := r.discover(ctx, s, k); err != nil {
 		return err
 	}
 	k.lookedAt, k.generation, k.spread = r.Clock(), s.Generation, r.Jitter.Draw()
 	return nil
+}
+
+// lookAt hears and answers one pull request. It returns what it was answered for, and
+// false where nobody wants it planned.
+func (r *Reconciler) lookAt(ctx context.Context, k *kept, t task, tries *trials) (about subject, planned bool) {
+	number, last := t.pr.Number, k.answered[t.pr.Number]
+	try := func(at trial, do func() error) {
+		tries.try(at, func() error {
+			if err := do(); err != nil {
+				return fmt.Errorf("pull request %d: %w", number, err)
+			}
+			return nil
+		})
+	}
+	try(trial{number: number, hearing: true}, func() (err error) {
+		t.asked, err = r.hear(ctx, t.sync, k, t.pr)
+		return err
+	})
+	switch {
+	case t.pr.Fork && t.sync.Spec.Review.Forks != v1alpha1.PlanForks && t.asked == 0:
+		return subject{}, false
+	case t.pr.Head == last.head && t.settings == last.settings && t.asked == 0:
+		return last, true // a head leaves the branch at one commit, whatever the branch does
+	}
+	about = last // where it is not tried
+	try(trial{number: number, head: t.pr.Head, settings: t.settings, asked: t.asked}, func() (err error) {
+		about, err = r.answer(ctx, k, t)
+		return err
+	})
+	return about, true
 }
 
 // owner tells the comments of a RepoSync from another's, also of another cluster.
@@ -155,6 +171,7 @@ func (r *Reconciler) plan(ctx context.Context, k *kept, t task) error {
 	if err := t.write(ctx, u.body, note); err != nil {
 		return err
 	}
+	k.heard.planned[t.pr.Number] = max(k.heard.planned[t.pr.Number], t.asked)
 	k.leave(t, u, note, left)
 	ctrl.LoggerFrom(ctx).Info("planned a pull request", "number", t.pr.Number, "head", t.pr.Head, "base", t.pr.MergeBase, "plan", verdict.Plan.State)
 	return lineErr

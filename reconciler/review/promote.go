@@ -150,8 +150,12 @@ func (r *Reconciler) propose(ctx context.Context, s *v1alpha1.RepoSync, k *kept,
 	if err != nil {
 		return err
 	}
+	base := s.Spec.Source.Git.Ref.Branch
 	if len(before) > 0 {
 		k.asks(p, branch, false, r.Clock())
+		if slices.ContainsFunc(before, func(pr forge.PullRequest) bool { return pr.Open }) {
+			return r.withdrawOlder(ctx, k, p, base) // which may have failed when it was made
+		}
 		return nil
 	}
 	pushed, why, err := r.pushPromotion(ctx, s, k, p)
@@ -169,7 +173,6 @@ func (r *Reconciler) propose(ctx context.Context, s *v1alpha1.RepoSync, k *kept,
 	case !pushed:
 		return nil // Git says so already, and the cluster is about to
 	}
-	base := s.Spec.Source.Git.Ref.Branch
 	made, err := k.forge.Propose(ctx, forge.Proposal{Head: branch, Base: base, Title: p.title(), Body: p.body(r.Cluster)})
 	if err != nil {
 		return fmt.Errorf("making the pull request: %w", err)

@@ -122,6 +122,24 @@ func TestPromote(t *testing.T) {
 	}
 }
 
+// TestWithdrawnLater: what the next adapter takes the place of is closed also where the
+// forge did not do so at first, and nothing is proposed twice.
+func TestWithdrawnLater(t *testing.T) {
+	s := promoted(t, strings.Replace(serviceYAML, "IMAGE", dolly+":v1", 1))
+	r := s.controller()
+	s.mustPass(r)
+	s.trains("b")
+	s.stuck = &forge.Error{Status: 502}
+	if err := s.pass(r); err == nil {
+		t.Fatal("nobody is told")
+	}
+	s.mustPass(r)
+	branch := "espalier/promote/prod/team/dolly-run/"
+	if got, want := s.proposals(), []string{branch + strings.Repeat("a", 12), branch + strings.Repeat("b", 12) + " +"}; !slices.Equal(got, want) {
+		t.Errorf("proposed %q, want %q", got, want)
+	}
+}
+
 // promotedElsewhere is promoted in another cluster.
 func promotedElsewhere(t *testing.T) (*stage, []*v1alpha1.Workspace) {
 	t.Helper()
@@ -339,6 +357,10 @@ func (s *stage) Propose(_ context.Context, p forge.Proposal) (forge.PullRequest,
 }
 
 func (s *stage) Withdraw(_ context.Context, number int64) error {
+	if err := s.stuck; err != nil {
+		s.stuck = nil
+		return err
+	}
 	p := s.pulls[number]
 	p.Open = false
 	s.pulls[number] = p

@@ -11,6 +11,7 @@
 package review
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -36,12 +37,6 @@ import (
 	"github.com/espalier-dev/espalier/reconciler/trace"
 	repolayout "github.com/espalier-dev/espalier/repo-layout"
 	"github.com/espalier-dev/espalier/repo-layout/v1alpha1"
-)
-
-// Backoff of a RepoSync whose forge cannot be reached.
-const (
-	retryFirst = 2 * time.Second
-	retryMost  = 10 * time.Minute
 )
 
 // Reasons of events.
@@ -89,7 +84,12 @@ type kept struct {
 	generation int64
 	lookedAt   time.Time
 	spread     jitter.Spread     // of the interval since
+	triedAt    time.Time         // when it was last asked, however that went
 	notBefore  time.Time         // when the forge wants to be asked again
+	rest       backoff           // after a pass that failed
+	rests      int64             // the generation that it was of
+	failed     map[trial]backoff // of single pull requests
+	problems   error             // of those in this pass
 	answered   map[int64]subject // by number of the pull request
 	unsaid     map[int64]*unsaid // by number too
 	forge      *forge.Forge
@@ -105,6 +105,7 @@ type kept struct {
 	spoke elsewhere
 
 	failure string // that an event was made of
+	shares  string // the RepoSync that an event about the same statuses named
 }
 
 // AtOnce is how many heads are planned at once at most, by their RepoSyncs.
@@ -146,22 +147,23 @@ func (r *Reconciler) Reconcile(ctx context.Context, req ctrl.Request) (ctrl.Resu
 	if err := r.Client.Get(ctx, req.NamespacedName, obj); err != nil {
 		return ctrl.Result{}, client.IgnoreNotFound(err)
 	}
-	if obj.Spec.Review == nil || obj.Spec.Suspend || !obj.DeletionTimestamp.IsZero() {
+	if !reviewed(obj) {
 		r.kept.Delete(obj.UID)
 		r.inventories.Forget(req.NamespacedName)
 		return ctrl.Result{}, nil
 	}
 	k := r.recall(obj)
-	if rest := k.notBefore.Sub(r.Clock()); rest > 0 { // an event of the cluster is no reason to ask
+	if rest := r.waits(obj, k); rest > 0 {
 		return ctrl.Result{RequeueAfter: rest}, nil
 	}
+	k.problems = nil
 	err := r.pass(ctx, obj, k)
-	r.announce(obj, k, err)
+	r.announce(obj, k, errors.Join(k.troubles(), err))
 	return r.result(obj, k, err)
 }
 
 func (r *Reconciler) recall(obj *v1alpha1.RepoSync) *kept {
-	k, _ := r.kept.LoadOrStore(obj.UID, &kept{spread: r.Jitter.Draw(), answered: map[int64]subject{}, unsaid: map[int64]*unsaid{}, heard: heard{until: map[int64]time.Time{}, strays: map[int64]bool{}, answered: map[int64]int64{}}})
+	k, _ := r.kept.LoadOrStore(obj.UID, &kept{spread: r.Jitter.Draw(), answered: map[int64]subject{}, unsaid: map[int64]*unsaid{}, heard: heard{until: map[int64]time.Time{}, strays: map[int64]bool{}, answered: map[int64]int64{}, planned: map[int64]int64{}}})
 	return k.(*kept)
 }
 
@@ -190,7 +192,7 @@ func (r *Reconciler) pass(ctx context.Context, s *v1alpha1.RepoSync, k *kept) er
 		problems = append(problems, k.say(ctx, f, ready))
 	}
 	if look {
-		problems = append(problems, r.look(ctx, s, k))
+		problems = append(problems, r.look(ctx, s, k), r.warnShared(ctx, s, k))
 	}
 	if r.crowded(s, k) {
 		return errors.Join(problems...)
@@ -222,14 +224,6 @@ func (r *Reconciler) promoteAll(ctx context.Context, s *v1alpha1.RepoSync, k *ke
 	return err
 }
 
-// due says whether it is time to look at the forge.
-func (r *Reconciler) due(s *v1alpha1.RepoSync, k *kept) bool {
-	if _, asked := r.asked.LoadAndDelete(s.UID); asked { // the question stands until it is answered
-		k.lookedAt = time.Time{}
-	}
-	return k.generation != s.Generation || !r.Clock().Before(k.lookedAt.Add(k.interval(s)))
-}
-
 // say sets the status of the synced commit, unless that was the last thing said.
 func (k *kept) say(ctx context.Context, f *forge.Forge, ready readyStatus) error {
 	if ready.key() == k.ready {
@@ -250,10 +244,7 @@ func (r *Reconciler) connect(ctx context.Context, s *v1alpha1.RepoSync, k *kept)
 	if err := r.Reader.Get(ctx, key, secret); err != nil {
 		return nil, fmt.Errorf("reading secret %s: %w", key, err)
 	}
-	url := s.Spec.Review.URL
-	if url == "" {
-		url = s.Spec.Source.Git.URL
-	}
+	url := addressOf(s)
 	made := fmt.Sprint(s.Spec.Review.Provider, " ", url, " ", secret.UID, " ", secret.ResourceVersion)
 	if k.forge != nil && k.forgeKey == made {
 		return k.forge, nil
@@ -290,19 +281,30 @@ func (r *Reconciler) announce(s *v1alpha1.RepoSync, k *kept, err error) {
 	k.failure = text
 }
 
-// result says when to look again: after the interval, or when the forge wants it.
+// result says when to look again: after the interval, when the forge wants it, or when
+// it is time to try again. err has failed for all pull requests.
 func (r *Reconciler) result(s *v1alpha1.RepoSync, k *kept, err error) (ctrl.Result, error) {
-	var refused *forge.Error
+	all := errors.Join(k.problems, err)
+	limited, after := leftAlone(all)
 	switch {
-	case errors.As(err, &refused) && refused.After > 0:
-		k.notBefore = r.Clock().Add(refused.After)
-		return ctrl.Result{RequeueAfter: refused.After}, nil
+	case err != nil:
+		k.rest, k.rests = k.rest.after(err, r.Clock(), k.interval(s)), s.Generation
+	case limited:
+		k.rest, k.rests = k.rest.after(all, r.Clock(), k.interval(s)), s.Generation
+	default:
+		k.rest = backoff{}
+	}
+	switch {
+	case limited:
+		after = cmp.Or(after, k.rest.until.Sub(r.Clock()))
+		k.notBefore = r.Clock().Add(after)
+		return ctrl.Result{RequeueAfter: after}, nil
 	case fault.IsTerminal(err):
 		return ctrl.Result{RequeueAfter: k.interval(s)}, nil
-	case err != nil:
-		return ctrl.Result{}, err
+	case err != nil, k.problems != nil && !fault.IsTerminal(k.problems):
+		return ctrl.Result{}, all // which calls again: then the rest says when
 	}
-	next := k.lookedAt.Add(k.interval(s)).Sub(r.Clock())
+	next := r.next(s, k).Sub(r.Clock())
 	if k.followDue > 0 {
 		next = min(next, k.followDue)
 	}

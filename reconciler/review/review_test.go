@@ -54,6 +54,11 @@ type stage struct {
 	edit     func(body string)
 	gone     bool            // comments are not there to be edited
 	broken   map[int64]error // what Get says
+	asked    []int64         // what Get was asked for
+	badOpen  error           // of Open
+	opened   int             // how often the open pull requests were listed
+	untimed  bool            // Own lists nothing where a time is named
+	stuck    error           // of Withdraw, once
 	lines    []said          // on the lines of the one pull request
 	badLine  error           // of a comment on a line of the file named bad
 	tried    int             // how often a comment on a line was to be made
@@ -126,16 +131,18 @@ func (s *stage) Plan(_ context.Context, q Question, commits *git.Commits) (Verdi
 }
 
 func (s *stage) Open(_ context.Context, branch string) ([]forge.PullRequest, error) {
+	s.opened++
 	var open []forge.PullRequest
 	for _, number := range slices.Sorted(maps.Keys(s.pulls)) {
 		if p := s.pulls[number]; p.Base == branch && p.Open {
 			open = append(open, p)
 		}
 	}
-	return open, nil
+	return open, s.badOpen
 }
 
 func (s *stage) Get(_ context.Context, number int64) (forge.PullRequest, error) {
+	s.asked = append(s.asked, number)
 	return s.pulls[number], s.broken[number]
 }
 
@@ -169,7 +176,10 @@ func (s *stage) MayWrite(_ context.Context, r forge.Remark) (bool, error) {
 	return r.Author == "dev", nil
 }
 
-func (s *stage) Own(_ context.Context, number int64, _ time.Time) ([]forge.Comment, error) {
+func (s *stage) Own(_ context.Context, number int64, since time.Time) ([]forge.Comment, error) {
+	if s.untimed && !since.IsZero() {
+		return nil, nil
+	}
 	said := s.said[number]
 	if s.lists > 0 {
 		said = said[:min(s.lists, len(said))]
@@ -213,8 +223,13 @@ func (s *stage) controller() *Reconciler {
 // pass makes one when the interval is over.
 func (s *stage) pass(r *Reconciler) error {
 	s.now = s.now.Add(time.Minute)
-	_, err := r.Reconcile(s.t.Context(), ctrl.Request{NamespacedName: client.ObjectKeyFromObject(s.sync)})
+	_, err := s.event(r)
 	return err
+}
+
+// event makes a pass at once, as a change of a Workspace does.
+func (s *stage) event(r *Reconciler) (ctrl.Result, error) {
+	return r.Reconcile(s.t.Context(), ctrl.Request{NamespacedName: client.ObjectKeyFromObject(s.sync)})
 }
 
 func (s *stage) mustPass(r *Reconciler) {
@@ -273,7 +288,7 @@ func TestSuperseded(t *testing.T) {
 	if len(s.said[7]) != 0 || s.state(s.head) != forge.Pending {
 		t.Errorf("said %+v of a head that is gone: %+v", s.said, s.statuses)
 	}
-	s.now = s.now.Add(-time.Minute) // it asks for itself, and does not wait for the interval
+	s.now = s.now.Add(lookEvery - time.Minute) // it asks for itself, and does not wait for the interval
 	s.mustPass(r)
 	if s.state(second) != forge.Success || len(s.plans) != 2 {
 		t.Errorf("planned %v, statuses %+v", s.plans, s.statuses)
@@ -323,6 +338,22 @@ func TestOthersGoOn(t *testing.T) {
 	}
 	if got := <-s.events.Events; !strings.Contains(got, "ReviewFailed") || !strings.Contains(got, "confused") {
 		t.Errorf("event %q", got)
+	}
+	opened, asked := s.opened, len(s.asked)
+	for range 3 {
+		if got, err := s.event(r); err != nil || got.RequeueAfter != retryFirst {
+			t.Errorf("asks to be called after %v, %v", got.RequeueAfter, err)
+		}
+	}
+	if s.opened != opened || len(s.asked) != asked {
+		t.Errorf("events of the cluster had it list %d times more, and ask for %v", s.opened-opened, s.asked[asked:])
+	}
+	s.now = s.now.Add(retryFirst)
+	if _, err := s.event(r); err == nil || s.opened != opened+1 || !slices.Equal(s.asked[asked:], []int64{3}) {
+		t.Errorf("%v: listed %d times more, asked for %v", err, s.opened-opened, s.asked[asked:])
+	}
+	if len(s.events.Events) != 0 {
+		t.Errorf("said again: %s", <-s.events.Events)
 	}
 	delete(s.broken, 3)
 	s.mustPass(r)
