@@ -52,6 +52,12 @@ func TestPatchesOfATenant(t *testing.T) {
 		"Candidates":        {"candidates are sized and priced", json6902("GPUNodePool", "- {op: replace, path: /spec/candidates/0/instanceType, value: Standard_ND96isr_H100_v5}"), "spec.candidates"},
 		"Nodes":             {"nodes are priced", json6902("GPUNodePool", "- {op: replace, path: /spec/replicas, value: 100}"), "spec.replicas"},
 		"Orphan":            {"nodes go with their Workspace", json6902("GPUNodePool", "- {op: add, path: /spec/deletionPolicy, value: Orphan}"), "spec.deletionPolicy"},
+		"ClustersNodes":     {"a cluster autoscaler buys what its bounds say", json6902("GPUNodePool", "- {op: add, path: /spec/aks, value: {autoscale: {min: 100, max: 1000}}}"), "spec.aks"},
+		"SurgeNodes":        {"a node beyond those that are wanted is paid for", json6902("GPUNodePool", "- {op: add, path: /spec/aks, value: {osDiskType: Ephemeral, upgrade: {maxSurge: 100%}}}"), "spec.aks"},
+		"Reservation":       {"a reservation of others is theirs", json6902("GPUNodePool", "- {op: add, path: /spec/aks, value: {capacityReservationGroup: /subscriptions/s/resourceGroups/r/providers/Microsoft.Compute/capacityReservationGroups/g}}"), "spec.aks"},
+		"Slices":            {"pods are sized for whole GPUs", json6902("GPUNodePool", "- {op: add, path: /spec/aks, value: {mig: MIG1g}}"), "spec.aks"},
+		"IdleNodes":         {"nodes go with the work of their Workspace", json6902("GPUNodePool", "- {op: add, path: /spec/idle, value: {after: 1m}}"), "spec.idle"},
+		"UnknownOfThePool":  {"a field that a later release has is closed until somebody opens it", json6902("GPUNodePool", "- {op: add, path: /spec/later, value: 1}"), "spec.later"},
 		"RouteGateway":      {"who publishes it is reviewed in the spec", json6902("HTTPRoute", "- {op: replace, path: /spec/parentRefs/0/name, value: other}"), "spec.parentRefs"},
 		"RouteHostname":     {"for which name as well", json6902("HTTPRoute", "- {op: replace, path: /spec/hostnames, value: [other.example.com]}"), "spec.hostnames"},
 		"RouteBackend":      {"another service is not this one's to publish", json6902("HTTPRoute", "- {op: replace, path: /spec/rules/0/backendRefs/0/name, value: other}"), "backendRefs"},
@@ -94,6 +100,28 @@ func TestPatchesOfATenant(t *testing.T) {
 			}
 			if m := err.Error(); !strings.HasPrefix(m, "spec.patches[1]: ") || !strings.Contains(m, tc.want) || strings.Contains(m, "\n") {
 				t.Errorf("%s: the message is %q, want spec.patches[1] and %q", tc.reason, m, tc.want)
+			}
+		})
+	}
+}
+
+// TestPatchesThatTune: what changes neither how many nodes there are, nor whose, nor who is
+// reached, is the user's to change.
+func TestPatchesThatTune(t *testing.T) {
+	for name, tc := range map[string]struct {
+		reason string
+		patch  v1alpha1.Patch
+	}{
+		"Disk":     {"a model of one's own may have a large image", json6902("GPUNodePool", "- {op: add, path: /spec/osDiskSizeGiB, value: 512}")},
+		"DiskType": {"where the system disk is", json6902("GPUNodePool", "- {op: add, path: /spec/aks, value: {osDiskType: Ephemeral, gpuDriver: None}}")},
+		"Patience": {"a scarce size may take long", json6902("GPUNodePool", "- {op: add, path: /spec/timeouts, value: {provision: 1h}}")},
+	} {
+		t.Run(name, func(t *testing.T) {
+			in := render.Input{Workspace: workspace(t, service), Options: options}
+			in.Workspace.Spec.Patches = []v1alpha1.Patch{tc.patch}
+			assess(t, &in, facts(`vllm: {}`))
+			if _, err := render.Render(in); err != nil {
+				t.Errorf("%s: %v", tc.reason, err)
 			}
 		})
 	}
