@@ -3,6 +3,7 @@
 package render
 
 import (
+	"errors"
 	"fmt"
 	"maps"
 	"reflect"
@@ -45,6 +46,14 @@ func permittedFields(own, out *unstructured.Unstructured) error {
 // What is said of the elements of a list is so of each.
 var open = map[string][]string{
 	v1alpha1.GPUNodePoolKind: {"osDiskSizeGiB", "timeouts", "aks.osDiskType", "aks.gpuDriver"},
+	KindServiceMonitor:       {"endpoints.interval", "endpoints.scrapeTimeout"},
+	KindScaledObject: {
+		"pollingInterval", "cooldownPeriod", "initialCooldownPeriod", "advanced.horizontalPodAutoscalerConfig.behavior", "triggers.metricType", "triggers.useCachedMetrics",
+		"triggers.metadata.threshold", "triggers.metadata.activationThreshold", "triggers.metadata.ignoreNullValues", "triggers.metadata.authModes",
+	},
+	KindRoute:         {"rules"},
+	KindInferencePool: {"appProtocol"},
+	"NetworkPolicy":   {"ingress"},
 }
 
 // without is the spec of an object but some fields, and what is empty without them.
@@ -73,6 +82,41 @@ func drop(value any, path []string) {
 			delete(v, path[0])
 		}
 	}
+}
+
+// permittedKeys refuses annotations by which KEDA is told a number of copies past the bounds.
+func permittedKeys(out *unstructured.Unstructured) error {
+	for _, key := range slices.Sorted(maps.Keys(out.GetAnnotations())) {
+		if domain, _, _ := strings.Cut(key, "/"); domain == "keda.sh" || strings.HasSuffix(domain, ".keda.sh") {
+			return fmt.Errorf("annotation %s is not allowed: %s", key, boundsOf)
+		}
+	}
+	return nil
+}
+
+// permittedPolicy sees that a NetworkPolicy lets in nobody whom ours does not: a rule is one
+// of ours, which says who where ours lets in all.
+func permittedPolicy(own, out *unstructured.Unstructured) error {
+	if own.GetKind() != "NetworkPolicy" {
+		return nil
+	}
+	ours := objects(at(own, "spec.ingress"))
+	rules, _ := at(out, "spec.ingress").([]any)
+	for _, r := range rules {
+		rule, _ := r.(object)
+		if !slices.ContainsFunc(ours, func(o object) bool { return within(rule, o) }) {
+			return errors.New("spec.ingress lets in more than ours: a patch may leave out a rule, and say who (from) in one that says nobody")
+		}
+	}
+	return nil
+}
+
+func within(rule, ours object) bool {
+	if ours["from"] == nil {
+		rule = maps.Clone(rule)
+		delete(rule, "from")
+	}
+	return reflect.DeepEqual(rule, ours)
 }
 
 // fixed are fields that decide what is paid for or who is reached, by kind.
