@@ -3,6 +3,7 @@
 package render
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -241,7 +242,8 @@ func permittedPod(own, out object) error {
 	if err := ourKeys("pod labels", ownMeta.GetLabels(), outMeta.GetLabels()); err != nil {
 		return err
 	}
-	if err := ourKeys("pod annotations", ownMeta.GetAnnotations(), outMeta.GetAnnotations()); err != nil {
+	annotations := outMeta.GetAnnotations()
+	if err := cmp.Or(ourKeys("pod annotations", ownMeta.GetAnnotations(), annotations), confinedAnnotations(annotations)); err != nil {
 		return err
 	}
 	ownSpec, _, _ := unstructured.NestedMap(own, "spec")
