@@ -58,3 +58,19 @@ func TestPatchesThatReachOut(t *testing.T) {
 		})
 	}
 }
+
+// TestPatchesThatSwap: objects that change places are each held to what stood in theirs.
+func TestPatchesThatSwap(t *testing.T) {
+	in := render.Input{Workspace: workspace(t, service), Options: options}
+	const spec = "{replicas: null, selector: {matchLabels: {espalier.dev/workspace: w}}, template: {metadata: {labels: {app: mine}}, spec: {containers: [{name: x, image: y}]}}}"
+	in.Workspace.Spec.Patches = []v1alpha1.Patch{
+		json6902("Deployment", "- {op: replace, path: /kind, value: Third}"),
+		json6902("PodDisruptionBudget", "- {op: replace, path: /kind, value: Deployment}\n- {op: replace, path: /apiVersion, value: apps/v1}\n- {op: replace, path: /spec, value: "+spec+"}"),
+		json6902("Third", "- {op: replace, path: /kind, value: PodDisruptionBudget}\n- {op: replace, path: /apiVersion, value: policy/v1}\n- {op: replace, path: /spec, value: {selector: {matchLabels: {espalier.dev/workspace: w}}}}"),
+	}
+	assess(t, &in, facts(`vllm: {}`))
+	out, err := render.Render(in)
+	if err == nil {
+		t.Errorf("a pod that is on no node of its Workspace was rendered:\n%s", text(t, out))
+	}
+}

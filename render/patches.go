@@ -79,11 +79,16 @@ func (l layer) permitted(ctx context.Context, own []*unstructured.Unstructured, 
 	if err := sameObjects(own, out); err != nil {
 		return nil, err
 	}
-	for i := range out {
-		if err := permitted(own[i], out[i]); err != nil {
-			return nil, fmt.Errorf("%s %s: %w", out[i].GetKind(), out[i].GetName(), err)
+	before := map[string]*unstructured.Unstructured{}
+	for _, o := range own {
+		before[identity(o)] = o
+	}
+	for _, o := range out { // in another order, perhaps: two may have changed their kinds
+		was := before[identity(o)]
+		if err := permitted(was, o); err != nil {
+			return nil, fmt.Errorf("%s %s: %w", o.GetKind(), o.GetName(), err)
 		}
-		keepOrder(own[i], out[i])
+		keepOrder(was, o)
 	}
 	return out, nil
 }
