@@ -4,6 +4,7 @@ package render
 
 import (
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
 
@@ -43,6 +44,24 @@ func confined(pod object) error {
 			if err := confinedContainer(c); err != nil {
 				return err
 			}
+		}
+	}
+	return nil
+}
+
+// profiles are what annotations that name a profile begin with: what securityContext says now.
+// Kubernetes still takes those of AppArmor where no field says it.
+var profiles = []string{
+	"container.apparmor.security.beta.kubernetes.io/", "seccomp.security.alpha.kubernetes.io/", "container.seccomp.security.alpha.kubernetes.io/",
+}
+
+// confinedAnnotations refuses annotations of a pod that take a profile from a container.
+func confinedAnnotations(annotations map[string]string) error {
+	for _, key := range slices.Sorted(maps.Keys(annotations)) {
+		value := annotations[key]
+		allowed := value == "runtime/default" || value == "docker/default" || strings.HasPrefix(value, "localhost/")
+		if !allowed && slices.ContainsFunc(profiles, func(p string) bool { return strings.HasPrefix(key, p) }) {
+			return fmt.Errorf("annotation %s %s is not allowed", key, value)
 		}
 	}
 	return nil

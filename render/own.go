@@ -3,6 +3,7 @@
 package render
 
 import (
+	"cmp"
 	"fmt"
 	"strconv"
 
@@ -75,7 +76,7 @@ func (j job) podOf(own corev1.PodTemplateSpec) (object, error) {
 	if err != nil {
 		return nil, err
 	}
-	if err := confined(spec); err != nil {
+	if err := cmp.Or(confinedAnnotations(own.Annotations), confined(spec)); err != nil {
 		return nil, err
 	}
 	for key, value := range j.nodeSelector() {

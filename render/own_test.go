@@ -47,6 +47,9 @@ func TestPodOfATenant(t *testing.T) {
 		"NodeName":       {"past the scheduler", "        containers:", "        nodeName: n1\n        containers:", "nodeName"},
 		"HostPort":       {"a port of the node", "containerPort: 80}", "containerPort: 80, hostPort: 80}", "hostPort"},
 		"ProbeElsewhere": {"a probe that makes the node ask any address", "tcpSocket: {port: 80}", "tcpSocket: {port: 80, host: 169.254.169.254}", "host"},
+		"AppArmor":       {"no profile, as it was said before there was a field", "      spec:", "      metadata: {annotations: {container.apparmor.security.beta.kubernetes.io/a: unconfined}}\n      spec:", "container.apparmor.security"},
+		"Seccomp":        {"no filter, the same", "      spec:", "      metadata: {annotations: {container.seccomp.security.alpha.kubernetes.io/a: unconfined}}\n      spec:", "container.seccomp.security"},
+		"AppArmorOurs":   {"the default profile is one", "      spec:", "      metadata: {annotations: {container.apparmor.security.beta.kubernetes.io/a: runtime/default}}\n      spec:", ""},
 		"OtherNodes":     {"nodes that are not the Workspace's", "Standard_NC48ads_A100_v4}", "Standard_NC48ads_A100_v4, labelSelector: {matchLabels: {team: a}}}", ""},
 	} {
 		t.Run(name, func(t *testing.T) {

@@ -3,6 +3,7 @@
 package render
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -78,11 +79,16 @@ func (l layer) permitted(ctx context.Context, own []*unstructured.Unstructured, 
 	if err := sameObjects(own, out); err != nil {
 		return nil, err
 	}
-	for i := range out {
-		if err := permitted(own[i], out[i]); err != nil {
-			return nil, fmt.Errorf("%s %s: %w", out[i].GetKind(), out[i].GetName(), err)
+	before := map[string]*unstructured.Unstructured{}
+	for _, o := range own {
+		before[identity(o)] = o
+	}
+	for _, o := range out { // in another order, perhaps: two may have changed their kinds
+		was := before[identity(o)]
+		if err := permitted(was, o); err != nil {
+			return nil, fmt.Errorf("%s %s: %w", o.GetKind(), o.GetName(), err)
 		}
-		keepOrder(own[i], out[i])
+		keepOrder(was, o)
 	}
 	return out, nil
 }
@@ -187,12 +193,16 @@ func permitted(own, out *unstructured.Unstructured) error {
 	if err := ourKeys("annotations", own.GetAnnotations(), out.GetAnnotations()); err != nil {
 		return err
 	}
-	for _, field := range fixed[out.GetKind()] {
-		if !reflect.DeepEqual(at(own, field), at(out, field)) {
-			return fmt.Errorf("%s cannot be patched: %s", field, fixedBy[field])
-		}
+	if err := permittedKeys(out); err != nil {
+		return err
+	}
+	if err := permittedFields(own, out); err != nil {
+		return err
 	}
 	if err := permittedRoute(own, out); err != nil {
+		return err
+	}
+	if err := permittedPolicy(own, out); err != nil {
 		return err
 	}
 	template, ok, err := unstructured.NestedMap(out.Object, "spec", "template")
@@ -204,64 +214,6 @@ func permitted(own, out *unstructured.Unstructured) error {
 		return err
 	}
 	return permittedPod(before, template)
-}
-
-// fixed are fields that decide what is paid for or who is reached, by kind.
-var fixed = map[string][]string{
-	v1alpha1.GPUNodePoolKind: {"spec.provider", "spec.karpenter", "spec.existing", "spec.candidates", "spec.replicas", "spec.nodeLabels", "spec.deletionPolicy"},
-	"Deployment":             {"spec.selector", "spec.replicas"},
-	"StatefulSet":            {"spec.selector", "spec.replicas", "spec.serviceName", "spec.podManagementPolicy"},
-	"NetworkPolicy":          {"spec.podSelector"},
-	KindServiceMonitor:       {"spec.selector", "spec.namespaceSelector"},
-	KindHPA:                  {"spec.scaleTargetRef", "spec.minReplicas", "spec.maxReplicas"},
-	KindScaledObject:         {"spec.scaleTargetRef", "spec.minReplicaCount", "spec.maxReplicaCount", "spec.idleReplicaCount", "spec.advanced.horizontalPodAutoscalerConfig.name", "spec.fallback"},
-	KindRoute:                {"spec.parentRefs", "spec.hostnames"},
-	KindInferencePool:        {"spec.selector", "spec.targetPorts", "spec.endpointPickerRef"},
-	"Job":                    {"spec.suspend", "spec.parallelism", "spec.completions", "spec.completionMode", "spec.selector", "spec.manualSelector"},
-	"PodDisruptionBudget":    {"spec.selector"},
-	"Service":                {"spec.selector", "spec.externalIPs", "spec.externalName"},
-}
-
-const boundsOf = "set spec.inference.autoscale, which is what is sized and priced"
-
-// fixedBy says where a fixed field comes from.
-var fixedBy = map[string]string{
-	"spec.provider":            "the installation chooses it",
-	"spec.karpenter":           "the installation chooses it; a GPUNodePool that Git declares can name a node class",
-	"spec.existing":            "set spec.resource.gpus or spec.resource.mig, which are what is sized",
-	"spec.candidates":          "set spec.resource, which is what is sized and priced",
-	"spec.replicas":            "set spec.inference.replicas or spec.resource.count, which are what is sized and priced",
-	"spec.nodeLabels":          "set spec.resource.labelSelector",
-	"spec.deletionPolicy":      "nodes of a Workspace go with it",
-	"spec.selector":            "it finds the pods of this Workspace and no others",
-	"spec.serviceName":         "pods find each other by it",
-	"spec.podManagementPolicy": "a pod alone is of no use",
-	"spec.scaleTargetRef":      "it scales this Workspace and no other",
-	"spec.minReplicas":         boundsOf,
-	"spec.maxReplicas":         boundsOf,
-	"spec.minReplicaCount":     boundsOf,
-	"spec.maxReplicaCount":     boundsOf,
-	"spec.idleReplicaCount":    boundsOf,
-	"spec.fallback":            boundsOf,
-	"spec.advanced.horizontalPodAutoscalerConfig.name": "it is found by its name when the copies are taken back",
-	"spec.namespaceSelector":                           "it finds the pods of this Workspace and no others",
-	"spec.podSelector":                                 "it finds the pods of this Workspace and no others",
-	"spec.manualSelector":                              "it finds the pods of this Workspace and no others",
-	"spec.suspend":                                     "set spec.suspend of the Workspace",
-	"spec.parentRefs":                                  "set spec.inference.route, which is what is reviewed",
-	"spec.hostnames":                                   "set spec.inference.route, which is what is reviewed",
-	"spec.endpointPickerRef":                           "set spec.inference.route.inferencePool, which is what is reviewed",
-	"spec.targetPorts":                                 "it is the port at which the pods answer",
-	"spec.parallelism":                                 "set spec.resource.count, which is what is sized and priced",
-	"spec.completions":                                 "set spec.resource.count, which is what is sized and priced",
-	"spec.completionMode":                              "pods on several nodes know each other by their index",
-	"spec.externalIPs":                                 "it takes over traffic to an address that may be somebody else's",
-	"spec.externalName":                                "it takes over traffic to a name that may be somebody else's",
-}
-
-func at(o *unstructured.Unstructured, field string) any {
-	v, _, _ := unstructured.NestedFieldNoCopy(o.Object, strings.Split(field, ".")...)
-	return v
 }
 
 // ourKeys refuses changes to labels or annotations that Espalier reads.
@@ -295,7 +247,8 @@ func permittedPod(own, out object) error {
 	if err := ourKeys("pod labels", ownMeta.GetLabels(), outMeta.GetLabels()); err != nil {
 		return err
 	}
-	if err := ourKeys("pod annotations", ownMeta.GetAnnotations(), outMeta.GetAnnotations()); err != nil {
+	annotations := outMeta.GetAnnotations()
+	if err := cmp.Or(ourKeys("pod annotations", ownMeta.GetAnnotations(), annotations), confinedAnnotations(annotations)); err != nil {
 		return err
 	}
 	ownSpec, _, _ := unstructured.NestedMap(own, "spec")

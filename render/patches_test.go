@@ -52,10 +52,19 @@ func TestPatchesOfATenant(t *testing.T) {
 		"Candidates":        {"candidates are sized and priced", json6902("GPUNodePool", "- {op: replace, path: /spec/candidates/0/instanceType, value: Standard_ND96isr_H100_v5}"), "spec.candidates"},
 		"Nodes":             {"nodes are priced", json6902("GPUNodePool", "- {op: replace, path: /spec/replicas, value: 100}"), "spec.replicas"},
 		"Orphan":            {"nodes go with their Workspace", json6902("GPUNodePool", "- {op: add, path: /spec/deletionPolicy, value: Orphan}"), "spec.deletionPolicy"},
+		"ClustersNodes":     {"a cluster autoscaler buys what its bounds say", json6902("GPUNodePool", "- {op: add, path: /spec/aks, value: {autoscale: {min: 100, max: 1000}}}"), "spec.aks"},
+		"SurgeNodes":        {"a node beyond those that are wanted is paid for", json6902("GPUNodePool", "- {op: add, path: /spec/aks, value: {osDiskType: Ephemeral, upgrade: {maxSurge: 100%}}}"), "spec.aks"},
+		"Reservation":       {"a reservation of others is theirs", json6902("GPUNodePool", "- {op: add, path: /spec/aks, value: {capacityReservationGroup: /subscriptions/s/resourceGroups/r/providers/Microsoft.Compute/capacityReservationGroups/g}}"), "spec.aks"},
+		"Slices":            {"pods are sized for whole GPUs", json6902("GPUNodePool", "- {op: add, path: /spec/aks, value: {mig: MIG1g}}"), "spec.aks"},
+		"IdleNodes":         {"nodes go with the work of their Workspace", json6902("GPUNodePool", "- {op: add, path: /spec/idle, value: {after: 1m}}"), "spec.idle"},
+		"UnknownOfThePool":  {"a field that a later release has is closed until somebody opens it", json6902("GPUNodePool", "- {op: add, path: /spec/later, value: 1}"), "spec.later"},
 		"RouteGateway":      {"who publishes it is reviewed in the spec", json6902("HTTPRoute", "- {op: replace, path: /spec/parentRefs/0/name, value: other}"), "spec.parentRefs"},
 		"RouteHostname":     {"for which name as well", json6902("HTTPRoute", "- {op: replace, path: /spec/hostnames, value: [other.example.com]}"), "spec.hostnames"},
 		"RouteBackend":      {"another service is not this one's to publish", json6902("HTTPRoute", "- {op: replace, path: /spec/rules/0/backendRefs/0/name, value: other}"), "backendRefs"},
 		"RouteNewRule":      {"nor by a rule beside", json6902("HTTPRoute", "- {op: add, path: /spec/rules/-, value: {backendRefs: [{name: other, port: 80}]}}"), "backendRefs"},
+		"RouteAuthorizer":   {"nor asked about elsewhere, with all that is in them", json6902("HTTPRoute", "- {op: add, path: /spec/rules/0/filters, value: [{type: ExternalAuth, externalAuth: {protocol: HTTP, backendRef: {name: other, port: 80}}}]}"), "ExternalAuth"},
+		"RouteRedirect":     {"nor sent there by who asks", json6902("HTTPRoute", "- {op: add, path: /spec/rules/0/filters, value: [{type: RequestRedirect, requestRedirect: {hostname: other.example.com}}]}"), "RequestRedirect"},
+		"RouteDefault":      {"Gateways that the spec does not name", json6902("HTTPRoute", "- {op: add, path: /spec/useDefaultGateways, value: All}"), "spec.useDefaultGateways"},
 		"PoolPicker":        {"who sees the requests is reviewed in the spec", json6902("InferencePool", "- {op: replace, path: /spec/endpointPickerRef/name, value: other}"), "spec.endpointPickerRef"},
 		"PoolOfOthers":      {"pods of others are theirs to publish", json6902("InferencePool", "- {op: replace, path: /spec/selector/matchLabels, value: {app: other}}"), "spec.selector"},
 		"PoolPort":          {"other ports of the pods are for themselves", json6902("InferencePool", "- {op: replace, path: /spec/targetPorts/0/number, value: 29500}"), "spec.targetPorts"},
@@ -69,6 +78,9 @@ func TestPatchesOfATenant(t *testing.T) {
 		"PrivilegedSidecar": {"privilege of a container of its own", pod("{initContainers: [{name: x, image: y, securityContext: {privileged: true}}]}"), "privileged"},
 		"Capability":        {"capabilities above baseline", pod("{containers: [{name: vllm, securityContext: {capabilities: {add: [SYS_ADMIN]}}}]}"), "SYS_ADMIN"},
 		"Seccomp":           {"no filter", pod("{securityContext: {seccompProfile: {type: Unconfined}}}"), "seccompProfile"},
+		"SeccompOfOld":      {"nor as it was said before there was a field", smp("Deployment", "spec: {template: {metadata: {annotations: {seccomp.security.alpha.kubernetes.io/pod: unconfined}}}}\n"), "seccomp.security"},
+		"AppArmor":          {"no profile", pod("{securityContext: {appArmorProfile: {type: Unconfined}}}"), "appArmorProfile"},
+		"AppArmorOfOld":     {"nor by the annotation, which Kubernetes takes where there is no field", smp("Deployment", "spec: {template: {metadata: {annotations: {container.apparmor.security.beta.kubernetes.io/vllm: unconfined}}}}\n"), "container.apparmor.security"},
 		"Token":             {"a token for the API server", pod("{automountServiceAccountToken: true}"), "automountServiceAccountToken"},
 		"ProjectedToken":    {"the same by a volume", pod("{volumes: [{name: t, projected: {sources: [{serviceAccountToken: {path: t}}]}}]}"), "token"},
 		"ServiceAccount":    {"another account's rights", pod("{serviceAccountName: admin}"), "serviceAccountName"},
@@ -94,6 +106,28 @@ func TestPatchesOfATenant(t *testing.T) {
 			}
 			if m := err.Error(); !strings.HasPrefix(m, "spec.patches[1]: ") || !strings.Contains(m, tc.want) || strings.Contains(m, "\n") {
 				t.Errorf("%s: the message is %q, want spec.patches[1] and %q", tc.reason, m, tc.want)
+			}
+		})
+	}
+}
+
+// TestPatchesThatTune: what changes neither how many nodes there are, nor whose, nor who is
+// reached, is the user's to change.
+func TestPatchesThatTune(t *testing.T) {
+	for name, tc := range map[string]struct {
+		reason string
+		patch  v1alpha1.Patch
+	}{
+		"Disk":     {"a model of one's own may have a large image", json6902("GPUNodePool", "- {op: add, path: /spec/osDiskSizeGiB, value: 512}")},
+		"DiskType": {"where the system disk is", json6902("GPUNodePool", "- {op: add, path: /spec/aks, value: {osDiskType: Ephemeral, gpuDriver: None}}")},
+		"Patience": {"a scarce size may take long", json6902("GPUNodePool", "- {op: add, path: /spec/timeouts, value: {provision: 1h}}")},
+	} {
+		t.Run(name, func(t *testing.T) {
+			in := render.Input{Workspace: workspace(t, service), Options: options}
+			in.Workspace.Spec.Patches = []v1alpha1.Patch{tc.patch}
+			assess(t, &in, facts(`vllm: {}`))
+			if _, err := render.Render(in); err != nil {
+				t.Errorf("%s: %v", tc.reason, err)
 			}
 		})
 	}

@@ -99,8 +99,9 @@ type Output struct {
 	// what identifies it.
 	Digest string
 	// Pods identifies all that the pods of a service were rendered from, but the
-	// release of Espalier.
-	Pods string
+	// release of Espalier. PodsUntold is what a release identified them by that did not
+	// tell what a shared pool says of them; "": the same.
+	Pods, PodsUntold string
 	// Resolved is for status.resolved.
 	Resolved v1alpha1.Resolved
 	// Idle are the patches of the spec whose target selects none of the children, by
@@ -206,8 +207,9 @@ func (j job) inputDigest() string {
 }
 
 // podsFrom identifies what the pods are rendered from. How many there are, for
-// how much and whether just now is no part of it.
-func (j job) podsFrom() string {
+// how much and whether just now is no part of it. untold is what it was before it told
+// what a shared pool says of the pods; "": it says nothing.
+func (j job) podsFrom() (pods, untold string) {
 	spec := j.spec.DeepCopy()
 	spec.Budget, spec.Suspend, spec.Resource.Count, spec.Resource.Provider = nil, false, 0, ""
 	if spec.Inference != nil {
@@ -215,10 +217,22 @@ func (j job) podsFrom() string {
 	}
 	c := j.Candidate
 	values := []any{j.digest, spec, c.Candidate, c.PodGPUs, c.CopyNodes, j.provider()}
-	if pool := j.Assessment.Pool; pool != nil {
-		values = append(values, pool.NodeLabels)
+	pool := j.Assessment.Pool
+	if pool == nil {
+		return check.Sum(values...), ""
 	}
-	return check.Sum(values...)
+	values = append(values, pool.NodeLabels)
+	var said []any // nothing of most pools, so that the digests of their services stay
+	if slice := j.gpuResource(); slice != v1alpha1.ResourceGPU {
+		said = append(said, slice)
+	}
+	if types := j.unusable(); len(types) > 0 {
+		said = append(said, types)
+	}
+	if len(said) == 0 {
+		return check.Sum(values...), ""
+	}
+	return check.Sum(append(values, said...)...), check.Sum(values...)
 }
 
 // resolved is what the Workspace resolved to, with how its pods lie on nodes.
@@ -256,7 +270,8 @@ func (j job) fill(l *layer) error {
 
 // output sorts the children into their places.
 func (j job) output(objects []*unstructured.Unstructured) (Output, error) {
-	out := Output{Digest: j.digest, Pods: j.podsFrom(), Resolved: j.resolved()}
+	out := Output{Digest: j.digest, Resolved: j.resolved()}
+	out.Pods, out.PodsUntold = j.podsFrom()
 	for _, o := range objects {
 		switch o.GetKind() {
 		case v1alpha1.GPUNodePoolKind:

@@ -4,7 +4,9 @@ package render
 
 import (
 	"errors"
+	"fmt"
 	"reflect"
+	"slices"
 
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 )
@@ -73,6 +75,9 @@ func (j job) route() object {
 	}
 }
 
+// filters of a route that leave a request to whom it is for.
+var filters = []any{"RequestHeaderModifier", "ResponseHeaderModifier", "URLRewrite", "CORS"}
+
 // permittedRoute sees that a patch sends requests nowhere else: other backends
 // would publish what somebody else has not.
 func permittedRoute(own, out *unstructured.Unstructured) error {
@@ -90,10 +95,10 @@ func permittedRoute(own, out *unstructured.Unstructured) error {
 		if !ok || !reflect.DeepEqual(rule["backendRefs"], backends) {
 			return errors.New("backendRefs of every rule are the Service or the InferencePool of this Workspace, without filters of their own")
 		}
-		filters, _, _ := unstructured.NestedSlice(rule, "filters")
-		for _, f := range filters {
-			if filter, ok := f.(object); !ok || filter["type"] == "RequestMirror" || filter["type"] == "ExtensionRef" {
-				return errors.New("filters RequestMirror and ExtensionRef send requests elsewhere")
+		list, _, _ := unstructured.NestedSlice(rule, "filters")
+		for _, f := range list {
+			if filter, ok := f.(object); !ok || !slices.Contains(filters, filter["type"]) {
+				return fmt.Errorf("filter %v is not allowed, which may send requests elsewhere: allowed are %v", filter["type"], filters)
 			}
 		}
 	}

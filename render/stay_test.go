@@ -4,12 +4,14 @@ package render_test
 
 import (
 	"bytes"
+	"cmp"
 	"testing"
 
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/utils/ptr"
 
 	"github.com/espalier-dev/espalier/render"
+	"github.com/espalier-dev/espalier/render/check"
 	repolayout "github.com/espalier-dev/espalier/repo-layout"
 	"github.com/espalier-dev/espalier/repo-layout/v1alpha1"
 )
@@ -81,6 +83,54 @@ func TestPodsFrom(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			if same := pods(c.change) == before; same != c.same {
 				t.Errorf("%s: same %t, want %t", c.reason, same, c.same)
+			}
+		})
+	}
+}
+
+// TestPodsFromPool: what a shared pool says of the pods is told too, and of a pool that says
+// nothing of them the rest is the digest that it was.
+func TestPodsFromPool(t *testing.T) {
+	for name, tc := range map[string]struct {
+		reason   string
+		golden   string
+		change   func(*v1alpha1.GPUNodePoolSpec)
+		same     bool
+		released string // the digest before the pool's part was told: never updated
+	}{
+		"OtherSlices": {"the limit of the container is another resource", "inference-shared-slices",
+			func(p *v1alpha1.GPUNodePoolSpec) { p.Existing.MIG = "3g.47gb" }, false,
+			"sha256:4de10f9c3fa66d084852d6e6015691aa9b3668f6e3f7b0911377d5402bfde7f2"},
+		"UnusableCandidate": {"pods keep off its nodes", "inference-filled-pool",
+			func(p *v1alpha1.GPUNodePoolSpec) {
+				p.Candidates = append(p.Candidates, v1alpha1.Candidate{InstanceType: "Standard_NC6s_v3"})
+			}, false,
+			"sha256:bd04557d471b56d887108fbfc27ae3528c7c54c9cb35614c585c0ab2cee2f21f"},
+		"MoreNodes": {"how many there may be is not the pods'", "inference-filled-pool",
+			func(p *v1alpha1.GPUNodePoolSpec) { p.Karpenter.MaxNodes++ }, true,
+			"sha256:bd04557d471b56d887108fbfc27ae3528c7c54c9cb35614c585c0ab2cee2f21f"},
+		"WholeGPUs": {"a pool that says nothing of the pods has the digest that it had", "inference-shared-pool",
+			func(p *v1alpha1.GPUNodePoolSpec) { p.Replicas = ptr.To[int32](9) }, true,
+			"sha256:f2f2dfde6a6e33fc4f1b18fcaa3191c8641bb41b9dcdd0a3845fd1f4e8408bc8"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			in := cases(t)[tc.golden].input(t)
+			first, err := render.Render(in)
+			if err != nil {
+				t.Fatal(err)
+			}
+			pool := in.Assessment.Pool.DeepCopy()
+			tc.change(pool)
+			assess(t, &in, check.Facts{Pool: pool, Region: "eastus"})
+			second, err := render.Render(in)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if same := first.Pods == second.Pods; same != tc.same {
+				t.Errorf("%s: same %t, want %t", tc.reason, same, tc.same)
+			}
+			if untold := cmp.Or(first.PodsUntold, first.Pods); untold != tc.released {
+				t.Errorf("%s: released with %s, and is found by %s", tc.reason, tc.released, untold)
 			}
 		})
 	}

@@ -7,6 +7,9 @@ import (
 	"encoding/json"
 	"fmt"
 	"maps"
+	"reflect"
+	"slices"
+	"strings"
 	"time"
 
 	appsv1 "k8s.io/api/apps/v1"
@@ -46,28 +49,18 @@ func (r *Reconciler) keep(ctx context.Context, p *pass) error {
 // recall makes a workload what its ControllerRevision says that it was, where there is one.
 func (r *Reconciler) recall(ctx context.Context, p *pass, workload *unstructured.Unstructured) error {
 	known := r.knownOf(p.ws)
-	key := client.ObjectKey{Namespace: p.ws.Namespace, Name: repolayout.RevisionName(workload.GetName(), p.out.Pods)}
+	key := p.revisionKey(workload, p.out.Pods)
 	rendered := r.rendered(workload)
 	if known.applied.at(revisionMark(key)) == rendered {
 		p.kept[workload.GetName()] = true
 		return nil
 	}
-	if !known.mayHave(key.Name) {
-		return nil
+	spec, err := r.keptSpec(ctx, p.ws, key)
+	if err == nil && spec == nil && p.out.PodsUntold != "" {
+		return r.adopt(ctx, p, workload)
 	}
-	kept := &appsv1.ControllerRevision{}
-	err := r.Reader.Get(ctx, key, kept)
-	switch {
-	case apierrors.IsNotFound(err):
-		return nil
-	case err != nil:
-		return fmt.Errorf("reading ControllerRevision %s: %w", key, err)
-	case !metav1.IsControlledBy(kept, p.ws):
-		return nil
-	}
-	spec := map[string]any{}
-	if err := json.Unmarshal(kept.Data.Raw, &spec); err != nil {
-		return fmt.Errorf("decoding ControllerRevision %s, which may be deleted to render anew: %w", key, err)
+	if err != nil || spec == nil {
+		return err
 	}
 	p.kept[workload.GetName()] = true
 	maps.Copy(workload.Object["spec"].(map[string]any), spec)
@@ -75,6 +68,63 @@ func (r *Reconciler) recall(ctx context.Context, p *pass, workload *unstructured
 		known.applied.note(revisionMark(key), rendered) // it says what is rendered anyhow
 	}
 	return nil
+}
+
+// adopt makes a workload what was recorded before the digest told what its pool says of the
+// pods, where that is what the pool says now. It is recorded by the digest that tells it then.
+func (r *Reconciler) adopt(ctx context.Context, p *pass, workload *unstructured.Unstructured) error {
+	spec, err := r.keptSpec(ctx, p.ws, p.revisionKey(workload, p.out.PodsUntold))
+	now := workload.Object["spec"].(map[string]any)
+	if err != nil || spec == nil || !reflect.DeepEqual(saidByPool(spec), saidByPool(now)) {
+		return err
+	}
+	maps.Copy(now, spec)
+	return nil
+}
+
+// saidByPool is what the nodes of a pool say of the pods of a workload: the machines that
+// they choose, and which GPUs their containers take.
+func saidByPool(spec map[string]any) []string {
+	affinity, _, _ := unstructured.NestedMap(spec, "template", "spec", "affinity")
+	said := []string{fmt.Sprint(affinity)}
+	containers, _, _ := unstructured.NestedSlice(spec, "template", "spec", "containers")
+	for _, c := range containers {
+		container, _ := c.(map[string]any)
+		limits, _, _ := unstructured.NestedMap(container, "resources", "limits")
+		for _, name := range slices.Sorted(maps.Keys(limits)) {
+			if strings.HasPrefix(name, "nvidia.com/") {
+				said = append(said, name)
+			}
+		}
+	}
+	return said
+}
+
+// keptSpec is what a ControllerRevision of a Workspace says, nil where there is none.
+func (r *Reconciler) keptSpec(ctx context.Context, ws *v1alpha1.Workspace, key client.ObjectKey) (map[string]any, error) {
+	if !r.knownOf(ws).mayHave(key.Name) {
+		return nil, nil
+	}
+	kept := &appsv1.ControllerRevision{}
+	err := r.Reader.Get(ctx, key, kept)
+	switch {
+	case apierrors.IsNotFound(err):
+		return nil, nil
+	case err != nil:
+		return nil, fmt.Errorf("reading ControllerRevision %s: %w", key, err)
+	case !metav1.IsControlledBy(kept, ws):
+		return nil, nil
+	}
+	spec := map[string]any{}
+	if err := json.Unmarshal(kept.Data.Raw, &spec); err != nil {
+		return nil, fmt.Errorf("decoding ControllerRevision %s, which may be deleted to render anew: %w", key, err)
+	}
+	return spec, nil
+}
+
+// revisionKey is the ControllerRevision of a workload whose pods have a digest.
+func (p *pass) revisionKey(workload *unstructured.Unstructured, pods string) client.ObjectKey {
+	return client.ObjectKey{Namespace: p.ws.Namespace, Name: repolayout.RevisionName(workload.GetName(), pods)}
 }
 
 // revisionMark is where the marks of a Workspace have what a ControllerRevision was

@@ -14,6 +14,7 @@ import (
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/runtime/schema"
 	clientgoscheme "k8s.io/client-go/kubernetes/scheme"
@@ -71,6 +72,53 @@ func TestKeptAgain(t *testing.T) {
 	}
 	if err := kube.Get(t.Context(), client.ObjectKeyFromObject(revision), revision); err != nil || !metav1.IsControlledBy(revision, ws) {
 		t.Errorf("it is of %v (%v)", revision.OwnerReferences, err)
+	}
+}
+
+// TestKeptUntold: what was recorded before the digest told of the pool is gone on with while the
+// pool says the same of the pods, and not put back when it says something else.
+func TestKeptUntold(t *testing.T) {
+	const untold, told = "sha256:0123456789abcdef0123456789abcdef", "sha256:fedcba9876543210fedcba9876543210"
+	deployment := func(image, slice, not string) string {
+		return `{apiVersion: apps/v1, kind: Deployment, metadata: {name: phi}, spec: {replicas: 1, template: {spec: {
+  affinity: {nodeAffinity: {requiredDuringSchedulingIgnoredDuringExecution: {nodeSelectorTerms: [{matchExpressions: [{key: node.kubernetes.io/instance-type, operator: NotIn, values: [` + not + `]}]}]}}},
+  containers: [{name: vllm, image: "example.com/vllm:` + image + `", resources: {limits: {"nvidia.com/` + slice + `": "1", memory: ` + image + `Gi}}}]}}}}`
+	}
+	for name, c := range map[string]struct {
+		reason string
+		later  string // what this release renders
+		image  string // of what is applied
+	}{
+		"SamePool":       {"A release says something else, and the pool does not: the pods stay.", deployment("2", "mig-2g.24gb", "a"), "example.com/vllm:1"},
+		"OtherSlices":    {"There are no such slices any more.", deployment("2", "mig-1g.12gb", "a"), "example.com/vllm:2"},
+		"OtherCandidate": {"There are nodes that it cannot use.", deployment("2", "mig-2g.24gb", "a, b"), "example.com/vllm:2"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			r, fake := withChildren(t)
+			r.Reader, r.Clock = fake, func() time.Time { return time.Unix(1e9, 0) }
+			ws := &v1alpha1.Workspace{ObjectMeta: metav1.ObjectMeta{Namespace: "models", Name: "phi", UID: "uid-1"}}
+			ws.Spec.Inference = &v1alpha1.InferenceSpec{}
+			apply := func(text, pods, untold string) string {
+				t.Helper()
+				p := &pass{ws: ws, kept: map[string]bool{}, deployment: &appsv1.Deployment{}}
+				p.out.Workload, p.out.Pods, p.out.PodsUntold = parsed(t, text), pods, untold
+				if err := errors.Join(r.keep(t.Context(), p), r.record(t.Context(), p, p.out.Workload)); err != nil {
+					t.Fatal(err)
+				}
+				containers, _, _ := unstructured.NestedSlice(p.out.Workload.Object, "spec", "template", "spec", "containers")
+				return containers[0].(map[string]any)["image"].(string)
+			}
+			apply(deployment("1", "mig-2g.24gb", "a"), untold, "")
+			for range 2 { // and of what was recorded then
+				if got := apply(c.later, told, untold); got != c.image {
+					t.Errorf("%s\napplied is %s, want %s", c.reason, got, c.image)
+				}
+			}
+			all := &appsv1.ControllerRevisionList{}
+			if err := fake.List(t.Context(), all); err != nil || len(all.Items) != 1 || all.Items[0].Name != repolayout.RevisionName("phi", told) {
+				t.Errorf("%s\nrecorded are %v, %v", c.reason, all.Items, err)
+			}
+		})
 	}
 }
 
