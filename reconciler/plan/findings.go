@@ -99,6 +99,7 @@ func (c *comparer) limits() {
 		note(InputNotInGit, "Not in Git, so whether the cluster has them is not known, and the plan is partial: %s.", joined(missing))
 		c.plan.Partial = true
 	}
+	c.noteInputs(note)
 	if sealed := c.sealed(); len(sealed) > 0 {
 		note(NotDecrypted, "What SOPS encrypted: no plan has the key, and a file that is encrypted anew looks changed whatever it holds (%s).", joined(sealed))
 	}
@@ -159,7 +160,8 @@ func syncDigest(s *v1alpha1.RepoSync) string {
 	return check.Sum(s.Spec.Mode, s.Namespace, s.Name, s.Spec.Path, s.Spec.TargetNamespace, s.Spec.Substitutions, s.Spec.Defaults, s.Spec.PostBuild, s.Spec.Decryption != nil, prune)
 }
 
-// missing names the inputs of what changes that Git does not hold.
+// missing names the inputs of what changes that Git does not hold. Of what base
+// holds it is known that the cluster has it, and said what becomes of it.
 func (c *comparer) missing() []string {
 	changed := map[string]bool{}
 	for _, ch := range c.plan.Changes {
@@ -172,7 +174,9 @@ func (c *comparer) missing() []string {
 		}
 		for _, name := range w.Missing {
 			kind, name, _ := strings.Cut(name, "/")
-			list = append(list, kind+" "+name)
+			if _, was := c.inputsBefore[kind+"/"+w.Workspace.Namespace+"/"+name]; !was {
+				list = append(list, kind+" "+name)
+			}
 		}
 	}
 	slices.Sort(list)

@@ -80,6 +80,9 @@ type Summary struct {
 	Deleted   int `json:"deleted"`
 	Unchanged int `json:"unchanged"`
 	Moved     int `json:"moved"`
+	// InputsDropped counts the Secrets, ConfigMaps and claims that head no longer
+	// has, also those whose deleting is held or which are kept.
+	InputsDropped int `json:"inputsDropped,omitempty"`
 	// Restarts count services that go down for a while, Rolls those that roll
 	// without downtime, Reruns tuning runs that begin anew.
 	Restarts int `json:"restarts"`
