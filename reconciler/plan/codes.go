@@ -16,6 +16,7 @@ const (
 	ImmutableChanged = "ImmutableChanged" // the API server refuses the change
 	WorkspaceDeleted = "WorkspaceDeleted" // warning: what is lost with it
 	PoolDeleted      = "PoolDeleted"      // warning: shared nodes go
+	RepoSyncDeleted  = "RepoSyncDeleted"  // warning: what goes, or is left, with the RepoSync
 	InputDeleted     = "InputDeleted"     // warning: a claim and what is on it, or what a Workspace still names; else a note
 	PruneHeld        = "PruneHeld"        // warning: deleting waits for a person
 	ClaimGrows       = "ClaimGrows"       // warning: not every storage class lets a claim grow

@@ -59,6 +59,7 @@ func compare(base, head Side, most int, notes []Note) Plan {
 	c.quotas()
 	c.inputs()
 	c.sameOutputs()
+	c.syncDeleted()
 	c.findings()
 	c.limits()
 	slices.SortStableFunc(c.plan.Changes, func(a, b Change) int {
@@ -66,7 +67,7 @@ func compare(base, head Side, most int, notes []Note) Plan {
 			slices.Index(gravity, a.Effect.Kind)-slices.Index(gravity, b.Effect.Kind),
 			cmp.Compare(a.Namespace, b.Namespace), cmp.Compare(a.Name, b.Name), cmp.Compare(a.Kind, b.Kind))
 	})
-	c.plan.Summary.Line = c.plan.line(c.droppedInputs())
+	c.plan.Summary.Line = c.plan.line(append(c.syncWords(), c.droppedInputs()...))
 	return c.plan
 }
 

@@ -8,7 +8,6 @@ import (
 	"slices"
 	"strings"
 
-	"github.com/espalier-dev/espalier/render/check"
 	"github.com/espalier-dev/espalier/repo-layout/finding"
 	"github.com/espalier-dev/espalier/repo-layout/v1alpha1"
 )
@@ -139,25 +138,6 @@ func (c *comparer) where() string {
 		return " in " + r
 	}
 	return ", each size in its cheapest region (--region quotes one)"
-}
-
-func (c *comparer) noteSync(note func(code, format string, args ...any)) {
-	a, b := c.base.Sync, c.head.Sync
-	if b != nil && b.ReportsOnly() {
-		note(AppliedByOthers, "What applies the Workspaces: RepoSync %s only reports. What is deleted here goes where that prunes, and what it substitutes is not seen.", c.plan.RepoSync)
-	}
-	switch {
-	case b == nil:
-		note(RepoSyncMissing, "No RepoSync is known: no substitutions apply, and Workspaces without a namespace are shown in default.")
-	case a != nil && syncDigest(a) != syncDigest(b):
-		note(RepoSyncChanged, "RepoSync %s changes too: the plan is for when somebody has applied it.", c.plan.RepoSync)
-	}
-}
-
-// syncDigest is of what a RepoSync says on building and pruning.
-func syncDigest(s *v1alpha1.RepoSync) string {
-	prune := s.Spec.Prune == nil || *s.Spec.Prune
-	return check.Sum(s.Spec.Mode, s.Namespace, s.Name, s.Spec.Path, s.Spec.TargetNamespace, s.Spec.Substitutions, s.Spec.Defaults, s.Spec.PostBuild, s.Spec.Decryption != nil, prune)
 }
 
 // missing names the inputs of what changes that Git does not hold. Of what base

@@ -30,6 +30,11 @@ type Side struct {
 	Commit string
 	// Sync is the RepoSync that applies; nil where none is known.
 	Sync *v1alpha1.RepoSync
+	// SyncGone says, of head, that it no longer holds the RepoSync that base holds.
+	SyncGone bool
+	// SyncElse names, of head, the fields of the RepoSync that it changes and that
+	// Sync has not taken over.
+	SyncElse []string
 	// State is what the revision wants.
 	State desired.State
 	// Quota is what the cloud listed, of head alone; nil: nobody asked it.

@@ -77,8 +77,8 @@ var verdicts = map[v1alpha1.Verdict]string{
 	v1alpha1.Fits: "fits", v1alpha1.Tight: "fits only just", v1alpha1.No: "does not fit", v1alpha1.Unknown: "fit not known",
 }
 
-// line is the whole plan in one sentence; dropped are the inputs that go, in words.
-func (p Plan) line(dropped []string) string {
+// line is the whole plan in one sentence; others say what changes beside Workspaces and pools.
+func (p Plan) line(others []string) string {
 	s := p.Summary
 	var parts []string
 	add := func(yes bool, format string, args ...any) {
@@ -87,7 +87,7 @@ func (p Plan) line(dropped []string) string {
 		}
 	}
 	add(s.Errors > 0, "refused: %s", counted(s.Errors, "error", "errors")+alreadyThere(s))
-	parts = append(parts, dropped...)
+	parts = append(parts, others...)
 	add(s.Changed > 0, "%s", counted(s.Changed, "workspace changes", "workspaces change"))
 	add(s.New > 0, "%d new", s.New)
 	add(s.Deleted > 0, "%s", deletions(p))
@@ -95,7 +95,7 @@ func (p Plan) line(dropped []string) string {
 	add(pools > 0, "%s", counted(pools, "node pool changes", "node pools change"))
 	add(s.Moved > 0, "%d moved, nothing of it changes", s.Moved)
 	if s.Changed+s.New+s.Deleted+pools+s.Moved == 0 {
-		parts = append(parts, unchanged(s, len(dropped) > 0))
+		parts = append(parts, unchanged(s, len(others) > 0))
 		return strings.Join(parts, " · ")
 	}
 	add(s.Changed+s.New+s.Deleted+pools > 0, "%s%s%s", s.Monthly, dates(s.Monthly), atMostCopies(s.Monthly))
