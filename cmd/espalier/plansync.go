@@ -19,6 +19,7 @@ type foundSyncs struct {
 	brokenBase []v1alpha1.Finding // why that of base cannot be used
 	broken     []v1alpha1.Finding // why that of head cannot be used
 	newCluster bool               // base holds no such RepoSync: all of head is new
+	gone       bool               // base holds a RepoSync that head does not
 	notes      []plan.Note
 }
 
@@ -72,13 +73,15 @@ func (r *revisions) namedSyncs(name string, inBase, inHead bool) (foundSyncs, er
 	switch {
 	case err != nil:
 		return s, err
-	case !inHead:
-		s.head = s.base
-		s.note("%s is no longer in head: both revisions are built with that of base.", name)
+	case !inHead && s.base != nil:
+		s.head = elsewhere(r.head, s.base)
+		s.gone = s.head == nil
+	}
+	switch {
 	case s.head == nil:
 		s.head = s.base
 	case !inBase:
-		s.base = r.elsewhere(s.head)
+		s.base = elsewhere(r.base, s.head)
 		s.newCluster = s.base == nil
 	}
 	if s.base == nil {
@@ -92,6 +95,17 @@ func (r *revisions) namedSyncs(name string, inBase, inHead bool) (foundSyncs, er
 
 func (s *foundSyncs) note(format string, args ...any) {
 	s.notes = append(s.notes, plan.Note{Code: plan.RepoSyncChanged, Message: fmt.Sprintf(format, args...)})
+}
+
+// plannedFields are the fields of a RepoSync that a plan follows from either revision.
+var plannedFields = []string{"path", "targetNamespace", "substitutions", "prune", "postBuild", "defaults", "mode"}
+
+// others are the fields that head changes and a plan does not follow.
+func (s *foundSyncs) others() []string {
+	if s.base == nil || s.head == nil || s.base.Namespace != s.head.Namespace || s.base.Name != s.head.Name {
+		return nil
+	}
+	return slices.DeleteFunc(changedFields(s.base.Spec, s.head.Spec), func(f string) bool { return slices.Contains(plannedFields, f) })
 }
 
 // syncAt reads the RepoSync of a file of a revision. One that does not decode is
@@ -108,10 +122,10 @@ func syncAt(t tree, name string) (*v1alpha1.RepoSync, []v1alpha1.Finding, error)
 	return sync, broken, nil
 }
 
-// elsewhere finds the RepoSync in base under another path; nil: it is new.
-func (r *revisions) elsewhere(head *v1alpha1.RepoSync) *v1alpha1.RepoSync {
-	all, _, err := syncsFor(r.base.files, ".")
-	i := slices.IndexFunc(all, func(s *v1alpha1.RepoSync) bool { return s.Namespace == head.Namespace && s.Name == head.Name })
+// elsewhere finds a RepoSync in a tree, in whichever file; nil: it is not there.
+func elsewhere(t tree, sync *v1alpha1.RepoSync) *v1alpha1.RepoSync {
+	all, _, err := syncsFor(t.files, ".")
+	i := slices.IndexFunc(all, func(s *v1alpha1.RepoSync) bool { return s.Namespace == sync.Namespace && s.Name == sync.Name })
 	if err != nil || i < 0 {
 		return nil
 	}
@@ -130,6 +144,7 @@ func (r *revisions) searchSyncs(folder string) (foundSyncs, error) {
 		return foundSyncs{}, fmt.Errorf("%s: %w", r.base, err)
 	}
 	s := foundSyncs{base: base.sync, head: head.sync, brokenBase: base.broken, broken: head.broken}
+	s.gone = s.base != nil && len(s.broken) == 0 && elsewhere(r.head, s.base) == nil
 	if s.head == nil {
 		s.head = s.base
 	}

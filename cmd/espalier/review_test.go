@@ -29,7 +29,7 @@ import (
 
 // planned pushes two commits and has them planned in a process, as the review
 // controller does.
-func planned(t *testing.T, p processPlanner, base, head map[string]string) (review.Verdict, error) {
+func planned(t *testing.T, p processPlanner, base, head map[string]string, live ...func(*v1alpha1.RepoSync)) (review.Verdict, error) {
 	t.Helper()
 	server := gitserver.Serve(t, gitserver.Options{}, "models")
 	var hashes []string
@@ -61,6 +61,9 @@ func planned(t *testing.T, p processPlanner, base, head map[string]string) (revi
 		Source: v1alpha1.Source{Git: &v1alpha1.GitSource{URL: server.URL("models"), Ref: v1alpha1.GitRef{Branch: "main"}}},
 		Review: &v1alpha1.Review{Provider: v1alpha1.GitHub, LineComments: v1alpha1.FindingLineComments},
 	}}
+	for _, change := range live {
+		change(sync)
+	}
 	started := time.Now()
 	// Without a logger, controller-runtime complains of that with a stack trace.
 	ctx := ctrl.LoggerInto(t.Context(), zap.New(zap.WriteTo(io.Discard)))
@@ -210,6 +213,126 @@ func TestHostileHead(t *testing.T) {
 			}
 			if strings.Contains(v.Markdown, secret) || strings.Contains(v.Markdown, "root:x:") || len(openings.FindAllString(v.Markdown, -1)) != 1 {
 				t.Errorf("%s\n%s", tc.reason, v.Markdown)
+			}
+		})
+	}
+}
+
+// TestSyncOfHead: what becomes of the RepoSync itself is part of the plan, and
+// what it builds with is taken from head, as far as a stranger may say it.
+func TestSyncOfHead(t *testing.T) {
+	const small, large = "Standard_NC24ads_A100_v4", "Standard_NC40ads_H100_v5"
+	file := func(more string) string {
+		return "apiVersion: espalier.dev/v1alpha1\nkind: RepoSync\nmetadata: {name: models, namespace: models}\nspec:\n  path: w\n" +
+			"  source: {git: {url: 'https://git.example.com/models', ref: {branch: main}}}\n" + more
+	}
+	size := func(name string) string { return "  postBuild: {substitute: {SIZE: " + name + "}}\n" }
+	sized := strings.Replace(honest, small, `"${SIZE}"`, 1)
+	lives := func(s *v1alpha1.RepoSync) {
+		s.Spec.Path, s.Spec.DeletionPolicy = "w", v1alpha1.Delete
+		s.Spec.PostBuild = &v1alpha1.PostBuild{Substitute: map[string]v1alpha1.VariableValue{"SIZE": small}}
+		s.Spec.Defaults = &v1alpha1.SyncDefaults{Budget: &v1alpha1.Budget{MaxUSDPerHour: "20"}}
+	}
+	limited := "  defaults: {budget: {maxUSDPerHour: '20'}}\n"
+	base := map[string]string{"w/a.yaml": sized, "sync.yaml": file(size(small) + limited)}
+	for name, tc := range map[string]struct {
+		reason string
+		head   map[string]string
+		live   func(*v1alpha1.RepoSync)
+		want   forge.State // "": Success
+		line   string      // of the status
+		says   []string
+		hides  []string // neither in the status nor in the comment
+	}{
+		"Removed": {
+			reason: "What applies the file may prune the RepoSync, which takes every Workspace.",
+			head:   map[string]string{"w/a.yaml": sized},
+			line:   "the RepoSync is removed · no workspace changes",
+			says:   []string{"RepoSyncDeleted", "deletionPolicy Delete takes what it applied", "1 Workspace"},
+			hides:  []string{"nothing changes"},
+		},
+		"RemovedOrphan": {
+			reason: "What is left is not followed any more, and costs on.",
+			head:   map[string]string{"w/a.yaml": sized},
+			live:   func(s *v1alpha1.RepoSync) { s.Spec.DeletionPolicy = v1alpha1.Orphan },
+			says:   []string{"RepoSyncDeleted", "deletionPolicy Orphan leaves what it applied"},
+			hides:  []string{"nothing changes", "takes what it applied"},
+		},
+		"Renamed": {
+			reason: "Another name is another RepoSync.",
+			head:   map[string]string{"w/a.yaml": sized, "sync.yaml": strings.Replace(base["sync.yaml"], "name: models,", "name: other,", 1)},
+			line:   "the RepoSync is removed",
+			says:   []string{"RepoSyncDeleted"},
+		},
+		"Moved": {
+			reason: "In which file it stands is all the same.",
+			head:   map[string]string{"w/a.yaml": sized, "b/c.yaml": base["sync.yaml"]},
+			line:   "nothing changes",
+			hides:  []string{"RepoSyncDeleted", "RepoSyncChanged"},
+		},
+		"Variable": {
+			reason: "Another value of a variable moves what names it.",
+			head:   map[string]string{"w/a.yaml": sized, "sync.yaml": file(size(large) + limited)},
+			line:   "1 workspace changes",
+			says:   []string{"**replaced with downtime**", "RepoSyncChanged"},
+		},
+		"VariableAdded": {
+			reason: "A variable and what names it come in one pull request.",
+			head: map[string]string{"w/a.yaml": sized, "w/b.yaml": strings.Replace(named("b"), small, `"${OTHER}"`, 1),
+				"sync.yaml": file("  postBuild: {substitute: {SIZE: " + small + ", OTHER: " + large + "}}\n" + limited)},
+			line:  "1 new",
+			says:  []string{"RepoSyncChanged"},
+			hides: []string{"VariableUnset"},
+		},
+		"Suspended": {
+			reason: "What is not planned is named.",
+			head:   map[string]string{"w/a.yaml": sized, "sync.yaml": file(size(small) + limited + "  suspend: true\n  deletionPolicy: Orphan\n")},
+			line:   "the RepoSync changes · no workspace changes",
+			says:   []string{"RepoSyncChanged", "deletionPolicy, suspend"},
+		},
+		"Default": {
+			reason: "Defaults are as much of the head as what they fill in.",
+			head:   map[string]string{"w/a.yaml": sized, "sync.yaml": file(size(small) + strings.Replace(limited, "}\n", ", registryMirror: mirror.example.com}\n", 1))},
+			says:   []string{"mirror.example.com", "RepoSyncChanged"},
+		},
+		"Budget": {
+			reason: "Nobody raises their own limit: the cluster's stays, and the plan says so.",
+			head: map[string]string{"w/a.yaml": sized, "w/b.yaml": strings.Replace(named("b"), small, "Standard_ND96isr_H100_v5", 1),
+				"sync.yaml": file(size(small) + strings.Replace(limited, "20", "2000", 1))},
+			want: forge.Failure,
+			says: []string{"BudgetExceeded", "defaults.budget"},
+		},
+		"PatchedInTheCluster": {
+			reason: "What the file does not change stays the cluster's, which need not be as in the file.",
+			head:   map[string]string{"w/a.yaml": sized, "sync.yaml": strings.Replace(file(size(small)+limited), "path: w", "path: w\n  suspend: true", 1)},
+			live:   func(s *v1alpha1.RepoSync) { s.Spec.TargetNamespace = "patched" },
+			says:   []string{"1 stays as it is"},
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			changes := []func(*v1alpha1.RepoSync){lives}
+			if tc.live != nil {
+				changes = append(changes, tc.live)
+			}
+			v, err := planned(t, roomy, base, tc.head, changes...)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if tc.want == "" {
+				tc.want = forge.Success
+			}
+			if v.Plan.State != tc.want || !strings.Contains(v.Plan.Text, tc.line) {
+				t.Errorf("%s\ngot %+v, want %s and %q", tc.reason, v.Plan, tc.want, tc.line)
+			}
+			for _, part := range tc.says {
+				if !strings.Contains(v.Markdown, part) {
+					t.Errorf("%s\nit does not say %q:\n%s", tc.reason, part, v.Markdown)
+				}
+			}
+			for _, part := range tc.hides {
+				if strings.Contains(v.Plan.Text+v.Markdown, part) {
+					t.Errorf("%s\nit says %q:\n%s", tc.reason, part, v.Markdown)
+				}
 			}
 		})
 	}

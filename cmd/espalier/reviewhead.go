@@ -10,8 +10,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"io/fs"
-	"reflect"
 	"runtime/debug"
 	"strconv"
 
@@ -22,7 +20,6 @@ import (
 	"github.com/espalier-dev/espalier/reconciler/review"
 	"github.com/espalier-dev/espalier/render/build"
 	"github.com/espalier-dev/espalier/render/desired"
-	"github.com/espalier-dev/espalier/repo-layout/v1alpha1"
 )
 
 // headCommand is the name of the command below.
@@ -125,19 +122,20 @@ func judgeHead(ctx context.Context, q review.Question, commits *git.Commits) (re
 	}
 	r := &revisions{base: trees[0], head: trees[1]}
 	k := kept{judge: &desired.Judge{Region: q.Program.Region, Render: q.Program.Render}, builds: build.NewCache(build.CacheLimits{})}
-	headSync, broken := syncOfHead(q.Sync, r)
+	proposed := syncOfHead(q.Sync, r)
 	base, baseGone, err := r.base.side(ctx, k, q.Sync, "")
 	if err != nil { // not the fault of this pull request, and in its way all the same
 		return review.Fail(err.Error()), nil
 	}
-	head, headGone, err := r.head.side(ctx, k, headSync, "")
+	head, headGone, err := r.head.side(ctx, k, proposed.sync, "")
 	if err != nil {
 		return review.Fail(err.Error()), nil
 	}
 	if baseGone && headGone {
 		return review.Fail(fmt.Sprintf("neither revision holds the folder %q", q.Sync.Spec.Path)), nil
 	}
-	head.State.Verdicts = append(head.State.Verdicts, broken...)
+	head.State.Verdicts = append(head.State.Verdicts, proposed.broken...)
+	head.SyncGone, head.SyncElse = proposed.gone, proposed.others
 	head.Quota = q.Quota
 	compared := plan.Compare(base, head)
 	verdict := review.Conclude(compared, q.Limit)
@@ -148,48 +146,4 @@ func judgeHead(ctx context.Context, q review.Question, commits *git.Commits) (re
 		}})
 	}
 	return verdict, nil
-}
-
-// syncOfHead is the RepoSync that head is built with: the cluster's, and where the
-// pull request changes its file, what that says. It is somebody's proposal: only
-// what to build and what to put for what is taken from it.
-func syncOfHead(live *v1alpha1.RepoSync, r *revisions) (*v1alpha1.RepoSync, []v1alpha1.Finding) {
-	was, _ := syncNamed(r.base.files, live)
-	is, broken := syncNamed(r.head.files, live)
-	if was == nil || is == nil || reflect.DeepEqual(was.Spec, is.Spec) {
-		if was == nil {
-			broken = nil
-		}
-		return live, broken
-	}
-	proposed := live.DeepCopy()
-	proposed.Spec.Path, proposed.Spec.TargetNamespace = is.Spec.Path, is.Spec.TargetNamespace
-	proposed.Spec.Substitutions, proposed.Spec.Prune = is.Spec.Substitutions, is.Spec.Prune
-	return proposed, broken
-}
-
-// syncNamed finds the file of a RepoSync in a tree, and what is wrong with it.
-func syncNamed(files fs.FS, live *v1alpha1.RepoSync) (*v1alpha1.RepoSync, []v1alpha1.Finding) {
-	found, broken, err := syncsFor(files, ".")
-	if err != nil {
-		return nil, nil
-	}
-	for _, s := range found {
-		// Without a namespace the file is for whichever it is applied to.
-		if (s.Namespace == live.Namespace || s.Namespace == "") && s.Name == live.Name {
-			return s, nil
-		}
-	}
-	return nil, ofSync(broken, live)
-}
-
-// ofSync are the findings about one RepoSync.
-func ofSync(findings []v1alpha1.Finding, s *v1alpha1.RepoSync) []v1alpha1.Finding {
-	var about []v1alpha1.Finding
-	for _, f := range findings {
-		if f.Object == v1alpha1.RepoSyncKind+"/"+s.Namespace+"/"+s.Name || f.Object == v1alpha1.RepoSyncKind+"/"+s.Name {
-			about = append(about, f)
-		}
-	}
-	return about
 }

@@ -128,6 +128,7 @@ func (r *revisions) sides(ctx context.Context, o planOptions) (base, head plan.S
 	}
 	base.State.Verdicts = append(base.State.Verdicts, syncs.brokenBase...)
 	head.State.Verdicts = append(head.State.Verdicts, syncs.broken...)
+	head.SyncGone, head.SyncElse = syncs.gone, syncs.others()
 	return base, head, syncs.notes, nil
 }
 

@@ -16,6 +16,8 @@ const (
 	ImmutableChanged = "ImmutableChanged" // the API server refuses the change
 	WorkspaceDeleted = "WorkspaceDeleted" // warning: what is lost with it
 	PoolDeleted      = "PoolDeleted"      // warning: shared nodes go
+	RepoSyncDeleted  = "RepoSyncDeleted"  // warning: what goes, or is left, with the RepoSync
+	InputDeleted     = "InputDeleted"     // warning: a claim and what is on it, or what a Workspace still names; else a note
 	PruneHeld        = "PruneHeld"        // warning: deleting waits for a person
 	ClaimGrows       = "ClaimGrows"       // warning: not every storage class lets a claim grow
 	ProviderKept     = "ProviderKept"     // warning: nodes that are there stay with their provider
@@ -32,6 +34,7 @@ const (
 	PricesAreList      = "PricesAreList"       // what a price leaves out
 	RunLengthUnknown   = "RunLengthUnknown"    // how long a tuning run takes
 	InputNotInGit      = desired.InputNotInGit // a Secret, claim or ConfigMap that Git does not hold
+	InputKept          = "InputKept"           // it is dropped, and stays in the cluster
 	NotDecrypted       = finding.NotDecrypted  // a Secret that SOPS encrypted
 	BaseBroken         = "BaseBroken"          // what base wants is known in part only
 	HeadBroken         = "HeadBroken"          // what head wants is known in part only

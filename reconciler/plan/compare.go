@@ -30,6 +30,12 @@ type comparer struct {
 	rendered   int      // so far
 	skipped    int      // beyond them
 	unsure     []string // Workspaces of which Git does not know the candidate
+
+	inputsBefore, inputsAfter map[string]desired.Document
+
+	dropped     map[droppedInput]int
+	quietInputs []string // that head drops and no Workspace of it names
+	keptInputs  []string // that it drops and that stay, and why
 }
 
 // Compare plans the way from base to head. The notes say what the caller could
@@ -37,7 +43,8 @@ type comparer struct {
 func Compare(base, head Side, notes ...Note) Plan { return compare(base, head, maxRendered, notes) }
 
 func compare(base, head Side, most int, notes []Note) Plan {
-	c := &comparer{base: base, head: head, most: most, notes: notes}
+	c := &comparer{base: base, head: head, most: most, notes: notes, dropped: map[droppedInput]int{}}
+	c.inputsBefore, c.inputsAfter = inputsOf(base.State), inputsOf(head.State)
 	c.plan = Plan{
 		APIVersion: Version, Kind: "Plan",
 		Base: Revision{base.Name, base.Commit}, Head: Revision{head.Name, head.Commit},
@@ -52,6 +59,7 @@ func compare(base, head Side, most int, notes []Note) Plan {
 	c.quotas()
 	c.inputs()
 	c.sameOutputs()
+	c.syncDeleted()
 	c.findings()
 	c.limits()
 	slices.SortStableFunc(c.plan.Changes, func(a, b Change) int {
@@ -59,7 +67,7 @@ func compare(base, head Side, most int, notes []Note) Plan {
 			slices.Index(gravity, a.Effect.Kind)-slices.Index(gravity, b.Effect.Kind),
 			cmp.Compare(a.Namespace, b.Namespace), cmp.Compare(a.Name, b.Name), cmp.Compare(a.Kind, b.Kind))
 	})
-	c.plan.Summary.Line = c.plan.line()
+	c.plan.Summary.Line = c.plan.line(append(c.syncWords(), c.droppedInputs()...))
 	return c.plan
 }
 
@@ -269,7 +277,7 @@ func (c *comparer) deleted(ch *Change, from *desired.Workspace) {
 	} else if _, out, err := renderedOf(from); err == nil {
 		ch.Diff = diff(out.Objects(), nil)
 	}
-	lost := losses(from)
+	lost := c.losses(from)
 	ch.Effect.Message = lost
 	ch.Effect.Downtime = from.Workspace.Spec.Inference != nil
 	c.warn(WorkspaceDeleted, from.Document, "", "%s is deleted with %s", ch.Name, belongings(from))
@@ -295,14 +303,14 @@ func (c *comparer) broken(d desired.Document) bool {
 }
 
 // losses is what goes with a Workspace: the order is that of its finalizer.
-func losses(w *desired.Workspace) string {
+func (c *comparer) losses(w *desired.Workspace) string {
 	t := w.Workspace.Spec.Tuning
 	if t == nil {
 		return endpoint(w) + " no longer answers; the pods go, then the nodes are given back"
 	}
 	kept := "the published adapter stays at " + t.Output.Image
 	if t.Output.Claim != "" {
-		kept = "what is written to claim " + t.Output.Claim + " stays"
+		kept = "what is written to claim " + t.Output.Claim + c.claimFate(w.Workspace.Namespace, t.Output.Claim)
 	}
 	what := "checkpoints (claim " + repolayout.WorkClaimName(w.Workspace.Name) + ") are"
 	if !w.Workspace.Spec.Resumes() {

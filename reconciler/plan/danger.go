@@ -7,8 +7,6 @@ import (
 	"reflect"
 	"strings"
 
-	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
-
 	"github.com/espalier-dev/espalier/render/desired"
 	"github.com/espalier-dev/espalier/repo-layout/v1alpha1"
 )
@@ -146,45 +144,6 @@ func (t transition) stranded() string {
 	for _, key := range union(before, after) {
 		if v, ok := after[key]; ok && !reflect.DeepEqual(v, before[key]) {
 			return fmt.Sprintf("node label %s=%v cannot be put on nodes that exist, and the new pods would wait for it for ever: suspend the Workspace first, or give it another name", key, v)
-		}
-	}
-	return ""
-}
-
-// inputs compares what Git holds beside Workspaces and pools for what the API
-// server refuses to change.
-func (c *comparer) inputs() {
-	before := map[string]desired.Document{}
-	for _, d := range c.base.State.Documents {
-		if d.Input != nil && !d.Collides {
-			before[objectOf(d)] = d
-		}
-	}
-	for _, d := range c.head.State.Documents {
-		from, ok := before[objectOf(d)]
-		if d.Input == nil || d.Collides || !ok {
-			continue
-		}
-		if why := inputRefusal(from.Input, d.Input); why != "" {
-			c.immutable(d, "", "the API server refuses it: %s; give the new one another name", why)
-		}
-	}
-}
-
-func inputRefusal(was, is *unstructured.Unstructured) string {
-	kind, name := is.GetKind(), is.GetName()
-	if kind == "PersistentVolumeClaim" {
-		return readClaim(was).refusal(name, readClaim(is))
-	}
-	if kind == "Secret" && !reflect.DeepEqual(was.Object["type"], is.Object["type"]) {
-		return "the type of Secret " + name + " cannot be changed"
-	}
-	if frozen, _ := was.Object["immutable"].(bool); !frozen {
-		return ""
-	}
-	for _, part := range []string{"data", "stringData", "binaryData", "immutable"} {
-		if !reflect.DeepEqual(was.Object[part], is.Object[part]) {
-			return kind + " " + name + " is immutable"
 		}
 	}
 	return ""

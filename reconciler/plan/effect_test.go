@@ -32,6 +32,9 @@ func claim(size string) string {
 	return "apiVersion: v1\nkind: PersistentVolumeClaim\nmetadata:\n  name: data\nspec:\n  accessModes: [ReadWriteOnce]\n  resources:\n    requests:\n      storage: " + size + "\n"
 }
 
+// generated lists a ConfigMap that is named after its text.
+const generated = "resources: [a.yaml]\nconfigMapGenerator:\n- name: c\n  files: [c.txt]\n"
+
 func annotated(text, annotation string) string {
 	return strings.Replace(text, "metadata:\n", "metadata:\n  annotations:\n    "+annotation+"\n", 1)
 }
@@ -44,6 +47,9 @@ func TestEffects(t *testing.T) {
 		effects    []string // name: kind, + where there is downtime
 		codes      []string // of findings that base does not have
 		says       []string // name: a part of what its effect says
+		line       string   // a part of the summary
+		found      string   // a part of a finding
+		notes      string   // a part of a note
 	}{
 		"RollsWithRoom": {
 			reason: "A node with a spare GPU takes the next copy before the old one goes.",
@@ -260,6 +266,75 @@ func TestEffects(t *testing.T) {
 			base:   files{"c.yaml": claim("10Gi")},
 			head:   files{"c.yaml": claim("20Gi")},
 		},
+		"ClaimDropped": {
+			reason: "What is on a disk goes with its claim, and no later commit brings it back.",
+			base:   files{"a.yaml": service("a"), "c.yaml": claim("20Gi")},
+			head:   files{"a.yaml": service("a")},
+			codes:  []string{"InputDeleted"},
+			line:   "1 PersistentVolumeClaim deleted · no workspace changes: 1 stays as it is",
+			found:  "PersistentVolumeClaim data is deleted as soon as no pod mounts it, and with it all that is on its volume where the reclaim policy is Delete, which it is unless somebody chose another",
+		},
+		"ClaimDroppedInUse": {
+			reason:  "Who names it is said.",
+			base:    files{"t.yaml": run("t", dataURL, "claim: data"), "c.yaml": claim("20Gi")},
+			head:    files{"t.yaml": run("t", dataURL, "claim: data", "models/NAME:1", "models/t:2")},
+			effects: []string{"t: reruns"},
+			codes:   []string{"InputDeleted", "Rerun"},
+			found:   "; t still names it, and its next pods wait for it",
+		},
+		"ClaimDroppedKept": {
+			reason: "An annotation keeps a claim, too.",
+			base:   files{"a.yaml": service("a"), "c.yaml": annotated(claim("20Gi"), "espalier.dev/prune: disabled")},
+			head:   files{"a.yaml": service("a")},
+			line:   "1 PersistentVolumeClaim dropped and kept · no workspace changes: 1 stays as it is",
+			notes:  "PersistentVolumeClaim data: its annotation espalier.dev/prune keeps it in the cluster",
+		},
+		"ClaimDroppedHeld": {
+			reason:  "What is held waits for a person, a claim as everything else.",
+			base:    files{"a.yaml": service("a"), "b.yaml": service("b"), "c.yaml": claim("20Gi"), "d.yaml": service("d")},
+			head:    files{"d.yaml": service("d")},
+			effects: []string{"a: held", "b: held"},
+			codes:   []string{"InputDeleted", "PruneHeld"},
+			line:    "1 PersistentVolumeClaim dropped, deleting held",
+			found:   "PersistentVolumeClaim data: deleting is held until a person approves it; then it is deleted as soon",
+		},
+		"OutputClaimDropped": {
+			reason:  "A run and the claim that it wrote to, in one change.",
+			base:    files{"t.yaml": run("t", "image: registry.example.com/models/NAME:1\n      pushSecret: push", "claim: data"), "c.yaml": claim("20Gi"), "a.yaml": service("a")},
+			head:    files{"a.yaml": service("a")},
+			effects: []string{"t: deleted"},
+			codes:   []string{"InputDeleted", "WorkspaceDeleted"},
+			says:    []string{"t: what is written to claim data goes with it, which this change drops too"},
+		},
+		"OutputClaimStays": {
+			reason:  "A claim that head still holds, or that Git never held, stays.",
+			base:    files{"t.yaml": run("t", "image: registry.example.com/models/NAME:1\n      pushSecret: push", "claim: data"), "c.yaml": claim("20Gi"), "a.yaml": service("a")},
+			head:    files{"a.yaml": service("a"), "c.yaml": claim("20Gi")},
+			effects: []string{"t: deleted"},
+			codes:   []string{"WorkspaceDeleted"},
+			says:    []string{"t: what is written to claim data stays"},
+		},
+		"ConfigMapDropped": {
+			reason: "What no Workspace names alarms nobody, and is told.",
+			base:   files{"a.yaml": service("a"), "c.yaml": configMap("c", "k", "a")},
+			head:   files{"a.yaml": service("a")},
+			line:   "1 ConfigMap deleted · no workspace changes: 1 stays as it is",
+			notes:  "no Workspace of head names: ConfigMap c",
+		},
+		"SecretDroppedInUse": {
+			reason:  "A Secret that a Workspace names is missed when its pods start again.",
+			base:    files{"s.yaml": token("hf_before"), "a.yaml": service("a", "replicas: 1", "replicas: 1\n    accessSecret: token")},
+			head:    files{"a.yaml": service("a", "replicas: 1", "replicas: 1\n    accessSecret: token")},
+			effects: []string{"a: restarted+"},
+			codes:   []string{"InputDeleted"},
+			found:   "Secret token is deleted; a still names it",
+		},
+		"GeneratedAnew": {
+			reason: "A generator's ConfigMap goes whenever its text changes: another has taken its place.",
+			base:   files{"a.yaml": service("a"), "c.txt": "a", "kustomization.yaml": generated},
+			head:   files{"a.yaml": service("a"), "c.txt": "b", "kustomization.yaml": generated},
+			line:   "nothing changes: 1 workspace stays as it is",
+		},
 	} {
 		t.Run(name, func(t *testing.T) {
 			p := scenario{base: c.base, head: c.head}.plan(t)
@@ -284,6 +359,15 @@ func TestEffects(t *testing.T) {
 				if !slices.ContainsFunc(p.Changes, func(ch plan.Change) bool { return ch.Name == name && strings.Contains(ch.Effect.Message, part) }) {
 					t.Errorf("%s\nthe effect on %s does not say %q:\n%s", c.reason, name, part, p.Markdown(0))
 				}
+			}
+			if !strings.Contains(p.Summary.Line, c.line) {
+				t.Errorf("%s\n%s\nwant %q", c.reason, p.Summary.Line, c.line)
+			}
+			if !slices.ContainsFunc(p.Findings, func(f plan.Finding) bool { return strings.Contains(f.Message, c.found) }) && c.found != "" {
+				t.Errorf("%s\nno finding says %q: %+v", c.reason, c.found, p.Findings)
+			}
+			if !slices.ContainsFunc(p.NotChecked, func(n plan.Note) bool { return strings.Contains(n.Message, c.notes) }) && c.notes != "" {
+				t.Errorf("%s\nno note says %q: %+v", c.reason, c.notes, p.NotChecked)
 			}
 			slices.Sort(effects)
 			slices.Sort(codes)

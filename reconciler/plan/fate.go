@@ -67,22 +67,22 @@ func countErrors(findings []v1alpha1.Finding) int {
 
 // of says what becomes of a document that head no longer has.
 func (f fates) of(d desired.Document) Effect {
-	annotations := map[string]string{}
+	annotations, goesOn, costs := map[string]string{}, "it runs on", " and goes on costing"
 	switch {
 	case d.Workspace != nil:
 		annotations = d.Workspace.Annotations
 	case d.Pool != nil:
 		annotations = d.Pool.Annotations
 	case d.Input != nil:
-		annotations = d.Input.GetAnnotations()
+		annotations, goesOn, costs = d.Input.GetAnnotations(), "it stays", ""
 	}
 	switch {
 	case f.others:
 		return Effect{Kind: Deleted}
 	case f.disabled:
-		return Effect{Kind: Kept, Message: "the RepoSync does not prune: it stays in the cluster and goes on costing, and no longer follows Git"}
+		return Effect{Kind: Kept, Message: "the RepoSync does not prune: it stays in the cluster" + costs + ", and no longer follows Git"}
 	case f.failed > 0:
-		return Effect{Kind: Kept, Message: fmt.Sprintf("nothing is pruned while %s: it runs on as it is", counted(f.failed, "error stands in what is built", "errors stand in what is built"))}
+		return Effect{Kind: Kept, Message: fmt.Sprintf("nothing is pruned while %s: %s as it is", counted(f.failed, "error stands in what is built", "errors stand in what is built"), goesOn)}
 	case f.held != "":
 		return Effect{Kind: Held, Message: "deleting is held until a person approves it: it runs on, and goes on costing"}
 	case annotations[repolayout.AnnotationPrune] == "disabled":

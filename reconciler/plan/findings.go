@@ -8,7 +8,6 @@ import (
 	"slices"
 	"strings"
 
-	"github.com/espalier-dev/espalier/render/check"
 	"github.com/espalier-dev/espalier/repo-layout/finding"
 	"github.com/espalier-dev/espalier/repo-layout/v1alpha1"
 )
@@ -99,6 +98,7 @@ func (c *comparer) limits() {
 		note(InputNotInGit, "Not in Git, so whether the cluster has them is not known, and the plan is partial: %s.", joined(missing))
 		c.plan.Partial = true
 	}
+	c.noteInputs(note)
 	if sealed := c.sealed(); len(sealed) > 0 {
 		note(NotDecrypted, "What SOPS encrypted: no plan has the key, and a file that is encrypted anew looks changed whatever it holds (%s).", joined(sealed))
 	}
@@ -140,26 +140,8 @@ func (c *comparer) where() string {
 	return ", each size in its cheapest region (--region quotes one)"
 }
 
-func (c *comparer) noteSync(note func(code, format string, args ...any)) {
-	a, b := c.base.Sync, c.head.Sync
-	if b != nil && b.ReportsOnly() {
-		note(AppliedByOthers, "What applies the Workspaces: RepoSync %s only reports. What is deleted here goes where that prunes, and what it substitutes is not seen.", c.plan.RepoSync)
-	}
-	switch {
-	case b == nil:
-		note(RepoSyncMissing, "No RepoSync is known: no substitutions apply, and Workspaces without a namespace are shown in default.")
-	case a != nil && syncDigest(a) != syncDigest(b):
-		note(RepoSyncChanged, "RepoSync %s changes too: the plan is for when somebody has applied it.", c.plan.RepoSync)
-	}
-}
-
-// syncDigest is of what a RepoSync says on building and pruning.
-func syncDigest(s *v1alpha1.RepoSync) string {
-	prune := s.Spec.Prune == nil || *s.Spec.Prune
-	return check.Sum(s.Spec.Mode, s.Namespace, s.Name, s.Spec.Path, s.Spec.TargetNamespace, s.Spec.Substitutions, s.Spec.Defaults, s.Spec.PostBuild, s.Spec.Decryption != nil, prune)
-}
-
-// missing names the inputs of what changes that Git does not hold.
+// missing names the inputs of what changes that Git does not hold. Of what base
+// holds it is known that the cluster has it, and said what becomes of it.
 func (c *comparer) missing() []string {
 	changed := map[string]bool{}
 	for _, ch := range c.plan.Changes {
@@ -172,7 +154,9 @@ func (c *comparer) missing() []string {
 		}
 		for _, name := range w.Missing {
 			kind, name, _ := strings.Cut(name, "/")
-			list = append(list, kind+" "+name)
+			if _, was := c.inputsBefore[kind+"/"+w.Workspace.Namespace+"/"+name]; !was {
+				list = append(list, kind+" "+name)
+			}
 		}
 	}
 	slices.Sort(list)

@@ -30,6 +30,11 @@ type Side struct {
 	Commit string
 	// Sync is the RepoSync that applies; nil where none is known.
 	Sync *v1alpha1.RepoSync
+	// SyncGone says, of head, that it no longer holds the RepoSync that base holds.
+	SyncGone bool
+	// SyncElse names, of head, the fields of the RepoSync that it changes and that
+	// Sync has not taken over.
+	SyncElse []string
 	// State is what the revision wants.
 	State desired.State
 	// Quota is what the cloud listed, of head alone; nil: nobody asked it.
@@ -80,6 +85,9 @@ type Summary struct {
 	Deleted   int `json:"deleted"`
 	Unchanged int `json:"unchanged"`
 	Moved     int `json:"moved"`
+	// InputsDropped counts the Secrets, ConfigMaps and claims that head no longer
+	// has, also those whose deleting is held or which are kept.
+	InputsDropped int `json:"inputsDropped,omitempty"`
 	// Restarts count services that go down for a while, Rolls those that roll
 	// without downtime, Reruns tuning runs that begin anew.
 	Restarts int `json:"restarts"`

@@ -77,8 +77,8 @@ var verdicts = map[v1alpha1.Verdict]string{
 	v1alpha1.Fits: "fits", v1alpha1.Tight: "fits only just", v1alpha1.No: "does not fit", v1alpha1.Unknown: "fit not known",
 }
 
-// line is the whole plan in one sentence.
-func (p Plan) line() string {
+// line is the whole plan in one sentence; others say what changes beside Workspaces and pools.
+func (p Plan) line(others []string) string {
 	s := p.Summary
 	var parts []string
 	add := func(yes bool, format string, args ...any) {
@@ -87,6 +87,7 @@ func (p Plan) line() string {
 		}
 	}
 	add(s.Errors > 0, "refused: %s", counted(s.Errors, "error", "errors")+alreadyThere(s))
+	parts = append(parts, others...)
 	add(s.Changed > 0, "%s", counted(s.Changed, "workspace changes", "workspaces change"))
 	add(s.New > 0, "%d new", s.New)
 	add(s.Deleted > 0, "%s", deletions(p))
@@ -94,7 +95,7 @@ func (p Plan) line() string {
 	add(pools > 0, "%s", counted(pools, "node pool changes", "node pools change"))
 	add(s.Moved > 0, "%d moved, nothing of it changes", s.Moved)
 	if s.Changed+s.New+s.Deleted+pools+s.Moved == 0 {
-		parts = append(parts, "nothing changes: "+counted(s.Unchanged, "workspace stays as it is", "workspaces stay as they are"))
+		parts = append(parts, unchanged(s, len(others) > 0))
 		return strings.Join(parts, " · ")
 	}
 	add(s.Changed+s.New+s.Deleted+pools > 0, "%s%s%s", s.Monthly, dates(s.Monthly), atMostCopies(s.Monthly))
@@ -107,6 +108,14 @@ func (p Plan) line() string {
 	return strings.Join(parts, " · ")
 }
 
+// unchanged says that no Workspace changes; beside others, that it is no more than that.
+func unchanged(s Summary, others bool) string {
+	if others {
+		return "no workspace changes: " + counted(s.Unchanged, "stays as it is", "stay as they are")
+	}
+	return "nothing changes: " + counted(s.Unchanged, "workspace stays as it is", "workspaces stay as they are")
+}
+
 func alreadyThere(s Summary) string {
 	switch s.KnownErrors {
 	case 0:
@@ -117,6 +126,12 @@ func alreadyThere(s Summary) string {
 	return fmt.Sprintf(", %d of them there before", s.KnownErrors)
 }
 
+// ofDropped are the effects on what head no longer has, and their words.
+var ofDropped = []struct {
+	kind  EffectKind
+	words string
+}{{Deleted, "deleted"}, {Held, "dropped, deleting held"}, {Kept, "dropped and kept"}}
+
 // deletions counts what goes, and what is held or kept instead.
 func deletions(p Plan) string {
 	kinds := map[EffectKind]int{}
@@ -126,10 +141,7 @@ func deletions(p Plan) string {
 		}
 	}
 	var parts []string
-	for _, k := range []struct {
-		kind  EffectKind
-		words string
-	}{{Deleted, "deleted"}, {Held, "dropped, deleting held"}, {Kept, "dropped and kept"}} {
+	for _, k := range ofDropped {
 		if n := kinds[k.kind]; n > 0 {
 			parts = append(parts, fmt.Sprintf("%d %s", n, k.words))
 		}
