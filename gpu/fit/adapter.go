@@ -5,7 +5,10 @@ package fit
 import (
 	"fmt"
 	"math"
+	"slices"
 	"sort"
+
+	"github.com/espalier-dev/espalier/repo-layout/v1alpha1"
 )
 
 // matrix of a layer, as wide as what goes in and what comes out of it.
@@ -35,17 +38,49 @@ func (x matrix) part(tp, kvHeads float64, both bool) float64 {
 	return in + out + x.kv/math.Max(1, math.Min(tp, kvHeads))
 }
 
-// adapters is the room on a GPU that vLLM sets aside for LoRA adapters in 16 bit.
+// adapters is the room on a GPU that vLLM sets aside for LoRA adapters in 16 bit, as far
+// as it is known.
 func (s Serving) adapters(m Model, l layout) int64 {
-	if s.Adapters <= 0 || m.Intermediate == 0 {
+	if s.Adapters <= 0 {
 		return 0
 	}
 	perLayer, matrices := 0.0, m.matrices()
 	for _, name := range matrixNames(matrices) {
 		perLayer += matrices[name].part(float64(l.tensor), float64(m.KVHeads), s.ShardedAdapters)
 	}
-	layers := math.Ceil(float64(m.Layers) / float64(l.pipeline))
+	layers := math.Ceil(float64(m.attentionLayers()) / float64(l.pipeline))
 	return size(float64(s.Adapters) * float64(s.AdapterRank) * perLayer * layers * 2)
+}
+
+// lacksForAdapters is the fact without which it is not known what adapters take, "" where
+// none is lacking. Of a mixture of experts one expert is counted, and vLLM sets room aside
+// in each; of layers of another kind none.
+func (m Model) lacksForAdapters() string {
+	switch {
+	case m.Kind == MoE:
+		return fmt.Sprintf("how many experts %s has", m.Name)
+	case m.Intermediate == 0:
+		return fmt.Sprintf("how wide the layers of %s are", m.Name)
+	case m.Kind != Dense:
+		return fmt.Sprintf("whether %s is a mixture of experts", m.Name)
+	case m.StateLayers > 0 || m.UpperBound || m.latent():
+		return fmt.Sprintf("what matrices %s has in layers of another kind than attention", m.Name)
+	}
+	return ""
+}
+
+// withAdapters takes back that the model fits, where it does with what is known of its
+// adapters and that is not all. It is no refusal: such services run where there is room.
+func (r *Report) withAdapters(m Model, s Serving) {
+	fact := m.lacksForAdapters()
+	if s.Adapters <= 0 || fact == "" || !r.Works() {
+		return
+	}
+	r.Verdict = v1alpha1.Tight
+	reason := Reason{Code: CodeNotModelled, Message: fmt.Sprintf(
+		"how much room its adapters take is not known, because %s is not known here: if memory is short, serve fewer of them, of a lower rank, or take a larger GPU", fact)}
+	rest := slices.DeleteFunc(r.Reasons, func(x Reason) bool { return x.Code == CodeFits })
+	r.Reasons = append([]Reason{reason}, rest...)
 }
 
 // Matrices lists the matrices of a layer by the names they have in the model:

@@ -63,3 +63,59 @@ func TestAdaptersOverGPUs(t *testing.T) {
 		})
 	}
 }
+
+// TestAdaptersNotKnown: where a part of what adapters take is not known, nothing is said to
+// fit, and what is known is counted.
+func TestAdaptersNotKnown(t *testing.T) {
+	for name, c := range map[string]struct {
+		reason   string
+		model    string
+		instance string
+		serving  fit.Serving
+		want     v1alpha1.Verdict
+		says     string
+	}{
+		"Experts": {
+			reason: "every expert takes some, and the catalogue does not have their number",
+			model:  "gpt-oss-120b", instance: "Standard_NC80adis_H100_v5", serving: fit.Serving{Adapters: 2},
+			want: v1alpha1.Tight, says: "how many experts gpt-oss-120b has",
+		},
+		"Width": {
+			reason: "no source gives the width of its layers",
+			model:  "ministral-3-8b-instruct", instance: "Standard_NC24ads_A100_v4", serving: fit.Serving{Adapters: 8},
+			want: v1alpha1.Tight, says: "how wide the layers of ministral-3-8b-instruct are",
+		},
+		"States": {
+			reason: "layers of another kind have matrices of another kind",
+			model:  "nvidia-nemotron-nano-9b-v2", instance: "Standard_NC24ads_A100_v4", serving: fit.Serving{Adapters: 1},
+			want: v1alpha1.Tight, says: "is not known here",
+		},
+		"Merged": {
+			reason: "it is not known without vLLM either",
+			model:  "ministral-3-8b-instruct", instance: "Standard_NC24ads_A100_v4", serving: fit.Serving{Adapters: 2, Unpaged: true},
+			want: v1alpha1.Tight, says: "how wide the layers of ministral-3-8b-instruct are",
+		},
+		"TooLarge": {
+			reason: "what does not fit without the adapters does not with them",
+			model:  "gpt-oss-120b", instance: "Standard_NV36ads_A10_v5", serving: fit.Serving{Adapters: 2, Nodes: 1},
+			want: v1alpha1.No, says: "without any cache",
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			m, i := model(t, c.model), instance(t, c.instance)
+			r := fit.Serve(m, i, c.serving)
+			code := fit.CodeNotModelled
+			if c.want == v1alpha1.No {
+				code = fit.CodeWeights
+			}
+			check(t, c.reason, r, c.want, code, c.says)
+			if r.PerGPU.Adapter == 0 {
+				t.Errorf("%s: adapters of 0 bytes: %s", c.reason, r.Sum())
+			}
+			c.serving.Adapters = 0
+			if r := fit.Serve(m, i, c.serving); r.Verdict != v1alpha1.No && r.Verdict != v1alpha1.Fits {
+				t.Errorf("%s: without adapters %s %v", c.reason, r.Verdict, r.Reasons)
+			}
+		})
+	}
+}

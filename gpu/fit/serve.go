@@ -100,6 +100,7 @@ func Serve(m Model, i sku.Instance, s Serving) Report {
 		r.because(CodeContextOfModel, "%s tokens are more than the %s that %s was made for", Thousands(int64(s.Context)), Thousands(m.MaxContext), m.Name)
 	}
 	best := s.search(m, i)
+	best.withAdapters(m, s)
 	best.Reasons = append(r.Reasons, best.Reasons...)
 	best.Blocked, best.DType = r.Blocked, r.DType
 	return best.decide()
