@@ -147,7 +147,7 @@ func tokensOf(a check.Assessment, c check.Candidate) (int64, bool) {
 	if !ok {
 		gather = 1
 	}
-	return int64(steps) * int64(gather) * int64(max(1, a.Training.MicroBatch)) * int64(a.Training.SequenceLength) * int64(max(1, c.PodGPUs)), true
+	return int64(steps) * int64(gather) * int64(max(1, a.Training.MicroBatch)) * int64(a.Training.SequenceLength) * int64(max(1, c.PodGPUs)*max(1, c.Nodes)), true
 }
 
 func hours(h float64) string {
