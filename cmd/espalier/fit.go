@@ -237,7 +237,7 @@ func (j *judge) judge(i sku.Instance) judged {
 		if o.TokensPerSecond > 0 {
 			speed = price.Measured(o.TokensPerSecond, "--tokens-per-second")
 		}
-		run := price.Training(i, o.Region, out.report.Nodes, priority, o.Tokens, speed)
+		run := price.Training(out.price, out.report.GPUs, o.Tokens, speed)
 		out.run = &run
 	}
 	return out

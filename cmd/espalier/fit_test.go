@@ -207,7 +207,11 @@ func TestFitBudgetAndRun(t *testing.T) {
 		"Within":   {"a budget that holds", []string{"--max-usd-per-hour", "0.526"}, nil, "FITS"},
 		"Over":     {"a budget that does not", []string{"--max-usd-per-hour", "0.5"}, errRefused, "over budget: $0.526/h"},
 		"Measured": {"3.6 million tokens at 1,000 a second are an hour", []string{"--tokens", "3600000", "--tokens-per-second", "1000"}, nil, "$0.53 for 1 h (--tokens-per-second)"},
-		"Range":    {"without a measurement a range is stated", []string{"--tokens", "3600000"}, nil, "of the data sheet's 65 TFLOPS"},
+		"Slices": {
+			"a run has one slice of each node, whatever a GPU is cut into",
+			[]string{"--instance-type", "Standard_NC24ads_A100_v4", "--mig", "3g", "--tokens", "3600000", "--tokens-per-second", "1000"}, nil, "for 1 h (--tokens-per-second)",
+		},
+		"Range": {"without a measurement a range is stated", []string{"--tokens", "3600000"}, nil, "of the data sheet's 65 TFLOPS"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			out, err := execute(newFitCommand(), append(base, c.args...)...)
