@@ -207,6 +207,25 @@ func TestFitBudgetAndRun(t *testing.T) {
 		"Within":   {"a budget that holds", []string{"--max-usd-per-hour", "0.526"}, nil, "FITS"},
 		"Over":     {"a budget that does not", []string{"--max-usd-per-hour", "0.5"}, errRefused, "over budget: $0.526/h"},
 		"Measured": {"3.6 million tokens at 1,000 a second are an hour", []string{"--tokens", "3600000", "--tokens-per-second", "1000"}, nil, "$0.53 for 1 h (--tokens-per-second)"},
+		"Spot": {
+			"nobody publishes what a spot node costs: the list price is the most that it does",
+			[]string{"--instance-type", "Standard_NC24ads_A100_v4", "--spot", "--max-usd-per-hour", "100"}, nil, "at most $3.673/h list price",
+		},
+		"SpotOver": {
+			"and is held against the budget", []string{"--instance-type", "Standard_NC24ads_A100_v4", "--spot", "--max-usd-per-hour", "1"}, errRefused, "over budget: $3.673/h list price",
+		},
+		"SpotRun": {
+			"and so is a run", []string{"--spot", "--tokens", "3600000", "--tokens-per-second", "1000"}, nil, "at most $0.53 for 1 h",
+		},
+		"SpotPrice": {
+			"a price that was seen is no bound", []string{"--instance-type", "g2-standard-4", "--region", "us-central1", "--spot"}, nil, "price    $",
+		},
+		"SpotAll": {
+			"in the comparison too", []string{"--instance-type", "", "--all", "--spot"}, nil, "≤ 3.673",
+		},
+		"SpotJSON": {
+			"and for programs", []string{"--spot", "--output", "json"}, nil, `"atMost": true`,
+		},
 		"Slices": {
 			"a run has one slice of each node, whatever a GPU is cut into",
 			[]string{"--instance-type", "Standard_NC24ads_A100_v4", "--mig", "3g", "--tokens", "3600000", "--tokens-per-second", "1000"}, nil, "for 1 h (--tokens-per-second)",
