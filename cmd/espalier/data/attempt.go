@@ -128,6 +128,9 @@ func (f *fetcher) judge(t target, resp *http.Response, offset int64, known recor
 	case http.StatusOK:
 		return 0, notEmpty(resp.ContentLength), nil
 	case http.StatusPartialContent:
+		if v := validator(resp.Header); known.Validator != "" && v != "" && v != known.Validator {
+			return 0, 0, f.anew(t, offset, "the server answered with a range of other content")
+		}
 		start, total, ok := contentRange(resp.Header.Get("Content-Range"))
 		if ok && start == offset && (known.Total < 0 || total < 0 || total == known.Total) {
 			return start, total, nil
