@@ -142,6 +142,8 @@ func TestFitMisuse(t *testing.T) {
 		"RunOfServing": {"serving has no end", []string{"--model", "phi-4", "--all", "--tokens", "5"}, "--tokens is for --tune"},
 		"RankOfServe":  {"flags that would be ignored", []string{"--model", "phi-4", "--all", "--rank", "8", "--fused-loss"}, "--rank and --fused-loss are for --tune"},
 		"CacheOfTune":  {"a cache that tuning has not", []string{"--model", "phi-4", "--all", "--tune", "lora", "--kv-cache-dtype", "fp8"}, "--kv-cache-dtype is for serving, not for --tune"},
+		"CacheOfKAITO": {"a cache that transformers keeps as it likes", []string{"--model", "phi-4", "--all", "--runtime", "kaito-transformers", "--kv-cache-dtype", "fp8"}, "--kv-cache-dtype is vLLM's, not for --runtime kaito-transformers"},
+		"ShareOfKAITO": {"memory that nobody sets aside", []string{"--model", "phi-4", "--all", "--runtime", "kaito-transformers", "--kv-cache-dtype", "fp8", "--gpu-memory-utilization", "0.5"}, "--gpu-memory-utilization and --kv-cache-dtype are vLLM's"},
 		"Matrix":       {"a matrix the model has not", []string{"--model", "phi-4", "--all", "--tune", "lora", "--target-modules", "q_proj"}, `phi-4 has no matrix "q_proj": down_proj, gate_up_proj`},
 		"Region":       {"a nonsense region", []string{"--model", "phi-4", "--all", "--region", "nowhere"}, `--region "nowhere": no price is known there; prices are known for australiacentral, `},
 		"NearRegion":   {"a near one is named", []string{"--model", "phi-4", "--all", "--region", "westeurop"}, "did you mean westeurope?"},
