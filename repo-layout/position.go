@@ -37,9 +37,13 @@ type Document struct {
 // more findings than that reads none of them.
 const MaxDocuments = 20_000
 
+// byteOrderMark is what some editors of Windows put before a text.
+const byteOrderMark = "\ufeff"
+
 // Split cuts the text of a YAML file into its documents; empty ones are left
 // out. A document that is no YAML is one of them: it does not hide the others.
 func Split(file string, text []byte) []*Document {
+	text = bytes.TrimPrefix(text, []byte(byteOrderMark))
 	var docs []*Document
 	start, first, line := 0, 1, 1
 	cut := func(end int) {

@@ -92,6 +92,8 @@ func TestSplit(t *testing.T) {
 		"InText":       {"an indented separator is text", "a: |\n  ---\n  b\n", []string{"a: |\n  ---\n  b\n"}},
 		"Dashes":       {"four dashes are text", "a: |\n  x\n----: b\n", []string{"a: |\n  x\n----: b\n"}},
 		"Broken":       {"one that is no YAML hides none", "a: [\n---\nb: 2\n", []string{"a: [\n", "---\nb: 2\n"}},
+		"Mark":         {"a byte order mark says nothing", "\ufeff# c\n---\nkind: X\n", []string{"---\nkind: X\n"}},
+		"MarkOfOne":    {"and is of no document", "\ufeffkind: X\n", []string{"kind: X\n"}},
 		"WindowsLines": {"carriage returns do not matter", "a: 1\r\n---\r\nb: 2\r\n", []string{"a: 1\r\n", "---\r\nb: 2\r\n"}},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -103,6 +105,16 @@ func TestSplit(t *testing.T) {
 				t.Errorf("%s\n-want +got:\n%s", c.reason, diff)
 			}
 		})
+	}
+}
+
+func TestLineBehindMark(t *testing.T) {
+	docs := repolayout.Split("a.yaml", []byte("\ufeff# c\n---\nkind: X\n"))
+	if len(docs) != 1 {
+		t.Fatalf("%d documents, want 1", len(docs))
+	}
+	if _, line := docs[0].At("kind"); line != 3 {
+		t.Errorf("kind stands in line %d, want 3", line)
 	}
 }
 

@@ -193,6 +193,10 @@ func (o fitOptions) runtime() (runtimes.Runtime, error) {
 // usable says whether an answer works within the budget.
 func (a judged) usable() bool { return a.report.Works() && a.budget == nil }
 
+// atMost says that the price is the list price, which a spot node without a published price
+// stays below.
+func (j *judge) atMost(a judged) bool { return j.options.Spot && a.price.Known && !a.price.Spot }
+
 // judge answers for one instance type, with the runtime its driver can run.
 func (j *judge) judge(i sku.Instance) judged {
 	o := j.options
@@ -228,7 +232,7 @@ func (j *judge) judge(i sku.Instance) judged {
 	if o.Spot {
 		priority = v1alpha1.Spot
 	}
-	out.price = price.Hourly(i, o.Region, out.report.Nodes, priority)
+	out.price = price.AtMost(i, o.Region, out.report.Nodes, priority)
 	if budget, err := o.budget(); err == nil {
 		out.budget = price.Within(out.price, budget)
 	}
@@ -237,7 +241,7 @@ func (j *judge) judge(i sku.Instance) judged {
 		if o.TokensPerSecond > 0 {
 			speed = price.Measured(o.TokensPerSecond, "--tokens-per-second")
 		}
-		run := price.Training(i, o.Region, out.report.Nodes, priority, o.Tokens, speed)
+		run := price.Training(out.price, out.report.GPUs, o.Tokens, speed)
 		out.run = &run
 	}
 	return out

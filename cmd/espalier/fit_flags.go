@@ -12,6 +12,7 @@ import (
 
 	"github.com/espalier-dev/espalier/gpu/price"
 	"github.com/espalier-dev/espalier/gpu/sku"
+	"github.com/espalier-dev/espalier/presets/runtimes"
 	"github.com/espalier-dev/espalier/repo-layout/v1alpha1"
 )
 
@@ -108,20 +109,30 @@ func (o *fitOptions) Validate() error {
 // maxFitNodes bounds --nodes as the API bounds spec.resource.count.
 const maxFitNodes = 1000
 
-// Flags that say something of one task only.
+// Flags that say something of one task only, or of one engine.
 var (
+	vllmFlags    = []string{"gpu-memory-utilization", "kv-cache-dtype"}
 	servingFlags = []string{"gpu-memory-utilization", "kv-cache-dtype", "tensor-parallel"}
 	tuningFlags  = []string{"micro-batch", "rank", "target-modules", "fused-loss", "no-checkpointing", "tokens", "tokens-per-second"}
 )
 
-// ofTask says which flags would be ignored, because they are for the other task.
+// ofTask says which flags would be ignored, because they are for the other task or for
+// another engine.
 func (o *fitOptions) ofTask(fs *pflag.FlagSet) error {
-	others, hint := tuningFlags, "for --tune"
+	ignored := notGiven(fs, tuningFlags, "for --tune")
 	if o.Tune != "" {
-		others, hint = servingFlags, "for serving, not for --tune"
+		ignored = notGiven(fs, servingFlags, "for serving, not for --tune")
 	}
+	if o.Tune == "" && o.Runtime == runtimes.KAITOTransformers {
+		return errors.Join(ignored, notGiven(fs, vllmFlags, "vLLM's, not for --runtime "+o.Runtime))
+	}
+	return ignored
+}
+
+// notGiven says which of the flags are given, and whose they are.
+func notGiven(fs *pflag.FlagSet, flags []string, whose string) error {
 	var wrong []string
-	for _, name := range others {
+	for _, name := range flags {
 		if fs.Changed(name) {
 			wrong = append(wrong, "--"+name)
 		}
@@ -130,9 +141,9 @@ func (o *fitOptions) ofTask(fs *pflag.FlagSet) error {
 	case 0:
 		return nil
 	case 1:
-		return fmt.Errorf("%s is %s", wrong[0], hint)
+		return fmt.Errorf("%s is %s", wrong[0], whose)
 	}
-	return fmt.Errorf("%s are %s", strings.Join(wrong, " and "), hint)
+	return fmt.Errorf("%s are %s", strings.Join(wrong, " and "), whose)
 }
 
 // unknownRegion says that no price is known for a region, with the nearest that

@@ -40,6 +40,7 @@ type fitAnswer struct {
 	MaxContext       int64            `json:"maxContext"`
 	MaxBatch         int64            `json:"maxBatch,omitempty"`
 	HourlyUSD        *float64         `json:"hourlyUSD"`
+	AtMost           bool             `json:"atMost,omitempty"` // spot, and no spot price is known: it is the list price
 	MonthlyUSD       *float64         `json:"monthlyUSD,omitempty"`
 	PriceDate        string           `json:"priceDate"`
 	Region           string           `json:"region,omitempty"`
@@ -65,6 +66,7 @@ type otherType struct {
 	Verdict      v1alpha1.Verdict `json:"verdict"`
 	Nodes        int              `json:"nodes"`
 	HourlyUSD    float64          `json:"hourlyUSD"`
+	AtMost       bool             `json:"atMost,omitempty"`
 }
 
 func (j *judge) answer(a judged) fitAnswer {
@@ -78,7 +80,7 @@ func (j *judge) answer(a judged) fitAnswer {
 	}
 	if a.price.Known {
 		hourly, monthly := a.price.USD, a.price.Monthly()
-		out.HourlyUSD, out.Region = &hourly, a.price.Region
+		out.HourlyUSD, out.AtMost, out.Region = &hourly, j.atMost(a), a.price.Region
 		if j.options.Tune == "" {
 			out.MonthlyUSD = &monthly
 		}
@@ -94,7 +96,7 @@ func (j *judge) answer(a judged) fitAnswer {
 	}
 	for _, other := range j.others(a) {
 		out.Alternatives = append(out.Alternatives, otherType{
-			InstanceType: other.instance.Name, Verdict: other.report.Verdict, Nodes: other.report.Nodes, HourlyUSD: other.price.USD,
+			InstanceType: other.instance.Name, Verdict: other.report.Verdict, Nodes: other.report.Nodes, HourlyUSD: other.price.USD, AtMost: j.atMost(other),
 		})
 	}
 	return out
@@ -168,7 +170,7 @@ func (j *judge) text(w io.Writer, a judged) {
 		label = "cheaper"
 	}
 	for _, other := range j.others(a) {
-		fmt.Fprintf(table, "%s\t%s: %s on %s, %s/h\n", label, other.instance.Name, other.report.Verdict, nodesOf(other), price.USD(other.price.USD))
+		fmt.Fprintf(table, "%s\t%s: %s on %s, %s/h\n", label, other.instance.Name, other.report.Verdict, nodesOf(other), j.bound(other)+price.USD(other.price.USD))
 		label = ""
 	}
 	table.Flush()
@@ -184,17 +186,25 @@ func (j *judge) rows(table io.Writer, a judged) {
 		}
 		fmt.Fprintf(table, "runtime\t%s, %s\n", a.runtime.Requires.Name, r.DType)
 	}
-	line := a.price.String()
+	line := j.bound(a) + a.price.String()
 	if j.options.Tune == "" && a.price.Known {
 		line += fmt.Sprintf("; %s a month", price.USD(a.price.Monthly()))
 	}
 	fmt.Fprintf(table, "price\t%s\n", line)
 	if a.run != nil {
-		fmt.Fprintf(table, "run\t%s\n", a.run)
+		fmt.Fprintf(table, "run\t%s\n", j.bound(a)+a.run.String())
 	}
 	if a.budget != nil {
 		fmt.Fprintf(table, "budget\t%s\n", a.budget)
 	}
+}
+
+// bound goes before an amount that is the most it can be.
+func (j *judge) bound(a judged) string {
+	if j.atMost(a) {
+		return "at most "
+	}
+	return ""
 }
 
 func (j *judge) verb() string {
@@ -288,6 +298,9 @@ func (j *judge) printComparison(w io.Writer, all []judged) error {
 		cost, layout, context, gib := "-", "-", "-", "-"
 		if a.price.Known {
 			cost = strings.TrimPrefix(price.USD(a.price.USD), "$")
+		}
+		if j.atMost(a) {
+			cost = "≤ " + cost
 		}
 		if r.Works() {
 			layout = fmt.Sprintf("%d×%d×%d", r.TensorParallel, r.PipelineParallel, r.DataParallel)

@@ -142,6 +142,8 @@ func TestFitMisuse(t *testing.T) {
 		"RunOfServing": {"serving has no end", []string{"--model", "phi-4", "--all", "--tokens", "5"}, "--tokens is for --tune"},
 		"RankOfServe":  {"flags that would be ignored", []string{"--model", "phi-4", "--all", "--rank", "8", "--fused-loss"}, "--rank and --fused-loss are for --tune"},
 		"CacheOfTune":  {"a cache that tuning has not", []string{"--model", "phi-4", "--all", "--tune", "lora", "--kv-cache-dtype", "fp8"}, "--kv-cache-dtype is for serving, not for --tune"},
+		"CacheOfKAITO": {"a cache that transformers keeps as it likes", []string{"--model", "phi-4", "--all", "--runtime", "kaito-transformers", "--kv-cache-dtype", "fp8"}, "--kv-cache-dtype is vLLM's, not for --runtime kaito-transformers"},
+		"ShareOfKAITO": {"memory that nobody sets aside", []string{"--model", "phi-4", "--all", "--runtime", "kaito-transformers", "--kv-cache-dtype", "fp8", "--gpu-memory-utilization", "0.5"}, "--gpu-memory-utilization and --kv-cache-dtype are vLLM's"},
 		"Matrix":       {"a matrix the model has not", []string{"--model", "phi-4", "--all", "--tune", "lora", "--target-modules", "q_proj"}, `phi-4 has no matrix "q_proj": down_proj, gate_up_proj`},
 		"Region":       {"a nonsense region", []string{"--model", "phi-4", "--all", "--region", "nowhere"}, `--region "nowhere": no price is known there; prices are known for australiacentral, `},
 		"NearRegion":   {"a near one is named", []string{"--model", "phi-4", "--all", "--region", "westeurop"}, "did you mean westeurope?"},
@@ -207,7 +209,30 @@ func TestFitBudgetAndRun(t *testing.T) {
 		"Within":   {"a budget that holds", []string{"--max-usd-per-hour", "0.526"}, nil, "FITS"},
 		"Over":     {"a budget that does not", []string{"--max-usd-per-hour", "0.5"}, errRefused, "over budget: $0.526/h"},
 		"Measured": {"3.6 million tokens at 1,000 a second are an hour", []string{"--tokens", "3600000", "--tokens-per-second", "1000"}, nil, "$0.53 for 1 h (--tokens-per-second)"},
-		"Range":    {"without a measurement a range is stated", []string{"--tokens", "3600000"}, nil, "of the data sheet's 65 TFLOPS"},
+		"Spot": {
+			"nobody publishes what a spot node costs: the list price is the most that it does",
+			[]string{"--instance-type", "Standard_NC24ads_A100_v4", "--spot", "--max-usd-per-hour", "100"}, nil, "at most $3.673/h list price",
+		},
+		"SpotOver": {
+			"and is held against the budget", []string{"--instance-type", "Standard_NC24ads_A100_v4", "--spot", "--max-usd-per-hour", "1"}, errRefused, "over budget: $3.673/h list price",
+		},
+		"SpotRun": {
+			"and so is a run", []string{"--spot", "--tokens", "3600000", "--tokens-per-second", "1000"}, nil, "at most $0.53 for 1 h",
+		},
+		"SpotPrice": {
+			"a price that was seen is no bound", []string{"--instance-type", "g2-standard-4", "--region", "us-central1", "--spot"}, nil, "price    $",
+		},
+		"SpotAll": {
+			"in the comparison too", []string{"--instance-type", "", "--all", "--spot"}, nil, "≤ 3.673",
+		},
+		"SpotJSON": {
+			"and for programs", []string{"--spot", "--output", "json"}, nil, `"atMost": true`,
+		},
+		"Slices": {
+			"a run has one slice of each node, whatever a GPU is cut into",
+			[]string{"--instance-type", "Standard_NC24ads_A100_v4", "--mig", "3g", "--tokens", "3600000", "--tokens-per-second", "1000"}, nil, "for 1 h (--tokens-per-second)",
+		},
+		"Range": {"without a measurement a range is stated", []string{"--tokens", "3600000"}, nil, "of the data sheet's 65 TFLOPS"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			out, err := execute(newFitCommand(), append(base, c.args...)...)

@@ -31,6 +31,9 @@ type Serving struct {
 	// Adapters is the number of LoRA adapters held at a time, AdapterRank their
 	// largest rank (0 for 16).
 	Adapters, AdapterRank int
+	// ShardedAdapters is fully_sharded_loras: both sides of an adapter are divided among
+	// the GPUs that share a layer.
+	ShardedAdapters bool
 	// TensorParallel forces a degree; 0: chosen.
 	TensorParallel int
 	// Unpaged is an engine without vLLM's pages, which takes memory as requests come:
@@ -97,6 +100,7 @@ func Serve(m Model, i sku.Instance, s Serving) Report {
 		r.because(CodeContextOfModel, "%s tokens are more than the %s that %s was made for", Thousands(int64(s.Context)), Thousands(m.MaxContext), m.Name)
 	}
 	best := s.search(m, i)
+	best.withAdapters(m, s)
 	best.Reasons = append(r.Reasons, best.Reasons...)
 	best.Blocked, best.DType = r.Blocked, r.DType
 	return best.decide()
@@ -333,19 +337,6 @@ func (s Serving) weights(m Model, i sku.Instance, l layout) int64 {
 	}
 	stage := math.Ceil(float64(m.Layers)/float64(l.pipeline)) / float64(m.Layers)
 	return size(float64(m.WeightBytes) * factor * stage / float64(l.tensor))
-}
-
-// adapters is the room vLLM sets aside for LoRA adapters in 16 bit.
-func (s Serving) adapters(m Model, l layout) int64 {
-	if s.Adapters <= 0 || m.Intermediate == 0 {
-		return 0
-	}
-	perLayer, err := m.adapterWidth(nil)
-	if err != nil {
-		return 0
-	}
-	layers := math.Ceil(float64(m.Layers) / float64(l.pipeline))
-	return size(float64(s.Adapters) * float64(s.AdapterRank) * perLayer * layers * 2 / float64(l.tensor))
 }
 
 // activations is the range of the peak of a forward pass over BatchTokens, and

@@ -158,14 +158,14 @@ func pairs(m Model, context int64) int64 {
 // the one that they become, and while more than one are merged the decomposition of the
 // largest matrix (add_weighted_adapter with svd, whose svd_full_matrices is true).
 func (s Serving) merged(m Model, share float64) (kept, working int64) {
-	if s.Adapters <= 0 || m.Intermediate == 0 {
+	if s.Adapters <= 0 {
 		return 0, 0
 	}
 	perLayer, err := m.adapterWidth(nil)
 	if err != nil {
 		return 0, 0
 	}
-	kept = size(float64(s.Adapters+1) * float64(s.AdapterRank) * perLayer * float64(m.Layers) * share * adapterBytes)
+	kept = size(float64(s.Adapters+1) * float64(s.AdapterRank) * perLayer * float64(m.attentionLayers()) * share * adapterBytes)
 	if s.Adapters == 1 {
 		return kept, 0
 	}

@@ -116,7 +116,7 @@ func TestWithin(t *testing.T) {
 
 func TestTraining(t *testing.T) {
 	a100 := instance(t, "Standard_NC24ads_A100_v4")
-	measured := Training(a100, "eastus", 1, v1alpha1.OnDemand, 36_000_000, Measured(1000, "measured on our own run"))
+	measured := Training(Hourly(a100, "eastus", 1, v1alpha1.OnDemand), a100.GPUs, 36_000_000, Measured(1000, "measured on our own run"))
 	if !measured.Known || math.Abs(measured.HoursLow-10) > 1e-9 || math.Abs(measured.USDHigh-36.73) > 0.001 {
 		t.Errorf("36 million tokens at 1,000 a second are 10 hours: %+v", measured)
 	}
@@ -124,14 +124,14 @@ func TestTraining(t *testing.T) {
 	if !ok || speed.Measured || speed.Low >= speed.High {
 		t.Fatalf("an estimate is a range: %+v", speed)
 	}
-	r := Training(a100, "eastus", 1, v1alpha1.OnDemand, 36_000_000, speed)
+	r := Training(Hourly(a100, "eastus", 1, v1alpha1.OnDemand), a100.GPUs, 36_000_000, speed)
 	if !r.Known || r.USDLow >= r.USDHigh || !strings.Contains(r.String(), " to ") {
 		t.Errorf("a range of speeds is a range of prices: %s", r)
 	}
 	if _, ok := Estimate(instance(t, "Standard_ND128isr_NDR_GB200_v6"), 3.8e9); ok {
 		t.Error("a GPU without a known peak has no estimate")
 	}
-	if r := Training(a100, "nowhere", 1, v1alpha1.OnDemand, 1, speed); r.Known {
+	if r := Training(Hourly(a100, "nowhere", 1, v1alpha1.OnDemand), a100.GPUs, 1, speed); r.Known {
 		t.Error("no price, no price of a run")
 	}
 }

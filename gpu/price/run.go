@@ -7,7 +7,6 @@ import (
 	"math"
 
 	"github.com/espalier-dev/espalier/gpu/sku"
-	"github.com/espalier-dev/espalier/repo-layout/v1alpha1"
 )
 
 // Speed is how many training tokens a second one GPU gets through. Where it was
@@ -57,15 +56,15 @@ type Run struct {
 	Known               bool
 }
 
-// Training prices a run over that many tokens (all epochs) on nodes of one type.
-func Training(i sku.Instance, region string, nodes int, priority v1alpha1.Priority, tokens int64, s Speed) Run {
-	r := Run{Price: Hourly(i, region, nodes, priority), Speed: s}
-	gpus := float64(max(1, i.GPUs) * max(1, nodes))
+// Training prices a run over that many tokens (all epochs), at the price of an hour of its
+// nodes and with so many GPUs on all of them. Of a node that is cut into slices one trains.
+func Training(hour Price, gpus int, tokens int64, s Speed) Run {
+	r, all := Run{Price: hour, Speed: s}, float64(max(1, gpus))
 	if !r.Price.Known || s.Low <= 0 || s.High < s.Low || tokens <= 0 {
 		return r
 	}
-	r.HoursLow = float64(tokens) / (s.High * gpus * 3600)
-	r.HoursHigh = float64(tokens) / (s.Low * gpus * 3600)
+	r.HoursLow = float64(tokens) / (s.High * all * 3600)
+	r.HoursHigh = float64(tokens) / (s.Low * all * 3600)
 	r.USDLow, r.USDHigh = r.HoursLow*r.Price.USD, r.HoursHigh*r.Price.USD
 	r.Known = true
 	return r

@@ -122,10 +122,7 @@ func estimate(w *desired.Workspace) (text string, known bool) {
 		return "how long it takes is not known", false
 	}
 	tokens, bounded := tokensOf(*w.Assessment, c)
-	run := price.Training(c.Instance, c.Price.Region, c.Nodes, c.Priority, tokens, speed)
-	if !run.Known { // a spot node without a spot price
-		run = price.Training(c.Instance, c.Price.Region, c.Nodes, v1alpha1.OnDemand, tokens, speed)
-	}
+	run := price.Training(c.Price, gpusOf(c), tokens, speed)
 	text = fmt.Sprintf("%s to %s for %s to %s h", price.USD(run.USDLow), price.USD(run.USDHigh), hours(run.HoursLow), hours(run.HoursHigh))
 	measured := ""
 	if w.Workspace.Spec.Tuning.Evaluation != nil {
@@ -147,8 +144,11 @@ func tokensOf(a check.Assessment, c check.Candidate) (int64, bool) {
 	if !ok {
 		gather = 1
 	}
-	return int64(steps) * int64(gather) * int64(max(1, a.Training.MicroBatch)) * int64(a.Training.SequenceLength) * int64(max(1, c.PodGPUs)), true
+	return int64(steps) * int64(gather) * int64(max(1, a.Training.MicroBatch)) * int64(a.Training.SequenceLength) * int64(gpusOf(c)), true
 }
+
+// gpusOf is how many GPUs train, on all nodes: each takes its share of a step.
+func gpusOf(c check.Candidate) int { return max(1, c.PodGPUs) * max(1, c.Nodes) }
 
 func hours(h float64) string {
 	switch {

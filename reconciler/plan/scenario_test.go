@@ -372,11 +372,11 @@ var scenarios = map[string]scenario{
 		head:   files{"t/workspace.yaml": run("t", "Standard_NC4as_T4_v3", "Standard_NC24ads_A100_v4") + onKaito},
 	},
 	"BoundedRun": {
-		reason: "A number of steps bounds the price of a run.",
+		reason: "A number of steps bounds the price of a run, and every node takes its share of each: two cost twice as much for as long.",
 		base:   files{},
 		head: files{
 			"config.yaml": configMap("steps", "training_config.yaml", "training_config:\n  TrainingArguments:\n    max_steps: 100"),
-			"t.yaml":      run("t") + "    config: steps\n",
+			"t.yaml":      run("t", "instanceType: Standard_NC4as_T4_v3", "instanceType: Standard_NC4as_T4_v3\n    count: 2") + "    config: steps\n",
 		},
 	},
 	"ConfigMap": {

@@ -239,7 +239,7 @@ func (c *checker) servingOn(several bool) fit.Serving {
 	}
 	out.Unpaged = c.unpaged()
 	if len(spec.Adapters) > 0 {
-		out.Adapters, out.AdapterRank = len(spec.Adapters), c.out.AdapterRank()
+		out.Adapters, out.AdapterRank, out.ShardedAdapters = len(spec.Adapters), c.out.AdapterRank(), s.ShardedAdapters
 	}
 	return out
 }

@@ -25,6 +25,8 @@ type Serving struct {
 	// What the memory fit needs of them; zero where not given.
 	Context, BatchTokens, Sequences, TensorParallel, KVElementBytes, AdapterRank int
 	Utilization                                                                  float64
+	// ShardedAdapters is fully-sharded-loras.
+	ShardedAdapters bool
 }
 
 // serving reads inference_config.yaml.
@@ -113,6 +115,7 @@ func (s *serving) measure() {
 	s.Sequences = int(read("max-num-seqs", 1, 1<<16))
 	s.TensorParallel = int(read("tensor-parallel-size", 1, 64))
 	s.AdapterRank = int(read("max-lora-rank", 1, 512))
+	_, s.ShardedAdapters = s.Args["fully-sharded-loras"]
 	s.Utilization = read("gpu-memory-utilization", 0.05, 1)
 	if strings.HasPrefix(s.Args["kv-cache-dtype"], "fp8") {
 		s.KVElementBytes = 1

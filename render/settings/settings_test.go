@@ -49,6 +49,14 @@ func TestServing(t *testing.T) {
 				Context: 8192, Utilization: 0.85, KVElementBytes: 1,
 			},
 		},
+		"ShardedAdapters": {
+			reason: "adapters that are divided on both sides take less", config: "vllm: {fully_sharded_loras: true}",
+			want: settings.Serving{Args: map[string]string{"fully-sharded-loras": ""}, ShardedAdapters: true},
+		},
+		"WholeAdapters": {
+			reason: "and that is not asked for by its opposite", config: "vllm: {fully_sharded_loras: false}",
+			want: settings.Serving{Args: map[string]string{"no-fully-sharded-loras": ""}},
+		},
 		"Auto":          {reason: "auto is no number", config: "vllm: {max-model-len: auto}", want: settings.Serving{Args: map[string]string{"max-model-len": "auto"}}},
 		"Empty":         {reason: "nothing is something", config: "vllm:\n", want: settings.Serving{Args: map[string]string{}}},
 		"KaitoProbes":   {reason: "KAITO's other key has no effect", config: "max_probe_steps: 6\nvllm: {}", want: settings.Serving{Args: map[string]string{}}, problems: []string{"max_probe_steps has no effect"}},

@@ -28,7 +28,7 @@ var taskRules = []Rule{
 	{Code: "DoesNotFit", Severity: Either, Meaning: "The task cannot work on this size: memory, driver or compute capability. A warning while another candidate can be used.", Remedy: "Take the size that the message names, or a shorter context."},
 	{Code: "FitUnknown", Severity: Either, Meaning: "A fact is missing, so nobody can say whether it fits. A warning while another candidate can be used.", Remedy: "Choose a model or size whose facts are known; espalier fit shows the sum."},
 	{Code: "PodNotJudged", Severity: Warning, Meaning: "A pod of your own: whether it fits its GPUs, and whether the driver runs its image, shows when the nodes are paid for.", Remedy: "Name a model where it is one that Espalier knows; else try it on a small number of nodes, with a budget."},
-	{Code: "FitTight", Severity: Warning, Meaning: "It fits within the margin of the estimate.", Remedy: "Shorten the context or take a larger size if it fails."},
+	{Code: "FitTight", Severity: Warning, Meaning: "It fits within the margin of the estimate, or a part of what it takes is not known.", Remedy: "Shorten the context or take a larger size if it fails."},
 	{Code: "LockInvalid", Severity: Error, Meaning: "A lock file that does not decode or says too little.", Remedy: "Write it with espalier presets lock, and add by hand what the message names."},
 	{Code: "ModelInCatalogue", Severity: Warning, Meaning: "The lock file describes a model that the catalogue knows.", Remedy: "Name the preset: the catalogue has more facts, each with its source."},
 	{Code: "NotTunable", Severity: Error, Meaning: "How much memory tuning this model takes is not known.", Remedy: "Tune one of the models that the message lists."},

@@ -128,11 +128,11 @@ func (f *fetcher) judge(t target, resp *http.Response, offset int64, known recor
 	case http.StatusOK:
 		return 0, notEmpty(resp.ContentLength), nil
 	case http.StatusPartialContent:
-		start, total, ok := contentRange(resp.Header.Get("Content-Range"))
-		if ok && start == offset && (known.Total < 0 || total < 0 || total == known.Total) {
-			return start, total, nil
+		start, total, err := rest(resp.Header, offset, known)
+		if err != nil {
+			return 0, 0, f.anew(t, offset, err.Error())
 		}
-		return 0, 0, f.anew(t, offset, "the server answered with another range")
+		return start, total, nil
 	case http.StatusRequestedRangeNotSatisfiable:
 		if offset > 0 && known.Total == offset {
 			return offset, offset, nil
@@ -140,6 +140,19 @@ func (f *fetcher) judge(t target, resp *http.Response, offset int64, known recor
 		return 0, 0, f.anew(t, offset, "the server does not have the range")
 	}
 	return 0, 0, unwilling(resp)
+}
+
+// rest reads the answer to a request for what comes after offset: it must be of the content
+// that the beginning is of.
+func rest(h http.Header, offset int64, known record) (start, total int64, err error) {
+	if v := validator(h); known.Validator != "" && v != "" && v != known.Validator {
+		return 0, 0, errors.New("the server answered with a range of other content")
+	}
+	start, total, ok := contentRange(h.Get("Content-Range"))
+	if !ok || start != offset || known.Total >= 0 && total >= 0 && total != known.Total {
+		return 0, 0, errors.New("the server answered with another range")
+	}
+	return start, total, nil
 }
 
 // passing says whether a status may be another one soon.

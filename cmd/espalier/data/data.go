@@ -93,6 +93,10 @@ func Fetch(ctx context.Context, urls []string, o Options) ([]File, error) {
 	if err != nil {
 		return nil, err
 	}
+	return fetch(ctx, targets, o)
+}
+
+func fetch(ctx context.Context, targets []target, o Options) ([]File, error) {
 	f, err := newFetcher(o)
 	if err != nil {
 		return nil, err

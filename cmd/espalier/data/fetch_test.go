@@ -66,6 +66,15 @@ func whole(body []byte, etag string) func(http.ResponseWriter, *http.Request) {
 	}
 }
 
+// unconditional is whole by a server that does not know If-Range.
+func unconditional(body []byte, etag string) func(http.ResponseWriter, *http.Request) {
+	serve := whole(body, etag)
+	return func(w http.ResponseWriter, r *http.Request) {
+		r.Header.Del("If-Range")
+		serve(w, r)
+	}
+}
+
 // cut sends the first n bytes of the content and drops the connection.
 func cut(n int, etag string) func(http.ResponseWriter, *http.Request) {
 	return func(w http.ResponseWriter, _ *http.Request) {
@@ -107,6 +116,11 @@ func TestFetchFile(t *testing.T) {
 			reason:  "The end of new content must not be put behind the beginning of old: If-Range brings it whole.",
 			answers: answers{cut(half, `"old"`), whole(content, `"new"`)},
 			ranges:  []string{"", fmt.Sprintf("bytes=%d-", half)},
+		},
+		"ConditionIgnored": {
+			reason:  "Nor where the server sends the end of new content all the same: the answer says of what it is.",
+			answers: answers{cut(half, `"old"`), unconditional(content, `"new"`), whole(content, `"new"`)},
+			ranges:  []string{"", fmt.Sprintf("bytes=%d-", half), ""},
 		},
 		"NothingVouches": {
 			reason:  "Without ETag, Last-Modified or checksum the beginning may be of other content.",

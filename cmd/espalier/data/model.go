@@ -66,7 +66,20 @@ func FetchModel(ctx context.Context, m Model, o Options) ([]File, error) {
 	if err != nil {
 		return nil, err
 	}
-	return Fetch(ctx, files, o)
+	return fetchSigned(ctx, m.URL, files, o)
+}
+
+// fetchSigned is Fetch for the files of a version, which each start signs anew: they are
+// known by the version and their addresses without the signature.
+func fetchSigned(ctx context.Context, version string, files []string, o Options) ([]File, error) {
+	targets, err := parseTargets(files)
+	if err != nil {
+		return nil, err
+	}
+	for i := range targets {
+		targets[i].known = version + "\n" + targets[i].shown
+	}
+	return fetch(ctx, targets, o)
 }
 
 // patiently asks for the files as long as a file is asked for: each attempt signs in anew, so

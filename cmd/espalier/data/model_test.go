@@ -285,3 +285,44 @@ func FuzzList(f *testing.F) {
 		}
 	})
 }
+
+// TestSignedAnew: each start signs the files of a version anew, and what an earlier one has
+// downloaded stays.
+func TestSignedAnew(t *testing.T) {
+	const half = 400_000
+	var asked []string // file and range
+	broken := true
+	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, q *http.Request) {
+		asked = append(asked, path.Base(q.URL.Path)+" "+q.Header.Get("Range"))
+		if broken && path.Base(q.URL.Path) == "b.safetensors" {
+			cut(half, `"a"`)(w, q)
+		}
+		whole(content, `"a"`)(w, q)
+	}))
+	defer server.Close()
+	o := options(t)
+	o.Attempts, o.Parallel = 1, 1
+	starts := 0
+	fetch := func(version string) ([]File, error) {
+		asked = nil
+		starts++
+		var files []string
+		for _, name := range []string{"a.safetensors", "b.safetensors"} {
+			files = append(files, fmt.Sprintf("%s/container/%s?sig=%d", server.URL, name, starts))
+		}
+		return fetchSigned(t.Context(), version, files, o)
+	}
+	if _, err := fetch("https://r.api.azureml.ms/models/m/versions/3"); err == nil {
+		t.Fatal("a connection that is cut is no download")
+	}
+	broken = false
+	files, err := fetch("https://r.api.azureml.ms/models/m/versions/3")
+	want := []string{fmt.Sprintf("b.safetensors bytes=%d-", half)}
+	if err != nil || !files[0].Kept || files[1].Kept || files[1].SHA256 != sumOf(content) || !slices.Equal(asked, want) {
+		t.Errorf("signed anew: %v %+v, asked %q, want %q", err, files, asked, want)
+	}
+	files, err = fetch("https://r.api.azureml.ms/models/m/versions/4")
+	if err != nil || files[0].Kept || files[1].Kept {
+		t.Errorf("the files of another version are kept: %v %+v", err, files)
+	}
+}

@@ -3,6 +3,7 @@
 package data
 
 import (
+	"cmp"
 	"crypto/sha256"
 	"encoding/hex"
 	"fmt"
@@ -21,11 +22,12 @@ type target struct {
 	shown string // scheme, host and path: what may be said of it
 	name  string // of the file
 	sum   string // demanded SHA-256 in hex, "" when none is
+	known string // what records know it by, "" for url
 }
 
-// key identifies the URL in records without keeping a token of its query.
+// key identifies the target in records without keeping a token of its query.
 func (t target) key() string {
-	sum := sha256.Sum256([]byte(t.url))
+	sum := sha256.Sum256([]byte(cmp.Or(t.known, t.url)))
 	return hex.EncodeToString(sum[:])
 }
 
