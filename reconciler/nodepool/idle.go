@@ -66,8 +66,7 @@ func poolUsed(_ context.Context, o client.Object) []reconcile.Request {
 
 // usesNone says whether no pod of a Workspace can run on its nodes as it stands,
 // so that none is kept or bought for it: its run is over, for good or until
-// somebody acts, or it waits for Kueue or for an adapter, or it was stopped before it
-// needed any.
+// somebody acts, or it waits for Kueue, or it was stopped before it needed any.
 func usesNone(w *v1alpha1.Workspace) bool {
 	if finished(w) {
 		return true
@@ -75,8 +74,7 @@ func usesNone(w *v1alpha1.Workspace) bool {
 	if w.Spec.Tuning != nil && falseFor(w, v1alpha1.ConditionTuningSucceeded, v1alpha1.ReasonBudgetSpent, v1alpha1.ReasonJobFailed, v1alpha1.ReasonEvaluationFailed) {
 		return true
 	}
-	return falseFor(w, v1alpha1.ConditionReady, v1alpha1.ReasonWaitingForQueue, // Kueue holds the pods of its Job
-		v1alpha1.ReasonWaitingForAdapter) || // said only where there is no Deployment
+	return falseFor(w, v1alpha1.ConditionReady, v1alpha1.ReasonWaitingForQueue) || // Kueue holds the pods of its Job
 		falseFor(w, v1alpha1.ConditionReady, stoppedBefore...) && !needed(w)
 }
 
@@ -84,7 +82,7 @@ func usesNone(w *v1alpha1.Workspace) bool {
 // one that has some is changed, or loses what it had.
 var stoppedBefore = []string{
 	v1alpha1.ReasonRefused, v1alpha1.ReasonInputMissing, v1alpha1.ReasonAccessDenied, v1alpha1.ReasonServiceAccountNotFound,
-	v1alpha1.ReasonRegistryUnreachable, v1alpha1.ReasonClaimClassDiffers, v1alpha1.ReasonClaimNotShared,
+	v1alpha1.ReasonRegistryUnreachable, v1alpha1.ReasonClaimClassDiffers, v1alpha1.ReasonClaimNotShared, v1alpha1.ReasonWaitingForAdapter,
 }
 
 // needed says whether a Workspace came as far as to need nodes: it may run, or

@@ -64,7 +64,13 @@ func TestUsers(t *testing.T) {
 		"ServiceWithoutGateway": {
 			"What is missing publishes it: it waits for its nodes all the same.", both(nodes(v1alpha1.ReasonWaitingForNodes), ready(v1alpha1.ReasonInputMissing)), true, true,
 		},
-		"ServiceWithoutAdapter": {"It is said only where there is no Deployment, and no node is needed before a run has pushed.", ready(v1alpha1.ReasonWaitingForAdapter), false, true},
+		"ServiceWithoutAdapter": {"No node is needed before a run has pushed.", ready(v1alpha1.ReasonWaitingForAdapter), false, true},
+		"ServesWithoutAdapter": {
+			"An adapter was added to a service that runs: it serves on as it is, on its nodes.",
+			both(func(w *v1alpha1.Workspace) {
+				condition.True(w, v1alpha1.ConditionResourceReady, v1alpha1.ReasonSucceeded, "")
+			}, ready(v1alpha1.ReasonWaitingForAdapter)), true, true,
+		},
 		"RunOnAnotherClass":     {"The volume of an earlier run has another class: no Job is made.", run(v1alpha1.ReasonWaitingForNodes, ready(v1alpha1.ReasonClaimClassDiffers)), false, true},
 		"RunOnVolumeOfOneNode":  {"Likewise.", run(v1alpha1.ReasonWaitingForNodes, ready(v1alpha1.ReasonClaimNotShared)), false, true},
 		"QueuedOnAnotherClass":  {"The Job is there: it may go on.", run(v1alpha1.ReasonJobRunning, started, ready(v1alpha1.ReasonClaimClassDiffers)), true, true},
