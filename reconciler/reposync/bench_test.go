@@ -38,7 +38,7 @@ import (
 type shelf struct {
 	client.Client
 	mutex   sync.Mutex
-	version int
+	version int // of what was written last; 1 is before everything
 	sync    *v1alpha1.RepoSync
 	fleet   toolscache.Indexer // of Workspaces
 	inputs  map[types.NamespacedName]*metav1.PartialObjectMetadata
@@ -171,7 +171,7 @@ func (s shelfStatus) Patch(_ context.Context, o client.Object, patch client.Patc
 // them ready.
 func shelved(b testing.TB, n int) (*Reconciler, *shelf) {
 	b.Helper()
-	s := &shelf{sync: team(), fleet: toolscache.NewIndexer(toolscache.MetaNamespaceKeyFunc, nil), inputs: map[types.NamespacedName]*metav1.PartialObjectMetadata{}}
+	s := &shelf{version: 1, sync: team(), fleet: toolscache.NewIndexer(toolscache.MetaNamespaceKeyFunc, nil), inputs: map[types.NamespacedName]*metav1.PartialObjectMetadata{}}
 	s.sync.Spec.Interval.Duration = time.Hour
 	s.sync.Spec.Source.Git = &v1alpha1.GitSource{URL: "https://example.com/models.git"}
 	s.sync.Finalizers, s.sync.ResourceVersion = []string{repolayout.Finalizer}, "1"
