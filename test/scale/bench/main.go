@@ -68,6 +68,11 @@ func run(ctx context.Context, o options) (err error) {
 	if err != nil {
 		return err
 	}
+	if o.profiles != "" {
+		if err := os.MkdirAll(o.profiles, 0o750); err != nil {
+			return fmt.Errorf("-profiles: %w", err)
+		}
+	}
 	w, err := newWorld(ctx, o)
 	if err != nil {
 		return err
