@@ -10,6 +10,7 @@ import (
 	"slices"
 	"strings"
 
+	"k8s.io/apimachinery/pkg/api/resource"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 
 	"github.com/espalier-dev/espalier/repo-layout/v1alpha1"
@@ -117,6 +118,44 @@ func within(rule, ours object) bool {
 		delete(rule, "from")
 	}
 	return reflect.DeepEqual(rule, ours)
+}
+
+// permittedGPUs sees that each container takes the GPUs that were sized for it: with more its
+// pod is placed nowhere, or takes what is counted for others of a shared pool; with fewer it
+// cannot be spread over what it was told.
+func permittedGPUs(own, out *unstructured.Unstructured) error {
+	before, after := gpuLimits(own), gpuLimits(out)
+	all := maps.Clone(before)
+	maps.Copy(all, after)
+	for _, limit := range slices.Sorted(maps.Keys(all)) {
+		if before[limit] == after[limit] {
+			continue
+		}
+		by := "set spec.resource.gpus, or tensor-parallel-size in the ConfigMap of spec.inference.config, which are what is sized and priced; of a pod of your own spec.inference.template"
+		if own.GetKind() == "Job" {
+			by = "a run trains on all GPUs of its nodes; set spec.resource, which is what is sized and priced"
+		}
+		return fmt.Errorf("%s cannot be patched: %s", limit, by)
+	}
+	return nil
+}
+
+// gpuLimits are the GPUs that containers are limited to, by the words for each limit.
+func gpuLimits(o *unstructured.Unstructured) map[string]int64 {
+	all := map[string]int64{}
+	pod, _ := at(o, "spec.template.spec").(object)
+	for _, list := range podContainers {
+		for _, c := range objects(pod[list]) {
+			limits, _, _ := unstructured.NestedMap(c, "resources", "limits")
+			for name, amount := range limits {
+				if name == v1alpha1.ResourceGPU || strings.HasPrefix(name, "nvidia.com/mig-") {
+					q, _ := resource.ParseQuantity(fmt.Sprint(amount)) // what is none the API server refuses
+					all[fmt.Sprintf("container %v: resources.limits %s", c["name"], name)] = q.Value()
+				}
+			}
+		}
+	}
+	return all
 }
 
 // fixed are fields that decide what is paid for or who is reached, by kind.

@@ -59,6 +59,40 @@ func TestPatchesThatReachOut(t *testing.T) {
 	}
 }
 
+// TestPatchesOfGPUs: a pod takes the GPUs that were sized and priced, whatever a patch says.
+func TestPatchesOfGPUs(t *testing.T) {
+	const at = "- {op: add, path: /spec/template/spec/containers/0/resources/limits/nvidia.com~1gpu, value: "
+	for name, tc := range map[string]struct {
+		reason string
+		of     string // the Workspace
+		patch  v1alpha1.Patch
+		want   string // part of the message; "" none
+	}{
+		"More":     {"no node has them, or others of a shared pool were to have them", service, json6902("Deployment", at+"4}"), "container vllm: resources.limits nvidia.com/gpu cannot be patched: set spec.resource.gpus, or tensor-parallel-size"},
+		"None":     {"the runtime finds none", service, json6902("Deployment", at+"0}"), "nvidia.com/gpu cannot be patched"},
+		"Removed":  {"nor without its limits", service, json6902("Deployment", "- {op: remove, path: /spec/template/spec/containers/0/resources}"), "nvidia.com/gpu cannot be patched"},
+		"Slice":    {"nor beside them", service, json6902("Deployment", "- {op: add, path: /spec/template/spec/containers/0/resources/limits/nvidia.com~1mig-1g.5gb, value: 1}"), "nvidia.com/mig-1g.5gb cannot be patched"},
+		"Beside":   {"nor by a container of its own", service, pod("{containers: [{name: x, image: y, resources: {limits: {nvidia.com/gpu: 1}}}]}"), "container x: resources.limits nvidia.com/gpu cannot be patched"},
+		"Same":     {"the number in another form is the same", service, json6902("Deployment", at+"'1'}"), ""},
+		"Others":   {"what is no GPU is the user's to say", service, json6902("Deployment", "- {op: add, path: /spec/template/spec/containers/0/resources/limits/rdma~1ib, value: 1}\n- {op: add, path: /spec/template/spec/containers/0/resources/limits/memory, value: 60Gi}"), ""},
+		"Run":      {"nor has a run more than its node", run, json6902("Job", "- {op: add, path: /spec/template/spec/initContainers/2/resources/limits/nvidia.com~1gpu, value: 4}"), "container train: resources.limits nvidia.com/gpu cannot be patched: a run trains on all GPUs of its nodes; set spec.resource"},
+		"Template": {"those of a pod of the user's own are in its template, where they are held against the size", own, json6902("Deployment", at+"1}"), "of a pod of your own spec.inference.template"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			in := render.Input{Workspace: workspace(t, tc.of), Options: options}
+			in.Workspace.Spec.Patches = []v1alpha1.Patch{tc.patch}
+			assess(t, &in, facts(`vllm: {}`))
+			_, err := render.Render(in)
+			switch {
+			case tc.want == "" && err != nil:
+				t.Errorf("%s: %v", tc.reason, err)
+			case tc.want != "" && (err == nil || !strings.Contains(err.Error(), tc.want)):
+				t.Errorf("%s: %v, want %q", tc.reason, err, tc.want)
+			}
+		})
+	}
+}
+
 // TestPatchesThatSwap: objects that change places are each held to what stood in theirs.
 func TestPatchesThatSwap(t *testing.T) {
 	in := render.Input{Workspace: workspace(t, service), Options: options}

@@ -193,16 +193,7 @@ func permitted(own, out *unstructured.Unstructured) error {
 	if err := ourKeys("annotations", own.GetAnnotations(), out.GetAnnotations()); err != nil {
 		return err
 	}
-	if err := permittedKeys(out); err != nil {
-		return err
-	}
-	if err := permittedFields(own, out); err != nil {
-		return err
-	}
-	if err := permittedRoute(own, out); err != nil {
-		return err
-	}
-	if err := permittedPolicy(own, out); err != nil {
+	if err := cmp.Or(permittedKeys(out), permittedFields(own, out), permittedRoute(own, out), permittedPolicy(own, out), permittedGPUs(own, out)); err != nil {
 		return err
 	}
 	template, ok, err := unstructured.NestedMap(out.Object, "spec", "template")

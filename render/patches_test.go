@@ -198,7 +198,7 @@ func TestPatchesKeepOrder(t *testing.T) {
 		"Behind":  {"Named behind the trainer it was still merged before the data, which may need it.", "[{name: train, env: [{name: A, value: b}]}, {name: wait, image: x}]", "wait data resume train"},
 		"Between": {"Between two that it names it stays before what is not named as well.", "[{name: data, env: [{name: A, value: b}]}, {name: wait, image: x}, {name: train, env: [{name: A, value: b}]}]", "data wait resume train"},
 		"Two":     {"What is new keeps the order that it has in the patch.", "[{name: wait, image: x}, {name: train, env: [{name: A, value: b}]}, {name: more, image: x}]", "wait more data resume train"},
-		"List":    {"Nor does a JSON 6902 patch order anew what needs what the one before has left.", "- {op: replace, path: /spec/template/spec/initContainers, value: [{name: train, image: x}, {name: resume, image: x}, {name: data, image: x}]}", "data resume train"},
+		"List":    {"Nor does a JSON 6902 patch order anew what needs what the one before has left.", "- {op: replace, path: /spec/template/spec/initContainers, value: [{name: train, image: x, resources: {limits: {nvidia.com/gpu: 1}}}, {name: resume, image: x}, {name: data, image: x}]}", "data resume train"},
 		"Index":   {"One that is put at an index stands there.", "- {op: add, path: /spec/template/spec/initContainers/1, value: {name: wait, image: x}}", "data wait resume train"},
 		"End":     {"One that is put at the end is the last.", "- {op: add, path: /spec/template/spec/initContainers/-, value: {name: last, image: x}}", "data resume train last"},
 		"Removed": {"What is taken out leaves no gap.", "[{name: data, $patch: delete}, {name: train, env: [{name: A, value: b}]}]", "resume train"},

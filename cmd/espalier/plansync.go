@@ -124,12 +124,11 @@ func syncAt(t tree, name string) (*v1alpha1.RepoSync, []v1alpha1.Finding, error)
 
 // elsewhere finds a RepoSync in a tree, in whichever file; nil: it is not there.
 func elsewhere(t tree, sync *v1alpha1.RepoSync) *v1alpha1.RepoSync {
-	all, _, err := syncsFor(t.files, ".")
-	i := slices.IndexFunc(all, func(s *v1alpha1.RepoSync) bool { return s.Namespace == sync.Namespace && s.Name == sync.Name })
-	if err != nil || i < 0 {
+	found, _ := syncNamed(t.files, sync)
+	if len(found) == 0 {
 		return nil
 	}
-	return all[i]
+	return found[0].RepoSync
 }
 
 // searchSyncs takes the one RepoSync of each revision that syncs a folder.

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -234,9 +235,11 @@ func TestSyncOfHead(t *testing.T) {
 		s.Spec.Defaults = &v1alpha1.SyncDefaults{Budget: &v1alpha1.Budget{MaxUSDPerHour: "20"}}
 	}
 	limited := "  defaults: {budget: {maxUSDPerHour: '20'}}\n"
+	const settings = "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: settings}\n"
 	base := map[string]string{"w/a.yaml": sized, "sync.yaml": file(size(small) + limited)}
 	for name, tc := range map[string]struct {
 		reason string
+		base   map[string]string // beside the Workspace and the RepoSync
 		head   map[string]string
 		live   func(*v1alpha1.RepoSync)
 		want   forge.State // "": Success
@@ -269,6 +272,21 @@ func TestSyncOfHead(t *testing.T) {
 			head:   map[string]string{"w/a.yaml": sized, "b/c.yaml": base["sync.yaml"]},
 			line:   "nothing changes",
 			hides:  []string{"RepoSyncDeleted", "RepoSyncChanged"},
+		},
+		"Unlisted": {
+			reason: "Flux prunes what a kustomization no longer lists, whether the file stays or not.",
+			base:   map[string]string{"flux/kustomization.yaml": "resources:\n- other.yaml\n- ../sync.yaml\n", "flux/other.yaml": settings},
+			head:   map[string]string{"w/a.yaml": sized, "sync.yaml": base["sync.yaml"], "flux/kustomization.yaml": "resources:\n- other.yaml\n", "flux/other.yaml": settings},
+			line:   "the RepoSync is removed · no workspace changes",
+			says:   []string{"RepoSyncDeleted", "flux/kustomization.yaml:3", "deletionPolicy Delete takes what it applied", "1 Workspace"},
+			hides:  []string{"nothing changes", "no longer holds"},
+		},
+		"ListedElsewhere": {
+			reason: "What moves from one listing to another is still applied.",
+			base:   map[string]string{"flux/kustomization.yaml": "resources: [../sync.yaml]\n"},
+			head:   map[string]string{"w/a.yaml": sized, "sync.yaml": base["sync.yaml"], "prod/kustomization.yaml": "resources: [../sync.yaml]\n"},
+			line:   "nothing changes",
+			hides:  []string{"RepoSyncDeleted"},
 		},
 		"Variable": {
 			reason: "Another value of a variable moves what names it.",
@@ -314,7 +332,9 @@ func TestSyncOfHead(t *testing.T) {
 			if tc.live != nil {
 				changes = append(changes, tc.live)
 			}
-			v, err := planned(t, roomy, base, tc.head, changes...)
+			before := maps.Clone(base)
+			maps.Copy(before, tc.base)
+			v, err := planned(t, roomy, before, tc.head, changes...)
 			if err != nil {
 				t.Fatal(err)
 			}

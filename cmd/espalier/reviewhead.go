@@ -135,7 +135,7 @@ func judgeHead(ctx context.Context, q review.Question, commits *git.Commits) (re
 		return review.Fail(fmt.Sprintf("neither revision holds the folder %q", q.Sync.Spec.Path)), nil
 	}
 	head.State.Verdicts = append(head.State.Verdicts, proposed.broken...)
-	head.SyncGone, head.SyncElse = proposed.gone, proposed.others
+	head.SyncGone, head.SyncUnlisted, head.SyncElse = proposed.gone, proposed.unlisted, proposed.others
 	head.Quota = q.Quota
 	compared := plan.Compare(base, head)
 	verdict := review.Conclude(compared, q.Limit)

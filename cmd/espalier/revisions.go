@@ -129,6 +129,11 @@ func (r *revisions) sides(ctx context.Context, o planOptions) (base, head plan.S
 	base.State.Verdicts = append(base.State.Verdicts, syncs.brokenBase...)
 	head.State.Verdicts = append(head.State.Verdicts, syncs.broken...)
 	head.SyncGone, head.SyncElse = syncs.gone, syncs.others()
+	if syncs.base != nil {
+		inBase, _ := syncNamed(r.base.files, syncs.base)
+		inHead, _ := syncNamed(r.head.files, syncs.base)
+		head.SyncUnlisted = r.unlisted(inBase, inHead)
+	}
 	return base, head, syncs.notes, nil
 }
 

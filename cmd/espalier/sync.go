@@ -59,14 +59,14 @@ func findSync(tree fs.FS, rel string) (foundSync, error) {
 	case len(found) == 0:
 		return foundSync{broken: broken}, nil
 	case len(found) == 1:
-		return foundSync{sync: found[0]}, nil
+		return foundSync{sync: found[0].RepoSync}, nil
 	}
 	return foundSync{}, fmt.Errorf("%w, which follow %s: give a path within one of these, or name a RepoSync with --sync FILE",
 		errSeveralSyncs, listed(pathsOf(found), 5))
 }
 
 // pathsOf are the paths that RepoSyncs follow, each once.
-func pathsOf(syncs []*v1alpha1.RepoSync) []string {
+func pathsOf(syncs []syncFile) []string {
 	var paths []string
 	for _, s := range syncs {
 		paths = append(paths, path.Join(s.Spec.Path, ".")) // "" is the root, "."
@@ -92,9 +92,15 @@ func readSync(file string) (*v1alpha1.RepoSync, error) {
 	return nil, fmt.Errorf("--sync %s holds no RepoSync", file)
 }
 
+// syncFile is a RepoSync and the file of a tree that holds it.
+type syncFile struct {
+	*v1alpha1.RepoSync
+	file string
+}
+
 // syncsFor lists the RepoSyncs of a tree that sync a path in it, and what is
 // wrong with those that do not decode.
-func syncsFor(tree fs.FS, rel string) (found []*v1alpha1.RepoSync, broken []v1alpha1.Finding, err error) {
+func syncsFor(tree fs.FS, rel string) (found []syncFile, broken []v1alpha1.Finding, err error) {
 	files := map[string]fs.DirEntry{}
 	err = fs.WalkDir(tree, ".", func(name string, d fs.DirEntry, err error) error {
 		if err != nil || (d.IsDir() && d.Name() == ".git") {
@@ -119,7 +125,7 @@ func syncsFor(tree fs.FS, rel string) (found []*v1alpha1.RepoSync, broken []v1al
 	for i, sync := range syncs {
 		broken = append(broken, problems[i]...)
 		if sync != nil && covers(sync, rel) {
-			found = append(found, sync)
+			found = append(found, syncFile{sync, names[i]})
 		}
 	}
 	return found, broken, err

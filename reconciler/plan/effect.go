@@ -149,10 +149,24 @@ func (t transition) run() (Effect, bool) {
 		return Effect{Kind: Resumes, Message: fmt.Sprintf("%d nodes train together instead of one, on a volume that all of them mount: a run that has begun has one for a single node, and is refused until that claim is deleted, which loses its checkpoints; one that is finished is not repeated", t.is.pods)}, true
 	case t.was.pods != t.is.pods:
 		return t.interrupted(fmt.Sprintf("%s instead of %d: a run that is under way %s in a new Job, one that is finished is not repeated", trainers(t.is.pods), t.was.pods, t.goesOn())), true
+	case t.was.on != t.is.on:
+		return t.interrupted(t.toPool()), true
 	case t.was.gpus != t.is.gpus:
 		return t.interrupted(fmt.Sprintf("a pod takes %d GPUs instead of %d: a run that is under way %s in a new Job, one that is finished is not repeated", t.is.gpus, t.was.gpus, t.goesOn())), true
 	}
 	return Effect{Kind: None, Message: "the inputs of the run are the same: one that has started goes on" + t.kept() + ", one that is finished is not repeated"}, true
+}
+
+// toPool says how a run gets to the nodes of another pool.
+func (t transition) toPool() string {
+	if queue := t.to.Workspace.Spec.Queue; queue != "" {
+		return "a run that is under way " + t.leaves() + queueing(queue) + "; one that is finished is not repeated"
+	}
+	given := ""
+	if t.was.pool != nil {
+		given = ", after which its own nodes are given back"
+	}
+	return fmt.Sprintf("%s; a run that is under way stays where it is until its new nodes are ready, and %s there in a new Job%s; one that is finished is not repeated", t.is.nodesWanted(), t.goesOn(), given)
 }
 
 func trainers(pods int64) string {

@@ -14,6 +14,7 @@ import (
 	"k8s.io/apimachinery/pkg/util/intstr"
 
 	"github.com/espalier-dev/espalier/render"
+	repolayout "github.com/espalier-dev/espalier/repo-layout"
 	"github.com/espalier-dev/espalier/repo-layout/v1alpha1"
 )
 
@@ -29,6 +30,7 @@ type rendered struct {
 	replicas int64
 	gpus     int64 // of one pod
 	pods     int64 // of a run, on a node each; 0 for 1
+	on       any   // the pool that its nodes are of; nil: they exist
 	roll     roll
 	pool     *pool
 	claims   map[string]claim
@@ -101,7 +103,7 @@ func (r *rendered) readWorkload(o *unstructured.Unstructured) {
 	r.kind, r.name = o.GetKind(), o.GetName()
 	r.template, r.selector = field(o, "spec", "template"), field(o, "spec", "selector")
 	r.replicas, _ = number(field(o, "spec", "replicas"))
-	r.gpus = podGPUs(o)
+	r.gpus, r.on = podGPUs(o), field(o, "spec", "template", "spec", "nodeSelector", repolayout.LabelPool)
 	r.pods, _ = number(field(o, "spec", "parallelism"))
 	if r.kind == "Deployment" {
 		r.roll = readRoll(o, int(r.replicas))

@@ -32,6 +32,9 @@ type Side struct {
 	Sync *v1alpha1.RepoSync
 	// SyncGone says, of head, that it no longer holds the RepoSync that base holds.
 	SyncGone bool
+	// SyncUnlisted says, of head, where in base kustomizations list the RepoSync, as
+	// file:line, when none of head does any more.
+	SyncUnlisted []string
 	// SyncElse names, of head, the fields of the RepoSync that it changes and that
 	// Sync has not taken over.
 	SyncElse []string

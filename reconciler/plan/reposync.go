@@ -3,16 +3,23 @@
 package plan
 
 import (
+	"fmt"
+
 	"github.com/espalier-dev/espalier/render/check"
 	"github.com/espalier-dev/espalier/repo-layout/finding"
 	"github.com/espalier-dev/espalier/repo-layout/v1alpha1"
 )
 
-// syncDeleted warns of what goes with a RepoSync that head no longer has, or is
+// syncDropped says whether a RepoSync goes where what applies it prunes.
+func (c *comparer) syncDropped() bool {
+	return c.base.Sync != nil && (c.head.SyncGone || len(c.head.SyncUnlisted) > 0)
+}
+
+// syncDeleted warns of what goes with a RepoSync that head no longer has or lists, or is
 // left. Whoever applies its file decides whether it goes, and Git does not say.
 func (c *comparer) syncDeleted() {
 	s := c.base.Sync
-	if !c.head.SyncGone || s == nil {
+	if !c.syncDropped() {
 		return
 	}
 	n := len(byName(c.base.State))
@@ -23,8 +30,11 @@ func (c *comparer) syncDeleted() {
 	case s.Spec.DeletionPolicy == v1alpha1.Orphan:
 		what = "its deletionPolicy Orphan leaves what it applied: " + counted(n, "Workspace runs on and costs", "Workspaces run on and cost") + ", and follow Git no more"
 	}
-	c.dangers = append(c.dangers, finding.Warningf(RepoSyncDeleted, "",
-		"Head no longer holds RepoSync %s. Where what applies that file prunes, as Flux does, the RepoSync goes after the merge, and %s", syncName(s), what).
+	why := fmt.Sprintf("Head no longer holds RepoSync %s. Where what applies that file prunes", syncName(s))
+	if where := c.head.SyncUnlisted; !c.head.SyncGone {
+		why = fmt.Sprintf("No kustomization of head lists the file of RepoSync %s, which stays: base lists it by %s. Where what applies that prunes", syncName(s), joined(where[:min(len(where), 3)]))
+	}
+	c.dangers = append(c.dangers, finding.Warningf(RepoSyncDeleted, "", "%s, as Flux does, the RepoSync goes after the merge, and %s", why, what).
 		At(fixedPlace{}, v1alpha1.RepoSyncKind+"/"+syncName(s)))
 }
 
@@ -32,7 +42,7 @@ func (c *comparer) syncDeleted() {
 // line is shown as it is, and a name may be anything.
 func (c *comparer) syncWords() []string {
 	switch {
-	case c.head.SyncGone && c.base.Sync != nil:
+	case c.syncDropped():
 		return []string{"the RepoSync is removed"}
 	case len(c.head.SyncElse) > 0:
 		return []string{"the RepoSync changes"}

@@ -12,6 +12,7 @@ import (
 
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
+	"k8s.io/apimachinery/pkg/util/sets"
 
 	"github.com/espalier-dev/espalier/reconciler/account"
 	"github.com/espalier-dev/espalier/reconciler/condition"
@@ -213,12 +214,13 @@ func (r *Reconciler) workspaces(ctx context.Context, p *pass) ([]*v1alpha1.Works
 // be counted, and its name told.
 func (r *Reconciler) applied(p *pass, labelled []*v1alpha1.Workspace) []*v1alpha1.Workspace {
 	var going []types.UID
+	were := sets.New(p.kept.going...) // thousands, where Git dropped as many
 	p.dropped = nil
 	applied := slices.DeleteFunc(labelled, func(w *v1alpha1.Workspace) bool {
 		if !p.at.ownedBy(w, p.sync) || !r.mayWrite(p.sync, w.Namespace) {
 			return true
 		}
-		if slices.Contains(p.kept.going, w.UID) { // whether or not the cache knows it yet
+		if were.Has(w.UID) { // whether or not the cache knows it yet
 			going = append(going, w.UID)
 			return false
 		}

@@ -36,6 +36,9 @@ func (r *Reconciler) children(ctx context.Context, p *pass) error {
 	if err := r.workloads(ctx, p); err != nil {
 		return err
 	}
+	if err := r.poolBefore(ctx, p); err != nil {
+		return err
+	}
 	if err := r.holdings(ctx, p); err != nil {
 		return err
 	}
@@ -61,6 +64,28 @@ func (r *Reconciler) pools(ctx context.Context, p *pass) error {
 	}
 	p.pool, err = r.findPool(ctx, types.NamespacedName{Namespace: key.Namespace, Name: shared})
 	return err
+}
+
+// poolBefore reads the shared pool that a run is on which is to go on on another.
+func (r *Reconciler) poolBefore(ctx context.Context, p *pass) error {
+	ws, job := p.ws, p.job()
+	if job == nil {
+		return nil
+	}
+	on, own := poolOf(job), repolayout.PoolLabelValue(ws.Namespace, ws.Name)
+	if on == "" || on == own || on == repolayout.PoolLabelValue(ws.Namespace, ws.Spec.Resource.NodePool) {
+		return nil
+	}
+	pools := &v1alpha1.GPUNodePoolList{}
+	if err := r.Client.List(ctx, pools, client.InNamespace(ws.Namespace)); err != nil {
+		return fmt.Errorf("looking for the node pool of Job %s/%s: %w", job.Namespace, job.Name, err)
+	}
+	for i := range pools.Items {
+		if repolayout.PoolLabelValue(ws.Namespace, pools.Items[i].Name) == on {
+			p.staysOn = &pools.Items[i]
+		}
+	}
+	return nil
 }
 
 func (r *Reconciler) workloads(ctx context.Context, p *pass) error {

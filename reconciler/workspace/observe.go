@@ -55,7 +55,7 @@ func observePool(p *pass) {
 		if c := condition.Get(p.pool, v1alpha1.ConditionReady); c != nil && c.Status != metav1.ConditionTrue {
 			reason = c.Reason
 		}
-		condition.False(ws, v1alpha1.ConditionResourceReady, reason, poolMessage(p.pool))
+		condition.False(ws, v1alpha1.ConditionResourceReady, reason, poolMessage(p.pool)+p.stays())
 	}
 }
 

@@ -30,6 +30,7 @@ type pass struct {
 
 	pool       *v1alpha1.GPUNodePool // that the pods run on; nil: there is none
 	left       *v1alpha1.GPUNodePool // the Workspace's own, which it has left for a shared one
+	staysOn    *v1alpha1.GPUNodePool // a shared one that the run is on, and that the Workspace has left
 	deployment *appsv1.Deployment    // nil: there is none
 	sets       []appsv1.StatefulSet  // of copies over several nodes
 	jobs       []batchv1.Job         // of this run and of earlier ones

@@ -43,7 +43,7 @@ func (r *Reconciler) provide(ctx context.Context, p *pass) error {
 	}
 	p.ws.Status.NodePool = applied.GetName()
 	if p.pool == nil {
-		condition.False(p.ws, v1alpha1.ConditionResourceReady, v1alpha1.ReasonWaitingForNodes, "Node pool "+applied.GetName()+" is requested")
+		condition.False(p.ws, v1alpha1.ConditionResourceReady, v1alpha1.ReasonWaitingForNodes, "Node pool "+applied.GetName()+" is requested"+p.stays())
 		return nil
 	}
 	// What was applied may have a new generation, which nobody has judged yet: the

@@ -92,7 +92,7 @@ func (r *Reconciler) giveBackAll(ctx context.Context, p *pass) error {
 }
 
 // onLeft says that a run is on the nodes that the Workspace has left: a Job stays where it
-// is, where a Deployment moves with its template. On nodes that exist Jobs name no pool.
+// is until another takes its place, where a Deployment moves with its template. On nodes that exist Jobs name no pool.
 func (p *pass) onLeft() bool {
 	if p.left == nil || p.ws.Spec.Tuning == nil {
 		return false
@@ -107,18 +107,37 @@ func poolOf(job *batchv1.Job) string {
 	return job.Spec.Template.Spec.NodeSelector[repolayout.LabelPool]
 }
 
-// stranded says that a Job waits for nodes which nobody brings: it is to run on another pool,
-// and was suspended, or the Workspace's own, on which it was, is gone.
-func (p *pass) stranded(job *batchv1.Job) bool {
-	if p.paused() {
-		return false
-	}
-	wanted, err := p.wantedJob()
-	if err != nil || poolOf(wanted) == poolOf(job) {
+// moves says that a Job is to go on on another pool: the nodes of that are there, Kueue says
+// when, or those that it waits for are brought by nobody, since it was suspended, or the
+// Workspace's own, on which it was, is gone. Until then it stays where it is.
+func (p *pass) moves(job *batchv1.Job) bool {
+	if p.paused() || !p.elsewhere(job) {
 		return false
 	}
 	own := poolOf(job) == repolayout.PoolLabelValue(p.ws.Namespace, p.ws.Name)
-	return ptr.Deref(job.Spec.Suspend, false) || own && p.left == nil
+	return p.poolReady() || p.queued() || ptr.Deref(job.Spec.Suspend, false) || own && p.left == nil
+}
+
+// elsewhere says that a Job is on another pool than it would be rendered for now.
+func (p *pass) elsewhere(job *batchv1.Job) bool {
+	if p.out.Workload == nil {
+		return false
+	}
+	wanted, err := p.wantedJob()
+	return err == nil && poolOf(wanted) != poolOf(job)
+}
+
+// stays says where a run is that waits for the nodes that it is to go on on.
+func (p *pass) stays() string {
+	job := p.job()
+	if job == nil || p.ws.Spec.Tuning == nil || !p.elsewhere(job) {
+		return ""
+	}
+	where := "the nodes that it has"
+	if p.staysOn != nil {
+		where = "node pool " + p.staysOn.Name
+	}
+	return ". The run stays on " + where + " until these nodes are ready, and " + repolayout.GoesOn(p.ws.Spec) + " on them"
 }
 
 // giveBack deletes a pool that is the Workspace's own, and says on it that the

@@ -4,6 +4,7 @@ package workspace
 
 import (
 	"context"
+	"strings"
 	"testing"
 	"time"
 
@@ -16,6 +17,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	kubefake "sigs.k8s.io/controller-runtime/pkg/client/fake"
 
+	"github.com/espalier-dev/espalier/reconciler/condition"
 	repolayout "github.com/espalier-dev/espalier/repo-layout"
 	"github.com/espalier-dev/espalier/repo-layout/v1alpha1"
 )
@@ -148,32 +150,108 @@ func jobOn(namespace, pool string) *batchv1.Job {
 	return job
 }
 
-// TestSuspendedElsewhere: a Job that was suspended on nodes which were given back does not
-// wait for them for ever.
-func TestSuspendedElsewhere(t *testing.T) {
+// TestMoves: a Job goes on on another pool when the nodes of that are ready, and does not wait
+// for nodes that were given back.
+func TestMoves(t *testing.T) {
 	for name, tc := range map[string]struct {
-		reason                        string
-		on                            string
-		suspended, paused, left, over bool
+		reason string
+		on     string
+		change func(*pass)
+		over   bool
 	}{
-		"Moved":  {"The nodes that it names go.", "tune", true, false, true, true},
-		"Same":   {"It goes on where it was.", "shared", true, false, false, false},
-		"Runs":   {"A Job stays where it is.", "tune", false, false, true, false},
-		"Gone":   {"Nobody brings the nodes back that it waits for.", "tune", false, false, false, true},
-		"Others": {"It runs on a pool that is not the Workspace's.", "before", false, false, false, false},
-		"Paused": {"Nothing is to take its place yet.", "tune", true, true, true, false},
+		"Suspended": {"The nodes that it names go.", "tune", func(p *pass) { p.jobs[0].Spec.Suspend = ptr.To(true) }, true},
+		"Same":      {"It goes on where it was.", "shared", func(p *pass) { p.jobs[0].Spec.Suspend = ptr.To(true) }, false},
+		"Waits":     {"A Job stays where it is until it can go on elsewhere.", "tune", func(*pass) {}, false},
+		"Gone":      {"Nobody brings the nodes back that it waits for.", "tune", func(p *pass) { p.left = nil }, true},
+		"Others":    {"It runs on a pool that is not the Workspace's.", "before", func(*pass) {}, false},
+		"Paused":    {"Nothing is to take its place yet.", "tune", func(p *pass) { p.jobs[0].Spec.Suspend, p.ws.Spec.Suspend = ptr.To(true), true }, false},
+		"Ready":     {"The shared nodes are there: its own need be paid no longer.", "tune", ready, true},
+		"ReadyOther": {
+			"From one shared pool to another it is the same.", "before", ready, true,
+		},
+		"ReadySame": {"It is there already.", "shared", ready, false},
+		"Exist":     {"It leaves nodes that exist, which Jobs do not name.", "", ready, true},
+		"Queue":     {"Kueue decides when nodes are bought: it waits there and not where it is.", "before", func(p *pass) { p.ws.Spec.Queue = "q" }, true},
 	} {
 		t.Run(name, func(t *testing.T) {
-			job := jobOn("a", tc.on)
-			job.Spec.Suspend = ptr.To(tc.suspended)
 			p := &pass{ws: &v1alpha1.Workspace{ObjectMeta: metav1.ObjectMeta{Namespace: "a", Name: "tune"}}}
-			p.ws.Spec.Tuning, p.ws.Spec.Suspend = &v1alpha1.TuningSpec{}, tc.paused
-			if tc.left {
-				p.left = &v1alpha1.GPUNodePool{ObjectMeta: metav1.ObjectMeta{Namespace: "a", Name: "tune"}}
+			p.ws.Spec.Tuning = &v1alpha1.TuningSpec{}
+			p.left = &v1alpha1.GPUNodePool{ObjectMeta: metav1.ObjectMeta{Namespace: "a", Name: "tune"}}
+			p.jobs = []batchv1.Job{*jobOn("a", tc.on)}
+			if tc.on == "" {
+				p.jobs[0].Spec.Template.Spec.NodeSelector = nil
 			}
 			p.out.Workload = parsed(t, "{apiVersion: batch/v1, kind: Job, metadata: {name: tune-1}, spec: {template: {spec: {nodeSelector: {espalier.dev/pool: a.shared}}}}}")
-			if why := p.startsOver(job); (why != "") != tc.over {
+			tc.change(p)
+			if why := p.startsOver(p.job()); (why != "") != tc.over {
 				t.Errorf("%s\ngot %q", tc.reason, why)
+			}
+		})
+	}
+}
+
+// ready lets the nodes of a pass be there.
+func ready(p *pass) {
+	p.pool = &v1alpha1.GPUNodePool{}
+	p.pool.Status.Candidate = &v1alpha1.CandidateStatus{InstanceType: "Standard_NC24ads_A100_v4"}
+	condition.True(p.pool, v1alpha1.ConditionReady, v1alpha1.ReasonSucceeded, "")
+}
+
+// TestStays: who waits for other nodes says where the run is meanwhile.
+func TestStays(t *testing.T) {
+	for name, tc := range map[string]struct {
+		reason, on, want string
+		change           func(*pass)
+	}{
+		"Moves":   {"It trains on, and is paid for there.", "before", ". The run stays on node pool before until these nodes are ready, and goes on from its last checkpoint on them", func(*pass) {}},
+		"Deleted": {"Its pool cannot be named any more.", "before", ". The run stays on the nodes that it has until", func(p *pass) { p.staysOn = nil }},
+		"There":   {"It is on them.", "shared", "", func(*pass) {}},
+		"NoJob":   {"Nothing is anywhere.", "before", "", func(p *pass) { p.jobs = nil }},
+		"Settled": {"Nothing was rendered that it could go to.", "before", "", func(p *pass) { p.out.Workload = nil }},
+	} {
+		t.Run(name, func(t *testing.T) {
+			p := &pass{ws: &v1alpha1.Workspace{ObjectMeta: metav1.ObjectMeta{Namespace: "a", Name: "tune"}}, jobs: []batchv1.Job{*jobOn("a", tc.on)}}
+			p.ws.Spec.Tuning, p.ws.Status.Tuning = &v1alpha1.TuningSpec{}, &v1alpha1.TuningStatus{Run: "tune-1"}
+			p.staysOn = &v1alpha1.GPUNodePool{ObjectMeta: metav1.ObjectMeta{Name: "before"}}
+			p.pool = &v1alpha1.GPUNodePool{ObjectMeta: metav1.ObjectMeta{Name: "shared"}}
+			p.out.Workload = parsed(t, "{apiVersion: batch/v1, kind: Job, metadata: {name: tune-1}, spec: {template: {spec: {nodeSelector: {espalier.dev/pool: a.shared}}}}}")
+			tc.change(p)
+			observePool(p)
+			got := strings.TrimPrefix(condition.Get(p.ws, v1alpha1.ConditionResourceReady).Message, "Node pool shared is requested")
+			if tc.want == "" && got != "" || !strings.HasPrefix(got, tc.want) {
+				t.Errorf("%s\ngot %q, want %q", tc.reason, got, tc.want)
+			}
+		})
+	}
+}
+
+// TestPoolBefore: the pool that a run is on is known while it is to go on on another.
+func TestPoolBefore(t *testing.T) {
+	for name, tc := range map[string]struct{ reason, on, shares, want string }{
+		"Own":     {"From a shared pool to nodes of its own.", "before", "", "before"},
+		"Other":   {"From a shared pool to another.", "before", "shared", "before"},
+		"There":   {"It is on the pool of now.", "shared", "shared", ""},
+		"OnOwn":   {"Its own is known as the one that it has left.", "tune", "shared", ""},
+		"Deleted": {"Of a pool that is gone nothing is known.", "gone", "shared", ""},
+	} {
+		t.Run(name, func(t *testing.T) {
+			r, fake := withChildren(t)
+			for _, pool := range []string{"before", "shared", "tune"} {
+				if err := fake.Create(t.Context(), &v1alpha1.GPUNodePool{ObjectMeta: metav1.ObjectMeta{Namespace: "a", Name: pool}}); err != nil {
+					t.Fatal(err)
+				}
+			}
+			p := &pass{ws: &v1alpha1.Workspace{ObjectMeta: metav1.ObjectMeta{Namespace: "a", Name: "tune"}}, jobs: []batchv1.Job{*jobOn("a", tc.on)}}
+			p.ws.Spec.Resource.NodePool, p.ws.Status.Tuning = tc.shares, &v1alpha1.TuningStatus{Run: "tune-1"}
+			if err := r.poolBefore(t.Context(), p); err != nil {
+				t.Fatal(err)
+			}
+			got := ""
+			if p.staysOn != nil {
+				got = p.staysOn.Name
+			}
+			if got != tc.want {
+				t.Errorf("%s\ngot %q, want %q", tc.reason, got, tc.want)
 			}
 		})
 	}

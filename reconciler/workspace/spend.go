@@ -131,8 +131,8 @@ func (p *pass) running() price.Running {
 // share is what the run's part of a shared pool costs an hour, while its pods have a
 // place there: one that waits for a GPU holds none.
 func (p *pass) share() (usdPerHour float64, since time.Time) {
-	job, gpus := p.job(), int64(0)
-	if job == nil || !p.shares() || p.pool.Status.GPUs == nil || p.pool.Status.GPUs.Expected <= 0 {
+	job, pool, gpus := p.job(), p.shared(), int64(0)
+	if job == nil || pool == nil || pool.Status.GPUs == nil || pool.Status.GPUs.Expected <= 0 {
 		return 0, time.Time{}
 	}
 	for _, pod := range p.bound {
@@ -144,8 +144,16 @@ func (p *pass) share() (usdPerHour float64, since time.Time) {
 			since = at
 		}
 	}
-	usd, _ := price.Amount(p.pool.Status.USDPerHour)
-	return usd * float64(gpus) / float64(p.pool.Status.GPUs.Expected), since
+	usd, _ := price.Amount(pool.Status.USDPerHour)
+	return usd * float64(gpus) / float64(pool.Status.GPUs.Expected), since
+}
+
+// shared is the pool of others that the run is on, or is to run on; nil: it is on its own.
+func (p *pass) shared() *v1alpha1.GPUNodePool {
+	if p.staysOn == nil && p.shares() {
+		return p.pool
+	}
+	return p.staysOn
 }
 
 // shares says that the Workspace runs on a pool that is not its own.
@@ -156,7 +164,7 @@ func (p *pass) shares() bool {
 // holdings reads which pods of a run have a place on a shared pool. Of nodes of its
 // own nobody asks: they cost with and without a pod.
 func (r *Reconciler) holdings(ctx context.Context, p *pass) error {
-	if p.ws.Spec.Tuning == nil || !p.shares() || !slices.ContainsFunc(p.jobs, hasPods) {
+	if p.ws.Spec.Tuning == nil || p.shared() == nil || !slices.ContainsFunc(p.jobs, hasPods) {
 		return nil
 	}
 	pods, err := r.allPods(ctx, p)

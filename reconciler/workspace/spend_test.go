@@ -109,11 +109,16 @@ func TestAccount(t *testing.T) {
 			"1.5", 30 * time.Minute, 26*time.Hour + 10*time.Minute},
 		"Others": {"What a pod of an earlier run holds is not this run's.",
 			holding(func(*batchv1.Job) {}, podOf("tune-0", "node-1", time.Hour)), "", 0, 0},
-		"Exists":    {"Nodes that exist cost nothing here.", func(p *pass) { p.pool.Status.USDPerHour = "" }, "", 0, 0},
-		"Unnamed":   {"Money that no run is known for yet is counted when one is.", func(p *pass) { p.ws.Status.Tuning = nil }, "", 0, 0},
-		"Unread":    {"What could not be read is not taken for gone.", func(p *pass) { p.seen = false }, "", 0, 0},
-		"Gone":      {"Without nodes nothing is spent.", func(p *pass) { p.pool = nil }, "", 0, 0},
-		"Paused":    {"What is on its way out is not looked at for its money.", func(p *pass) { p.ws.Spec.Suspend = true }, "6", time.Hour, 0},
+		"Exists":  {"Nodes that exist cost nothing here.", func(p *pass) { p.pool.Status.USDPerHour = "" }, "", 0, 0},
+		"Unnamed": {"Money that no run is known for yet is counted when one is.", func(p *pass) { p.ws.Status.Tuning = nil }, "", 0, 0},
+		"Unread":  {"What could not be read is not taken for gone.", func(p *pass) { p.seen = false }, "", 0, 0},
+		"Gone":    {"Without nodes nothing is spent.", func(p *pass) { p.pool = nil }, "", 0, 0},
+		"Paused":  {"What is on its way out is not looked at for its money.", func(p *pass) { p.ws.Spec.Suspend = true }, "6", time.Hour, 0},
+		"Before": {"A run that waits for its own nodes, which are being bought, pays for the GPU that it holds of the pool that it is on.",
+			func(p *pass) {
+				shares(p)
+				p.staysOn, p.pool, p.ws.Spec.Resource.NodePool = p.pool, nil, ""
+			}, "1.5", 30 * time.Minute, 26*time.Hour + 10*time.Minute},
 		"LeftBoth":  {"Nodes that it has left cost until they are gone.", func(p *pass) { p.left = p.pool.DeepCopy(); shares(p) }, "7.5", 30 * time.Minute, 0},
 		"Inference": {"A service has no end, and no sum.", func(p *pass) { p.ws.Spec.Tuning, p.ws.Spec.Inference = nil, &v1alpha1.InferenceSpec{} }, "", 0, 0},
 	} {

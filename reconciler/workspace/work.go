@@ -168,7 +168,7 @@ func (p *pass) startsOver(job *batchv1.Job) string {
 		return "The run that gave up is being removed before its inputs run once more"
 	case job.Labels[repolayout.LabelQueue] != p.queueWanted():
 		return "The run is to wait in another queue, or in none: it " + repolayout.GoesOn(p.ws.Spec) + " in a new Job"
-	case p.stranded(job):
+	case p.moves(job):
 		return "The run is to go on on another node pool: it " + repolayout.GoesOn(p.ws.Spec) + " in a new Job"
 	case trainersOf(job) != p.podsWanted():
 		return "The run is to be spread over another number of nodes: it " + repolayout.GoesOn(p.ws.Spec) + " in a new Job"

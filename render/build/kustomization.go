@@ -175,16 +175,19 @@ func (r reader) resource(p string, from place) cost {
 	return r.parsed(p, from)
 }
 
-func (r reader) resources() cost {
+func (r reader) resources() cost { return r.listed(r.resource, r.scan.kustomization) }
+
+// listed visits what a kustomization takes in: files and folders, and components.
+func (r reader) listed(resource, component func(p string, from place) cost) cost {
 	all := r.kustomization.Resources
 	bases := 0
 	if n := yamltext.Field(r.node, "bases"); n != nil {
 		bases = len(n.Content)
 	}
 	own := max(len(all)-bases, 0)
-	c := r.visitAll("resources", all[:own], r.resource)
-	c = c.plus(r.visitAll("bases", all[own:], r.resource))
-	return c.plus(r.visitAll("components", r.kustomization.Components, r.scan.kustomization))
+	c := r.visitAll("resources", all[:own], resource)
+	c = c.plus(r.visitAll("bases", all[own:], resource))
+	return c.plus(r.visitAll("components", r.kustomization.Components, component))
 }
 
 // settings are files that change how the build works and are no objects.

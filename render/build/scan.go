@@ -104,20 +104,10 @@ func (s *scan) read(dir string, from place) cost {
 		s.refused(err, from)
 		return cost{}
 	}
-	own := s.file(file, true, from)
-	docs := s.trees[file]
-	if len(docs) != 1 || docs[0].Kind != yaml.MappingNode {
-		if s.files[file] != nil {
-			s.refused(refuse(NotAnObject, "a kustomization is one YAML mapping"), place{file, 1})
-		}
+	r, own, ok := s.open(dir, file, from)
+	if !ok {
 		return cost{}
 	}
-	decoded, err := s.parse(file, docs[0])
-	if err != nil {
-		s.refused(err, place{file, 0})
-		return cost{}
-	}
-	r := reader{scan: s, dir: dir, file: file, node: docs[0], kustomization: decoded}
 	r.refuseUnsafe()
 	r.schema()
 	r.plainly()
@@ -128,4 +118,22 @@ func (s *scan) read(dir string, from place) cost {
 	total.patched = total.patched.plus(total.objects.times(changes.bytes.plus(own.bytes)))
 	total.copies = total.copies.plus(changes.copies)
 	return total
+}
+
+// open decodes the kustomization of a folder. False: it is refused.
+func (s *scan) open(dir, file string, from place) (reader, cost, bool) {
+	own := s.file(file, true, from)
+	docs := s.trees[file]
+	if len(docs) != 1 || docs[0].Kind != yaml.MappingNode {
+		if s.files[file] != nil {
+			s.refused(refuse(NotAnObject, "a kustomization is one YAML mapping"), place{file, 1})
+		}
+		return reader{}, cost{}, false
+	}
+	decoded, err := s.parse(file, docs[0])
+	if err != nil {
+		s.refused(err, place{file, 0})
+		return reader{}, cost{}, false
+	}
+	return reader{scan: s, dir: dir, file: file, node: docs[0], kustomization: decoded}, own, true
 }
