@@ -71,17 +71,29 @@ func (c *checker) stays(kept v1alpha1.Resolved, task string) bool {
 }
 
 // sameImage says that Git says nothing else of the driver than what an image was chosen for, or
-// that it is not to be followed yet. That a cloud installs another is nothing that Git says.
+// that it is not to be followed yet.
 func (c *checker) sameImage(kept v1alpha1.Resolved) bool {
 	said, spec := c.saidDriver(), c.workspace.Spec.Runtime
 	switch {
-	case !c.ownDriver(), c.ownsPod(), spec != nil && spec.Image != "", branch(said) == branch(kept.Driver):
+	case c.ownsPod(), spec != nil && spec.Image != "":
+		return true
+	case !c.ownDriver():
+		return !c.leaves(kept)
+	case branch(said) == branch(kept.Driver):
 		return true
 	case c.facts.DriverUnseen && v1alpha1.OlderDriver(kept.Driver, said):
 		c.out.Resolved.Driver = kept.Driver
 		return true
 	}
 	return false
+}
+
+// leaves says that Git asks for other nodes than an image was chosen for, whose cloud installs a
+// driver that is too old for it. That a later catalogue knows of an older one moves nothing.
+func (c *checker) leaves(kept v1alpha1.Resolved) bool {
+	r, pinned := runtimes.Image(kept.Image)
+	has := branch(c.driver())
+	return pinned && has > 0 && has < r.Requires.MinDriver && kept.Resource != "" && kept.Resource != ResourceDigest(c.workspace.Spec.Resource)
 }
 
 func branch(driver string) int { return sku.Instance{Driver: driver}.DriverBranch() }
