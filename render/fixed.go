@@ -160,7 +160,7 @@ func gpuLimits(o *unstructured.Unstructured) map[string]int64 {
 
 // fixed are fields that decide what is paid for or who is reached, by kind.
 var fixed = map[string][]string{
-	v1alpha1.GPUNodePoolKind: {"spec.provider", "spec.karpenter", "spec.existing", "spec.candidates", "spec.replicas", "spec.nodeLabels", "spec.deletionPolicy"},
+	v1alpha1.GPUNodePoolKind: {"spec.provider", "spec.karpenter", "spec.existing", "spec.driver", "spec.candidates", "spec.replicas", "spec.nodeLabels", "spec.deletionPolicy"},
 	"Deployment":             {"spec.selector", "spec.replicas"},
 	"StatefulSet":            {"spec.selector", "spec.replicas", "spec.serviceName", "spec.podManagementPolicy"},
 	"NetworkPolicy":          {"spec.podSelector"},
@@ -181,6 +181,7 @@ var fixedBy = map[string]string{
 	"spec.provider":            "the installation chooses it",
 	"spec.karpenter":           "the installation chooses it; a GPUNodePool that Git declares can name a node class",
 	"spec.existing":            "set spec.resource.gpus or spec.resource.mig, which are what is sized",
+	"spec.driver":              "set spec.resource.driver, which is what the image is chosen by",
 	"spec.candidates":          "set spec.resource, which is what is sized and priced",
 	"spec.replicas":            "set spec.inference.replicas or spec.resource.count, which are what is sized and priced",
 	"spec.nodeLabels":          "set spec.resource.labelSelector",

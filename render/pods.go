@@ -110,6 +110,9 @@ func (j job) pool() object {
 	if part := j.part(); part != nil {
 		spec["existing"] = part
 	}
+	if driver := j.spec.Resource.Driver; driver != "" && j.provider() == v1alpha1.ProviderExisting {
+		spec["driver"] = driver
+	}
 	return object{
 		"apiVersion": v1alpha1.GroupVersion.String(), "kind": v1alpha1.GPUNodePoolKind,
 		"metadata": object{"name": j.name}, "spec": spec,

@@ -212,6 +212,7 @@ func (j job) inputDigest() string {
 func (j job) podsFrom() (pods, untold string) {
 	spec := j.spec.DeepCopy()
 	spec.Budget, spec.Suspend, spec.Resource.Count, spec.Resource.Provider = nil, false, 0, ""
+	spec.Resource.Driver = "" // the image, which it decides on, is in the digest of a service
 	if spec.Inference != nil {
 		spec.Inference.Replicas, spec.Inference.Autoscale, spec.Inference.Route = nil, nil, nil
 	}

@@ -88,6 +88,35 @@ func TestPodsFrom(t *testing.T) {
 	}
 }
 
+// TestPodsFromDriver: writing down which driver nodes have moves no pod, but where another image
+// is chosen by it.
+func TestPodsFromDriver(t *testing.T) {
+	in := cases(t)["inference-existing-driver"].input(t)
+	pods := func(driver string) string {
+		in.Workspace.Spec.Resource.Driver = driver
+		assess(t, &in, check.Facts{})
+		out, err := render.Render(in)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return out.Pods + out.Digest
+	}
+	for name, tc := range map[string]struct {
+		reason, was, is string
+		same            bool
+	}{
+		"SameBranch": {"the images run on a branch", "580", "580.95.05", true},
+		"Unneeded":   {"the image for the oldest runs there", "", "570", true},
+		"OtherImage": {"the one for newer drivers does not", "580", "570", false},
+	} {
+		t.Run(name, func(t *testing.T) {
+			if same := pods(tc.was) == pods(tc.is); same != tc.same {
+				t.Errorf("%s: same %t, want %t", tc.reason, same, tc.same)
+			}
+		})
+	}
+}
+
 // TestPodsFromPool: what a shared pool says of the pods is told too, and of a pool that says
 // nothing of them the rest is the digest that it was.
 func TestPodsFromPool(t *testing.T) {

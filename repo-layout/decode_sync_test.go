@@ -32,13 +32,14 @@ func TestDecodeSync(t *testing.T) {
 				"write the last instance type (NotOneOf)"},
 		},
 		"Defaults": {
-			reason: "A class and a provider for all that name none.",
-			text:   following + "  defaults: {storageClass: azurefile-csi-premium, provider: karpenter}\n",
+			reason: "A class, a provider and the driver of nodes that exist, for all that name none.",
+			text:   following + "  defaults: {storageClass: azurefile-csi-premium, provider: karpenter, driver: '580'}\n",
 		},
 		"DefaultsWrong": {
 			reason: "What no Workspace could have is no default.",
-			text:   following + "  defaults: {storageClass: 'A B', provider: gke}\n",
+			text:   following + "  defaults: {storageClass: 'A B', provider: gke, driver: 580-open}\n",
 			want: []string{
+				"6: error: spec.defaults.driver: want the oldest NVIDIA driver of the nodes in quotes, as a branch such as \"580\" or a version such as \"580.95.05\"; nvidia-smi prints it on a node (NotOneOf)",
 				"6: error: spec.defaults.provider: want aks, karpenter or existing (NotOneOf)",
 				"6: error: spec.defaults.storageClass: no StorageClass can have this name: want lower-case letters, digits, '-' and '.' (ReferenceInvalid)",
 			},

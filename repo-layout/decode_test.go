@@ -73,7 +73,7 @@ extra: 1
 			want: []string{
 				"3: error: metadata.label: no such field; did you mean labels? (UnknownField)",
 				"6: error: spec.resource.instancetype: no such field; did you mean instanceType? (UnknownField)",
-				"7: error: spec.resource.preferredNodes: no such field; known are candidates, count, gpus, instanceType, labelSelector, mig, nodePool, provider (UnknownField)",
+				"7: error: spec.resource.preferredNodes: no such field; known are candidates, count, driver, gpus, instanceType, labelSelector, mig, nodePool, provider (UnknownField)",
 				"12: error: spec.inference.adapters[0].imagePullSecrets: no such field; did you mean pullSecrets? (UnknownField)",
 				"13: error: spec.budgets: no such field; did you mean budget? (UnknownField)",
 				"14: error: extra: no such field; known are apiVersion, kind, metadata, spec, status (UnknownField)",

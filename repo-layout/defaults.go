@@ -29,6 +29,7 @@ const (
 	DefaultedCache    = "inference.cache.storageClass"
 	DefaultedProvider = "resource.provider"
 	DefaultedInstance = "resource.instanceType"
+	DefaultedDriver   = "resource.driver"
 	DefaultedImages   = "runtime.imageVolumes"
 	DefaultedKaito    = "runtime.image"
 	DefaultedAccount  = "inference.weights.serviceAccountName"

@@ -33,6 +33,8 @@ func FuzzDecode(f *testing.F) {
 		header + onA100 + tunes + fromURL + intoClaim,
 		header + onA100 + tunes + fromURL + intoClaim + "    evaluation: {split: 5%, maxLoss: '1', tasks: [{name: a, metric: 'b,c', minimum: '0.5'}]}\n",
 		"apiVersion: espalier.dev/v1alpha1\nkind: GPUNodePool\nmetadata: {name: a}\nspec: {provider: aks, candidates: [{instanceType: A}]}\n",
+		"apiVersion: espalier.dev/v1alpha1\nkind: GPUNodePool\nmetadata: {name: a}\nspec: {provider: existing, nodeLabels: {a: b}, driver: 580.95.05, candidates: [{instanceType: A}]}\n",
+		header + "  resource: {instanceType: A, provider: existing, labelSelector: {matchLabels: {a: b}}, driver: '580'}\n" + serves,
 		"apiVersion: v1\nkind: Secret\nmetadata: {name: a}\nstringData: {a: b}\n",
 		"apiVersion: v1\nkind: PersistentVolumeClaim\nmetadata: {name: a}\nspec: {resources: {requests: {storage: 1Gi}}}\n",
 		"a: &a [*a, <<: *a]\n---\n%YAML 1.1\n...\n",
@@ -69,7 +71,7 @@ func FuzzDecode(f *testing.F) {
 // does not says why.
 func FuzzSync(f *testing.F) {
 	for _, text := range []string{
-		following, fluxed, following + elsewhere, following + federated,
+		following, fluxed, following + elsewhere, following + federated, following + "  defaults: {provider: existing, driver: '580'}\n",
 		following + "  ref: {branch: main}\n  path: models\n  interval: 1m\n  substitutions: {A: B}\n  report: {commit: {branch: status}}\n",
 	} {
 		f.Add([]byte(text))

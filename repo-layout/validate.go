@@ -166,6 +166,7 @@ func (v *validator) resource(r v1alpha1.ResourceSpec) {
 	v.provider(path+".provider", r.Provider, false)
 	v.between(path+".gpus", int(r.GPUs), 0, maxPodGPUs, "leave it out for as few as the model fits")
 	v.slice(path+".mig", r.MIG)
+	v.driverOf(path+".driver", r)
 	switch {
 	case r.Provider != "" && r.NodePool != "":
 		v.refuse(finding.ProviderMismatch, path+".provider", "is for nodes of the Workspace's own, and GPUNodePool %s has its own provider: remove one of them", r.NodePool)

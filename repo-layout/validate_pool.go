@@ -40,6 +40,7 @@ func poolProblems(p *v1alpha1.GPUNodePool) []finding.Problem {
 	v.idle(s)
 	v.aks(s)
 	v.existing(s)
+	v.poolDriver(s)
 	v.timeout("spec.timeouts.provision", s.Timeouts.Provision.Duration)
 	v.timeout("spec.timeouts.gpuReady", s.Timeouts.GPUReady.Duration)
 	switch s.DeletionPolicy {

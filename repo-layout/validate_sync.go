@@ -102,6 +102,7 @@ func (v *validator) defaults(path string, d *v1alpha1.SyncDefaults) {
 	v.reference(path+".storageClass", "StorageClass", d.StorageClass)
 	v.provider(path+".provider", d.Provider, false)
 	v.instanceType(path+".instanceType", d.InstanceType, false)
+	v.driver(path+".driver", d.Driver)
 	v.kaitoImage(path+".kaitoImage", d.KaitoImage)
 	v.reference(path+".weightsServiceAccount", "ServiceAccount", d.WeightsServiceAccount)
 }

@@ -99,6 +99,7 @@ func newJudge(o fitOptions) (*judge, error) {
 		}
 	}
 	j.among = instancesOf(cloud)
+	j.onDriver()
 	if err := j.targets(); err != nil {
 		return nil, err
 	}
@@ -106,6 +107,17 @@ func newJudge(o fitOptions) (*judge, error) {
 		return j, j.slice()
 	}
 	return j, nil
+}
+
+// onDriver gives every node the driver of --driver.
+func (j *judge) onDriver() {
+	if j.options.Driver == "" {
+		return
+	}
+	j.solo = j.solo.WithDriver(j.options.Driver)
+	for n, i := range j.among {
+		j.among[n] = i.WithDriver(j.options.Driver)
+	}
 }
 
 // targets says which of --target-modules the model does not have.

@@ -35,6 +35,7 @@ type fitOptions struct {
 	KVCacheDType   string
 	TensorParallel int
 	MIG            string
+	Driver         string
 
 	Runtime, RuntimeVersion string
 	Region                  string
@@ -66,6 +67,8 @@ func (o *fitOptions) BindFlags(fs *pflag.FlagSet) {
 	fs.IntVar(&o.TensorParallel, "tensor-parallel", 0, "GPUs that share each layer; 0: chosen")
 	fs.StringVar(&o.MIG, "mig", "", "MIG profile that each GPU is cut into, for example 3g")
 
+	fs.StringVar(&o.Driver, "driver", "", "NVIDIA driver of nodes of your own that are like --instance-type, for example 580; empty: the one that AKS installs")
+
 	fs.StringVar(&o.Runtime, "runtime", "", "Runtime: vllm, axolotl, kaito or kaito-transformers; empty: the task's, for the node's driver")
 	fs.StringVar(&o.RuntimeVersion, "runtime-version", "", "Version of --runtime; empty: its default")
 	fs.StringVar(&o.Region, "region", "", "Cloud region that prices are quoted for; empty: the cheapest known")
@@ -90,6 +93,7 @@ func (o *fitOptions) Validate() error {
 	check(!slices.Contains([]string{"auto", "fp8"}, o.KVCacheDType), "--kv-cache-dtype %q: auto or fp8", o.KVCacheDType)
 	check(!slices.Contains([]string{"", "any", sku.Azure, sku.AWS, sku.GCP}, o.Cloud), "--cloud %q: azure, aws, gcp or any", o.Cloud)
 	check(!slices.Contains([]string{"text", "json"}, o.Output), "--output %q: text or json", o.Output)
+	check(o.Driver != "" && !v1alpha1.IsDriver(o.Driver), "--driver %q: a branch such as 580 or a version such as 580.95.05", o.Driver)
 	check(o.Context < 0 || o.TensorParallel < 0, "--context and --tensor-parallel are not negative")
 	check(o.Nodes < 0 || o.Nodes > maxFitNodes, "--nodes %d: 0 to %d", o.Nodes, maxFitNodes)
 	check(o.MicroBatch < 1 || o.MicroBatch > 1024, "--micro-batch %d: 1 to 1024", o.MicroBatch)

@@ -150,6 +150,7 @@ func TestFitMisuse(t *testing.T) {
 		"Nodes":        {"more nodes than there are", []string{"--model", "phi-4", "--all", "--nodes", "99999999"}, "--nodes 99999999: 0 to 1000"},
 		"Rank":         {"a rank that no adapter has", []string{"--model", "phi-4", "--all", "--tune", "lora", "--rank", "100000"}, "--rank 100000: 1 to 512"},
 		"Letter":       {"a letter is in every name", []string{"--model", "x", "--all"}, "`espalier presets` lists it"},
+		"Driver":       {"a version of CUDA", []string{"--model", "phi-4", "--all", "--driver", "13.0"}, `--driver "13.0": a branch such as 580 or a version such as 580.95.05`},
 		"MIG":          {"a GPU that cannot be cut", []string{"--model", "phi-4", "--instance-type", "Standard_NC4as_T4_v3", "--mig", "1g"}, `T4 has no MIG profile "1g"`},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -345,5 +346,28 @@ func TestLockThenFit(t *testing.T) {
 		if _, err := execute(newPresetsCommand(), args...); err == nil {
 			t.Errorf("%v was accepted", args)
 		}
+	}
+}
+
+// TestFitDriver: nodes of one's own have the driver that they have, and not the cloud's.
+func TestFitDriver(t *testing.T) {
+	for name, c := range map[string]struct {
+		reason string
+		args   []string
+		says   string
+		want   error
+	}{
+		"Serves":    {"the image for older drivers", []string{"--instance-type", "Standard_NC24ads_A100_v4", "--driver", "570"}, "vllm 0.26.0 (CUDA 12.9)", nil},
+		"Newer":     {"not AKS's 570", []string{"--instance-type", "Standard_NV36ads_A10_v5", "--driver", "580.95.05"}, "vllm 0.26.0 (CUDA 13.0)", nil},
+		"DoesNot":   {"Axolotl needs more", []string{"--instance-type", "Standard_NC24ads_A100_v4", "--tune", "qlora", "--driver", "570"}, "the driver of the nodes is 570; the image axolotl", errRefused},
+		"OfEvery":   {"whichever size they are like", []string{"--all", "--tune", "qlora", "--driver", "570"}, "NO", errRefused},
+		"OfTrainer": {"KAITO's needs less", []string{"--instance-type", "Standard_NC24ads_A100_v4", "--tune", "qlora", "--driver", "570", "--runtime", "kaito"}, "kaito 0.5.0", nil},
+	} {
+		t.Run(name, func(t *testing.T) {
+			out, err := execute(newFitCommand(), append([]string{"--model", "phi-4-mini-instruct"}, c.args...)...)
+			if !errors.Is(err, c.want) || !strings.Contains(strings.ToLower(out), strings.ToLower(c.says)) {
+				t.Errorf("%s: %v, want %q:\n%s", c.reason, err, c.says, out)
+			}
+		})
 	}
 }

@@ -78,8 +78,12 @@ func (r *Report) admitDriver(i sku.Instance, img Image, block func(string, strin
 		return
 	}
 	switch branch := i.DriverBranch(); {
+	case branch == 0 && i.OwnDriver:
+		r.because(CodeDriverUnknown, "nobody says which driver the nodes have; the image %s needs branch %d or newer", img.Name, img.MinDriver)
 	case branch == 0:
 		r.because(CodeDriverUnknown, "the driver of %s is not known here; the image %s needs branch %d or newer", i.Name, img.Name, img.MinDriver)
+	case branch < img.MinDriver && i.OwnDriver:
+		block(CodeDriver, "the driver of the nodes is %s; the image %s needs branch %d or newer", i.Driver, img.Name, img.MinDriver)
 	case branch < img.MinDriver:
 		block(CodeDriver, "AKS installs driver %s on %s; the image %s needs branch %d or newer", i.Driver, i.Name, img.Name, img.MinDriver)
 	}

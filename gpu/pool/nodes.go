@@ -50,6 +50,7 @@ type Hardware struct {
 	Count     int32  // GPUs, or slices of them
 	MemoryMiB int64  // of one
 	Shares    int32  // pods that share one by time slicing or MPS; 0 or 1: none do
+	Driver    string // NVIDIA's, for example 580.95.05
 }
 
 // Labels of GPU feature discovery, which NVIDIA's GPU operator and device plugin
@@ -73,7 +74,7 @@ func hardwareOf(labels map[string]string) Hardware {
 	}
 	return Hardware{
 		Product: labels[labelProduct], Count: bounded(number(labelCount)),
-		MemoryMiB: number(labelMemory), Shares: bounded(number(labelReplicas)),
+		MemoryMiB: number(labelMemory), Shares: bounded(number(labelReplicas)), Driver: driverOf(labels),
 	}
 }
 
@@ -166,6 +167,7 @@ func count(f Facts) Count {
 		case f.byPods():
 			problem = judge(n, promised(n.InstanceType, f.Catalog))
 		}
+		problem = cmp.Or(problem, f.judgeDriver(n))
 		if n.Ready {
 			c.Joined++
 			held := min(n.Held, n.GPUs) // one that has failed since may still be held

@@ -90,6 +90,9 @@ type Instance struct {
 	Status, RetiredOn string
 	// Driver is the version of the NVIDIA driver that AKS installs, "" unknown.
 	Driver string
+	// OwnDriver says that no cloud installs Driver: it is what the owner of the nodes says
+	// of them, the oldest that they have.
+	OwnDriver bool
 	// GPUs of one node, 0 unknown. Fraction is the share of one GPU ("1/6")
 	// where the node has less than a whole one.
 	GPUs     int
@@ -140,6 +143,13 @@ func (i Instance) DriverBranch() int {
 		return 0
 	}
 	return n
+}
+
+// WithDriver is an instance type as nodes are whose driver no cloud installs: version is
+// what their owner says of it, "" nothing.
+func (i Instance) WithDriver(version string) Instance {
+	i.Driver, i.OwnDriver = version, true
+	return i
 }
 
 // CloudName is the cloud as people write it.

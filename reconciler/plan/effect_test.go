@@ -95,6 +95,26 @@ func TestEffects(t *testing.T) {
 			effects: []string{"a: restarted+"},
 			codes:   []string{"ImmutableChanged", "ProviderKept"},
 		},
+		"DriverSaid": {
+			reason:  "The image for it runs, and the only copy goes before the next one can come.",
+			base:    files{"a.yaml": service("a", onRack("")...)},
+			head:    files{"a.yaml": service("a", onRack("580")...)},
+			effects: []string{"a: restarted+"},
+		},
+		"DriverOfRun": {
+			reason:  "A run is no other with another image.",
+			base:    files{"a.yaml": run("a", onRack("")...)},
+			head:    files{"a.yaml": run("a", onRack("580")...)},
+			effects: []string{"a: none"},
+		},
+		"DriverTooOld": {
+			reason:  "What does not start is not tried.",
+			base:    files{"a.yaml": run("a", onRack("580")...)},
+			head:    files{"a.yaml": run("a", onRack("570")...)},
+			effects: []string{"a: refused"},
+			codes:   []string{"DoesNotFit"},
+			found:   "bring it to 580 or newer and say so in spec.resource.driver",
+		},
 		"ProviderOfTheNext": {
 			reason:  "What is suspended has no nodes: the new provider makes them.",
 			base:    files{"a.yaml": service("a") + "  suspend: true\n"},

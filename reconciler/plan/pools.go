@@ -39,11 +39,7 @@ func (c *comparer) pools() {
 		switch {
 		case !changes:
 		case !was:
-			ch.Words = []string{"declared: " + poolWords(readSpec(&to.Pool.Spec))}
-			ch.Words = append(ch.Words, aksWords(to.Pool.Spec)...)
-			if idle := idleWords(to.Pool.Spec.Idle); idle != kept {
-				ch.Words = append(ch.Words, "unused nodes are "+idle)
-			}
+			ch.Words = declared(to.Pool.Spec)
 			ch.Effect = Effect{Kind: Created, Message: poolBought(&to.Pool.Spec)}
 		case !is:
 			c.poolDeleted(&ch, from)
@@ -55,6 +51,18 @@ func (c *comparer) pools() {
 		}
 		c.plan.Summary.Monthly.add(ch.Price.Before, ch.Price.After, changes)
 	}
+}
+
+// declared says what a new pool is.
+func declared(s v1alpha1.GPUNodePoolSpec) []string {
+	w := append([]string{"declared: " + poolWords(readSpec(&s))}, aksWords(s)...)
+	if s.Driver != "" {
+		w = append(w, "driver "+s.Driver+" or newer")
+	}
+	if idle := idleWords(s.Idle); idle != kept {
+		w = append(w, "unused nodes are "+idle)
+	}
+	return w
 }
 
 func poolsOf(s desired.State) map[string]desired.Document {
@@ -166,6 +174,7 @@ func (c *comparer) poolChanged(ch *Change, from, to desired.Document) {
 	w.change("empty nodes", emptyWords(from.Pool.Spec), emptyWords(to.Pool.Spec))
 	fixed := fixedOf(from.Pool.Spec, to.Pool.Spec)
 	w.change("agent pools", orPlain(aksWords(from.Pool.Spec)), orPlain(aksWords(to.Pool.Spec)))
+	w.driver(from.Pool.Spec.Driver, to.Pool.Spec.Driver)
 	w.change("GPUs of a node", partOf(from.Pool.Spec), partOf(to.Pool.Spec))
 	if is.provider == string(v1alpha1.ProviderAKS) && !maps.Equal(from.Pool.Spec.NodeLabels, to.Pool.Spec.NodeLabels) {
 		w.add("node labels")

@@ -470,6 +470,18 @@ var scenarios = map[string]scenario{
 		base:   files{"pool.yaml": sharedPool},
 		head:   files{"pool.yaml": strings.Replace(sharedPool, "provider: aks", "provider: existing\n  nodeLabels: {gpu: a100}", 1)},
 	},
+	"Driver": {
+		reason: "What Git says of the driver of own nodes shows as what it causes: another image, a refusal or nothing.",
+		base: files{
+			"a.yaml": service("a", onRack("")...), "b.yaml": service("b", onRack("570")...), "shared.yaml": service("shared", "instanceType: Standard_NC24ads_A100_v4", "nodePool: rack-8"),
+			"bought.yaml": service("bought"), "pool.yaml": rackPool, "c.yaml": run("c", onRack("580")...),
+		},
+		head: files{
+			"a.yaml": service("a", onRack("580")...), "b.yaml": service("b", onRack("570.211.01")...), "shared.yaml": service("shared", "instanceType: Standard_NC24ads_A100_v4", "nodePool: rack-8"),
+			"bought.yaml": service("bought"), "pool.yaml": rackPool + "  driver: \"580\"\n", "c.yaml": run("c", onRack("570")...),
+			"new.yaml": strings.Replace(rackPool, "rack-8", "rack-9", 1) + "  driver: \"580.95.05\"\n",
+		},
+	},
 	"Quota": {
 		reason: "With a snapshot of the cloud's quotas each change says what it draws, and all together what is too much.",
 		base:   twoServices,

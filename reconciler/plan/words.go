@@ -3,6 +3,7 @@
 package plan
 
 import (
+	"cmp"
 	"fmt"
 	"maps"
 	"reflect"
@@ -42,6 +43,7 @@ func describe(was, is desired.Workspace) []string {
 	w.change("task", task(a), task(b))
 	w.model(was, is)
 	w.resource(a.Resource, b.Resource)
+	w.driver(was.Assessment.Resolved.Driver, is.Assessment.Resolved.Driver)
 	if moved := is.Workspace.Annotations[repolayout.AnnotationSubstituted]; moved != was.Workspace.Annotations[repolayout.AnnotationSubstituted] && moved != "" {
 		w.add("substituted by the RepoSync: %s", moved)
 	}
@@ -107,6 +109,11 @@ func (w *words) resource(a, b v1alpha1.ResourceSpec) {
 	if !reflect.DeepEqual(a.LabelSelector, b.LabelSelector) {
 		w.add("node labels")
 	}
+}
+
+// driver says what Git says of it, where no cloud installs it.
+func (w *words) driver(was, is string) {
+	w.change("driver", cmp.Or(was, "not said"), cmp.Or(is, "not said"))
 }
 
 func count(n int32) string {

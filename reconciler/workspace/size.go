@@ -27,6 +27,7 @@ func (r *Reconciler) size(_ context.Context, p *pass) error {
 	if p.ws.Spec.Resource.NodePool != "" {
 		facts.Pool = &p.pool.Spec
 	}
+	facts.DriverUnseen = !p.driverSeen()
 	p.assessment = check.Workspace(p.ws, facts, sourceOf(p.ws))
 	usable := p.assessment.Usable()
 	if p.assessment.Refused() || len(usable) == 0 {
@@ -46,6 +47,13 @@ func (r *Reconciler) size(_ context.Context, p *pass) error {
 	p.candidate = candidate
 	p.tellSizing()
 	return nil
+}
+
+// driverSeen says that the pool has judged its nodes by the driver that Git says now, so that
+// an image may be chosen for it: a service does not roll onto nodes that are not as they should be.
+func (p *pass) driverSeen() bool {
+	shared := p.ws.Spec.Resource.NodePool != ""
+	return p.poolReady() && (shared || p.pool.Spec.Driver == p.ws.Spec.Resource.Driver)
 }
 
 // tellSizing puts the verdict on the obtained candidate into the status.

@@ -49,29 +49,6 @@ func (c *checker) listed() (list []v1alpha1.Candidate, field func(int) string) {
 	return list, field
 }
 
-// ownDriver says that nobody knows here which driver the nodes have: no cloud installs it,
-// or they are machines that the candidates only stand for.
-func (c *checker) ownDriver() bool {
-	return c.nodesExist() || c.facts.Pool != nil && c.facts.Pool.OwnDriver()
-}
-
-// driver is the oldest among the candidates, "" where none is known: one image has
-// to run on whichever is obtained.
-func (c *checker) driver() string {
-	list, _ := c.listed()
-	var oldest sku.Instance
-	for _, candidate := range list {
-		i, ok := sku.Lookup(candidate.InstanceType)
-		if ok && c.ownDriver() {
-			i.Driver = ""
-		}
-		if ok && i.DriverBranch() > 0 && (oldest.Driver == "" || i.DriverBranch() < oldest.DriverBranch()) {
-			oldest = i
-		}
-	}
-	return oldest.Driver
-}
-
 // candidates judges every candidate. One that is refused beside one that can be
 // used is a warning: the next in order is taken.
 func (c *checker) candidates() {
@@ -313,7 +290,12 @@ func (c *checker) refusal(out Candidate, field string) finding.Problem {
 	case out.Fit.Verdict == v1alpha1.Unknown:
 		code = FitUnknown
 	}
-	return finding.Errorf(code, field, "%s%s%s%s", reasons(out.Fit), c.otherCUDA(out), c.together(out), c.advice(out.Instance.Cloud))
+	newer, field := c.newerDriver(out, field)
+	advice := ""
+	if newer == "" {
+		advice = c.advice(out.Instance.Cloud) // of a driver of one's own no size is the remedy
+	}
+	return finding.Errorf(code, field, "%s%s%s%s%s", reasons(out.Fit), newer, c.otherCUDA(out), c.together(out), advice)
 }
 
 // together says how many nodes of a size that is too small would work as one.

@@ -82,6 +82,9 @@ type Facts struct {
 	// Resolved is what the Workspace resolved to before. It is kept while the
 	// digest holds, so that an upgrade of Espalier moves nothing.
 	Resolved *v1alpha1.Resolved
+	// DriverUnseen says that the nodes were not seen yet to have a driver as new as Git says:
+	// what runs keeps the image that was chosen for the one before.
+	DriverUnseen bool
 	// ClaimModes are the access modes of the claims that pods on several nodes may
 	// have to mount (WorkspaceSpec.SharedClaims), by name; absent: not known.
 	ClaimModes map[string][]string
@@ -232,6 +235,7 @@ func assess(c *checker) Assessment {
 	c.configuration()
 	c.evaluation()
 	c.provider()
+	c.drivers()
 	if c.out.Pod != nil {
 		c.candidates()
 	}

@@ -118,9 +118,9 @@ func podDigest(spec *v1alpha1.WorkspaceSpec, configMaps map[string]map[string]st
 }
 
 // ResourceDigest identifies the nodes that a Workspace asks for, but where they
-// come from: that moves none that is there.
+// come from, which moves none that is there, and their driver, which decides on the image.
 func ResourceDigest(r v1alpha1.ResourceSpec) string {
-	r.Provider = ""
+	r.Provider, r.Driver = "", ""
 	return Sum(r)
 }
 

@@ -4,9 +4,7 @@ package check
 
 import (
 	"fmt"
-	"slices"
 
-	"github.com/espalier-dev/espalier/gpu/fit"
 	"github.com/espalier-dev/espalier/presets/runtimes"
 )
 
@@ -28,8 +26,7 @@ func (c *checker) ownImage(r runtimes.Runtime) runtimes.Runtime {
 // is pinned.
 func (c *checker) otherCUDA(out Candidate) string {
 	branch := out.Instance.DriverBranch()
-	tooOld := slices.ContainsFunc(out.Fit.Reasons, func(r fit.Reason) bool { return r.Code == fit.CodeDriver })
-	if !tooOld || branch < runtimes.MinDriver("12.9") || out.Instance.Schedulable() != nil {
+	if !tooOld(out.Fit) || branch < runtimes.MinDriver("12.9") || out.Instance.Schedulable() != nil {
 		return ""
 	}
 	return fmt.Sprintf("; an image of the same version built with CUDA 12 would run there: name it in spec.runtime.image (version %q, cuda \"12.9\")", c.out.Runtime.Version)

@@ -82,3 +82,34 @@ func TestPinnedImage(t *testing.T) {
 		})
 	}
 }
+
+// TestImageOfOtherNodes: where Git asks for nodes whose driver is too old for the image that runs,
+// the cluster takes the one that the plan shows; a catalogue that has learnt better moves nothing.
+func TestImageOfOtherNodes(t *testing.T) {
+	a10, a100 := v1alpha1.Candidate{InstanceType: "Standard_NV36ads_A10_v5"}, v1alpha1.Candidate{InstanceType: "Standard_NC24ads_A100_v4"}
+	for name, tc := range map[string]struct {
+		reason  string
+		was, is []v1alpha1.Candidate
+		of      []v1alpha1.Candidate // what the image was chosen for, where it was not was
+		runs    string
+		refused bool
+	}{
+		"Moved":    {"AKS installs 570 there", []v1alpha1.Candidate{a100}, []v1alpha1.Candidate{a10}, nil, "12.9", false},
+		"Fallback": {"one image runs on whichever is obtained", []v1alpha1.Candidate{a100}, []v1alpha1.Candidate{a100, a10}, nil, "12.9", false},
+		"Back":     {"what runs anywhere stays", []v1alpha1.Candidate{a10}, []v1alpha1.Candidate{a100}, nil, "12.9", false},
+		"Upgrade":  {"Git asks for nothing else", []v1alpha1.Candidate{a10}, []v1alpha1.Candidate{a10}, []v1alpha1.Candidate{a100}, "13.0", true},
+	} {
+		t.Run(name, func(t *testing.T) {
+			of := tc.of
+			if of == nil {
+				of = tc.was
+			}
+			kept := check.Workspace(serving("", candidates(of...)), check.Facts{}, nil).Resolved
+			kept.Resource = check.ResourceDigest(serving("", candidates(tc.was...)).Spec.Resource)
+			a := check.Workspace(serving("", candidates(tc.is...)), check.Facts{Resolved: &kept}, nil)
+			if a.Refused() != tc.refused || a.Runtime.CUDA != tc.runs || !tc.refused && len(a.Usable()) != len(tc.is) {
+				t.Errorf("%s: refused %t, CUDA %s: %+v", tc.reason, a.Refused(), a.Runtime.CUDA, a.Findings)
+			}
+		})
+	}
+}

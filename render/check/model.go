@@ -138,9 +138,8 @@ func (c *checker) runtime() {
 		task, name = runtimes.Tuning, runtimes.Axolotl
 	}
 	digest := Digest(c.workspace, c.facts.ConfigMaps)
-	c.out.Resolved = v1alpha1.Resolved{Digest: digest, Preset: c.out.Preset.ID}
-	if kept := c.facts.Resolved; kept != nil && kept.Digest == digest && kept.Image != "" {
-		c.keepRuntime(*kept, task)
+	c.out.Resolved = v1alpha1.Resolved{Digest: digest, Preset: c.out.Preset.ID, Driver: c.saidDriver()}
+	if kept := c.facts.Resolved; kept != nil && kept.Digest == digest && kept.Image != "" && c.stays(*kept, task) {
 		return
 	}
 	spec := c.workspace.Spec.Runtime

@@ -14,9 +14,7 @@ import (
 // cut is an instance type as the nodes of the task are: its GPUs may be in slices, and
 // its driver somebody else's.
 func (c *checker) cut(i sku.Instance) (sku.Instance, error) {
-	if c.ownDriver() {
-		i.Driver = ""
-	}
+	i = c.onNodes(i)
 	profile, of := c.workspace.Spec.Resource.MIG, ""
 	if pool := c.facts.Pool; pool != nil {
 		profile, of = pool.Slices(), "the pool's slices: "

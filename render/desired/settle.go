@@ -45,6 +45,7 @@ func FillIn(w *v1alpha1.Workspace, defaults *v1alpha1.SyncDefaults) {
 		{repolayout.DefaultedCache, fillCache},
 		{repolayout.DefaultedInstance, fillInstance}, // of those that say themselves that the nodes exist
 		{repolayout.DefaultedProvider, fillProvider},
+		{repolayout.DefaultedDriver, fillDriver}, // of those whose nodes exist by whoever's word
 		{repolayout.DefaultedImages, fillImages},
 		{repolayout.DefaultedAccount, fillAccount},
 	} {
@@ -139,6 +140,17 @@ func fillInstance(spec *v1alpha1.WorkspaceSpec, defaults v1alpha1.SyncDefaults) 
 		return false
 	}
 	r.InstanceType = defaults.InstanceType
+	return true
+}
+
+// fillDriver says which driver nodes have that exist, or that do where the controller's
+// provider says so: package check knows.
+func fillDriver(spec *v1alpha1.WorkspaceSpec, defaults v1alpha1.SyncDefaults) bool {
+	r := &spec.Resource
+	if defaults.Driver == "" || r.Driver != "" || r.NodePool != "" || r.Provider != "" && r.Provider != v1alpha1.ProviderExisting {
+		return false
+	}
+	r.Driver = defaults.Driver
 	return true
 }
 

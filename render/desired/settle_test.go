@@ -170,3 +170,30 @@ func TestFillInInstance(t *testing.T) {
 		})
 	}
 }
+
+// TestFillInDriver: what the RepoSync says of the driver is for nodes that exist, or may.
+func TestFillInDriver(t *testing.T) {
+	own := v1alpha1.SyncDefaults{Driver: "580"}
+	for name, c := range map[string]struct {
+		reason   string
+		defaults v1alpha1.SyncDefaults
+		resource v1alpha1.ResourceSpec
+		want     string
+	}{
+		"Existing":    {"It is said once for all.", own, v1alpha1.ResourceSpec{Provider: v1alpha1.ProviderExisting}, "580"},
+		"ByDefault":   {"The RepoSync says that they exist as well.", v1alpha1.SyncDefaults{Driver: "580", Provider: v1alpha1.ProviderExisting}, v1alpha1.ResourceSpec{}, "580"},
+		"Left":        {"The controller says whether they exist.", own, v1alpha1.ResourceSpec{}, "580"},
+		"Said":        {"What the Workspace says counts.", own, v1alpha1.ResourceSpec{Provider: v1alpha1.ProviderExisting, Driver: "570"}, "570"},
+		"Bought":      {"AKS installs it.", own, v1alpha1.ResourceSpec{Provider: v1alpha1.ProviderAKS}, ""},
+		"OtherByBuys": {"Karpenter's nodes come with one.", v1alpha1.SyncDefaults{Driver: "580", Provider: v1alpha1.ProviderKarpenter}, v1alpha1.ResourceSpec{}, ""},
+		"Shared":      {"A shared pool says its own.", own, v1alpha1.ResourceSpec{NodePool: "shared"}, ""},
+	} {
+		t.Run(name, func(t *testing.T) {
+			w := &v1alpha1.Workspace{Spec: v1alpha1.WorkspaceSpec{Resource: c.resource}}
+			desired.FillIn(w, &c.defaults)
+			if got := w.Spec.Resource.Driver; got != c.want || (got != c.resource.Driver) != repolayout.Defaulted(w, repolayout.DefaultedDriver) {
+				t.Errorf("%s: %q, noted %q", c.reason, got, w.Annotations[repolayout.AnnotationDefaulted])
+			}
+		})
+	}
+}

@@ -63,6 +63,7 @@ const Providers = "aks, karpenter or existing"
 // +kubebuilder:validation:XValidation:rule="!has(self.karpenter) || !has(self.karpenter.mode) || self.karpenter.mode != 'NodePools' || !has(self.replicas) || self.replicas == 1",message="with karpenter.mode NodePools Karpenter decides the number of nodes: remove replicas, and bound it by karpenter.maxNodes"
 // +kubebuilder:validation:XValidation:rule="self.provider == 'aks' || !has(self.aks)",message="aks belongs to provider aks"
 // +kubebuilder:validation:XValidation:rule="self.provider == 'existing' || !has(self.existing)",message="existing belongs to provider existing"
+// +kubebuilder:validation:XValidation:rule="!has(self.driver) || self.provider == 'existing' || (has(self.aks) && has(self.aks.gpuDriver) && self.aks.gpuDriver == 'None')",message="driver is of nodes whose driver no cloud installs: with provider existing, or aks.gpuDriver None"
 // +kubebuilder:validation:XValidation:rule="!has(self.aks) || !has(self.aks.capacityReservationGroup) || !self.candidates.exists(c, has(c.priority) && c.priority == 'Spot')",message="a capacity reservation holds no spot machines: remove the spot candidates, or aks.capacityReservationGroup"
 // +kubebuilder:validation:XValidation:rule="self.provider != 'existing' || (has(self.nodeLabels) && self.nodeLabels.size() > 0)",message="provider existing selects nodes by nodeLabels: name at least one"
 // +kubebuilder:validation:XValidation:rule="!has(self.aks) || !has(self.aks.autoscale) || !has(self.replicas) || self.replicas == 1",message="aks.autoscale decides the number of nodes: remove replicas, or aks.autoscale"
@@ -77,6 +78,12 @@ type GPUNodePoolSpec struct {
 	AKS *AKSSpec `json:"aks,omitempty"`
 	// Existing says what of nodes that exist is used.
 	Existing *ExistingSpec `json:"existing,omitempty"`
+	// Driver is the oldest NVIDIA driver of the nodes, as a branch (580) or a version
+	// (580.95.05), where no cloud installs it: with provider existing, or aks.gpuDriver
+	// None. The images of the Workspaces on it are chosen by it, and a node with an older
+	// one is not used. Empty: nobody knows it.
+	// +kubebuilder:validation:Pattern=`^[1-9][0-9]{2}(\.[0-9]{1,3}){0,2}$`
+	Driver string `json:"driver,omitempty"`
 	// Candidates in order of preference: the first that can be had wins.
 	// +kubebuilder:validation:MinItems=1
 	// +kubebuilder:validation:MaxItems=16

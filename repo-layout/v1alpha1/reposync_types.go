@@ -215,6 +215,12 @@ type SyncDefaults struct {
 	// Workspace of kaito.sh on nodes that exist names none.
 	// +kubebuilder:validation:Pattern=`^[A-Za-z0-9][A-Za-z0-9._-]*$`
 	InstanceType string `json:"instanceType,omitempty"`
+	// Driver is spec.resource.driver of each Workspace without one whose nodes exist, by
+	// its provider, that of these defaults or the controller's: the oldest NVIDIA driver of
+	// the nodes of the cluster. It is not for those whose driver a cloud installs, nor for
+	// shared pools, which say their own.
+	// +kubebuilder:validation:Pattern=`^[1-9][0-9]{2}(\.[0-9]{1,3}){0,2}$`
+	Driver string `json:"driver,omitempty"`
 	// KaitoImage is spec.runtime.image, version and cuda of each Workspace whose runtime
 	// is kaito or kaito-transformers and that names no image: no document of kaito.sh
 	// has a place for one.

@@ -111,6 +111,9 @@ type Resolved struct {
 	Version string `json:"version"`
 	// Image is the runtime's image by digest.
 	Image string `json:"image"`
+	// Driver that Git says the nodes have, which the image was chosen for; empty: it says
+	// none.
+	Driver string `json:"driver,omitempty"`
 	// HelperImage is the image of Espalier that pods over several nodes take a
 	// program from.
 	HelperImage string `json:"helperImage,omitempty"`

@@ -99,6 +99,7 @@ type WorkspaceSpec struct {
 // +kubebuilder:validation:XValidation:rule="!has(self.provider) || !has(self.nodePool)",message="provider is for nodes of the Workspace's own: a shared pool has its own"
 // +kubebuilder:validation:XValidation:rule="!has(self.mig) || (has(self.provider) && self.provider == 'existing')",message="mig is for nodes that exist, with provider existing: slices of nodes that are bought belong to a GPUNodePool (aks.mig)"
 // +kubebuilder:validation:XValidation:rule="!has(self.mig) || !has(self.gpus)",message="no two slices work on one model: remove gpus, or mig"
+// +kubebuilder:validation:XValidation:rule="!has(self.driver) || (!has(self.nodePool) && (!has(self.provider) || self.provider == 'existing'))",message="driver is for nodes that exist: a cloud installs that of the nodes that it makes, and a shared pool says its own"
 // +kubebuilder:validation:XValidation:rule="!has(self.provider) || self.provider != 'existing' || (has(self.labelSelector) && has(self.labelSelector.matchLabels) && self.labelSelector.matchLabels.size() > 0)",message="provider existing takes the nodes that labelSelector.matchLabels selects: name at least one label"
 type ResourceSpec struct {
 	// InstanceType is the instance type to provision, on demand: shorthand for
@@ -126,6 +127,11 @@ type ResourceSpec struct {
 	// an nvidia.com/gpu.
 	// +kubebuilder:validation:Pattern=`^(MIG[1-7]g|[1-7]g\.[1-9][0-9]{0,2}gb)$`
 	MIG string `json:"mig,omitempty"`
+	// Driver is the oldest NVIDIA driver of nodes that exist, as a branch (580) or a
+	// version (580.95.05): the image of the runtime is chosen by it, and in the cluster a
+	// node with an older one is not used. Empty: nobody knows it.
+	// +kubebuilder:validation:Pattern=`^[1-9][0-9]{2}(\.[0-9]{1,3}){0,2}$`
+	Driver string `json:"driver,omitempty"`
 	// LabelSelector's matchLabels become labels of the provisioned nodes, and
 	// select the nodes the pods run on.
 	LabelSelector *metav1.LabelSelector `json:"labelSelector,omitempty"`

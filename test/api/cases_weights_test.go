@@ -141,6 +141,38 @@ var weightsCases = map[string]written{
 		reason: "A pool of nodes that exist says how they are cut.",
 		base:   pool, set: `spec: {provider: existing, nodeLabels: {a: b}, existing: {mig: 2g.24gb, gpus: 2}}`,
 	},
+	"Driver": {
+		reason: "The owner of nodes that exist knows it; whether they do, the controller may say.",
+		base:   serving, set: `spec: {resource: {driver: 580.95.05}}`,
+	},
+	"DriverUnknown": {
+		reason: "NVIDIA calls none so.",
+		base:   serving, set: `spec: {resource: {driver: latest}}`,
+		want: "spec.resource.driver",
+	},
+	"DriverOfBought": {
+		reason: "AKS installs it.",
+		base:   serving, set: `spec: {resource: {provider: aks, driver: "580"}}`,
+		want: "driver is for nodes that exist",
+	},
+	"DriverOfShared": {
+		reason: "One pool has one driver.",
+		base:   serving, set: `spec: {resource: {instanceType: null, nodePool: a100, driver: "580"}}`,
+		want: "driver is for nodes that exist",
+	},
+	"PoolDriver": {
+		reason: "A pool of nodes that exist says it.",
+		base:   pool, set: `spec: {provider: existing, nodeLabels: {a: b}, driver: "580"}`,
+	},
+	"PoolDriverOfOperator": {
+		reason: "The GPU operator installs it.",
+		base:   pool, set: `spec: {aks: {gpuDriver: None}, driver: "580"}`,
+	},
+	"PoolDriverOfBought": {
+		reason: "AKS installs it.",
+		base:   pool, set: `spec: {driver: "580"}`,
+		want: "driver is of nodes whose driver no cloud installs",
+	},
 	"PoolOfBoughtSlices": {
 		reason: "AKS cuts by aks.mig.",
 		base:   pool, set: `spec: {existing: {mig: 2g.24gb}}`,
