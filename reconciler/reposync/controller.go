@@ -117,6 +117,7 @@ type kept struct {
 	lookedAt   time.Time
 	spread     jitter.Spread  // of the interval since
 	handled    string         // the annotation that was looked for last
+	away       away           // why it could not be read
 	raw        *source.Commit // as it was read last
 	commit     *source.Commit
 	judged     *judgement // of the commit that was read last
@@ -293,7 +294,7 @@ func (r *Reconciler) run(ctx context.Context, p *pass) error {
 			return err
 		}
 	}
-	return nil
+	return p.sourceAway()
 }
 
 func (r *Reconciler) recall(obj *v1alpha1.RepoSync) *kept {

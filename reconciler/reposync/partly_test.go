@@ -21,6 +21,7 @@ import (
 	"github.com/espalier-dev/espalier/reconciler/apply"
 	"github.com/espalier-dev/espalier/reconciler/condition"
 	"github.com/espalier-dev/espalier/reconciler/inventory"
+	"github.com/espalier-dev/espalier/reconciler/source"
 	"github.com/espalier-dev/espalier/render/build"
 	repolayout "github.com/espalier-dev/espalier/repo-layout"
 	"github.com/espalier-dev/espalier/repo-layout/v1alpha1"
@@ -172,6 +173,53 @@ func TestBackupPutBack(t *testing.T) {
 		if s.applied != c.want {
 			t.Errorf("%s\n%d objects are applied, want %d", c.reason, s.applied, c.want)
 		}
+	}
+}
+
+// TestSourceAway: while the Git server does not answer, what somebody changes is put back to
+// the commit that was read last, and what is wrong is said all the same.
+func TestSourceAway(t *testing.T) {
+	for name, c := range map[string]struct {
+		reason string
+		change func(*Reconciler, *shelf)
+		want   int
+	}{
+		"Drift":   {"The commit is at hand.", func(*Reconciler, *shelf) {}, 1},
+		"Spec":    {"It may be another commit that is wanted now.", func(_ *Reconciler, s *shelf) { s.sync.Generation++ }, 0},
+		"Refused": {"It was not to be applied.", func(r *Reconciler, s *shelf) { r.recall(s.sync).judged.refused = errors.New("not signed") }, 0},
+		"Another": {"Somebody asks by the annotation.", func(r *Reconciler, s *shelf) {
+			r.recall(s.sync).away = away{errors.New("no answer"), question{}, time.Now().Add(time.Hour)}
+			s.sync.Annotations = map[string]string{repolayout.AnnotationReconcileAt: "now"}
+		}, 1},
+		"Asked": {"A hook wants it read.", func(r *Reconciler, s *shelf) { r.asked.Store(s.sync.UID, true) }, 1},
+		"NoAnswer": {"It is asked again later.", func(r *Reconciler, s *shelf) {
+			r.recall(s.sync).away = away{errors.New("no answer"), question{}, time.Now().Add(time.Hour)}
+		}, 1},
+	} {
+		t.Run(name, func(t *testing.T) {
+			r, s := shelved(t, 5)
+			for range 2 { // what was written is to be seen before it counts
+				r.mustReconcile(t)
+			}
+			r.Source = source.NewStore(source.Options{})
+			s.sync.Spec.Source.Git.URL = "https://127.0.0.1:1/models.git"
+			r.recall(s.sync).lookedAt, s.applied = time.Now().Add(-24*time.Hour), 0
+			c.change(r, s)
+			s.lose(t, r, configMap("model-00001"))
+			if _, err := r.Reconcile(t.Context(), ctrl.Request{NamespacedName: client.ObjectKeyFromObject(s.sync)}); err == nil {
+				t.Errorf("%s\nnobody tries again", c.reason)
+			}
+			said := condition.Get(s.sync, v1alpha1.ConditionReady)
+			if name == "NoAnswer" != (said.Message == "no answer") {
+				t.Errorf("%s\nsaid is %v", c.reason, said)
+			}
+			if s.applied != c.want || condition.Is(s.sync, v1alpha1.ConditionReady) {
+				t.Errorf("%s\n%d objects are applied, want %d; said is %v", c.reason, s.applied, c.want, said)
+			}
+			if _, stands := r.asked.Load(s.sync.UID); stands != (name == "Asked") {
+				t.Errorf("%s\nthe question stands: %v", c.reason, stands)
+			}
+		})
 	}
 }
 

@@ -35,6 +35,7 @@ type pass struct {
 
 	unplaced error // why that place cannot be reached, or must not be written to
 
+	unread    error     // why the source could not be read
 	looked    bool      // the source was asked in this pass
 	whole     bool      // for a look that an interval or somebody asked for, not by a hook
 	partly    bool      // what is known to be there is not compared, but for

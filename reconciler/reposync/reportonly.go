@@ -41,7 +41,7 @@ func (r *Reconciler) runReport(ctx context.Context, p *pass) error {
 		return err
 	}
 	p.failed = ""
-	return nil
+	return p.sourceAway()
 }
 
 // selectorOf is the selector of a RepoSync that only reports; the API server has

@@ -20,15 +20,24 @@ import (
 )
 
 // source reads the commit to sync. It asks the remote only when it is time to:
-// an event of a Workspace brings a pass that needs the kept commit alone.
+// an event of a Workspace brings a pass that needs the kept commit alone. So does one
+// whose source is away: what somebody changes in the cluster is put back all the same.
 func (r *Reconciler) source(ctx context.Context, p *pass) error {
 	_, asked := r.asked.LoadAndDelete(p.sync.UID)
 	if p.whole = p.mustLook(r.Clock()); asked || p.whole {
-		if err := r.look(ctx, p); err != nil {
+		if p.unread = p.rests(r.Clock(), asked); p.unread == nil {
+			began := r.Clock()
+			p.unread = r.look(ctx, p)
+			p.kept.away = away{p.unread, p.question(), r.Clock().Add(r.Clock().Sub(began))}
+		}
+		if p.unread != nil {
 			if asked { // the question stands until it is answered
 				r.asked.Store(p.sync.UID, true)
 			}
-			return err
+			if !p.goesOn() {
+				return p.unread
+			}
+			p.whole = false // what is kept was compared
 		}
 	}
 	// Said in every pass: the status of the one that looked may have met a conflict
@@ -42,8 +51,51 @@ func (r *Reconciler) source(ctx context.Context, p *pass) error {
 	if judged.refused != nil {
 		return judged.refused
 	}
-	condition.True(p.sync, v1alpha1.ConditionSourceReady, v1alpha1.ReasonSucceeded, "Read revision "+p.kept.commit.Revision)
+	if p.unread == nil {
+		condition.True(p.sync, v1alpha1.ConditionSourceReady, v1alpha1.ReasonSucceeded, "Read revision "+p.kept.commit.Revision)
+	}
 	return nil
+}
+
+// away is why a source could not be read, and how long that stands: an event is no reason to
+// wait once more for a server that does not answer.
+type away struct {
+	err   error
+	asked question
+	until time.Time // as long again as the look took
+}
+
+// question is what a look is for: a spec, and somebody's annotation.
+type question struct {
+	generation int64
+	annotation string
+}
+
+func (p *pass) question() question {
+	return question{p.sync.Generation, p.sync.Annotations[repolayout.AnnotationReconcileAt]}
+}
+
+// rests is why a source is not to be looked at yet; nil: it is.
+func (p *pass) rests(now time.Time, asked bool) error {
+	if a := p.kept.away; !asked && a.asked == p.question() && now.Before(a.until) {
+		return a.err
+	}
+	return nil
+}
+
+// goesOn says that a pass whose source could not be read goes on with the commit that it
+// has: waiting can help, and that commit is what this spec asked for and may be applied.
+func (p *pass) goesOn() bool {
+	k := p.kept
+	return !fault.IsTerminal(p.unread) && k.judged != nil && k.judged.refused == nil && k.commit != nil && k.generation == p.sync.Generation
+}
+
+// sourceAway is why the source was not read, once all else is done.
+func (p *pass) sourceAway() error {
+	if p.unread != nil {
+		p.failed = v1alpha1.ConditionSourceReady
+	}
+	return p.unread
 }
 
 // look reads the commit and judges it. One that is refused is an answer too: it is
