@@ -25,20 +25,13 @@ import (
 func (r *Reconciler) source(ctx context.Context, p *pass) error {
 	_, asked := r.asked.LoadAndDelete(p.sync.UID)
 	if p.whole = p.mustLook(r.Clock()); asked || p.whole {
-		if p.unread = p.rests(r.Clock(), asked); p.unread == nil {
-			began := r.Clock()
-			p.unread = r.look(ctx, p)
-			p.kept.away = away{p.unread, p.question(), r.Clock().Add(r.Clock().Sub(began))}
-		}
-		if p.unread != nil {
-			if asked { // the question stands until it is answered
-				r.asked.Store(p.sync.UID, true)
-			}
-			if !p.goesOn() {
-				return p.unread
-			}
-			p.whole = false // what is kept was compared
-		}
+		p.unread = r.lookUnlessAway(ctx, p, asked)
+	}
+	if p.unread != nil && asked { // the question stands until it is answered
+		r.asked.Store(p.sync.UID, true)
+	}
+	if p.unread != nil && !p.goesOn() {
+		return p.unread
 	}
 	// Said in every pass: the status of the one that looked may have met a conflict
 	// and be lost.
@@ -55,6 +48,19 @@ func (r *Reconciler) source(ctx context.Context, p *pass) error {
 		condition.True(p.sync, v1alpha1.ConditionSourceReady, v1alpha1.ReasonSucceeded, "Read revision "+p.kept.commit.Revision)
 	}
 	return nil
+}
+
+// lookUnlessAway looks at the source, but where it was away a moment ago. What is kept of
+// one that is away was compared.
+func (r *Reconciler) lookUnlessAway(ctx context.Context, p *pass, asked bool) error {
+	err := p.rests(r.Clock(), asked)
+	if err == nil {
+		began := r.Clock()
+		err = r.look(ctx, p)
+		p.kept.away = away{err, p.question(), r.Clock().Add(r.Clock().Sub(began))}
+	}
+	p.whole = p.whole && err == nil
+	return err
 }
 
 // away is why a source could not be read, and how long that stands: an event is no reason to
