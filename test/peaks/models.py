@@ -145,7 +145,12 @@ CONFIGS = {
         max_position_embeddings=131072,
         quantization_config=dict(
             quant_method="mxfp4",
-            modules_to_not_convert=["model.layers.*.self_attn", "model.layers.*.mlp.router", "model.embed_tokens", "lm_head"],
+            modules_to_not_convert=[
+                "model.layers.*.self_attn",
+                "model.layers.*.mlp.router",
+                "model.embed_tokens",
+                "lm_head",
+            ],
         ),
     ),
     "qwen3-30b-a3b": dict(
