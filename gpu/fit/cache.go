@@ -31,19 +31,20 @@ func (s Serving) cache(m Model, l layout) cache {
 	attention := math.Min(stage, float64(m.attentionLayers()))
 	c.full = math.Min(attention, float64(m.attentionLayers()-m.SlidingLayers))
 	c.sliding = attention - c.full
-	// While a prompt is read in pieces, a window layer holds its window and the piece.
-	c.window = float64(m.Window) - 1 + float64(s.BatchTokens)
+	// While a prompt is read in pieces, a window layer holds its window and the pieces that
+	// are on their way: one more than there are stages (vLLM 0.26.0, max_in_flight_tokens).
+	c.window = float64(m.Window) - 1 + float64(l.pipeline+1)*float64(s.BatchTokens)
 	return c
 }
 
-// tokens is the capacity of a cache as vLLM reports it, which counts every
-// layer with a cache as if it kept every token.
-func (c cache) tokens(bytes int64) int64 {
-	perToken := (c.full + c.sliding) * c.perToken
-	if bytes <= 0 || perToken <= 0 {
+// tokens is the capacity of a cache as vLLM reports it: as many as the longest requests
+// that it holds have, of which layers with a window keep less (get_kv_cache_capacity).
+func (c cache) tokens(bytes, longest int64) int64 {
+	one := c.request(longest)
+	if bytes <= 0 || one <= 0 {
 		return 0
 	}
-	return size(float64(bytes) / perToken)
+	return size(float64(bytes) / float64(one) * float64(longest))
 }
 
 // request is the bytes of one request of that many tokens.

@@ -52,27 +52,15 @@ const (
 	// loadFactor is what weights grow by when loaded: buffers and rounding.
 	loadFactor = 1.005
 	// mxfp4Padded is what MXFP4 weights grow by on Hopper and later, whose kernels
-	// pad the matrices (65.97 GiB loaded of 60.8); older GPUs do not (12.88 of 12.8).
+	// pad the matrices (65.97 GiB loaded of 60.8); older GPUs do not (12.88 of 12.8). In
+	// vLLM 0.26.0 a Hopper does not either (13.03 of 12.8), and a Blackwell was not measured.
 	mxfp4Padded = 1.085
-	// contextLow and contextHigh bound the CUDA context, what the driver keeps
-	// of the memory nvidia-smi shows, and CUDA graphs.
-	contextLow, contextHigh = 0.9 * gib, 1.5 * gib
-	// parallelLow and parallelHigh bound communication buffers per GPU once a
-	// model is spread over several.
-	parallelLow, parallelHigh = 0.4 * gib, 1.2 * gib
-	// expertsLow and expertsHigh bound the workspace of mixture-of-experts kernels;
-	// it is not known whether it grows with the weights, so for small models the
-	// lower end is expertsShare of them.
-	expertsLow, expertsHigh = 3.5 * gib, 5.0 * gib
-	expertsShare            = 0.055
 	// leastContext is the shortest request worth serving: KAITO's default.
 	leastContext = 2048
 	// roomyShare is the share of the budget below which a cache is small (gpu.md 5.1).
 	roomyShare = 0.10
 	// largeGPU is where vLLM raises its batch defaults.
 	largeGPU = 70 * gib
-	// samplerCopies of the float32 logits of every sequence are alive while sampling.
-	samplerCopies = 2
 )
 
 // Serve judges serving the model on nodes of one type. It finds the smallest
@@ -264,17 +252,14 @@ func (s Serving) judge(m Model, i sku.Instance, l layout) Report {
 	p.Budget = size(float64(i.MemoryBytes()) * s.Utilization)
 	p.Weights = s.weights(m, i, l)
 	p.Adapter = s.adapters(m, l)
-	low, high := s.activations(m, l)
-	p.Activation = high
-	overheadLow, overheadHigh := overhead(m, l, p.Weights)
-	p.Overhead = overheadHigh
+	activation, overhead := s.engine(m, l, p.Weights)
+	p.Activation, p.Overhead = activation.high, overhead.high
 	cache := s.cache(m, l)
-	fixedLow := p.Weights + p.Adapter + low + overheadLow
+	fixedLow := p.Weights + p.Adapter + activation.low + overhead.low
 	careful := p.Budget - p.Weights - p.Adapter - p.Activation - p.Overhead
 	hopeful := p.Budget - fixedLow
 
 	r.MaxContext = min(cache.longest(careful), m.MaxContext)
-	r.KVTokens = cache.tokens(careful)
 	least := int64(s.Context)
 	if least == 0 {
 		least = min(leastContext, m.MaxContext)
@@ -283,6 +268,7 @@ func (s Serving) judge(m Model, i sku.Instance, l layout) Report {
 	if s.Context == 0 {
 		r.Context = max(least, r.MaxContext)
 	}
+	r.KVTokens = cache.tokens(careful, r.Context)
 	p.KVCache = cache.request(r.Context)
 	p.TotalLow = fixedLow + p.KVCache
 	p.add()
@@ -337,40 +323,4 @@ func (s Serving) weights(m Model, i sku.Instance, l layout) int64 {
 	}
 	stage := math.Ceil(float64(m.Layers)/float64(l.pipeline)) / float64(m.Layers)
 	return size(float64(m.WeightBytes) * factor * stage / float64(l.tensor))
-}
-
-// activations is the range of the peak of a forward pass over BatchTokens, and
-// of sampling for Sequences. Where the width of the feed-forward part or the
-// vocabulary is unknown it spans what published models have.
-func (s Serving) activations(m Model, l layout) (low, high int64) {
-	hidden, tp := float64(m.Hidden), float64(l.tensor)
-	wide := [2]float64{float64(m.Intermediate), float64(m.Intermediate)}
-	if m.Intermediate == 0 {
-		wide = [2]float64{hidden, 4 * hidden}
-	}
-	words := [2]float64{float64(m.Vocab), float64(m.Vocab)}
-	if m.Vocab == 0 {
-		words = [2]float64{32_000, 262_144}
-	}
-	at := func(n int) int64 {
-		forward := float64(s.BatchTokens) * (4*hidden + 6*wide[n]/tp)
-		sampling := float64(s.Sequences) * words[n] * 4 * samplerCopies
-		return size(forward + sampling)
-	}
-	return at(0), at(1)
-}
-
-// overhead is the range of what is neither weights, cache nor activations.
-func overhead(m Model, l layout, weights int64) (low, high int64) {
-	lo, hi := contextLow, contextHigh
-	if l.tensor*l.pipeline > 1 {
-		lo, hi = lo+parallelLow, hi+parallelHigh
-	}
-	switch m.Kind {
-	case MoE:
-		lo, hi = lo+math.Min(expertsLow, expertsShare*float64(weights)), hi+expertsHigh
-	case "":
-		hi += expertsHigh
-	}
-	return int64(lo), int64(hi)
 }

@@ -111,11 +111,11 @@ func (s Serving) tensors(m Model, n int, context int64) (low, high Memory) {
 	low.Weights, high.Weights = size(weights), size(weights*max(1, unpacked))
 	adapter, working := s.merged(m, share)
 	low.Adapter, high.Adapter = adapter, adapter
-	forwardLow, forwardHigh := s.activations(m, row)
-	forwardLow, forwardHigh = forwardLow+beside(m, context), forwardHigh+beside(m, context)+pairs(m, context)
+	forward, overhead := s.activations(m, row), m.overhead(row, low.Weights)
+	forward.low, forward.high = forward.low+beside(m, context), forward.high+beside(m, context)+pairs(m, context)
 	// Merging comes before the first request, and takes its memory alone.
-	low.Activation, high.Activation = forwardLow, max(forwardHigh, working)
-	low.Overhead, high.Overhead = overhead(m, row, low.Weights)
+	low.Activation, high.Activation = forward.low, max(forward.high, working)
+	low.Overhead, high.Overhead = overhead.low, overhead.high
 	cache := s.cache(m, row)
 	// A layer that grows is there twice for a moment.
 	grown := float64(cache.request(context)) * (1 + 1/max(1, cache.full+cache.sliding))

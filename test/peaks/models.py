@@ -130,6 +130,43 @@ CONFIGS = {
         vocab_size=100352,
         max_position_embeddings=131072,
     ),
+    "gpt-oss-20b": dict(
+        model_type="gpt_oss",
+        hidden_size=2880,
+        intermediate_size=2880,
+        num_hidden_layers=24,
+        num_attention_heads=64,
+        num_key_value_heads=8,
+        head_dim=64,
+        vocab_size=201088,
+        num_local_experts=32,
+        num_experts_per_tok=4,
+        sliding_window=128,
+        max_position_embeddings=131072,
+        quantization_config=dict(
+            quant_method="mxfp4",
+            modules_to_not_convert=[
+                "model.layers.*.self_attn",
+                "model.layers.*.mlp.router",
+                "model.embed_tokens",
+                "lm_head",
+            ],
+        ),
+    ),
+    "qwen3-30b-a3b": dict(
+        model_type="qwen3_moe",
+        hidden_size=2048,
+        intermediate_size=6144,
+        moe_intermediate_size=768,
+        num_hidden_layers=48,
+        num_attention_heads=32,
+        num_key_value_heads=4,
+        head_dim=128,
+        vocab_size=151936,
+        num_experts=128,
+        num_experts_per_tok=8,
+        max_position_embeddings=40960,
+    ),
 }
 
 MARKS = ["<|begin_of_text|>", "<|end_of_text|>", "<|start_header_id|>", "<|end_header_id|>", "<|eot_id|>"]
@@ -178,6 +215,18 @@ def folder(root, name):
         file.truncate(8 + len(text) + end)
     shape.architectures = [type(model).__name__]
     shape.save_pretrained(at)
+    return at
+
+
+def shape(root, name, own):
+    """A folder with the configuration alone, and what is its own, for an engine that makes weights up."""
+    from transformers.models.auto.modeling_auto import MODEL_FOR_CAUSAL_LM_MAPPING_NAMES as CLASSES
+
+    written = config(name).to_dict()
+    written.update(own, architectures=[CLASSES[written["model_type"]]])
+    at = Path(root) / name
+    at.mkdir(parents=True, exist_ok=True)
+    (at / "config.json").write_text(json.dumps(written))
     return at
 
 
