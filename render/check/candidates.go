@@ -124,7 +124,7 @@ func (c *checker) candidate(candidate v1alpha1.Candidate, field string) Candidat
 	if !c.hasGPUs(out, add) {
 		return out
 	}
-	out.Fit = c.judge(instance)
+	out.Fit = c.judge(instance, c.out.Runtime.Requires)
 	c.size(&out)
 	switch {
 	case !out.Fit.Works():
@@ -167,19 +167,19 @@ func (c *checker) buy(out *Candidate, field string, add func(finding.Problem)) {
 }
 
 // judge asks the memory fit.
-func (c *checker) judge(i sku.Instance) fit.Report {
+func (c *checker) judge(i sku.Instance, image fit.Image) fit.Report {
 	if c.workspace.Spec.Tuning != nil {
-		return fit.Tune(c.out.Preset.Model, i, c.tuning())
+		return fit.Tune(c.out.Preset.Model, i, c.tuning(image))
 	}
-	return fit.Serve(c.out.Preset.Model, i, c.serving(i))
+	return fit.Serve(c.out.Preset.Model, i, c.serving(i, image))
 }
 
-func (c *checker) tuning() fit.Tuning {
+func (c *checker) tuning(image fit.Image) fit.Tuning {
 	t := c.out.Training
 	return fit.Tuning{
 		Method: c.workspace.Spec.Tuning.Method, SequenceLength: t.SequenceLength, MicroBatch: t.MicroBatch,
 		Rank: t.Rank, TargetModules: t.Targets, Optimizer32Bit: !t.EightBit(), NoCheckpointing: t.NoCheckpointing,
-		SingleQuantization: t.SingleQuantization, Image: c.out.Runtime.Requires, Nodes: int(c.workspace.Spec.Resource.Count),
+		SingleQuantization: t.SingleQuantization, Image: image, Nodes: int(c.workspace.Spec.Resource.Count),
 		EvalBatch: c.evalBatch(), Tasks: len(c.workspace.Spec.Tuning.Evaluation.Benchmarks()) > 0,
 		// What Axolotl holds with DoRA and without its own kernels was seen to take the room of
 		// what it puts back.
@@ -194,8 +194,8 @@ const wholeMachine = 8
 // serving is for one copy on machines of one type. Nobody who wrote a small size
 // gets several of them unasked: they are searched for on whole machines, and
 // where spec.resource.count asks for more than one.
-func (c *checker) serving(i sku.Instance) fit.Serving {
-	return c.servingOn(c.mayPipeline() && (i.GPUs >= wholeMachine || c.workspace.Spec.Resource.Count > 1))
+func (c *checker) serving(i sku.Instance, image fit.Image) fit.Serving {
+	return c.servingOn(c.mayPipeline() && (i.GPUs >= wholeMachine || c.workspace.Spec.Resource.Count > 1), image)
 }
 
 // mayPipeline says whether this version of vLLM can spread the architecture.
@@ -203,7 +203,7 @@ func (c *checker) mayPipeline() bool {
 	return c.out.Runtime.Pipelines(c.out.Preset.Architecture)
 }
 
-func (c *checker) servingOn(several bool) fit.Serving {
+func (c *checker) servingOn(several bool, image fit.Image) fit.Serving {
 	s, spec := c.out.Serving, c.workspace.Spec.Inference
 	nodes := 1
 	if several {
@@ -212,7 +212,7 @@ func (c *checker) servingOn(several bool) fit.Serving {
 	out := fit.Serving{
 		Context: max(int(spec.ContextLength), s.Context), Utilization: s.Utilization, Nodes: nodes,
 		BatchTokens: s.BatchTokens, Sequences: s.Sequences, KVElementBytes: s.KVElementBytes,
-		TensorParallel: max(s.TensorParallel, int(c.workspace.Spec.Resource.GPUs)), Image: c.out.Runtime.Requires, Throughput: c.throughput(),
+		TensorParallel: max(s.TensorParallel, int(c.workspace.Spec.Resource.GPUs)), Image: image, Throughput: c.throughput(),
 	}
 	out.Unpaged = c.unpaged()
 	if len(spec.Adapters) > 0 {
@@ -303,7 +303,7 @@ func (c *checker) together(out Candidate) string {
 	if c.workspace.Spec.Inference == nil || out.Fit.Blocked || out.Fit.Nodes != 1 || !c.mayPipeline() || c.scales() || c.workspace.Spec.Resource.NodePool != "" {
 		return ""
 	}
-	r := fit.Serve(c.out.Preset.Model, out.Instance, c.servingOn(true))
+	r := fit.Serve(c.out.Preset.Model, out.Instance, c.servingOn(true, c.out.Runtime.Requires))
 	if !r.Works() || r.Nodes < 2 {
 		return ""
 	}
@@ -338,12 +338,7 @@ func (c *checker) cheapest(cloud string) (fit.Alternative, bool) {
 			among = append(among, i)
 		}
 	}
-	if c.workspace.Spec.Tuning != nil {
-		return fit.CheapestTuning(c.out.Preset.Model, among, c.facts.Region, c.tuning())
-	}
-	return fit.Cheapest(among, c.facts.Region, func(i sku.Instance) fit.Report {
-		return fit.Serve(c.out.Preset.Model, i, c.serving(i))
-	})
+	return fit.Cheapest(among, c.facts.Region, func(i sku.Instance) fit.Report { return c.judge(i, c.imageOn(i)) })
 }
 
 // advice ends a refusal with what would work.

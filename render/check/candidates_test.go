@@ -1,0 +1,91 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package check_test
+
+import (
+	"regexp"
+	"strings"
+	"testing"
+
+	"github.com/espalier-dev/espalier/gpu/sku"
+	"github.com/espalier-dev/espalier/render/check"
+	"github.com/espalier-dev/espalier/repo-layout/v1alpha1"
+)
+
+func context(tokens int32) func(*v1alpha1.Workspace) {
+	return func(w *v1alpha1.Workspace) { w.Spec.Inference.ContextLength = tokens }
+}
+
+func pinned(w *v1alpha1.Workspace) { w.Spec.Runtime = &v1alpha1.RuntimeSpec{Version: "0.26.0"} }
+
+var namedSize = regexp.MustCompile(`the cheapest size that works is (Standard_\w+)`)
+
+// TestTheCheapest: with the size that a refusal names the Workspace is accepted, and with
+// none that costs less and fits as well. Each size is held to the image that would be chosen
+// for it: that of the refused one may need a newer driver.
+func TestTheCheapest(t *testing.T) {
+	type makes = func(string, ...func(*v1alpha1.Workspace)) *v1alpha1.Workspace
+	for name, tc := range map[string]struct {
+		reason  string
+		task    makes
+		change  []func(*v1alpha1.Workspace)
+		refused []string
+		want    string // "": not said here
+	}{
+		"LongContext":    {"an A10's driver runs the image for CUDA 12.9", serving, []func(*v1alpha1.Workspace){context(65536)}, []string{"Standard_NC4as_T4_v3", "Standard_NC6s_v3", "Standard_NC24ads_A100_v5"}, "Standard_NV36ads_A10_v5"},
+		"LongestContext": {"more than an A10 has", serving, []func(*v1alpha1.Workspace){context(131072)}, []string{"Standard_NC4as_T4_v3", "Standard_NV36ads_A10_v5", "Huge-Box"}, ""},
+		"Small":          {"the smallest will do", serving, nil, []string{"Standard_NC6s_v3", "Standard_NC12s_v3"}, "Standard_NC4as_T4_v3"},
+		"Version":        {"a version that is pinned has both images", serving, []func(*v1alpha1.Workspace){context(65536), pinned}, []string{"Standard_NC4as_T4_v3"}, "Standard_NV36ads_A10_v5"},
+		"KAITO":          {"an image of one's own stays what it is", serving, []func(*v1alpha1.Workspace){context(65536), onKaito}, []string{"Standard_NC4as_T4_v3", "Standard_NC6s_v3"}, "Standard_NV36ads_A10_v5"},
+		"Large":          {"a model for several GPUs", serving, []func(*v1alpha1.Workspace){preset("llama-3.3-70b-instruct"), gated}, []string{"Standard_NC4as_T4_v3", "Standard_NV36ads_A10_v5"}, ""},
+		"Tuning":         {"Axolotl has no image for the driver of an A10", tuning, []func(*v1alpha1.Workspace){preset("phi-4")}, []string{"Standard_NV36ads_A10_v5", "Standard_NC6s_v3"}, ""},
+		"TuningOfKAITO":  {"and KAITO's trainer runs there", tuning, []func(*v1alpha1.Workspace){onKaito}, []string{"Standard_NC6s_v3", "Huge-Box"}, ""},
+	} {
+		t.Run(name, func(t *testing.T) {
+			for _, refused := range tc.refused {
+				a := check.Workspace(tc.task(refused, tc.change...), check.Facts{Region: "eastus"}, nil)
+				match := namedSize.FindStringSubmatch(said(a))
+				if !a.Refused() || match == nil {
+					t.Fatalf("%s: %s: it is not refused with a size that works: %s", tc.reason, refused, said(a))
+				}
+				if tc.want != "" && match[1] != tc.want {
+					t.Errorf("%s: %s: got %s, want %s", tc.reason, refused, match[1], tc.want)
+				}
+				theCheapest(t, match[1], func(size string) *v1alpha1.Workspace { return tc.task(size, tc.change...) })
+			}
+		})
+	}
+}
+
+// theCheapest compares a size with all others of Azure.
+func theCheapest(t *testing.T, named string, with func(string) *v1alpha1.Workspace) {
+	t.Helper()
+	judged := func(size string) (check.Candidate, bool) {
+		a := check.Workspace(with(size), check.Facts{Region: "eastus"}, nil)
+		return a.Candidates[0], !a.Refused()
+	}
+	best, accepted := judged(named)
+	if !accepted {
+		t.Errorf("%s works, it is said, and is refused: %+v", named, best.Findings)
+	}
+	for _, i := range sku.All() {
+		if i.Cloud != sku.Azure || i.Status != sku.Available {
+			continue
+		}
+		other, accepted := judged(i.Name)
+		if accepted && other.Price.Known && other.Price.USD < best.Price.USD && other.Fit.Nodes <= best.Fit.Nodes && (other.Fit.Verdict == v1alpha1.Fits || best.Fit.Verdict != v1alpha1.Fits) {
+			t.Errorf("%s is said to be the cheapest for %s, and %s works for %s", named, best.Price, i.Name, other.Price)
+		}
+	}
+}
+
+func gated(w *v1alpha1.Workspace) { w.Spec.Model().AccessSecret = "hf" }
+
+// said is every message.
+func said(a check.Assessment) string {
+	var list []string
+	for _, f := range a.Findings {
+		list = append(list, f.Message)
+	}
+	return strings.Join(list, "\n")
+}
