@@ -64,6 +64,14 @@ func TestFitHeadline(t *testing.T) {
 	}
 }
 
+// TestSKUsOfNoCloud: whoever has a GPU that no cloud has reads what to name in its place.
+func TestSKUsOfNoCloud(t *testing.T) {
+	_, err := execute(newSKUsCommand(), "--gpu", "A6000")
+	if err == nil || !strings.Contains(err.Error(), "of a node of your own name a type with the nearest that has at most its memory and compute capability (docs/own-nodes.md)") {
+		t.Errorf("got %v", err)
+	}
+}
+
 // The exit code is 0 for yes, 1 for no, 2 for misuse, through the whole command line.
 func TestFitExitCodes(t *testing.T) {
 	for name, c := range map[string]struct {

@@ -343,8 +343,11 @@ func (c *checker) cheapest(cloud string) (fit.Alternative, bool) {
 
 // advice ends a refusal with what would work.
 func (c *checker) advice(cloud string) string {
-	if c.ownsPod() {
+	switch {
+	case c.ownsPod():
 		return ""
+	case c.nodesExist():
+		return c.wouldDo()
 	}
 	best, ok := c.cheapest(cloud)
 	if !ok {

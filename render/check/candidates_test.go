@@ -89,3 +89,33 @@ func said(a check.Assessment) string {
 	}
 	return strings.Join(list, "\n")
 }
+
+// TestAdviceOnNodesThatExist: nobody buys a size for machines that are there, so a refusal
+// says what would have to be in them, and names no price.
+func TestAdviceOnNodesThatExist(t *testing.T) {
+	theirs := func(w *v1alpha1.Workspace) {
+		w.Spec.Resource.Provider = v1alpha1.ProviderExisting
+		ofRack(w)
+	}
+	rack := &v1alpha1.GPUNodePoolSpec{Provider: v1alpha1.ProviderExisting, Candidates: []v1alpha1.Candidate{{InstanceType: "Standard_NC4as_T4_v3"}}}
+	for name, tc := range map[string]struct {
+		reason    string
+		workspace *v1alpha1.Workspace
+		facts     check.Facts
+		says      string
+	}{
+		"LargerGPU":    {"the memory of a GPU that is enough", serving("Standard_NC4as_T4_v3", theirs, context(65536)), check.Facts{}, "spec.resource.count: 2 asks for that; nodes with one GPU of 24 GB (A10) would do"},
+		"MoreGPUs":     {"several of them", serving("Standard_NC4as_T4_v3", theirs, preset("llama-3.3-70b-instruct"), gated), check.Facts{}, "; nodes with 2 GPUs of 94 GB (H100-NVL) would do"},
+		"Pool":         {"a pool says that its nodes exist", serving("", sharing("rack"), context(65536)), check.Facts{Pool: rack}, "; nodes with one GPU of 24 GB (A10) would do"},
+		"Installation": {"or the controller does", tuning("Standard_NC4as_T4_v3", preset("qwen2.5-coder-32b-instruct"), ofRack), check.Facts{Provider: v1alpha1.ProviderExisting}, "; nodes with one GPU of "},
+		"Nothing":      {"no node is enough", serving("Standard_NC4as_T4_v3", theirs, context(1<<20)), check.Facts{}, "; no GPUs of the catalogue would do"},
+		"Unknown":      {"a GPU that no cloud has is like another one", serving("RTX-A6000", theirs), check.Facts{}, "`espalier skus --gpu` lists those with a GPU: name one with the GPU of the nodes, or with the nearest that has at most its memory (docs/own-nodes.md)"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			a := check.Workspace(tc.workspace, tc.facts, nil)
+			if text := said(a); !a.Refused() || !strings.Contains(text, tc.says) || strings.Contains(text, "$") || strings.Contains(text, "cheapest") {
+				t.Errorf("%s: it does not say %q, or a price:\n%s", tc.reason, tc.says, text)
+			}
+		})
+	}
+}
