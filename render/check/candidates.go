@@ -4,13 +4,11 @@ package check
 
 import (
 	"fmt"
-	"strconv"
 	"strings"
 
 	"github.com/espalier-dev/espalier/gpu/fit"
 	"github.com/espalier-dev/espalier/gpu/price"
 	"github.com/espalier-dev/espalier/gpu/sku"
-	repolayout "github.com/espalier-dev/espalier/repo-layout"
 	"github.com/espalier-dev/espalier/repo-layout/finding"
 	"github.com/espalier-dev/espalier/repo-layout/v1alpha1"
 )
@@ -210,7 +208,7 @@ func (c *checker) servingOn(several bool, image fit.Image) fit.Serving {
 		nodes = 0
 	}
 	out := fit.Serving{
-		Context: max(int(spec.ContextLength), s.Context), Utilization: s.Utilization, Nodes: nodes,
+		Context: c.context(), Utilization: s.Utilization, Nodes: nodes,
 		BatchTokens: s.BatchTokens, Sequences: s.Sequences, KVElementBytes: s.KVElementBytes,
 		TensorParallel: max(s.TensorParallel, int(c.workspace.Spec.Resource.GPUs)), Image: image, Throughput: c.throughput(),
 	}
@@ -219,32 +217,6 @@ func (c *checker) servingOn(several bool, image fit.Image) fit.Serving {
 		out.Adapters, out.AdapterRank, out.ShardedAdapters = len(spec.Adapters), c.out.AdapterRank(), s.ShardedAdapters
 	}
 	return out
-}
-
-func (c *checker) budget(out Candidate, field string, add func(finding.Problem)) {
-	b := c.workspace.Spec.Budget
-	if b == nil || b.MaxUSDPerHour == "" {
-		return
-	}
-	most, err := strconv.ParseFloat(b.MaxUSDPerHour, 64)
-	if err != nil {
-		return // ValidateWorkspace says so
-	}
-	switch {
-	case !out.Price.Known:
-		add(finding.Errorf(PriceUnknown, field, "%s for %s, so nobody can say whether it stays within the %s", out.Price, out.InstanceType, c.limit()))
-	case out.Price.USD > most:
-		add(finding.Errorf(BudgetExceeded, field, "%s%s %s %s, more than the %s%s", nodes(out.Nodes, out.InstanceType), c.forMost(), costs(out.Nodes), out.Price, c.limit(), c.cheaper(out, most)))
-	}
-}
-
-// limit is the budget in words, with where it comes from.
-func (c *checker) limit() string {
-	text := "budget of $" + c.workspace.Spec.Budget.MaxUSDPerHour + "/h"
-	if repolayout.Defaulted(c.workspace, repolayout.DefaultedBudget) {
-		text += " that spec.defaults of the RepoSync sets where a Workspace has none"
-	}
-	return text
 }
 
 func nodes(n int, instance string) string {
@@ -267,18 +239,6 @@ func costs(n int) string {
 		return "costs"
 	}
 	return "cost"
-}
-
-// cheaper names the cheapest size when it is within the budget.
-func (c *checker) cheaper(out Candidate, most float64) string {
-	if c.ownsPod() {
-		return ""
-	}
-	best, ok := c.cheapest(out.Instance.Cloud)
-	if !ok || best.HourlyUSD > most || best.Instance.Name == out.InstanceType {
-		return ""
-	}
-	return "; " + c.name(best)
 }
 
 // refusal explains why a candidate cannot be used, and what can.

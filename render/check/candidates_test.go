@@ -9,6 +9,7 @@ import (
 
 	"github.com/espalier-dev/espalier/gpu/sku"
 	"github.com/espalier-dev/espalier/render/check"
+	repolayout "github.com/espalier-dev/espalier/repo-layout"
 	"github.com/espalier-dev/espalier/repo-layout/v1alpha1"
 )
 
@@ -97,6 +98,7 @@ func TestAdviceOnNodesThatExist(t *testing.T) {
 		w.Spec.Resource.Provider = v1alpha1.ProviderExisting
 		ofRack(w)
 	}
+	long := func(w *v1alpha1.Workspace) { w.Spec.Tuning.Method, w.Spec.Tuning.Config = v1alpha1.LoRA, "c" }
 	rack := &v1alpha1.GPUNodePoolSpec{Provider: v1alpha1.ProviderExisting, Candidates: []v1alpha1.Candidate{{InstanceType: "Standard_NC4as_T4_v3"}}}
 	for name, tc := range map[string]struct {
 		reason    string
@@ -108,13 +110,49 @@ func TestAdviceOnNodesThatExist(t *testing.T) {
 		"MoreGPUs":     {"several of them", serving("Standard_NC4as_T4_v3", theirs, preset("llama-3.3-70b-instruct"), gated), check.Facts{}, "; nodes with 2 GPUs of 94 GB (H100-NVL) would do"},
 		"Pool":         {"a pool says that its nodes exist", serving("", sharing("rack"), context(65536)), check.Facts{Pool: rack}, "; nodes with one GPU of 24 GB (A10) would do"},
 		"Installation": {"or the controller does", tuning("Standard_NC4as_T4_v3", preset("qwen2.5-coder-32b-instruct"), ofRack), check.Facts{Provider: v1alpha1.ProviderExisting}, "; nodes with one GPU of "},
-		"Nothing":      {"no node is enough", serving("Standard_NC4as_T4_v3", theirs, context(1<<20)), check.Facts{}, "; no GPUs of the catalogue would do"},
+		"Nothing":      {"no node is enough", tuning("Standard_NC4as_T4_v3", theirs, preset("llama-3.3-70b-instruct"), gated, long), check.Facts{ConfigMaps: map[string]map[string]string{"c": {"training_config.yaml": "axolotl: {sequence_len: 131072}"}}}, "; no GPUs of the catalogue would do"},
 		"Unknown":      {"a GPU that no cloud has is like another one", serving("RTX-A6000", theirs), check.Facts{}, "`espalier skus --gpu` lists those with a GPU: name one with the GPU of the nodes, or with the nearest that has at most its memory (docs/own-nodes.md)"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			a := check.Workspace(tc.workspace, tc.facts, nil)
 			if text := said(a); !a.Refused() || !strings.Contains(text, tc.says) || strings.Contains(text, "$") || strings.Contains(text, "cheapest") {
 				t.Errorf("%s: it does not say %q, or a price:\n%s", tc.reason, tc.says, text)
+			}
+		})
+	}
+}
+
+// fields is a position whose lines are those of the fields.
+type fields map[string]int
+
+func (f fields) At(field string) (string, int) { return "a.yaml", f[field] }
+
+// TestWhereTheCauseIs: a finding stands where it can be mended, once, and says how.
+func TestWhereTheCauseIs(t *testing.T) {
+	lines := fields{"spec.resource.instanceType": 7, "spec.resource.candidates[0].instanceType": 7, "spec.resource.candidates[1].instanceType": 8, "spec.inference.contextLength": 18, "spec.inference.config": 19, "spec.budget.maxUSDPerHour": 20}
+	two := candidates(v1alpha1.Candidate{InstanceType: "Standard_NC24ads_A100_v4", Priority: v1alpha1.Spot}, v1alpha1.Candidate{InstanceType: "Standard_NC24ads_A100_v4"})
+	a100, configured := "Standard_NC24ads_A100_v4", func(w *v1alpha1.Workspace) { w.Spec.Inference.Config = "c" }
+	defaulted := func(w *v1alpha1.Workspace) {
+		w.Annotations = map[string]string{repolayout.AnnotationDefaulted: repolayout.DefaultedBudget}
+	}
+	for name, tc := range map[string]struct {
+		reason    string
+		workspace *v1alpha1.Workspace
+		line      int
+		says      string
+	}{
+		"Context":       {"no size makes a model for more", serving("", two, context(655360)), 18, "spec.inference.contextLength: 655,360 tokens are more than the 131,072 that phi-4-mini-instruct was made for: lower it"},
+		"ContextConfig": {"nor does one where the configuration says it", serving(a100, configured), 19, "max-model-len: 655,360 tokens are more than the 131,072 that phi-4-mini-instruct was made for: lower it"},
+		"Budget":        {"whoever allows too little reads what costs more", serving(a100, context(131072), budget("1")), 20, "spec.budget.maxUSDPerHour: Standard_NC24ads_A100_v4 costs $3.673/h list price, 2026-06-18, eastus, more than the budget of $1/h: raise spec.budget.maxUSDPerHour, or choose a smaller model or context: no size that works is within it"},
+		"BudgetOther":   {"or which size costs less", serving(a100, budget("1")), 20, "more than the budget of $1/h: raise spec.budget.maxUSDPerHour, or choose another size; the cheapest size that works is Standard_NC4as_T4_v3, $0.526/h"},
+		"BudgetCopies":  {"or that the size is the cheapest already", serving("Standard_NC4as_T4_v3", replicas(3), budget("1")), 20, "raise spec.budget.maxUSDPerHour, or ask for fewer copies"},
+		"BudgetDefault": {"what the RepoSync says has no line in the Workspace", serving(a100, budget("1"), defaulted), 7, "sets where a Workspace has none: raise it there, or choose another size; "},
+	} {
+		t.Run(name, func(t *testing.T) {
+			facts := check.Facts{Region: "eastus", ConfigMaps: map[string]map[string]string{"c": {"inference_config.yaml": "vllm: {max-model-len: 655360}"}}}
+			a := check.Workspace(tc.workspace, facts, lines)
+			if got := a.Findings; len(got) != 1 || got[0].Line != tc.line || !strings.Contains(got[0].Message, tc.says) {
+				t.Errorf("%s: want line %d and %q, got %+v", tc.reason, tc.line, tc.says, got)
 			}
 		})
 	}

@@ -241,6 +241,7 @@ func assess(c *checker) Assessment {
 	}
 	if c.known {
 		c.served()
+		c.overModel()
 		c.revision()
 		c.remoteCode()
 		c.cacheSize()
