@@ -301,12 +301,16 @@ func (c *checker) cheapest(cloud string) (fit.Alternative, bool) {
 	return fit.Cheapest(among, c.facts.Region, func(i sku.Instance) fit.Report { return c.judge(i, c.imageOn(i)) })
 }
 
-// advice ends a refusal with what would work.
+// advice ends a refusal with what would work, of several candidates the first.
 func (c *checker) advice(cloud string) string {
-	switch {
-	case c.ownsPod():
+	if c.ownsPod() || c.advised[cloud] {
 		return ""
-	case c.nodesExist():
+	}
+	if c.advised == nil {
+		c.advised = map[string]bool{}
+	}
+	c.advised[cloud] = true
+	if c.nodesExist() {
 		return c.wouldDo()
 	}
 	best, ok := c.cheapest(cloud)

@@ -157,3 +157,23 @@ func TestWhereTheCauseIs(t *testing.T) {
 		})
 	}
 }
+
+// TestWholeSum: what is wrong with a size, what works and its sum are said whole, and of
+// several candidates what works once.
+func TestWholeSum(t *testing.T) {
+	for name, tc := range map[string]struct {
+		reason    string
+		workspace *v1alpha1.Workspace
+	}{
+		"Three": {"a size that was retired, is too old and too small", serving("Standard_NC6s_v3", context(65536))},
+		"Spot":  {"of spot and on demand", serving("", candidates(v1alpha1.Candidate{InstanceType: "Standard_NC6s_v3", Priority: v1alpha1.Spot}, v1alpha1.Candidate{InstanceType: "Standard_NC6s_v3"}), context(65536))},
+	} {
+		t.Run(name, func(t *testing.T) {
+			text := said(check.Workspace(tc.workspace, check.Facts{}, nil))
+			const sum = "which it fits: weights 7.2 + KV cache 8.0 (65,536 tokens) + activations 0.5 + overhead 1.5 = 17.2 of 20.2 GiB"
+			if strings.Count(text, sum) != 1 || strings.Contains(text, "…") {
+				t.Errorf("%s: want the sum once and whole:\n%s", tc.reason, text)
+			}
+		})
+	}
+}

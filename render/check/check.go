@@ -267,8 +267,9 @@ type checker struct {
 	workspace *v1alpha1.Workspace
 	facts     Facts
 	pos       repolayout.Position
-	known     bool // the model is in the catalogue, or its lock file is whole
-	trial     bool // it is asked whether another size would do
+	known     bool            // the model is in the catalogue, or its lock file is whole
+	trial     bool            // it is asked whether another size would do
+	advised   map[string]bool // the clouds of which it was said what works
 	out       Assessment
 }
 
