@@ -55,7 +55,7 @@ func (c *checker) cheaper(out Candidate, most float64) string {
 	best, ok := c.cheapest(out.Instance.Cloud)
 	switch {
 	case !ok || best.HourlyUSD > most:
-		return "choose a smaller model or context: no size that works is within it"
+		return "choose a smaller model or context"
 	case best.Instance.Name == out.InstanceType:
 		return "ask for fewer copies"
 	}

@@ -143,7 +143,7 @@ func TestWhereTheCauseIs(t *testing.T) {
 	}{
 		"Context":       {"no size makes a model for more", serving("", two, context(655360)), 18, "spec.inference.contextLength: 655,360 tokens are more than the 131,072 that phi-4-mini-instruct was made for: lower it"},
 		"ContextConfig": {"nor does one where the configuration says it", serving(a100, configured), 19, "max-model-len: 655,360 tokens are more than the 131,072 that phi-4-mini-instruct was made for: lower it"},
-		"Budget":        {"whoever allows too little reads what costs more", serving(a100, context(131072), budget("1")), 20, "spec.budget.maxUSDPerHour: Standard_NC24ads_A100_v4 costs $3.673/h list price, 2026-06-18, eastus, more than the budget of $1/h: raise spec.budget.maxUSDPerHour, or choose a smaller model or context: no size that works is within it"},
+		"Budget":        {"whoever allows too little reads what costs more", serving(a100, context(131072), budget("1")), 20, "spec.budget.maxUSDPerHour: Standard_NC24ads_A100_v4 costs $3.673/h list price, 2026-06-18, eastus, more than the budget of $1/h: raise spec.budget.maxUSDPerHour, or choose a smaller model or context"},
 		"BudgetOther":   {"or which size costs less", serving(a100, budget("1")), 20, "more than the budget of $1/h: raise spec.budget.maxUSDPerHour, or choose another size; the cheapest size that works is Standard_NC4as_T4_v3, $0.526/h"},
 		"BudgetCopies":  {"or that the size is the cheapest already", serving("Standard_NC4as_T4_v3", replicas(3), budget("1")), 20, "raise spec.budget.maxUSDPerHour, or ask for fewer copies"},
 		"BudgetDefault": {"what the RepoSync says has no line in the Workspace", serving(a100, budget("1"), defaulted), 7, "sets where a Workspace has none: raise it there, or choose another size; "},
