@@ -151,7 +151,7 @@ func (j *judge) one(w io.Writer) error {
 
 func (j *judge) text(w io.Writer, a judged) {
 	r := a.report
-	fmt.Fprintf(w, "%s, %s on %s: %s\n", j.preset.Name(), j.verb(), describe(a.instance), strings.ToUpper(string(r.Verdict)))
+	fmt.Fprintf(w, "%s, %s on %s: %s\n", j.preset.Name(), j.verb(), describe(a.instance), headline(r))
 	if r.PerGPU.Total > 0 {
 		fmt.Fprintf(w, "\n%s\n", bar(r.PerGPU))
 	}
@@ -174,6 +174,15 @@ func (j *judge) text(w io.Writer, a judged) {
 		label = ""
 	}
 	table.Flush()
+}
+
+// headline is the verdict, with what a Workspace has to ask for beside the size.
+func headline(r fit.Report) string {
+	verdict := strings.ToUpper(string(r.Verdict))
+	if !r.Works() || r.Nodes <= 1 {
+		return verdict
+	}
+	return fmt.Sprintf("%s on %d nodes (spec.resource.count: %d)", verdict, r.Nodes, r.Nodes)
 }
 
 // rows are what an answer says of itself, a label and a value each.

@@ -43,6 +43,35 @@ func TestFitSaysNoAndWhatWould(t *testing.T) {
 	}
 }
 
+// TestFitHeadline: the first line says what has to be asked for. A Workspace that names a
+// small size and no count gets one node of it, and is refused.
+func TestFitHeadline(t *testing.T) {
+	for name, c := range map[string]struct{ reason, args, want string }{
+		"OneNode": {"the size is all", "--instance-type Standard_NC4as_T4_v3", "served on Standard_NC4as_T4_v3 (1 × T4): FITS"},
+		"Several": {
+			"without a count validate refuses it", "--instance-type Standard_NC4as_T4_v3 --context 131072",
+			"served on Standard_NC4as_T4_v3 (1 × T4): FITS on 3 nodes (spec.resource.count: 3)",
+		},
+		"No":     {"no number of nodes helps", "--instance-type Standard_NC4as_T4_v3 --context 655360", "served on Standard_NC4as_T4_v3 (1 × T4): NO"},
+		"Tuning": {"a run is spread where it is asked for", "--instance-type Standard_NC24ads_A100_v4 --tune qlora --nodes 2", "qlora tuning on Standard_NC24ads_A100_v4 (1 × A100-80GB): FITS on 2 nodes (spec.resource.count: 2)"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			out, _ := execute(newFitCommand(), append([]string{"--model", "phi-4-mini-instruct"}, strings.Fields(c.args)...)...)
+			if got, _, _ := strings.Cut(out, "\n"); got != "phi-4-mini-instruct, "+c.want {
+				t.Errorf("%s: got %q, want %q", c.reason, got, c.want)
+			}
+		})
+	}
+}
+
+// TestSKUsOfNoCloud: whoever has a GPU that no cloud has reads what to name in its place.
+func TestSKUsOfNoCloud(t *testing.T) {
+	_, err := execute(newSKUsCommand(), "--gpu", "A6000")
+	if err == nil || !strings.Contains(err.Error(), "of a node of your own name a type with the nearest that has at most its memory and compute capability (docs/own-nodes.md)") {
+		t.Errorf("got %v", err)
+	}
+}
+
 // The exit code is 0 for yes, 1 for no, 2 for misuse, through the whole command line.
 func TestFitExitCodes(t *testing.T) {
 	for name, c := range map[string]struct {

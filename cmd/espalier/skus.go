@@ -32,7 +32,7 @@ func (o skuOptions) validate() error {
 	case o.MinMemory < 0 || o.MaxUSD < 0:
 		return errors.New("--min-memory and --max-usd are not negative")
 	case !slices.ContainsFunc(sku.All(), o.hasGPU):
-		return fmt.Errorf("--gpu %q: no type has such a GPU; they are %s", o.GPU, strings.Join(chips(), ", "))
+		return fmt.Errorf("--gpu %q: no type has such a GPU; they are %s; of a node of your own name a type with the nearest that has at most its memory and compute capability (docs/own-nodes.md)", o.GPU, strings.Join(chips(), ", "))
 	}
 	return unknownRegion(o.Region)
 }

@@ -14,6 +14,54 @@ import (
 	repolayout "github.com/espalier-dev/espalier/repo-layout"
 )
 
+// budget holds the price of a candidate against what an hour may cost.
+func (c *checker) budget(out Candidate, field string, add func(finding.Problem)) {
+	b := c.workspace.Spec.Budget
+	if b == nil || b.MaxUSDPerHour == "" {
+		return
+	}
+	most, err := strconv.ParseFloat(b.MaxUSDPerHour, 64)
+	if err != nil {
+		return // ValidateWorkspace says so
+	}
+	switch {
+	case !out.Price.Known:
+		add(finding.Errorf(PriceUnknown, field, "%s for %s, so nobody can say whether it stays within the %s", out.Price, out.InstanceType, c.limit()))
+	case out.Price.USD > most:
+		raise := "raise it there"
+		if !repolayout.Defaulted(c.workspace, repolayout.DefaultedBudget) {
+			field = "spec.budget.maxUSDPerHour"
+			raise = "raise " + field
+		}
+		add(finding.Errorf(BudgetExceeded, field, "%s%s %s %s, more than the %s: %s, or %s", nodes(out.Nodes, out.InstanceType), c.forMost(), costs(out.Nodes), out.Price, c.limit(), raise, c.cheaper(out, most)))
+	}
+}
+
+// limit is the budget in words, with where it comes from.
+func (c *checker) limit() string {
+	text := "budget of $" + c.workspace.Spec.Budget.MaxUSDPerHour + "/h"
+	if repolayout.Defaulted(c.workspace, repolayout.DefaultedBudget) {
+		text += " that spec.defaults of the RepoSync sets where a Workspace has none"
+	}
+	return text
+}
+
+// cheaper says what to choose that costs less.
+func (c *checker) cheaper(out Candidate, most float64) string {
+	const other = "choose another size"
+	if c.ownsPod() {
+		return other
+	}
+	best, ok := c.cheapest(out.Instance.Cloud)
+	switch {
+	case !ok || best.HourlyUSD > most:
+		return "choose a smaller model or context"
+	case best.Instance.Name == out.InstanceType:
+		return "ask for fewer copies"
+	}
+	return other + "; " + c.name(best)
+}
+
 // runBudget sees that what a run may cost in all can be counted, and says where its
 // timeout would let it cost more.
 func (c *checker) runBudget(out Candidate, add func(finding.Problem)) {

@@ -4,13 +4,11 @@ package check
 
 import (
 	"fmt"
-	"strconv"
 	"strings"
 
 	"github.com/espalier-dev/espalier/gpu/fit"
 	"github.com/espalier-dev/espalier/gpu/price"
 	"github.com/espalier-dev/espalier/gpu/sku"
-	repolayout "github.com/espalier-dev/espalier/repo-layout"
 	"github.com/espalier-dev/espalier/repo-layout/finding"
 	"github.com/espalier-dev/espalier/repo-layout/v1alpha1"
 )
@@ -124,7 +122,7 @@ func (c *checker) candidate(candidate v1alpha1.Candidate, field string) Candidat
 	if !c.hasGPUs(out, add) {
 		return out
 	}
-	out.Fit = c.judge(instance)
+	out.Fit = c.judge(instance, c.out.Runtime.Requires)
 	c.size(&out)
 	switch {
 	case !out.Fit.Works():
@@ -167,19 +165,19 @@ func (c *checker) buy(out *Candidate, field string, add func(finding.Problem)) {
 }
 
 // judge asks the memory fit.
-func (c *checker) judge(i sku.Instance) fit.Report {
+func (c *checker) judge(i sku.Instance, image fit.Image) fit.Report {
 	if c.workspace.Spec.Tuning != nil {
-		return fit.Tune(c.out.Preset.Model, i, c.tuning())
+		return fit.Tune(c.out.Preset.Model, i, c.tuning(image))
 	}
-	return fit.Serve(c.out.Preset.Model, i, c.serving(i))
+	return fit.Serve(c.out.Preset.Model, i, c.serving(i, image))
 }
 
-func (c *checker) tuning() fit.Tuning {
+func (c *checker) tuning(image fit.Image) fit.Tuning {
 	t := c.out.Training
 	return fit.Tuning{
 		Method: c.workspace.Spec.Tuning.Method, SequenceLength: t.SequenceLength, MicroBatch: t.MicroBatch,
 		Rank: t.Rank, TargetModules: t.Targets, Optimizer32Bit: !t.EightBit(), NoCheckpointing: t.NoCheckpointing,
-		SingleQuantization: t.SingleQuantization, Image: c.out.Runtime.Requires, Nodes: int(c.workspace.Spec.Resource.Count),
+		SingleQuantization: t.SingleQuantization, Image: image, Nodes: int(c.workspace.Spec.Resource.Count),
 		EvalBatch: c.evalBatch(), Tasks: len(c.workspace.Spec.Tuning.Evaluation.Benchmarks()) > 0,
 		// What Axolotl holds with DoRA and without its own kernels was seen to take the room of
 		// what it puts back.
@@ -194,8 +192,8 @@ const wholeMachine = 8
 // serving is for one copy on machines of one type. Nobody who wrote a small size
 // gets several of them unasked: they are searched for on whole machines, and
 // where spec.resource.count asks for more than one.
-func (c *checker) serving(i sku.Instance) fit.Serving {
-	return c.servingOn(c.mayPipeline() && (i.GPUs >= wholeMachine || c.workspace.Spec.Resource.Count > 1))
+func (c *checker) serving(i sku.Instance, image fit.Image) fit.Serving {
+	return c.servingOn(c.mayPipeline() && (i.GPUs >= wholeMachine || c.workspace.Spec.Resource.Count > 1), image)
 }
 
 // mayPipeline says whether this version of vLLM can spread the architecture.
@@ -203,48 +201,22 @@ func (c *checker) mayPipeline() bool {
 	return c.out.Runtime.Pipelines(c.out.Preset.Architecture)
 }
 
-func (c *checker) servingOn(several bool) fit.Serving {
+func (c *checker) servingOn(several bool, image fit.Image) fit.Serving {
 	s, spec := c.out.Serving, c.workspace.Spec.Inference
 	nodes := 1
 	if several {
 		nodes = 0
 	}
 	out := fit.Serving{
-		Context: max(int(spec.ContextLength), s.Context), Utilization: s.Utilization, Nodes: nodes,
+		Context: c.context(), Utilization: s.Utilization, Nodes: nodes,
 		BatchTokens: s.BatchTokens, Sequences: s.Sequences, KVElementBytes: s.KVElementBytes,
-		TensorParallel: max(s.TensorParallel, int(c.workspace.Spec.Resource.GPUs)), Image: c.out.Runtime.Requires, Throughput: c.throughput(),
+		TensorParallel: max(s.TensorParallel, int(c.workspace.Spec.Resource.GPUs)), Image: image, Throughput: c.throughput(),
 	}
 	out.Unpaged = c.unpaged()
 	if len(spec.Adapters) > 0 {
 		out.Adapters, out.AdapterRank, out.ShardedAdapters = len(spec.Adapters), c.out.AdapterRank(), s.ShardedAdapters
 	}
 	return out
-}
-
-func (c *checker) budget(out Candidate, field string, add func(finding.Problem)) {
-	b := c.workspace.Spec.Budget
-	if b == nil || b.MaxUSDPerHour == "" {
-		return
-	}
-	most, err := strconv.ParseFloat(b.MaxUSDPerHour, 64)
-	if err != nil {
-		return // ValidateWorkspace says so
-	}
-	switch {
-	case !out.Price.Known:
-		add(finding.Errorf(PriceUnknown, field, "%s for %s, so nobody can say whether it stays within the %s", out.Price, out.InstanceType, c.limit()))
-	case out.Price.USD > most:
-		add(finding.Errorf(BudgetExceeded, field, "%s%s %s %s, more than the %s%s", nodes(out.Nodes, out.InstanceType), c.forMost(), costs(out.Nodes), out.Price, c.limit(), c.cheaper(out, most)))
-	}
-}
-
-// limit is the budget in words, with where it comes from.
-func (c *checker) limit() string {
-	text := "budget of $" + c.workspace.Spec.Budget.MaxUSDPerHour + "/h"
-	if repolayout.Defaulted(c.workspace, repolayout.DefaultedBudget) {
-		text += " that spec.defaults of the RepoSync sets where a Workspace has none"
-	}
-	return text
 }
 
 func nodes(n int, instance string) string {
@@ -269,18 +241,6 @@ func costs(n int) string {
 	return "cost"
 }
 
-// cheaper names the cheapest size when it is within the budget.
-func (c *checker) cheaper(out Candidate, most float64) string {
-	if c.ownsPod() {
-		return ""
-	}
-	best, ok := c.cheapest(out.Instance.Cloud)
-	if !ok || best.HourlyUSD > most || best.Instance.Name == out.InstanceType {
-		return ""
-	}
-	return "; " + c.name(best)
-}
-
 // refusal explains why a candidate cannot be used, and what can.
 func (c *checker) refusal(out Candidate, field string) finding.Problem {
 	code := DoesNotFit
@@ -303,7 +263,7 @@ func (c *checker) together(out Candidate) string {
 	if c.workspace.Spec.Inference == nil || out.Fit.Blocked || out.Fit.Nodes != 1 || !c.mayPipeline() || c.scales() || c.workspace.Spec.Resource.NodePool != "" {
 		return ""
 	}
-	r := fit.Serve(c.out.Preset.Model, out.Instance, c.servingOn(true))
+	r := fit.Serve(c.out.Preset.Model, out.Instance, c.servingOn(true, c.out.Runtime.Requires))
 	if !r.Works() || r.Nodes < 2 {
 		return ""
 	}
@@ -338,18 +298,20 @@ func (c *checker) cheapest(cloud string) (fit.Alternative, bool) {
 			among = append(among, i)
 		}
 	}
-	if c.workspace.Spec.Tuning != nil {
-		return fit.CheapestTuning(c.out.Preset.Model, among, c.facts.Region, c.tuning())
-	}
-	return fit.Cheapest(among, c.facts.Region, func(i sku.Instance) fit.Report {
-		return fit.Serve(c.out.Preset.Model, i, c.serving(i))
-	})
+	return fit.Cheapest(among, c.facts.Region, func(i sku.Instance) fit.Report { return c.judge(i, c.imageOn(i)) })
 }
 
-// advice ends a refusal with what would work.
+// advice ends a refusal with what would work, of several candidates the first.
 func (c *checker) advice(cloud string) string {
-	if c.ownsPod() {
+	if c.ownsPod() || c.advised[cloud] {
 		return ""
+	}
+	if c.advised == nil {
+		c.advised = map[string]bool{}
+	}
+	c.advised[cloud] = true
+	if c.nodesExist() {
+		return c.wouldDo()
 	}
 	best, ok := c.cheapest(cloud)
 	if !ok {

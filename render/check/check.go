@@ -241,6 +241,7 @@ func assess(c *checker) Assessment {
 	}
 	if c.known {
 		c.served()
+		c.overModel()
 		c.revision()
 		c.remoteCode()
 		c.cacheSize()
@@ -266,8 +267,9 @@ type checker struct {
 	workspace *v1alpha1.Workspace
 	facts     Facts
 	pos       repolayout.Position
-	known     bool // the model is in the catalogue, or its lock file is whole
-	trial     bool // it is asked whether another size would do
+	known     bool            // the model is in the catalogue, or its lock file is whole
+	trial     bool            // it is asked whether another size would do
+	advised   map[string]bool // the clouds of which it was said what works
 	out       Assessment
 }
 

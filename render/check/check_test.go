@@ -232,7 +232,7 @@ func TestWorkspace(t *testing.T) {
 		},
 		"ContextOverModel": {
 			reason: "longer than the model was made for", workspace: serving("Standard_NC24ads_A100_v4", func(w *v1alpha1.Workspace) { w.Spec.Inference.ContextLength = 1 << 20 }), refused: true,
-			findings: []string{"error DoesNotFit"}, says: []string{"131,072"},
+			findings: []string{"error OutOfRange"}, says: []string{"131,072"},
 		},
 		"AdapterTakesName": {
 			reason: "requests could not tell them apart", workspace: serving("Standard_NC24ads_A100_v4", func(w *v1alpha1.Workspace) {

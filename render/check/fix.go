@@ -29,11 +29,16 @@ func (c *checker) withModel(p finding.Problem, written string) finding.Problem {
 
 // unknown is the finding on a size that the catalogue does not have.
 func (c *checker) unknown(written, field string) finding.Problem {
-	near, spelling := misspelt(written, sku.Suggest(written)), "check the spelling,"
+	near, spelling, lists := misspelt(written, sku.Suggest(written)), "check the spelling,", "`espalier skus` lists the sizes"
 	if near != "" {
 		spelling = "did you mean " + near + "?"
 	}
-	p := finding.Errorf(UnknownInstanceType, field, "%.100q is not in the catalogue: %s `espalier skus` lists the sizes%s", written, spelling, c.advice(sku.Azure))
+	if c.nodesExist() {
+		lists = "`espalier skus --gpu` lists those with a GPU: name one with the GPU of the nodes, or with the nearest that has at most its memory (docs/own-nodes.md)"
+	} else {
+		lists += c.advice(sku.Azure)
+	}
+	p := finding.Errorf(UnknownInstanceType, field, "%.100q is not in the catalogue: %s %s", written, spelling, lists)
 	switch {
 	case near != "":
 		return c.withSize(p, written, near)

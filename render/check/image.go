@@ -5,6 +5,8 @@ package check
 import (
 	"fmt"
 
+	"github.com/espalier-dev/espalier/gpu/fit"
+	"github.com/espalier-dev/espalier/gpu/sku"
 	"github.com/espalier-dev/espalier/presets/runtimes"
 )
 
@@ -20,6 +22,19 @@ func (c *checker) ownImage(r runtimes.Runtime) runtimes.Runtime {
 	r.Requires.MinDriver = runtimes.MinDriver(spec.CUDA)
 	r.Requires.Name = fmt.Sprintf("%s %s (own, CUDA %s)", r.Name, r.Version, spec.CUDA)
 	return r
+}
+
+// imageOn is what the image of this version demands that a Workspace would run which names
+// that size. The one that was chosen is for the driver of the sizes that it names now.
+func (c *checker) imageOn(i sku.Instance) fit.Image {
+	chosen := c.out.Runtime
+	if spec := c.workspace.Spec.Runtime; spec != nil && spec.Image != "" {
+		return chosen.Requires
+	}
+	if r, ok := runtimes.Lookup(chosen.Name, chosen.Version, i.Driver); ok {
+		chosen = r.For(chosen.Task)
+	}
+	return chosen.Requires
 }
 
 // otherCUDA says what would run on a driver that is too old for every image that

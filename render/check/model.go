@@ -7,6 +7,7 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/espalier-dev/espalier/gpu/fit"
 	"github.com/espalier-dev/espalier/presets"
 	"github.com/espalier-dev/espalier/presets/runtimes"
 	"github.com/espalier-dev/espalier/render/settings"
@@ -101,6 +102,37 @@ func (c *checker) servingConfig(config map[string]string, field string) {
 	if own := int(c.workspace.Spec.Inference.ContextLength); own > 0 && serving.Context > 0 && own != serving.Context {
 		c.refuse(ConfigInvalid, field, "max-model-len is %d there and spec.inference.contextLength is %d: give one of them", serving.Context, own)
 	}
+}
+
+// overModel refuses a context for which the model was not made: no size is the remedy.
+func (c *checker) overModel() {
+	asked, most := c.asked(), c.out.Preset.Model.MaxContext
+	if most == 0 || int64(asked) <= most {
+		return
+	}
+	over := fmt.Sprintf("%s tokens are more than the %s that %s was made for: lower it", fit.Thousands(int64(asked)), fit.Thousands(most), c.out.Preset.Name())
+	p := finding.Errorf(finding.OutOfRange, "spec.inference.contextLength", "%s", over)
+	if c.workspace.Spec.Inference.ContextLength == 0 {
+		p = finding.Errorf(ConfigInvalid, "spec.inference.config", "max-model-len: %s", over).In(finding.Entry{Key: settings.ServingKey})
+	}
+	c.out.Findings = append(c.out.Findings, c.place(p))
+}
+
+// asked is the longest request that the Workspace or its configuration asks for; 0: none.
+func (c *checker) asked() int {
+	if c.workspace.Spec.Inference == nil {
+		return 0
+	}
+	return max(int(c.workspace.Spec.Inference.ContextLength), c.out.Serving.Context)
+}
+
+// context is the longest request that sizes are judged with: no more than the model takes,
+// of which overModel says the rest.
+func (c *checker) context() int {
+	if most := c.out.Preset.Model.MaxContext; most > 0 {
+		return int(min(int64(c.asked()), most))
+	}
+	return c.asked()
 }
 
 // fusedNames are the matrices that models of the Phi-3 family keep as one.

@@ -3,8 +3,11 @@
 package check
 
 import (
+	"cmp"
 	"fmt"
 
+	"github.com/espalier-dev/espalier/gpu/fit"
+	"github.com/espalier-dev/espalier/gpu/sku"
 	repolayout "github.com/espalier-dev/espalier/repo-layout"
 	"github.com/espalier-dev/espalier/repo-layout/finding"
 	"github.com/espalier-dev/espalier/repo-layout/v1alpha1"
@@ -88,4 +91,60 @@ func takes(copies int) string {
 		return "one copy takes"
 	}
 	return fmt.Sprintf("%d copies take", copies)
+}
+
+// enough are GPUs that the task fits, of nodes that exist.
+type enough struct {
+	gpu    sku.Instance
+	report fit.Report
+}
+
+// gpus of one node that a copy takes.
+func (e enough) gpus() int {
+	return max(1, e.report.TensorParallel*e.report.PipelineParallel/max(1, e.report.Nodes))
+}
+
+// less says that it asks less of nodes: one before several, what fits before what is
+// tight, then the memory of all GPUs.
+func (e enough) less(than enough) bool {
+	total := func(of enough) float64 { return float64(of.gpus()) * of.gpu.VendorGB }
+	tight := func(of enough) int {
+		if of.report.Verdict == v1alpha1.Tight {
+			return 1
+		}
+		return 0
+	}
+	return cmp.Or(cmp.Compare(e.report.Nodes, than.report.Nodes), cmp.Compare(tight(e), tight(than)),
+		cmp.Compare(total(e), total(than)), cmp.Compare(e.gpus(), than.gpus())) < 0
+}
+
+// wouldDo ends a refusal on nodes that exist, for which nobody buys a size: with what would
+// have to be in them.
+func (c *checker) wouldDo() string {
+	var best enough
+	seen := map[string]bool{}
+	for _, i := range sku.All() {
+		kind := fmt.Sprint(i.GPUs, i.GPU, i.Arch)
+		if i.Schedulable() != nil || i.Fraction != "" || seen[kind] {
+			continue
+		}
+		seen[kind] = true
+		i = c.onNodes(i)
+		found := enough{i, c.judge(i, c.imageOn(i))}
+		if found.report.Works() && (!best.report.Works() || found.less(best)) {
+			best = found
+		}
+	}
+	if !best.report.Works() {
+		return "; no GPUs of the catalogue would do"
+	}
+	which := "nodes"
+	if best.report.Nodes > 1 {
+		which = fmt.Sprintf("%d nodes", best.report.Nodes)
+	}
+	gpus := "one GPU"
+	if n := best.gpus(); n > 1 {
+		gpus = fmt.Sprintf("%d GPUs", n)
+	}
+	return fmt.Sprintf("; %s with %s of %g GB (%s) would do", which, gpus, best.gpu.VendorGB, best.gpu.Chip())
 }

@@ -124,9 +124,9 @@ func (p Problem) At(pos Position, object string) v1alpha1.Finding {
 
 // maxMessage and maxField bound a message, and the field within it, in bytes: a
 // field's name may be as long as its author likes, and findings are kept in a
-// status.
+// status. What is said of a size, with the sum of the one that works, takes 700.
 const (
-	maxMessage = 480
+	maxMessage = 1200
 	maxField   = 160
 )
 
