@@ -104,6 +104,9 @@ type Facts struct {
 	// Pool is the spec of the GPUNodePool that spec.resource.nodePool names;
 	// nil: none, or missing.
 	Pool *v1alpha1.GPUNodePoolSpec
+	// PoolAbsent ends the sentence on a pool that is missing, where more is known of it
+	// than that; "": that it is not there.
+	PoolAbsent string
 }
 
 // Candidate is one way to get the nodes, judged.
