@@ -65,6 +65,7 @@ const (
 	QueueGPUs             = "QueueGPUs"            // warning: a candidate with other GPUs than the run is queued for
 	NodesDiffer           = "NodesDiffer"          // warning: a candidate that needs another number of nodes
 	PodsDiffer            = "PodsDiffer"           // a candidate of a pool that Karpenter fills whose nodes take other pods; an error where it is the first
+	PoolTooSmall          = "PoolTooSmall"         // warning: a shared pool with fewer GPUs than the Workspaces want that name it
 	NodesIdle             = "NodesIdle"            // warning: more nodes than the task uses
 	AutoscaleUnsupported  = "AutoscaleUnsupported" // copies that no autoscaler can count
 	ContextUnbounded      = "ContextUnbounded"     // warning: an engine that takes requests which do not fit

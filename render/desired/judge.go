@@ -136,12 +136,27 @@ func (j *Judge) State(documents []Document, findings []v1alpha1.Finding) State {
 		s.Workspaces = append(s.Workspaces, w.Workspace)
 	}
 	j.remember(results)
-	for _, d := range documents {
-		if d.Pool != nil {
-			s.Verdicts = append(s.Verdicts, check.Pool(d.Pool, d.Position)...)
+	s.pools()
+	return s
+}
+
+// pools judges the pools that Git declares, by themselves and by what is wanted of them.
+func (s *State) pools() {
+	claims := map[string][]check.Claim{}
+	for _, w := range s.Workspaces {
+		if name := w.Workspace.Spec.Resource.NodePool; name != "" && !w.Collides {
+			claims[name] = append(claims[name], w.Assessment.Claim(w.Workspace))
 		}
 	}
-	return s
+	for _, d := range s.Documents {
+		if d.Pool == nil {
+			continue
+		}
+		s.Verdicts = append(s.Verdicts, check.Pool(d.Pool, d.Position)...)
+		if !d.Collides {
+			s.Verdicts = append(s.Verdicts, check.Claims(d.Pool, claims[d.Pool.Name], d.Position)...)
+		}
+	}
 }
 
 func (j *Judge) workspace(d Document, known inputs) Workspace {
