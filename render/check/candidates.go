@@ -61,6 +61,7 @@ func (c *checker) candidates() {
 	if r.NodePool != "" && c.facts.Pool == nil {
 		c.refuse(InputMissing, "spec.resource.nodePool", "GPUNodePool %q %s", r.NodePool, cmp.Or(c.facts.PoolAbsent, "is not there"))
 	}
+	c.poolBudget()
 	for i, candidate := range list {
 		judged := c.candidate(candidate, field(i))
 		judged.Refused = finding.Refused(judged.Findings)

@@ -43,6 +43,7 @@ const (
 	NodesUnsupported      = "NodesUnsupported" // fewer nodes than the copies take, or than a run is spread over
 	ClaimNotShared        = "ClaimNotShared"   // a claim that pods on several nodes cannot all mount; a warning where that is not known
 	BudgetExceeded        = "BudgetExceeded"
+	BudgetIdle            = "BudgetIdle"     // warning: a limit of an hour on nodes that others share
 	BudgetTooSmall        = "BudgetTooSmall" // warning: the timeout would let a run cost more than it may
 	PriceUnknown          = "PriceUnknown"
 	ModelRevisionUnpinned = "ModelRevisionUnpinned" // warning

@@ -9,6 +9,8 @@ import (
 	"testing/fstest"
 
 	"github.com/google/go-cmp/cmp"
+
+	"github.com/espalier-dev/espalier/repo-layout/v1alpha1"
 )
 
 // runOnShared is a run on that pool.
@@ -88,6 +90,45 @@ func TestPoolTooSmall(t *testing.T) {
 					got = append(got, location(f)+" "+f.Message)
 				} else if f.File == "pool.yaml" {
 					t.Errorf("%s: %s", location(f), f.Message)
+				}
+			}
+			if diff := cmp.Diff(c.want, strings.Join(got, "\n")); diff != "" {
+				t.Errorf("%s\n-want +got:\n%s", c.reason, diff)
+			}
+		})
+	}
+}
+
+// TestPoolBudget: nodes that are for several are nobody's to bound, and who says so of
+// one Workspace is told.
+func TestPoolBudget(t *testing.T) {
+	const own = "spec:\n  budget: {maxUSDPerHour: '1'}\n"
+	for name, c := range map[string]struct {
+		reason string
+		pool   *fstest.MapFile
+		user   *fstest.MapFile
+		want   string
+	}{
+		"Own": {
+			"It was written to hold, and does not.", shared(), onShared("qwen", 1, "spec:\n", own),
+			"a.yaml:6 spec.budget.maxUSDPerHour: no limit of one Workspace is for the nodes of GPUNodePool shared-a100, which all that name it share: what bounds their price is their number, spec.replicas of the pool; remove it, or give the Workspace nodes of its own",
+		},
+		"Autoscaled": {
+			"The message names what bounds them.", shared("replicas: 1", "aks: {autoscale: {min: 0, max: 4}}"), onShared("qwen", 1, "spec:\n", own),
+			"a.yaml:6 spec.budget.maxUSDPerHour: no limit of one Workspace is for the nodes of GPUNodePool shared-a100, which all that name it share: what bounds their price is their number, spec.aks.autoscale.max of the pool; remove it, or give the Workspace nodes of its own",
+		},
+		"Default":  {"A RepoSync says it for those with nodes of their own.", shared(), onShared("qwen", 1), ""},
+		"Existing": {"Nothing is paid for them.", shared("aks\n", "existing\n  nodeLabels: {rack: '7'}\n"), onShared("qwen", 1, "spec:\n", own), ""},
+		"WholeRun": {"The share of a run is counted.", shared(), runOnShared("  budget: {maxUSD: '100'}\n"), ""},
+	} {
+		t.Run(name, func(t *testing.T) {
+			sync := team(func(s *v1alpha1.RepoSync) {
+				s.Spec.Defaults = &v1alpha1.SyncDefaults{Budget: &v1alpha1.Budget{MaxUSDPerHour: "4"}}
+			})
+			var got []string
+			for _, f := range state(t, newJudge(), sync, fstest.MapFS{"a.yaml": c.user, "pool.yaml": c.pool}).All() {
+				if f.Code == "BudgetIdle" {
+					got = append(got, location(f)+" "+f.Message)
 				}
 			}
 			if diff := cmp.Diff(c.want, strings.Join(got, "\n")); diff != "" {
