@@ -32,6 +32,7 @@ const (
 	CapacityNotChecked = "CapacityNotChecked"
 	ClusterNotAsked    = "ClusterNotAsked"     // Git is compared with Git
 	PricesAreList      = "PricesAreList"       // what a price leaves out
+	PoolNotBudgeted    = "PoolNotBudgeted"     // a default budget is not for what pools buy
 	RunLengthUnknown   = "RunLengthUnknown"    // how long a tuning run takes
 	InputNotInGit      = desired.InputNotInGit // a Secret, claim or ConfigMap that Git does not hold
 	InputKept          = "InputKept"           // it is dropped, and stays in the cluster

@@ -111,6 +111,9 @@ func (c *comparer) limits() {
 	if lengths := c.unknownRuns(); len(lengths) > 0 {
 		note(RunLengthUnknown, "How long tuning takes: Git does not say how many tokens the data has (%s).", joined(lengths))
 	}
+	if pools, limit := c.unbudgeted(); len(pools) > 0 {
+		note(PoolNotBudgeted, "Whether node pools that Git declares stay within the $%s/h of spec.defaults.budget: it is for the nodes of each Workspace; what bounds those of a pool is their number (%s).", limit, joined(pools))
+	}
 	if c.acts() {
 		c.noteQuota(note)
 		note(PricesAreList, "Prices are list prices for %d hours a month%s; disks, traffic, reservations and discounts are not in them.", HoursPerMonth, c.where())

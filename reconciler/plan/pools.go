@@ -92,6 +92,25 @@ func readSpec(s *v1alpha1.GPUNodePoolSpec) *pool {
 	return p
 }
 
+// unbudgeted are the pools that come to cost more, where the RepoSync limits what an hour of
+// a Workspace costs.
+func (c *comparer) unbudgeted() (pools []string, limit string) {
+	sync := c.head.Sync
+	if sync == nil || sync.Spec.Defaults == nil || sync.Spec.Defaults.Budget == nil {
+		return nil, ""
+	}
+	if limit = sync.Spec.Defaults.Budget.MaxUSDPerHour; limit == "" {
+		return nil, ""
+	}
+	for _, ch := range c.plan.Changes {
+		was, is := ch.Price.Before, ch.Price.After
+		if ch.Kind == v1alpha1.GPUNodePoolKind && is != nil && (was == nil || is.USDPerHour > was.USDPerHour) {
+			pools = append(pools, ch.Name)
+		}
+	}
+	return pools, limit
+}
+
 // poolBought says when the nodes of a new pool are bought.
 func poolBought(s *v1alpha1.GPUNodePoolSpec) string {
 	bought := rendered{pool: readSpec(s)}.nodesWanted()

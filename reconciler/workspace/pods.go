@@ -10,6 +10,7 @@ import (
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/espalier-dev/espalier/reconciler/condition"
@@ -65,8 +66,11 @@ const cannotBePlaced = "A pod cannot be placed: "
 // fills, for a node that it adds as long as it may.
 func placing(pool *v1alpha1.GPUNodePool, message string) trouble {
 	said, waits := strings.CutPrefix(message, cannotBePlaced)
-	if !waits || pool == nil || pool.Spec.Autoscale() == nil || pool.Status.Candidate == nil {
+	switch {
+	case !waits || pool == nil || pool.Status.Candidate == nil:
 		return trouble{v1alpha1.ReasonPodsCannotStart, message}
+	case pool.Spec.Autoscale() == nil:
+		return trouble{v1alpha1.ReasonPodsCannotStart, message + taken(pool, said)}
 	}
 	most, size, who := pool.Spec.Autoscale().Max, pool.Status.Candidate.InstanceType, pool.Spec.Autoscaler()
 	if pool.Status.ReadyNodes >= most {
@@ -75,6 +79,17 @@ func placing(pool *v1alpha1.GPUNodePool, message string) trouble {
 	}
 	return trouble{v1alpha1.ReasonWaitingForNodes, fmt.Sprintf(
 		"A pod waits for a node: %s adds %s to node pool %s, which has %d of at most %d%s: %s", who, size, pool.Name, pool.Status.ReadyNodes, most, passedOver(pool), said)}
+}
+
+// taken says of a shared pool whose GPUs are taken how many it has: the scheduler names
+// nothing of it. Of nodes that exist it was said who holds them.
+func taken(pool *v1alpha1.GPUNodePool, said string) string {
+	gpus := pool.Status.GPUs
+	if gpus == nil || metav1.GetControllerOf(pool) != nil || pool.Spec.Provider == v1alpha1.ProviderExisting || !strings.Contains(said, "Insufficient "+pool.Spec.GPUResource()) {
+		return ""
+	}
+	return fmt.Sprintf("; node pool %s has %d of the %d GPUs that its %s asks for, and every Workspace that names it takes of them: raise it, or wait for pods of others to end",
+		pool.Name, gpus.Allocatable, gpus.Expected, pool.Spec.MostField())
 }
 
 // passedOver is what a pool of several sizes says of those that cannot be had; empty:

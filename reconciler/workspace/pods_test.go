@@ -76,7 +76,14 @@ func TestPlacing(t *testing.T) {
 		p.Status.Conditions = []metav1.Condition{{Type: v1alpha1.ConditionCapacityNotFound, Status: metav1.ConditionTrue, Message: "Passed over for now: A: sold out"}}
 		return p
 	}
+	counted := func(change func(*v1alpha1.GPUNodePool)) *v1alpha1.GPUNodePool {
+		p := pool(1, 0)
+		p.Status.GPUs = &v1alpha1.GPUCount{Expected: 2, Allocatable: 1}
+		change(p)
+		return p
+	}
 	const noPlace = cannotBePlaced + "0/2 nodes are available"
+	const noGPU = noPlace + ": 1 Insufficient nvidia.com/gpu"
 	for name, c := range map[string]struct {
 		reason  string
 		pool    *v1alpha1.GPUNodePool
@@ -85,6 +92,14 @@ func TestPlacing(t *testing.T) {
 	}{
 		"NoPool":  {"Nobody adds a node.", nil, noPlace, trouble{v1alpha1.ReasonPodsCannotStart, noPlace}},
 		"Counted": {"Likewise: the nodes that are declared are there.", pool(1, 0), noPlace, trouble{v1alpha1.ReasonPodsCannotStart, noPlace}},
+		"Shared": {"The scheduler says neither which pool it is nor what it has.", counted(func(*v1alpha1.GPUNodePool) {}), noGPU, trouble{
+			v1alpha1.ReasonPodsCannotStart, noGPU + "; node pool shared has 1 of the 2 GPUs that its spec.replicas asks for, and every Workspace that names it takes of them: raise it, or wait for pods of others to end",
+		}},
+		"SharedTaint": {"More GPUs would not help.", counted(func(*v1alpha1.GPUNodePool) {}), noPlace, trouble{v1alpha1.ReasonPodsCannotStart, noPlace}},
+		"Own": {"Nobody else is on it.", counted(func(p *v1alpha1.GPUNodePool) {
+			p.OwnerReferences = []metav1.OwnerReference{{Kind: v1alpha1.WorkspaceKind, Controller: new(true)}}
+		}), noGPU, trouble{v1alpha1.ReasonPodsCannotStart, noGPU}},
+		"SharedExisting": {"Who holds their GPUs is said before.", counted(func(p *v1alpha1.GPUNodePool) { p.Spec.Provider = v1alpha1.ProviderExisting }), noGPU, trouble{v1alpha1.ReasonPodsCannotStart, noGPU}},
 		"Added": {"A node is on its way.", pool(1, 4), noPlace, trouble{
 			v1alpha1.ReasonWaitingForNodes, "A pod waits for a node: the cluster autoscaler of AKS adds Standard_NC4as_T4_v3 to node pool shared, which has 1 of at most 4: 0/2 nodes are available",
 		}},

@@ -89,6 +89,17 @@ func (c *checker) runBudget(out Candidate, add func(finding.Problem)) {
 		timeout.Duration, out.InstanceType, price.USD(timeout.Hours()*hour.USD), hour, c.runLimit(), enough))
 }
 
+// poolBudget says that no limit of an hour is for nodes that several Workspaces share. One that
+// a RepoSync fills in is meant for those with nodes of their own.
+func (c *checker) poolBudget() {
+	shared, b := c.facts.Pool, c.workspace.Spec.Budget
+	if shared == nil || c.nodesExist() || b == nil || b.MaxUSDPerHour == "" || repolayout.Defaulted(c.workspace, repolayout.DefaultedBudget) {
+		return
+	}
+	c.warn(BudgetIdle, "spec.budget.maxUSDPerHour", "no limit of one Workspace is for the nodes of GPUNodePool %s, which all that name it share: what bounds their price is their number, %s of the pool; remove it, or give the Workspace nodes of its own",
+		c.workspace.Spec.Resource.NodePool, shared.MostField())
+}
+
 // runPrice is an hour of what the run pays for: its own nodes, or its share of the
 // GPUs of a pool.
 func (c *checker) runPrice(out Candidate) price.Price {

@@ -3,6 +3,7 @@
 package check
 
 import (
+	"cmp"
 	"fmt"
 	"strings"
 
@@ -56,8 +57,9 @@ func (c *checker) candidates() {
 		c.out.Findings = append(c.out.Findings, c.place(*p))
 	}
 	if r.NodePool != "" && c.facts.Pool == nil {
-		c.refuse(InputMissing, "spec.resource.nodePool", "GPUNodePool %q is not there", r.NodePool)
+		c.refuse(InputMissing, "spec.resource.nodePool", "GPUNodePool %q %s", r.NodePool, cmp.Or(c.facts.PoolAbsent, "is not there"))
 	}
+	c.poolBudget()
 	for i, candidate := range list {
 		judged := c.candidate(candidate, field(i))
 		judged.Refused = finding.Refused(judged.Findings)

@@ -43,6 +43,7 @@ const (
 	NodesUnsupported      = "NodesUnsupported" // fewer nodes than the copies take, or than a run is spread over
 	ClaimNotShared        = "ClaimNotShared"   // a claim that pods on several nodes cannot all mount; a warning where that is not known
 	BudgetExceeded        = "BudgetExceeded"
+	BudgetIdle            = "BudgetIdle"     // warning: a limit of an hour on nodes that others share
 	BudgetTooSmall        = "BudgetTooSmall" // warning: the timeout would let a run cost more than it may
 	PriceUnknown          = "PriceUnknown"
 	ModelRevisionUnpinned = "ModelRevisionUnpinned" // warning
@@ -65,6 +66,7 @@ const (
 	QueueGPUs             = "QueueGPUs"            // warning: a candidate with other GPUs than the run is queued for
 	NodesDiffer           = "NodesDiffer"          // warning: a candidate that needs another number of nodes
 	PodsDiffer            = "PodsDiffer"           // a candidate of a pool that Karpenter fills whose nodes take other pods; an error where it is the first
+	PoolTooSmall          = "PoolTooSmall"         // warning: a shared pool with fewer GPUs than the Workspaces want that name it
 	NodesIdle             = "NodesIdle"            // warning: more nodes than the task uses
 	AutoscaleUnsupported  = "AutoscaleUnsupported" // copies that no autoscaler can count
 	ContextUnbounded      = "ContextUnbounded"     // warning: an engine that takes requests which do not fit
@@ -104,6 +106,9 @@ type Facts struct {
 	// Pool is the spec of the GPUNodePool that spec.resource.nodePool names;
 	// nil: none, or missing.
 	Pool *v1alpha1.GPUNodePoolSpec
+	// PoolAbsent ends the sentence on a pool that is missing, where more is known of it
+	// than that; "": that it is not there.
+	PoolAbsent string
 }
 
 // Candidate is one way to get the nodes, judged.

@@ -323,8 +323,9 @@ func TestWorkspace(t *testing.T) {
 			findings: []string{"error InputMissing"}, says: []string{`GPUNodePool "p"`},
 		},
 		"PoolThere": {
-			reason: "its candidates are judged, and its price is its own", workspace: serving("", budget("0.01"), func(w *v1alpha1.Workspace) { w.Spec.Resource.NodePool = "p" }),
-			facts: check.Facts{Pool: &v1alpha1.GPUNodePoolSpec{Candidates: []v1alpha1.Candidate{{InstanceType: "Standard_NC24ads_A100_v4"}}}},
+			reason: "its candidates are judged, and its price is its own, which no limit of a Workspace bounds", workspace: serving("", budget("0.01"), func(w *v1alpha1.Workspace) { w.Spec.Resource.NodePool = "p" }),
+			facts:    check.Facts{Pool: &v1alpha1.GPUNodePoolSpec{Candidates: []v1alpha1.Candidate{{InstanceType: "Standard_NC24ads_A100_v4"}}}},
+			findings: []string{"warning BudgetIdle"},
 		},
 		"PoolOfSlices": {
 			reason: "a slice is the GPU that a copy gets", workspace: serving("", replicas(2), func(w *v1alpha1.Workspace) { w.Spec.Resource.NodePool = "p" }),

@@ -154,7 +154,7 @@ func (a *assembly) add(sync *v1alpha1.RepoSync, d Document, problems []v1alpha1.
 		d.names = named(&w.Spec)
 		d.rests = d.names
 		if pool := w.Spec.Resource.NodePool; pool != "" {
-			d.rests = append(slices.Clip(d.names), v1alpha1.GPUNodePoolKind+"/"+pool)
+			d.rests = append(slices.Clip(d.names), poolObject(pool))
 		}
 	}
 	a.documents = append(a.documents, d)

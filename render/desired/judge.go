@@ -10,8 +10,6 @@ import (
 	"strings"
 	"sync"
 
-	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
-
 	"github.com/espalier-dev/espalier/render"
 	"github.com/espalier-dev/espalier/render/check"
 	repolayout "github.com/espalier-dev/espalier/repo-layout"
@@ -118,7 +116,7 @@ type verdict struct {
 // Units or Assemble; what collides is judged too, so that its findings are seen.
 func (j *Judge) State(documents []Document, findings []v1alpha1.Finding) State {
 	s := State{Documents: documents, Findings: findings, Region: j.Region, Provider: j.Render.Provider}
-	known, last := inputsOf(documents), j.begin()
+	known, last := inputsOf(documents, findings), j.begin()
 	j.number(known)
 	workspaces := make([]int, 0, len(documents)) // of documents
 	for i, d := range documents {
@@ -138,75 +136,27 @@ func (j *Judge) State(documents []Document, findings []v1alpha1.Finding) State {
 		s.Workspaces = append(s.Workspaces, w.Workspace)
 	}
 	j.remember(results)
-	for _, d := range documents {
-		if d.Pool != nil {
-			s.Verdicts = append(s.Verdicts, check.Pool(d.Pool, d.Position)...)
-		}
-	}
+	s.pools()
 	return s
 }
 
-// inputs are what Workspaces may refer to, by kind/name; they share one
-// namespace.
-type inputs map[string]*Document
-
-func inputsOf(documents []Document) inputs {
-	i := make(inputs, len(documents))
-	for n := range documents {
-		if d := &documents[n]; d.Pool != nil || d.Input != nil {
-			i[d.object] = d
+// pools judges the pools that Git declares, by themselves and by what is wanted of them.
+func (s *State) pools() {
+	claims := map[string][]check.Claim{}
+	for _, w := range s.Workspaces {
+		if name := w.Workspace.Spec.Resource.NodePool; name != "" && !w.Collides {
+			claims[name] = append(claims[name], w.Assessment.Claim(w.Workspace))
 		}
 	}
-	return i
-}
-
-// configMap is the text in a ConfigMap, and of one with training data all of it; nil:
-// Git does not hold it.
-func (i inputs) configMap(name string, trained bool) map[string]string {
-	d, ok := i["ConfigMap/"+name]
-	switch {
-	case !ok:
-		return nil
-	case trained:
-		return contentOf(d.Input)
-	}
-	return dataOf(d.Input)
-}
-
-func (i inputs) pool(name string) *v1alpha1.GPUNodePoolSpec {
-	if d, ok := i[v1alpha1.GPUNodePoolKind+"/"+name]; ok {
-		return &d.Pool.Spec
-	}
-	return nil
-}
-
-// accessModes of the claims that Git holds, by name.
-func (i inputs) accessModes(claims []string) map[string][]string {
-	modes := map[string][]string{}
-	for _, claim := range claims {
-		if d, ok := i["PersistentVolumeClaim/"+claim]; ok {
-			modes[claim], _, _ = unstructured.NestedStringSlice(d.Input.Object, "spec", "accessModes")
+	for _, d := range s.Documents {
+		if d.Pool == nil {
+			continue
+		}
+		s.Verdicts = append(s.Verdicts, check.Pool(d.Pool, d.Position)...)
+		if !d.Collides {
+			s.Verdicts = append(s.Verdicts, check.Claims(d.Pool, claims[d.Pool.Name], d.Position)...)
 		}
 	}
-	return modes
-}
-
-// secret is a digest of a Secret's content.
-func (i inputs) secret(name string) (string, bool) {
-	d, ok := i["Secret/"+name]
-	if !ok {
-		return "", false
-	}
-	return check.Sum(d.Input.Object["type"], d.Input.Object["data"], d.Input.Object["stringData"]), true
-}
-
-// dataOf is never nil: an empty ConfigMap is there.
-func dataOf(configMap *unstructured.Unstructured) map[string]string {
-	data, _, err := unstructured.NestedStringMap(configMap.Object, "data")
-	if data == nil || err != nil {
-		return map[string]string{}
-	}
-	return data
 }
 
 func (j *Judge) workspace(d Document, known inputs) Workspace {
@@ -217,11 +167,11 @@ func (j *Judge) workspace(d Document, known inputs) Workspace {
 		}
 	}
 	w.Missing = missing(d.names, known)
-	pool := known.pool(d.Workspace.Spec.Resource.NodePool)
+	pool, absent := known.pool(d.Workspace.Spec.Resource.NodePool)
 	w.Versions = j.versions(&d.Workspace.Spec, known)
 	w.claimModes = known.accessModes(d.Workspace.Spec.SharedClaims())
-	w.Key = check.Sum(d.Workspace.Namespace, d.Workspace.Name, d.Workspace.Spec, w.ConfigMaps, pool, w.Versions, w.claimModes, j.Region, j.Render, d.Workspace.Annotations[repolayout.AnnotationDefaulted])
-	v := j.verdict(w, pool)
+	w.Key = check.Sum(d.Workspace.Namespace, d.Workspace.Name, d.Workspace.Spec, w.ConfigMaps, pool, absent, w.Versions, w.claimModes, j.Region, j.Render, d.Workspace.Annotations[repolayout.AnnotationDefaulted])
+	v := j.verdict(w, check.Facts{Pool: pool, PoolAbsent: absent})
 	placed := place(v.assessment, d, known.configPosition(d.Workspace))
 	w.Assessment, w.render = &placed, v.render
 	return w
@@ -235,7 +185,7 @@ func (j *Judge) number(known inputs) {
 	if j.secrets == nil {
 		j.secrets = map[string][]string{}
 	}
-	for kindAndName := range known {
+	for kindAndName := range known.there {
 		name, isSecret := strings.CutPrefix(kindAndName, "Secret/")
 		if !isSecret {
 			continue
@@ -283,15 +233,16 @@ func named(spec *v1alpha1.WorkspaceSpec) []string {
 func missing(names []string, known inputs) []string {
 	var list []string
 	for _, n := range names {
-		if _, ok := known[n]; !ok && !slices.Contains(list, n) {
+		if _, ok := known.there[n]; !ok && !slices.Contains(list, n) {
 			list = append(list, n)
 		}
 	}
 	return list
 }
 
-// verdict looks a key up, in this State and the one before, or judges it.
-func (j *Judge) verdict(w Workspace, pool *v1alpha1.GPUNodePoolSpec) *verdict {
+// verdict looks a key up, in this State and the one before, or judges it. The facts are those
+// on its pool.
+func (j *Judge) verdict(w Workspace, facts check.Facts) *verdict {
 	j.mu.Lock()
 	v := j.known[w.Key]
 	if v == nil {
@@ -302,20 +253,22 @@ func (j *Judge) verdict(w Workspace, pool *v1alpha1.GPUNodePoolSpec) *verdict {
 	}
 	j.known[w.Key] = v
 	j.mu.Unlock()
-	v.once.Do(func() { j.judge(v, w, pool) })
+	v.once.Do(func() { j.judge(v, w, facts) })
 	return v
 }
 
 // judge judges a Workspace, and renders one with patches: a patch that cannot be
 // applied shows only there.
-func (j *Judge) judge(v *verdict, w Workspace, pool *v1alpha1.GPUNodePoolSpec) {
+func (j *Judge) judge(v *verdict, w Workspace, facts check.Facts) {
 	judged := w.Workspace
 	if name := judged.Spec.ConfigName(); name != "" && w.ConfigMaps[name] == nil {
 		// The cluster may hold it: that is no reason to refuse. Without a lock file,
 		// nothing can be said of the model.
 		judged = withoutConfig(judged)
 	}
-	a := check.Workspace(judged, check.Facts{ConfigMaps: w.ConfigMaps, Region: j.Region, Pool: pool, ClaimModes: w.claimModes, StorageClass: j.Render.StorageClass, Provider: j.Render.Provider}, byField{})
+	facts.ConfigMaps, facts.ClaimModes = w.ConfigMaps, w.claimModes
+	facts.Region, facts.StorageClass, facts.Provider = j.Region, j.Render.StorageClass, j.Render.Provider
+	a := check.Workspace(judged, facts, byField{})
 	in := render.Input{Workspace: judged, Assessment: a, Versions: w.Versions, Options: j.Render}
 	v.assessment = a
 	v.render = func(kept v1alpha1.Provider) (render.Output, error) {

@@ -66,7 +66,7 @@ func (w writtenIn) Fix(file string, line int, word v1alpha1.Fix) v1alpha1.Fix {
 // configPosition is where the ConfigMap with the configuration of a Workspace
 // was written, nil where that is not known.
 func (i inputs) configPosition(w *v1alpha1.Workspace) entries {
-	d, ok := i["ConfigMap/"+w.Spec.ConfigName()]
+	d, ok := i.there["ConfigMap/"+w.Spec.ConfigName()]
 	if !ok {
 		return nil
 	}

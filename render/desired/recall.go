@@ -3,6 +3,7 @@
 package desired
 
 import (
+	"strings"
 	"sync"
 
 	"github.com/espalier-dev/espalier/repo-layout/v1alpha1"
@@ -85,12 +86,13 @@ func (w *judged) still(d Document, known inputs) bool {
 	return true
 }
 
-// key identifies a document that is named; "" where that is not known.
+// key identifies a document that is named; "" where that is not known. Of a pool that is not
+// there, what is said of it.
 func (i inputs) key(name string) string {
-	if d, ok := i[name]; ok {
+	if d, ok := i.there[name]; ok {
 		return d.Key
 	}
-	return notInGit
+	return notInGit + i.absent[strings.TrimPrefix(name, poolObject(""))]
 }
 
 // recall judges the i-th Workspace, or takes what it came to in the last State where

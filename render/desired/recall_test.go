@@ -125,10 +125,10 @@ func TestRemembering(t *testing.T) {
 			tree[pick("one.yaml", "other.yaml")] = file("apiVersion: v1\nkind: ConfigMap\nmetadata: {name: " + pick("one", "two") +
 				"}\ndata:\n  inference_config.yaml: |\n    vllm: {max-num-seqs: " + pick("16", "32", "none") + "}\n")
 		case 2:
-			tree["pool.yaml"] = file("apiVersion: espalier.dev/v1alpha1\nkind: GPUNodePool\nmetadata: {name: shared}\nspec:\n  provider: aks\n  candidates: [{instanceType: " +
-				pick("Standard_NC24ads_A100_v4", "Standard_NC48ads_A100_v4") + "}]\n  replicas: 1\n")
+			tree["pool.yaml"] = file("apiVersion: espalier.dev/v1alpha1\nkind: GPUNodePool\nmetadata: {name: " + pick("shared", "shares") + "}\nspec:\n  provider: aks\n  candidates: [{instanceType: " +
+				pick("Standard_NC24ads_A100_v4", "Standard_NC48ads_A100_v4") + "}]\n  replicas: " + pick("1", "2", "none") + "\n")
 		case 3:
-			tree["c.yaml"] = file(strings.Replace(strings.ReplaceAll(serving, "NAME", "c"), "instanceType: Standard_NC24ads_A100_v4", "nodePool: shared", 1))
+			tree["c.yaml"] = file(strings.Replace(strings.ReplaceAll(serving, "NAME", "c"), "instanceType: Standard_NC24ads_A100_v4", "nodePool: shared", 1) + "    replicas: " + pick("1", "2", "3") + "\n")
 		case 4:
 			tree["old.yaml"] = file(pick(retired, strings.ReplaceAll(ofKAITO, "NAME", "a")))
 		case 5:

@@ -72,7 +72,7 @@ var contentRules = []Rule{
 	{Code: AdapterDuplicate, Severity: Error, Meaning: "Two adapters of one name, which requests could not tell apart.", Remedy: "Rename one."},
 	{Code: ImageInvalid, Severity: Error, Meaning: "No image reference, or one that cannot be pulled or pushed to.", Remedy: "Write registry/repository:tag in lower case; a digest where it is pulled."},
 	{Code: ImageNotPinned, Severity: Warning, Meaning: "No tag, or latest: what Git says is not what runs.", Remedy: "Write a version or, better, a digest."},
-	{Code: InputMissing, Severity: Error, Meaning: "No training data, or something that the spec names is not there.", Remedy: "Name the data, or add what is missing to the same path."},
+	{Code: InputMissing, Severity: Error, Meaning: "No training data, or something that the spec names is not there or cannot be read.", Remedy: "Name the data, add what is missing to the same path, or mend what the message points to."},
 	{Code: FormatInvalid, Severity: Error, Meaning: "The format of the training data names a column or a text that rows of its type do not have.", Remedy: "Use what the message lists; docs/tuning.md shows each type."},
 	{Code: InputAmbiguous, Severity: Error, Meaning: "More than one source of training data.", Remedy: "Keep one."},
 	{Code: InputNotInGit, Severity: Warning, Meaning: "A ConfigMap that the tree does not hold: judged with the defaults.", Remedy: "Commit the ConfigMap beside the Workspace, or accept that the verdict is partial."},

@@ -340,12 +340,15 @@ func (s *GPUNodePoolSpec) Autoscaler() string {
 	return "the cluster autoscaler of AKS"
 }
 
-// MostField is the field that bounds the number of nodes where Autoscale does.
+// MostField is the field that bounds the number of nodes.
 func (s *GPUNodePoolSpec) MostField() string {
-	if s.ByKarpenter() {
+	switch {
+	case s.ByKarpenter():
 		return "spec.karpenter.maxNodes"
+	case s.Autoscale() != nil:
+		return "spec.aks.autoscale.max"
 	}
-	return "spec.aks.autoscale.max"
+	return "spec.replicas"
 }
 
 // Nodes are the fewest and the most nodes that a spec asks for, 1 where it is

@@ -189,7 +189,7 @@ type Dependency struct {
 // SyncDefaults fill in what a Workspace leaves open; what it says itself counts.
 type SyncDefaults struct {
 	// Budget of each Workspace without one; maxUSD of tuning Workspaces whose
-	// provider is not existing.
+	// provider is not existing. It bounds no GPUNodePool that Git declares.
 	Budget *Budget `json:"budget,omitempty"`
 	// RegistryMirror is spec.runtime.mirror of each Workspace without one: where
 	// the images of the runtimes are pulled from.

@@ -254,7 +254,8 @@ type RuntimeSpec struct {
 
 // Budget refuses what would cost more.
 type Budget struct {
-	// MaxUSDPerHour bounds the list price of the nodes of the Workspace.
+	// MaxUSDPerHour bounds the list price of the Workspace's own nodes. It is not for those
+	// of a shared pool, whose own number of nodes bounds what they cost.
 	// +kubebuilder:validation:Pattern=`^[0-9]+(\.[0-9]{1,4})?$`
 	MaxUSDPerHour string `json:"maxUSDPerHour,omitempty"`
 	// MaxUSD bounds what a tuning run may cost in all, over all of its pods: the list
