@@ -8,7 +8,6 @@ import (
 	"fmt"
 	"maps"
 	"os"
-	"runtime/debug"
 	"slices"
 	"time"
 
@@ -40,6 +39,7 @@ import (
 
 	"github.com/espalier-dev/espalier/cmd/espalier/data"
 	"github.com/espalier-dev/espalier/cmd/espalier/signin"
+	"github.com/espalier-dev/espalier/cmd/espalier/version"
 	"github.com/espalier-dev/espalier/reconciler/account"
 	"github.com/espalier-dev/espalier/reconciler/hook"
 	"github.com/espalier-dev/espalier/reconciler/inventory"
@@ -71,6 +71,8 @@ func newControllerCommand() *cobra.Command {
 				return err
 			}
 			ctrl.SetLogger(zap.New(zap.UseDevMode(false)))
+			build := version.Current()
+			ctrl.Log.Info("Starting espalier", "version", build.Version, "revision", build.Revision, "go", build.Go)
 			limitMemory(c.Context(), options, ctrl.Log)
 			return traced(c.Context(), func(requests transport.WrapperFunc) error {
 				return runController(c.Context(), options, requests)
@@ -84,7 +86,7 @@ func newControllerCommand() *cobra.Command {
 // traced runs do with what it has to put around its requests, and sends the last
 // traces when do has ended.
 func traced(ctx context.Context, do func(transport.WrapperFunc) error) error {
-	stop, on, err := trace.Start(ctx, version(), ctrl.Log)
+	stop, on, err := trace.Start(ctx, version.Current().Short(), ctrl.Log)
 	if err != nil { // what releases paid nodes is not kept from it by how it is watched
 		ctrl.Log.Info("No traces are exported", "reason", err.Error())
 	}
@@ -99,15 +101,6 @@ func traced(ctx context.Context, do func(transport.WrapperFunc) error) error {
 		ctrl.Log.Info("The last traces are lost", "reason", err.Error())
 	}
 	return err
-}
-
-// version is that of the build: a tag's, or the commit's.
-func version() string {
-	info, ok := debug.ReadBuildInfo()
-	if !ok {
-		return "unknown"
-	}
-	return info.Main.Version
 }
 
 // runController runs the manager until ctx ends; it stops gracefully.
@@ -150,6 +143,11 @@ func runController(ctx context.Context, o controllerOptions, requests transport.
 		return err
 	}
 	defer stop()
+	build := version.Current().Metric() // of each replica, whether or not it leads
+	if err := metrics.Registry.Register(build); err != nil {
+		return fmt.Errorf("registering metrics: %w", err)
+	}
+	defer metrics.Registry.Unregister(build)
 	if err := addProbes(mgr); err != nil {
 		return err
 	}

@@ -5,12 +5,14 @@ package main
 import (
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
 
 	"github.com/espalier-dev/espalier/deploy"
+	"github.com/espalier-dev/espalier/gpu/sku"
 )
 
 // installOptions are the flags of `espalier install`.
@@ -26,7 +28,7 @@ func newInstallCommand() *cobra.Command {
 		Short: "Write the manifests that install this version",
 		Long: "Writes the manifests of this version, the CRDs, the roles and the Deployment, for a repository that Flux or\n" +
 			"Argo CD applies, or for kubectl. It touches no cluster. docs/install.md has the other ways.",
-		Example: "  espalier install --export --image registry.example.com/espalier:dev --provider existing > espalier.yaml\n" +
+		Example: "  espalier install --export --image registry.example.com/espalier:dev --provider existing --cluster-name staging > espalier.yaml\n" +
 			"  kubectl apply --server-side -f espalier.yaml",
 		Args: cobra.NoArgs,
 		RunE: func(c *cobra.Command, _ []string) error {
@@ -36,6 +38,9 @@ func newInstallCommand() *cobra.Command {
 			manifests, err := deploy.Manifests(options.Options)
 			if err != nil {
 				return err
+			}
+			if options.ClusterName == "" {
+				fmt.Fprintln(c.ErrOrStderr(), "--cluster-name is empty: RepoSyncs with spec.report will say ClusterNameMissing")
 			}
 			_, err = c.OutOrStdout().Write(manifests)
 			return err
@@ -77,9 +82,34 @@ func (o *installOptions) Validate() error {
 		problems = append(problems, errors.New("--review needs --cluster-name: comments on pull requests have it"))
 	}
 	for _, arg := range o.Args {
-		if !strings.HasPrefix(arg, "--") {
-			problems = append(problems, fmt.Errorf("--arg %q: want a flag of `espalier controller`, such as --arg=--start-limit=1h", arg))
-		}
+		problems = append(problems, checkArg(arg))
 	}
 	return errors.Join(append(problems, checkProvider(o.Provider))...)
+}
+
+// checkArg refuses what `espalier controller` would not start with.
+func checkArg(arg string) error {
+	if !strings.HasPrefix(arg, "--") {
+		return fmt.Errorf("--arg %q: want a flag of `espalier controller`, such as --arg=--start-limit=1h", arg)
+	}
+	flags := newControllerCommand().Flags()
+	name, _, _ := strings.Cut(arg[2:], "=")
+	if flags.Lookup(name) != nil {
+		if err := flags.Parse([]string{arg}); err != nil {
+			return fmt.Errorf("--arg %q: %w", arg, err)
+		}
+		return nil
+	}
+	var known []string
+	flags.VisitAll(func(f *pflag.Flag) {
+		if !f.Hidden {
+			known = append(known, f.Name)
+		}
+	})
+	hint := "docs/flags.md has those that there are"
+	far := func(k string) int { return sku.Distance(name, k) }
+	if near := slices.MinFunc(known, func(a, b string) int { return far(a) - far(b) }); far(near) <= max(2, len(name)/3) {
+		hint = "did you mean --" + near + "?"
+	}
+	return fmt.Errorf("--arg %q: `espalier controller` has no flag --%s: %s", arg, name, hint)
 }

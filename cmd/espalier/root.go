@@ -4,6 +4,8 @@ package main
 
 import (
 	"github.com/spf13/cobra"
+
+	"github.com/espalier-dev/espalier/cmd/espalier/version"
 )
 
 func newRootCommand() *cobra.Command {
@@ -13,6 +15,7 @@ func newRootCommand() *cobra.Command {
 		Long:          "Espalier turns a Git repository of model workspaces into running GPU work, and tells Git what became of it.",
 		SilenceUsage:  true,
 		SilenceErrors: true,
+		Version:       version.Current().String(),
 	}
 	root.AddCommand(
 		newControllerCommand(),
@@ -32,6 +35,7 @@ func newRootCommand() *cobra.Command {
 		newAdapterCommand(),
 		newMemberCommand(),
 		newReviewHeadCommand(),
+		newVersionCommand(),
 	)
 	return root
 }

@@ -8,6 +8,9 @@ import (
 	"strings"
 )
 
+// annotationRevision has the commit.
+const annotationRevision = "org.opencontainers.image.revision"
+
 // Annotations of what is made out of a checkout: where it is from, and the commit
 // where the checkout is just that commit.
 func Annotations(ctx context.Context, root string) map[string]string {
@@ -28,7 +31,7 @@ func Annotations(ctx context.Context, root string) map[string]string {
 		return all
 	}
 	if commit, err := git("rev-parse", "HEAD"); err == nil {
-		all["org.opencontainers.image.revision"] = commit
+		all[annotationRevision] = commit
 	}
 	return all
 }

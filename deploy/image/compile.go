@@ -8,6 +8,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"time"
 
 	v1 "github.com/google/go-containerregistry/pkg/v1"
@@ -21,6 +22,21 @@ const Tags = "grpcnotrace"
 // flags of go build. They are those of deploy/Dockerfile: no path of this
 // machine, no state of the checkout, no symbols that nobody reads in a cluster.
 var flags = []string{"build", "-trimpath", "-buildvcs=false", "-tags=" + Tags, "-ldflags=-s -w -buildid="}
+
+// commitVariable is where the program keeps the commit that it was built of.
+const commitVariable = "github.com/espalier-dev/espalier/cmd/espalier/version.commit"
+
+// stamped are the flags for the commit that the annotations name, where they do: the same
+// commit is the same bytes. What go build stamps by itself knows of files that no commit has.
+func (o Options) stamped() []string {
+	commit := o.Annotations[annotationRevision]
+	if commit == "" {
+		return flags
+	}
+	all := slices.Clone(flags)
+	all[len(all)-1] += " -X " + commitVariable + "=" + commit
+	return all
+}
 
 // environment is what the compiler goes by, said in full: a setting of whoever
 // builds would give the same source other bytes.
@@ -41,7 +57,7 @@ func (o Options) compile(ctx context.Context, platform v1.Platform) ([]byte, err
 	binary := filepath.Join(folder, o.name())
 	o.say("Compiling %s for %s: seconds when it is cached, 2 to 6 minutes on two cores when nothing is.", o.Package, platform)
 	started := time.Now()
-	cmd := exec.CommandContext(ctx, "go", append(flags, "-o", binary, o.Package)...)
+	cmd := exec.CommandContext(ctx, "go", append(slices.Clip(o.stamped()), "-o", binary, o.Package)...)
 	cmd.Dir, cmd.Env = o.Dir, append(os.Environ(), environment(platform)...)
 	if talk, err := cmd.CombinedOutput(); err != nil {
 		return nil, fmt.Errorf("%w: %s", err, talk)

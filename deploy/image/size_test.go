@@ -17,13 +17,18 @@ import (
 // is worth a look, and a reason.
 const mostMiB = 26
 
-// TestPruned: nothing that is linked calls methods by any name, so that those that nobody
-// calls are not linked.
-func TestPruned(t *testing.T) {
-	platform := v1.Platform{OS: "linux", Architecture: runtime.GOARCH}
-	program, err := Options{Dir: "../..", Package: "./cmd/espalier"}.compile(t.Context(), platform)
+// TestProgram: nothing that is linked calls methods by any name, so that those that nobody
+// calls are not linked; and the program has the commit that the image says.
+func TestProgram(t *testing.T) {
+	platform, commit := v1.Platform{OS: "linux", Architecture: runtime.GOARCH}, strings.Repeat("1a2b3c4d", 5)
+	program, err := Options{
+		Dir: "../..", Package: "./cmd/espalier", Annotations: map[string]string{annotationRevision: commit},
+	}.compile(t.Context(), platform)
 	if err != nil {
 		t.Fatal(err)
+	}
+	if !bytes.Contains(program, []byte(commit)) {
+		t.Errorf("espalier version does not know the commit: is its variable %s?", commitVariable)
 	}
 	if bytes.Contains(program, []byte("text/template.(*Template).Execute")) {
 		t.Error("templates are linked, and with them every method: which package has come to execute one? A tag may leave it out (Tags)")
@@ -36,8 +41,8 @@ func TestDockerfileFlags(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	for _, flag := range flags {
-		if !strings.Contains(strings.ReplaceAll(string(text), "'", ""), flag) {
+	for _, flag := range (Options{Annotations: map[string]string{annotationRevision: "$COMMIT"}}).stamped() {
+		if !strings.Contains(strings.ReplaceAll(string(text), `"`, ""), flag) {
 			t.Errorf("deploy/Dockerfile lacks %s", flag)
 		}
 	}

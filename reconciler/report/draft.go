@@ -38,7 +38,7 @@ type remembered struct {
 
 	pays bool     // for nodes that it holds
 	pool uint64   // sum of what it pays for, maybe with others
-	usd  *big.Rat // an hour, of the pool; nil: not known
+	usd  *big.Rat // an hour, of its own pool; nil: not known, or it shares one
 
 	row   string // of the table, where it has one
 	draft uint   // that last had it
@@ -54,7 +54,7 @@ func (m *Memory) remember(key types.NamespacedName, w *v1alpha1.Workspace) *reme
 	known.sum = sumOf(key.Namespace, key.Name, string(known.text[:]), string(known.badge[:]))
 	if known.pays = holdsNodes(w); known.pays {
 		known.pool = paidFor(w)
-		if w.Status.Sizing != nil {
+		if _, shared := SharedPool(w); !shared && w.Status.Sizing != nil {
 			known.usd = m.price(w.Status.Sizing.USDPerHour)
 		}
 	}
@@ -82,7 +82,8 @@ func (m *Memory) price(text string) *big.Rat {
 // Draft is a report whose files are not laid out yet: most are the same as the last.
 type Draft struct {
 	of     Snapshot
-	files  []*remembered // of the Workspaces, in their order
+	files  []*remembered       // of the Workspaces, in their order
+	shared map[uint64]*big.Rat // prices of pools that are shared, nil where not known
 	readme File
 	sum    uint64
 }
@@ -100,7 +101,7 @@ func (m *Memory) Draft(s Snapshot) *Draft {
 		m.files = make(map[types.NamespacedName]*remembered, len(s.Workspaces))
 	}
 	m.draft++
-	d := &Draft{of: s, files: make([]*remembered, len(s.Workspaces))}
+	d := &Draft{of: s, files: make([]*remembered, len(s.Workspaces)), shared: m.sharedPrices(s.Pools)}
 	for i, w := range s.Workspaces {
 		known := m.remember(types.NamespacedName{Namespace: w.Namespace, Name: w.Name}, w)
 		known.draft = m.draft

@@ -188,8 +188,8 @@ func paidFor(w *v1alpha1.Workspace) uint64 {
 	return sumOf("pool", w.Namespace, w.Status.NodePool)
 }
 
-// paid are the prices of the pools that are held now, the highest that is said of each, and
-// how many there are of which none is known.
+// paid are the prices of the pools that are held now, what a shared one says itself or else the
+// highest that is said of each, and how many there are of which none is known.
 func (d *Draft) paid() (pools map[uint64]*big.Rat, unknown int) {
 	pools = make(map[uint64]*big.Rat, len(d.files))
 	for _, known := range d.files {
@@ -202,6 +202,9 @@ func (d *Draft) paid() (pools map[uint64]*big.Rat, unknown int) {
 		}
 	}
 	for pool, usd := range pools {
+		if said := d.shared[pool]; said != nil {
+			pools[pool], usd = said, said
+		}
 		if usd == nil {
 			unknown++
 			delete(pools, pool)

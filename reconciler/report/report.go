@@ -19,6 +19,7 @@ import (
 	"go.yaml.in/yaml/v3"
 	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/types"
 
 	"github.com/espalier-dev/espalier/reconciler/markdown"
 	"github.com/espalier-dev/espalier/repo-layout/v1alpha1"
@@ -32,6 +33,8 @@ type Snapshot struct {
 	Revision string
 	// Workspaces in any order. They are only read.
 	Workspaces []*v1alpha1.Workspace
+	// Pools are the prices of the pools that Workspaces share, as PoolPrice says them.
+	Pools map[types.NamespacedName]string
 	// Findings on the files of that revision.
 	Findings []v1alpha1.Finding
 	// Stopped says why nothing of what was looked at last is applied, until somebody

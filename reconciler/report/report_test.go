@@ -14,6 +14,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/types"
 
 	"github.com/espalier-dev/espalier/repo-layout/v1alpha1"
 )
@@ -159,8 +160,9 @@ func snapshots() map[string]rendered {
 		"cost": {
 			reason: "A shared pool is paid once, and an unknown price is not nothing.",
 			in: with(func(s *Snapshot) {
-				one, two, unknown := onNodes(serving("one"), "3.6730"), onNodes(serving("two"), "3.6730"), onNodes(serving("unknown"), "")
+				one, two, unknown := onNodes(serving("one"), ""), onNodes(serving("two"), ""), onNodes(serving("unknown"), "")
 				one.Status.NodePool, two.Status.NodePool = "shared", "shared"
+				s.Pools = map[types.NamespacedName]string{{Namespace: "models", Name: "shared"}: "3.673"}
 				two.Status.Sizing.Nodes = 2
 				s.Workspaces = pointers(one, two, unknown, served())
 			}),

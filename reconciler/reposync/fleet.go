@@ -4,9 +4,12 @@ package reposync
 
 import (
 	"context"
+	"fmt"
 
+	"k8s.io/apimachinery/pkg/types"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
+	"github.com/espalier-dev/espalier/reconciler/report"
 	"github.com/espalier-dev/espalier/reconciler/slim"
 	"github.com/espalier-dev/espalier/repo-layout/v1alpha1"
 )
@@ -26,4 +29,25 @@ func (at place) workspaces(ctx context.Context, which ...client.ListOption) ([]*
 		found[i] = &list.Items[i]
 	}
 	return found, nil
+}
+
+// prices are those of the pools that Workspaces share, each read once. One that is gone has
+// none.
+func (at place) prices(ctx context.Context, of []*v1alpha1.Workspace) (map[types.NamespacedName]string, error) {
+	prices := map[types.NamespacedName]string{}
+	for _, w := range of {
+		key, shared := report.SharedPool(w)
+		if !shared {
+			continue
+		}
+		if _, known := prices[key]; known {
+			continue
+		}
+		pool := &v1alpha1.GPUNodePool{}
+		if err := at.client.Get(ctx, key, pool); client.IgnoreNotFound(err) != nil {
+			return nil, fmt.Errorf("reading the price of GPUNodePool %s: %w", key, err)
+		}
+		prices[key] = report.PoolPrice(pool)
+	}
+	return prices, nil
 }

@@ -56,7 +56,11 @@ func (r *Reconciler) observeAndReport(ctx context.Context, p *pass) error {
 		return fault.Stopf(v1alpha1.ReasonClusterNameMissing,
 			"readiness cannot be reported: the controller was started without --cluster-name, which names the status branch")
 	}
-	return r.write(ctx, p, p.kept.files.Draft(r.snapshot(p, workspaces)))
+	snapshot := r.snapshot(p, workspaces)
+	if snapshot.Pools, err = p.at.prices(ctx, workspaces); err != nil {
+		return err
+	}
+	return r.write(ctx, p, p.kept.files.Draft(snapshot))
 }
 
 func (r *Reconciler) snapshot(p *pass, workspaces []*v1alpha1.Workspace) report.Snapshot {

@@ -236,6 +236,7 @@ type copies struct {
 	want, answer, old int32
 	enough            int32  // copies that must answer: as many as are wanted, or the fewest of an autoscaler
 	current           bool   // the status speaks of what was applied last
+	unseen            bool   // it speaks of what was there before
 	scaling           string // "1 to 5 by load"; "" where the number is fixed
 }
 
@@ -252,7 +253,7 @@ func (p *pass) countCopies() copies {
 			// Another number of copies is another generation, and no other version.
 			seen = seen || !p.rolled && condition.Is(p.ws, v1alpha1.ConditionInferenceReady)
 		}
-		c.current = seen && s.UpdatedReplicas >= c.enough
+		c.current, c.unseen = seen && s.UpdatedReplicas >= c.enough, !seen
 		return c
 	}
 	c := copies{current: true}
@@ -270,7 +271,8 @@ func (c *copies) addSet(set *appsv1.StatefulSet) {
 	if pods > 0 {
 		c.want++
 	}
-	c.current = c.current && s.ObservedGeneration >= set.Generation && s.UpdatedReplicas >= pods
+	seen := s.ObservedGeneration >= set.Generation
+	c.current, c.unseen = c.current && seen && s.UpdatedReplicas >= pods, c.unseen || !seen
 	if s.ReadyReplicas >= pods && pods > 0 {
 		c.answer++
 	}
@@ -284,6 +286,9 @@ func (c copies) done() bool { return c.want > 0 && c.current && c.answer >= c.en
 
 func (c copies) String() string {
 	text := fmt.Sprintf("%d of %d replicas answer", c.answer, c.want)
+	if c.unseen && c.answer > 0 {
+		text += "; the last change is not rolled out yet"
+	}
 	if c.old > 0 {
 		text += fmt.Sprintf("; %d are of the version before", c.old)
 	}

@@ -50,14 +50,14 @@ func TestCountCopies(t *testing.T) {
 		"Answers":     {reason: "every copy of the current version", p: deployment(2, appsv1.DeploymentStatus{ObservedGeneration: 2, Replicas: 2, UpdatedReplicas: 2, AvailableReplicas: 2}), done: true, text: "2 of 2 replicas answer"},
 		"Loading":     {reason: "the model is not loaded yet", p: deployment(1, appsv1.DeploymentStatus{ObservedGeneration: 2, Replicas: 1, UpdatedReplicas: 1}), text: "0 of 1 replicas answer"},
 		"OldAnswers":  {reason: "during a surge the old copy answers, and Git says something else", p: deployment(1, appsv1.DeploymentStatus{ObservedGeneration: 2, Replicas: 2, UpdatedReplicas: 1, AvailableReplicas: 1}), text: "1 of 1 replicas answer; 1 are of the version before"},
-		"NotSeen":     {reason: "the status speaks of what was there before", p: deployment(1, appsv1.DeploymentStatus{ObservedGeneration: 1, Replicas: 1, UpdatedReplicas: 1, AvailableReplicas: 1}), text: "1 of 1 replicas answer"},
+		"NotSeen":     {reason: "the status speaks of what was there before", p: deployment(1, appsv1.DeploymentStatus{ObservedGeneration: 1, Replicas: 1, UpdatedReplicas: 1, AvailableReplicas: 1}), text: "1 of 1 replicas answer; the last change is not rolled out yet"},
 		"Stopped":     {reason: "no copy is wanted while suspended", p: deployment(0, appsv1.DeploymentStatus{ObservedGeneration: 2}), text: "0 of 0 replicas answer"},
 		"Nodes":       {reason: "all pods of a copy make one replica", p: &pass{sets: []appsv1.StatefulSet{set(up), set(up)}}, done: true, text: "2 of 2 replicas answer"},
 		"HalfOfNodes": {reason: "a copy that lacks a pod does not answer", p: &pass{sets: []appsv1.StatefulSet{set(up), set(half)}}, text: "1 of 2 replicas answer"},
 		"Grows":       {reason: "what answers is as much as before while another copy loads", p: scaled(deployment(3, appsv1.DeploymentStatus{ObservedGeneration: 2, Replicas: 3, UpdatedReplicas: 3, AvailableReplicas: 2}), false), done: true, text: "2 of 3 replicas answer; 2 to 5 by load"},
 		"TooFew":      {reason: "fewer than the fewest are too few", p: scaled(deployment(3, appsv1.DeploymentStatus{ObservedGeneration: 2, Replicas: 3, UpdatedReplicas: 3, AvailableReplicas: 1}), true), text: "1 of 3 replicas answer; 2 to 5 by load"},
 		"Asked":       {reason: "another number of copies is another generation and no other version", p: scaled(deployment(3, more), true), done: true, text: "2 of 3 replicas answer; 2 to 5 by load"},
-		"AskedRolled": {reason: "another version is not there before it is seen", p: rolled(scaled(deployment(3, more), true)), text: "2 of 3 replicas answer; 2 to 5 by load"},
+		"AskedRolled": {reason: "another version is not there before it is seen", p: rolled(scaled(deployment(3, more), true)), text: "2 of 3 replicas answer; the last change is not rolled out yet; 2 to 5 by load"},
 		"OldNodes":    {reason: "a copy that is being replaced is old", p: &pass{sets: []appsv1.StatefulSet{set(old)}}, text: "1 of 1 replicas answer; 1 are of the version before"},
 	} {
 		t.Run(name, func(t *testing.T) {

@@ -239,7 +239,7 @@ func (st *story) showReport(ctx context.Context) error {
 	return st.git(ctx, "show", "origin/"+st.team.StatusBranch()+":"+repolayout.StatusReadme)
 }
 
-// statusBranch reads the status branch back with git, and says how to go on.
+// statusBranch reads the status branch back with git.
 func (st *story) statusBranch(ctx context.Context) error {
 	st.quiet()
 	st.heading("6. What Git says of it")
@@ -253,10 +253,6 @@ func (st *story) statusBranch(ctx context.Context) error {
 	if err := st.git(ctx, "log", "-1", "--format=fuller", branch); err != nil {
 		return err
 	}
-	st.heading("To go on by hand (make demo ARGS=--keep stays up for it)")
-	st.say("git clone " + st.work.address)
-	st.say("export KUBECONFIG=" + st.stand.Cluster.Kubeconfig)
-	st.say("bin/kubectl --namespace " + namespace + " get workspaces --watch")
 	st.heading("Done")
 	st.say(fmt.Sprintf("Seen whole in %s.", time.Since(st.started).Round(time.Second)))
 	return nil

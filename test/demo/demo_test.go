@@ -39,11 +39,15 @@ func TestDemo(t *testing.T) {
 		"6. What Git says of it",
 		"| [✅ Ready](",
 		"Seen whole in ",
+		"make demo ARGS=--keep leaves it up",
 	} {
 		_, after, found := strings.Cut(rest, milestone)
 		if !found {
 			t.Fatalf("the demo does not show %q where it should:\n%s", milestone, out.String())
 		}
 		rest = after
+	}
+	if strings.Contains(out.String(), "export KUBECONFIG=") {
+		t.Error("it says how to go on with what is gone by then")
 	}
 }

@@ -86,8 +86,12 @@ func run(ctx context.Context, o options, out io.Writer) error {
 		err = errors.Join(err, context.Cause(ctx))
 		st.showFailure()
 	}
-	if o.keep && err == nil {
+	switch {
+	case err != nil:
+	case o.keep:
 		st.stayUp(interrupt)
+	default:
+		s.say("Everything is stopped and removed now; make demo ARGS=--keep leaves it up to go on by hand.")
 	}
 	return errors.Join(err, st.end())
 }

@@ -146,8 +146,12 @@ func (st *story) leave() error {
 	return nil
 }
 
-// stayUp waits for an interrupt.
+// stayUp says how to go on, and waits for an interrupt.
 func (st *story) stayUp(ctx context.Context) {
+	st.heading("To go on by hand")
+	st.say("git clone " + st.work.address)
+	st.say("export KUBECONFIG=" + st.stand.Cluster.Kubeconfig)
+	st.say("bin/kubectl --namespace " + namespace + " get workspaces --watch")
 	st.say("Everything stays up until you press Ctrl-C.")
 	<-ctx.Done()
 }

@@ -68,14 +68,14 @@ func sizing(s *v1alpha1.SizingStatus) string {
 	if s == nil {
 		return ""
 	}
-	price := "– USD/h"
+	price := ""
 	if s.USDPerHour != "" {
-		price = s.USDPerHour + " USD/h at list price"
+		price = ", " + s.USDPerHour + " USD/h at list price"
 		if s.PriceDate != "" {
 			price += " of " + s.PriceDate
 		}
 	}
-	sum := fmt.Sprintf("sizing: %s on %d × %s, %s", s.Verdict, max(s.Nodes, 1), s.InstanceType, price)
+	sum := fmt.Sprintf("sizing: %s on %d × %s%s", s.Verdict, max(s.Nodes, 1), s.InstanceType, price)
 	if s.Verdict == v1alpha1.No {
 		return sum // the refusal that follows says why
 	}

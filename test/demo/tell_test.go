@@ -53,12 +53,12 @@ func TestTellWorkspace(t *testing.T) {
 			want: []string{"sizing: fits on 1 × T4, 0.526 USD/h at list price of 2026-06-18: 5 of 15 GiB"},
 		},
 		"PriceUnknown": {
-			reason: "A price that is not known is a dash, never an invented value.",
+			reason: "A price that is not known is left out: of a size that is not sold any more there is none.",
 			was:    nothing,
 			is: workspace(func(w *v1alpha1.Workspace) {
 				w.Status.Sizing = &v1alpha1.SizingStatus{Verdict: v1alpha1.Unknown, InstanceType: "X", Message: "shape not known"}
 			}),
-			want: []string{"sizing: unknown on 1 × X, – USD/h: shape not known"},
+			want: []string{"sizing: unknown on 1 × X: shape not known"},
 		},
 		"Conditions": {
 			reason: "What became true is told once, with its reason where that says more than success.",

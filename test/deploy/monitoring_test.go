@@ -15,6 +15,7 @@ import (
 	"sigs.k8s.io/kustomize/kyaml/filesys"
 	"sigs.k8s.io/yaml"
 
+	"github.com/espalier-dev/espalier/cmd/espalier/version"
 	"github.com/espalier-dev/espalier/reconciler/nodepool"
 	"github.com/espalier-dev/espalier/reconciler/workspace"
 )
@@ -42,6 +43,7 @@ func metrics(t *testing.T) map[string]metric {
 	out := make(chan *prometheus.Desc, 64)
 	nodepool.NewMetrics(nil).Describe(out)
 	workspace.NewMetrics(nil, nil).Describe(out)
+	version.Current().Metric().Describe(out)
 	close(out)
 	for desc := range out {
 		m := described.FindStringSubmatch(desc.String())
