@@ -5,8 +5,15 @@ package repolayout
 import (
 	"crypto/sha256"
 	"encoding/hex"
+	"slices"
 	"strings"
+
+	"github.com/espalier-dev/espalier/repo-layout/internal/strict"
 )
+
+// Nearest returns the known name that was probably meant by one that is not among them,
+// "" when none is near.
+func Nearest(name string, known []string) string { return strict.Nearest(name, slices.Clone(known)) }
 
 // hashLength is the number of hex digits that tell cut names apart: 32 bits.
 const hashLength = 8

@@ -3,11 +3,13 @@
 package check
 
 import (
+	"cmp"
 	"slices"
 	"strings"
 
 	"github.com/espalier-dev/espalier/gpu/sku"
 	"github.com/espalier-dev/espalier/presets"
+	repolayout "github.com/espalier-dev/espalier/repo-layout"
 	"github.com/espalier-dev/espalier/repo-layout/finding"
 	"github.com/espalier-dev/espalier/repo-layout/v1alpha1"
 )
@@ -30,10 +32,13 @@ func (c *checker) withModel(p finding.Problem, written string) finding.Problem {
 // unknown is the finding on a size that the catalogue does not have.
 func (c *checker) unknown(written, field string) finding.Problem {
 	near, spelling := misspelt(written, sku.Suggest(written)), "check the spelling,"
-	if near != "" {
-		spelling = "did you mean " + near + "?"
+	if meant := cmp.Or(near, cutShort(written)); meant != "" {
+		spelling = "did you mean " + meant + "?"
 	}
-	p := finding.Errorf(UnknownInstanceType, field, "%.100q is not in the catalogue: %s `espalier skus` lists the sizes%s", written, spelling, c.advice(sku.Azure))
+	p := finding.Errorf(UnknownInstanceType, field, "%.100q is not in the catalogue%s: %s `espalier skus` lists the sizes%s", written, putBy(c.workspace, written), spelling, c.advice(sku.Azure))
+	if putBy(c.workspace, written) != "" {
+		return p // the line to mend is of another file
+	}
 	switch {
 	case near != "":
 		return c.withSize(p, written, near)
@@ -41,6 +46,40 @@ func (c *checker) unknown(written, field string) finding.Problem {
 		return c.withSize(p, written, c.sizeFor(sku.Azure))
 	}
 	return p
+}
+
+// Misput lists the substitutions, as old=new, that gave a Workspace sizes which the catalogue
+// does not have.
+func Misput(w *v1alpha1.Workspace) []string {
+	said := w.Annotations[repolayout.AnnotationSubstituted]
+	if said == "" {
+		return nil
+	}
+	return slices.DeleteFunc(strings.Split(said, ","), func(moved string) bool {
+		_, to, _ := strings.Cut(moved, "=")
+		_, known := sku.Lookup(to)
+		return known
+	})
+}
+
+// putBy says that the RepoSync wrote a size in the place of the one that the line has.
+func putBy(w *v1alpha1.Workspace, size string) string {
+	for _, moved := range Misput(w) {
+		if from, to, _ := strings.Cut(moved, "="); to == size {
+			return ", and spec.substitutions of the RepoSync puts it in the place of " + from + ", which this line says"
+		}
+	}
+	return ""
+}
+
+// cutShort is the one size of the catalogue that begins so; "" for none, or several.
+func cutShort(written string) string {
+	begins := func(name string) bool { return strings.HasPrefix(strings.ToLower(name), strings.ToLower(written)) }
+	near := slices.DeleteFunc(sku.Suggest(written), func(name string) bool { return !begins(name) })
+	if len(near) != 1 || len(written) < leastSlipped {
+		return ""
+	}
+	return near[0]
 }
 
 // misspelt is the one name of a list, the nearest first, that is that near; "" for none,

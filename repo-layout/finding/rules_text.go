@@ -75,7 +75,7 @@ var contentRules = []Rule{
 	{Code: InputMissing, Severity: Error, Meaning: "No training data, or something that the spec names is not there.", Remedy: "Name the data, or add what is missing to the same path."},
 	{Code: FormatInvalid, Severity: Error, Meaning: "The format of the training data names a column or a text that rows of its type do not have.", Remedy: "Use what the message lists; docs/tuning.md shows each type."},
 	{Code: InputAmbiguous, Severity: Error, Meaning: "More than one source of training data.", Remedy: "Keep one."},
-	{Code: InputNotInGit, Severity: Warning, Meaning: "A ConfigMap that the tree does not hold: judged with the defaults.", Remedy: "Commit the ConfigMap beside the Workspace, or accept that the verdict is partial."},
+	{Code: InputNotInGit, Severity: Warning, Meaning: "A ConfigMap that the tree does not hold: judged with the defaults.", Remedy: "Mend the name, commit the ConfigMap beside the Workspace, or accept that the verdict is partial."},
 	{Code: OutputMissing, Severity: Error, Meaning: "No place for the adapter.", Remedy: "Write an image with a push secret, or a claim."},
 	{Code: OutputAmbiguous, Severity: Error, Meaning: "An image and a claim.", Remedy: "Keep one."},
 	{Code: ProviderMismatch, Severity: Either, Meaning: "A GPUNodePool says what its provider, or its node class, does not read or cannot make.", Remedy: "Remove the field, or choose the provider or node class that has it: docs/karpenter.md compares them."},
