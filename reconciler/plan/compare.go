@@ -198,7 +198,7 @@ func (c *comparer) created(ch *Change, to *desired.Workspace) {
 		return
 	}
 	ch.Diff = diff(nil, out.Objects())
-	ch.Effect = Effect{Kind: Created, Message: c.awaited(to) + is.begins(to)}
+	ch.Effect = Effect{Kind: Created, Message: c.withoutInputs(to) + c.awaited(to) + is.begins(to)}
 }
 
 // begins says what a new Workspace sets off.
@@ -237,14 +237,17 @@ func (c *comparer) changed(ch *Change, from, to *desired.Workspace) {
 	was, before, err := renderedOf(from)
 	if err != nil {
 		ch.Diff = diff(nil, out.Objects())
-		ch.Effect = Effect{Kind: Created, Message: "refused until now: " + is.begins(to)}
+		ch.Effect = Effect{Kind: Created, Message: "refused until now: " + c.withoutInputs(to) + is.begins(to)}
 		return
 	}
-	ch.Diff = diff(before.Objects(), out.Objects())
 	t := transition{from: from, to: to, was: was, is: is}
 	if ch.Effect = t.effect(); ch.Effect.Kind == Refused {
 		ch.Price.After = ch.Price.Before
+	} else if e, waits := c.waits(from, to); waits {
+		ch.Effect, ch.Price.After = e, ch.Price.Before
+		return
 	}
+	ch.Diff = diff(before.Objects(), out.Objects())
 	c.danger(t, ch)
 }
 

@@ -32,6 +32,15 @@ func claim(size string) string {
 	return "apiVersion: v1\nkind: PersistentVolumeClaim\nmetadata:\n  name: data\nspec:\n  accessModes: [ReadWriteOnce]\n  resources:\n    requests:\n      storage: " + size + "\n"
 }
 
+// configured is a service that names its configuration.
+func configured(name, config string) string { return service(name) + "    config: " + config + "\n" }
+
+// engine and trainer are configurations.
+var (
+	engine  = configMap("a-config", "inference_config.yaml", "vllm:\n  max-num-seqs: 8")
+	trainer = configMap("t-config", "training_config.yaml", "training_config:\n  LoraConfig:\n    r: 32")
+)
+
 // generated lists a ConfigMap that is named after its text.
 const generated = "resources: [a.yaml]\nconfigMapGenerator:\n- name: c\n  files: [c.txt]\n"
 
@@ -47,6 +56,7 @@ func TestEffects(t *testing.T) {
 		effects    []string // name: kind, + where there is downtime
 		codes      []string // of findings that base does not have
 		says       []string // name: a part of what its effect says
+		words      []string // name: what changes
 		line       string   // a part of the summary
 		found      string   // a part of a finding
 		notes      string   // a part of a note
@@ -385,9 +395,74 @@ func TestEffects(t *testing.T) {
 			reason:  "A Secret that a Workspace names is missed when its pods start again.",
 			base:    files{"s.yaml": token("hf_before"), "a.yaml": service("a", "replicas: 1", "replicas: 1\n    accessSecret: token")},
 			head:    files{"a.yaml": service("a", "replicas: 1", "replicas: 1\n    accessSecret: token")},
-			effects: []string{"a: restarted+"},
+			effects: []string{"a: waits"},
 			codes:   []string{"InputDeleted"},
+			says:    []string{"a: InputMissing until Secret token is there, which Git does not hold; what runs, runs on"},
 			found:   "Secret token is deleted; a still names it",
+		},
+		"ConfigMisspelt": {
+			reason:  "No pod starts without it, and what runs is left alone: nothing is known of what it holds.",
+			base:    files{"a.yaml": configured("a", "a-config"), "c.yaml": engine},
+			head:    files{"a.yaml": configured("a", "a-confg"), "c.yaml": engine},
+			effects: []string{"a: waits"},
+			words:   []string{"a: config a-config → a-confg"},
+			codes:   []string{"InputNotInGit"},
+			says:    []string{"a: InputMissing until ConfigMap a-confg is there, which Git does not hold; what runs, runs on"},
+			found:   "did you mean a-config?",
+		},
+		"ConfigDropped": {
+			reason:  "The ConfigMap goes, and the Workspace that names it waits for another.",
+			base:    files{"a.yaml": configured("a", "a-config"), "b.yaml": service("b"), "c.yaml": engine},
+			head:    files{"a.yaml": configured("a", "a-config"), "b.yaml": service("b")},
+			effects: []string{"a: waits"},
+			words:   []string{"a: config a-config is no longer in Git"},
+			codes:   []string{"InputDeleted", "InputNotInGit"},
+			says:    []string{"a: InputMissing until ConfigMap a-config is there"},
+		},
+		"ConfigFound": {
+			reason:  "What the one before held, Git does not know.",
+			base:    files{"a.yaml": configured("a", "a-confg"), "c.yaml": engine},
+			head:    files{"a.yaml": configured("a", "a-config"), "c.yaml": engine},
+			effects: []string{"a: restarted+"},
+			words:   []string{"a: config a-confg → a-config"},
+		},
+		"ConfigElsewhere": {
+			reason:  "One that is in the cluster alone before and after holds what it held.",
+			base:    files{"a.yaml": configured("a", "a-config")},
+			head:    files{"a.yaml": configured("a", "a-config") + "    contextLength: 4096\n"},
+			effects: []string{"a: restarted+"},
+			words:   []string{"a: context the longest that fits → 4,096"},
+		},
+		"NewWithoutConfig": {
+			reason:  "No node is bought before a pod could start.",
+			base:    files{},
+			head:    files{"a.yaml": configured("a", "a-confg")},
+			effects: []string{"a: created"},
+			codes:   []string{"InputNotInGit"},
+			says:    []string{"a: it waits (InputMissing) until ConfigMap a-confg is there, which Git does not hold, and no node is bought before; then 1 node of"},
+		},
+		"RunMisspelt": {
+			reason:  "A run that is under way goes on, and none begins.",
+			base:    files{"t.yaml": run("t", dataURL, "claim: data", "method: qlora", "method: qlora\n    config: t-config"), "c.yaml": trainer},
+			head:    files{"t.yaml": run("t", dataURL, "claim: data", "method: qlora", "method: qlora\n    config: t-confg"), "c.yaml": trainer},
+			effects: []string{"t: waits"},
+			words:   []string{"t: config t-config → t-confg"},
+			codes:   []string{"InputNotInGit"},
+			says:    []string{"t: InputMissing until ConfigMap t-confg is there, which Git does not hold; what runs, runs on"},
+		},
+		"SuspendedWithout": {
+			reason:  "Where nothing runs before and after, nothing waits.",
+			base:    files{"a.yaml": configured("a", "a-config") + "  suspend: true\n", "c.yaml": engine},
+			head:    files{"a.yaml": configured("a", "a-confg") + "  suspend: true\n", "c.yaml": engine},
+			effects: []string{"a: none"},
+			codes:   []string{"InputNotInGit"},
+		},
+		"OtherSecret": {
+			reason:  "A Secret is mostly not in Git on purpose: it is taken to be there, and said what happens where it is not.",
+			base:    files{"a.yaml": service("a", "replicas: 1", "replicas: 1\n    accessSecret: one")},
+			head:    files{"a.yaml": service("a", "replicas: 1", "replicas: 1\n    accessSecret: two")},
+			effects: []string{"a: restarted+"},
+			notes:   "the plan is partial: Secret two. While one of them is missing, what names it waits (InputMissing), and what runs, runs on.",
 		},
 		"GeneratedAnew": {
 			reason: "A generator's ConfigMap goes whenever its text changes: another has taken its place.",
@@ -412,6 +487,12 @@ func TestEffects(t *testing.T) {
 			for _, f := range p.Findings {
 				if !f.InBase {
 					codes = append(codes, f.Code)
+				}
+			}
+			for _, part := range c.words {
+				name, part, _ := strings.Cut(part, ": ")
+				if !slices.ContainsFunc(p.Changes, func(ch plan.Change) bool { return ch.Name == name && strings.Join(ch.Words, "; ") == part }) {
+					t.Errorf("%s\nnot all that changes of %s is %q:\n%s", c.reason, name, part, p.Markdown(0))
 				}
 			}
 			for _, part := range c.says {

@@ -156,6 +156,10 @@ func (w *words) config(was, is desired.Workspace) {
 	if task(&was.Workspace.Spec) != task(&is.Workspace.Spec) {
 		return
 	}
+	defer w.lock(was, is)
+	if w.elsewhere(was, is) {
+		return
+	}
 	before, after := settingsOf(was), settingsOf(is)
 	if is.Workspace.Spec.Tuning != nil && was.Assessment.Resolved.Runtime != is.Assessment.Resolved.Runtime {
 		before, after = nil, nil // those of one trainer are not another's
@@ -172,9 +176,31 @@ func (w *words) config(was, is desired.Workspace) {
 	case a == nil || b == nil:
 		w.change("config", was.Workspace.Spec.ConfigName(), is.Workspace.Spec.ConfigName())
 	}
+}
+
+func (w *words) lock(was, is desired.Workspace) {
 	if !maps.Equal(was.ConfigMaps[was.Workspace.Spec.LockName()], is.ConfigMaps[is.Workspace.Spec.LockName()]) {
 		w.add("lock file of the model")
 	}
+}
+
+// elsewhere names another configuration that Git does not hold, before or after: what it
+// says is not known, and the defaults that stand for it are no change.
+func (w *words) elsewhere(was, is desired.Workspace) bool {
+	a, b := was.Workspace.Spec.ConfigName(), is.Workspace.Spec.ConfigName()
+	held := func(d desired.Workspace, name string) bool { return name == "" || d.ConfigMaps[name] != nil }
+	from, to := held(was, a), held(is, b)
+	switch {
+	case from && to, a == b && from == to:
+		return false
+	case a != b:
+		w.change("config", a, b)
+	case from:
+		w.add("config %s is no longer in Git", a)
+	default:
+		w.add("config %s is in Git now", a)
+	}
+	return true
 }
 
 func settingsOf(w desired.Workspace) map[string]string {
