@@ -116,7 +116,7 @@ func (c *comparer) workspace(from, to *desired.Workspace) (Change, bool) {
 	}
 	ch.File, ch.Line = at(shown.Document, "")
 	if from != nil && to != nil && from.Key == to.Key {
-		if ch.Words = describe(*from, *to); len(ch.Words) == 0 {
+		if ch.Words = c.describe(from, to); len(ch.Words) == 0 {
 			return ch, false
 		}
 	}
@@ -128,7 +128,7 @@ func (c *comparer) workspace(from, to *desired.Workspace) (Change, bool) {
 		ch.Words = introduce(*to)
 		c.created(&ch, to)
 	default:
-		ch.Words = describe(*from, *to)
+		ch.Words = c.describe(from, to)
 		c.changed(&ch, from, to)
 	}
 	ch.fit(to)
@@ -260,8 +260,16 @@ func (c *comparer) providerKept(ch *Change, from, to *desired.Workspace) v1alpha
 		return ""
 	}
 	c.warn(ProviderKept, to.Document, "spec.resource.provider", "%s keeps nodes that are there, which come from %s: %s makes those that are asked for next, for example when it is suspended and resumed", ch.Name, was, is)
-	ch.Price.After = amountOn(to, was)
+	if ch.Price.After = amountOn(to, was); ch.Price.After != nil && !ch.Price.After.Known && sameNodes(from, to) {
+		ch.Price.After = ch.Price.Before // no price is read of nodes that exist, and these are not
+	}
 	return was
+}
+
+func sameNodes(from, to *desired.Workspace) bool {
+	a, _ := chosen(from)
+	b, _ := chosen(to)
+	return instances(from.Workspace.Spec.Resource) == instances(to.Workspace.Spec.Resource) && a.Nodes == b.Nodes
 }
 
 // deleted says what is lost with a Workspace that head no longer has.
