@@ -35,7 +35,7 @@ func newRenderCommand() *cobra.Command {
 			if err != nil {
 				return err
 			}
-			saySync(c.ErrOrStderr(), l.syncs)
+			l.saySync(c.ErrOrStderr())
 			return renderAll(c, l, only, output)
 		},
 	}

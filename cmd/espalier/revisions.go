@@ -121,13 +121,17 @@ func (r *revisions) sides(ctx context.Context, o planOptions) (base, head plan.S
 		return base, head, nil, err
 	}
 	if baseGone && headGone {
-		return base, head, nil, fmt.Errorf("neither revision holds the folder %q", pathOf(syncs.head, o.path))
+		folder := pathOf(syncs.head, o.path)
+		return base, head, nil, fmt.Errorf("neither revision holds the folder %q%s", folder, didYouMean(r.head.files, folder))
 	}
 	if syncs.newCluster {
 		base.State = desired.State{}
 	}
 	base.State.Verdicts = append(base.State.Verdicts, syncs.brokenBase...)
 	head.State.Verdicts = append(head.State.Verdicts, syncs.broken...)
+	if headGone && o.path == "" {
+		head.State.Verdicts = append(head.State.Verdicts, r.pathMissing(syncs)...)
+	}
 	head.SyncGone, head.SyncElse = syncs.gone, syncs.others()
 	if syncs.base != nil {
 		inBase, _ := syncNamed(r.base.files, syncs.base)
@@ -135,6 +139,16 @@ func (r *revisions) sides(ctx context.Context, o planOptions) (base, head plan.S
 		head.SyncUnlisted = r.unlisted(inBase, inHead)
 	}
 	return base, head, syncs.notes, nil
+}
+
+// pathMissing is the error on the RepoSync of head whose path is no folder, and was none in
+// base: one that head removes is no mistake.
+func (r *revisions) pathMissing(syncs foundSyncs) []v1alpha1.Finding {
+	if syncs.head == nil || syncs.file == "" || isFolder(r.base.files, syncs.head.Spec.Path) {
+		return nil
+	}
+	s := placedSync{syncs.head, r.head.files, syncs.file}
+	return s.at(s.pathMissing())
 }
 
 func pathOf(sync *v1alpha1.RepoSync, given string) string {

@@ -4,6 +4,7 @@ package check
 
 import (
 	"cmp"
+	"maps"
 	"slices"
 	"strings"
 
@@ -32,7 +33,7 @@ func (c *checker) withModel(p finding.Problem, written string) finding.Problem {
 // unknown is the finding on a size that the catalogue does not have.
 func (c *checker) unknown(written, field string) finding.Problem {
 	near, spelling := misspelt(written, sku.Suggest(written)), "check the spelling,"
-	if meant := cmp.Or(near, cutShort(written)); meant != "" {
+	if meant := meantSize(written); meant != "" {
 		spelling = "did you mean " + meant + "?"
 	}
 	p := finding.Errorf(UnknownInstanceType, field, "%.100q is not in the catalogue%s: %s `espalier skus` lists the sizes%s", written, putBy(c.workspace, written), spelling, c.advice(sku.Azure))
@@ -60,6 +61,28 @@ func Misput(w *v1alpha1.Workspace) []string {
 		_, known := sku.Lookup(to)
 		return known
 	})
+}
+
+// Substitutions warns of sizes that a RepoSync substitutes and the catalogue does not have.
+func Substitutions(table map[string]string) []finding.Problem {
+	var problems []finding.Problem
+	for _, from := range slices.Sorted(maps.Keys(table)) {
+		to := table[from]
+		if _, known := sku.Lookup(to); known {
+			continue
+		}
+		spelling := ": check the spelling, `espalier skus` lists the sizes"
+		if meant := meantSize(to); meant != "" {
+			spelling = "; did you mean " + meant + "?"
+		}
+		problems = append(problems, finding.Warningf(UnknownInstanceType, finding.Key("spec.substitutions", from), "%.100q is not in the catalogue%s", to, spelling))
+	}
+	return problems
+}
+
+// meantSize is the size that a message asks for; "" where none is near.
+func meantSize(written string) string {
+	return cmp.Or(misspelt(written, sku.Suggest(written)), cutShort(written))
 }
 
 // putBy says that the RepoSync wrote a size in the place of the one that the line has.

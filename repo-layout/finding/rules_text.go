@@ -79,6 +79,7 @@ var contentRules = []Rule{
 	{Code: OutputMissing, Severity: Error, Meaning: "No place for the adapter.", Remedy: "Write an image with a push secret, or a claim."},
 	{Code: OutputAmbiguous, Severity: Error, Meaning: "An image and a claim.", Remedy: "Keep one."},
 	{Code: ProviderMismatch, Severity: Either, Meaning: "A GPUNodePool says what its provider, or its node class, does not read or cannot make.", Remedy: "Remove the field, or choose the provider or node class that has it: docs/karpenter.md compares them."},
+	{Code: PathMissing, Severity: Either, Meaning: "The path of a RepoSync is no folder of the repository. A warning where the RepoSync may be of another one.", Remedy: "Write the folder from the root of the repository, as the message has it, or commit the folder."},
 	{Code: VariableUnset, Severity: Error, Meaning: "A variable, `${NAME}`, that the RepoSync gives no value and the document no default.", Remedy: "Add it to `spec.postBuild.substitute` of the RepoSync."},
 	{Code: VariableInvalid, Severity: Error, Meaning: "A `$` that begins no variable, in a RepoSync with `spec.postBuild`; or values that make an object too large.", Remedy: "Write `$$` for the sign itself, or annotate the object with `kustomize.toolkit.fluxcd.io/substitute: disabled`."},
 	{Code: SigningImpossible, Severity: Error, Meaning: "A key to sign the adapter with, and the adapter goes to a claim.", Remedy: "Let it go to an image, or remove `signingSecret`."},
