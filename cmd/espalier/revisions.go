@@ -9,6 +9,7 @@ import (
 	"io"
 	"io/fs"
 	"os"
+	"path/filepath"
 
 	"github.com/espalier-dev/espalier/reconciler/git"
 	"github.com/espalier-dev/espalier/reconciler/plan"
@@ -79,12 +80,38 @@ func (r *revisions) resolve(o planOptions) error {
 	return nil
 }
 
-// say tells which commits are compared.
+// say tells which commits are compared, and what is not.
 func (r *revisions) say(w io.Writer) {
 	fmt.Fprintf(w, "comparing %s with %s\n", r.base, r.head)
-	if r.base.commit == r.head.commit {
+	same := r.base.commit == r.head.commit
+	switch {
+	case r.edited():
+		fmt.Fprintln(w, "note: the work tree has changes that are not committed: --head worktree plans them")
+	case same && r.of(r.base.name) == r.head.commit:
+		fmt.Fprintln(w, "both are the same commit: commit the change on a branch of its own, or plan the files on disk with --head worktree")
+	case same:
 		fmt.Fprintln(w, "both are the same commit: head holds nothing that base does not; --direct compares with base itself")
 	}
+}
+
+// edited says whether the work tree is of head and holds something else.
+func (r *revisions) edited() bool {
+	if r.head.commit == "" || r.of("HEAD") != r.head.commit {
+		return false
+	}
+	if _, err := os.Stat(filepath.Join(r.repository.Root(), ".git")); err != nil {
+		return false // a bare repository
+	}
+	return uncommitted(r.head.files, r.repository.Root())
+}
+
+// of is the commit that a revision names, "" for none.
+func (r *revisions) of(revision string) string {
+	commit, err := r.repository.Commit(revision)
+	if err != nil {
+		return ""
+	}
+	return commit.Hash
 }
 
 // String names a revision.

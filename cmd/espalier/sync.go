@@ -58,8 +58,8 @@ func findSync(tree fs.FS, rel string) (foundSync, error) {
 	case len(found) == 1:
 		return foundSync{sync: found[0].RepoSync, file: found[0].file}, nil
 	}
-	return foundSync{}, fmt.Errorf("%w, which follow %s: give a path within one of these, or name a RepoSync with --sync FILE",
-		errSeveralSyncs, listed(pathsOf(found), 5))
+	return foundSync{}, fmt.Errorf("%w, which follow %s: give a path within one of these, or name a RepoSync with --sync FILE: %s",
+		errSeveralSyncs, listed(pathsOf(found), 5), listed(filesOf(found), 5))
 }
 
 // pathsOf are the paths that RepoSyncs follow, each once.
@@ -70,6 +70,15 @@ func pathsOf(syncs []syncFile) []string {
 	}
 	slices.Sort(paths)
 	return slices.Compact(paths)
+}
+
+// filesOf are the files of RepoSyncs, from the root of the repository.
+func filesOf(syncs []syncFile) []string {
+	var files []string
+	for _, s := range syncs {
+		files = append(files, s.file)
+	}
+	return files
 }
 
 // readSync reads the file that --sync names.
