@@ -151,6 +151,16 @@ func TestState(t *testing.T) {
 			findings:   []string{"InputNotInGit a.yaml:11"},
 			says:       "spec.inference.config: ConfigMap phi-4-mini-confg is not in this tree: judged with the defaults; did you mean phi-4-mini-config?",
 		},
+		"GeneratedMisspelt": {
+			reason: "A Workspace names a generated ConfigMap without the hash that Kustomize puts behind it.",
+			tree: fstest.MapFS{
+				"a.yaml": file(strings.ReplaceAll(serving, "NAME", "a") + "    config: phi-4-mini-confg\n"), "c.txt": file("a"),
+				"kustomization.yaml": file("resources: [a.yaml]\nconfigMapGenerator:\n- name: phi-4-mini-config\n  files: [c.txt]\n"),
+			},
+			workspaces: []string{"default/a"},
+			findings:   []string{"InputNotInGit a.yaml:11"},
+			says:       "judged with the defaults; did you mean phi-4-mini-config?",
+		},
 		"SubstitutedByNothing": {
 			reason: "The line of the Workspace says another size, which is right: the RepoSync has the mistake.",
 			sync: team(func(s *v1alpha1.RepoSync) {

@@ -3,6 +3,7 @@
 package desired
 
 import (
+	"regexp"
 	"strings"
 
 	repolayout "github.com/espalier-dev/espalier/repo-layout"
@@ -10,6 +11,17 @@ import (
 	"github.com/espalier-dev/espalier/repo-layout/kaito"
 	"github.com/espalier-dev/espalier/repo-layout/v1alpha1"
 )
+
+// hashed is the name of an object that Kustomize generates: a hash of what it holds ends it.
+var hashed = regexp.MustCompile(`^(.+)-[bcdfghkmt2456789]{10}$`)
+
+// Stem is what a generated object is called, whatever it holds; the name itself of another.
+func Stem(name string) string {
+	if generated := hashed.FindStringSubmatch(name); generated != nil {
+		return generated[1]
+	}
+	return name
+}
 
 // maxSpelt bounds the names of a State for which a near one is looked for, since each
 // is compared with every ConfigMap.
@@ -30,7 +42,7 @@ func (s *spelling) near(name string) string {
 		s.found = map[string]string{}
 		for object := range s.known {
 			if n, is := strings.CutPrefix(object, "ConfigMap/"); is {
-				s.names = append(s.names, n)
+				s.names = append(s.names, Stem(n))
 			}
 		}
 	}
