@@ -5,10 +5,15 @@ package repolayout
 import (
 	"crypto/sha256"
 	"encoding/hex"
+	"slices"
 	"strings"
 
 	"github.com/espalier-dev/espalier/repo-layout/internal/strict"
 )
+
+// Nearest returns the known name that was probably meant by one that is not among them,
+// "" when none is near.
+func Nearest(name string, known []string) string { return strict.Nearest(name, slices.Clone(known)) }
 
 // hashLength is the number of hex digits that tell cut names apart: 32 bits.
 const hashLength = 8
@@ -23,10 +28,6 @@ func ShortName(limit int, name string) string {
 	head := strings.TrimRight(name[:limit-hashLength-1], "-.")
 	return head + "-" + hex.EncodeToString(sum[:])[:hashLength]
 }
-
-// Nearest is the known name that was probably meant by one that is not there, "" where none is
-// near. It sorts those that are known.
-func Nearest(name string, known []string) string { return strict.Nearest(name, known) }
 
 // VolumeName is a name of a volume that is made of the name of an object, which may be
 // longer, and may have dots where a volume has none.

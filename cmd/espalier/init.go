@@ -208,7 +208,9 @@ func (p *initPlan) next(w io.Writer) {
 	if p.root == "" {
 		fmt.Fprintf(w, "  git init -b %s\n", repolayout.BranchDefault)
 	}
-	fmt.Fprintf(w, "  espalier validate %s --sync %s\n", repolayout.PathRoot(example.Staging), repolayout.PathSync(example.Staging))
+	for _, cluster := range []string{example.Staging, example.Production} {
+		fmt.Fprintf(w, "  espalier validate %s --sync %s\n", repolayout.PathRoot(cluster), repolayout.PathSync(cluster))
+	}
 	fmt.Fprintf(w, "  put your clone address in the place of %s in %s\n", example.CloneAddress, strings.Join(p.addresses(), ", "))
 	fmt.Fprintf(w, "  read README.md, then %s/README.md (what judges a pull request) and %s/README.md (connecting a cluster)\n", repolayout.PathCI, repolayout.PathClusters)
 }

@@ -18,6 +18,7 @@ type foundSyncs struct {
 	base, head *v1alpha1.RepoSync // nil: none
 	brokenBase []v1alpha1.Finding // why that of base cannot be used
 	broken     []v1alpha1.Finding // why that of head cannot be used
+	file       string             // of head that holds its RepoSync; "": none does, or none that was named
 	newCluster bool               // base holds no such RepoSync: all of head is new
 	gone       bool               // base holds a RepoSync that head does not
 	notes      []plan.Note
@@ -68,6 +69,7 @@ func (r *revisions) namedSyncs(name string, inBase, inHead bool) (foundSyncs, er
 		s.base, s.brokenBase, err = syncAt(r.base, name)
 	}
 	if err == nil && inHead {
+		s.file = name
 		s.head, s.broken, err = syncAt(r.head, name)
 	}
 	switch {
@@ -142,7 +144,7 @@ func (r *revisions) searchSyncs(folder string) (foundSyncs, error) {
 	if err != nil {
 		return foundSyncs{}, fmt.Errorf("%s: %w", r.base, err)
 	}
-	s := foundSyncs{base: base.sync, head: head.sync, brokenBase: base.broken, broken: head.broken}
+	s := foundSyncs{base: base.sync, head: head.sync, brokenBase: base.broken, broken: head.broken, file: head.file}
 	s.gone = s.base != nil && len(s.broken) == 0 && elsewhere(r.head, s.base) == nil
 	if s.head == nil {
 		s.head = s.base

@@ -35,7 +35,7 @@ func newRenderCommand() *cobra.Command {
 			if err != nil {
 				return err
 			}
-			saySync(c.ErrOrStderr(), l.syncs)
+			l.saySync(c.ErrOrStderr())
 			return renderAll(c, l, only, output)
 		},
 	}
@@ -73,12 +73,27 @@ func renderAll(c *cobra.Command, l loaded, only, output string) error {
 		}
 	}
 	if only != "" && !found && !refused {
-		return fmt.Errorf("--workspace %s: no such Workspace below the path", only)
+		return l.noWorkspace(only)
 	}
 	if refused {
 		return errRefused
 	}
 	return nil
+}
+
+// noWorkspace says which Workspaces there are.
+func (l *loaded) noWorkspace(name string) error {
+	var names []string
+	for _, w := range l.workspaces {
+		names = append(names, w.Workspace.Namespace+"/"+w.Workspace.Name)
+	}
+	switch {
+	case len(names) == 0:
+		return fmt.Errorf("--workspace %s: no Workspace is below the path", name)
+	case !strings.Contains(name, "/"):
+		return fmt.Errorf("--workspace %s: write NAMESPACE/NAME; below the path are %s", name, listed(names, 20))
+	}
+	return fmt.Errorf("--workspace %s: no such Workspace below the path; there are %s", name, listed(names, 20))
 }
 
 func writeRendered(c *cobra.Command, w *v1alpha1.Workspace, out render.Output, output string) error {

@@ -9,6 +9,7 @@ import (
 	"io"
 	"io/fs"
 	"os"
+	"path/filepath"
 
 	"github.com/espalier-dev/espalier/reconciler/git"
 	"github.com/espalier-dev/espalier/reconciler/plan"
@@ -79,12 +80,38 @@ func (r *revisions) resolve(o planOptions) error {
 	return nil
 }
 
-// say tells which commits are compared.
+// say tells which commits are compared, and what is not.
 func (r *revisions) say(w io.Writer) {
 	fmt.Fprintf(w, "comparing %s with %s\n", r.base, r.head)
-	if r.base.commit == r.head.commit {
+	same := r.base.commit == r.head.commit
+	switch {
+	case r.edited():
+		fmt.Fprintln(w, "note: the work tree has changes that are not committed: --head worktree plans them")
+	case same && r.of(r.base.name) == r.head.commit:
+		fmt.Fprintln(w, "both are the same commit: commit the change on a branch of its own, or plan the files on disk with --head worktree")
+	case same:
 		fmt.Fprintln(w, "both are the same commit: head holds nothing that base does not; --direct compares with base itself")
 	}
+}
+
+// edited says whether the work tree is of head and holds something else.
+func (r *revisions) edited() bool {
+	if r.head.commit == "" || r.of("HEAD") != r.head.commit {
+		return false
+	}
+	if _, err := os.Stat(filepath.Join(r.repository.Root(), ".git")); err != nil {
+		return false // a bare repository
+	}
+	return uncommitted(r.head.files, r.repository.Root())
+}
+
+// of is the commit that a revision names, "" for none.
+func (r *revisions) of(revision string) string {
+	commit, err := r.repository.Commit(revision)
+	if err != nil {
+		return ""
+	}
+	return commit.Hash
 }
 
 // String names a revision.
@@ -121,13 +148,17 @@ func (r *revisions) sides(ctx context.Context, o planOptions) (base, head plan.S
 		return base, head, nil, err
 	}
 	if baseGone && headGone {
-		return base, head, nil, fmt.Errorf("neither revision holds the folder %q", pathOf(syncs.head, o.path))
+		folder := pathOf(syncs.head, o.path)
+		return base, head, nil, fmt.Errorf("neither revision holds the folder %q%s", folder, didYouMean(r.head.files, folder))
 	}
 	if syncs.newCluster {
 		base.State = desired.State{}
 	}
 	base.State.Verdicts = append(base.State.Verdicts, syncs.brokenBase...)
 	head.State.Verdicts = append(head.State.Verdicts, syncs.broken...)
+	if headGone && o.path == "" {
+		head.State.Verdicts = append(head.State.Verdicts, r.pathMissing(syncs)...)
+	}
 	head.SyncGone, head.SyncElse = syncs.gone, syncs.others()
 	if syncs.base != nil {
 		inBase, _ := syncNamed(r.base.files, syncs.base)
@@ -135,6 +166,16 @@ func (r *revisions) sides(ctx context.Context, o planOptions) (base, head plan.S
 		head.SyncUnlisted = r.unlisted(inBase, inHead)
 	}
 	return base, head, syncs.notes, nil
+}
+
+// pathMissing is the error on the RepoSync of head whose path is no folder, and was none in
+// base: one that head removes is no mistake.
+func (r *revisions) pathMissing(syncs foundSyncs) []v1alpha1.Finding {
+	if syncs.head == nil || syncs.file == "" || isFolder(r.base.files, syncs.head.Spec.Path) {
+		return nil
+	}
+	s := placedSync{syncs.head, r.head.files, syncs.file}
+	return s.at(s.pathMissing())
 }
 
 func pathOf(sync *v1alpha1.RepoSync, given string) string {

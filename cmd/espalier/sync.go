@@ -26,6 +26,7 @@ import (
 // foundSync is the RepoSync whose substitutions and namespace apply.
 type foundSync struct {
 	sync *v1alpha1.RepoSync // nil: none was given or found
+	file string             // that holds it, from the root of the target; "": not known
 	// broken are the errors of RepoSyncs in the tree that cannot be used.
 	broken []v1alpha1.Finding
 }
@@ -36,18 +37,14 @@ var errSeveralSyncs = errors.New("several RepoSyncs are in the tree")
 // syncOf returns the RepoSync of --sync, else the one of the tree that syncs the
 // target, else none. Files outside of a repository have no tree around them.
 func syncOf(t target, syncFile string) (foundSync, error) {
-	rel := t.folder
-	if len(t.files) > 0 {
-		rel = path.Dir(t.name(t.files[0]))
-	}
 	if syncFile == "" && t.root == "" {
 		return foundSync{}, nil
 	}
 	if syncFile != "" {
 		sync, err := readSync(syncFile)
-		return foundSync{sync: sync}, err
+		return foundSync{sync: sync, file: t.name(syncFile)}, err
 	}
-	return findSync(os.DirFS(t.root), rel)
+	return findSync(os.DirFS(t.root), t.rel())
 }
 
 // findSync returns the one RepoSync of a tree that syncs a path in it, or none.
@@ -59,10 +56,10 @@ func findSync(tree fs.FS, rel string) (foundSync, error) {
 	case len(found) == 0:
 		return foundSync{broken: broken}, nil
 	case len(found) == 1:
-		return foundSync{sync: found[0].RepoSync}, nil
+		return foundSync{sync: found[0].RepoSync, file: found[0].file}, nil
 	}
-	return foundSync{}, fmt.Errorf("%w, which follow %s: give a path within one of these, or name a RepoSync with --sync FILE",
-		errSeveralSyncs, listed(pathsOf(found), 5))
+	return foundSync{}, fmt.Errorf("%w, which follow %s: give a path within one of these, or name a RepoSync with --sync FILE: %s",
+		errSeveralSyncs, listed(pathsOf(found), 5), listed(filesOf(found), 5))
 }
 
 // pathsOf are the paths that RepoSyncs follow, each once.
@@ -73,6 +70,15 @@ func pathsOf(syncs []syncFile) []string {
 	}
 	slices.Sort(paths)
 	return slices.Compact(paths)
+}
+
+// filesOf are the files of RepoSyncs, from the root of the repository.
+func filesOf(syncs []syncFile) []string {
+	var files []string
+	for _, s := range syncs {
+		files = append(files, s.file)
+	}
+	return files
 }
 
 // readSync reads the file that --sync names.

@@ -223,7 +223,7 @@ func loadTarget(ctx context.Context, stdin io.Reader, t target, o loadOptions) (
 	documents, findings := desired.Assemble(l.syncs.sync, texts)
 	judge := desired.Judge{Region: o.region, Render: o.render}
 	state := judge.State(documents, append(l.findings, findings...))
-	l.findings, l.workspaces = state.All(), state.Workspaces
+	l.findings, l.workspaces = append(state.All(), l.ofSync()...), state.Workspaces
 	return l, nil
 }
 

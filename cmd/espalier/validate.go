@@ -56,14 +56,19 @@ func validate(c *cobra.Command, paths []string, options loadOptions, output stri
 		return err
 	}
 	findings := []shownFinding{}
+	said := map[shownFinding]bool{}
 	workspaces := 0
 	for _, t := range all {
 		l, err := loadTarget(c.Context(), c.InOrStdin(), t, options)
 		if err != nil {
 			return err
 		}
-		saySync(c.ErrOrStderr(), l.syncs)
-		findings = append(findings, l.shownFindings()...)
+		l.saySync(c.ErrOrStderr())
+		for _, f := range l.shownFindings() {
+			if !said[f] { // what is wrong with a RepoSync is found with each target
+				said[f], findings = true, append(findings, f)
+			}
+		}
 		workspaces += len(l.workspaces)
 	}
 	sortShown(findings)

@@ -116,7 +116,7 @@ func (c *comparer) workspace(from, to *desired.Workspace) (Change, bool) {
 	}
 	ch.File, ch.Line = at(shown.Document, "")
 	if from != nil && to != nil && from.Key == to.Key {
-		if ch.Words = describe(*from, *to); len(ch.Words) == 0 {
+		if ch.Words = c.describe(from, to); len(ch.Words) == 0 {
 			return ch, false
 		}
 	}
@@ -128,7 +128,7 @@ func (c *comparer) workspace(from, to *desired.Workspace) (Change, bool) {
 		ch.Words = introduce(*to)
 		c.created(&ch, to)
 	default:
-		ch.Words = describe(*from, *to)
+		ch.Words = c.describe(from, to)
 		c.changed(&ch, from, to)
 	}
 	ch.fit(to)
@@ -198,7 +198,7 @@ func (c *comparer) created(ch *Change, to *desired.Workspace) {
 		return
 	}
 	ch.Diff = diff(nil, out.Objects())
-	ch.Effect = Effect{Kind: Created, Message: c.awaited(to) + is.begins(to)}
+	ch.Effect = Effect{Kind: Created, Message: c.withoutInputs(to) + c.awaited(to) + is.begins(to)}
 }
 
 // begins says what a new Workspace sets off.
@@ -237,14 +237,17 @@ func (c *comparer) changed(ch *Change, from, to *desired.Workspace) {
 	was, before, err := renderedOf(from)
 	if err != nil {
 		ch.Diff = diff(nil, out.Objects())
-		ch.Effect = Effect{Kind: Created, Message: "refused until now: " + is.begins(to)}
+		ch.Effect = Effect{Kind: Created, Message: "refused until now: " + c.withoutInputs(to) + is.begins(to)}
 		return
 	}
-	ch.Diff = diff(before.Objects(), out.Objects())
 	t := transition{from: from, to: to, was: was, is: is}
 	if ch.Effect = t.effect(); ch.Effect.Kind == Refused {
 		ch.Price.After = ch.Price.Before
+	} else if e, waits := c.waits(from, to); waits {
+		ch.Effect, ch.Price.After = e, ch.Price.Before
+		return
 	}
+	ch.Diff = diff(before.Objects(), out.Objects())
 	c.danger(t, ch)
 }
 
@@ -257,8 +260,16 @@ func (c *comparer) providerKept(ch *Change, from, to *desired.Workspace) v1alpha
 		return ""
 	}
 	c.warn(ProviderKept, to.Document, "spec.resource.provider", "%s keeps nodes that are there, which come from %s: %s makes those that are asked for next, for example when it is suspended and resumed", ch.Name, was, is)
-	ch.Price.After = amountOn(to, was)
+	if ch.Price.After = amountOn(to, was); ch.Price.After != nil && !ch.Price.After.Known && sameNodes(from, to) {
+		ch.Price.After = ch.Price.Before // no price is read of nodes that exist, and these are not
+	}
 	return was
+}
+
+func sameNodes(from, to *desired.Workspace) bool {
+	a, _ := chosen(from)
+	b, _ := chosen(to)
+	return instances(from.Workspace.Spec.Resource) == instances(to.Workspace.Spec.Resource) && a.Nodes == b.Nodes
 }
 
 // deleted says what is lost with a Workspace that head no longer has.

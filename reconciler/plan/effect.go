@@ -29,7 +29,7 @@ func (t transition) effect() Effect {
 		t.refused, t.suspension, t.run, t.nodes, t.copiesOverNodes, t.pods, t.autoscaling, t.scale,
 	} {
 		if e, ok := look(); ok {
-			return e
+			return t.because(e)
 		}
 	}
 	if sameObjects(t.was, t.is) {

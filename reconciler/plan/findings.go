@@ -95,7 +95,7 @@ func (c *comparer) limits() {
 	}
 	c.noteSync(note)
 	if missing := c.missing(); len(missing) > 0 {
-		note(InputNotInGit, "Not in Git, so whether the cluster has them is not known, and the plan is partial: %s.", joined(missing))
+		note(InputNotInGit, "Not in Git, so whether the cluster has them is not known, and the plan is partial: %s. While one of them is missing, what names it waits (%s), and what runs, runs on.", joined(missing), v1alpha1.ReasonInputMissing)
 		c.plan.Partial = true
 	}
 	c.noteInputs(note)

@@ -5,7 +5,6 @@ package plan
 import (
 	"maps"
 	"reflect"
-	"regexp"
 	"slices"
 	"strings"
 
@@ -51,13 +50,10 @@ func (c *comparer) inputs() {
 	}
 }
 
-// hashed is the name of an object that Kustomize generates: a hash of what it holds ends it.
-var hashed = regexp.MustCompile(`^(.+)-[bcdfghkmt2456789]{10}$`)
-
 // stem is what a generated object is called, whatever it holds; "" of another.
 func stem(d desired.Document) string {
-	if name := hashed.FindStringSubmatch(d.ObjectName()); name != nil && d.Kind() != claimKind {
-		return d.Kind() + "/" + d.Namespace() + "/" + name[1]
+	if name := desired.Stem(d.ObjectName()); name != d.ObjectName() && d.Kind() != claimKind {
+		return d.Kind() + "/" + d.Namespace() + "/" + name
 	}
 	return ""
 }

@@ -210,6 +210,7 @@ const (
 	Refused    EffectKind = "refused"    // nothing of the change is applied; what runs, runs on
 	Deleted    EffectKind = "deleted"    // it goes, with what is lost
 	Held       EffectKind = "held"       // Git drops it, and a person must approve
+	Waits      EffectKind = "waits"      // for an input that is not there; what runs, runs on
 	Kept       EffectKind = "kept"       // Git drops it, and it stays all the same
 	Replaced   EffectKind = "replaced"   // on other nodes, the old ones go first
 	Restarted  EffectKind = "restarted"  // pods go before new ones come
@@ -227,7 +228,7 @@ const (
 )
 
 var gravity = []EffectKind{
-	Refused, Deleted, Held, NotRendered, Replaced, Restarted, Reruns, Resumes, Stops, Kept, Starts, Rolls, Created, Scales, Configured, None,
+	Refused, Deleted, Held, NotRendered, Replaced, Restarted, Reruns, Resumes, Stops, Waits, Kept, Starts, Rolls, Created, Scales, Configured, None,
 }
 
 // Finding is a finding on head, or on what the change does.

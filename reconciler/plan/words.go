@@ -37,12 +37,14 @@ func (w *words) change(name, a, b string) {
 }
 
 // describe says what differs between two Workspaces of one name.
-func describe(was, is desired.Workspace) []string {
+func (c *comparer) describe(from, to *desired.Workspace) []string {
 	var w words
+	was, is := *from, *to
 	a, b := &was.Workspace.Spec, &is.Workspace.Spec
 	w.change("task", task(a), task(b))
 	w.model(was, is)
 	w.resource(a.Resource, b.Resource)
+	w.provider(a.Resource, b.Resource, c.base.State.ProviderOf(was.Workspace), c.head.State.ProviderOf(is.Workspace))
 	w.driver(was.Assessment.Resolved.Driver, is.Assessment.Resolved.Driver)
 	if moved := is.Workspace.Annotations[repolayout.AnnotationSubstituted]; moved != was.Workspace.Annotations[repolayout.AnnotationSubstituted] && moved != "" {
 		w.add("substituted by the RepoSync: %s", moved)
@@ -100,7 +102,6 @@ func short(hash string) string { return hash[:min(len(hash), 7)] }
 func (w *words) resource(a, b v1alpha1.ResourceSpec) {
 	w.change("instance", instances(a), instances(b))
 	w.change("node pool", a.NodePool, b.NodePool)
-	w.change("provider", string(a.Provider), string(b.Provider))
 	w.change("GPUs a copy", fewest(a.GPUs), fewest(b.GPUs))
 	w.change("slices", a.MIG, b.MIG)
 	if a.Count != b.Count {
@@ -108,6 +109,22 @@ func (w *words) resource(a, b v1alpha1.ResourceSpec) {
 	}
 	if !reflect.DeepEqual(a.LabelSelector, b.LabelSelector) {
 		w.add("node labels")
+	}
+}
+
+// provider says where nodes of the Workspace's own come from, also by the controller's
+// word, which is what was and is.
+func (w *words) provider(a, b v1alpha1.ResourceSpec, was, is v1alpha1.Provider) {
+	switch {
+	case a.Provider == b.Provider:
+	case a.NodePool != "" || b.NodePool != "":
+		w.change("provider", string(a.Provider), string(b.Provider))
+	case was != is:
+		w.change("provider", string(was), string(is))
+	case b.Provider != "":
+		w.add("provider %s is said in Git", is)
+	default:
+		w.add("provider %s is no longer said in Git", is)
 	}
 }
 
@@ -156,6 +173,10 @@ func (w *words) config(was, is desired.Workspace) {
 	if task(&was.Workspace.Spec) != task(&is.Workspace.Spec) {
 		return
 	}
+	defer w.lock(was, is)
+	if w.elsewhere(was, is) {
+		return
+	}
 	before, after := settingsOf(was), settingsOf(is)
 	if is.Workspace.Spec.Tuning != nil && was.Assessment.Resolved.Runtime != is.Assessment.Resolved.Runtime {
 		before, after = nil, nil // those of one trainer are not another's
@@ -172,9 +193,31 @@ func (w *words) config(was, is desired.Workspace) {
 	case a == nil || b == nil:
 		w.change("config", was.Workspace.Spec.ConfigName(), is.Workspace.Spec.ConfigName())
 	}
+}
+
+func (w *words) lock(was, is desired.Workspace) {
 	if !maps.Equal(was.ConfigMaps[was.Workspace.Spec.LockName()], is.ConfigMaps[is.Workspace.Spec.LockName()]) {
 		w.add("lock file of the model")
 	}
+}
+
+// elsewhere names another configuration that Git does not hold, before or after: what it
+// says is not known, and the defaults that stand for it are no change.
+func (w *words) elsewhere(was, is desired.Workspace) bool {
+	a, b := was.Workspace.Spec.ConfigName(), is.Workspace.Spec.ConfigName()
+	held := func(d desired.Workspace, name string) bool { return name == "" || d.ConfigMaps[name] != nil }
+	from, to := held(was, a), held(is, b)
+	switch {
+	case from && to, a == b && from == to:
+		return false
+	case a != b:
+		w.change("config", a, b)
+	case from:
+		w.add("config %s is no longer in Git", a)
+	default:
+		w.add("config %s is in Git now", a)
+	}
+	return true
 }
 
 func settingsOf(w desired.Workspace) map[string]string {

@@ -170,7 +170,7 @@ func TestWholeSum(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			text := said(check.Workspace(tc.workspace, check.Facts{}, nil))
-			const sum = "which it fits: weights 7.2 + KV cache 8.0 (65,536 tokens) + activations 0.5 + overhead 1.5 = 17.2 of 20.2 GiB"
+			const sum = "which it fits: weights 7.2 + KV cache 8.0 (65,536 tokens) + activations 1.2 + overhead 1.2 = 17.6 of 20.2 GiB"
 			if strings.Count(text, sum) != 1 || strings.Contains(text, "…") {
 				t.Errorf("%s: want the sum once and whole:\n%s", tc.reason, text)
 			}

@@ -3,11 +3,14 @@
 package check
 
 import (
+	"cmp"
+	"maps"
 	"slices"
 	"strings"
 
 	"github.com/espalier-dev/espalier/gpu/sku"
 	"github.com/espalier-dev/espalier/presets"
+	repolayout "github.com/espalier-dev/espalier/repo-layout"
 	"github.com/espalier-dev/espalier/repo-layout/finding"
 	"github.com/espalier-dev/espalier/repo-layout/v1alpha1"
 )
@@ -30,15 +33,19 @@ func (c *checker) withModel(p finding.Problem, written string) finding.Problem {
 // unknown is the finding on a size that the catalogue does not have.
 func (c *checker) unknown(written, field string) finding.Problem {
 	near, spelling, lists := misspelt(written, sku.Suggest(written)), "check the spelling,", "`espalier skus` lists the sizes"
-	if near != "" {
-		spelling = "did you mean " + near + "?"
+	if meant := meantSize(written); meant != "" {
+		spelling = "did you mean " + meant + "?"
 	}
 	if c.nodesExist() {
 		lists = "`espalier skus --gpu` lists those with a GPU: name one with the GPU of the nodes, or with the nearest that has at most its memory (docs/own-nodes.md)"
 	} else {
 		lists += c.advice(sku.Azure)
 	}
-	p := finding.Errorf(UnknownInstanceType, field, "%.100q is not in the catalogue: %s %s", written, spelling, lists)
+	put := putBy(c.workspace, written)
+	p := finding.Errorf(UnknownInstanceType, field, "%.100q is not in the catalogue%s: %s %s", written, put, spelling, lists)
+	if put != "" {
+		return p // the line to mend is of another file
+	}
 	switch {
 	case near != "":
 		return c.withSize(p, written, near)
@@ -46,6 +53,62 @@ func (c *checker) unknown(written, field string) finding.Problem {
 		return c.withSize(p, written, c.sizeFor(sku.Azure))
 	}
 	return p
+}
+
+// Misput lists the substitutions, as old=new, that gave a Workspace sizes which the catalogue
+// does not have.
+func Misput(w *v1alpha1.Workspace) []string {
+	said := w.Annotations[repolayout.AnnotationSubstituted]
+	if said == "" {
+		return nil
+	}
+	return slices.DeleteFunc(strings.Split(said, ","), func(moved string) bool {
+		_, to, _ := strings.Cut(moved, "=")
+		_, known := sku.Lookup(to)
+		return known
+	})
+}
+
+// Substitutions warns of sizes that a RepoSync substitutes and the catalogue does not have.
+func Substitutions(table map[string]string) []finding.Problem {
+	var problems []finding.Problem
+	for _, from := range slices.Sorted(maps.Keys(table)) {
+		to := table[from]
+		if _, known := sku.Lookup(to); known {
+			continue
+		}
+		spelling := ": check the spelling, `espalier skus` lists the sizes"
+		if meant := meantSize(to); meant != "" {
+			spelling = "; did you mean " + meant + "?"
+		}
+		problems = append(problems, finding.Warningf(UnknownInstanceType, finding.Key("spec.substitutions", from), "%.100q is not in the catalogue%s", to, spelling))
+	}
+	return problems
+}
+
+// meantSize is the size that a message asks for; "" where none is near.
+func meantSize(written string) string {
+	return cmp.Or(misspelt(written, sku.Suggest(written)), cutShort(written))
+}
+
+// putBy says that the RepoSync wrote a size in the place of the one that the line has.
+func putBy(w *v1alpha1.Workspace, size string) string {
+	for _, moved := range Misput(w) {
+		if from, to, _ := strings.Cut(moved, "="); to == size {
+			return ", and spec.substitutions of the RepoSync puts it in the place of " + from + ", which this line says"
+		}
+	}
+	return ""
+}
+
+// cutShort is the one size of the catalogue that begins so; "" for none, or several.
+func cutShort(written string) string {
+	begins := func(name string) bool { return strings.HasPrefix(strings.ToLower(name), strings.ToLower(written)) }
+	near := slices.DeleteFunc(sku.Suggest(written), func(name string) bool { return !begins(name) })
+	if len(near) != 1 || len(written) < leastSlipped {
+		return ""
+	}
+	return near[0]
 }
 
 // misspelt is the one name of a list, the nearest first, that is that near; "" for none,

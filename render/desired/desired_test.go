@@ -79,6 +79,7 @@ func TestState(t *testing.T) {
 		tree       fstest.MapFS
 		workspaces []string // namespace/name, with * where it collides and ! where it is refused
 		findings   []string // code file:line
+		says       string   // a part of a finding
 	}{
 		"LockedAfterItsFile": {
 			reason: "A model outside the catalogue is judged by the lock file of the same revision; without one it is refused.",
@@ -140,6 +141,39 @@ func TestState(t *testing.T) {
 			workspaces: []string{"default/a"},
 			findings:   []string{"InputNotInGit a.yaml:11"},
 		},
+		"ConfigMisspelt": {
+			reason: "The name that was meant is in the same tree.",
+			tree: fstest.MapFS{
+				"a.yaml": file(strings.ReplaceAll(serving, "NAME", "a") + "    config: phi-4-mini-confg\n"),
+				"b.yaml": file("apiVersion: v1\nkind: ConfigMap\nmetadata: {name: other}\n"), "c.yaml": file("apiVersion: v1\nkind: ConfigMap\nmetadata: {name: phi-4-mini-config}\n"),
+			},
+			workspaces: []string{"default/a"},
+			findings:   []string{"InputNotInGit a.yaml:11"},
+			says:       "spec.inference.config: ConfigMap phi-4-mini-confg is not in this tree: judged with the defaults; did you mean phi-4-mini-config?",
+		},
+		"GeneratedMisspelt": {
+			reason: "A Workspace names a generated ConfigMap without the hash that Kustomize puts behind it.",
+			tree: fstest.MapFS{
+				"a.yaml": file(strings.ReplaceAll(serving, "NAME", "a") + "    config: phi-4-mini-confg\n"), "c.txt": file("a"),
+				"kustomization.yaml": file("resources: [a.yaml]\nconfigMapGenerator:\n- name: phi-4-mini-config\n  files: [c.txt]\n"),
+			},
+			workspaces: []string{"default/a"},
+			findings:   []string{"InputNotInGit a.yaml:11"},
+			says:       "judged with the defaults; did you mean phi-4-mini-config?",
+		},
+		"SubstitutedByNothing": {
+			reason: "The line of the Workspace says another size, which is right: the RepoSync has the mistake.",
+			sync: team(func(s *v1alpha1.RepoSync) {
+				s.Spec.Substitutions = map[string]string{"Standard_NC6s_v3": "Standard_NC4as_T4"}
+			}),
+			tree: fstest.MapFS{
+				"a.yaml": file(strings.NewReplacer("NAME", "a", "Standard_NC24ads_A100_v4", "Standard_NC4as_T4").Replace(serving)),
+				"b.yaml": file(retired),
+			},
+			workspaces: []string{"models/a!", "models/old!"},
+			findings:   []string{"UnknownInstanceType a.yaml:7", "UnknownInstanceType b.yaml:8"},
+			says:       `"Standard_NC4as_T4" is not in the catalogue, and spec.substitutions of the RepoSync puts it in the place of Standard_NC6s_v3, which this line says: did you mean Standard_NC4as_T4_v3?`,
+		},
 		"PatchRefused": {
 			reason:     "What a tenant may not patch is refused before it is merged.",
 			tree:       fstest.MapFS{"a.yaml": file(strings.ReplaceAll(serving, "NAME", "a") + "  patches:\n  - patch: |\n      apiVersion: apps/v1\n      kind: Deployment\n      metadata: {name: a}\n      spec: {template: {spec: {hostNetwork: true}}}\n")},
@@ -169,8 +203,13 @@ func TestState(t *testing.T) {
 				}
 				workspaces = append(workspaces, w.Workspace.Namespace+"/"+w.Workspace.Name+mark)
 			}
+			said := false
 			for _, f := range s.All() {
 				findings = append(findings, f.Code+" "+location(f))
+				said = said || strings.Contains(f.Message, c.says)
+			}
+			if c.says != "" && !said {
+				t.Errorf("%s\nno finding says %q: %v", c.reason, c.says, s.All())
 			}
 			if diff := cmp.Diff(c.workspaces, workspaces); diff != "" {
 				t.Errorf("%s\nworkspaces (-want +got):\n%s", c.reason, diff)
@@ -203,6 +242,25 @@ func TestShared(t *testing.T) {
 	}
 	if diff := cmp.Diff(one, other); diff != "" {
 		t.Errorf("one key renders to one thing (-base +head):\n%s", diff)
+	}
+}
+
+// TestConfigAdded: what is near to a name that is not there follows the tree, although
+// the Workspace itself is judged once.
+func TestConfigAdded(t *testing.T) {
+	judge := newJudge()
+	tree := fstest.MapFS{"a.yaml": file(strings.ReplaceAll(serving, "NAME", "a") + "    config: phi-4-mini-confg\n")}
+	for _, step := range []struct{ reason, add, want string }{
+		{"Nothing is near.", "", "judged with the defaults"},
+		{"Another file brings a name that is.", "phi-4-mini-config", "judged with the defaults; did you mean phi-4-mini-config?"},
+	} {
+		if step.add != "" {
+			tree["c.yaml"] = file("apiVersion: v1\nkind: ConfigMap\nmetadata: {name: " + step.add + "}\n")
+		}
+		all := state(t, judge, nil, tree).All()
+		if len(all) != 1 || !strings.HasSuffix(all[0].Message, step.want) {
+			t.Errorf("%s\n%v, want %q", step.reason, all, step.want)
+		}
 	}
 }
 

@@ -14,7 +14,6 @@ import (
 	"github.com/espalier-dev/espalier/render/check"
 	repolayout "github.com/espalier-dev/espalier/repo-layout"
 	"github.com/espalier-dev/espalier/repo-layout/finding"
-	"github.com/espalier-dev/espalier/repo-layout/kaito"
 	"github.com/espalier-dev/espalier/repo-layout/v1alpha1"
 )
 
@@ -126,13 +125,16 @@ func (j *Judge) State(documents []Document, findings []v1alpha1.Finding) State {
 	}
 	results := make([]*judged, len(workspaces))
 	eachBeside(len(workspaces), func(i int) { results[i] = j.recall(i, documents[workspaces[i]], known, last) })
-	verdicts := 0
+	verdicts, spelt := 0, &spelling{known: known}
 	for _, w := range results {
 		verdicts += len(w.findings)
 	}
 	s.Workspaces, s.Verdicts = make([]Workspace, 0, len(workspaces)), make([]v1alpha1.Finding, 0, verdicts)
 	for _, w := range results {
 		s.Verdicts = append(s.Verdicts, w.findings...)
+		if f := w.notInGit(spelt); f != nil {
+			s.Verdicts = append(s.Verdicts, *f)
+		}
 		s.Workspaces = append(s.Workspaces, w.Workspace)
 	}
 	j.remember(results)
@@ -170,7 +172,7 @@ func (j *Judge) workspace(d Document, known inputs) Workspace {
 	pool, absent := known.pool(d.Workspace.Spec.Resource.NodePool)
 	w.Versions = j.versions(&d.Workspace.Spec, known)
 	w.claimModes = known.accessModes(d.Workspace.Spec.SharedClaims())
-	w.Key = check.Sum(d.Workspace.Namespace, d.Workspace.Name, d.Workspace.Spec, w.ConfigMaps, pool, absent, w.Versions, w.claimModes, j.Region, j.Render, d.Workspace.Annotations[repolayout.AnnotationDefaulted])
+	w.Key = check.Sum(d.Workspace.Namespace, d.Workspace.Name, d.Workspace.Spec, w.ConfigMaps, pool, absent, w.Versions, w.claimModes, j.Region, j.Render, d.Workspace.Annotations[repolayout.AnnotationDefaulted], check.Misput(d.Workspace))
 	v := j.verdict(w, check.Facts{Pool: pool, PoolAbsent: absent})
 	placed := place(v.assessment, d, known.configPosition(d.Workspace))
 	w.Assessment, w.render = &placed, v.render
@@ -330,19 +332,4 @@ func withoutConfig(w *v1alpha1.Workspace) *v1alpha1.Workspace {
 		w.Spec.Tuning.Config = ""
 	}
 	return w
-}
-
-// findings on the Workspace: the verdict's, and on a ConfigMap that is not in Git.
-func (w Workspace) findings() []v1alpha1.Finding {
-	findings := w.Assessment.Findings
-	name := w.Workspace.Spec.ConfigName()
-	if name == "" || w.ConfigMaps[name] != nil {
-		return findings
-	}
-	field := "spec.inference.config"
-	if w.Workspace.Spec.Tuning != nil {
-		field = "spec.tuning.config"
-	}
-	p := finding.Warningf(InputNotInGit, kaito.Spelling(w.Workspace, field), "ConfigMap %s is not in this tree: judged with the defaults", name)
-	return append(slices.Clone(findings), p.At(w.Position, v1alpha1.WorkspaceKind+"/"+w.Workspace.Namespace+"/"+w.Workspace.Name))
 }

@@ -117,6 +117,6 @@ func (j *Judge) recall(i int, d Document, known inputs, last *recalled) *judged 
 		}
 		w.on = append(w.on, key)
 	}
-	w.findings = w.Workspace.findings()
+	w.findings = w.Assessment.Findings
 	return w
 }

@@ -27,6 +27,7 @@ const (
 	NameCollision    = "NameCollision"    // two documents stand for one object
 
 	NamespaceNotAllowed = "NamespaceNotAllowed" // a namespace that the RepoSync does not write to
+	PathMissing         = "PathMissing"         // spec.path of a RepoSync is no folder of the repository
 )
 
 // Codes on documents of kaito.sh.
