@@ -117,7 +117,7 @@ func TestReleaseLeft(t *testing.T) {
 			p.left = &v1alpha1.GPUNodePool{ObjectMeta: metav1.ObjectMeta{Namespace: "a", Name: "tune", OwnerReferences: own}}
 			p.pool = &v1alpha1.GPUNodePool{ObjectMeta: metav1.ObjectMeta{Namespace: "a", Name: "shared"}}
 			if tc.on != "" {
-				p.jobs = []batchv1.Job{*jobOn("a", tc.on)}
+				p.jobs = []batchv1.Job{*jobOn(tc.on)}
 			}
 			if tc.change != nil {
 				tc.change(p)
@@ -143,8 +143,9 @@ func TestReleaseLeft(t *testing.T) {
 	}
 }
 
-// jobOn is a Job whose pods are to run on a pool.
-func jobOn(namespace, pool string) *batchv1.Job {
+// jobOn is a Job whose pods are to run on a pool, both of namespace a.
+func jobOn(pool string) *batchv1.Job {
+	const namespace = "a"
 	job := &batchv1.Job{ObjectMeta: metav1.ObjectMeta{Namespace: namespace, Name: "tune-1"}}
 	job.Spec.Template.Spec.NodeSelector = map[string]string{repolayout.LabelPool: repolayout.PoolLabelValue(namespace, pool)}
 	return job
@@ -177,7 +178,7 @@ func TestMoves(t *testing.T) {
 			p := &pass{ws: &v1alpha1.Workspace{ObjectMeta: metav1.ObjectMeta{Namespace: "a", Name: "tune"}}}
 			p.ws.Spec.Tuning = &v1alpha1.TuningSpec{}
 			p.left = &v1alpha1.GPUNodePool{ObjectMeta: metav1.ObjectMeta{Namespace: "a", Name: "tune"}}
-			p.jobs = []batchv1.Job{*jobOn("a", tc.on)}
+			p.jobs = []batchv1.Job{*jobOn(tc.on)}
 			if tc.on == "" {
 				p.jobs[0].Spec.Template.Spec.NodeSelector = nil
 			}
@@ -210,7 +211,7 @@ func TestStays(t *testing.T) {
 		"Settled": {"Nothing was rendered that it could go to.", "before", "", func(p *pass) { p.out.Workload = nil }},
 	} {
 		t.Run(name, func(t *testing.T) {
-			p := &pass{ws: &v1alpha1.Workspace{ObjectMeta: metav1.ObjectMeta{Namespace: "a", Name: "tune"}}, jobs: []batchv1.Job{*jobOn("a", tc.on)}}
+			p := &pass{ws: &v1alpha1.Workspace{ObjectMeta: metav1.ObjectMeta{Namespace: "a", Name: "tune"}}, jobs: []batchv1.Job{*jobOn(tc.on)}}
 			p.ws.Spec.Tuning, p.ws.Status.Tuning = &v1alpha1.TuningSpec{}, &v1alpha1.TuningStatus{Run: "tune-1"}
 			p.staysOn = &v1alpha1.GPUNodePool{ObjectMeta: metav1.ObjectMeta{Name: "before"}}
 			p.pool = &v1alpha1.GPUNodePool{ObjectMeta: metav1.ObjectMeta{Name: "shared"}}
@@ -241,7 +242,7 @@ func TestPoolBefore(t *testing.T) {
 					t.Fatal(err)
 				}
 			}
-			p := &pass{ws: &v1alpha1.Workspace{ObjectMeta: metav1.ObjectMeta{Namespace: "a", Name: "tune"}}, jobs: []batchv1.Job{*jobOn("a", tc.on)}}
+			p := &pass{ws: &v1alpha1.Workspace{ObjectMeta: metav1.ObjectMeta{Namespace: "a", Name: "tune"}}, jobs: []batchv1.Job{*jobOn(tc.on)}}
 			p.ws.Spec.Resource.NodePool, p.ws.Status.Tuning = tc.shares, &v1alpha1.TuningStatus{Run: "tune-1"}
 			if err := r.poolBefore(t.Context(), p); err != nil {
 				t.Fatal(err)
