@@ -216,6 +216,9 @@ func TestSourceAway(t *testing.T) {
 			if s.applied != c.want || condition.Is(s.sync, v1alpha1.ConditionReady) {
 				t.Errorf("%s\n%d objects are applied, want %d; said is %v", c.reason, s.applied, c.want, said)
 			}
+			if condition.Is(s.sync, v1alpha1.ConditionSourceReady) {
+				t.Errorf("%s\nthe source is said to be read", c.reason)
+			}
 			if _, stands := r.asked.Load(s.sync.UID); stands != (name == "Asked") {
 				t.Errorf("%s\nthe question stands: %v", c.reason, stands)
 			}

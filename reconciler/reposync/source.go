@@ -44,9 +44,11 @@ func (r *Reconciler) source(ctx context.Context, p *pass) error {
 	if judged.refused != nil {
 		return judged.refused
 	}
-	if p.unread == nil {
-		condition.True(p.sync, v1alpha1.ConditionSourceReady, v1alpha1.ReasonSucceeded, "Read revision "+p.kept.commit.Revision)
+	if p.unread != nil { // said here, since another step may err after it
+		condition.False(p.sync, v1alpha1.ConditionSourceReady, fault.Reason(p.unread, v1alpha1.ReasonSourceUnreachable), p.unread.Error())
+		return nil
 	}
+	condition.True(p.sync, v1alpha1.ConditionSourceReady, v1alpha1.ReasonSucceeded, "Read revision "+p.kept.commit.Revision)
 	return nil
 }
 
