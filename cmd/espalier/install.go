@@ -5,14 +5,13 @@ package main
 import (
 	"errors"
 	"fmt"
-	"slices"
 	"strings"
 
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
 
 	"github.com/espalier-dev/espalier/deploy"
-	"github.com/espalier-dev/espalier/gpu/sku"
+	repolayout "github.com/espalier-dev/espalier/repo-layout"
 )
 
 // installOptions are the flags of `espalier install`.
@@ -107,8 +106,7 @@ func checkArg(arg string) error {
 		}
 	})
 	hint := "docs/flags.md has those that there are"
-	far := func(k string) int { return sku.Distance(name, k) }
-	if near := slices.MinFunc(known, func(a, b string) int { return far(a) - far(b) }); far(near) <= max(2, len(name)/3) {
+	if near := repolayout.Nearest(name, known); near != "" {
 		hint = "did you mean --" + near + "?"
 	}
 	return fmt.Errorf("--arg %q: `espalier controller` has no flag --%s: %s", arg, name, hint)
