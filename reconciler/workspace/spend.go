@@ -101,8 +101,9 @@ func (p *pass) account(now time.Time) {
 	}
 }
 
-// running is what the run holds now: its own nodes until they are gone, whether or
-// not a pod runs on them and whoever of its name has ordered them, and of a shared pool the GPUs of its pods that have a place there.
+// running is what the run holds now: its own nodes until they are gone, whether or not a pod
+// runs on them and whoever of its name has ordered them, and of a shared pool the GPUs of its
+// pods that have a place there.
 func (p *pass) running() price.Running {
 	seen := price.Running{Run: p.runName()}
 	for _, pool := range []*v1alpha1.GPUNodePool{p.pool, p.left} {

@@ -325,9 +325,12 @@ func (c *checker) advice(cloud string) string {
 func (c *checker) name(best fit.Alternative) string {
 	count := max(1, best.Report.Nodes)
 	p := price.Hourly(best.Instance, c.facts.Region, count, v1alpha1.OnDemand)
-	dtype := ""
+	how, dtype := "fits", ""
+	if best.Report.Verdict == v1alpha1.Tight {
+		how = "fits only just"
+	}
 	if best.Report.DType == "float16" {
 		dtype = " in float16"
 	}
-	return fmt.Sprintf("the cheapest size that works is %s, %s, which it %s%s: %s", several(count, best.Instance.Name), p, best.Report.Verdict, dtype, best.Report.Sum())
+	return fmt.Sprintf("the cheapest size that works is %s, %s, which it %s%s: %s", several(count, best.Instance.Name), p, how, dtype, best.Report.Sum())
 }
