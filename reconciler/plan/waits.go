@@ -47,5 +47,8 @@ func (c *comparer) awaitedInputs(from, to *desired.Workspace) []string {
 }
 
 func areThere(names []string) string {
-	return joined(names) + map[bool]string{true: " is there", false: " are there"}[len(names) == 1]
+	if len(names) == 1 {
+		return names[0] + " is there"
+	}
+	return joined(names) + " are there"
 }

@@ -58,6 +58,7 @@ func (c *comparer) describe(from, to *desired.Workspace) []string {
 		w.change("rows", rowsOf(was.Assessment.Format()), rowsOf(is.Assessment.Format()))
 	}
 	w.config(was, is)
+	w.lock(was, is)
 	w.rest(was, is)
 	return w
 }
@@ -173,7 +174,6 @@ func (w *words) config(was, is desired.Workspace) {
 	if task(&was.Workspace.Spec) != task(&is.Workspace.Spec) {
 		return
 	}
-	defer w.lock(was, is)
 	if w.elsewhere(was, is) {
 		return
 	}
@@ -195,8 +195,9 @@ func (w *words) config(was, is desired.Workspace) {
 	}
 }
 
+// lock says that the lock file of the model of the same task is another.
 func (w *words) lock(was, is desired.Workspace) {
-	if !maps.Equal(was.ConfigMaps[was.Workspace.Spec.LockName()], is.ConfigMaps[is.Workspace.Spec.LockName()]) {
+	if task(&was.Workspace.Spec) == task(&is.Workspace.Spec) && !maps.Equal(was.ConfigMaps[was.Workspace.Spec.LockName()], is.ConfigMaps[is.Workspace.Spec.LockName()]) {
 		w.add("lock file of the model")
 	}
 }
